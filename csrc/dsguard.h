@@ -1,0 +1,109 @@
+/*
+ * dsguard.h - the C core of dsguard: mRIT and bit-plane embedding.
+ *
+ * All functions are pure: they read and write the caller's memory and nothing else.  They do not
+ * allocate, start threads, print, or read the environment, so any number of threads may call them
+ * at once as long as no two write the same bytes.
+ *
+ * Every function that can fail returns a dsg_status: 0 is success, the rest is negative.  Nothing
+ * is written before the arguments have been checked.
+ *
+ * docs/format.md specifies what these functions compute, bit for bit; the NumPy version in
+ * src/dsguard/kernels/reference.py is the oracle that the tests hold them to.
+ */
+#ifndef DSGUARD_H
+#define DSGUARD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Side of a block, in samples.  A block holds DSG_BLOCK * DSG_BLOCK samples of one channel. */
+#define DSG_BLOCK 4
+/* Side of a tile, in blocks.  Blocks are paired within their tile. */
+#define DSG_TILE 16
+/* The most bit planes that an image may give to its payload. */
+#define DSG_MAX_PLANES 2
+
+enum dsg_status {
+    DSG_OK = 0,
+    DSG_ERR_NULL = -1,     /* a pointer is NULL */
+    DSG_ERR_GEOMETRY = -2, /* a field of the geometry is out of range */
+    DSG_ERR_ISA = -3,      /* unknown instruction set, or not on this CPU */
+    DSG_ERR_CAPACITY = -4  /* the payload is longer than the image's embedding samples hold */
+};
+
+/*
+ * The shape of one image and how many of its bit planes carry payload.
+ *
+ * 'height', 'width': samples, DSG_BLOCK to 65535 each.
+ * 'channels': interleaved samples per pixel, 1 to 4.
+ * 'colours': how many of them, counted from the first, take part; the others (alpha) are copied.
+ *     1 to 'channels'.
+ * 'planes': low bit planes that may carry payload, 1 to DSG_MAX_PLANES.  The shift step is
+ *     2^planes, so that a shift leaves exactly these planes as they are.
+ *
+ * Samples to the right of the last whole block and below it are the margin: never changed.
+ */
+struct dsg_geometry {
+    uint32_t height;
+    uint32_t width;
+    uint32_t channels;
+    uint32_t colours;
+    uint32_t planes;
+};
+
+/* Check 'geometry' against the ranges above. */
+int dsg_check(const struct dsg_geometry *geometry);
+
+/* *bytes = length of the packed Sequence of one image of this geometry. */
+int dsg_sequence_bytes(const struct dsg_geometry *geometry, size_t *bytes);
+
+/* *bytes = the most payload bytes that one image of this geometry can carry. */
+int dsg_capacity_bytes(const struct dsg_geometry *geometry, size_t *bytes);
+
+/*
+ * The transformation of mRIT: turn each of 'count' images 'clean' into a temporary image that
+ * resembles 'target', and record in its Sequence how to go back.
+ *
+ * 'clean', 'target', 'temporary': count * height * width * channels samples, images back to back.
+ *     'temporary' must not overlap the other two.
+ * 'sequences': count * dsg_sequence_bytes().
+ */
+int dsg_transform(const struct dsg_geometry *geometry, size_t count, const uint8_t *clean,
+                  const uint8_t *target, uint8_t *temporary, uint8_t *sequences);
+
+/*
+ * The inverse of dsg_transform: 'clean' must not overlap 'temporary'.
+ *
+ * Low bits that were replaced in 'temporary' stay as they are, each at the place its sample goes
+ * to.  malformed[i] becomes 1 where Sequence i names a block that does not exist, and 0 elsewhere;
+ * a malformed image comes out unspecified and leaves the others untouched.
+ */
+int dsg_invert(const struct dsg_geometry *geometry, size_t count, const uint8_t *temporary,
+               const uint8_t *sequences, uint8_t *clean, uint8_t *malformed);
+
+/*
+ * Write 'bytes' bytes of payload into the low bits of each of 'count' images, in place.
+ *
+ * Payload i starts at payloads + i * stride; stride 0 writes one payload into all images.
+ * Bit j of byte k (least significant first) goes to embedding sample 8k + j: first to bit 0 of
+ * all embedding samples, which are the colour samples of whole blocks in raster order, then to
+ * bit 1 of them.
+ */
+int dsg_embed(const struct dsg_geometry *geometry, size_t count, uint8_t *images,
+              const uint8_t *payloads, size_t stride, size_t bytes);
+
+/* The inverse of dsg_embed: read 'bytes' bytes from each image to payloads + i * bytes. */
+int dsg_extract(const struct dsg_geometry *geometry, size_t count, const uint8_t *images,
+                uint8_t *payloads, size_t bytes);
+
+/*
+ * Use one instruction set ("scalar", "avx2", "avx512", "neon") in every later call of the
+ * process; NULL asks for the best that this CPU has.  All give the same bytes.
+ */
+int dsg_set_isa(const char *name);
+
+/* The name of the instruction set in use; a static string. */
+const char *dsg_isa(void);
+
+#endif

@@ -1,0 +1,59 @@
+/* kernels.h - what the files of the core share; not installed, not seen by Python. */
+#ifndef DSGUARD_KERNELS_H
+#define DSGUARD_KERNELS_H
+
+#include "dsguard.h"
+
+enum {
+    BLOCK_SAMPLES = DSG_BLOCK * DSG_BLOCK,
+    TILE_BLOCKS = DSG_TILE * DSG_TILE /* block indices within a tile fit a byte */
+};
+
+/* One function per kernel; each instruction set fills its own table (see kernels.c). */
+struct kernels {
+    const char *name;
+    void (*transform)(const struct dsg_geometry *g, const uint8_t *clean, const uint8_t *target,
+                      uint8_t *temporary, uint8_t *sequence);
+    /* false where the Sequence is malformed */
+    int (*invert)(const struct dsg_geometry *g, const uint8_t *temporary, const uint8_t *sequence,
+                  uint8_t *clean);
+    void (*embed)(const struct dsg_geometry *g, uint8_t *image, const uint8_t *payload,
+                  size_t bytes);
+    void (*extract)(const struct dsg_geometry *g, const uint8_t *image, uint8_t *payload,
+                    size_t bytes);
+};
+
+/* The table in use: chosen at the first call, or by dsg_set_isa(). */
+const struct kernels *dsg_kernels(void);
+
+static inline uint32_t blocks_down(const struct dsg_geometry *g)
+{
+    return g->height / DSG_BLOCK;
+}
+
+static inline uint32_t blocks_across(const struct dsg_geometry *g)
+{
+    return g->width / DSG_BLOCK;
+}
+
+static inline size_t image_samples(const struct dsg_geometry *g)
+{
+    return (size_t)g->height * g->width * g->channels;
+}
+
+/* How many samples of an image can carry payload in each of its planes. */
+static inline size_t embedding_samples(const struct dsg_geometry *g)
+{
+    return (size_t)blocks_down(g) * blocks_across(g) * BLOCK_SAMPLES * g->colours;
+}
+
+/* Bits that the value i takes in a field sized for 0..i: the width of pairing digit i. */
+static inline unsigned bit_length(uint32_t i)
+{
+    unsigned bits = 0;
+    for (; i > 0; i >>= 1)
+        bits++;
+    return bits;
+}
+
+#endif

@@ -1,0 +1,33 @@
+#define DSG_BLOCK ...
+#define DSG_TILE ...
+#define DSG_MAX_PLANES ...
+
+enum dsg_status {
+    DSG_OK,
+    DSG_ERR_NULL,
+    DSG_ERR_GEOMETRY,
+    DSG_ERR_ISA,
+    DSG_ERR_CAPACITY,
+    ...
+};
+
+struct dsg_geometry {
+    uint32_t height;
+    uint32_t width;
+    uint32_t channels;
+    uint32_t colours;
+    uint32_t planes;
+};
+
+int dsg_sequence_bytes(const struct dsg_geometry *geometry, size_t *bytes);
+int dsg_capacity_bytes(const struct dsg_geometry *geometry, size_t *bytes);
+int dsg_transform(const struct dsg_geometry *geometry, size_t count, const uint8_t *clean,
+                  const uint8_t *target, uint8_t *temporary, uint8_t *sequences);
+int dsg_invert(const struct dsg_geometry *geometry, size_t count, const uint8_t *temporary,
+               const uint8_t *sequences, uint8_t *clean, uint8_t *malformed);
+int dsg_embed(const struct dsg_geometry *geometry, size_t count, uint8_t *images,
+              const uint8_t *payloads, size_t stride, size_t bytes);
+int dsg_extract(const struct dsg_geometry *geometry, size_t count, const uint8_t *images,
+                uint8_t *payloads, size_t bytes);
+int dsg_set_isa(const char *name);
+const char *dsg_isa(void);

@@ -1,0 +1,1 @@
+#include "dsguard.h"

@@ -1,0 +1,171 @@
+"""Dataset keys: made, stored, and turned into what sealing needs."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from Crypto.Cipher import AES
+from Crypto.Hash import SHA256
+from Crypto.Protocol.KDF import HKDF, scrypt
+
+from dsguard.envelope.siv import AesSiv
+from dsguard.errors import FormatError, InputError, WrongKeyError
+
+SECRET_BYTES = 32
+KEY_ID_BYTES = 6
+SEALING_KEY_BYTES = 64
+
+_TITLE = "dsguard-key 1"
+_SCRYPT = {"N": 1 << 16, "r": 8, "p": 1}
+_SALT_BYTES = 16
+
+
+@dataclass(frozen=True)
+class DatasetKey:
+    """The secret that protects and restores one dataset.
+
+    Use `generate` to make one, `save` and `load` to keep it. Whoever has it can restore every image
+    protected under it; without it nobody can, the owner included.
+
+    Attributes
+    ----------
+    secret : bytes
+        256 bits.
+    """
+
+    secret: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.secret) != SECRET_BYTES:
+            msg = f"a dataset key has {SECRET_BYTES} bytes, not {len(self.secret)}"
+            raise InputError(msg)
+
+    @classmethod
+    def generate(cls) -> DatasetKey:
+        """Make a new key from the randomness of the operating system."""
+        return cls(secrets.token_bytes(SECRET_BYTES))
+
+    @cached_property
+    def key_id(self) -> str:
+        """Public name of this key, 12 hexadecimal digits; it travels in every protected image."""
+        return self._derive(KEY_ID_BYTES, b"dsguard/v1/key-id").hex()
+
+    @cached_property
+    def sealer(self) -> AesSiv:
+        """AES-256-SIV under the sealing key."""
+        return AesSiv(self._derive(SEALING_KEY_BYTES, b"dsguard/v1/seal"))
+
+    def _derive(self, size: int, context: bytes) -> bytes:
+        derived = HKDF(self.secret, size, b"", SHA256, context=context)
+        assert isinstance(derived, bytes)
+        return derived
+
+    def save(self, path: str | os.PathLike[str], passphrase: str | None = None) -> None:
+        """Write the key to a new text file that only its owner can read (mode 0600).
+
+        Parameters
+        ----------
+        path : path-like
+            Must not exist: a key that is overwritten takes its dataset with it.
+        passphrase : str, optional
+            Wraps the secret: AES-SIV under a key from scrypt (N = 65536, r = 8, p = 1).
+
+        Raises
+        ------
+        FileExistsError
+            If there is something at `path`.
+        """
+        lines = [_TITLE, f"key-id: {self.key_id}"]
+        if passphrase is None:
+            lines.append(f"secret: {self.secret.hex()}")
+        else:
+            salt = secrets.token_bytes(_SALT_BYTES)
+            parameters = " ".join(f"{name}={value}" for name, value in _SCRYPT.items())
+            lines += [
+                f"scrypt: {parameters} salt={salt.hex()}",
+                f"wrapped: {_wrap(self.secret, passphrase, salt, self.key_id, _SCRYPT).hex()}",
+            ]
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write("\n".join(lines) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], passphrase: str | None = None) -> DatasetKey:
+        """Read a key that `save` wrote.
+
+        Raises
+        ------
+        FormatError
+            If the file is no key file, is damaged, or of a version that this dsguard does not know.
+        WrongKeyError
+            If the file is wrapped and the passphrase is missing or wrong.
+        """
+        fields = _read_fields(Path(path))
+        try:
+            if "secret" in fields:
+                secret = bytes.fromhex(fields["secret"])
+            else:
+                if passphrase is None:
+                    msg = f"the key in {path} is wrapped: give its passphrase"
+                    raise WrongKeyError(msg)
+                secret = _unwrap(fields, passphrase)
+            key = cls(secret)
+            intact = hmac.compare_digest(key.key_id, fields["key-id"])
+        except (KeyError, ValueError) as error:
+            if isinstance(error, WrongKeyError):
+                raise
+            msg = f"the key file {path} is damaged: {error}"
+            raise FormatError(msg) from error
+        if not intact:
+            msg = f"the key file {path} is damaged: its secret and key id do not belong together"
+            raise FormatError(msg)
+        return key
+
+
+def _read_fields(path: Path) -> dict[str, str]:
+    lines = path.read_bytes().decode("ascii", errors="replace").splitlines()
+    if not lines or not lines[0].startswith("dsguard-key "):
+        msg = f"{path} is not a dsguard key file"
+        raise FormatError(msg)
+    if lines[0] != _TITLE:
+        msg = f"{path} has the version {lines[0]!r}, this dsguard reads {_TITLE!r}: update it"
+        raise FormatError(msg)
+    return dict(line.split(": ", 1) for line in lines[1:] if ": " in line)
+
+
+def _siv(passphrase: str, salt: bytes, key_id: str, cost: dict[str, int]) -> AES.SivMode:
+    derived = scrypt(passphrase, salt, SEALING_KEY_BYTES, cost["N"], cost["r"], cost["p"])  # type: ignore[arg-type]
+    assert isinstance(derived, bytes)
+    cipher = AES.new(derived, AES.MODE_SIV)
+    cipher.update(_TITLE.encode() + bytes.fromhex(key_id))
+    return cipher
+
+
+def _wrap(
+    secret: bytes, passphrase: str, salt: bytes, key_id: str, cost: dict[str, int]
+) -> bytes:
+    sealed, tag = _siv(passphrase, salt, key_id, cost).encrypt_and_digest(secret)
+    return bytes(tag + sealed)
+
+
+def _unwrap(fields: dict[str, str], passphrase: str) -> bytes:
+    parameters = dict(item.split("=", 1) for item in fields["scrypt"].split())
+    salt = bytes.fromhex(parameters.pop("salt"))
+    cost = {name: int(parameters[name]) for name in _SCRYPT}
+    wrapped = bytes.fromhex(fields["wrapped"])
+    if not (2 <= cost["N"] <= 1 << 22 and 1 <= cost["r"] <= 32 and 1 <= cost["p"] <= 16):
+        msg = "its scrypt parameters are out of range"  # a hostile file must not exhaust memory
+        raise ValueError(msg)
+    cipher = _siv(passphrase, salt, fields["key-id"], cost)
+    try:
+        return bytes(cipher.decrypt_and_verify(wrapped[16:], wrapped[:16]))
+    except ValueError as error:
+        msg = "wrong passphrase, or the key file was changed"
+        raise WrongKeyError(msg) from error

@@ -1,0 +1,67 @@
+"""Everything that dsguard raises.
+
+One class per cause, all under `DsguardError`, so that a caller can tell a wrong key from a damaged
+image without reading a message.
+"""
+
+from __future__ import annotations
+
+
+class DsguardError(Exception):
+    """Base of all errors of dsguard.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong and what to do about it.
+    index : int, optional
+        Position in the batch of the image that is concerned; it opens the message.
+    """
+
+    def __init__(self, message: str, index: int | None = None) -> None:
+        super().__init__(message if index is None else f"image {index}: {message}")
+        self.index = index
+
+
+class InputError(DsguardError, ValueError):
+    """An argument has the wrong type, shape or value."""
+
+
+class CapacityError(DsguardError, ValueError):
+    """An image is too small to carry its own payload.
+
+    Parameters
+    ----------
+    needed, available : int
+        Payload bits that the image needs, and the most that it can carry.
+    """
+
+    def __init__(self, message: str, needed: int, available: int, index: int | None = None) -> None:
+        super().__init__(message, index)
+        self.needed = needed
+        self.available = available
+
+
+class NotProtectedError(DsguardError, ValueError):
+    """The image carries no dsguard header."""
+
+
+class FormatError(DsguardError, ValueError):
+    """A header, key or surrogate of a version or kind that this dsguard does not know."""
+
+
+class WrongKeyError(DsguardError, ValueError):
+    """The image was protected under another key, or the passphrase is wrong."""
+
+
+class TamperedError(DsguardError, ValueError):
+    """The image was changed after it was protected: its tag does not open."""
+
+
+class MissingExtraError(DsguardError, ImportError):
+    """An optional dependency is not installed."""
+
+    @classmethod
+    def of(cls, package: str, extra: str) -> MissingExtraError:
+        """Build the error for a missing `package` that comes with `dsguard[extra]`."""
+        return cls(f"{package} is not installed; run: pip install 'dsguard[{extra}]'")

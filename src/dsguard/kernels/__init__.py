@@ -1,0 +1,78 @@
+"""Three sets of kernels, one contract, the same bits.
+
+``native`` is C and the default; ``reference`` is plain NumPy, the specification. The environment
+variable ``DSGUARD_BACKEND`` or `set_backend` chooses between them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from functools import cache
+from typing import cast
+
+from dsguard.errors import InputError, MissingExtraError
+from dsguard.kernels.contract import Kernels
+
+BACKENDS = ("native", "reference")
+
+_chosen: str | None = None
+
+
+def set_backend(name: str | None) -> None:
+    """Use one set of kernels in every later call of the process.
+
+    Parameters
+    ----------
+    name : {"native", "reference"} or None
+        None returns to the automatic choice: ``DSGUARD_BACKEND`` where it is set, else the first
+        of these that is installed.
+
+    Raises
+    ------
+    InputError
+        If there is no backend of that name.
+    MissingExtraError
+        If it is not installed.
+    """
+    global _chosen  # noqa: PLW0603 - one choice per process, as documented
+    if name is not None:
+        _load(name)
+    _chosen = name
+
+
+def get_backend() -> str:
+    """Return the name of the set of kernels in use."""
+    if _chosen is not None:
+        return _chosen
+    return os.environ.get("DSGUARD_BACKEND") or _automatic()
+
+
+def kernels() -> Kernels:
+    """Return the set of kernels in use."""
+    return _load(get_backend())
+
+
+@cache
+def _automatic() -> str:
+    for name in BACKENDS:
+        try:
+            _load(name)
+        except ImportError:
+            continue
+        return name
+    msg = "no set of kernels can be loaded"  # reference needs NumPy alone
+    raise AssertionError(msg)
+
+
+@cache
+def _load(name: str) -> Kernels:
+    if name not in BACKENDS:
+        msg = f"there is no backend {name!r}; the backends are: {', '.join(BACKENDS)}"
+        raise InputError(msg)
+    try:
+        module = importlib.import_module(f"dsguard.kernels.{name}")
+    except ImportError as error:
+        msg = f"the {name} kernels are not installed ({error})"
+        raise MissingExtraError(msg) from error
+    return cast("Kernels", module)

@@ -1,0 +1,60 @@
+"""The contract that every set of kernels keeps, to the bit."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from dsguard.mrit.geometry import Geometry
+
+Images: TypeAlias = npt.NDArray[np.uint8]
+"""uint8, C-contiguous, shape (N, H, W, C) of the geometry in use."""
+
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+"""uint8, C-contiguous, shape (N, bytes)."""
+
+Mask: TypeAlias = npt.NDArray[np.bool_]
+
+
+class Kernels(Protocol):
+    """A module with these four functions is a set of kernels."""
+
+    def transform(
+        self, clean: Images, target: Images, geometry: Geometry, out: Images | None = None
+    ) -> tuple[Images, Bytes]:
+        """Turn clean images into temporary ones that resemble `target`.
+
+        `out`, where given, receives the temporary images and must overlap neither input.
+
+        Returns
+        -------
+        temporary : Images
+        sequences : Bytes
+            How to go back; ``geometry.sequence_bytes`` each.
+        """
+        ...
+
+    def invert(
+        self, temporary: Images, sequences: Bytes, geometry: Geometry, out: Images | None = None
+    ) -> tuple[Images, Mask]:
+        """Undo `transform`.
+
+        Low bits that were replaced in `temporary` stay as they are.
+
+        Returns
+        -------
+        clean : Images
+        malformed : Mask
+            True where a Sequence names a block that does not exist; that image is unspecified.
+        """
+        ...
+
+    def embed(self, images: Images, payloads: Bytes, geometry: Geometry) -> None:
+        """Replace low bits of `images`, in place, by payloads of shape (N, bytes) or (bytes,)."""
+        ...
+
+    def extract(self, images: Images, size: int, geometry: Geometry) -> Bytes:
+        """Read `size` bytes of payload from each image."""
+        ...

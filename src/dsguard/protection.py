@@ -1,0 +1,373 @@
+"""Protect and restore batches of images: the whole method on one page.
+
+::
+
+    protect:  perturb (FSP) -> transform (mRIT) -> seal (AES-SIV) -> embed (LSB)
+    restore:  extract -> open -> invert
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from dsguard import envelope
+from dsguard.batch import as_batch, batch_slices, like_input
+from dsguard.envelope import HEADER_BYTES, OVERHEAD_BYTES, DatasetKey, Header
+from dsguard.errors import (
+    DsguardError,
+    FormatError,
+    InputError,
+    NotProtectedError,
+    TamperedError,
+    WrongKeyError,
+)
+from dsguard.kernels import kernels
+from dsguard.mrit import Geometry, neutral_payload, plan
+from dsguard.profile import Profile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
+
+    from dsguard.fsp import Surrogate
+    from dsguard.kernels.contract import Bytes, Images
+
+
+class Status(StrEnum):
+    """What became of one image."""
+
+    OK = "ok"
+    NOT_PROTECTED = "not_protected"
+    WRONG_KEY = "wrong_key"
+    TAMPERED = "tampered"
+    UNKNOWN_FORMAT = "unknown_format"
+
+
+_STATUS_OF: dict[type[DsguardError], Status] = {
+    NotProtectedError: Status.NOT_PROTECTED,
+    WrongKeyError: Status.WRONG_KEY,
+    TamperedError: Status.TAMPERED,
+    FormatError: Status.UNKNOWN_FORMAT,
+}
+
+
+@dataclass(frozen=True)
+class ProtectedBatch:
+    """What `protect_batch` returns.
+
+    Attributes
+    ----------
+    images : ndarray of uint8
+        Protected images, shaped as the input. Store them losslessly.
+    status : list of Status
+        One per image.
+    sidecars : dict of int to bytes
+        By index, what an image could not carry itself; profile ``paper`` leaves it empty.
+    """
+
+    images: npt.NDArray[np.uint8]
+    status: list[Status]
+    sidecars: dict[int, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RestoredBatch:
+    """What ``restore_batch(..., on_error="report")`` returns.
+
+    Attributes
+    ----------
+    images : ndarray of uint8
+        Restored images, shaped as the input; all zero where the status is not ok.
+    status : list of Status
+        One per image.
+    errors : dict of int to DsguardError
+        The error of each image that was not restored.
+    """
+
+    images: npt.NDArray[np.uint8]
+    status: list[Status]
+    errors: dict[int, DsguardError] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What `inspect` reads from a protected image without any key.
+
+    Attributes
+    ----------
+    version : int
+        Format version.
+    profile : str
+    planes : int
+        Low bit planes that carry payload.
+    key_id : str
+        12 hexadecimal digits, as `DatasetKey.key_id`.
+    payload_bits : int
+        Header, tag and sealed Sequence together.
+    """
+
+    version: int
+    profile: str
+    planes: int
+    key_id: str
+    payload_bits: int
+
+
+def protect_batch(
+    images: npt.NDArray[np.uint8],
+    key: DatasetKey,
+    *,
+    target: npt.NDArray[np.uint8] | None = None,
+    labels: npt.ArrayLike | None = None,
+    surrogate: Surrogate | None = None,
+    profile: str | Profile = "paper",
+) -> ProtectedBatch:
+    """Protect a batch of images.
+
+    Each clean image is transformed to resemble its target, and the way back, sealed under `key`, is
+    embedded in its low bits. Give either `target`, or `labels` and `surrogate`, from which the
+    targets are made by feature-space perturbation.
+
+    The result is deterministic: the same images, targets and key give the same bytes.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (N, H, W, C) or (N, H, W)
+        Clean images; C is 1 or 3, or 4 with alpha last, which passes through untouched. H and W are
+        8 or more; samples outside the grid of whole 4×4 blocks pass through as well.
+    key : DatasetKey
+    target : ndarray of uint8, shape of `images`, optional
+        The perturbed images.
+    labels : array-like of int, shape (N,), optional
+        Class of each image.
+    surrogate : Surrogate, optional
+        From `dsguard.fsp.fit_surrogate`.
+    profile : str or Profile
+        How to protect.
+
+    Returns
+    -------
+    ProtectedBatch
+
+    Raises
+    ------
+    InputError
+        If an argument has the wrong type, shape or value.
+    CapacityError
+        If images of this size cannot carry their payload.
+    """
+    chosen = Profile.named(profile)
+    batch = as_batch(images, "images")
+    wanted = _targets(batch, target, labels, surrogate)
+    _, height, width, channels = batch.shape
+    geometry = plan(height, width, channels, chosen, OVERHEAD_BYTES)
+    header = Header(chosen, geometry.planes, bytes.fromhex(key.key_id), geometry.sequence_bytes)
+    out = np.empty_like(batch)
+    for part in batch_slices(batch):
+        _protect(batch[part], wanted[part], out[part], geometry, header, key)
+    return ProtectedBatch(like_input(out, images), [Status.OK] * len(out))
+
+
+def restore_batch(
+    images: npt.NDArray[np.uint8],
+    key: DatasetKey,
+    *,
+    sidecars: Mapping[int, bytes] | None = None,
+    on_error: Literal["raise", "report"] = "raise",
+) -> npt.NDArray[np.uint8] | RestoredBatch:
+    """Restore a batch of protected images.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (N, H, W, C) or (N, H, W)
+        As `protect_batch` returned them; a subset in any order will do.
+    key : DatasetKey
+        The key that they were protected under.
+    sidecars : mapping of int to bytes, optional
+        As `protect_batch` returned them. Profile ``paper`` makes none.
+    on_error : {"raise", "report"}
+        Raise the first error, or report a status per image and restore the others.
+
+    Returns
+    -------
+    ndarray of uint8, or RestoredBatch if `on_error` is ``"report"``
+        Shaped as the input. For profile ``paper``, each sample is within 1 grey level of the clean
+        one where the payload took one plane, within 2 where it took two.
+
+    Raises
+    ------
+    NotProtectedError, WrongKeyError, TamperedError, FormatError
+        If an image cannot be restored; the message names its index.
+    """
+    if on_error not in ("raise", "report"):
+        msg = f"on_error is 'raise' or 'report', not {on_error!r}"
+        raise InputError(msg)
+    del sidecars  # no profile makes them yet
+    batch = as_batch(images, "images")
+    out = np.zeros_like(batch)
+    errors: dict[int, DsguardError] = {}
+    for part in batch_slices(batch):
+        failures = _restore(batch[part], out[part], key)
+        errors |= {part.start + index: error for index, error in failures.items()}
+        if errors and on_error == "raise":
+            raise _at(*min(errors.items(), key=lambda item: item[0]))
+    restored = like_input(out, images)
+    if on_error == "raise":
+        return restored
+    status = [_STATUS_OF[type(errors[i])] if i in errors else Status.OK for i in range(len(out))]
+    return RestoredBatch(restored, status, {i: _at(i, errors[i]) for i in sorted(errors)})
+
+
+def inspect(image: npt.NDArray[np.uint8]) -> ImageInfo:
+    """Tell what a protected image says of itself; no key is needed.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, C) or (H, W)
+
+    Returns
+    -------
+    ImageInfo
+
+    Raises
+    ------
+    NotProtectedError, TamperedError, FormatError
+        If the image has no header, a damaged one, or one of an unknown version.
+    """
+    if np.ndim(image) not in (2, 3):
+        msg = f"expected one image of shape (H, W) or (H, W, C), got shape {np.shape(image)}"
+        raise InputError(msg)
+    batch = as_batch(image[np.newaxis], "image")
+    header = Header.parse(_headers(batch)[0].tobytes())
+    return ImageInfo(
+        version=header.version,
+        profile=header.profile.name,
+        planes=header.planes,
+        key_id=header.key_id.hex(),
+        payload_bits=8 * (OVERHEAD_BYTES + header.sequence_bytes),
+    )
+
+
+def _targets(
+    batch: Images,
+    target: npt.NDArray[np.uint8] | None,
+    labels: npt.ArrayLike | None,
+    surrogate: Surrogate | None,
+) -> Images:
+    """Return the targets given, or those that FSP makes."""
+    if target is not None:
+        if labels is not None or surrogate is not None:
+            msg = "give either target, or labels and surrogate, not both"
+            raise InputError(msg)
+        wanted = as_batch(target, "target")
+        if wanted.shape != batch.shape:
+            msg = f"target has the shape {wanted.shape}, images have {batch.shape}"
+            raise InputError(msg)
+        return wanted
+    if labels is None or surrogate is None:
+        msg = "give target, or both labels and surrogate"
+        raise InputError(msg)
+    from dsguard.fsp import perturb
+
+    return perturb(batch, labels, surrogate)
+
+
+def _protect(
+    clean: Images,
+    target: Images,
+    out: Images,
+    geometry: Geometry,
+    header: Header,
+    key: DatasetKey,
+) -> None:
+    """Protect one slice of a batch into `out`."""
+    run = kernels()
+    _, sequences = run.transform(clean, target, geometry, out)
+    run.embed(out, neutral_payload(geometry, OVERHEAD_BYTES + header.sequence_bytes), geometry)
+    run.embed(out, envelope.seal(sequences, out, header, key), geometry)
+
+
+def _restore(protected: Images, out: Images, key: DatasetKey) -> dict[int, DsguardError]:
+    """Restore one slice of a batch into `out`, zero where it fails; return the failures."""
+    failures: dict[int, DsguardError] = {}
+    for members, header in _by_header(protected, key, failures):
+        whole = len(members) == len(protected)
+        images = protected if whole else protected[members]
+        restored, genuine = _restore_alike(images, header, key)
+        out[members[genuine]] = restored[genuine]
+        for index in members[~genuine]:
+            failures[int(index)] = TamperedError(
+                "was changed after it was protected; restore from an undamaged copy"
+            )
+    return failures
+
+
+def _by_header(
+    protected: Images, key: DatasetKey, failures: dict[int, DsguardError]
+) -> list[tuple[npt.NDArray[np.intp], Header]]:
+    """Group images by equal headers; those that cannot be restored go to `failures`."""
+    groups = []
+    raw = _headers(protected)
+    distinct, member_of = np.unique(raw, axis=0, return_inverse=True)
+    for number, row in enumerate(distinct):
+        members = np.flatnonzero(member_of.reshape(-1) == number)
+        try:
+            header = Header.parse(row.tobytes())
+            _check_header(header, protected, key)
+        except DsguardError as error:
+            failures |= dict.fromkeys(members.tolist(), error)
+        else:
+            groups.append((members, header))
+    return groups
+
+
+def _check_header(header: Header, protected: Images, key: DatasetKey) -> None:
+    """Refuse another key's images, and lengths that this shape cannot have."""
+    if header.key_id.hex() != key.key_id:
+        msg = f"was protected under key {header.key_id.hex()}, not {key.key_id}"
+        raise WrongKeyError(msg)
+    geometry = _geometry(header, protected)
+    size = OVERHEAD_BYTES + header.sequence_bytes
+    fits = header.planes <= header.profile.max_planes and 8 * size <= geometry.capacity_bits
+    if not fits or header.sequence_bytes != geometry.sequence_bytes:
+        msg = "was cropped or resized after it was protected; restore from an undamaged copy"
+        raise TamperedError(msg)
+
+
+def _restore_alike(
+    protected: Images, header: Header, key: DatasetKey
+) -> tuple[Images, npt.NDArray[np.bool_]]:
+    """Restore images of one header; the second result is false where a tag does not open."""
+    run = kernels()
+    geometry = _geometry(header, protected)
+    size = OVERHEAD_BYTES + header.sequence_bytes
+    payloads = run.extract(protected, size, geometry)
+    carriers = protected.copy()
+    run.embed(carriers, neutral_payload(geometry, size), geometry)
+    sequences, genuine = envelope.unseal(payloads, carriers, key)
+    restored, malformed = run.invert(carriers, sequences, geometry)
+    return restored, genuine & ~malformed
+
+
+def _geometry(header: Header, protected: Images) -> Geometry:
+    _, height, width, channels = protected.shape
+    return Geometry(height, width, channels, header.planes)
+
+
+def _headers(batch: Images) -> Bytes:
+    """Return the first 18 payload bytes of each image, whether they are a header or not."""
+    _, height, width, channels = batch.shape
+    geometry = Geometry(height, width, channels, planes=1)
+    if geometry.capacity_bits < 8 * HEADER_BYTES:
+        return np.zeros((len(batch), HEADER_BYTES), np.uint8)  # too small to carry one
+    return kernels().extract(batch, HEADER_BYTES, geometry)
+
+
+def _at(index: int, error: DsguardError) -> DsguardError:
+    """Return the error with the index of its image in the message."""
+    return type(error)(str(error), index)
