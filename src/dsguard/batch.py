@@ -18,7 +18,7 @@ _SLICE_BYTES = 8 << 20
 """Images are processed in slices of about this size, which bounds the memory for intermediates."""
 
 
-def as_batch(images: npt.NDArray[np.uint8], name: str) -> Images:
+def as_batch(images: object, name: str) -> Images:
     """Return `images` as a C-contiguous (N, H, W, C) batch, copied only where it must be.
 
     Raises
@@ -43,7 +43,7 @@ def as_batch(images: npt.NDArray[np.uint8], name: str) -> Images:
             "one image alone is images[None]"
         )
         raise InputError(msg)
-    if not (8 <= min(batch.shape[1:3]) and max(batch.shape[1:3]) <= 65535):
+    if min(batch.shape[1:3]) < 8 or max(batch.shape[1:3]) > 65535:
         msg = f"{name}: height and width are 8 to 65535, got shape {images.shape}"
         raise InputError(msg)
     return np.ascontiguousarray(batch)

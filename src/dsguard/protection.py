@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 
@@ -171,6 +171,26 @@ def protect_batch(
     for part in batch_slices(batch):
         _protect(batch[part], wanted[part], out[part], geometry, header, key)
     return ProtectedBatch(like_input(out, images), [Status.OK] * len(out))
+
+
+@overload
+def restore_batch(
+    images: npt.NDArray[np.uint8],
+    key: DatasetKey,
+    *,
+    sidecars: Mapping[int, bytes] | None = None,
+    on_error: Literal["raise"] = "raise",
+) -> npt.NDArray[np.uint8]: ...
+
+
+@overload
+def restore_batch(
+    images: npt.NDArray[np.uint8],
+    key: DatasetKey,
+    *,
+    sidecars: Mapping[int, bytes] | None = None,
+    on_error: Literal["report"],
+) -> RestoredBatch: ...
 
 
 def restore_batch(

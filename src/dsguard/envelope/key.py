@@ -8,6 +8,7 @@ import secrets
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from Crypto.Cipher import AES
 from Crypto.Hash import SHA256
@@ -140,17 +141,15 @@ def _read_fields(path: Path) -> dict[str, str]:
     return dict(line.split(": ", 1) for line in lines[1:] if ": " in line)
 
 
-def _siv(passphrase: str, salt: bytes, key_id: str, cost: dict[str, int]) -> AES.SivMode:
-    derived = scrypt(passphrase, salt, SEALING_KEY_BYTES, cost["N"], cost["r"], cost["p"])  # type: ignore[arg-type]
+def _siv(passphrase: str, salt: bytes, key_id: str, cost: dict[str, int]) -> Any:
+    derived = scrypt(passphrase, salt, SEALING_KEY_BYTES, cost["N"], cost["r"], cost["p"])
     assert isinstance(derived, bytes)
     cipher = AES.new(derived, AES.MODE_SIV)
     cipher.update(_TITLE.encode() + bytes.fromhex(key_id))
     return cipher
 
 
-def _wrap(
-    secret: bytes, passphrase: str, salt: bytes, key_id: str, cost: dict[str, int]
-) -> bytes:
+def _wrap(secret: bytes, passphrase: str, salt: bytes, key_id: str, cost: dict[str, int]) -> bytes:
     sealed, tag = _siv(passphrase, salt, key_id, cost).encrypt_and_digest(secret)
     return bytes(tag + sealed)
 

@@ -68,7 +68,7 @@ class AesSiv:
         genuine : ndarray of bool, shape (N,)
         """
         plain = sealed ^ self._keystream(tags, sealed.shape[1])
-        genuine = ~(self._s2v(plain, associated) ^ tags).any(axis=1)
+        genuine: npt.NDArray[np.bool_] = (self._s2v(plain, associated) == tags).all(axis=1)
         plain[~genuine] = 0
         return plain, genuine
 
@@ -108,7 +108,7 @@ class AesSiv:
         return state.view(np.uint8).reshape(count, BLOCK)
 
     def _keystream(self, tags: Bytes, length: int) -> Bytes:
-        """Encrypt the counters that follow each tag; bits 31 and 63 cleared, so they never carry."""
+        """Encrypt the counters that follow each tag; bits 31 and 63 cleared, so none carries."""
         count, columns = len(tags), -(-length // BLOCK)
         start = tags.copy()
         start[:, [8, 12]] &= 0x7F
@@ -117,13 +117,13 @@ class AesSiv:
         counters[:, :, 3] += np.arange(columns, dtype=np.uint32)
         stream = bytearray(counters.nbytes)
         if stream:
-            self._ctr.encrypt(memoryview(counters).cast("B"), output=stream)
+            self._ctr.encrypt(counters.data.cast("B"), output=stream)
         return np.frombuffer(stream, np.uint8).reshape(count, columns * BLOCK)[:, :length]
 
 
 def _double(blocks: Bytes) -> Bytes:
     """Multiply each 16-byte row by x in GF(2^128), as CMAC and S2V do."""
-    doubled = blocks << 1
-    doubled[:, :-1] |= blocks[:, 1:] >> 7
-    doubled[:, -1] ^= (blocks[:, 0] >> 7) * np.uint8(0x87)
+    doubled = blocks << np.uint8(1)
+    doubled[:, :-1] |= blocks[:, 1:] >> np.uint8(7)
+    doubled[:, -1] ^= (blocks[:, 0] >> np.uint8(7)) * np.uint8(0x87)
     return doubled

@@ -50,7 +50,9 @@ def invert(
 
 def embed(images: Images, payloads: Bytes, geometry: Geometry) -> None:
     """See `dsguard.kernels.contract.Kernels.embed`."""
-    for image, payload in zip(images, np.broadcast_to(payloads, (len(images), payloads.shape[-1]))):
+    for image, payload in zip(
+        images, np.broadcast_to(payloads, (len(images), payloads.shape[-1])), strict=True
+    ):
         bits = np.unpackbits(payload, bitorder="little")
         for plane in range(geometry.planes):
             part = bits[plane * geometry.plane_bits : (plane + 1) * geometry.plane_bits]
@@ -100,16 +102,14 @@ def _transform_tile(
     """Transform one tile and append its (value, width) fields: digits, shifts, rotations."""
     n = len(source)
     pairing = [0] * n
-    for block, place in zip(_rank(source), _rank(wanted)):
+    for block, place in zip(_rank(source), _rank(wanted), strict=True):
         pairing[place] = block
     out = np.empty_like(source)
     shifts, turns = [], []
     for place, block in enumerate(pairing):
         shift = _shift(source[block], wanted[place], planes)
         shifted = source[block] + np.int64(shift << planes)
-        errors = [
-            int(((np.rot90(shifted, turn) - wanted[place]) ** 2).sum()) for turn in range(4)
-        ]
+        errors = [int(((np.rot90(shifted, turn) - wanted[place]) ** 2).sum()) for turn in range(4)]
         turn = errors.index(min(errors))
         out[place] = np.rot90(shifted, turn)
         shifts.append((shift % (256 >> planes), 8 - planes))

@@ -123,7 +123,7 @@ def plan(height: int, width: int, channels: int, profile: Profile, overhead: int
     if channels not in (1, 3, 4):
         msg = f"an image has 1 or 3 channels, or 4 with alpha, not {channels}"
         raise InputError(msg)
-    if not (SMALLEST_SIDE <= min(height, width) and max(height, width) <= LARGEST_SIDE):
+    if min(height, width) < SMALLEST_SIDE or max(height, width) > LARGEST_SIDE:
         msg = f"an image of {height}x{width} is outside {SMALLEST_SIDE} to {LARGEST_SIDE} a side"
         raise InputError(msg)
     for planes in range(1, profile.max_planes + 1):

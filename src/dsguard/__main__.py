@@ -1,0 +1,5 @@
+"""``python -m dsguard`` is ``dsguard``."""
+
+from dsguard.cli import main
+
+main()

@@ -1,0 +1,197 @@
+"""Whole datasets, from a source to a folder, image by image written whole or not at all."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from dsguard.datasets.images import LOSSLESS_FORMATS, check_output_format, encode_image
+from dsguard.datasets.sources import Source, class_of
+from dsguard.errors import DsguardError, InputError
+from dsguard.files import write_whole
+from dsguard.protection import protect_batch, restore_batch
+
+if TYPE_CHECKING:
+    from dsguard.envelope import DatasetKey
+    from dsguard.fsp import Attack, Surrogate
+    from dsguard.profile import Profile
+
+Image = npt.NDArray[np.uint8]
+Progress = Callable[[int], None]
+
+_CHUNK_BYTES = 32 << 20
+_CHUNK_IMAGES = 1024
+
+
+@dataclass
+class Report:
+    """What became of a dataset.
+
+    Attributes
+    ----------
+    done : int
+        Images written.
+    failures : dict of str to DsguardError
+        By name, why an image was not written.
+    """
+
+    done: int = 0
+    failures: dict[str, DsguardError] = field(default_factory=dict)
+
+
+def select(names: list[str], limit: int | None) -> list[str]:
+    """Return at most `limit` names, drawn evenly from every folder."""
+    if limit is None or limit >= len(names):
+        return names
+    by_folder: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        by_folder[str(PurePosixPath(name).parent)].append(name)
+    turns = [
+        (turn, folder, name)
+        for folder, members in by_folder.items()
+        for turn, name in enumerate(members)
+    ]
+    return sorted(name for _, _, name in sorted(turns)[:limit])
+
+
+def protect_dataset(
+    source: Source,
+    names: Collection[str],
+    destination: Path,
+    key: DatasetKey,
+    surrogate: Surrogate,
+    *,
+    attack: Attack | None = None,
+    profile: str | Profile = "paper",
+    output_format: str = "png",
+    progress: Progress | None = None,
+) -> Report:
+    """Perturb and protect the named images of a source into a folder.
+
+    Each image keeps its name but for the suffix. One that fails is reported and does not stop the
+    others.
+    """
+    from dsguard.fsp import perturb
+
+    def process(part: list[str], images: Image) -> tuple[Image, dict[int, DsguardError]]:
+        labels = [surrogate.class_names.index(class_of(name)) for name in part]
+        target = perturb(images, labels, surrogate, attack)
+        return protect_batch(images, key, target=target, profile=profile).images, {}
+
+    return _convert(source, names, destination, process, output_format, progress)
+
+
+def restore_dataset(
+    source: Source,
+    names: Collection[str],
+    destination: Path,
+    key: DatasetKey,
+    *,
+    output_format: str = "png",
+    progress: Progress | None = None,
+) -> Report:
+    """Restore the named images of a source into a folder; arguments as in `protect_dataset`."""
+
+    def process(_: list[str], images: Image) -> tuple[Image, dict[int, DsguardError]]:
+        batch = restore_batch(images, key, on_error="report")
+        return batch.images, batch.errors
+
+    return _convert(source, names, destination, process, output_format, progress)
+
+
+def load_training_set(source: Source, names: Collection[str]) -> tuple[Image, list[str]]:
+    """Read images for a surrogate: colour, of one size, with the class of each.
+
+    Images of different sizes are all resized to 64×64 for this purpose; unreadable ones are left
+    out, they are reported when they are processed.
+    """
+    from PIL import Image as Pillow
+
+    images, classes = [], []
+    for name, image in source.read(names):
+        if isinstance(image, DsguardError):
+            continue
+        images.append(image[..., :3] if image.shape[2] >= 3 else image)
+        classes.append(class_of(name))
+    if not images:
+        msg = f"{source.path} has no readable image"
+        raise InputError(msg)
+    if len({image.shape[2] for image in images}) > 1:
+        images = [np.broadcast_to(image, (*image.shape[:2], 3)) for image in images]
+    if len({image.shape[:2] for image in images}) > 1:
+        images = [
+            np.asarray(
+                Pillow.fromarray(np.squeeze(np.ascontiguousarray(image))).resize((64, 64))
+            ).reshape(64, 64, -1)
+            for image in images
+        ]
+    return np.stack(images), classes
+
+
+def output_names(names: Collection[str], output_format: str) -> dict[str, str]:
+    """Return the name that each image is written under: its own with the format's suffix.
+
+    Where that would give two images one name (``a.jpg`` and ``a.bmp``), both keep their old suffix
+    before the new one.
+    """
+    suffix = LOSSLESS_FORMATS[output_format]
+    plain = {name: str(PurePosixPath(name).with_suffix(suffix)) for name in names}
+    seen: dict[str, int] = defaultdict(int)
+    for name in plain.values():
+        seen[name] += 1
+    return {name: out if seen[out] == 1 else name + suffix for name, out in plain.items()}
+
+
+def _convert(
+    source: Source,
+    names: Collection[str],
+    destination: Path,
+    process: Callable[[list[str], Image], tuple[Image, dict[int, DsguardError]]],
+    output_format: str,
+    progress: Progress | None,
+) -> Report:
+    """Run `process` over images of equal shape, and write what comes out."""
+    outputs = output_names(names, check_output_format(output_format))
+    report = Report()
+    for part, images in _chunks(source, set(names), report):
+        try:
+            results, errors = process(part, images)
+        except DsguardError as error:  # one that concerns every image of this shape
+            results, errors = images, dict.fromkeys(range(len(part)), error)
+        for number, name in enumerate(part):
+            if number in errors:
+                report.failures[name] = errors[number]
+                continue
+            with write_whole(destination / outputs[name]) as file:
+                file.write(encode_image(results[number], output_format))
+            report.done += 1
+        if progress is not None:
+            progress(report.done + len(report.failures))
+    return report
+
+
+def _chunks(
+    source: Source, names: set[str], report: Report
+) -> Iterator[tuple[list[str], npt.NDArray[np.uint8]]]:
+    """Yield batches of images of one shape; unreadable images go to the report."""
+    waiting: dict[tuple[int, ...], list[tuple[str, Image]]] = defaultdict(list)
+    for name, image in source.read(names):
+        if isinstance(image, DsguardError):
+            report.failures[name] = image
+            continue
+        group = waiting[image.shape]
+        group.append((name, image))
+        if len(group) >= _CHUNK_IMAGES or len(group) * image.nbytes >= _CHUNK_BYTES:
+            yield _stacked(waiting.pop(image.shape))
+    for group in waiting.values():
+        yield _stacked(group)
+
+
+def _stacked(group: list[tuple[str, Image]]) -> tuple[list[str], Image]:
+    return [name for name, _ in group], np.stack([image for _, image in group])

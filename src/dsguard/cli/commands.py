@@ -1,0 +1,432 @@
+"""The commands of ``dsguard``. Results go to stdout, progress and errors to stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from dsguard import DatasetKey, DsguardError, InputError, TamperedError, WrongKeyError, __version__
+from dsguard.bulk import (
+    Report,
+    load_training_set,
+    protect_dataset,
+    restore_dataset,
+    select,
+)
+from dsguard.datasets import check_output_format, open_source
+from dsguard.protection import inspect
+
+if TYPE_CHECKING:
+    from dsguard.datasets import Source
+    from dsguard.evaluation import Row
+    from dsguard.fsp import Surrogate
+
+_SHOWN_FAILURES = 10
+_errors = Console(stderr=True)
+_output = Console()
+
+
+class Exit(IntEnum):
+    """Exit codes."""
+
+    OK = 0
+    INTERNAL = 1
+    USAGE = 2
+    SOME_FAILED = 3
+    KEY_REFUSED = 4
+    DAMAGED = 5
+    INTERRUPTED = 130
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line and return its exit code."""
+    try:
+        code = cli.main(list(arguments), prog_name="dsguard", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        _errors.print("interrupted; what was written is whole")
+        return Exit.INTERRUPTED
+    except DsguardError as error:
+        _complain(str(error))
+        return _exit_code(error)
+    except (FileExistsError, FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        _complain(f"{error.filename}: {error.strerror}")
+        return Exit.USAGE
+    return code if isinstance(code, int) else Exit.OK
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dsguard")
+def cli() -> None:
+    r"""Publish image datasets without giving them away.
+
+    A network trained on protected images fails on real ones; whoever has the key restores the clean
+    images and trains as usual.
+
+    \b
+    Exit codes: 0 all went well, 1 internal error, 2 usage, 3 some images failed,
+    4 wrong key, 5 damaged images, 130 interrupted.
+    """
+
+
+_key_option = click.option(
+    "--key",
+    "key_path",
+    required=True,
+    envvar="DSGUARD_KEY_FILE",
+    show_envvar=True,
+    type=click.Path(path_type=Path),
+    help="Key file, from `dsguard keygen`. A passphrase is read from DSGUARD_PASSPHRASE.",
+)
+_limit_option = click.option(
+    "--limit", type=click.IntRange(min=1), help="Take only N images, evenly from all folders."
+)
+_format_option = click.option(
+    "--format",
+    "output_format",
+    default="png",
+    show_default=True,
+    help="Format of the written images: png or tiff. Lossy ones are refused.",
+)
+_device_option = click.option(
+    "--device", help="Where networks run, as torch names it; by default CUDA if there is one."
+)
+
+
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--passphrase", is_flag=True, help="Wrap the key under a passphrase.")
+def keygen(path: Path, *, passphrase: bool) -> None:
+    """Make a new key and write it to PATH, which must not exist."""
+    phrase = os.environ.get("DSGUARD_PASSPHRASE") if passphrase else None
+    if passphrase and phrase is None:
+        phrase = click.prompt("Passphrase", hide_input=True, confirmation_prompt=True, err=True)
+    key = DatasetKey.generate()
+    key.save(path, phrase)
+    _output.print(f"wrote key {key.key_id} to {escape(str(path))}", soft_wrap=True)
+    _errors.print("keep it safe and secret: without it nobody can restore what it protects")
+
+
+@cli.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("destination", type=click.Path(path_type=Path))
+@_key_option
+@click.option(
+    "--surrogate",
+    "surrogate_path",
+    type=click.Path(path_type=Path),
+    help="Surrogate file: used if it exists, else fitted to SOURCE and written there.",
+)
+@click.option("--epsilon", default=8, show_default=True, help="Perturbation radius, of 255 levels.")
+@click.option("--steps", default=20, show_default=True, help="Steps of the perturbation.")
+@click.option("--epochs", default=15, show_default=True, help="Training of a new surrogate.")
+@click.option("--profile", default="paper", show_default=True, help="How to protect.")
+@_limit_option
+@_format_option
+@_device_option
+@click.option("--overwrite", is_flag=True, help="Write into a DESTINATION that has files.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+def protect(
+    source: Path,
+    destination: Path,
+    key_path: Path,
+    surrogate_path: Path | None,
+    epsilon: int,
+    steps: int,
+    epochs: int,
+    profile: str,
+    limit: int | None,
+    output_format: str,
+    device: str | None,
+    *,
+    overwrite: bool,
+    as_json: bool,
+) -> int:
+    """Protect the images of SOURCE into the folder DESTINATION.
+
+    SOURCE is a folder of class folders, a tar or zip archive of one, or a cifar-10-batches-py
+    folder. It is only read.
+    """
+    from dsguard.fsp import Attack
+
+    attack = Attack(epsilon=epsilon, steps=steps)
+    key = _load_key(key_path)
+    opened, names = _open(source, destination, output_format, limit, overwrite=overwrite)
+    surrogate = _surrogate(opened, names, surrogate_path, epochs, device)
+    with _progress("protect", len(names)) as advance:
+        report = protect_dataset(
+            opened,
+            names,
+            destination,
+            key,
+            surrogate,
+            attack=attack,
+            profile=profile,
+            output_format=output_format,
+            progress=advance,
+        )
+    return _finish("protected", report, destination, as_json=as_json)
+
+
+@cli.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("destination", type=click.Path(path_type=Path))
+@_key_option
+@_limit_option
+@_format_option
+@click.option("--overwrite", is_flag=True, help="Write into a DESTINATION that has files.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+def restore(
+    source: Path,
+    destination: Path,
+    key_path: Path,
+    limit: int | None,
+    output_format: str,
+    *,
+    overwrite: bool,
+    as_json: bool,
+) -> int:
+    """Restore the protected images of SOURCE into the folder DESTINATION."""
+    key = _load_key(key_path)
+    opened, names = _open(source, destination, output_format, limit, overwrite=overwrite)
+    with _progress("restore", len(names)) as advance:
+        report = restore_dataset(
+            opened, names, destination, key, output_format=output_format, progress=advance
+        )
+    return _finish("restored", report, destination, as_json=as_json)
+
+
+@cli.command("inspect")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per file.")
+def inspect_command(files: tuple[Path, ...], *, as_json: bool) -> int:
+    """Tell what protected image FILES say of themselves; no key is needed."""
+    from dsguard.datasets import decode_image
+
+    failures: dict[str, DsguardError] = {}
+    for file in files:
+        try:
+            info = asdict(inspect(decode_image(file.read_bytes())))
+        except DsguardError as error:
+            failures[str(file)] = error
+            continue
+        if as_json:
+            click.echo(json.dumps({"file": str(file), **info}))
+        else:
+            facts = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in info.items())
+            click.echo(f"{file}: {facts}")
+    _show(failures)
+    return _worst(failures)
+
+
+@cli.command()
+@click.option("--data", type=click.Path(path_type=Path), help="Your own images; see `protect`.")
+@click.option("--out", default="out/demo", show_default=True, type=click.Path(path_type=Path))
+@click.option("--epsilon", type=int, help="Perturbation radius; 32 for the digits, 8 for --data.")
+@click.option("--epochs", default=10, show_default=True, help="Of every training.")
+@click.option("--seed", default=0, show_default=True)
+@_device_option
+def demo(
+    data: Path | None, out: Path, epsilon: int | None, epochs: int, seed: int, device: str | None
+) -> None:
+    """Show the whole method on a small dataset, in some minutes.
+
+    Fits a surrogate, protects, restores, trains a network on clean, protected and restored images,
+    and writes a report with pictures.
+    """
+    from dsguard.demo import digits, own_images, run_demo
+    from dsguard.fsp import Attack
+
+    chosen = digits(seed) if data is None else own_images(data, seed)
+    # Digits are black on white: a perturbation has to be larger than on photographs to matter.
+    attack = Attack(epsilon=epsilon if epsilon is not None else 32 if data is None else 8)
+    with _steps() as tell:
+        result = run_demo(
+            chosen, out, attack=attack, epochs=epochs, device=device, seed=seed, on_step=tell
+        )
+    _output.print(_table(result.rows))
+    for title, value in result.facts.items():
+        _output.print(f"{title}: {value}", soft_wrap=True, highlight=False)
+    _output.print(f"report: {escape(str(result.report))}", soft_wrap=True)
+    _output.print(f"picture: {escape(str(result.picture))}", soft_wrap=True)
+
+
+def _load_key(path: Path) -> DatasetKey:
+    if not path.exists():
+        msg = f"there is no key at {path}; make one with: dsguard keygen {path}"
+        raise click.UsageError(msg)
+    phrase = os.environ.get("DSGUARD_PASSPHRASE")
+    try:
+        return DatasetKey.load(path, phrase)
+    except WrongKeyError:
+        if phrase is not None or not sys.stdin.isatty():
+            raise
+    return DatasetKey.load(path, click.prompt("Passphrase", hide_input=True, err=True))
+
+
+def _open(
+    source: Path, destination: Path, output_format: str, limit: int | None, *, overwrite: bool
+) -> tuple[Source, list[str]]:
+    """Open the source and refuse destinations that would endanger anything."""
+    check_output_format(output_format)
+    if destination.is_file():
+        msg = f"the destination {destination} is a file; give a folder"
+        raise click.UsageError(msg)
+    here, there = source.resolve(), destination.resolve()
+    if here == there or here in there.parents or there in here.parents:
+        msg = "source and destination must not lie in each other"
+        raise click.UsageError(msg)
+    if destination.is_dir() and any(destination.iterdir()) and not overwrite:
+        msg = f"{destination} is not empty; choose another folder or add --overwrite"
+        raise click.UsageError(msg)
+    with _errors.status("reading the list of images"):
+        opened = open_source(source)
+        names = opened.names()
+    if not names:
+        msg = f"{source} holds no images; expected class folders with image files"
+        raise InputError(msg)
+    return opened, select(names, limit)
+
+
+def _surrogate(
+    source: Source, names: list[str], path: Path | None, epochs: int, device: str | None
+) -> Surrogate:
+    """Load the surrogate, or fit one to the source and keep it if a path was given."""
+    from dsguard.datasets.sources import class_of
+    from dsguard.fsp import Recipe, Surrogate, fit_surrogate
+
+    if path is not None and path.exists():
+        surrogate = Surrogate.load(path, device)
+        unknown = sorted({class_of(name) for name in names} - set(surrogate.class_names))
+        if unknown:
+            msg = f"the surrogate {path} was not trained on the class(es): {', '.join(unknown)}"
+            raise InputError(msg)
+        return surrogate
+    images, classes = load_training_set(source, names)
+    known = sorted(set(classes))
+    if len(known) < 2:
+        msg = (
+            "protection needs at least two classes: put the images of each class in a folder of "
+            "its own"
+        )
+        raise InputError(msg)
+    with _progress("fit surrogate", epochs) as advance:
+        surrogate = fit_surrogate(
+            images,
+            [known.index(name) for name in classes],
+            recipe=Recipe(epochs=epochs),
+            device=device,
+            class_names=known,
+            on_epoch=advance,
+        )
+    if path is not None:
+        surrogate.save(path)
+    return surrogate
+
+
+def _finish(verb: str, report: Report, destination: Path, *, as_json: bool) -> int:
+    """Print what became of a dataset and return the exit code."""
+    _show(report.failures)
+    total = report.done + len(report.failures)
+    if as_json:
+        failures = {name: str(error) for name, error in report.failures.items()}
+        click.echo(json.dumps({verb: report.done, "of": total, "failures": failures}))
+    else:
+        click.echo(f"{verb} {report.done} of {total} images into {destination}")
+    return _worst(report.failures)
+
+
+def _exit_code(error: DsguardError) -> Exit:
+    if isinstance(error, TamperedError):
+        return Exit.DAMAGED
+    if isinstance(error, WrongKeyError):
+        return Exit.KEY_REFUSED
+    return Exit.SOME_FAILED
+
+
+def _worst(failures: dict[str, DsguardError]) -> Exit:
+    return max((_exit_code(error) for error in failures.values()), default=Exit.OK)
+
+
+def _show(failures: dict[str, DsguardError]) -> None:
+    for name, error in list(failures.items())[:_SHOWN_FAILURES]:
+        _complain(f"{name}: {_without_index(error)}")
+    if len(failures) > _SHOWN_FAILURES:
+        _complain(f"and {len(failures) - _SHOWN_FAILURES} more images failed")
+
+
+def _without_index(error: DsguardError) -> str:
+    """Return the message of an error without its place in a batch, which the name replaces."""
+    return str(error).removeprefix(f"image {error.index}: ")
+
+
+def _complain(message: str) -> None:
+    _errors.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True, highlight=False)
+
+
+@contextlib.contextmanager
+def _bars() -> Iterator[Progress]:
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=_errors,
+        disable=not _errors.is_terminal,
+    ) as bars:
+        yield bars
+
+
+@contextlib.contextmanager
+def _progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show one bar; yields the function that tells it how much is done."""
+    with _bars() as bars:
+        task = bars.add_task(name, total=total)
+        yield lambda done: bars.update(task, completed=done)
+
+
+@contextlib.contextmanager
+def _steps() -> Iterator[Callable[[str, int, int], None]]:
+    """Show one bar per step, each from the time that it is first heard of."""
+    tasks: dict[str, Any] = {}
+    with _bars() as bars:
+
+        def tell(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=total)
+            bars.update(tasks[name], completed=done)
+
+        yield tell
+
+
+def _table(rows: list[Row]) -> Table:
+    table = Table("trained on", title="ResNet-18, tested on clean images")
+    for title in ("train accuracy", "test accuracy", "best of any epoch"):
+        table.add_column(title, justify="right")
+    for row in rows:
+        figures = (row.train_accuracy, row.test_accuracy, row.peak_accuracy)
+        table.add_row(row.name, *(f"{figure:.1%}" for figure in figures))
+    return table

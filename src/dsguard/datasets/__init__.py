@@ -1,0 +1,18 @@
+"""Image datasets as people have them: folders, archives of folders, CIFAR pickles."""
+
+from dsguard.datasets.images import (
+    LOSSLESS_FORMATS,
+    check_output_format,
+    decode_image,
+    encode_image,
+)
+from dsguard.datasets.sources import Source, open_source
+
+__all__ = [
+    "LOSSLESS_FORMATS",
+    "Source",
+    "check_output_format",
+    "decode_image",
+    "encode_image",
+    "open_source",
+]

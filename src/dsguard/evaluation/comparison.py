@@ -1,0 +1,89 @@
+"""The paper's Table 1: one network per version of the training set, tested on clean images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dsguard.fsp.resnet import build
+from dsguard.fsp.training import Recipe, accuracy, choose_device, default_width, train
+from dsguard.kernels.contract import Images
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a network learned from one version of the training set.
+
+    Attributes
+    ----------
+    name : str
+        Of the version: ``"clean"``, ``"protected"``, ``"restored"``.
+    train_accuracy : float
+        On the images that it was trained on, 0 to 1.
+    test_accuracy : float
+        On clean test images, after the last epoch.
+    peak_accuracy : float
+        The best test accuracy after any epoch: what early stopping could have had.
+    """
+
+    name: str
+    train_accuracy: float
+    test_accuracy: float
+    peak_accuracy: float
+
+
+def compare(
+    versions: Mapping[str, Images],
+    labels: npt.NDArray[np.int64],
+    test_images: Images,
+    test_labels: npt.NDArray[np.int64],
+    *,
+    recipe: Recipe,
+    width: int | None = None,
+    device: str | None = None,
+    on_epoch: Callable[[], None] | None = None,
+) -> list[Row]:
+    """Train a new ResNet-18 on each version of a training set, all from the same weights.
+
+    Parameters
+    ----------
+    versions : mapping of str to ndarray of uint8, shape (N, H, W, C)
+    labels : ndarray of int64, shape (N,)
+        Class numbers from 0.
+    test_images, test_labels : ndarray
+        Clean images that no version contains.
+    recipe : Recipe
+    width : int, optional
+        Of the network; by default 64 on CUDA and 16 on the CPU.
+    device : str, optional
+    on_epoch : callable, optional
+        Called after every epoch of every training.
+
+    Returns
+    -------
+    list of Row
+    """
+    place = choose_device(device)
+    classes = int(max(labels.max(), test_labels.max())) + 1
+    rows = []
+    for name, images in versions.items():
+        model = build(images.shape[1:], classes, width or default_width(place), recipe.seed)
+        tests: list[float] = []
+
+        def after_epoch(_: int, model: object = model, tests: list[float] = tests) -> None:
+            tests.append(accuracy(model, test_images, test_labels, place))  # type: ignore[arg-type]
+            if on_epoch is not None:
+                on_epoch()
+
+        train(model, images, labels, recipe, place, after_epoch)
+        rows.append(Row(name, accuracy(model, images, labels, place), tests[-1], max(tests)))
+    return rows
+
+
+def psnr(image: Images, other: Images) -> float:
+    """Return the peak signal-to-noise ratio of two uint8 arrays in dB; infinite if equal."""
+    error = float(((image.astype(np.float64) - other) ** 2).mean())
+    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))

@@ -1,0 +1,169 @@
+"""The activation attack (Inkawhich et al., CVPR 2019), with targets that are consistent per class.
+
+Momentum iterative sign steps on the Euclidean distance between an image's features at one layer and
+those of its target class, inside an L∞ ball of radius ε. All images of a class are driven to the
+same place, the centroid of the class that follows theirs: a network learns the shift only if it
+means the same everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dsguard.batch import as_batch, like_input
+from dsguard.errors import InputError
+from dsguard.fsp.resnet import LAYERS
+from dsguard.fsp.surrogate import Surrogate
+from dsguard.fsp.training import frozen, precision, to_pixels
+from dsguard.kernels.contract import Images
+
+
+@dataclass(frozen=True)
+class Attack:
+    """How to perturb.
+
+    Attributes
+    ----------
+    epsilon : int
+        Radius of the L∞ ball, in grey levels of 0..255.
+    steps : int
+    step_size : float or None
+        In grey levels; None is ε/8, at least half a level.
+    decay : float
+        Of the momentum.
+    layer : str
+        Stage of the surrogate whose pooled features are driven, ``"layer1"`` to ``"layer4"``.
+    block : int
+        The perturbation is constant on squares of this side, per channel. 1 is the classic,
+        pixel-wise attack; a multiple of the profile's block passes through mRIT undiminished.
+    class_step : int
+        The target of class number k is k + class_step, modulo the number of classes.
+    batch_size : int
+        Images perturbed at once.
+    """
+
+    epsilon: int = 8
+    steps: int = 20
+    step_size: float | None = None
+    decay: float = 1.0
+    layer: str = "layer4"
+    block: int = 1
+    class_step: int = 1
+    batch_size: int = 256
+
+    def __post_init__(self) -> None:
+        if self.layer not in LAYERS:
+            msg = f"there is no layer {self.layer!r}; the layers are: {', '.join(LAYERS)}"
+            raise InputError(msg)
+        if not (0 <= self.epsilon <= 255 and self.steps >= 1 and self.block >= 1):
+            msg = "epsilon is 0 to 255, steps and block are 1 or more"
+            raise InputError(msg)
+
+
+def perturb(
+    images: npt.NDArray[np.uint8],
+    labels: npt.ArrayLike,
+    surrogate: Surrogate,
+    attack: Attack | None = None,
+    on_batch: Callable[[int], None] | None = None,
+) -> npt.NDArray[np.uint8]:
+    """Perturb images in the feature space of a surrogate.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (N, H, W, C) or (N, H, W)
+        Alpha, where there is one, stays as it is.
+    labels : array-like of int, shape (N,)
+        Of the classes that the surrogate knows.
+    surrogate : Surrogate
+        It works on the device that it lies on.
+    attack : Attack, optional
+    on_batch : callable, optional
+        Called with the number of images done after each batch.
+
+    Returns
+    -------
+    ndarray of uint8, shape of `images`
+        No sample differs from its original by more than ε.
+
+    Raises
+    ------
+    InputError
+        If an argument does not fit the surrogate.
+    """
+    attack = attack or Attack()
+    batch = as_batch(images, "images")
+    numbers = surrogate.class_numbers(labels)
+    if numbers.shape != (len(batch),):
+        msg = f"expected {len(batch)} labels, got shape {numbers.shape}"
+        raise InputError(msg)
+    if batch.shape[3] >= 3 and surrogate.image_shape[2] == 1:
+        msg = "the surrogate was trained on gray images, these have colours"
+        raise InputError(msg)
+    towards = (numbers + attack.class_step) % len(surrogate.classes)
+    out = batch.copy()
+    with frozen(surrogate.model):
+        for start in range(0, len(batch), attack.batch_size):
+            part = slice(start, start + attack.batch_size)
+            out[part, ..., :3] = _perturb(batch[part], towards[part], surrogate, attack)
+            if on_batch is not None:
+                on_batch(min(start + attack.batch_size, len(batch)))
+    return like_input(out, images)
+
+
+def _perturb(
+    images: Images, towards: npt.NDArray[np.int64], surrogate: Surrogate, attack: Attack
+) -> Images:
+    device = surrogate.device
+    clean = to_pixels(images, device)
+    goal = surrogate.centroids[attack.layer][torch.from_numpy(towards).to(device)]
+    radius = attack.epsilon / 255
+    step = (max(attack.epsilon / 8, 0.5) if attack.step_size is None else attack.step_size) / 255
+    squares = _squares(clean, attack.block)
+    delta, momentum = torch.zeros_like(squares), torch.zeros_like(squares)
+    for _ in range(attack.steps):
+        delta.requires_grad_()
+        with precision(device):
+            pixels = (clean + _spread(delta, attack.block, clean)).clamp(0, 1)
+            seen = _as_seen(pixels, surrogate.image_shape)
+            features = surrogate.model.features(seen, attack.layer).float()
+        distance = (features - goal).square().sum()
+        (gradient,) = torch.autograd.grad(distance, delta)
+        scale = gradient.abs().mean(dim=(1, 2, 3), keepdim=True)
+        momentum = attack.decay * momentum + gradient / (scale + 1e-12)
+        delta = (delta.detach() - step * momentum.sign()).clamp(-radius, radius)
+    # Rounding δ itself keeps it within ε and constant on its squares.
+    levels = _spread((delta * 255).round(), attack.block, clean)
+    perturbed = (clean * 255 + levels).round().clamp(0, 255)
+    return perturbed.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def _as_seen(pixels: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Return images as the surrogate knows them: its channels, its size."""
+    height, width, channels = shape
+    if channels >= 3:
+        pixels = pixels.expand(-1, 3, -1, -1)
+    if pixels.shape[2:] == (height, width):
+        return pixels
+    return functional.interpolate(pixels, (height, width), mode="bilinear", antialias=True)
+
+
+def _squares(clean: Tensor, block: int) -> Tensor:
+    """Return an empty perturbation, one value per square and channel."""
+    count, channels, height, width = clean.shape
+    return clean.new_zeros(count, channels, -(-height // block), -(-width // block))
+
+
+def _spread(delta: Tensor, block: int, clean: Tensor) -> Tensor:
+    """Return the perturbation at the resolution of the image."""
+    if block == 1:
+        return delta
+    spread = functional.interpolate(delta, scale_factor=block, mode="nearest")
+    return spread[..., : clean.shape[2], : clean.shape[3]]

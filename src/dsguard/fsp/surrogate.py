@@ -1,0 +1,224 @@
+"""The surrogate: a network trained on the owner's clean images, and what FSP steers towards."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from dsguard.batch import as_batch
+from dsguard.errors import FormatError, InputError
+from dsguard.files import write_whole
+from dsguard.fsp.resnet import LAYERS, ResNet18, build
+from dsguard.fsp.training import (
+    Recipe,
+    choose_device,
+    default_width,
+    frozen,
+    place,
+    precision,
+    to_pixels,
+    train,
+)
+from dsguard.kernels.contract import Images
+
+_KIND = "dsguard-surrogate"
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """A trained network and the class centroids of its features. Keep it as private as the key.
+
+    Attributes
+    ----------
+    model : ResNet18
+    classes : ndarray of int64, shape (K,)
+        The labels that it knows, ascending.
+    centroids : dict of str to Tensor
+        By layer, the mean feature of each class, (K, C).
+    image_shape : tuple of int
+        (H, W, C) of the images it was trained on.
+    width : int
+        Of the network.
+    class_names : tuple of str
+        Names of the classes, where the dataset has them; class number k is ``class_names[k]``.
+    """
+
+    model: ResNet18
+    classes: npt.NDArray[np.int64]
+    centroids: dict[str, Tensor]
+    image_shape: tuple[int, int, int]
+    width: int
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies."""
+        return next(self.model.parameters()).device
+
+    def to(self, device: str | torch.device) -> Surrogate:
+        """Return this surrogate on `device`; the network itself moves."""
+        self.model.to(device)
+        moved = {layer: centroid.to(device) for layer, centroid in self.centroids.items()}
+        return replace(self, centroids=moved)
+
+    def class_numbers(self, labels: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """Return labels as positions in `classes`.
+
+        Raises
+        ------
+        InputError
+            If a label is not among them; the message names its index.
+        """
+        given = np.asarray(labels)
+        numbers = np.searchsorted(self.classes, given).clip(max=len(self.classes) - 1)
+        unknown = np.flatnonzero(self.classes[numbers] != given)
+        if len(unknown):
+            index = int(unknown[0])
+            msg = f"its label {given[index]} is not one that the surrogate was trained on"
+            raise InputError(msg, index)
+        return numbers.astype(np.int64)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the surrogate to a file, whole or not at all."""
+        content = {
+            "kind": _KIND,
+            "version": _VERSION,
+            "image_shape": list(self.image_shape),
+            "width": self.width,
+            "class_names": list(self.class_names),
+            "classes": torch.from_numpy(self.classes),
+            "centroids": {layer: centroid.cpu() for layer, centroid in self.centroids.items()},
+            "weights": {name: value.cpu() for name, value in self.model.state_dict().items()},
+        }
+        with write_whole(Path(path)) as file:
+            torch.save(content, file)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], device: str | None = None) -> Surrogate:
+        """Read a surrogate that `save` wrote; nothing in the file is executed.
+
+        Raises
+        ------
+        FormatError
+            If the file is no surrogate, or of a version that this dsguard does not know.
+        """
+        at = choose_device(device)
+        content = _read(Path(path))
+        height, image_width, channels = (int(side) for side in content["image_shape"])
+        shape = (height, image_width, channels)
+        model = build(shape, len(content["classes"]), int(content["width"]), seed=0)
+        model.load_state_dict(content["weights"])
+        place(model, at).eval()
+        surrogate = cls(
+            model,
+            content["classes"].numpy(),
+            content["centroids"],
+            shape,
+            int(content["width"]),
+            tuple(content["class_names"]),
+        )
+        return surrogate.to(at)
+
+
+def fit_surrogate(
+    images: npt.NDArray[np.uint8],
+    labels: npt.ArrayLike,
+    *,
+    recipe: Recipe | None = None,
+    width: int | None = None,
+    device: str | None = None,
+    class_names: Sequence[str] = (),
+    on_epoch: Callable[[int], None] | None = None,
+) -> Surrogate:
+    """Train a surrogate network on clean images.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (N, H, W, C) or (N, H, W)
+    labels : array-like of int, shape (N,)
+        At least two different ones.
+    recipe : Recipe, optional
+    width : int, optional
+        Channels of the first stage of the ResNet-18: by default 64 on CUDA and 16 on the CPU.
+    device : str, optional
+        By default CUDA where there is one, else the CPU.
+    class_names : sequence of str, optional
+        Names of the labels 0, 1, ...; kept with the surrogate.
+    on_epoch : callable, optional
+        Called with the number of epochs done after each of them.
+
+    Returns
+    -------
+    Surrogate
+
+    Raises
+    ------
+    InputError
+        If images and labels do not fit together, or there are fewer than two classes.
+    """
+    recipe = recipe or Recipe()
+    at = choose_device(device)
+    batch = as_batch(images, "images")
+    classes, numbers = np.unique(np.asarray(labels), return_inverse=True)
+    if numbers.shape != (len(batch),) or not np.issubdtype(classes.dtype, np.integer):
+        msg = f"expected {len(batch)} integer labels, got {classes.dtype} of {np.shape(labels)}"
+        raise InputError(msg)
+    if len(classes) < 2:
+        msg = "a surrogate needs images of at least two classes"
+        raise InputError(msg)
+    width = width or default_width(at)
+    shape = (batch.shape[1], batch.shape[2], batch.shape[3])
+    model = build(shape, len(classes), width, recipe.seed)
+    train(model, batch, numbers.astype(np.int64), recipe, at, on_epoch)
+    centroids = _centroids(model, batch, numbers, len(classes), at)
+    return Surrogate(model, classes.astype(np.int64), centroids, shape, width, tuple(class_names))
+
+
+def _centroids(
+    model: ResNet18,
+    batch: Images,
+    numbers: npt.NDArray[np.intp],
+    classes: int,
+    device: torch.device,
+) -> dict[str, Tensor]:
+    """Return the mean feature of each class at each layer."""
+    centroids = {}
+    with frozen(model), torch.no_grad(), precision(device):
+        for layer in LAYERS:
+            parts = [
+                model.features(to_pixels(batch[start : start + 512], device), layer).float()
+                for start in range(0, len(batch), 512)
+            ]
+            features = torch.cat(parts)
+            of_class = torch.from_numpy(numbers).to(device)
+            sums = torch.zeros(classes, features.shape[1], device=device)
+            sums.index_add_(0, of_class, features)
+            counts = torch.bincount(of_class, minlength=classes)
+            centroids[layer] = sums / counts[:, None]
+    return centroids
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        msg = f"{path} is not a dsguard surrogate, or is damaged"
+        raise FormatError(msg) from error
+    if not isinstance(content, dict) or content.get("kind") != _KIND:
+        msg = f"{path} is not a dsguard surrogate"
+        raise FormatError(msg)
+    if content.get("version") != _VERSION:
+        msg = f"{path} has surrogate version {content.get('version')}, expected {_VERSION}"
+        raise FormatError(msg)
+    return content

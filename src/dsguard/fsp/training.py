@@ -1,0 +1,156 @@
+"""Training of classifiers on batches of uint8 images: surrogates, and the models of evaluation."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dsguard.kernels.contract import Images
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train a classifier.
+
+    Attributes
+    ----------
+    epochs : int
+    batch_size : int
+    learning_rate : float
+        Peak of a one-cycle schedule of Adam.
+    augment : bool
+        Random crops after padding by an eighth of the side, and horizontal flips.
+    seed : int
+        Of weights, order and augmentation.
+    """
+
+    epochs: int = 15
+    batch_size: int = 128
+    learning_rate: float = 0.01
+    augment: bool = False
+    seed: int = 0
+
+
+def choose_device(name: str | None = None) -> torch.device:
+    """Return the device called `name`, by default CUDA where there is one, else the CPU."""
+    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def default_width(device: torch.device) -> int:
+    """Return the width of a network that trains in reasonable time on `device`."""
+    return 64 if device.type == "cuda" else 16
+
+
+def train(
+    model: nn.Module,
+    images: Images,
+    labels: npt.NDArray[np.int64],
+    recipe: Recipe,
+    device: torch.device,
+    on_epoch: Callable[[int], None] | None = None,
+) -> None:
+    """Train `model` in place.
+
+    Parameters
+    ----------
+    model : Module
+        Takes pixels in 0..1, returns logits.
+    images : ndarray of uint8, shape (N, H, W, C)
+    labels : ndarray of int64, shape (N,)
+        Class numbers from 0.
+    recipe : Recipe
+    device : torch.device
+    on_epoch : callable, optional
+        Called with the number of epochs done after each of them.
+    """
+    place(model, device).train()
+    order = torch.Generator().manual_seed(recipe.seed)
+    optimizer = torch.optim.Adam(model.parameters(), recipe.learning_rate)
+    steps = recipe.epochs * -(-len(images) // recipe.batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.learning_rate, total_steps=steps
+    )
+    answers = torch.from_numpy(labels)
+    for epoch in range(recipe.epochs):
+        permutation = torch.randperm(len(images), generator=order)
+        for picked in torch.split(permutation, recipe.batch_size):
+            pixels = to_pixels(images[picked.numpy()], device)
+            if recipe.augment:
+                pixels = _augmented(pixels, order)
+            with precision(device):
+                loss = functional.cross_entropy(model(pixels), answers[picked].to(device))
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+        if on_epoch is not None:
+            on_epoch(epoch + 1)
+    model.eval()
+
+
+def place(model: nn.Module, device: torch.device) -> nn.Module:
+    """Move a network to `device`, its convolutions in the layout that is fastest there."""
+    return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def accuracy(
+    model: nn.Module, images: Images, labels: npt.NDArray[np.int64], device: torch.device
+) -> float:
+    """Return the fraction of `images` that `model` classifies as `labels` says."""
+    right = 0
+    with frozen(model), torch.no_grad(), precision(device):
+        for start in range(0, len(images), 512):
+            logits = model(to_pixels(images[start : start + 512], device))
+            answers = torch.from_numpy(labels[start : start + 512]).to(device)
+            right += int((logits.argmax(1) == answers).sum())
+    return right / len(images)
+
+
+def to_pixels(images: Images, device: torch.device) -> Tensor:
+    """Return uint8 images (N, H, W, C) as pixels in 0..1, (N, C, H, W), without alpha."""
+    pixels = torch.from_numpy(np.ascontiguousarray(images[..., :3])).to(device)
+    return pixels.permute(0, 3, 1, 2).float().div(255)
+
+
+def precision(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Return the context in which networks run: bfloat16 on CUDA, float32 on the CPU."""
+    enabled = device.type == "cuda"
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+@contextlib.contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """Put a model to evaluation mode without weight gradients, and back again in any event."""
+    was_training = model.training
+    needed = [parameter.requires_grad for parameter in model.parameters()]
+    model.eval().requires_grad_(False)
+    try:
+        yield
+    finally:
+        model.train(was_training)
+        for parameter, flag in zip(model.parameters(), needed, strict=True):
+            parameter.requires_grad_(flag)
+
+
+def _augmented(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Crop each image at random after padding, and flip half of them."""
+    count, _, height, width = pixels.shape
+    pad = max(1, min(height, width) // 8)
+    padded = functional.pad(pixels, (pad, pad, pad, pad))
+    top, left = (
+        torch.randint(0, 2 * pad + 1, (count, 1, 1), generator=generator).to(pixels.device)
+        for _ in range(2)
+    )
+    flip = (torch.rand(count, 1, generator=generator) < 0.5).to(pixels.device)
+    rows = top + torch.arange(height, device=pixels.device)[None, :, None]
+    across = torch.arange(width, device=pixels.device)[None]
+    columns = left + torch.where(flip, width - 1 - across, across)[:, None, :]
+    number = torch.arange(count, device=pixels.device)[:, None, None]
+    return padded[number, :, rows, columns].permute(0, 3, 1, 2)

@@ -1,0 +1,152 @@
+"""All sets of kernels give the same bits, and the inverse gives the image back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dsguard import InputError
+from dsguard.kernels import native, reference
+from dsguard.mrit import Geometry
+
+ISAS = ["scalar", "avx2", "avx512", "neon"]
+
+
+def available_isas():
+    for name in ISAS:
+        try:
+            native.set_isa(name)
+        except InputError:
+            continue
+        yield name
+    native.set_isa(None)
+
+
+FILLS = ["noise", "constant", "saturated", "checkerboard", "gradient", "few levels", "one block"]
+
+
+def fill(kind: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    n, h, w, c = shape
+    y, x = np.mgrid[:h, :w]
+    if kind == "constant":
+        image = np.full(shape, rng.integers(0, 256))
+    elif kind == "saturated":
+        image = rng.choice([0, 255], shape)
+    elif kind == "checkerboard":
+        image = np.broadcast_to(((x + y) % 2 * 255)[None, :, :, None], shape)
+    elif kind == "gradient":
+        image = np.broadcast_to(((x * 7 + y * 3) % 256)[None, :, :, None], shape)
+    elif kind == "few levels":
+        image = rng.integers(100, 102, shape)
+    elif kind == "one block":
+        image = np.tile(rng.integers(0, 256, (1, 4, 4, 1)), (n, h // 4 + 1, w // 4 + 1, c))
+        image = image[:, :h, :w]
+    else:
+        image = rng.integers(0, 256, shape)
+    return np.ascontiguousarray(image, dtype=np.uint8)
+
+
+geometries = st.builds(
+    Geometry,
+    height=st.integers(8, 40),
+    width=st.integers(8, 40) | st.sampled_from([64, 67, 72, 130]),
+    channels=st.sampled_from([1, 3, 4]),
+    planes=st.sampled_from([1, 2]),
+)
+
+
+@given(geometries, st.sampled_from(FILLS), st.sampled_from(FILLS), st.integers(0, 2**32 - 1))
+def test_native_equals_reference(geometry, clean_fill, target_fill, seed):
+    rng = np.random.default_rng(seed)
+    shape = (2, geometry.height, geometry.width, geometry.channels)
+    clean, target = fill(clean_fill, shape, rng), fill(target_fill, shape, rng)
+    temporary, sequences = reference.transform(clean, target, geometry)
+    size = geometry.capacity_bits // 8
+    payload = rng.integers(0, 256, (2, int(rng.integers(0, size + 1))), dtype=np.uint8)
+    embedded = temporary.copy()
+    reference.embed(embedded, payload, geometry)
+    restored, malformed = reference.invert(embedded, sequences, geometry)
+    assert not malformed.any()
+    for isa in available_isas():
+        native.set_isa(isa)
+        ours, our_sequences = native.transform(clean, target, geometry)
+        np.testing.assert_array_equal(ours, temporary)
+        np.testing.assert_array_equal(our_sequences, sequences)
+        native.embed(ours, payload, geometry)
+        np.testing.assert_array_equal(ours, embedded)
+        np.testing.assert_array_equal(native.extract(ours, payload.shape[1], geometry), payload)
+        back, malformed = native.invert(ours, sequences, geometry)
+        assert not malformed.any()
+        np.testing.assert_array_equal(back, restored)
+    native.set_isa(None)
+    lost = (1 << geometry.planes) - 1
+    np.testing.assert_array_equal(restored | lost, clean | lost)
+    np.testing.assert_array_equal(reference.extract(embedded, payload.shape[1], geometry), payload)
+
+
+@given(geometries, st.integers(0, 2**32 - 1))
+def test_inverse_is_exact_before_embedding(geometry, seed):
+    rng = np.random.default_rng(seed)
+    shape = (1, geometry.height, geometry.width, geometry.channels)
+    clean, target = rng.integers(0, 256, (2, *shape), dtype=np.uint8)
+    for kernels in (native, reference):
+        temporary, sequences = kernels.transform(clean, target, geometry)
+        back, _ = kernels.invert(temporary, sequences, geometry)
+        np.testing.assert_array_equal(back, clean)
+
+
+@pytest.mark.parametrize("kernels", [native, reference], ids=["native", "reference"])
+def test_margins_and_alpha_stay_clean(kernels):
+    geometry = Geometry(height=34, width=43, channels=4, planes=2)
+    rng = np.random.default_rng(1)
+    clean, target = rng.integers(0, 256, (2, 1, 34, 43, 4), dtype=np.uint8)
+    out, _ = kernels.transform(clean, target, geometry)
+    kernels.embed(out, np.full(geometry.capacity_bits // 8, 0xA5, np.uint8), geometry)
+    np.testing.assert_array_equal(out[..., 3], clean[..., 3])
+    np.testing.assert_array_equal(out[:, 32:], clean[:, 32:])
+    np.testing.assert_array_equal(out[:, :, 40:], clean[:, :, 40:])
+    assert (out[:, :32, :40, :3] != clean[:, :32, :40, :3]).any()
+
+
+@given(geometries, st.integers(0, 2**32 - 1))
+def test_arbitrary_sequences_are_inverted_alike_or_malformed_alike(geometry, seed):
+    rng = np.random.default_rng(seed)
+    images = rng.integers(
+        0, 256, (3, geometry.height, geometry.width, geometry.channels), dtype=np.uint8
+    )
+    sequences = rng.integers(0, 256, (3, geometry.sequence_bytes), dtype=np.uint8)
+    sequences[0] = 0
+    expected, bad = reference.invert(images, sequences, geometry)
+    assert not bad[0]
+    for isa in available_isas():
+        native.set_isa(isa)
+        ours, malformed = native.invert(images, sequences, geometry)
+        np.testing.assert_array_equal(malformed, bad)
+        np.testing.assert_array_equal(ours[~bad], expected[~bad])
+
+
+def test_the_first_of_equal_rotations_and_raster_order_win():
+    geometry = Geometry(height=8, width=8, channels=1, planes=1)
+    flat = np.full((1, 8, 8, 1), 9, np.uint8)
+    temporary, sequences = reference.transform(flat, flat, geometry)
+    np.testing.assert_array_equal(temporary, flat)
+    # Identity: digit i of the pairing is i, that is 1, 2, 3 in 1, 2 and 2 bits; the rest is 0.
+    assert sequences.tobytes() == bytes([0b11101, 0, 0, 0, 0, 0])
+
+
+def test_native_refuses_wrong_buffers():
+    geometry = Geometry(height=8, width=8, channels=1, planes=1)
+    good = np.zeros((1, 8, 8, 1), np.uint8)
+    with pytest.raises(InputError, match="shape"):
+        native.transform(good, good[:, :4], geometry)
+    with pytest.raises(InputError, match="expected uint8"):
+        native.extract(good.astype(np.int16), 1, geometry)
+    with pytest.raises(InputError, match="longer than"):
+        native.extract(good, 9, geometry)
+    with pytest.raises(InputError, match="instruction set"):
+        native.set_isa("z80")
+    with pytest.raises(InputError, match="geometry"):
+        native.extract(good, 1, Geometry(8, 8, 1, planes=3))
+    assert native.isa() in ISAS
