@@ -37,7 +37,7 @@ static TARGET void NAME(scatter)(const struct dsg_geometry *g, const struct tile
     }
 }
 
-static TARGET void NAME(measure)(tile_samples samples, uint32_t n, struct statistics * s)
+static TARGET void NAME(measure)(tile_samples samples, uint32_t n, struct statistics *s)
 {
     uint32_t squares[TILE_BLOCKS];
     for (uint32_t i = 0; i < n; i++) {

@@ -1,0 +1,163 @@
+/*
+ * test_core.c - the core alone: every instruction set, buffers that end at a guard page.
+ *
+ * What the kernels compute is held to the NumPy reference by tests/test_kernels.py; this program
+ * checks that they stay within their memory, agree with each other and invert.  Run it under the
+ * sanitizers (see Makefile).
+ */
+#define _DEFAULT_SOURCE
+#include "dsguard.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static int failures, checks;
+
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        checks++;                                                                                  \
+        if (!(condition)) {                                                                        \
+            failures++;                                                                            \
+            fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition);                \
+        }                                                                                          \
+    } while (0)
+
+static const char *const isas[] = {"scalar", "avx2", "avx512", "neon"};
+
+static uint32_t random_state = 1;
+
+static uint8_t random_byte(void)
+{
+    random_state = random_state * 1664525u + 1013904223u;
+    return (uint8_t)(random_state >> 24);
+}
+
+/* 'size' bytes that end right before a page that cannot be touched. */
+struct guarded {
+    uint8_t *bytes;
+    void *map;
+    size_t length;
+};
+
+static struct guarded guard(size_t size)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), body = (size + page - 1) / page * page;
+    struct guarded g = {NULL, NULL, body + page};
+    g.map = mmap(NULL, g.length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (g.map == MAP_FAILED || mprotect((char *)g.map + body, page, PROT_NONE) != 0)
+        abort();
+    g.bytes = (uint8_t *)g.map + body - size;
+    return g;
+}
+
+static void release(struct guarded *g)
+{
+    munmap(g->map, g->length);
+}
+
+enum fill { NOISE, BLACK, WHITE, EXTREMES, FILLS };
+
+static void fill(uint8_t *bytes, size_t size, enum fill kind)
+{
+    for (size_t i = 0; i < size; i++) {
+        uint8_t noise = random_byte();
+        bytes[i] = kind == NOISE ? noise : kind == BLACK ? 0 : kind == WHITE ? 255 : 0;
+        if (kind == EXTREMES)
+            bytes[i] = noise & 1 ? 255 : 0;
+    }
+}
+
+static void round_trip(const struct dsg_geometry *g, enum fill of_clean, enum fill of_target)
+{
+    enum { COUNT = 2 };
+    size_t image = (size_t)g->height * g->width * g->channels, size = COUNT * image, one, capacity;
+    CHECK(dsg_sequence_bytes(g, &one) == DSG_OK);
+    CHECK(dsg_capacity_bytes(g, &capacity) == DSG_OK);
+    struct guarded clean = guard(size), target = guard(size), out = guard(size), back = guard(size);
+    struct guarded first = guard(size), sequences = guard(COUNT * one);
+    struct guarded payload = guard(COUNT * capacity), read = guard(COUNT * capacity);
+    uint8_t malformed[COUNT];
+    fill(clean.bytes, size, of_clean);
+    fill(target.bytes, size, of_target);
+    fill(payload.bytes, COUNT * capacity, NOISE);
+    for (size_t n = 0; n < sizeof isas / sizeof *isas; n++) {
+        if (dsg_set_isa(isas[n]) != DSG_OK)
+            continue;
+        CHECK(strcmp(dsg_isa(), isas[n]) == 0);
+        CHECK(dsg_transform(g, COUNT, clean.bytes, target.bytes, out.bytes, sequences.bytes) == 0);
+        CHECK(dsg_invert(g, COUNT, out.bytes, sequences.bytes, back.bytes, malformed) == 0);
+        CHECK(memcmp(back.bytes, clean.bytes, size) == 0);
+        CHECK(dsg_embed(g, COUNT, out.bytes, payload.bytes, capacity, capacity) == 0);
+        CHECK(dsg_extract(g, COUNT, out.bytes, read.bytes, capacity) == 0);
+        CHECK(memcmp(read.bytes, payload.bytes, COUNT * capacity) == 0);
+        CHECK(dsg_invert(g, COUNT, out.bytes, sequences.bytes, back.bytes, malformed) == 0);
+        uint8_t lost = (uint8_t)((1u << g->planes) - 1);
+        size_t wrong = 0;
+        for (size_t i = 0; i < size; i++)
+            wrong += (back.bytes[i] | lost) != (clean.bytes[i] | lost);
+        CHECK(wrong == 0 && !malformed[0] && !malformed[1]);
+        if (n == 0)
+            memcpy(first.bytes, out.bytes, size);
+        CHECK(memcmp(out.bytes, first.bytes, size) == 0);
+        /* Any bytes at all may be inverted: nothing is read or written out of place. */
+        CHECK(dsg_extract(g, COUNT, clean.bytes, read.bytes, one < capacity ? one : capacity) == 0);
+        fill(sequences.bytes, COUNT * one, NOISE);
+        CHECK(dsg_invert(g, COUNT, out.bytes, sequences.bytes, back.bytes, malformed) == 0);
+    }
+    struct guarded *all[] = {&clean, &target, &out, &back, &first, &sequences, &payload, &read};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        release(all[i]);
+}
+
+static void sizes(void)
+{
+    static const uint32_t sides[] = {4, 5, 8, 11, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 133};
+    enum { SIDES = sizeof sides / sizeof *sides };
+    for (uint32_t channels = 1; channels <= 4; channels++) {
+        for (size_t i = 0; i < SIDES; i++) {
+            struct dsg_geometry g = {sides[i], sides[(i * 7 + 3) % SIDES], channels,
+                                     channels < 4 ? channels : 3, 1 + (uint32_t)i % 2};
+            round_trip(&g, (enum fill)(i % FILLS), (enum fill)((i / 2 + channels) % FILLS));
+            round_trip(&g, NOISE, NOISE);
+        }
+    }
+}
+
+static void refusals(void)
+{
+    struct dsg_geometry good = {8, 8, 3, 3, 1};
+    uint8_t bytes[8 * 8 * 3] = {0}, malformed;
+    size_t size;
+    CHECK(dsg_check(&good) == DSG_OK);
+    CHECK(dsg_check(NULL) == DSG_ERR_NULL);
+    const struct dsg_geometry bad[] = {
+        {3, 8, 3, 3, 1}, {8, 3, 3, 3, 1}, {65536, 8, 3, 3, 1}, {8, 65536, 3, 3, 1}, {8, 8, 0, 0, 1},
+        {8, 8, 5, 3, 1}, {8, 8, 3, 4, 1}, {8, 8, 3, 0, 1},     {8, 8, 3, 3, 0},     {8, 8, 3, 3, 3},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        CHECK(dsg_check(&bad[i]) == DSG_ERR_GEOMETRY);
+        CHECK(dsg_sequence_bytes(&bad[i], &size) == DSG_ERR_GEOMETRY);
+        CHECK(dsg_capacity_bytes(&bad[i], &size) == DSG_ERR_GEOMETRY);
+        CHECK(dsg_transform(&bad[i], 1, bytes, bytes, bytes, bytes) == DSG_ERR_GEOMETRY);
+        CHECK(dsg_extract(&bad[i], 1, bytes, bytes, 1) == DSG_ERR_GEOMETRY);
+    }
+    CHECK(dsg_sequence_bytes(&good, NULL) == DSG_ERR_NULL);
+    CHECK(dsg_capacity_bytes(&good, NULL) == DSG_ERR_NULL);
+    CHECK(dsg_transform(&good, 1, NULL, bytes, bytes, bytes) == DSG_ERR_NULL);
+    CHECK(dsg_invert(&good, 1, NULL, bytes, bytes, &malformed) == DSG_ERR_NULL);
+    CHECK(dsg_embed(&good, 1, bytes, NULL, 0, 1) == DSG_ERR_NULL);
+    CHECK(dsg_extract(&good, 1, bytes, NULL, 1) == DSG_ERR_NULL);
+    CHECK(dsg_embed(&good, 1, bytes, bytes, 0, 25) == DSG_ERR_CAPACITY);
+    CHECK(dsg_set_isa("z80") == DSG_ERR_ISA);
+}
+
+int main(void)
+{
+    refusals();
+    sizes();
+    printf("%d passed, %d failed\n", checks - failures, failures);
+    return failures != 0;
+}

@@ -1,0 +1,192 @@
+"""The command line, as its users type it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import dsguard
+from dsguard.cli.commands import Exit, run
+from dsguard.datasets import decode_image, encode_image
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch, scenes):
+    """A folder with a key, a dataset of two classes, and a protected copy of it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DSGUARD_PASSPHRASE", raising=False)
+    dsguard.DatasetKey(bytes(32)).save("k")
+    key = dsguard.DatasetKey.load("k")
+    out = dsguard.protect_batch(scenes, key, target=scenes[::-1].copy()).images
+    for n in range(len(scenes)):
+        folder = "cat" if n % 2 else "dog"
+        for root, image in (("clean", scenes[n]), ("safe", out[n])):
+            path = tmp_path / root / "train" / folder / f"{n}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encode_image(image))
+    return tmp_path
+
+
+def pixels(path):
+    return decode_image(path.read_bytes()).astype(int)
+
+
+def test_protect_and_restore(home, capsys):
+    clean = home / "clean"
+    rgb = Image.open(clean / "train" / "cat" / "1.png")
+    rgb.save(clean / "train" / "cat" / "photo.jpg", quality=75)
+    before = {path: path.read_bytes() for path in clean.rglob("*.*")}
+    options = ["--key", "k", "--epochs", "1", "--steps", "1", "--device", "cpu"]
+    assert run(["protect", "clean", "out", *options, "--surrogate", "s.pt"]) == Exit.OK
+    assert "protected 9 of 9" in capsys.readouterr().out
+    assert run(["protect", "clean", "out2", *options, "--surrogate", "s.pt", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"protected": 9, "of": 9, "failures": {}}
+    assert run(["restore", "out", "back", "--key", "k", "--format", "tiff"]) == Exit.OK
+    assert {path: path.read_bytes() for path in clean.rglob("*.*")} == before
+    for path in before:
+        name = path.relative_to(clean)
+        protected = home / "out" / name.with_suffix(".png")
+        assert protected.read_bytes() == (home / "out2" / name.with_suffix(".png")).read_bytes()
+        restored = home / "back" / name.with_suffix(".tiff")
+        assert np.abs(pixels(restored) - pixels(path)).max() <= 1
+        assert np.abs(pixels(protected) - pixels(path)).max() > 1
+    assert not list(home.rglob("*.tmp"))
+
+
+def test_limit_and_archives(home, capsys):
+    shutil.make_archive("clean", "gztar", "clean")
+    options = ["--key", "k", "--epochs", "1", "--steps", "1", "--device", "cpu"]
+    assert run(["protect", "clean.tar.gz", "out", *options, "--limit", "4"]) == Exit.OK
+    found = sorted(p.relative_to(home / "out").as_posix() for p in (home / "out").rglob("*.png"))
+    expected = ["train/cat/1.png", "train/cat/3.png", "train/dog/0.png", "train/dog/2.png"]
+    assert found == expected
+    assert capsys.readouterr().out == "protected 4 of 4 images into out\n"
+
+
+@pytest.mark.parametrize("trouble", ["wrong key", "flipped bit", "clean image", "truncated file"])
+def test_each_trouble_has_its_own_error_and_touches_nothing(home, capsys, trouble):
+    victim = home / "safe" / "train" / "cat" / "3.png"
+    key = "k"
+    if trouble == "wrong key":
+        key = "other"
+        dsguard.DatasetKey.generate().save(key)
+    elif trouble == "flipped bit":
+        image = pixels(victim).astype(np.uint8)
+        image[9, 9, 1] ^= 1
+        victim.write_bytes(encode_image(image))
+    elif trouble == "clean image":
+        shutil.copy(home / "clean" / "train" / "cat" / "3.png", victim)
+    else:
+        victim.write_bytes(victim.read_bytes()[:-300])
+    code, message, restored = {
+        "wrong key": (Exit.KEY_REFUSED, "was protected under key", 0),
+        "flipped bit": (Exit.DAMAGED, "was changed after it was protected", 7),
+        "clean image": (Exit.SOME_FAILED, "carries no dsguard header", 7),
+        "truncated file": (Exit.SOME_FAILED, "cannot be read", 7),
+    }[trouble]
+    before = {path: path.read_bytes() for path in (home / "safe").rglob("*.png")}
+    assert run(["restore", "safe", "back", "--key", key]) == code
+    shown = capsys.readouterr()
+    assert f"train/cat/3.png: {message}" in " ".join(shown.err.split())
+    assert "image 0:" not in shown.err
+    assert f"restored {restored} of 8" in shown.out
+    assert not (home / "back" / "train" / "cat" / "3.png").exists()
+    assert (home / "back").exists() == (restored > 0)
+    assert {path: path.read_bytes() for path in (home / "safe").rglob("*.png")} == before
+    assert not list(home.rglob("*.tmp"))
+
+
+def test_capacity_is_reported_per_image(home, capsys):
+    tiny = np.zeros((8, 8, 1), np.uint8)
+    (home / "clean" / "train" / "cat" / "tiny.png").write_bytes(encode_image(tiny))
+    options = ["--key", "k", "--epochs", "1", "--steps", "1", "--device", "cpu"]
+    assert run(["protect", "clean", "out", *options]) == Exit.SOME_FAILED
+    shown = capsys.readouterr()
+    assert "tiny.png: an image of 8x8x1 needs 312 payload bits and can carry 128" in shown.err
+    assert "protected 8 of 9" in shown.out
+
+
+def test_usage_errors_come_before_any_work(home, capsys):
+    (home / "full").mkdir()
+    (home / "full" / "file").write_text("mine")
+    for arguments, message in [
+        (["protect", "clean", "out", "--key", "none"], "make one with: dsguard keygen none"),
+        (["protect", "clean", "clean/out", "--key", "k"], "must not lie in each other"),
+        (["protect", "clean", "clean", "--key", "k"], "must not lie in each other"),
+        (["protect", "clean", "full", "--key", "k"], "not empty"),
+        (["protect", "clean", "full/file", "--key", "k"], "is a file"),
+        (["restore", "clean"], "Missing argument"),
+        (["nonsense"], "No such command"),
+        (["keygen", "k"], "File exists"),
+    ]:
+        assert run(arguments) == Exit.USAGE, arguments
+        assert message in " ".join(capsys.readouterr().err.split())
+    for arguments, message in [
+        (["protect", "missing", "out", "--key", "k"], "there is nothing at missing"),
+        (["protect", "full", "out", "--key", "k"], "holds no images"),
+        (["protect", "clean", "out", "--key", "k", "--format", "jpg"], "choose one of: png, tiff"),
+        (["protect", "clean/train/cat", "out", "--key", "k"], "at least two classes"),
+        (["restore", "safe", "out", "--key", "full/file"], "not a dsguard key file"),
+    ]:
+        assert run(arguments) == Exit.SOME_FAILED, arguments
+        assert message in " ".join(capsys.readouterr().err.split())
+    assert (home / "full" / "file").read_text() == "mine"
+    assert not (home / "out").exists()
+
+
+def test_keys_with_passphrases(home, capsys, monkeypatch):
+    monkeypatch.setenv("DSGUARD_PASSPHRASE", "open sesame")
+    assert run(["keygen", "wrapped", "--passphrase"]) == Exit.OK
+    assert dsguard.DatasetKey.load("wrapped", "open sesame").key_id in capsys.readouterr().out
+    assert run(["restore", "safe", "back", "--key", "wrapped"]) == Exit.KEY_REFUSED
+    monkeypatch.setenv("DSGUARD_PASSPHRASE", "wrong")
+    assert run(["restore", "safe", "back", "--key", "wrapped"]) == Exit.KEY_REFUSED
+    assert "wrong passphrase" in capsys.readouterr().err
+
+
+def test_inspect(home, capsys):
+    protected = "safe/train/cat/1.png"
+    assert run(["inspect", protected]) == Exit.OK
+    key_id = dsguard.DatasetKey.load("k").key_id
+    assert f"profile paper, planes 1, key id {key_id}" in capsys.readouterr().out
+    assert run(["inspect", "--json", protected]) == Exit.OK
+    assert json.loads(capsys.readouterr().out)["payload_bits"] == 2968
+    assert run(["inspect", protected, "clean/train/cat/1.png"]) == Exit.SOME_FAILED
+    assert "carries no dsguard header" in capsys.readouterr().err
+    assert run(["inspect", "missing.png"]) == Exit.USAGE
+
+
+def test_a_surrogate_must_know_the_classes(home, capsys):
+    options = ["--key", "k", "--epochs", "1", "--steps", "1", "--device", "cpu"]
+    assert run(["protect", "clean", "out", *options, "--surrogate", "s.pt"]) == Exit.OK
+    (home / "clean" / "train" / "cat").rename(home / "clean" / "train" / "lion")
+    assert run(["protect", "clean", "out2", *options, "--surrogate", "s.pt"]) == Exit.SOME_FAILED
+    assert "was not trained on the class(es): lion" in capsys.readouterr().err
+
+
+def test_overwrite(home):
+    assert run(["restore", "safe", "back", "--key", "k"]) == Exit.OK
+    assert run(["restore", "safe", "back", "--key", "k"]) == Exit.USAGE
+    assert run(["restore", "safe", "back", "--key", "k", "--overwrite"]) == Exit.OK
+
+
+def test_the_installed_command_runs():
+    command = [sys.executable, "-m", "dsguard", "--version"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert shown.stdout == f"dsguard, version {dsguard.__version__}\n"
+
+
+def test_importing_dsguard_is_light():
+    code = (
+        "import sys, dsguard; heavy = {'torch', 'numba', 'click', 'rich', 'sklearn', 'PIL'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert shown.stdout == "[]\n"

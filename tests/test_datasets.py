@@ -1,0 +1,199 @@
+"""Reading what people have, writing what survives."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import dsguard
+from dsguard.bulk import load_training_set, output_names, select
+from dsguard.datasets import check_output_format, decode_image, encode_image, open_source
+from dsguard.datasets.images import UnreadableImageError
+from dsguard.errors import DsguardError
+
+
+def save(path: Path, image: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode_image(image))
+
+
+@pytest.fixture
+def folder(tmp_path, scenes):
+    root = tmp_path / "data"
+    for n, image in enumerate(scenes):
+        save(root / "train" / ("cat" if n % 2 else "dog") / f"{n}.png", image)
+    (root / "train" / "notes.txt").write_text("not an image")
+    return root
+
+
+def read_all(source):
+    return dict(source.read(set(source.names())))
+
+
+def archive(folder: Path, kind: str) -> Path:
+    path = folder.parent / f"data.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as file:
+            for image in folder.rglob("*.*"):
+                file.write(image, image.relative_to(folder))
+    else:
+        with tarfile.open(path, "w:" + kind.removeprefix("tar").lstrip(".")) as file:
+            file.add(folder, ".")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["folder", "tar", "tar.xz", "tar.gz", "zip"])
+def test_folders_and_archives_read_alike(folder, scenes, kind):
+    source = open_source(folder if kind == "folder" else archive(folder, kind))
+    assert source.names() == sorted(
+        f"train/{'cat' if n % 2 else 'dog'}/{n}.png" for n in range(len(scenes))
+    )
+    images = read_all(source)
+    np.testing.assert_array_equal(images["train/cat/3.png"], scenes[3])
+    assert [name for name, _ in source.read({"train/dog/0.png"})] == ["train/dog/0.png"]
+
+
+def test_cifar_pickles(tmp_path, scenes):
+    root = tmp_path / "cifar-10-batches-py"
+    root.mkdir()
+    rows = scenes.transpose(0, 3, 1, 2).reshape(len(scenes), -1)
+    meta = {b"label_names": [b"airplane", b"cat"]}
+    (root / "batches.meta").write_bytes(pickle.dumps(meta))
+    for file, part in {"data_batch_1": slice(0, 6), "test_batch": slice(6, 8)}.items():
+        batch = {b"data": rows[part], b"labels": [n % 2 for n in range(8)][part]}
+        (root / file).write_bytes(pickle.dumps(batch, protocol=2))
+    images = read_all(open_source(root))
+    assert len(images) == 8
+    np.testing.assert_array_equal(images["train/cat/data_batch_1-00003.png"], scenes[3])
+    np.testing.assert_array_equal(images["test/airplane/test_batch-00000.png"], scenes[6])
+
+
+class Bomb:
+    def __reduce__(self):
+        return Path.touch, (Path("/tmp/dsguard-pickle-was-executed"),)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (pickle.dumps({b"data": Bomb(), b"labels": []}), "refused to load"),
+        (b"garbage", "damaged"),
+        (pickle.dumps([1]), "not a CIFAR-10 batch"),
+        (pickle.dumps({b"data": np.zeros((1, 5), np.uint8), b"labels": [0]}), "layout"),
+    ],
+)
+def test_cifar_pickles_are_not_trusted(tmp_path, content, message):
+    (tmp_path / "batches.meta").write_bytes(pickle.dumps({b"label_names": [b"a", b"b"]}))
+    (tmp_path / "data_batch_1").write_bytes(content)
+    with pytest.raises(dsguard.FormatError, match=message):
+        open_source(tmp_path).names()
+
+
+@pytest.mark.parametrize("name", ["../evil.png", "/evil.png", "a/../../evil.png"])
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_archives_cannot_leave_their_folder(tmp_path, scenes, name, kind):
+    data = encode_image(scenes[0])
+    path = tmp_path / f"evil.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr(name, data)
+    else:
+        with tarfile.open(path, "w") as file:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            file.addfile(member, io.BytesIO(data))
+    with pytest.raises(dsguard.InputError, match="outside its folder"):
+        open_source(path).names()
+
+
+def test_sources_that_cannot_be_read(tmp_path, folder):
+    with pytest.raises(dsguard.InputError, match="there is nothing at"):
+        open_source(tmp_path / "missing")
+    (tmp_path / "text").write_text("hello")
+    with pytest.raises(dsguard.InputError, match="neither a folder nor"):
+        open_source(tmp_path / "text")
+    path = archive(folder, "tar.xz")
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(dsguard.InputError, match="damaged or truncated"):
+        open_source(path).names()
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("name", ["png", "tiff"])
+def test_encoding_is_lossless(channels, name):
+    image = np.random.default_rng(0).integers(0, 256, (9, 14, channels), dtype=np.uint8)
+    if channels == 4:
+        image[:4, :, 3] = 0  # colours under full transparency must survive, too
+    np.testing.assert_array_equal(decode_image(encode_image(image, name)), image)
+
+
+@pytest.mark.parametrize("name", ["jpg", "JPEG", ".webp", "gif", "heic"])
+def test_lossy_formats_are_refused(name):
+    with pytest.raises(dsguard.InputError, match="choose one of: png, tiff"):
+        check_output_format(name)
+
+
+def pillow_bytes(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def test_odd_images_are_expanded_or_refused(scenes):
+    colour = Image.fromarray(scenes[0])
+    palette = pillow_bytes(colour.quantize(17))
+    assert decode_image(palette).shape == (32, 32, 3)
+    assert decode_image(pillow_bytes(colour.convert("1"))).shape == (32, 32, 1)
+    assert decode_image(pillow_bytes(colour.convert("LA"))).shape == (32, 32, 4)
+    frames = [Image.fromarray(image) for image in scenes]
+    for data, message in [
+        (b"hello", "is not an image"),
+        (pillow_bytes(colour)[:500], "cannot be read"),
+        (pillow_bytes(colour.convert("CMYK"), "TIFF"), "mode CMYK"),
+        (pillow_bytes(Image.fromarray(np.zeros((9, 9), np.uint16))), "mode I;16"),
+        (pillow_bytes(frames[0], "GIF", save_all=True, append_images=frames[1:]), "animated"),
+    ]:
+        with pytest.raises(UnreadableImageError, match=message):
+            decode_image(data)
+
+
+def test_unreadable_images_do_not_stop_the_others(folder):
+    (folder / "train" / "cat" / "1.png").write_bytes(b"broken")
+    images = read_all(open_source(folder))
+    assert isinstance(images["train/cat/1.png"], DsguardError)
+    assert sum(isinstance(image, DsguardError) for image in images.values()) == 1
+
+
+def test_select_draws_evenly():
+    names = [f"train/{c}/{n}" for c in "abc" for n in range(10)] + ["train/d/0"]
+    chosen = select(names, 10)
+    assert chosen == sorted(chosen)
+    assert [sum(f"/{c}/" in name for name in chosen) for c in "abcd"] == [3, 3, 3, 1]
+    assert select(names, None) == names
+    assert select(names, 99) == names
+
+
+def test_output_names_never_collide():
+    names = output_names(["x/a.jpg", "x/a.bmp", "x/b.jpeg", "y/a.jpg"], "png")
+    assert names == {
+        "x/a.jpg": "x/a.jpg.png",
+        "x/a.bmp": "x/a.bmp.png",
+        "x/b.jpeg": "x/b.png",
+        "y/a.jpg": "y/a.png",
+    }
+
+
+def test_training_sets_of_mixed_images(tmp_path):
+    rng = np.random.default_rng(0)
+    for n, shape in enumerate([(20, 30, 1), (40, 40, 3), (32, 32, 4)]):
+        save(tmp_path / f"class{n}" / "x.png", rng.integers(0, 256, shape, dtype=np.uint8))
+    images, classes = load_training_set(open_source(tmp_path), open_source(tmp_path).names())
+    assert images.shape == (3, 64, 64, 3)
+    assert classes == ["class0", "class1", "class2"]

@@ -1,0 +1,101 @@
+"""The comparison, its report, and the demo around them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import dsguard
+from dsguard.cli.commands import Exit, run
+from dsguard.datasets import encode_image
+from dsguard.demo import digits, own_images
+from dsguard.evaluation import compare, html_report, psnr, triptychs
+from dsguard.fsp import Recipe
+
+
+def test_compare_sees_what_labels_mean():
+    rng = np.random.default_rng(0)
+    labels = (np.arange(96) % 2).astype(np.int64)
+    base = rng.integers(0, 60, (96, 8, 8, 3)) + labels[:, None, None, None] * 120
+    images = base.astype(np.uint8)
+    versions = {"clean": images, "swapped": (180 - images).astype(np.uint8)}
+    recipe = Recipe(epochs=3, batch_size=16)
+    seen = []
+    rows = compare(
+        versions,
+        labels,
+        images[:32],
+        labels[:32],
+        recipe=recipe,
+        width=2,
+        device="cpu",
+        on_epoch=lambda: seen.append(1),
+    )
+    clean, swapped = rows
+    assert clean.test_accuracy > 0.9
+    assert swapped.train_accuracy > 0.9
+    assert swapped.test_accuracy < 0.3
+    assert swapped.peak_accuracy >= swapped.test_accuracy
+    assert len(seen) == 6
+
+
+def test_psnr():
+    a = np.zeros((4, 4), np.uint8)
+    assert psnr(a, a) == float("inf")
+    assert psnr(a, a + 1) == pytest.approx(48.13, abs=0.01)
+
+
+def test_report_is_one_page(scenes):
+    from dsguard.evaluation import Row
+
+    picture = triptychs({"clean": scenes, "gray": scenes[..., :1]}, rows=3)
+    assert picture.height > 3 * 90
+    page = html_report("<t>", "s", [Row("clean", 1, 0.5, 0.75)], picture, {"a&b": "1"})
+    assert "&lt;t&gt;" in page
+    assert "50.0%" in page
+    assert "a&amp;b" in page
+    assert "http" not in page
+
+
+def test_digits():
+    data = digits()
+    assert data.train_images.shape == (1297, 32, 32, 3)
+    assert len(data.test_images) == 500
+    assert set(data.train_labels) == set(range(10))
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_own_images(tmp_path, split):
+    rng = np.random.default_rng(0)
+    for part in ("train", "test") if split else ("all",):
+        for label in ("cat", "dog"):
+            for n in range(6):
+                path = tmp_path / part / label / f"{n}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(encode_image(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)))
+    data = own_images(tmp_path)
+    assert len(data.train_images) == (12 if split else 8)
+    assert len(data.test_images) == (12 if split else 4)
+
+
+def test_demo_on_own_images(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        for n in range(12):
+            path = tmp_path / "data" / label / f"{n}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encode_image(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)))
+    arguments = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+    assert run(["demo", *arguments, "--epochs", "1", "--device", "cpu"]) == Exit.OK
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("clean", "protected", "restored", "report.html"))
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "at most 1 grey level" in page
+    assert (tmp_path / "out" / "triptychs.png").exists()
+
+
+def test_demo_needs_classes(tmp_path):
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "x.png").write_bytes(encode_image(np.zeros((16, 16, 3), np.uint8)))
+    with pytest.raises(dsguard.InputError):
+        own_images(tmp_path)

@@ -1,0 +1,170 @@
+"""The surrogate and the activation attack."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import dsguard
+from dsguard.fsp import Attack, Recipe, Surrogate, accuracy, fit_surrogate, perturb
+from dsguard.fsp.resnet import build
+from dsguard.fsp.training import frozen, train
+
+
+def stripes(count: int, shape=(16, 16, 3), seed: int = 0):
+    """Return images of three classes that a small network tells apart: stripe directions."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    images = []
+    for label in labels:
+        wave = [x, y, x + y][label] + rng.integers(0, 4)
+        image = 128 + 60 * np.sin(wave * np.pi / 2)[..., None] + rng.normal(0, 20, shape)
+        images.append(np.clip(image, 0, 255))
+    return np.stack(images).astype(np.uint8), labels * 10
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    images, labels = stripes(240)
+    recipe = Recipe(epochs=4, batch_size=32)
+    return fit_surrogate(images, labels, recipe=recipe, width=4, device="cpu"), images, labels
+
+
+def test_surrogate_learns(fitted):
+    surrogate, _, _ = fitted
+    test_images, test_labels = stripes(60, seed=1)
+    numbers = surrogate.class_numbers(test_labels)
+    assert accuracy(surrogate.model, test_images, numbers, surrogate.device) > 0.9
+
+
+def test_perturbation_stays_within_epsilon_and_moves_towards_the_target(fitted):
+    surrogate, images, labels = fitted
+    attack = Attack(epsilon=8, steps=12)
+    out = perturb(images[:40], labels[:40], surrogate, attack)
+    assert np.abs(out.astype(int) - images[:40]).max() == 8
+    numbers = surrogate.class_numbers(labels[:40])
+    goal = surrogate.centroids["layer4"][(numbers + 1) % 3]
+
+    def distance(batch):
+        pixels = torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 255
+        with frozen(surrogate.model), torch.no_grad():
+            return (surrogate.model.features(pixels) - goal).norm(dim=1).mean().item()
+
+    assert distance(out) < 0.8 * distance(images[:40])
+    again = perturb(images[:40], labels[:40], surrogate, attack)
+    np.testing.assert_array_equal(again, out)
+
+
+def test_perturbation_is_constant_on_squares(fitted):
+    surrogate, images, labels = fitted
+    middle = np.clip(images[:6], 20, 235)
+    out = perturb(middle, labels[:6], surrogate, Attack(epsilon=8, steps=2, block=4))
+    delta = (out.astype(int) - middle).reshape(6, 4, 4, 4, 4, 3)
+    np.testing.assert_array_equal(delta, delta[:, :, :1, :, :1].repeat(4, 2).repeat(4, 4))
+    assert (delta != 0).any()
+
+
+@pytest.mark.parametrize("shape", [(16, 16, 4), (16, 16, 1), (24, 20, 3), (16, 16)])
+def test_other_shapes_are_perturbed(fitted, shape):
+    surrogate, _, _ = fitted
+    images = np.random.default_rng(0).integers(0, 256, (3, *shape), dtype=np.uint8)
+    out = perturb(images, [0, 10, 20], surrogate, Attack(steps=2))
+    assert out.shape == images.shape
+    assert (out != images).any()
+    if shape[-1] == 4:
+        np.testing.assert_array_equal(out[..., 3], images[..., 3])
+
+
+def test_protect_batch_perturbs_first(fitted, key):
+    surrogate, images, labels = fitted
+    out = dsguard.protect_batch(images[:6], key, labels=labels[:6], surrogate=surrogate)
+    target = perturb(images[:6], labels[:6], surrogate)
+    expected = dsguard.protect_batch(images[:6], key, target=target)
+    np.testing.assert_array_equal(out.images, expected.images)
+
+
+def test_the_model_is_left_as_it_was(fitted):
+    surrogate, images, labels = fitted
+    surrogate.model.train()
+    before = {name: value.clone() for name, value in surrogate.model.state_dict().items()}
+    perturb(images[:4], labels[:4], surrogate, Attack(steps=1))
+    assert surrogate.model.training
+    assert all(parameter.requires_grad for parameter in surrogate.model.parameters())
+    for name, value in surrogate.model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    surrogate.model.eval()
+
+
+def test_surrogates_survive_storage(fitted, tmp_path):
+    surrogate, images, labels = fitted
+    surrogate.save(tmp_path / "s.pt")
+    loaded = Surrogate.load(tmp_path / "s.pt", "cpu")
+    assert loaded.image_shape == surrogate.image_shape
+    np.testing.assert_array_equal(loaded.classes, surrogate.classes)
+    attack = Attack(steps=2)
+    np.testing.assert_array_equal(
+        perturb(images[:4], labels[:4], loaded, attack),
+        perturb(images[:4], labels[:4], surrogate, attack),
+    )
+    (tmp_path / "no.pt").write_bytes(b"nothing of the kind")
+    with pytest.raises(dsguard.FormatError, match="not a dsguard surrogate"):
+        Surrogate.load(tmp_path / "no.pt")
+    torch.save({"kind": "dsguard-surrogate", "version": 99}, tmp_path / "new.pt")
+    with pytest.raises(dsguard.FormatError, match="version 99"):
+        Surrogate.load(tmp_path / "new.pt")
+
+
+def test_bad_arguments_are_refused(fitted):
+    surrogate, images, labels = fitted
+    with pytest.raises(dsguard.InputError, match="image 1: its label 11 is not one"):
+        perturb(images[:2], [0, 11], surrogate)
+    with pytest.raises(dsguard.InputError, match="expected 2 labels"):
+        perturb(images[:2], labels[:3], surrogate)
+    with pytest.raises(dsguard.InputError, match="the layers are"):
+        Attack(layer="layer9")
+    with pytest.raises(dsguard.InputError, match="epsilon"):
+        Attack(epsilon=-1)
+    with pytest.raises(dsguard.InputError, match="at least two classes"):
+        fit_surrogate(images[:3], [1, 1, 1])
+    with pytest.raises(dsguard.InputError, match="integer labels"):
+        fit_surrogate(images[:3], [0.5, 1, 1])
+    with pytest.raises(dsguard.InputError, match="integer labels"):
+        fit_surrogate(images[:3], [0, 1])
+    gray = fit_surrogate(
+        images[:6, :, :, 0], labels[:6], recipe=Recipe(epochs=1), width=2, device="cpu"
+    )
+    with pytest.raises(dsguard.InputError, match="gray images"):
+        perturb(images[:2], labels[:2], gray)
+
+
+def test_training_is_reproducible_and_augmentation_changes_it():
+    images, labels = stripes(48)
+    numbers = labels.astype(np.int64) // 10
+    weights = []
+    for augment in (False, False, True):
+        model = build((16, 16, 3), 3, 2, seed=5)
+        recipe = Recipe(epochs=1, batch_size=16, augment=augment, seed=5)
+        train(model, images, numbers, recipe, torch.device("cpu"))
+        weights.append(model.head.weight.detach().clone())
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_augmentation_crops_and_flips_only():
+    from dsguard.fsp.training import _augmented
+
+    ramp = torch.arange(1.0, 17).reshape(1, 1, 1, 16).expand(64, 2, 16, 16).contiguous()
+    out = _augmented(ramp, torch.Generator().manual_seed(0))
+    steps = out.diff(dim=3)[:, 0, 8, 4:11]
+    assert {float(v) for v in steps.unique()} == {-1.0, 1.0}
+    assert torch.equal(out[:, 0], out[:, 1])
+    flipped = (steps[:, 0] < 0).float().mean().item()
+    assert 0.2 < flipped < 0.8
+
+
+def test_large_images_take_the_large_stem():
+    model = build((96, 96, 3), 2, 2, seed=0)
+    assert model(torch.zeros(1, 3, 96, 96)).shape == (1, 2)
+    assert model.features(torch.zeros(1, 3, 96, 96), "layer1").shape == (1, 2)
