@@ -20,7 +20,7 @@
 /* Side of a block, in samples.  A block holds DSG_BLOCK * DSG_BLOCK samples of one channel. */
 #define DSG_BLOCK 4
 /* Side of a tile, in blocks.  Blocks are paired within their tile. */
-#define DSG_TILE 16
+#define DSG_TILE 8
 /* The most bit planes that an image may give to its payload. */
 #define DSG_MAX_PLANES 2
 

@@ -72,7 +72,7 @@ class Profile:
 
 
 PAPER = Profile(
-    name="paper", code=1, block=4, tile=16, pairing="rank", embedding="lsb", max_planes=2
+    name="paper", code=1, block=4, tile=8, pairing="rank", embedding="lsb", max_planes=2
 )
 """The method of Xue et al. (arXiv 2109.07921): restores each sample to within 1 grey level where
 one plane carries the payload (2 where it takes two)."""

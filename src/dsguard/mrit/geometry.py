@@ -10,7 +10,7 @@ from dsguard.errors import CapacityError, InputError
 from dsguard.profile import Profile
 
 BLOCK = 4
-TILE = 16
+TILE = 8
 SMALLEST_SIDE = 8
 LARGEST_SIDE = 65535
 

@@ -1,0 +1,69 @@
+"""Files that released versions wrote keep their meaning, and docs/format.md says what they are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from Crypto.Cipher import AES
+
+import dsguard
+from dsguard.datasets import decode_image
+from tests.data.make_v1 import pattern
+
+HERE = Path(__file__).parent
+V1 = HERE / "data" / "v1"
+VECTORS = json.loads((V1 / "vectors.json").read_text())
+KEY = dsguard.DatasetKey(bytes.fromhex(VECTORS["key"]))
+
+
+@pytest.mark.parametrize("name", VECTORS["images"])
+@pytest.mark.parametrize("which", ["native", "reference"])
+def test_version_1_is_read_and_written_as_ever(name, which, backend):
+    backend(which)
+    vector = VECTORS["images"][name]
+    clean, target = (pattern(vector["shape"], n)[np.newaxis] for n in (0, 1))
+    stored = decode_image((V1 / f"{name}.png").read_bytes())[np.newaxis]
+    back = dsguard.restore_batch(stored, KEY)
+    assert np.abs(back.astype(int) - clean).max() <= vector["planes"]
+    again = dsguard.protect_batch(clean, KEY, target=target)
+    np.testing.assert_array_equal(again.images, stored)
+
+
+def test_the_small_vector_by_hand():
+    """Open the payload with pycryptodome alone, as docs/format.md describes it."""
+    from hashlib import sha256
+
+    from Crypto.Hash import SHA256
+    from Crypto.Protocol.KDF import HKDF
+
+    vector = VECTORS["images"]["small"]
+    payload = bytes.fromhex(vector["payload"])
+    image = decode_image((V1 / "small.png").read_bytes()).reshape(-1)
+    bits = [int(v) & 1 for v in image] + [int(v) >> 1 & 1 for v in image]
+    size = len(payload)
+    read = bytes(sum(bits[8 * k + j] << j for j in range(8)) for k in range(size))
+    assert read == payload
+    header, tag, sealed = payload[:18], payload[18:34], payload[34:]
+    assert header[:4] == b"DSG\xb1"
+    assert header[4:6] == bytes([1, 1 | 1 << 6])
+    assert header[6:12].hex() == VECTORS["key_id"] == KEY.key_id
+    assert int.from_bytes(header[12:16], "little") == len(sealed)
+    carrier = image.copy()
+    in_second = 8 * size - 192
+    carrier[:in_second] = carrier[:in_second] & 0xFC | 2
+    carrier[in_second:] = carrier[in_second:] | 1
+    shape = b"".join(side.to_bytes(4, "little") for side in vector["shape"])
+    sealing_key = HKDF(bytes(range(32)), 64, b"", SHA256, context=b"dsguard/v1/seal")
+    cipher = AES.new(sealing_key, AES.MODE_SIV)
+    cipher.update(header + shape + sha256(carrier.tobytes()).digest())
+    assert cipher.decrypt_and_verify(sealed, tag).hex() == vector["sequence"]
+
+
+def test_the_document_has_the_vectors():
+    text = "".join((HERE.parent / "docs" / "format.md").read_text().split())
+    small = VECTORS["images"]["small"]
+    for part in (VECTORS["key_id"], small["sequence"], small["payload"]):
+        assert part in text
