@@ -36,11 +36,13 @@ def best(run: Callable[[], Any], repeats: int = 7) -> float:
 
 
 def mean_psnr(images: np.ndarray, others: np.ndarray) -> str:
+    """Return the PSNR of each image against the other, summed up over the batch."""
     values = [psnr(a, b) for a, b in zip(images, others, strict=True)]
     return f"{np.mean(values):.2f} dB (5th percentile {np.percentile(values, 5):.2f})"
 
 
 def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--limit", type=int, default=2000)
@@ -61,7 +63,8 @@ def main() -> None:
     worst = int(np.abs(back.astype(np.int16) - images).max())
     count = len(images)
     rows = {
-        "images": f"{count} of {images.shape[1:]} from {options.data.name}, ε {options.epsilon}/255",
+        "images": f"{count} of {images.shape[1:]} from {options.data.name}",
+        "perturbation": f"ε {options.epsilon}/255",
         "perturbed against clean": mean_psnr(target, images),
         "protected against clean": mean_psnr(out, images),
         "protected against perturbed": mean_psnr(out, target),
