@@ -96,6 +96,10 @@ def test_each_trouble_has_its_own_error_and_touches_nothing(home, capsys, troubl
     assert f"train/cat/3.png: {message}" in " ".join(shown.err.split())
     assert "image 0:" not in shown.err
     assert f"restored {restored} of 8" in shown.out
+    assert run(["restore", "safe", "json", "--key", key, "--json"]) == code
+    failures = json.loads(capsys.readouterr().out)["failures"]
+    assert len(failures) == 8 - restored
+    assert failures["train/cat/3.png"].startswith(message)
     assert not (home / "back" / "train" / "cat" / "3.png").exists()
     assert (home / "back").exists() == (restored > 0)
     assert {path: path.read_bytes() for path in (home / "safe").rglob("*.png")} == before

@@ -352,7 +352,7 @@ def _finish(verb: str, report: Report, destination: Path, *, as_json: bool) -> i
     _show(report.failures)
     total = report.done + len(report.failures)
     if as_json:
-        failures = {name: str(error) for name, error in report.failures.items()}
+        failures = {name: _without_index(error) for name, error in report.failures.items()}
         click.echo(json.dumps({verb: report.done, "of": total, "failures": failures}))
     else:
         click.echo(f"{verb} {report.done} of {total} images into {destination}")
