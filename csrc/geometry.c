@@ -1,6 +1,8 @@
 /* geometry.c - what a geometry implies: its validity, Sequence length and capacity. */
 #include "kernels.h"
 
+#include <string.h>
+
 int dsg_check(const struct dsg_geometry *g)
 {
     if (g == NULL)
@@ -14,13 +16,43 @@ int dsg_check(const struct dsg_geometry *g)
     return DSG_OK;
 }
 
-/* Bits of one tile of n blocks in one channel: pairing digits, shifts, rotations. */
-static size_t tile_bits(uint32_t n, uint32_t planes)
+/* Pairing digits, shifts, rotations. */
+size_t tile_bits(uint32_t blocks, uint32_t planes)
 {
-    size_t bits = (size_t)n * (8 - planes + 2);
-    for (uint32_t i = 1; i < n; i++)
-        bits += bit_length(i);
+    size_t bits = (size_t)blocks * (8 - planes + 2);
+    for (uint32_t first = 1, width = 1; first < blocks; first *= 2, width++)
+        bits += (blocks - first < first ? blocks - first : first) * width;
     return bits;
+}
+
+static size_t channel_bits(const struct dsg_geometry *g)
+{
+    uint32_t down = blocks_down(g), across = blocks_across(g), size = DSG_TILE;
+    size_t whole_down = down / size, whole_across = across / size;
+    uint32_t rest_down = down % size, rest_across = across % size;
+    size_t bits = whole_down * whole_across * tile_bits(TILE_BLOCKS, g->planes);
+    bits += whole_down * tile_bits(size * rest_across, g->planes);
+    bits += whole_across * tile_bits(size * rest_down, g->planes);
+    return bits + tile_bits(rest_down * rest_across, g->planes);
+}
+
+size_t sequence_starts(const struct dsg_geometry *g, size_t *at)
+{
+    size_t bits = channel_bits(g);
+    for (uint32_t c = 0; c < g->colours; c++)
+        at[c] = c * bits;
+    return (g->colours * bits + 7) / 8;
+}
+
+void copy_margin(const struct dsg_geometry *g, const uint8_t *from, uint8_t *to)
+{
+    size_t pitch = (size_t)g->width * g->channels;
+    size_t inside = (size_t)blocks_across(g) * DSG_BLOCK * g->channels;
+    size_t lines = (size_t)blocks_down(g) * DSG_BLOCK;
+    if (inside < pitch)
+        for (size_t y = 0; y < lines; y++)
+            memcpy(to + y * pitch + inside, from + y * pitch + inside, pitch - inside);
+    memcpy(to + lines * pitch, from + lines * pitch, (g->height - lines) * pitch);
 }
 
 int dsg_sequence_bytes(const struct dsg_geometry *g, size_t *bytes)
@@ -30,14 +62,7 @@ int dsg_sequence_bytes(const struct dsg_geometry *g, size_t *bytes)
         return status;
     if (bytes == NULL)
         return DSG_ERR_NULL;
-    uint32_t down = blocks_down(g), across = blocks_across(g), size = DSG_TILE;
-    size_t whole_down = down / size, whole_across = across / size;
-    uint32_t rest_down = down % size, rest_across = across % size;
-    size_t bits = whole_down * whole_across * tile_bits(TILE_BLOCKS, g->planes);
-    bits += whole_down * tile_bits(size * rest_across, g->planes);
-    bits += whole_across * tile_bits(size * rest_down, g->planes);
-    bits += tile_bits(rest_down * rest_across, g->planes);
-    *bytes = (bits * g->colours + 7) / 8;
+    *bytes = (channel_bits(g) * g->colours + 7) / 8;
     return DSG_OK;
 }
 

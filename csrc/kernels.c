@@ -18,6 +18,10 @@
 
 #define ISA scalar
 #define TARGET
+#include "tile.h"
+
+#include "blocks_plain.h"
+
 #include "mrit_template.h"
 
 #include "lsb_template.h"
@@ -27,6 +31,8 @@
 #if defined(__x86_64__) && defined(__GNUC__)
 #define ISA avx2
 #define TARGET __attribute__((target("avx2,bmi2")))
+#include "blocks_simd.h"
+
 #include "mrit_template.h"
 
 #include "lsb_template.h"
@@ -35,6 +41,8 @@
 
 #define ISA avx512
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,bmi2")))
+#include "blocks_simd.h"
+
 #include "mrit_template.h"
 
 #include "lsb_template.h"

@@ -47,13 +47,14 @@ static inline size_t embedding_samples(const struct dsg_geometry *g)
     return (size_t)blocks_down(g) * blocks_across(g) * BLOCK_SAMPLES * g->colours;
 }
 
-/* Bits that the value i takes in a field sized for 0..i: the width of pairing digit i. */
-static inline unsigned bit_length(uint32_t i)
-{
-    unsigned bits = 0;
-    for (; i > 0; i >>= 1)
-        bits++;
-    return bits;
-}
+/* Bits of the Sequence of one tile of 'blocks' blocks in one channel (geometry.c). */
+size_t tile_bits(uint32_t blocks, uint32_t planes);
+
+/* at[c] = the first bit of colour c in the Sequence; returns the length of the Sequence in bytes.
+ */
+size_t sequence_starts(const struct dsg_geometry *g, size_t *at);
+
+/* Copy the samples outside the grid of whole blocks. */
+void copy_margin(const struct dsg_geometry *g, const uint8_t *from, uint8_t *to);
 
 #endif

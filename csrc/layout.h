@@ -54,7 +54,7 @@ static inline void embed_bit(uint8_t *sample, const uint8_t *payload, size_t bit
 
 static inline void extract_bit(uint8_t sample, uint8_t *payload, size_t bit, unsigned plane)
 {
-    payload[bit / 8] = (uint8_t)((unsigned)payload[bit / 8] | ((sample >> plane & 1u) << bit % 8));
+    payload[bit / 8] = (uint8_t)(payload[bit / 8] | ((unsigned)sample >> plane & 1u) << bit % 8);
 }
 
 #endif

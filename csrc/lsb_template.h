@@ -3,40 +3,40 @@
  *
  * Included once per instruction set; the includer defines ISA, TARGET and NAME.
  */
+#include "bits.h"
 #include "layout.h"
 
-/* Payload bits 'bit'.. into 'n' neighbouring samples. */
-static TARGET void NAME(embed_run)(uint8_t *samples, size_t n, const uint8_t *payload, size_t bit,
-                                   unsigned plane)
+/* Payload bits 'bit'.. into 'n' neighbouring samples, eight at a time. */
+static TARGET void NAME(embed_run)(uint8_t *restrict samples, size_t n,
+                                   const uint8_t *restrict payload, size_t bit, unsigned plane)
 {
+    const uint64_t ones = lane_mask(8, 1) << plane;
     size_t i = 0;
     for (; i < n && (bit + i) % 8 != 0; i++)
         embed_bit(samples + i, payload, bit + i, plane);
+    uint8_t *first = samples + i;
     const uint8_t *byte = payload + (bit + i) / 8;
-    uint8_t keep = (uint8_t)~(1u << plane);
-    for (; i + 8 <= n; i += 8, byte++)
-        for (unsigned j = 0; j < 8; j++)
-            samples[i + j] =
-                (uint8_t)((samples[i + j] & keep) | (((unsigned)*byte >> j & 1u) << plane));
-    for (; i < n; i++)
+    size_t bytes = (n - i) / 8;
+    for (size_t b = 0; b < bytes; b++)
+        store_word(first + 8 * b, (load_word(first + 8 * b) & ~ones) | stretch(byte[b], 1)
+                                                                           << plane);
+    for (i += 8 * bytes; i < n; i++)
         embed_bit(samples + i, payload, bit + i, plane);
 }
 
 /* The inverse: adds bits to a payload that is zero there. */
-static TARGET void NAME(extract_run)(const uint8_t *samples, size_t n, uint8_t *payload, size_t bit,
-                                     unsigned plane)
+static TARGET void NAME(extract_run)(const uint8_t *restrict samples, size_t n,
+                                     uint8_t *restrict payload, size_t bit, unsigned plane)
 {
     size_t i = 0;
     for (; i < n && (bit + i) % 8 != 0; i++)
         extract_bit(samples[i], payload, bit + i, plane);
+    const uint8_t *first = samples + i;
     uint8_t *byte = payload + (bit + i) / 8;
-    for (; i + 8 <= n; i += 8, byte++) {
-        unsigned value = 0;
-        for (unsigned j = 0; j < 8; j++)
-            value |= (samples[i + j] >> plane & 1u) << j;
-        *byte = (uint8_t)value;
-    }
-    for (; i < n; i++)
+    size_t bytes = (n - i) / 8;
+    for (size_t b = 0; b < bytes; b++)
+        byte[b] = (uint8_t)squeeze(load_word(first + 8 * b) >> plane & lane_mask(8, 1), 1);
+    for (i += 8 * bytes; i < n; i++)
         extract_bit(samples[i], payload, bit + i, plane);
 }
 

@@ -1,186 +1,213 @@
 /*
  * mrit_template.h - the transformation and its inverse for one image.
  *
- * Included once per instruction set; the includer defines ISA, TARGET and NAME.
+ * Included once per instruction set; the includer defines ISA, TARGET and NAME.  Loops over the
+ * TILE_BLOCKS blocks of a tile have no branches and one constant length: compilers vectorise them.
  */
 #include "tile.h"
 
-static TARGET void NAME(gather)(const struct dsg_geometry *g, const struct tile *t,
-                                const uint8_t *image, uint32_t colour, tile_samples samples)
+/*
+ * order[i] = i-th block in rising order of n * sum of squares - square of the sum, which is n^2
+ * times the variance; blocks of equal keys keep raster order.
+ *
+ * The key does not change when all samples do by the same amount: with 128 subtracted, the squares
+ * of two samples fit 16 bits.  It is below 2^24, so the block's number fits below it and
+ * makes every key different.  A block's rank is then the number of smaller keys: 64 x 64
+ * comparisons without a branch take less time than sorting.
+ */
+static TARGET void NAME(rank_blocks)(tile_samples samples, uint32_t n, uint8_t *order)
 {
-    size_t pitch = (size_t)g->width * g->channels, step = g->channels;
-    for (uint32_t row = 0; row < t->rows; row++) {
-        for (uint32_t y = 0; y < DSG_BLOCK; y++) {
-            const uint8_t *line = image + ((t->row + row) * DSG_BLOCK + y) * pitch +
-                                  (size_t)t->column * DSG_BLOCK * step + colour;
-            for (uint32_t x = 0; x < DSG_BLOCK; x++)
-                for (uint32_t column = 0; column < t->columns; column++)
-                    samples[y * DSG_BLOCK + x][row * t->columns + column] =
-                        line[(column * DSG_BLOCK + x) * step];
+    int32_t key[TILE_BLOCKS];
+    uint8_t rank[TILE_BLOCKS];
+    for (unsigned i = 0; i < TILE_BLOCKS; i++) {
+        int16_t sum = 0;
+        uint32_t squares = 0;
+#pragma GCC unroll 8
+        for (unsigned k = 0; k < BLOCK_SAMPLES; k += 2) {
+            int16_t a = (int16_t)(samples[k][i] - 128), b = (int16_t)(samples[k + 1][i] - 128);
+            sum = (int16_t)(sum + a + b);
+            squares += (uint16_t)(a * a + b * b);
         }
+        key[i] = (int32_t)(BLOCK_SAMPLES * squares) - (int32_t)sum * sum;
     }
-}
-
-static TARGET void NAME(scatter)(const struct dsg_geometry *g, const struct tile *t,
-                                 tile_samples samples, uint32_t colour, uint8_t *image)
-{
-    size_t pitch = (size_t)g->width * g->channels, step = g->channels;
-    for (uint32_t row = 0; row < t->rows; row++) {
-        for (uint32_t y = 0; y < DSG_BLOCK; y++) {
-            uint8_t *line = image + ((t->row + row) * DSG_BLOCK + y) * pitch +
-                            (size_t)t->column * DSG_BLOCK * step + colour;
-            for (uint32_t x = 0; x < DSG_BLOCK; x++)
-                for (uint32_t column = 0; column < t->columns; column++)
-                    line[(column * DSG_BLOCK + x) * step] =
-                        samples[y * DSG_BLOCK + x][row * t->columns + column];
-        }
-    }
-}
-
-static TARGET void NAME(measure)(tile_samples samples, uint32_t n, struct statistics *s)
-{
-    uint32_t squares[TILE_BLOCKS];
-    for (uint32_t i = 0; i < n; i++) {
-        s->sum[i] = 0, squares[i] = 0;
-        s->low[i] = 255, s->high[i] = 0;
-    }
-    for (unsigned k = 0; k < BLOCK_SAMPLES; k++) {
-        for (uint32_t i = 0; i < n; i++) {
-            uint8_t v = samples[k][i];
-            s->sum[i] += v;
-            squares[i] += (uint32_t)v * v;
-            s->low[i] = v < s->low[i] ? v : s->low[i];
-            s->high[i] = v > s->high[i] ? v : s->high[i];
-        }
+    for (unsigned i = 0; i < TILE_BLOCKS; i++)
+        key[i] = i < n ? (int32_t)((uint32_t)key[i] * TILE_BLOCKS + i) : INT32_MAX;
+    for (unsigned i = 0; i < TILE_BLOCKS; i++) {
+        int32_t smaller = 0;
+        for (unsigned j = 0; j < TILE_BLOCKS; j++)
+            smaller += key[j] < key[i];
+        rank[i] = (uint8_t)smaller;
     }
     for (uint32_t i = 0; i < n; i++)
-        s->key[i] = BLOCK_SAMPLES * squares[i] - (uint32_t)(s->sum[i] * s->sum[i]);
+        order[rank[i]] = (uint8_t)i;
 }
 
-/* The rotation of each block that comes nearest to its target block.  The squared error falls as
- * the correlation rises, whatever the shift; among equal ones the smallest turn wins. */
-static TARGET void NAME(choose_turns)(tile_samples source, tile_samples target, uint32_t n,
-                                      uint8_t *turn)
+/*
+ * The mean shift of each place: to the mean of the target block, in steps of 2^planes, rounded to
+ * the nearest, halves up, then clamped so that no sample leaves 0..255.
+ */
+static TARGET void NAME(choose_shifts)(tile_samples source, tile_samples target, unsigned planes,
+                                       uint8_t *shift)
 {
-    uint32_t best[TILE_BLOCKS], correlation[TILE_BLOCKS];
-    for (unsigned r = 0; r < 4; r++) {
-        memset(correlation, 0, sizeof correlation);
+    const int bias = 4096; /* a right shift of a negative number is not portable */
+    const unsigned by = planes + 4;
+    for (unsigned i = 0; i < TILE_BLOCKS; i++) {
+        int16_t difference = (int16_t)(bias + (BLOCK_SAMPLES / 2 << planes));
+        uint8_t low = 255, high = 0;
+#pragma GCC unroll 16
         for (unsigned k = 0; k < BLOCK_SAMPLES; k++) {
-            const uint8_t *a = source[rotation[r][k]], *b = target[k];
-            for (uint32_t i = 0; i < n; i++)
-                correlation[i] += (uint32_t)a[i] * b[i];
+            uint8_t v = source[k][i];
+            difference = (int16_t)(difference + target[k][i] - v);
+            low = v < low ? v : low;
+            high = v > high ? v : high;
         }
-        for (uint32_t i = 0; i < n; i++) {
-            int better = r == 0 || correlation[i] > best[i];
-            best[i] = better ? correlation[i] : best[i];
-            turn[i] = better ? (uint8_t)r : turn[i];
-        }
+        int16_t steps = (int16_t)((difference >> by) - (bias >> by));
+        int16_t least = (int16_t)-(low >> planes), most = (int16_t)((255 - high) >> planes);
+        steps = steps < least ? least : steps;
+        steps = steps > most ? most : steps;
+        shift[i] = (uint8_t)(steps & (255 >> planes));
     }
 }
 
-static TARGET void NAME(apply)(tile_samples source, const uint8_t *turn, const uint8_t *shift,
-                               uint32_t n, tile_samples out)
+/*
+ * The rotation of each block that comes nearest to its target block; among equal ones the smallest
+ * turn wins.
+ *
+ * The squared error falls as the correlation rises, whatever the shift, and what is subtracted
+ * from all samples of a block changes all four correlations alike.  With 128 subtracted on one
+ * side and 127 on the other, the sum of two products lies in -32768..32512 and fits 16 bits.
+ */
+static TARGET void NAME(choose_turns)(tile_samples source, tile_samples target, uint8_t *turn)
 {
-    for (unsigned k = 0; k < BLOCK_SAMPLES; k++) {
-        const uint8_t *s0 = source[rotation[0][k]], *s1 = source[rotation[1][k]];
-        const uint8_t *s2 = source[rotation[2][k]], *s3 = source[rotation[3][k]];
-        for (uint32_t i = 0; i < n; i++) {
-            uint8_t even = turn[i] & 2 ? s2[i] : s0[i], odd = turn[i] & 2 ? s3[i] : s1[i];
-            out[k][i] = (uint8_t)((turn[i] & 1 ? odd : even) + shift[i]);
+    int32_t correlation[4][TILE_BLOCKS];
+    for (unsigned r = 0; r < 4; r++) {
+        const uint8_t *from = rotation[r];
+        for (unsigned i = 0; i < TILE_BLOCKS; i++) {
+            int32_t sum = 0;
+#pragma GCC unroll 8
+            for (unsigned k = 0; k < BLOCK_SAMPLES; k += 2) {
+                int16_t a = (int16_t)(source[from[k]][i] - 128);
+                int16_t b = (int16_t)(source[from[k + 1]][i] - 128);
+                int16_t c = (int16_t)(target[k][i] - 127), d = (int16_t)(target[k + 1][i] - 127);
+                sum += (int16_t)(a * c + b * d);
+            }
+            correlation[r][i] = sum;
         }
     }
+    for (unsigned i = 0; i < TILE_BLOCKS; i++) {
+        int32_t best = correlation[0][i];
+        uint8_t chosen = 0;
+        for (unsigned r = 1; r < 4; r++) {
+            chosen = correlation[r][i] > best ? (uint8_t)r : chosen;
+            best = correlation[r][i] > best ? correlation[r][i] : best;
+        }
+        turn[i] = chosen;
+    }
+}
+
+/* Transform the blocks of one channel in place and say how. */
+static TARGET void NAME(transform_blocks)(block_samples clean, block_samples target, uint32_t n,
+                                          unsigned planes, struct fields *f)
+{
+    block_samples paired = {{0}};
+    tile_samples source, wanted;
+    uint8_t from_order[TILE_BLOCKS], to_order[TILE_BLOCKS];
+
+    NAME(by_samples)(clean, source);
+    NAME(by_samples)(target, wanted);
+    NAME(rank_blocks)(source, n, from_order);
+    NAME(rank_blocks)(wanted, n, to_order);
+    for (uint32_t i = 0; i < n; i++)
+        f->pairing[to_order[i]] = from_order[i];
+    for (uint32_t i = 0; i < n; i++)
+        memcpy(paired[i], clean[f->pairing[i]], BLOCK_SAMPLES);
+
+    NAME(by_samples)(paired, source);
+    NAME(choose_shifts)(source, wanted, planes, f->shift);
+    NAME(choose_turns)(source, wanted, f->turn);
+    for (uint32_t i = 0; i < n; i++)
+        NAME(turn_block)(paired[i], f->turn[i], (uint8_t)(f->shift[i] << planes), clean[i]);
+}
+
+/* Undo it: the transformed blocks of one channel back to their places. */
+static TARGET void NAME(invert_blocks)(block_samples blocks, uint32_t n, unsigned planes,
+                                       const struct fields *f, block_samples clean)
+{
+    for (uint32_t i = 0; i < n; i++)
+        NAME(turn_block)(blocks[i], (4u - f->turn[i]) & 3, (uint8_t)(0 - (f->shift[i] << planes)),
+                         clean[f->pairing[i]]);
 }
 
 static TARGET void NAME(transform_tile)(const struct dsg_geometry *g, const struct tile *t,
-                                        uint32_t colour, const uint8_t *clean,
-                                        const uint8_t *target, uint8_t *temporary,
-                                        struct bit_writer *w)
+                                        const uint8_t *clean, const uint8_t *target,
+                                        uint8_t *temporary, uint8_t *sequence, size_t *at)
 {
-    tile_samples source, wanted, paired;
-    struct statistics from, to;
-    uint8_t from_order[TILE_BLOCKS], to_order[TILE_BLOCKS], pairing[TILE_BLOCKS];
-    uint8_t turn[TILE_BLOCKS] = {0}, shift[TILE_BLOCKS] = {0};
-    uint32_t n = t->blocks;
-    unsigned planes = g->planes, shift_bits = 8 - planes;
-
-    NAME(gather)(g, t, clean, colour, source);
-    NAME(gather)(g, t, target, colour, wanted);
-    NAME(measure)(source, n, &from);
-    NAME(measure)(wanted, n, &to);
-    rank_blocks(from.key, n, from_order);
-    rank_blocks(to.key, n, to_order);
-    for (uint32_t i = 0; i < n; i++)
-        pairing[to_order[i]] = from_order[i];
-    for (unsigned k = 0; k < BLOCK_SAMPLES; k++)
-        for (uint32_t i = 0; i < n; i++)
-            paired[k][i] = source[k][pairing[i]];
-    NAME(choose_turns)(paired, wanted, n, turn);
-
-    put_pairing(w, pairing, n);
-    for (uint32_t i = 0; i < n; i++) {
-        int steps = mean_shift(&from, pairing[i], &to, i, planes);
-        uint32_t field = (uint32_t)steps & ((1u << shift_bits) - 1);
-        put_bits(w, field, shift_bits);
-        shift[i] = (uint8_t)(field << planes);
+    block_samples from[4], to[4];
+    for (uint32_t c = 0; c < g->colours && t->blocks < TILE_BLOCKS; c++) {
+        memset(from[c], 0, sizeof from[c]);
+        memset(to[c], 0, sizeof to[c]);
     }
-    for (uint32_t i = 0; i < n; i++)
-        put_bits(w, turn[i], 2);
-    NAME(apply)(paired, turn, shift, n, source);
-    NAME(scatter)(g, t, source, colour, temporary);
+    NAME(read_tile)(g, t, clean, from);
+    NAME(read_tile)(g, t, target, to);
+    for (uint32_t c = 0; c < g->colours; c++) {
+        struct fields f = {{0}, {0}, {0}};
+        struct packed p;
+        NAME(transform_blocks)(from[c], to[c], t->blocks, g->planes, &f);
+        pack_tile(&f, t->blocks, g->planes, &p);
+        join_stream(sequence, at[c], &p);
+        at[c] += p.bits;
+    }
+    NAME(write_tile)(g, t, from, temporary);
 }
 
 static TARGET int NAME(invert_tile)(const struct dsg_geometry *g, const struct tile *t,
-                                    uint32_t colour, const uint8_t *temporary, uint8_t *clean,
-                                    struct bit_reader *r)
+                                    const uint8_t *temporary, const uint8_t *sequence,
+                                    uint8_t *clean, size_t *at)
 {
-    tile_samples paired, source;
-    uint8_t pairing[TILE_BLOCKS], back[TILE_BLOCKS] = {0}, shift[TILE_BLOCKS] = {0};
-    uint32_t n = t->blocks;
-    unsigned planes = g->planes;
-
-    if (!get_pairing(r, pairing, n))
-        return 0;
-    for (uint32_t i = 0; i < n; i++)
-        shift[i] = (uint8_t)(0 - (get_bits(r, 8 - planes) << planes));
-    for (uint32_t i = 0; i < n; i++)
-        back[i] = (uint8_t)((4 - get_bits(r, 2)) & 3);
-    NAME(gather)(g, t, temporary, colour, source);
-    NAME(apply)(source, back, shift, n, paired);
-    for (unsigned k = 0; k < BLOCK_SAMPLES; k++)
-        for (uint32_t i = 0; i < n; i++)
-            source[k][pairing[i]] = paired[k][i];
-    NAME(scatter)(g, t, source, colour, clean);
+    block_samples blocks[4], back[4];
+    NAME(read_tile)(g, t, temporary, blocks);
+    for (uint32_t c = 0; c < g->channels; c++) {
+        struct fields f;
+        struct packed p;
+        if (c >= g->colours) {
+            memcpy(back[c], blocks[c], sizeof back[c]);
+            continue;
+        }
+        part_stream(sequence, at[c], (unsigned)tile_bits(t->blocks, g->planes), &p);
+        if (!unpack_tile(&p, t->blocks, g->planes, &f))
+            return 0;
+        NAME(invert_blocks)(blocks[c], t->blocks, g->planes, &f, back[c]);
+        at[c] += p.bits;
+    }
+    NAME(write_tile)(g, t, back, clean);
     return 1;
 }
 
 static TARGET void NAME(transform)(const struct dsg_geometry *g, const uint8_t *clean,
                                    const uint8_t *target, uint8_t *temporary, uint8_t *sequence)
 {
-    struct bit_writer w = {sequence, 0, 0};
-    memcpy(temporary, clean, image_samples(g)); /* margins and alpha */
-    for (uint32_t colour = 0; colour < g->colours; colour++) {
-        for (uint32_t row = 0; row < blocks_down(g); row += DSG_TILE) {
-            for (uint32_t column = 0; column < blocks_across(g); column += DSG_TILE) {
-                struct tile t = tile_at(g, row, column);
-                NAME(transform_tile)(g, &t, colour, clean, target, temporary, &w);
-            }
+    size_t at[4];
+    memset(sequence, 0, sequence_starts(g, at));
+    copy_margin(g, clean, temporary);
+    for (uint32_t row = 0; row < blocks_down(g); row += DSG_TILE) {
+        for (uint32_t column = 0; column < blocks_across(g); column += DSG_TILE) {
+            struct tile t = tile_at(g, row, column);
+            NAME(transform_tile)(g, &t, clean, target, temporary, sequence, at);
         }
     }
-    flush_bits(&w);
 }
 
 static TARGET int NAME(invert)(const struct dsg_geometry *g, const uint8_t *temporary,
                                const uint8_t *sequence, uint8_t *clean)
 {
-    struct bit_reader r = {sequence, 0, 0};
-    memcpy(clean, temporary, image_samples(g)); /* margins and alpha */
-    for (uint32_t colour = 0; colour < g->colours; colour++) {
-        for (uint32_t row = 0; row < blocks_down(g); row += DSG_TILE) {
-            for (uint32_t column = 0; column < blocks_across(g); column += DSG_TILE) {
-                struct tile t = tile_at(g, row, column);
-                if (!NAME(invert_tile)(g, &t, colour, temporary, clean, &r))
-                    return 0;
-            }
+    size_t at[4];
+    sequence_starts(g, at);
+    copy_margin(g, temporary, clean);
+    for (uint32_t row = 0; row < blocks_down(g); row += DSG_TILE) {
+        for (uint32_t column = 0; column < blocks_across(g); column += DSG_TILE) {
+            struct tile t = tile_at(g, row, column);
+            if (!NAME(invert_tile)(g, &t, temporary, sequence, clean, at))
+                return 0;
         }
     }
     return 1;

@@ -1,8 +1,11 @@
 /*
  * tile.h - tiles, their pairing and the pairing's code: the parts of mRIT without pixel loops.
  *
- * A tile is held sample-major: samples[k][i] is sample k (raster order) of block i.  The pixel
- * loops then run over blocks with unit stride, and a rotation only changes the row they read.
+ * A tile is held in two layouts.  By blocks (block_samples): the 16 samples of a block lie side by
+ * side, so pairing moves a block in one go and a rotation is one shuffle.  By samples
+ * (tile_samples): sample k of all blocks lies side by side, so statistics and correlations run
+ * over blocks with unit stride.  Both always have TILE_BLOCKS blocks; those that a smaller tile
+ * lacks are zero, which is cheaper than loops of variable length.
  */
 #ifndef DSGUARD_TILE_H
 #define DSGUARD_TILE_H
@@ -10,20 +13,20 @@
 #include "bits.h"
 #include "kernels.h"
 
-#include <string.h>
-
 struct tile {
     uint32_t row, column, rows, columns; /* in blocks */
     uint32_t blocks;                     /* rows * columns */
 };
 
-struct statistics {
-    uint32_t key[TILE_BLOCKS]; /* n * sum of squares - square of the sum: n^2 times the variance */
-    int32_t sum[TILE_BLOCKS];
-    uint8_t low[TILE_BLOCKS], high[TILE_BLOCKS];
-};
-
+typedef uint8_t block_samples[TILE_BLOCKS][BLOCK_SAMPLES];
 typedef uint8_t tile_samples[BLOCK_SAMPLES][TILE_BLOCKS];
+
+/* What one tile of one channel adds to the Sequence, one value per place. */
+struct fields {
+    uint8_t pairing[TILE_BLOCKS]; /* the source block at this place */
+    uint8_t shift[TILE_BLOCKS];   /* steps of 2^planes, modulo 2^(8 - planes) */
+    uint8_t turn[TILE_BLOCKS];    /* times 90 degrees anticlockwise */
+};
 
 /* rotation[r][k]: the sample of a block that lands on place k when it is turned r * 90 degrees
  * anticlockwise. */
@@ -45,73 +48,83 @@ static inline struct tile tile_at(const struct dsg_geometry *g, uint32_t row, ui
 }
 
 /*
- * order[r] = the block whose key is the r-th smallest; blocks of equal keys keep raster order.
- * Keys are below 2^24: three passes of a byte-wise radix sort, each of them stable.
- */
-static inline void rank_blocks(const uint32_t *key, uint32_t n, uint8_t *order)
-{
-    uint8_t other[TILE_BLOCKS], *from = other, *to = order;
-    for (uint32_t i = 0; i < n; i++)
-        from[i] = (uint8_t)i;
-    for (unsigned shift = 0; shift < 24; shift += 8) {
-        uint16_t place[257] = {0};
-        for (uint32_t i = 0; i < n; i++)
-            place[((key[i] >> shift) & 255) + 1]++;
-        for (unsigned b = 0; b < 256; b++)
-            place[b + 1] = (uint16_t)(place[b + 1] + place[b]);
-        for (uint32_t i = 0; i < n; i++)
-            to[place[(key[from[i]] >> shift) & 255]++] = from[i];
-        uint8_t *swap = from;
-        from = to, to = swap;
-    }
-}
-
-/* The mean shift of block 'b' of the source at place 'i' of the target, in shift steps of
- * 2^planes: rounded to the nearest, halves up, then clamped so that no sample leaves 0..255. */
-static inline int mean_shift(const struct statistics *source, uint32_t b,
-                             const struct statistics *target, uint32_t i, unsigned planes)
-{
-    const int32_t bias = 1 << 20; /* a right shift of a negative number is not portable */
-    int32_t difference = target->sum[i] - source->sum[b];
-    int32_t half = BLOCK_SAMPLES / 2 << planes;
-    int steps = ((difference + half + bias) >> (4 + planes)) - (bias >> (4 + planes));
-    int least = -(source->low[b] >> planes), most = (255 - source->high[b]) >> planes;
-    return steps < least ? least : steps > most ? most : steps;
-}
-
-/*
  * A pairing is coded as the swaps that make it from the identity (Fisher-Yates): digit i, for
  * i = 1..n-1, is the place 0..i that place i is swapped with.  Undo them from the last on.
  */
-static inline void put_pairing(struct bit_writer *w, const uint8_t *pairing, uint32_t n)
+static inline void pairing_to_digits(const uint8_t *pairing, uint32_t n, uint8_t *digit)
 {
-    uint8_t block[TILE_BLOCKS], place[TILE_BLOCKS], digit[TILE_BLOCKS];
+    uint8_t block[TILE_BLOCKS], place[TILE_BLOCKS];
     for (uint32_t i = 0; i < n; i++) {
         block[i] = pairing[i];
         place[pairing[i]] = (uint8_t)i;
     }
+    digit[0] = 0;
     for (uint32_t i = n - 1; i > 0; i--) {
         digit[i] = place[i];
         block[digit[i]] = block[i];
         place[block[i]] = digit[i];
     }
-    for (uint32_t i = 1; i < n; i++)
-        put_bits(w, digit[i], bit_length(i));
 }
 
-/* Read a pairing; false where a digit is out of range. */
-static inline int get_pairing(struct bit_reader *r, uint8_t *pairing, uint32_t n)
+/* The inverse; false where a digit is out of range. */
+static inline int digits_to_pairing(const uint8_t *digit, uint32_t n, uint8_t *pairing)
 {
+    unsigned wrong = 0;
+    for (uint32_t i = 0; i < n; i++)
+        wrong |= digit[i] > i;
+    if (wrong)
+        return 0;
     pairing[0] = 0;
     for (uint32_t i = 1; i < n; i++) {
-        uint32_t digit = get_bits(r, bit_length(i));
-        if (digit > i)
-            return 0;
-        pairing[i] = (uint8_t)i;
-        uint8_t swap = pairing[digit];
-        pairing[digit] = pairing[i], pairing[i] = swap;
+        pairing[i] = pairing[digit[i]];
+        pairing[digit[i]] = (uint8_t)i;
     }
     return 1;
+}
+
+/* Digits 2^(w-1)..2^w - 1 take w bits each; digit 0 takes none. */
+static inline void put_digits(struct packed *p, const uint8_t *digit, uint32_t n)
+{
+    for (uint32_t first = 1, width = 1; first < n; first *= 2, width++) {
+        uint32_t count = n - first < first ? n - first : first;
+        uint8_t few[8] = {0};
+        if (first < 8)
+            memcpy(few, digit + first, count);
+        put_fields(p, first < 8 ? few : digit + first, count, width);
+    }
+}
+
+static inline void take_digits(struct packed *p, uint8_t *digit, uint32_t n)
+{
+    uint8_t few[8];
+    digit[0] = 0;
+    for (uint32_t first = 1, width = 1; first < n; first *= 2, width++) {
+        uint32_t count = n - first < first ? n - first : first;
+        take_fields(p, first < 8 ? few : digit + first, count, width);
+        if (first < 8)
+            memcpy(digit + first, few, count);
+    }
+}
+
+/* The Sequence of one tile: digits, shifts, turns.  What 'f' has beyond n places is 0. */
+static inline void pack_tile(const struct fields *f, uint32_t n, unsigned planes, struct packed *p)
+{
+    uint8_t digit[TILE_BLOCKS] = {0};
+    memset(p, 0, sizeof *p);
+    pairing_to_digits(f->pairing, n, digit);
+    put_digits(p, digit, n);
+    put_fields(p, f->shift, n, 8 - planes);
+    put_fields(p, f->turn, n, 2);
+}
+
+/* The inverse; false where the pairing is malformed. */
+static inline int unpack_tile(struct packed *p, uint32_t n, unsigned planes, struct fields *f)
+{
+    uint8_t digit[TILE_BLOCKS];
+    take_digits(p, digit, n);
+    take_fields(p, f->shift, n, 8 - planes);
+    take_fields(p, f->turn, n, 2);
+    return digits_to_pairing(digit, n, f->pairing);
 }
 
 #endif

@@ -35,7 +35,7 @@ def fitted():
 def test_surrogate_learns(fitted):
     surrogate, _, _ = fitted
     test_images, test_labels = stripes(60, seed=1)
-    numbers = surrogate.class_numbers(test_labels)
+    numbers = surrogate.class_numbers(test_labels, len(test_labels))
     assert accuracy(surrogate.model, test_images, numbers, surrogate.device) > 0.9
 
 
@@ -44,7 +44,7 @@ def test_perturbation_stays_within_epsilon_and_moves_towards_the_target(fitted):
     attack = Attack(epsilon=8, steps=12)
     out = perturb(images[:40], labels[:40], surrogate, attack)
     assert np.abs(out.astype(int) - images[:40]).max() == 8
-    numbers = surrogate.class_numbers(labels[:40])
+    numbers = surrogate.class_numbers(labels[:40], 40)
     goal = surrogate.centroids["layer4"][(numbers + 1) % 3]
 
     def distance(batch):
@@ -120,7 +120,7 @@ def test_bad_arguments_are_refused(fitted):
     surrogate, images, labels = fitted
     with pytest.raises(dsguard.InputError, match="image 1: its label 11 is not one"):
         perturb(images[:2], [0, 11], surrogate)
-    with pytest.raises(dsguard.InputError, match="expected 2 labels"):
+    with pytest.raises(dsguard.InputError, match="expected 2 integer labels"):
         perturb(images[:2], labels[:3], surrogate)
     with pytest.raises(dsguard.InputError, match="the layers are"):
         Attack(layer="layer9")

@@ -86,7 +86,7 @@ def test_subsets_orders_and_batches_restore_alike(scenes, key):
 
 def test_slices_do_not_show(scenes, key, monkeypatch):
     whole = dsguard.protect_batch(scenes, key, target=nearby(scenes)).images
-    monkeypatch.setattr("dsguard.batch._SLICE_BYTES", 3 * scenes[0].nbytes)
+    monkeypatch.setattr("dsguard.slices._SLICE_BYTES", 3 * scenes[0].nbytes)
     parts = dsguard.protect_batch(scenes, key, target=nearby(scenes)).images
     np.testing.assert_array_equal(parts, whole)
     broken = whole.copy()

@@ -126,6 +126,19 @@ static void sizes(void)
     }
 }
 
+/* Every shape of a tile, whole and partial. */
+static void tiles(void)
+{
+    for (uint32_t down = 1; down <= DSG_TILE; down++) {
+        for (uint32_t across = 1; across <= DSG_TILE + 1; across++) {
+            uint32_t colours = across % 2 ? 1 : 3;
+            struct dsg_geometry g = {down * DSG_BLOCK, across * DSG_BLOCK, colours, colours,
+                                     1 + down % 2};
+            round_trip(&g, NOISE, NOISE);
+        }
+    }
+}
+
 static void refusals(void)
 {
     struct dsg_geometry good = {8, 8, 3, 3, 1};
@@ -158,6 +171,7 @@ int main(void)
 {
     refusals();
     sizes();
+    tiles();
     printf("%d passed, %d failed\n", checks - failures, failures);
     return failures != 0;
 }

@@ -1,8 +1,7 @@
-"""Batches as the public functions take them: checks, common shape, slices."""
+"""Batches as the public functions take them: checks and one common shape."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,12 +13,9 @@ if TYPE_CHECKING:
 
     from dsguard.kernels.contract import Images
 
-_SLICE_BYTES = 8 << 20
-"""Images are processed in slices of about this size, which bounds the memory for intermediates."""
-
 
 def as_batch(images: object, name: str) -> Images:
-    """Return `images` as a C-contiguous (N, H, W, C) batch, copied only where it must be.
+    """Return a view of `images` as an (N, H, W, C) batch; nothing is copied.
 
     Raises
     ------
@@ -46,17 +42,33 @@ def as_batch(images: object, name: str) -> Images:
     if min(batch.shape[1:3]) < 8 or max(batch.shape[1:3]) > 65535:
         msg = f"{name}: height and width are 8 to 65535, got shape {images.shape}"
         raise InputError(msg)
-    return np.ascontiguousarray(batch)
+    return batch
+
+
+def as_output(out: object, images: npt.NDArray[np.uint8], *inputs: Images) -> Images:
+    """Return the batch to write results to: a view of `out`, or new memory where that is None.
+
+    Raises
+    ------
+    InputError
+        If `out` is not a writable, C-contiguous array of uint8 of the shape of `images`, or shares
+        memory with one of the inputs.
+    """
+    if out is None:
+        return np.empty(images.shape, np.uint8).reshape(inputs[0].shape)
+    if not isinstance(out, np.ndarray) or out.dtype != np.uint8 or out.shape != images.shape:
+        found = f"{out.dtype} of {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+        msg = f"out: expected an array of uint8 of shape {images.shape}, got {found}"
+        raise InputError(msg)
+    if not (out.flags.c_contiguous and out.flags.writeable):
+        msg = "out: expected a writable, C-contiguous array; use numpy.empty"
+        raise InputError(msg)
+    if any(np.may_share_memory(out, given) for given in inputs):
+        msg = "out: shares memory with the input, which is never changed; give other memory"
+        raise InputError(msg)
+    return out.reshape(inputs[0].shape)
 
 
 def like_input(batch: Images, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Return a processed batch in the shape that the caller gave."""
     return batch.reshape(images.shape)
-
-
-def batch_slices(batch: Images) -> Iterator[slice]:
-    """Yield slices that cover a batch, each of at least one image and about 8 MiB."""
-    image_bytes = max(1, batch[:1].nbytes)
-    step = max(1, _SLICE_BYTES // image_bytes)
-    for start in range(0, len(batch), step):
-        yield slice(start, min(start + step, len(batch)))

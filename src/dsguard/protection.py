@@ -8,14 +8,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 
-from dsguard import envelope
-from dsguard.batch import as_batch, batch_slices, like_input
+from dsguard import envelope, slices
+from dsguard.batch import as_batch, as_output, like_input
 from dsguard.envelope import HEADER_BYTES, OVERHEAD_BYTES, DatasetKey, Header
 from dsguard.errors import (
     DsguardError,
@@ -30,7 +31,7 @@ from dsguard.mrit import Geometry, neutral_payload, plan
 from dsguard.profile import Profile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import numpy.typing as npt
 
@@ -126,6 +127,8 @@ def protect_batch(
     labels: npt.ArrayLike | None = None,
     surrogate: Surrogate | None = None,
     profile: str | Profile = "paper",
+    out: npt.NDArray[np.uint8] | None = None,
+    threads: int | None = None,
 ) -> ProtectedBatch:
     """Protect a batch of images.
 
@@ -133,7 +136,9 @@ def protect_batch(
     embedded in its low bits. Give either `target`, or `labels` and `surrogate`, from which the
     targets are made by feature-space perturbation.
 
-    The result is deterministic: the same images, targets and key give the same bytes.
+    The result is deterministic: the same images, targets and key give the same bytes, however many
+    threads there are. Memory beyond input and output does not grow with the batch, so either may be
+    a `numpy.memmap` of any size.
 
     Parameters
     ----------
@@ -149,6 +154,10 @@ def protect_batch(
         From `dsguard.fsp.fit_surrogate`.
     profile : str or Profile
         How to protect.
+    out : ndarray of uint8, shape of `images`, optional
+        Where to write the protected images; C-contiguous, apart from the inputs.
+    threads : int, optional
+        Threads for given targets; by default one per CPU that the process may use. FSP has its own.
 
     Returns
     -------
@@ -163,14 +172,22 @@ def protect_batch(
     """
     chosen = Profile.named(profile)
     batch = as_batch(images, "images")
-    wanted = _targets(batch, target, labels, surrogate)
+    targets = _targets(batch, target, labels, surrogate)
+    workers = slices.thread_count(threads) if surrogate is None else 1
     _, height, width, channels = batch.shape
     geometry = plan(height, width, channels, chosen, OVERHEAD_BYTES)
     header = Header(chosen, geometry.planes, bytes.fromhex(key.key_id), geometry.sequence_bytes)
-    out = np.empty_like(batch)
-    for part in batch_slices(batch):
-        _protect(batch[part], wanted[part], out[part], geometry, header, key)
-    return ProtectedBatch(like_input(out, images), [Status.OK] * len(out))
+    result = as_output(out, images, batch, *([] if target is None else [target]))
+
+    def work(part: slice) -> None:
+        clean = np.ascontiguousarray(batch[part])
+        _protect(clean, targets(part), result[part], geometry, header, key)
+
+    parts = slices.cut(len(batch), height * width * channels, workers)
+    with closing(slices.run(work, parts, workers)) as done:
+        for _ in done:
+            pass
+    return ProtectedBatch(like_input(result, images), [Status.OK] * len(batch))
 
 
 @overload
@@ -180,6 +197,8 @@ def restore_batch(
     *,
     sidecars: Mapping[int, bytes] | None = None,
     on_error: Literal["raise"] = "raise",
+    out: npt.NDArray[np.uint8] | None = None,
+    threads: int | None = None,
 ) -> npt.NDArray[np.uint8]: ...
 
 
@@ -190,6 +209,8 @@ def restore_batch(
     *,
     sidecars: Mapping[int, bytes] | None = None,
     on_error: Literal["report"],
+    out: npt.NDArray[np.uint8] | None = None,
+    threads: int | None = None,
 ) -> RestoredBatch: ...
 
 
@@ -199,6 +220,8 @@ def restore_batch(
     *,
     sidecars: Mapping[int, bytes] | None = None,
     on_error: Literal["raise", "report"] = "raise",
+    out: npt.NDArray[np.uint8] | None = None,
+    threads: int | None = None,
 ) -> npt.NDArray[np.uint8] | RestoredBatch:
     """Restore a batch of protected images.
 
@@ -212,6 +235,11 @@ def restore_batch(
         As `protect_batch` returned them. Profile ``paper`` makes none.
     on_error : {"raise", "report"}
         Raise the first error, or report a status per image and restore the others.
+    out : ndarray of uint8, shape of `images`, optional
+        Where to write the restored images; C-contiguous, apart from the input. Unspecified after
+        an error.
+    threads : int, optional
+        By default one per CPU that the process may use.
 
     Returns
     -------
@@ -229,17 +257,24 @@ def restore_batch(
         raise InputError(msg)
     del sidecars  # no profile makes them yet
     batch = as_batch(images, "images")
-    out = np.zeros_like(batch)
+    result = as_output(out, images, batch)
+    workers = slices.thread_count(threads)
+
+    def work(part: slice) -> dict[int, DsguardError]:
+        failures = _restore(np.ascontiguousarray(batch[part]), result[part], key)
+        return {part.start + index: error for index, error in failures.items()}
+
     errors: dict[int, DsguardError] = {}
-    for part in batch_slices(batch):
-        failures = _restore(batch[part], out[part], key)
-        errors |= {part.start + index: error for index, error in failures.items()}
-        if errors and on_error == "raise":
-            raise _at(*min(errors.items(), key=lambda item: item[0]))
-    restored = like_input(out, images)
+    parts = slices.cut(len(batch), batch[:1].size or 1, workers)
+    with closing(slices.run(work, parts, workers)) as done:
+        for failures in done:
+            errors |= failures
+            if errors and on_error == "raise":
+                raise _at(*min(errors.items(), key=lambda item: item[0]))
+    restored = like_input(result, images)
     if on_error == "raise":
         return restored
-    status = [_STATUS_OF[type(errors[i])] if i in errors else Status.OK for i in range(len(out))]
+    status = [_STATUS_OF[type(errors[i])] if i in errors else Status.OK for i in range(len(batch))]
     return RestoredBatch(restored, status, {i: _at(i, errors[i]) for i in sorted(errors)})
 
 
@@ -278,8 +313,8 @@ def _targets(
     target: npt.NDArray[np.uint8] | None,
     labels: npt.ArrayLike | None,
     surrogate: Surrogate | None,
-) -> Images:
-    """Return the targets given, or those that FSP makes."""
+) -> Callable[[slice], Images]:
+    """Return what gives the targets of a slice: those given, or those that FSP makes."""
     if target is not None:
         if labels is not None or surrogate is not None:
             msg = "give either target, or labels and surrogate, not both"
@@ -288,13 +323,15 @@ def _targets(
         if wanted.shape != batch.shape:
             msg = f"target has the shape {wanted.shape}, images have {batch.shape}"
             raise InputError(msg)
-        return wanted
+        return lambda part: np.ascontiguousarray(wanted[part])
     if labels is None or surrogate is None:
         msg = "give target, or both labels and surrogate"
         raise InputError(msg)
     from dsguard.fsp import perturb
 
-    return perturb(batch, labels, surrogate)
+    given = np.asarray(labels)
+    surrogate.class_numbers(given, len(batch))  # a wrong label is found before any work is done
+    return lambda part: perturb(batch[part], given[part], surrogate)
 
 
 def _protect(
@@ -316,14 +353,17 @@ def _restore(protected: Images, out: Images, key: DatasetKey) -> dict[int, Dsgua
     """Restore one slice of a batch into `out`, zero where it fails; return the failures."""
     failures: dict[int, DsguardError] = {}
     for members, header in _by_header(protected, key, failures):
-        whole = len(members) == len(protected)
-        images = protected if whole else protected[members]
-        restored, genuine = _restore_alike(images, header, key)
-        out[members[genuine]] = restored[genuine]
+        if len(members) == len(protected):
+            genuine = _restore_alike(protected, out, header, key)
+        else:
+            restored = np.empty_like(protected[members])
+            genuine = _restore_alike(protected[members], restored, header, key)
+            out[members] = restored
         for index in members[~genuine]:
             failures[int(index)] = TamperedError(
                 "was changed after it was protected; restore from an undamaged copy"
             )
+    out[list(failures)] = 0
     return failures
 
 
@@ -333,17 +373,23 @@ def _by_header(
     """Group images by equal headers; those that cannot be restored go to `failures`."""
     groups = []
     raw = _headers(protected)
-    distinct, member_of = np.unique(raw, axis=0, return_inverse=True)
-    for number, row in enumerate(distinct):
-        members = np.flatnonzero(member_of.reshape(-1) == number)
+    for members in _alike(raw):
         try:
-            header = Header.parse(row.tobytes())
+            header = Header.parse(raw[members[0]].tobytes())
             _check_header(header, protected, key)
         except DsguardError as error:
             failures |= dict.fromkeys(members.tolist(), error)
         else:
             groups.append((members, header))
     return groups
+
+
+def _alike(rows: Bytes) -> list[npt.NDArray[np.intp]]:
+    """Return the positions of equal rows, one array for each kind."""
+    if (rows == rows[0]).all():  # as a rule, and sorting would take as long as restoring
+        return [np.arange(len(rows))]
+    _, kind, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
+    return np.split(np.argsort(kind.reshape(-1), kind="stable"), np.cumsum(counts)[:-1])
 
 
 def _check_header(header: Header, protected: Images, key: DatasetKey) -> None:
@@ -360,9 +406,9 @@ def _check_header(header: Header, protected: Images, key: DatasetKey) -> None:
 
 
 def _restore_alike(
-    protected: Images, header: Header, key: DatasetKey
-) -> tuple[Images, npt.NDArray[np.bool_]]:
-    """Restore images of one header; the second result is false where a tag does not open."""
+    protected: Images, out: Images, header: Header, key: DatasetKey
+) -> npt.NDArray[np.bool_]:
+    """Restore images of one header into `out`; false where a tag does not open."""
     run = kernels()
     geometry = _geometry(header, protected)
     size = OVERHEAD_BYTES + header.sequence_bytes
@@ -370,8 +416,8 @@ def _restore_alike(
     carriers = protected.copy()
     run.embed(carriers, neutral_payload(geometry, size), geometry)
     sequences, genuine = envelope.unseal(payloads, carriers, key)
-    restored, malformed = run.invert(carriers, sequences, geometry)
-    return restored, genuine & ~malformed
+    _, malformed = run.invert(carriers, sequences, geometry, out)
+    return genuine & ~malformed
 
 
 def _geometry(header: Header, protected: Images) -> Geometry:

@@ -100,10 +100,7 @@ def perturb(
     """
     attack = attack or Attack()
     batch = as_batch(images, "images")
-    numbers = surrogate.class_numbers(labels)
-    if numbers.shape != (len(batch),):
-        msg = f"expected {len(batch)} labels, got shape {numbers.shape}"
-        raise InputError(msg)
+    numbers = surrogate.class_numbers(labels, len(batch))
     if batch.shape[3] >= 3 and surrogate.image_shape[2] == 1:
         msg = "the surrogate was trained on gray images, these have colours"
         raise InputError(msg)

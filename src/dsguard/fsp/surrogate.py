@@ -70,15 +70,19 @@ class Surrogate:
         moved = {layer: centroid.to(device) for layer, centroid in self.centroids.items()}
         return replace(self, centroids=moved)
 
-    def class_numbers(self, labels: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        """Return labels as positions in `classes`.
+    def class_numbers(self, labels: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
+        """Return the labels of `count` images as positions in `classes`.
 
         Raises
         ------
         InputError
-            If a label is not among them; the message names its index.
+            If there is not one label for each image, or one is not in `classes`; the message names
+            its index.
         """
         given = np.asarray(labels)
+        if given.shape != (count,) or not np.issubdtype(given.dtype, np.integer):
+            msg = f"expected {count} integer labels, got {given.dtype} of shape {given.shape}"
+            raise InputError(msg)
         numbers = np.searchsorted(self.classes, given).clip(max=len(self.classes) - 1)
         unknown = np.flatnonzero(self.classes[numbers] != given)
         if len(unknown):

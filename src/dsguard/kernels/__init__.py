@@ -1,20 +1,22 @@
 """Three sets of kernels, one contract, the same bits.
 
-``native`` is C and the default; ``reference`` is plain NumPy, the specification. The environment
-variable ``DSGUARD_BACKEND`` or `set_backend` chooses between them.
+``native`` is C and the default; ``numba`` stands in where C cannot be built; ``reference`` is plain
+NumPy, the specification. The environment variable ``DSGUARD_BACKEND`` or `set_backend` chooses.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+import warnings
 from functools import cache
 from typing import cast
 
 from dsguard.errors import InputError, MissingExtraError
 from dsguard.kernels.contract import Kernels
 
-BACKENDS = ("native", "reference")
+BACKENDS = {"native": "native", "numba": "jit", "reference": "reference"}
+"""Module of each set of kernels, the automatic choice first."""
 
 _chosen: str | None = None
 
@@ -24,7 +26,7 @@ def set_backend(name: str | None) -> None:
 
     Parameters
     ----------
-    name : {"native", "reference"} or None
+    name : {"native", "numba", "reference"} or None
         None returns to the automatic choice: ``DSGUARD_BACKEND`` where it is set, else the first
         of these that is installed.
 
@@ -60,6 +62,12 @@ def _automatic() -> str:
             _load(name)
         except ImportError:
             continue
+        if name == "reference":
+            msg = (
+                "neither the C kernels nor Numba are installed, so dsguard runs on plain NumPy, "
+                "which is hundreds of times slower; run: pip install 'dsguard[numba]'"
+            )
+            warnings.warn(msg, RuntimeWarning, stacklevel=2)
         return name
     msg = "no set of kernels can be loaded"  # reference needs NumPy alone
     raise AssertionError(msg)
@@ -71,8 +79,9 @@ def _load(name: str) -> Kernels:
         msg = f"there is no backend {name!r}; the backends are: {', '.join(BACKENDS)}"
         raise InputError(msg)
     try:
-        module = importlib.import_module(f"dsguard.kernels.{name}")
+        module = importlib.import_module(f"dsguard.kernels.{BACKENDS[name]}")
     except ImportError as error:
-        msg = f"the {name} kernels are not installed ({error})"
+        remedy = "; run: pip install 'dsguard[numba]'" if name == "numba" else ""
+        msg = f"the {name} kernels are not installed ({error}){remedy}"
         raise MissingExtraError(msg) from error
     return cast("Kernels", module)

@@ -1,0 +1,49 @@
+/*
+ * blocks_plain.h - the four moves of blocks in plain C, for any machine.
+ *
+ * Included once per instruction set; the includer defines ISA, TARGET and NAME.
+ */
+
+/* Read the tile's blocks of every channel out of an image. */
+static TARGET void NAME(read_tile)(const struct dsg_geometry *g, const struct tile *t,
+                                   const uint8_t *image, block_samples *blocks)
+{
+    size_t step = g->channels, pitch = (size_t)g->width * step;
+    for (uint32_t i = 0; i < t->blocks; i++) {
+        size_t row = t->row + i / t->columns, column = t->column + i % t->columns;
+        const uint8_t *first = image + row * DSG_BLOCK * pitch + column * DSG_BLOCK * step;
+        for (unsigned k = 0; k < BLOCK_SAMPLES; k++)
+            for (uint32_t c = 0; c < g->channels; c++)
+                blocks[c][i][k] = first[k / DSG_BLOCK * pitch + k % DSG_BLOCK * step + c];
+    }
+}
+
+/* Write them into an image. */
+static TARGET void NAME(write_tile)(const struct dsg_geometry *g, const struct tile *t,
+                                    block_samples *blocks, uint8_t *image)
+{
+    size_t step = g->channels, pitch = (size_t)g->width * step;
+    for (uint32_t i = 0; i < t->blocks; i++) {
+        size_t row = t->row + i / t->columns, column = t->column + i % t->columns;
+        uint8_t *first = image + row * DSG_BLOCK * pitch + column * DSG_BLOCK * step;
+        for (unsigned k = 0; k < BLOCK_SAMPLES; k++)
+            for (uint32_t c = 0; c < g->channels; c++)
+                first[k / DSG_BLOCK * pitch + k % DSG_BLOCK * step + c] = blocks[c][i][k];
+    }
+}
+
+/* From one layout to the other. */
+static TARGET void NAME(by_samples)(block_samples blocks, tile_samples samples)
+{
+    for (unsigned k = 0; k < BLOCK_SAMPLES; k++)
+        for (unsigned i = 0; i < TILE_BLOCKS; i++)
+            samples[k][i] = blocks[i][k];
+}
+
+/* 'to' becomes 'from' with 'add' added to every sample modulo 256, turned; they may not overlap. */
+static inline TARGET void NAME(turn_block)(const uint8_t *from, unsigned turn, uint8_t add,
+                                           uint8_t *to)
+{
+    for (unsigned k = 0; k < BLOCK_SAMPLES; k++)
+        to[k] = (uint8_t)(from[rotation[turn][k]] + add);
+}
