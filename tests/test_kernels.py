@@ -141,7 +141,7 @@ def test_native_refuses_wrong_buffers():
     good = np.zeros((1, 8, 8, 1), np.uint8)
     with pytest.raises(InputError, match="shape"):
         native.transform(good, good[:, :4], geometry)
-    with pytest.raises(InputError, match="expected uint8"):
+    with pytest.raises(InputError, match="got int16"):
         native.extract(good.astype(np.int16), 1, geometry)
     with pytest.raises(InputError, match="longer than"):
         native.extract(good, 9, geometry)

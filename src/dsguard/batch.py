@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dsguard.errors import InputError
+from dsguard.mrit.geometry import LARGEST_SIDE, SMALLEST_SIDE
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -26,6 +27,9 @@ def as_batch(images: object, name: str) -> Images:
     if not isinstance(images, np.ndarray):
         msg = f"{name}: expected a NumPy array, got {type(images).__name__}; use numpy.asarray"
         raise InputError(msg)
+    if isinstance(images, np.ma.MaskedArray):
+        msg = f"{name}: masked arrays are not supported; use .filled()"
+        raise InputError(msg)
     if images.dtype != np.uint8:
         msg = f"{name}: expected dtype uint8 (values 0 to 255), got {images.dtype}; convert it"
         raise InputError(msg)
@@ -33,16 +37,32 @@ def as_batch(images: object, name: str) -> Images:
         msg = f"{name}: expected shape (N, H, W, C) or (N, H, W), got {images.shape}"
         raise InputError(msg)
     batch = images if images.ndim == 4 else images[..., np.newaxis]
+    hint = "; one image alone is images[None]" if images.ndim == 3 else ""
     if batch.shape[3] not in (1, 3, 4):
+        msg = f"{name}: expected 1, 3 or 4 channels last, got shape {images.shape}{hint}"
+        raise InputError(msg)
+    if min(batch.shape[1:3]) < SMALLEST_SIDE or max(batch.shape[1:3]) > LARGEST_SIDE:
         msg = (
-            f"{name}: expected 1, 3 or 4 channels in the last axis, got shape {images.shape}; "
-            "one image alone is images[None]"
+            f"{name}: height and width are {SMALLEST_SIDE} to {LARGEST_SIDE}, "
+            f"got shape {images.shape}{hint}"
         )
         raise InputError(msg)
-    if min(batch.shape[1:3]) < 8 or max(batch.shape[1:3]) > 65535:
-        msg = f"{name}: height and width are 8 to 65535, got shape {images.shape}"
-        raise InputError(msg)
     return batch
+
+
+def as_single(image: object, name: str) -> Images:
+    """Return one image of shape (H, W) or (H, W, C) as a contiguous batch of one.
+
+    Raises
+    ------
+    InputError
+        As `as_batch`.
+    """
+    if not isinstance(image, np.ndarray) or image.ndim not in (2, 3):
+        found = f"shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        msg = f"{name}: expected one image, an array of shape (H, W) or (H, W, C), got {found}"
+        raise InputError(msg)
+    return np.ascontiguousarray(as_batch(image[np.newaxis], name))
 
 
 def as_output(out: object, images: npt.NDArray[np.uint8], *inputs: Images) -> Images:

@@ -16,10 +16,17 @@ class DsguardError(Exception):
         What is wrong and what to do about it.
     index : int, optional
         Position in the batch of the image that is concerned; it opens the message.
+
+    Attributes
+    ----------
+    message : str
+        The message without the position.
+    index : int or None
     """
 
     def __init__(self, message: str, index: int | None = None) -> None:
         super().__init__(message if index is None else f"image {index}: {message}")
+        self.message = message
         self.index = index
 
 
@@ -36,7 +43,10 @@ class CapacityError(DsguardError, ValueError):
         Payload bits that the image needs, and the most that it can carry.
     """
 
-    def __init__(self, message: str, needed: int, available: int, index: int | None = None) -> None:
+    # The defaults let it be pickled: unpickling calls with the message alone, then sets the rest.
+    def __init__(
+        self, message: str, needed: int = 0, available: int = 0, index: int | None = None
+    ) -> None:
         super().__init__(message, index)
         self.needed = needed
         self.available = available

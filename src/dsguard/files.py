@@ -18,7 +18,7 @@ def write_whole(path: Path) -> Iterator[BinaryIO]:
     any error. Folders are made as needed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = _temporary(path)
     try:
         with temporary.open("xb") as file:
             yield file
@@ -26,3 +26,27 @@ def write_whole(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Write a file that only its owner can read, whole or not at all; it must not exist.
+
+    Raises
+    ------
+    FileExistsError
+        If there is something at `path`.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _temporary(path: Path) -> Path:
+    """Return a new name beside `path`, short: the name itself may be as long as names can be."""
+    return path.with_name(f".dsguard-{secrets.token_hex(8)}.tmp")

@@ -39,17 +39,15 @@ class Profile:
 
     @staticmethod
     def named(name: str | Profile) -> Profile:
-        """Return the profile called `name`; a profile is returned as it is.
+        """Return the profile called `name`; one of `PROFILES` is returned as it is.
 
         Raises
         ------
         InputError
             If there is no such profile.
         """
-        if isinstance(name, Profile):
-            return name
         for profile in PROFILES:
-            if profile.name == name:
+            if name in (profile.name, profile):
                 return profile
         known = ", ".join(profile.name for profile in PROFILES)
         msg = f"there is no profile {name!r}; the profiles are: {known}"

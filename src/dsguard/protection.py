@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, overload
 import numpy as np
 
 from dsguard import envelope, slices
-from dsguard.batch import as_batch, as_output, like_input
+from dsguard.batch import as_batch, as_output, as_single, like_input
 from dsguard.envelope import HEADER_BYTES, OVERHEAD_BYTES, DatasetKey, Header
 from dsguard.errors import (
     DsguardError,
@@ -147,11 +147,12 @@ def protect_batch(
         8 or more; samples outside the grid of whole 4×4 blocks pass through as well.
     key : DatasetKey
     target : ndarray of uint8, shape of `images`, optional
-        The perturbed images.
+        The perturbed images. `dsguard.fsp.perturb` makes them with an `Attack` of your choice (ε,
+        steps, layer).
     labels : array-like of int, shape (N,), optional
         Class of each image.
     surrogate : Surrogate, optional
-        From `dsguard.fsp.fit_surrogate`.
+        From `dsguard.fsp.fit_surrogate`; perturbs with the defaults of `dsguard.fsp.Attack`.
     profile : str or Profile
         How to protect.
     out : ndarray of uint8, shape of `images`, optional
@@ -171,6 +172,7 @@ def protect_batch(
         If images of this size cannot carry their payload.
     """
     chosen = Profile.named(profile)
+    _check_key(key)
     batch = as_batch(images, "images")
     targets = _targets(batch, target, labels, surrogate)
     workers = slices.thread_count(threads) if surrogate is None else 1
@@ -255,6 +257,7 @@ def restore_batch(
     if on_error not in ("raise", "report"):
         msg = f"on_error is 'raise' or 'report', not {on_error!r}"
         raise InputError(msg)
+    _check_key(key)
     del sidecars  # no profile makes them yet
     batch = as_batch(images, "images")
     result = as_output(out, images, batch)
@@ -294,10 +297,7 @@ def inspect(image: npt.NDArray[np.uint8]) -> ImageInfo:
     NotProtectedError, TamperedError, FormatError
         If the image has no header, a damaged one, or one of an unknown version.
     """
-    if np.ndim(image) not in (2, 3):
-        msg = f"expected one image of shape (H, W) or (H, W, C), got shape {np.shape(image)}"
-        raise InputError(msg)
-    batch = as_batch(image[np.newaxis], "image")
+    batch = as_single(image, "image")
     header = Header.parse(_headers(batch)[0].tobytes())
     return ImageInfo(
         version=header.version,
@@ -306,6 +306,12 @@ def inspect(image: npt.NDArray[np.uint8]) -> ImageInfo:
         key_id=header.key_id.hex(),
         payload_bits=8 * (OVERHEAD_BYTES + header.sequence_bytes),
     )
+
+
+def _check_key(key: object) -> None:
+    if not isinstance(key, DatasetKey):
+        msg = f"key: expected a DatasetKey, got {type(key).__name__}; use DatasetKey.load(path)"
+        raise InputError(msg)
 
 
 def _targets(
@@ -436,4 +442,4 @@ def _headers(batch: Images) -> Bytes:
 
 def _at(index: int, error: DsguardError) -> DsguardError:
     """Return the error with the index of its image in the message."""
-    return type(error)(str(error), index)
+    return type(error)(error.message, index=index)

@@ -6,8 +6,8 @@ is freed when it is done: the memory of a call depends on slices and threads, no
 
 from __future__ import annotations
 
+import multiprocessing
 import os
-import sys
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -36,11 +36,8 @@ def thread_count(threads: int | None) -> int:
         If it is not a whole number of at least 1.
     """
     if threads is None:
-        return (
-            len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1
-        )
+        affinity = getattr(os, "sched_getaffinity", None)  # not on every platform
+        return len(affinity(0)) if affinity else multiprocessing.cpu_count()
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         msg = f"threads is a whole number of at least 1, or None for one per CPU, not {threads!r}"
         raise InputError(msg)

@@ -25,7 +25,7 @@ class Header:
     ----------
     profile : Profile
     planes : int
-        Bit planes that the payload may take, 1 to 4.
+        Bit planes that the payload may take, 1 or 2.
     key_id : bytes
         6 bytes.
     sequence_bytes : int

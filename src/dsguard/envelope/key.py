@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hmac
 import os
 import secrets
+import unicodedata
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,8 @@ from Crypto.Hash import SHA256
 from Crypto.Protocol.KDF import HKDF, scrypt
 
 from dsguard.envelope.siv import AesSiv
-from dsguard.errors import FormatError, InputError, WrongKeyError
+from dsguard.errors import DsguardError, FormatError, InputError, WrongKeyError
+from dsguard.files import write_new
 
 SECRET_BYTES = 32
 KEY_ID_BYTES = 6
@@ -42,9 +43,15 @@ class DatasetKey:
     secret: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
-        if len(self.secret) != SECRET_BYTES:
-            msg = f"a dataset key has {SECRET_BYTES} bytes, not {len(self.secret)}"
-            raise InputError(msg)
+        _check_secret(self.secret)
+
+    def __repr__(self) -> str:
+        """Name the key, never the secret."""
+        return f"DatasetKey(key_id={self.key_id!r})"
+
+    def __reduce__(self) -> tuple[type[DatasetKey], tuple[bytes]]:
+        """Pickle the secret alone, for worker processes: ciphers are made anew there."""
+        return type(self), (self.secret,)
 
     @classmethod
     def generate(cls) -> DatasetKey:
@@ -80,6 +87,8 @@ class DatasetKey:
         ------
         FileExistsError
             If there is something at `path`.
+        InputError
+            If the passphrase is empty.
         """
         lines = [_TITLE, f"key-id: {self.key_id}"]
         if passphrase is None:
@@ -91,11 +100,7 @@ class DatasetKey:
                 f"scrypt: {parameters} salt={salt.hex()}",
                 f"wrapped: {_wrap(self.secret, passphrase, salt, self.key_id, _SCRYPT).hex()}",
             ]
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write("\n".join(lines) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        write_new(Path(path), ("\n".join(lines) + "\n").encode("ascii"))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], passphrase: str | None = None) -> DatasetKey:
@@ -114,13 +119,16 @@ class DatasetKey:
                 secret = bytes.fromhex(fields["secret"])
             else:
                 if passphrase is None:
-                    msg = f"the key in {path} is wrapped: give its passphrase"
+                    msg = (
+                        f"the key in {path} is wrapped: give its passphrase (on the command line "
+                        "in the environment variable DSGUARD_PASSPHRASE)"
+                    )
                     raise WrongKeyError(msg)
                 secret = _unwrap(fields, passphrase)
             key = cls(secret)
-            intact = hmac.compare_digest(key.key_id, fields["key-id"])
+            intact = key.key_id == fields["key-id"]
         except (KeyError, ValueError) as error:
-            if isinstance(error, WrongKeyError):
+            if isinstance(error, DsguardError):
                 raise
             msg = f"the key file {path} is damaged: {error}"
             raise FormatError(msg) from error
@@ -128,6 +136,15 @@ class DatasetKey:
             msg = f"the key file {path} is damaged: its secret and key id do not belong together"
             raise FormatError(msg)
         return key
+
+
+def _check_secret(secret: object) -> None:
+    if not isinstance(secret, bytes):
+        msg = f"a dataset key is made of bytes, not {type(secret).__name__}"
+        raise InputError(msg)
+    if len(secret) != SECRET_BYTES:
+        msg = f"a dataset key has {SECRET_BYTES} bytes, not {len(secret)}"
+        raise InputError(msg)
 
 
 def _read_fields(path: Path) -> dict[str, str]:
@@ -142,7 +159,12 @@ def _read_fields(path: Path) -> dict[str, str]:
 
 
 def _siv(passphrase: str, salt: bytes, key_id: str, cost: dict[str, int]) -> Any:
-    derived = scrypt(passphrase, salt, SEALING_KEY_BYTES, cost["N"], cost["r"], cost["p"])
+    # One spelling of a character, whatever keyboard it was typed on, and no limit to Latin-1.
+    text = unicodedata.normalize("NFC", passphrase)
+    if not text:
+        msg = "the passphrase is empty"
+        raise InputError(msg)
+    derived = scrypt(text.encode(), salt, SEALING_KEY_BYTES, cost["N"], cost["r"], cost["p"])
     assert isinstance(derived, bytes)
     cipher = AES.new(derived, AES.MODE_SIV)
     cipher.update(_TITLE.encode() + bytes.fromhex(key_id))
@@ -159,8 +181,9 @@ def _unwrap(fields: dict[str, str], passphrase: str) -> bytes:
     salt = bytes.fromhex(parameters.pop("salt"))
     cost = {name: int(parameters[name]) for name in _SCRYPT}
     wrapped = bytes.fromhex(fields["wrapped"])
-    if not (2 <= cost["N"] <= 1 << 22 and 1 <= cost["r"] <= 32 and 1 <= cost["p"] <= 16):
-        msg = "its scrypt parameters are out of range"  # a hostile file must not exhaust memory
+    # A hostile file must exhaust neither memory, which is 128·N·r bytes, nor patience.
+    if min(cost.values()) < 1 or cost["N"] * cost["r"] > 1 << 21 or cost["p"] > 16:
+        msg = "its scrypt parameters are out of range"
         raise ValueError(msg)
     cipher = _siv(passphrase, salt, fields["key-id"], cost)
     try:

@@ -62,8 +62,11 @@ class Attack:
         if self.layer not in LAYERS:
             msg = f"there is no layer {self.layer!r}; the layers are: {', '.join(LAYERS)}"
             raise InputError(msg)
-        if not (0 <= self.epsilon <= 255 and self.steps >= 1 and self.block >= 1):
-            msg = "epsilon is 0 to 255, steps and block are 1 or more"
+        if not (0 <= self.epsilon <= 255 and min(self.steps, self.block, self.batch_size) >= 1):
+            msg = "epsilon is 0 to 255; steps, block and batch_size are 1 or more"
+            raise InputError(msg)
+        if self.step_size is not None and not self.step_size > 0:  # NaN is not, either
+            msg = f"step_size is above 0, or None, not {self.step_size}"
             raise InputError(msg)
 
 

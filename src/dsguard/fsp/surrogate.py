@@ -33,7 +33,7 @@ _KIND = "dsguard-surrogate"
 _VERSION = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Surrogate:
     """A trained network and the class centroids of its features. Keep it as private as the key.
 
@@ -66,9 +66,14 @@ class Surrogate:
 
     def to(self, device: str | torch.device) -> Surrogate:
         """Return this surrogate on `device`; the network itself moves."""
-        self.model.to(device)
+        place(self.model, torch.device(device))
         moved = {layer: centroid.to(device) for layer, centroid in self.centroids.items()}
         return replace(self, centroids=moved)
+
+    def __repr__(self) -> str:
+        """Describe it in a line, without its weights."""
+        shape = "x".join(map(str, self.image_shape))
+        return f"Surrogate(classes={len(self.classes)}, image_shape={shape}, width={self.width})"
 
     def class_numbers(self, labels: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
         """Return the labels of `count` images as positions in `classes`.
@@ -117,20 +122,26 @@ class Surrogate:
         """
         at = choose_device(device)
         content = _read(Path(path))
+        try:
+            return cls._of(content).to(at)
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            msg = f"{path} is a damaged surrogate: {error}"
+            raise FormatError(msg) from error
+
+    @classmethod
+    def _of(cls, content: dict[str, Any]) -> Surrogate:
         height, image_width, channels = (int(side) for side in content["image_shape"])
         shape = (height, image_width, channels)
         model = build(shape, len(content["classes"]), int(content["width"]), seed=0)
         model.load_state_dict(content["weights"])
-        place(model, at).eval()
-        surrogate = cls(
-            model,
+        return cls(
+            model.eval(),
             content["classes"].numpy(),
-            content["centroids"],
+            {layer: content["centroids"][layer] for layer in LAYERS},
             shape,
             int(content["width"]),
             tuple(content["class_names"]),
         )
-        return surrogate.to(at)
 
 
 def fit_surrogate(

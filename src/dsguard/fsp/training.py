@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dsguard.errors import InputError
 from dsguard.kernels.contract import Images
 
 
@@ -37,10 +38,28 @@ class Recipe:
     augment: bool = False
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1 or not self.learning_rate > 0:
+            msg = "epochs and batch_size are 1 or more, learning_rate is above 0"
+            raise InputError(msg)
+
 
 def choose_device(name: str | None = None) -> torch.device:
-    """Return the device called `name`, by default CUDA where there is one, else the CPU."""
-    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    """Return the device called `name`, by default CUDA where there is one, else the CPU.
+
+    Raises
+    ------
+    InputError
+        If there is no such device here.
+    """
+    chosen = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(chosen)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        msg = f"torch has no device {chosen!r} here; give another, such as cpu or cuda"
+        raise InputError(msg) from error
+    return device
 
 
 def default_width(device: torch.device) -> int:

@@ -26,13 +26,14 @@ def transform(
     temporary = np.empty_like(clean) if out is None else out
     sequences = np.empty((len(clean), geometry.sequence_bytes), np.uint8)
     shape = (len(clean), geometry.height, geometry.width, geometry.channels)
-    arrays = (clean, target, temporary)
     _check(
         lib.dsg_transform(
             _c_geometry(geometry),
             len(clean),
-            *(_buffer(array, shape) for array in arrays),
-            _buffer(sequences, sequences.shape),
+            _input(clean, shape),
+            _input(target, shape),
+            _output(temporary, shape),
+            _output(sequences, sequences.shape),
         )
     )
     return temporary, sequences
@@ -49,10 +50,10 @@ def invert(
         lib.dsg_invert(
             _c_geometry(geometry),
             len(temporary),
-            _buffer(temporary, shape),
-            _buffer(sequences, (len(temporary), geometry.sequence_bytes)),
-            _buffer(clean, shape),
-            _buffer(malformed, malformed.shape),
+            _input(temporary, shape),
+            _input(sequences, (len(temporary), geometry.sequence_bytes)),
+            _output(clean, shape),
+            _output(malformed, malformed.shape),
         )
     )
     return clean, malformed.view(np.bool_)
@@ -67,8 +68,8 @@ def embed(images: Images, payloads: Bytes, geometry: Geometry) -> None:
         lib.dsg_embed(
             _c_geometry(geometry),
             len(images),
-            _buffer(images, shape),
-            _buffer(payloads, (size,) if shared else (len(images), size)),
+            _output(images, shape),
+            _input(payloads, (size,) if shared else (len(images), size)),
             0 if shared else size,
             size,
         )
@@ -83,8 +84,8 @@ def extract(images: Images, size: int, geometry: Geometry) -> Bytes:
         lib.dsg_extract(
             _c_geometry(geometry),
             len(images),
-            _buffer(images, shape),
-            _buffer(payloads, payloads.shape),
+            _input(images, shape),
+            _output(payloads, payloads.shape),
             size,
         )
     )
@@ -125,9 +126,24 @@ def _c_geometry(geometry: Geometry) -> Any:
     )
 
 
-def _buffer(array: Images, shape: tuple[int, ...]) -> Any:
-    # C sees a bare pointer and cffi checks neither dtype nor length: a mismatch must stop here.
-    if array.dtype != np.uint8 or array.shape != shape:
-        msg = f"expected uint8 of shape {shape}, got {array.dtype} of shape {array.shape}"
-        raise InputError(msg)
+def _input(array: Images, shape: tuple[int, ...]) -> Any:
+    _check_buffer(array, shape)
     return ffi.from_buffer("uint8_t[]", array)
+
+
+def _output(array: Images, shape: tuple[int, ...]) -> Any:
+    _check_buffer(array, shape)
+    if not array.flags.writeable:
+        msg = "the array to write to is read-only"
+        raise InputError(msg)
+    return ffi.from_buffer("uint8_t[]", array, require_writable=True)
+
+
+def _check_buffer(array: Images, shape: tuple[int, ...]) -> None:
+    # C sees a bare pointer and cffi checks neither dtype nor length: a mismatch must stop here.
+    if array.dtype != np.uint8 or array.shape != shape or not array.flags.c_contiguous:
+        msg = (
+            f"expected C-contiguous uint8 of shape {shape}, got {array.dtype} of {array.shape} "
+            f"with strides {array.strides}"
+        )
+        raise InputError(msg)
