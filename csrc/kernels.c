@@ -48,6 +48,16 @@
 #include "lsb_template.h"
 
 #include "table_template.h"
+#elif defined(__aarch64__) && defined(__GNUC__) && !defined(__AARCH64EB__)
+#define ISA neon
+#define TARGET
+#include "blocks_simd.h"
+
+#include "mrit_template.h"
+
+#include "lsb_template.h"
+
+#include "table_template.h"
 #endif
 
 static _Atomic(const struct kernels *) active;
@@ -63,6 +73,9 @@ static const struct kernels *find(const char *name)
     if ((name == NULL || strcmp(name, "avx2") == 0) && __builtin_cpu_supports("avx2") &&
         __builtin_cpu_supports("bmi2"))
         return &table_avx2;
+#elif defined(__aarch64__) && defined(__GNUC__) && !defined(__AARCH64EB__)
+    if (name == NULL || strcmp(name, "neon") == 0)
+        return &table_neon; /* every 64-bit ARM has it */
 #endif
     return name == NULL || strcmp(name, "scalar") == 0 ? &table_scalar : NULL;
 }

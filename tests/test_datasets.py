@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import pickle
+import struct
 import tarfile
 import zipfile
 from pathlib import Path
+from zlib import compress, crc32
 
 import numpy as np
 import pytest
@@ -75,6 +77,15 @@ def test_cifar_pickles(tmp_path, scenes):
     np.testing.assert_array_equal(images["test/airplane/test_batch-00000.png"], scenes[6])
 
 
+@pytest.mark.parametrize("name", [b"../evil", b"", b"a/b", b"\xff", b"a\0b", 7])
+def test_cifar_class_names_cannot_leave_their_folder(tmp_path, name):
+    (tmp_path / "batches.meta").write_bytes(pickle.dumps({b"label_names": [name]}))
+    batch = {b"data": np.zeros((1, 3072), np.uint8), b"labels": [0]}
+    (tmp_path / "data_batch_1").write_bytes(pickle.dumps(batch))
+    with pytest.raises(dsguard.FormatError, match="names of folders"):
+        open_source(tmp_path).names()
+
+
 class Bomb:
     def __reduce__(self):
         return Path.touch, (Path("/tmp/dsguard-pickle-was-executed"),)
@@ -87,6 +98,9 @@ class Bomb:
         (b"garbage", "damaged"),
         (pickle.dumps([1]), "not a CIFAR-10 batch"),
         (pickle.dumps({b"data": np.zeros((1, 5), np.uint8), b"labels": [0]}), "layout"),
+        (pickle.dumps({b"data": np.zeros((1, 3072), np.uint8), b"labels": [2]}), "layout"),
+        (pickle.dumps({b"data": np.zeros((1, 3072)), b"labels": [0]}), "layout"),
+        (pickle.dumps({b"labels": [0]}), "layout"),
     ],
 )
 def test_cifar_pickles_are_not_trusted(tmp_path, content, message):
@@ -125,6 +139,29 @@ def test_sources_that_cannot_be_read(tmp_path, folder):
         open_source(path).names()
 
 
+def test_members_met_twice_are_refused_and_links_followed(tmp_path, folder):
+    path = tmp_path / "twice.tar"
+    with tarfile.open(path, "w") as file:
+        file.add(folder, ".")
+        link = tarfile.TarInfo("train/cat/linked.png")
+        link.type, link.linkname = tarfile.LNKTYPE, "./train/cat/1.png"
+        file.addfile(link)
+    images = read_all(open_source(path))
+    np.testing.assert_array_equal(images["train/cat/linked.png"], images["train/cat/1.png"])
+    with tarfile.open(path, "a") as file:
+        file.add(folder / "train" / "cat" / "1.png", "train/cat/1.png")
+    with pytest.raises(dsguard.InputError, match="more than one member named"):
+        open_source(path).names()
+
+
+def test_members_that_unpack_to_too_much_are_not_read(tmp_path, folder, monkeypatch):
+    monkeypatch.setattr("dsguard.datasets.sources._MOST_BYTES", 1000)
+    for kind in ("tar", "zip"):
+        images = read_all(open_source(archive(folder, kind)))
+        assert {type(image) for image in images.values()} == {dsguard.InputError}
+        assert "more than the 1000" in str(images["train/cat/1.png"])
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("name", ["png", "tiff"])
 def test_encoding_is_lossless(channels, name):
@@ -146,18 +183,38 @@ def pillow_bytes(image: Image.Image, kind: str = "PNG", **options) -> bytes:
     return file.getvalue()
 
 
+def deep_png() -> bytes:
+    """A 16-bit RGB image, which Pillow reads but does not write."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc32(kind + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 9, 9, 16, 2, 0, 0, 0))
+    body = chunk(b"IDAT", compress(bytes(9 * (1 + 9 * 6))))
+    return b"\x89PNG\r\n\x1a\n" + head + body + chunk(b"IEND", b"")
+
+
 def test_odd_images_are_expanded_or_refused(scenes):
     colour = Image.fromarray(scenes[0])
     palette = pillow_bytes(colour.quantize(17))
     assert decode_image(palette).shape == (32, 32, 3)
     assert decode_image(pillow_bytes(colour.convert("1"))).shape == (32, 32, 1)
     assert decode_image(pillow_bytes(colour.convert("LA"))).shape == (32, 32, 4)
+    keyed = decode_image(pillow_bytes(colour, transparency=tuple(scenes[0][0, 0].tolist())))
+    assert keyed.shape == (32, 32, 4)
+    assert (keyed[0, 0, 3], keyed[..., 3].max()) == (0, 255)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by 90 degrees clockwise
+    upright = decode_image(pillow_bytes(colour.crop((0, 0, 32, 16)), exif=exif))
+    np.testing.assert_array_equal(upright, np.rot90(scenes[0][:16], -1))
     frames = [Image.fromarray(image) for image in scenes]
     for data, message in [
         (b"hello", "is not an image"),
         (pillow_bytes(colour)[:500], "cannot be read"),
         (pillow_bytes(colour.convert("CMYK"), "TIFF"), "mode CMYK"),
-        (pillow_bytes(Image.fromarray(np.zeros((9, 9), np.uint16))), "mode I;16"),
+        (pillow_bytes(Image.fromarray(np.zeros((9, 9), np.uint16))), "more than 8 bits"),
+        (deep_png(), "more than 8 bits"),
+        (b"P6 9 9 65535 " + bytes(9 * 9 * 6), "more than 8 bits"),
         (pillow_bytes(frames[0], "GIF", save_all=True, append_images=frames[1:]), "animated"),
     ]:
         with pytest.raises(UnreadableImageError, match=message):
@@ -188,11 +245,13 @@ def test_output_names_never_collide():
         "x/b.jpeg": "x/b.png",
         "y/a.jpg": "y/a.png",
     }
+    stubborn = ["x.png", "x.bmp", "x.png.png", "x.png.2.png"]
+    assert len(set(output_names(stubborn, "png").values())) == len(stubborn)
 
 
 def test_training_sets_of_mixed_images(tmp_path):
     rng = np.random.default_rng(0)
-    for n, shape in enumerate([(20, 30, 1), (40, 40, 3), (32, 32, 4)]):
+    for n, shape in enumerate([(20, 30, 1), (40, 40, 3), (32, 32, 4), (1, 40, 3)]):
         save(tmp_path / f"class{n}" / "x.png", rng.integers(0, 256, shape, dtype=np.uint8))
     images, classes = load_training_set(open_source(tmp_path), open_source(tmp_path).names())
     assert images.shape == (3, 64, 64, 3)

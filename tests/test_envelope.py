@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import stat
 
 import numpy as np
@@ -86,9 +87,11 @@ def test_key_id_is_derived_and_stable(key):
     assert key.secret.hex() not in repr(key)
     with pytest.raises(dsguard.InputError, match="32 bytes"):
         dsguard.DatasetKey(b"short")
+    with pytest.raises(dsguard.InputError, match="not str"):
+        dsguard.DatasetKey("x" * 32)
 
 
-@pytest.mark.parametrize("passphrase", [None, "correct horse"])
+@pytest.mark.parametrize("passphrase", [None, "correct horse", "пароль 密码"])
 def test_key_files(tmp_path, passphrase):
     key = dsguard.DatasetKey.generate()
     path = tmp_path / "k"
@@ -105,6 +108,25 @@ def test_key_files(tmp_path, passphrase):
             dsguard.DatasetKey.load(path, "wrong")
         with pytest.raises(dsguard.WrongKeyError, match="give its passphrase"):
             dsguard.DatasetKey.load(path)
+        with pytest.raises(dsguard.InputError, match="passphrase is empty"):
+            key.save(tmp_path / "empty", "")
+        assert not (tmp_path / "empty").exists()
+
+
+def test_the_same_character_in_two_spellings_is_one_passphrase(tmp_path, key):
+    key.save(tmp_path / "k", "caf\u00e9")
+    assert dsguard.DatasetKey.load(tmp_path / "k", "cafe\u0301") == key
+
+
+def test_keys_and_errors_cross_process_borders(key):
+    assert key.sealer is key.sealer  # what a key computes and keeps must not stop it
+    assert pickle.loads(pickle.dumps(key)) == key
+    for error in (
+        dsguard.CapacityError("small", 9, 8, index=3),
+        dsguard.TamperedError("changed", 4),
+    ):
+        copy = pickle.loads(pickle.dumps(error))
+        assert (str(copy), copy.__dict__) == (str(error), error.__dict__)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ KEY = dsguard.DatasetKey(bytes.fromhex(VECTORS["key"]))
 
 
 @pytest.mark.parametrize("name", VECTORS["images"])
-@pytest.mark.parametrize("which", ["native", "reference"])
+@pytest.mark.parametrize("which", ["native", "numba", "reference"])
 def test_version_1_is_read_and_written_as_ever(name, which, backend):
     backend(which)
     vector = VECTORS["images"][name]

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import platform
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dsguard import InputError
-from dsguard.kernels import native, reference
+from dsguard.kernels import jit, native, reference
 from dsguard.mrit import Geometry
 
 ISAS = ["scalar", "avx2", "avx512", "neon"]
 
 
-def available_isas():
+def kernel_sets():
+    """Yield every set of kernels but the reference: Numba, and C for each instruction set."""
+    yield jit
     for name in ISAS:
         try:
             native.set_isa(name)
         except InputError:
             continue
-        yield name
+        assert native.isa() == name
+        yield native
     native.set_isa(None)
 
 
@@ -58,7 +64,7 @@ geometries = st.builds(
 
 
 @given(geometries, st.sampled_from(FILLS), st.sampled_from(FILLS), st.integers(0, 2**32 - 1))
-def test_native_equals_reference(geometry, clean_fill, target_fill, seed):
+def test_all_sets_equal_the_reference(geometry, clean_fill, target_fill, seed):
     rng = np.random.default_rng(seed)
     shape = (2, geometry.height, geometry.width, geometry.channels)
     clean, target = fill(clean_fill, shape, rng), fill(target_fill, shape, rng)
@@ -69,18 +75,19 @@ def test_native_equals_reference(geometry, clean_fill, target_fill, seed):
     reference.embed(embedded, payload, geometry)
     restored, malformed = reference.invert(embedded, sequences, geometry)
     assert not malformed.any()
-    for isa in available_isas():
-        native.set_isa(isa)
-        ours, our_sequences = native.transform(clean, target, geometry)
+    for kernels in kernel_sets():
+        ours, our_sequences = kernels.transform(clean, target, geometry)
         np.testing.assert_array_equal(ours, temporary)
         np.testing.assert_array_equal(our_sequences, sequences)
-        native.embed(ours, payload, geometry)
+        kernels.embed(ours, payload, geometry)
         np.testing.assert_array_equal(ours, embedded)
-        np.testing.assert_array_equal(native.extract(ours, payload.shape[1], geometry), payload)
-        back, malformed = native.invert(ours, sequences, geometry)
+        np.testing.assert_array_equal(kernels.extract(ours, payload.shape[1], geometry), payload)
+        back, malformed = kernels.invert(ours, sequences, geometry)
         assert not malformed.any()
         np.testing.assert_array_equal(back, restored)
-    native.set_isa(None)
+        shared = temporary.copy()
+        kernels.embed(shared, payload[0], geometry)
+        np.testing.assert_array_equal(shared[0], embedded[0])
     lost = (1 << geometry.planes) - 1
     np.testing.assert_array_equal(restored | lost, clean | lost)
     np.testing.assert_array_equal(reference.extract(embedded, payload.shape[1], geometry), payload)
@@ -91,13 +98,13 @@ def test_inverse_is_exact_before_embedding(geometry, seed):
     rng = np.random.default_rng(seed)
     shape = (1, geometry.height, geometry.width, geometry.channels)
     clean, target = rng.integers(0, 256, (2, *shape), dtype=np.uint8)
-    for kernels in (native, reference):
+    for kernels in (*kernel_sets(), reference):
         temporary, sequences = kernels.transform(clean, target, geometry)
         back, _ = kernels.invert(temporary, sequences, geometry)
         np.testing.assert_array_equal(back, clean)
 
 
-@pytest.mark.parametrize("kernels", [native, reference], ids=["native", "reference"])
+@pytest.mark.parametrize("kernels", [native, jit, reference], ids=["native", "numba", "reference"])
 def test_margins_and_alpha_stay_clean(kernels):
     geometry = Geometry(height=34, width=43, channels=4, planes=2)
     rng = np.random.default_rng(1)
@@ -120,9 +127,8 @@ def test_arbitrary_sequences_are_inverted_alike_or_malformed_alike(geometry, see
     sequences[0] = 0
     expected, bad = reference.invert(images, sequences, geometry)
     assert not bad[0]
-    for isa in available_isas():
-        native.set_isa(isa)
-        ours, malformed = native.invert(images, sequences, geometry)
+    for kernels in kernel_sets():
+        ours, malformed = kernels.invert(images, sequences, geometry)
         np.testing.assert_array_equal(malformed, bad)
         np.testing.assert_array_equal(ours[~bad], expected[~bad])
 
@@ -130,10 +136,24 @@ def test_arbitrary_sequences_are_inverted_alike_or_malformed_alike(geometry, see
 def test_the_first_of_equal_rotations_and_raster_order_win():
     geometry = Geometry(height=8, width=8, channels=1, planes=1)
     flat = np.full((1, 8, 8, 1), 9, np.uint8)
-    temporary, sequences = reference.transform(flat, flat, geometry)
-    np.testing.assert_array_equal(temporary, flat)
-    # Identity: digit i of the pairing is i, that is 1, 2, 3 in 1, 2 and 2 bits; the rest is 0.
-    assert sequences.tobytes() == bytes([0b11101, 0, 0, 0, 0, 0])
+    for kernels in (*kernel_sets(), reference):
+        temporary, sequences = kernels.transform(flat, flat, geometry)
+        np.testing.assert_array_equal(temporary, flat)
+        # Identity: digit i of the pairing is i, that is 1, 2, 3 in 1, 2 and 2 bits; the rest is 0.
+        assert sequences.tobytes() == bytes([0b11101, 0, 0, 0, 0, 0])
+
+
+def test_the_best_instruction_set_of_this_machine_is_chosen():
+    flags = Path("/proc/cpuinfo")
+    if not flags.exists():
+        pytest.skip("this system does not list the features of its CPU")
+    has = set(flags.read_text().split())
+    native.set_isa(None)
+    if platform.machine() == "x86_64":
+        best = "avx512" if {"avx512bw", "avx512vl", "avx512dq", "bmi2"} <= has else "avx2"
+        assert native.isa() == (best if {"avx2", "bmi2"} <= has else "scalar")
+    elif platform.machine() == "aarch64":
+        assert native.isa() == "neon"
 
 
 def test_native_refuses_wrong_buffers():
@@ -149,4 +169,10 @@ def test_native_refuses_wrong_buffers():
         native.set_isa("z80")
     with pytest.raises(InputError, match="geometry"):
         native.extract(good, 1, Geometry(8, 8, 1, planes=3))
+    read_only = good.copy()
+    read_only.setflags(write=False)
+    with pytest.raises(InputError, match="read-only"):
+        native.embed(read_only, np.zeros(4, np.uint8), geometry)
+    with pytest.raises(InputError, match="C-contiguous"):
+        native.extract(np.zeros((1, 8, 16, 1), np.uint8)[:, :, ::2], 4, geometry)
     assert native.isa() in ISAS

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import subprocess
+import sys
+import tracemalloc
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -96,16 +102,50 @@ def test_slices_do_not_show(scenes, key, monkeypatch):
     assert caught.value.index == 4
 
 
-def test_backends_agree_end_to_end(scenes, key, backend):
+@pytest.mark.parametrize("name", ["native", "numba"])
+def test_backends_agree_end_to_end(scenes, key, backend, name):
     target = nearby(scenes)
     results = []
-    for name in ("native", "reference"):
-        backend(name)
-        assert dsguard.get_backend() == name
+    for chosen in (name, "reference"):
+        backend(chosen)
+        assert dsguard.get_backend() == chosen
         out = dsguard.protect_batch(scenes, key, target=target).images
         results.append((out, dsguard.restore_batch(out, key)))
     np.testing.assert_array_equal(results[0][0], results[1][0])
     np.testing.assert_array_equal(results[0][1], results[1][1])
+
+
+def test_a_backend_is_chosen_by_call_variable_or_what_is_there(backend, monkeypatch):
+    assert dsguard.get_backend() == "native"
+    monkeypatch.setenv("DSGUARD_BACKEND", "reference")
+    assert dsguard.get_backend() == "reference"
+    backend("numba")
+    assert dsguard.get_backend() == "numba"
+    for unknown in ("fortran", []):
+        with pytest.raises(dsguard.InputError, match="the backends are: native, numba, reference"):
+            backend(unknown)
+    monkeypatch.setenv("DSGUARD_BACKEND", "fortran")
+    backend(None)
+    with pytest.raises(dsguard.InputError, match="there is no backend 'fortran'"):
+        dsguard.inspect(np.zeros((32, 32), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("missing", "name", "warning"),
+    [("dsguard._core", "numba", ""), ("dsguard._core numba", "reference", "plain NumPy")],
+)
+def test_without_the_extension_the_next_best_serves(missing, name, warning):
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({missing.split()!r}));"
+        "import numpy, dsguard; print(dsguard.get_backend());"
+        "image = numpy.zeros((1, 32, 32, 3), numpy.uint8); key = dsguard.DatasetKey(bytes(32));"
+        "dsguard.restore_batch(dsguard.protect_batch(image, key, target=image).images, key)"
+    )
+    command = [sys.executable, "-c", code]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert shown.stdout == name + "\n"
+    assert warning in shown.stderr
+    assert shown.stderr.count("RuntimeWarning") == bool(warning)
 
 
 def test_each_failure_has_its_own_status(scenes, key):
@@ -209,6 +249,16 @@ def test_bad_arguments_are_refused(scenes, key):
         dsguard.protect_batch(scenes, key, target=scenes[:4])
     with pytest.raises(dsguard.InputError, match="no profile 'papre'; the profiles are: paper"):
         dsguard.protect_batch(scenes, key, target=scenes, profile="papre")
+    unknown = dataclasses.replace(dsguard.Profile.named("paper"), code=2)
+    with pytest.raises(dsguard.InputError, match="there is no profile"):
+        dsguard.protect_batch(scenes, key, target=scenes, profile=unknown)
+    for use in (dsguard.restore_batch, partial(dsguard.protect_batch, target=scenes)):
+        with pytest.raises(dsguard.InputError, match="expected a DatasetKey, got str"):
+            use(scenes, "dataset.key")
+        with pytest.raises(dsguard.InputError, match="threads is a whole number"):
+            use(scenes, key, threads=0)
+    with pytest.raises(dsguard.InputError, match="masked"):
+        dsguard.restore_batch(np.ma.masked_array(scenes), key)
     with pytest.raises(dsguard.InputError, match="on_error"):
         dsguard.restore_batch(scenes, key, on_error="ignore")
     with pytest.raises(dsguard.InputError, match="one image"):
@@ -239,6 +289,59 @@ def test_inputs_are_never_written(scenes, key):
     np.testing.assert_array_equal(clean, scenes)
     np.testing.assert_array_equal(target, wanted)
     np.testing.assert_array_equal(out, protected)
+
+
+def test_results_go_where_the_caller_says(scenes, key):
+    target = nearby(scenes)
+    expected = dsguard.protect_batch(scenes, key, target=target).images
+    memory = np.empty_like(scenes)
+    assert dsguard.protect_batch(scenes, key, target=target, out=memory).images.base is memory
+    np.testing.assert_array_equal(memory, expected)
+    back = np.empty_like(scenes)
+    dsguard.restore_batch(memory, key, out=back)
+    np.testing.assert_array_equal(back, dsguard.restore_batch(expected, key))
+    for out, message in [
+        (memory[:4], "expected an array of uint8"),
+        (memory.astype(float), "expected an array of uint8"),
+        ([], "got list"),
+        (np.empty((32, 32, 3, 8), np.uint8).transpose(3, 0, 1, 2), "C-contiguous"),
+        (np.frombuffer(memory.tobytes(), np.uint8).reshape(memory.shape), "writable"),
+        (expected, "shares memory"),
+    ]:
+        with pytest.raises(dsguard.InputError, match=message):
+            dsguard.restore_batch(expected, key, out=out)
+
+
+def test_threads_do_not_show(scenes, key, monkeypatch):
+    monkeypatch.setattr("dsguard.slices._LEAST_BYTES", 1)
+    clean = np.concatenate([scenes] * 30)
+    target = nearby(clean)
+    alone = dsguard.protect_batch(clean, key, target=target, threads=1).images
+    together = dsguard.protect_batch(clean, key, target=target, threads=5).images
+    np.testing.assert_array_equal(together, alone)
+    broken = alone.copy()
+    for n in (200, 17, 100):
+        broken[n, 3, 3, 0] ^= 1
+    report = dsguard.restore_batch(broken, key, on_error="report", threads=5)
+    assert list(report.errors) == [17, 100, 200]
+    good = np.delete(np.arange(len(clean)), [17, 100, 200])
+    assert difference(report.images[good], clean[good]) <= 1
+    with pytest.raises(dsguard.TamperedError, match="image 17:"):
+        dsguard.restore_batch(broken, key, threads=5)
+
+
+def test_memory_does_not_grow_with_the_batch(key, tmp_path):
+    shape = (20_000, 32, 32, 3)
+    files = [tmp_path / name for name in ("clean", "protected", "back")]
+    clean, protected, back = (np.memmap(file, np.uint8, "w+", shape=shape) for file in files)
+    clean[:] = np.arange(32, dtype=np.uint8)[:, None]
+    tracemalloc.start()
+    dsguard.protect_batch(clean, key, target=clean, out=protected, threads=2)
+    dsguard.restore_batch(protected, key, out=back, threads=2)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < clean.nbytes / 2
+    assert difference(back, clean) <= 1
 
 
 def test_inspect_needs_no_key(scenes, key):

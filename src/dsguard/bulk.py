@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import errno
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -15,6 +16,7 @@ from dsguard.datasets.images import LOSSLESS_FORMATS, check_output_format, encod
 from dsguard.datasets.sources import Source, class_of
 from dsguard.errors import DsguardError, InputError
 from dsguard.files import write_whole
+from dsguard.mrit.geometry import LARGEST_SIDE, SMALLEST_SIDE
 from dsguard.protection import protect_batch, restore_batch
 
 if TYPE_CHECKING:
@@ -111,41 +113,50 @@ def load_training_set(source: Source, names: Collection[str]) -> tuple[Image, li
     Images of different sizes are all resized to 64×64 for this purpose; unreadable ones are left
     out, they are reported when they are processed.
     """
-    from PIL import Image as Pillow
-
-    images, classes = [], []
+    images: list[Image] = []
+    classes: list[str] = []
+    alike = True
     for name, image in source.read(names):
-        if isinstance(image, DsguardError):
+        if isinstance(image, DsguardError) or min(image.shape[:2]) < SMALLEST_SIDE:
             continue
-        images.append(image[..., :3] if image.shape[2] >= 3 else image)
+        if images and alike and image.shape[:2] != images[0].shape[:2]:
+            alike, images = False, [_resized(earlier) for earlier in images]
+        images.append(image[..., :3] if alike else _resized(image[..., :3]))
         classes.append(class_of(name))
     if not images:
         msg = f"{source.path} has no readable image"
         raise InputError(msg)
     if len({image.shape[2] for image in images}) > 1:
         images = [np.broadcast_to(image, (*image.shape[:2], 3)) for image in images]
-    if len({image.shape[:2] for image in images}) > 1:
-        images = [
-            np.asarray(
-                Pillow.fromarray(np.squeeze(np.ascontiguousarray(image))).resize((64, 64))
-            ).reshape(64, 64, -1)
-            for image in images
-        ]
     return np.stack(images), classes
+
+
+def _resized(image: Image) -> Image:
+    from PIL import Image as Pillow
+
+    pixels = image[..., 0] if image.shape[2] == 1 else image
+    small = Pillow.fromarray(np.ascontiguousarray(pixels)).resize((64, 64))
+    return np.asarray(small).reshape(64, 64, image.shape[2])
 
 
 def output_names(names: Collection[str], output_format: str) -> dict[str, str]:
     """Return the name that each image is written under: its own with the format's suffix.
 
     Where that would give two images one name (``a.jpg`` and ``a.bmp``), both keep their old suffix
-    before the new one.
+    before the new one; where that is taken as well, a number comes between. No two are alike.
     """
     suffix = LOSSLESS_FORMATS[output_format]
     plain = {name: str(PurePosixPath(name).with_suffix(suffix)) for name in names}
-    seen: dict[str, int] = defaultdict(int)
-    for name in plain.values():
-        seen[name] += 1
-    return {name: out if seen[out] == 1 else name + suffix for name, out in plain.items()}
+    wanted = Counter(plain.values())
+    outputs = {name: out for name, out in plain.items() if wanted[out] == 1}
+    taken = set(outputs.values())
+    for name in sorted(set(names) - set(outputs)):
+        out, number = name + suffix, 2
+        while out in taken:
+            out, number = f"{name}.{number}{suffix}", number + 1
+        outputs[name] = out
+        taken.add(out)
+    return outputs
 
 
 def _convert(
@@ -168,8 +179,14 @@ def _convert(
             if number in errors:
                 report.failures[name] = errors[number]
                 continue
-            with write_whole(destination / outputs[name]) as file:
-                file.write(encode_image(results[number], output_format))
+            try:
+                with write_whole(destination / outputs[name]) as file:
+                    file.write(encode_image(results[number], output_format))
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:
+                    raise  # a full disk will be full for the next image as well
+                report.failures[name] = InputError(f"cannot be written: {error.strerror}")
+                continue
             report.done += 1
         if progress is not None:
             progress(report.done + len(report.failures))
@@ -179,16 +196,26 @@ def _convert(
 def _chunks(
     source: Source, names: set[str], report: Report
 ) -> Iterator[tuple[list[str], npt.NDArray[np.uint8]]]:
-    """Yield batches of images of one shape; unreadable images go to the report."""
+    """Yield batches of images of one shape; what cannot take part goes to the report."""
     waiting: dict[tuple[int, ...], list[tuple[str, Image]]] = defaultdict(list)
+    held = 0
     for name, image in source.read(names):
         if isinstance(image, DsguardError):
             report.failures[name] = image
             continue
+        height, width = image.shape[:2]
+        if min(height, width) < SMALLEST_SIDE or max(height, width) > LARGEST_SIDE:
+            msg = f"has {width}x{height} pixels; sides are {SMALLEST_SIDE} to {LARGEST_SIDE}"
+            report.failures[name] = InputError(msg)
+            continue
         group = waiting[image.shape]
         group.append((name, image))
-        if len(group) >= _CHUNK_IMAGES or len(group) * image.nbytes >= _CHUNK_BYTES:
-            yield _stacked(waiting.pop(image.shape))
+        held += image.nbytes
+        if len(group) >= _CHUNK_IMAGES or held >= _CHUNK_BYTES:
+            fullest = max(waiting, key=lambda shape: sum(i.nbytes for _, i in waiting[shape]))
+            chunk = waiting.pop(image.shape if len(group) >= _CHUNK_IMAGES else fullest)
+            held -= sum(i.nbytes for _, i in chunk)
+            yield _stacked(chunk)
     for group in waiting.values():
         yield _stacked(group)
 

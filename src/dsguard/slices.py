@@ -27,7 +27,7 @@ _LEAST_BYTES = 1 << 18
 """Images of one slice below which another thread costs more than it brings."""
 
 
-def thread_count(threads: int | None) -> int:
+def thread_count(threads: object) -> int:
     """Return the number of threads to use; None means one per CPU that this process may use.
 
     Raises

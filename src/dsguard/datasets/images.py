@@ -6,7 +6,7 @@ import io
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from dsguard.errors import InputError
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 READABLE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".gif"}
 )
+
+_READABLE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
 
 LOSSLESS_FORMATS = {"png": ".png", "tiff": ".tiff"}
 """Formats that protected and restored images are written in, and their suffixes."""
@@ -51,8 +53,8 @@ def check_output_format(name: str) -> str:
 def decode_image(data: bytes) -> npt.NDArray[np.uint8]:
     """Decode an image file.
 
-    Palette and bilevel images are expanded; 16-bit, float and CMYK ones are refused, because they
-    would lose values.
+    Palette and bilevel images are expanded and EXIF orientation is applied; 16-bit, float and CMYK
+    images are refused, because they would lose values.
 
     Returns
     -------
@@ -65,30 +67,44 @@ def decode_image(data: bytes) -> npt.NDArray[np.uint8]:
         If the file is no image, is truncated, animated, or of another kind of pixel.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=_READABLE_FORMATS) as image:
             if getattr(image, "n_frames", 1) > 1:
                 msg = "is animated or has several pages; split it into single images"
                 raise UnreadableImageError(msg)
+            if _is_deep(image):
+                msg = "has more than 8 bits per sample; convert it to 8-bit gray, RGB or RGBA"
+                raise UnreadableImageError(msg)
             image.load()
-            return _pixels(image)
+            return _pixels(ImageOps.exif_transpose(image))
     except UnreadableImageError:
         raise
     except UnidentifiedImageError as error:
         msg = "is not an image file, or its beginning is damaged"
         raise UnreadableImageError(msg) from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # a damaged file can fail in any way inside a decoder
         msg = f"cannot be read: {error}; replace it by an undamaged copy"
         raise UnreadableImageError(msg) from error
+
+
+def _is_deep(image: ImageFile.ImageFile) -> bool:
+    """Tell whether an opened file has samples of more than 8 bits, whatever mode it decodes to."""
+    for tile in image.tile:  # the decoder's arguments name the stored layout or the largest value
+        given = tile.args if isinstance(tile.args, tuple) else (tile.args,)
+        if any(isinstance(part, str) and ";16" in part for part in given):
+            return True
+        if tile.codec_name.startswith("ppm") and max(p for p in given if type(p) is int) > 255:
+            return True
+    return False
 
 
 def _pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
     """Return the samples of an opened image."""
     if image.mode == "1":
         image = image.convert("L")
-    elif image.mode == "P":
-        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-    elif image.mode == "LA":
+    if image.mode == "LA" or "transparency" in image.info:
         image = image.convert("RGBA")
+    elif image.mode == "P":
+        image = image.convert("RGB")
     if image.mode not in ("L", "RGB", "RGBA"):
         msg = f"has pixels of mode {image.mode}; convert it to 8-bit gray, RGB or RGBA"
         raise UnreadableImageError(msg)

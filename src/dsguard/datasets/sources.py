@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import tarfile
 import zipfile
+import zlib
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
+from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
@@ -18,6 +22,9 @@ from dsguard.datasets.images import READABLE_SUFFIXES, decode_image
 from dsguard.errors import DsguardError, FormatError, InputError
 
 Image: TypeAlias = npt.NDArray[np.uint8]
+
+_MOST_BYTES = 1 << 28
+"""Image files of an archive are smaller than this: a short archive can unpack to any length."""
 
 
 class Source(ABC):
@@ -80,8 +87,11 @@ class FolderSource(Source):
     """A folder of images, at any depth."""
 
     def names(self) -> list[str]:
-        found = (file for file in self.path.rglob("*") if _is_image(file.name) and file.is_file())
-        return sorted(file.relative_to(self.path).as_posix() for file in found)
+        found = []
+        for folder, _, files in os.walk(self.path, onerror=_refuse_folder):
+            paths = (Path(folder, file) for file in files if _is_image(file))
+            found += [path.relative_to(self.path).as_posix() for path in paths if path.is_file()]
+        return sorted(found)
 
     def read(self, wanted: Collection[str]) -> Iterator[tuple[str, Image | DsguardError]]:
         for name in sorted(wanted):
@@ -93,15 +103,13 @@ class TarSource(Source):
 
     def names(self) -> list[str]:
         with self._open() as tar:
-            return sorted(member.name for member in self._images(tar))
+            return _distinct([member.name for member in self._images(tar)], self.path)
 
     def read(self, wanted: Collection[str]) -> Iterator[tuple[str, Image | DsguardError]]:
         with self._open() as tar:
             for member in self._images(tar):
                 if member.name in wanted:
-                    file = tar.extractfile(member)
-                    assert file is not None, "only regular files are listed"
-                    yield member.name, _decoded(file.read)
+                    yield member.name, _decoded(partial(_read_member, tar, member))
 
     def _open(self) -> tarfile.TarFile:
         return tarfile.open(self.path, "r:*")
@@ -109,14 +117,21 @@ class TarSource(Source):
     def _images(self, tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         try:
             for member in tar:
-                if member.isfile() and _is_image(member.name):
+                linked = member.islnk() or member.issym()  # how tar stores a file met twice
+                if (member.isfile() or linked) and _is_image(member.name):
                     member.name = _safe_name(member.name, self.path)
                     yield member
-        except (EOFError, OSError, tarfile.TarError) as error:
+        except (EOFError, OSError, ValueError, tarfile.TarError, LZMAError, zlib.error) as error:
             if isinstance(error, DsguardError):
                 raise
             msg = f"{self.path} is damaged or truncated: {error}"
             raise InputError(msg) from error
+
+
+def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    _check_size(member.size)
+    file = tar.extractfile(member)  # follows links; KeyError where they lead nowhere
+    return b"" if file is None else file.read(_MOST_BYTES)
 
 
 class ZipSource(Source):
@@ -124,16 +139,24 @@ class ZipSource(Source):
 
     def names(self) -> list[str]:
         with zipfile.ZipFile(self.path) as archive:
-            return sorted(
-                _safe_name(name, self.path) for name in archive.namelist() if _is_image(name)
-            )
+            return _distinct([name for name, _ in self._images(archive)], self.path)
 
     def read(self, wanted: Collection[str]) -> Iterator[tuple[str, Image | DsguardError]]:
         with zipfile.ZipFile(self.path) as archive:
-            for stored in archive.namelist():
-                name = _safe_name(stored, self.path) if _is_image(stored) else ""
+            for name, member in self._images(archive):
                 if name in wanted:
-                    yield name, _decoded(partial(archive.read, stored))
+                    yield name, _decoded(partial(_unzip, archive, member))
+
+    def _images(self, archive: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.ZipInfo]]:
+        for member in archive.infolist():
+            if _is_image(member.filename) and not member.is_dir():
+                yield _safe_name(member.filename, self.path), member
+
+
+def _unzip(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    _check_size(member.file_size)
+    with archive.open(member) as file:
+        return file.read(_MOST_BYTES)  # whatever the directory says of its size
 
 
 class CifarSource(Source):
@@ -154,19 +177,45 @@ class CifarSource(Source):
 
     def _rows(self) -> Iterator[tuple[str, Image]]:
         """Yield (name, 3072 samples), the name made of split, class and original file name."""
-        classes = [_text(name) for name in _unpickle(self.path / "batches.meta")[b"label_names"]]
+        classes = self._classes()
         batches = [*sorted(self.path.glob("data_batch_*")), self.path / "test_batch"]
         for file in batches:
             if not file.exists():
                 continue
             split = "test" if file.name == "test_batch" else "train"
             batch = _unpickle(file)
-            rows = np.asarray(batch[b"data"], np.uint8)
-            if rows.ndim != 2 or rows.shape[1] != 3072 or len(rows) != len(batch[b"labels"]):
+            rows: Any = batch.get(b"data")
+            labels: Any = batch.get(b"labels")
+            if not _is_cifar_batch(rows, labels, len(classes)):
                 msg = f"{file} does not have the layout of a CIFAR-10 batch"
                 raise FormatError(msg)
-            for number, (row, label) in enumerate(zip(rows, batch[b"labels"], strict=True)):
+            for number, (row, label) in enumerate(zip(rows, labels, strict=True)):
                 yield f"{split}/{classes[label]}/{file.name}-{number:05d}.png", row
+
+    def _classes(self) -> list[str]:
+        file = self.path / "batches.meta"
+        names = _unpickle(file).get(b"label_names")
+        try:
+            classes = [n.decode() if isinstance(n, bytes) else n for n in names or ()]
+            fit = all(isinstance(name, str) and _is_folder_name(name) for name in classes)
+        except (TypeError, UnicodeDecodeError):
+            fit = False
+        if not fit or not classes:
+            msg = f"{file} has no list of class names that can be names of folders"
+            raise FormatError(msg)
+        return classes
+
+
+def _is_cifar_batch(rows: Any, labels: Any, classes: int) -> bool:
+    return (
+        isinstance(rows, np.ndarray)
+        and rows.dtype == np.uint8
+        and rows.ndim == 2
+        and rows.shape[1] == 3072
+        and isinstance(labels, list)
+        and len(labels) == len(rows)
+        and all(type(label) is int and 0 <= label < classes for label in labels)
+    )
 
 
 class _CifarUnpickler(pickle.Unpickler):
@@ -204,22 +253,42 @@ def _unpickle(path: Path) -> dict[bytes, Any]:
     return {key.encode() if isinstance(key, str) else key: value for key, value in content.items()}
 
 
-def _text(name: bytes | str) -> str:
-    return name.decode() if isinstance(name, bytes) else name
-
-
 def _is_image(name: str) -> bool:
     path = PurePosixPath(name)
     return path.suffix.lower() in READABLE_SUFFIXES and not path.name.startswith(".")
 
 
+def _is_folder_name(name: str) -> bool:
+    return name not in ("", ".", "..") and not set(name) & set("/\\\0")
+
+
 def _safe_name(name: str, archive: Path) -> str:
     """Return a member's name without a leading ``./``; refuse one that leaves the folder."""
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name:
+    if path.is_absolute() or not all(_is_folder_name(part) for part in path.parts):
         msg = f"{archive} has a member outside its folder: {name!r}; do not trust this archive"
         raise InputError(msg)
     return path.as_posix()
+
+
+def _distinct(names: list[str], archive: Path) -> list[str]:
+    """Return the names sorted; refuse an archive that has one of them twice."""
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        msg = f"{archive} has more than one member named {twice[0]}; unpack it and pack it anew"
+        raise InputError(msg)
+    return sorted(names)
+
+
+def _refuse_folder(error: OSError) -> None:
+    msg = f"the folder {error.filename} cannot be read: {error.strerror}"
+    raise InputError(msg) from error
+
+
+def _check_size(size: int) -> None:
+    if size >= _MOST_BYTES:
+        msg = f"its file has {size} bytes, more than the {_MOST_BYTES} that are read into memory"
+        raise InputError(msg)
 
 
 def _decoded(read: Callable[[], bytes]) -> Image | DsguardError:
@@ -227,5 +296,5 @@ def _decoded(read: Callable[[], bytes]) -> Image | DsguardError:
         return decode_image(read())
     except DsguardError as error:
         return error
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # encrypted, damaged, of unknown compression: per image, any reason
         return InputError(f"cannot be read: {error}")

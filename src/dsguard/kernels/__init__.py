@@ -39,7 +39,7 @@ def set_backend(name: str | None) -> None:
     """
     global _chosen  # noqa: PLW0603 - one choice per process, as documented
     if name is not None:
-        _load(name)
+        _load(str(name))
     _chosen = name
 
 
