@@ -127,7 +127,11 @@ def test_usage_errors_come_before_any_work(home, capsys):
         (["protect", "clean", "full/file", "--key", "k"], "is a file"),
         (["restore", "clean"], "Missing argument"),
         (["nonsense"], "No such command"),
-        (["keygen", "k"], "File exists"),
+        (["keygen", "k"], "something at k"),
+        (["protect", "clean", "full/file/out", "--key", "k"], "not a writable folder"),
+        (["protect", "clean", "out", "--key", "k", "--profile", "papre"], "for '--profile'"),
+        (["protect", "clean", "out", "--key", "k", "--epochs", "0"], "0 is not in the range"),
+        (["protect", "clean", "out", "--key", "k", "--device", "abacus"], "no device 'abacus'"),
     ]:
         assert run(arguments) == Exit.USAGE, arguments
         assert message in " ".join(capsys.readouterr().err.split())
@@ -138,7 +142,7 @@ def test_usage_errors_come_before_any_work(home, capsys):
         (["protect", "clean/train/cat", "out", "--key", "k"], "at least two classes"),
         (["restore", "safe", "out", "--key", "full/file"], "not a dsguard key file"),
     ]:
-        assert run(arguments) == Exit.SOME_FAILED, arguments
+        assert run(arguments) == Exit.USAGE, arguments
         assert message in " ".join(capsys.readouterr().err.split())
     assert (home / "full" / "file").read_text() == "mine"
     assert not (home / "out").exists()
@@ -154,6 +158,33 @@ def test_keys_with_passphrases(home, capsys, monkeypatch):
     assert "wrong passphrase" in capsys.readouterr().err
 
 
+def test_names_cannot_steer_the_terminal(home, capsys):
+    bad = home / "safe" / "train" / "cat" / "\x1b[31m\n.png"
+    bad.write_bytes(b"no image")
+    assert run(["restore", "safe", "back", "--key", "k"]) == Exit.SOME_FAILED
+    shown = capsys.readouterr().err
+    assert "\x1b[31m" not in shown
+    assert "\\x1b[31m\\n.png: is not an image" in shown
+
+
+def test_a_name_too_long_to_write_does_not_stop_the_others(home, capsys):
+    image = home / "safe" / "train" / "cat" / "1.png"
+    name = "x" * 251 + ".png"
+    image.rename(image.with_name(name))
+    assert run(["restore", "safe", "back", "--key", "k", "--format", "tiff"]) == Exit.SOME_FAILED
+    shown = capsys.readouterr()
+    assert "cannot be written: File name too long" in shown.err
+    assert "restored 7 of 8" in shown.out
+    assert run(["restore", "safe", "again", "--key", "k"]) == Exit.OK
+    assert (home / "again" / "train" / "cat" / name).exists()
+
+
+def test_a_key_that_others_can_read_is_warned_of(home, capsys):
+    (home / "k").chmod(0o644)
+    assert run(["restore", "safe", "back", "--key", "k"]) == Exit.OK
+    assert "chmod 600 k" in capsys.readouterr().err
+
+
 def test_inspect(home, capsys):
     protected = "safe/train/cat/1.png"
     assert run(["inspect", protected]) == Exit.OK
@@ -163,14 +194,17 @@ def test_inspect(home, capsys):
     assert json.loads(capsys.readouterr().out)["payload_bits"] == 2968
     assert run(["inspect", protected, "clean/train/cat/1.png"]) == Exit.SOME_FAILED
     assert "carries no dsguard header" in capsys.readouterr().err
-    assert run(["inspect", "missing.png"]) == Exit.USAGE
+    assert run(["inspect", "missing.png", "safe", protected]) == Exit.SOME_FAILED
+    shown = capsys.readouterr()
+    assert "missing.png: cannot be read: No such file" in shown.err
+    assert "profile paper" in shown.out
 
 
 def test_a_surrogate_must_know_the_classes(home, capsys):
     options = ["--key", "k", "--epochs", "1", "--steps", "1", "--device", "cpu"]
     assert run(["protect", "clean", "out", *options, "--surrogate", "s.pt"]) == Exit.OK
     (home / "clean" / "train" / "cat").rename(home / "clean" / "train" / "lion")
-    assert run(["protect", "clean", "out2", *options, "--surrogate", "s.pt"]) == Exit.SOME_FAILED
+    assert run(["protect", "clean", "out2", *options, "--surrogate", "s.pt"]) == Exit.USAGE
     assert "was not trained on the class(es): lion" in capsys.readouterr().err
 
 

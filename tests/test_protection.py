@@ -18,7 +18,7 @@ from dsguard import Status
 from dsguard.envelope import HEADER_BYTES, OVERHEAD_BYTES, Header
 from dsguard.envelope.header import _checksum
 from dsguard.kernels import native
-from dsguard.mrit import Geometry
+from dsguard.mrit import Geometry, plan
 
 
 def nearby(images, epsilon=8, seed=0):
@@ -73,6 +73,18 @@ def test_the_smallest_images_fit_or_say_what_they_lack(key):
     assert difference(dsguard.restore_batch(out.images, key), colour) <= 2
     with pytest.raises(dsguard.CapacityError, match="needs 312 payload bits and can carry 128"):
         dsguard.protect_batch(colour[..., 0], key, target=colour[..., 0])
+
+
+def planes_of(side, channels):
+    try:
+        return plan(side, side, channels, dsguard.Profile.named("paper"), OVERHEAD_BYTES).planes
+    except dsguard.CapacityError:
+        return 0
+
+
+def test_the_planes_of_square_images_are_those_of_the_readme():
+    assert [planes_of(side, 3) for side in (8, 23, 24, 32, 64)] == [2, 2, 1, 1, 1]
+    assert [planes_of(side, 1) for side in (8, 15, 16, 39, 40, 64)] == [0, 0, 2, 2, 1, 1]
 
 
 def test_restored_images_resemble_neither_more_nor_less_than_promised(scenes, key):

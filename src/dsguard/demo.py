@@ -28,13 +28,17 @@ Step = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Data:
-    """Labelled images, split; labels are class numbers from 0."""
+    """Labelled images, split; labels are class numbers from 0.
+
+    `left_out` counts images that could not be read or are too small.
+    """
 
     name: str
     train_images: Images
     train_labels: npt.NDArray[np.int64]
     test_images: Images
     test_labels: npt.NDArray[np.int64]
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,15 +85,20 @@ def own_images(path: Path, seed: int = 0) -> Data:
         for split in ("train", "test")
     }
     if not (splits["train"] and splits["test"]):
-        chosen = select(names, _TRAIN_LIMIT + _TEST_LIMIT)
-        order = np.random.default_rng(seed).permutation(len(chosen))
-        cut = len(chosen) * 2 // 3
+        sample = select(names, _TRAIN_LIMIT + _TEST_LIMIT)
+        order = np.random.default_rng(seed).permutation(len(sample))
+        cut = len(sample) * 2 // 3
         splits = {
-            "train": sorted(chosen[i] for i in order[:cut]),
-            "test": sorted(chosen[i] for i in order[cut:]),
+            "train": sorted(sample[i] for i in order[:cut]),
+            "test": sorted(sample[i] for i in order[cut:]),
         }
-    train, train_classes = load_training_set(source, select(splits["train"], _TRAIN_LIMIT))
-    test, test_classes = load_training_set(source, select(splits["test"], _TEST_LIMIT))
+    chosen = [
+        select(splits[split], limit)
+        for split, limit in (("train", _TRAIN_LIMIT), ("test", _TEST_LIMIT))
+    ]
+    (train, train_classes), (test, test_classes) = (
+        load_training_set(source, part) for part in chosen
+    )
     if train.shape[1:] != test.shape[1:]:
         msg = f"training and test images of {path} differ in shape"
         raise InputError(msg)
@@ -104,6 +113,7 @@ def own_images(path: Path, seed: int = 0) -> Data:
         np.array([classes.index(name) for name in train_classes]),
         test,
         np.array([classes.index(name) for name in test_classes]),
+        left_out=sum(map(len, chosen)) - len(train) - len(test),
     )
 
 
@@ -164,7 +174,7 @@ def run_demo(
         device=device,
         on_epoch=after_epoch,
     )
-    facts = _facts(data, versions, target, attack, epochs, surrogate)
+    facts = _facts(data, versions, target, attack, epochs, surrogate) | _cautions(data, rows)
     return _write(out, data, versions, rows, facts)
 
 
@@ -200,10 +210,28 @@ def _facts(
     }
 
 
+def _cautions(data: Data, rows: list[Row]) -> dict[str, str]:
+    """Say how far the table can be trusted."""
+    chance = np.bincount(data.test_labels).max() / len(data.test_labels)
+    spread = np.sqrt(0.25 / len(data.test_labels))
+    facts = {
+        "Chance level": f"{chance:.1%}; test accuracies are known to about ±{2 * spread:.1%}",
+    }
+    if rows[0].peak_accuracy < chance + 4 * spread:
+        facts["Caution"] = (
+            "even the clean images taught the network little more than chance: this is too little "
+            "data or training to conclude anything"
+        )
+    if data.left_out:
+        facts["Left out"] = f"{data.left_out} images that cannot be read or are too small"
+    return facts
+
+
 def _write(
     out: Path, data: Data, versions: dict[str, Images], rows: list[Row], facts: dict[str, str]
 ) -> DemoResult:
-    picture = triptychs(versions)
+    _, first_of_class = np.unique(data.train_labels, return_index=True)
+    picture = triptychs({name: images[first_of_class] for name, images in versions.items()})
     page = html_report(
         "dsguard demo",
         f"One network for each version of the same training set ({data.name}). Whoever trains on "

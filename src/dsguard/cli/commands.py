@@ -33,6 +33,7 @@ from dsguard.bulk import (
     select,
 )
 from dsguard.datasets import check_output_format, open_source
+from dsguard.profile import PROFILES
 from dsguard.protection import inspect
 
 if TYPE_CHECKING:
@@ -40,13 +41,13 @@ if TYPE_CHECKING:
     from dsguard.evaluation import Row
     from dsguard.fsp import Surrogate
 
-_SHOWN_FAILURES = 10
+_SHOWN_FAILURES = 3
 _errors = Console(stderr=True)
 _output = Console()
 
 
 class Exit(IntEnum):
-    """Exit codes."""
+    """Exit codes; the text of `cli` says what they mean."""
 
     OK = 0
     INTERNAL = 1
@@ -71,9 +72,9 @@ def run(arguments: Sequence[str]) -> int:
         return Exit.INTERRUPTED
     except DsguardError as error:
         _complain(str(error))
-        return _exit_code(error)
-    except (FileExistsError, FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        _complain(f"{error.filename}: {error.strerror}")
+        return _exit_code(error, Exit.USAGE)
+    except OSError as error:
+        _complain(f"{error.filename or 'writing'}: {error.strerror}")
         return Exit.USAGE
     return code if isinstance(code, int) else Exit.OK
 
@@ -81,15 +82,21 @@ def run(arguments: Sequence[str]) -> int:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dsguard")
 def cli() -> None:
-    r"""Publish image datasets without giving them away.
+    """Publish image datasets without giving them away.
 
-    A network trained on protected images fails on real ones; whoever has the key restores the clean
-    images and trains as usual.
+    Protected images are meant to mislead a network that is trained on them; `dsguard demo --data`
+    measures how far they do. Whoever has the key restores the clean images and trains as usual.
 
     \b
-    Exit codes: 0 all went well, 1 internal error, 2 usage, 3 some images failed,
-    4 wrong key, 5 damaged images, 130 interrupted.
-    """
+    Exit codes:
+      0    all went well
+      1    internal error
+      2    wrong usage, or files that cannot be read or written
+      3    some images failed
+      4    wrong key or passphrase
+      5    damaged images
+      130  interrupted; what was written is whole
+    """  # noqa: D301 - click wants the control character itself
 
 
 _key_option = click.option(
@@ -118,12 +125,19 @@ _device_option = click.option(
 
 @cli.command()
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--passphrase", is_flag=True, help="Wrap the key under a passphrase.")
+@click.option(
+    "--passphrase",
+    is_flag=True,
+    help="Wrap the key under a passphrase: that in DSGUARD_PASSPHRASE, else you are asked.",
+)
 def keygen(path: Path, *, passphrase: bool) -> None:
     """Make a new key and write it to PATH, which must not exist."""
     phrase = os.environ.get("DSGUARD_PASSPHRASE") if passphrase else None
     if passphrase and phrase is None:
-        phrase = click.prompt("Passphrase", hide_input=True, confirmation_prompt=True, err=True)
+        phrase = _ask_passphrase(confirm=True)
+    if path.exists():
+        msg = f"there is something at {path}; a key that is overwritten takes its dataset with it"
+        raise click.UsageError(msg)
     key = DatasetKey.generate()
     key.save(path, phrase)
     _output.print(f"wrote key {key.key_id} to {escape(str(path))}", soft_wrap=True)
@@ -138,12 +152,37 @@ def keygen(path: Path, *, passphrase: bool) -> None:
     "--surrogate",
     "surrogate_path",
     type=click.Path(path_type=Path),
-    help="Surrogate file: used if it exists, else fitted to SOURCE and written there.",
+    help="Surrogate file: used if it exists, else fitted to SOURCE and written there. Keep it as "
+    "private as the key.",
 )
-@click.option("--epsilon", default=8, show_default=True, help="Perturbation radius, of 255 levels.")
-@click.option("--steps", default=20, show_default=True, help="Steps of the perturbation.")
-@click.option("--epochs", default=15, show_default=True, help="Training of a new surrogate.")
-@click.option("--profile", default="paper", show_default=True, help="How to protect.")
+@click.option(
+    "--epsilon",
+    type=click.IntRange(0, 255),
+    default=8,
+    show_default=True,
+    help="Perturbation radius, of 255 levels: more protects better and shows more.",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="Steps of the perturbation.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    default=15,
+    show_default=True,
+    help="Training of a new surrogate.",
+)
+@click.option(
+    "--profile",
+    type=click.Choice([profile.name for profile in PROFILES]),
+    default="paper",
+    show_default=True,
+    help="How to protect.",
+)
 @_limit_option
 @_format_option
 @_device_option
@@ -165,13 +204,15 @@ def protect(
     overwrite: bool,
     as_json: bool,
 ) -> int:
-    """Protect the images of SOURCE into the folder DESTINATION.
+    """Protect the images of SOURCE into DESTINATION, a folder.
 
     SOURCE is a folder of class folders, a tar or zip archive of one, or a cifar-10-batches-py
-    folder. It is only read.
+    folder. It is only read. All of it is protected, and trains the surrogate: to publish clean test
+    images, give the training part alone.
     """
-    from dsguard.fsp import Attack
+    from dsguard.fsp import Attack, choose_device
 
+    choose_device(device)  # a wrong one is found before any work is done
     attack = Attack(epsilon=epsilon, steps=steps)
     key = _load_key(key_path)
     opened, names = _open(source, destination, output_format, limit, overwrite=overwrite)
@@ -209,7 +250,7 @@ def restore(
     overwrite: bool,
     as_json: bool,
 ) -> int:
-    """Restore the protected images of SOURCE into the folder DESTINATION."""
+    """Restore the protected images of SOURCE into DESTINATION."""
     key = _load_key(key_path)
     opened, names = _open(source, destination, output_format, limit, overwrite=overwrite)
     with _progress("restore", len(names)) as advance:
@@ -223,7 +264,7 @@ def restore(
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per file.")
 def inspect_command(files: tuple[Path, ...], *, as_json: bool) -> int:
-    """Tell what protected image FILES say of themselves; no key is needed."""
+    """Tell what protected FILES say of themselves; no key is needed."""
     from dsguard.datasets import decode_image
 
     failures: dict[str, DsguardError] = {}
@@ -233,11 +274,14 @@ def inspect_command(files: tuple[Path, ...], *, as_json: bool) -> int:
         except DsguardError as error:
             failures[str(file)] = error
             continue
+        except OSError as error:
+            failures[str(file)] = InputError(f"cannot be read: {error.strerror}")
+            continue
         if as_json:
             click.echo(json.dumps({"file": str(file), **info}))
         else:
             facts = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in info.items())
-            click.echo(f"{file}: {facts}")
+            click.echo(f"{_printable(str(file))}: {facts}")
     _show(failures)
     return _worst(failures)
 
@@ -245,8 +289,18 @@ def inspect_command(files: tuple[Path, ...], *, as_json: bool) -> int:
 @cli.command()
 @click.option("--data", type=click.Path(path_type=Path), help="Your own images; see `protect`.")
 @click.option("--out", default="out/demo", show_default=True, type=click.Path(path_type=Path))
-@click.option("--epsilon", type=int, help="Perturbation radius; 32 for the digits, 8 for --data.")
-@click.option("--epochs", default=10, show_default=True, help="Of every training.")
+@click.option(
+    "--epsilon",
+    type=click.IntRange(0, 255),
+    help="Perturbation radius; 32 for the digits, 8 for --data.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Of every training.",
+)
 @click.option("--seed", default=0, show_default=True)
 @_device_option
 def demo(
@@ -261,7 +315,7 @@ def demo(
     from dsguard.fsp import Attack
 
     chosen = digits(seed) if data is None else own_images(data, seed)
-    # Digits are black on white: a perturbation has to be larger than on photographs to matter.
+    # Digits are all contrast: a perturbation has to be larger than on photographs to matter.
     attack = Attack(epsilon=epsilon if epsilon is not None else 32 if data is None else 8)
     with _steps() as tell:
         result = run_demo(
@@ -278,13 +332,23 @@ def _load_key(path: Path) -> DatasetKey:
     if not path.exists():
         msg = f"there is no key at {path}; make one with: dsguard keygen {path}"
         raise click.UsageError(msg)
+    if os.name == "posix" and path.stat().st_mode & 0o077:
+        _complain(f"others can read the key; run: chmod 600 {path}", "[bold yellow]warning:[/]")
     phrase = os.environ.get("DSGUARD_PASSPHRASE")
     try:
         return DatasetKey.load(path, phrase)
     except WrongKeyError:
         if phrase is not None or not sys.stdin.isatty():
             raise
-    return DatasetKey.load(path, click.prompt("Passphrase", hide_input=True, err=True))
+    return DatasetKey.load(path, _ask_passphrase(confirm=False))
+
+
+def _ask_passphrase(*, confirm: bool) -> str:
+    if not sys.stdin.isatty():
+        msg = "there is no terminal to ask for the passphrase: set DSGUARD_PASSPHRASE"
+        raise click.UsageError(msg)
+    answer = click.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm, err=True)
+    return str(answer)
 
 
 def _open(
@@ -298,6 +362,12 @@ def _open(
     here, there = source.resolve(), destination.resolve()
     if here == there or here in there.parents or there in here.parents:
         msg = "source and destination must not lie in each other"
+        raise click.UsageError(msg)
+    nearest = next(
+        folder for folder in (destination, *destination.resolve().parents) if folder.exists()
+    )
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+        msg = f"the destination {destination} cannot be made: {nearest} is not a writable folder"
         raise click.UsageError(msg)
     if destination.is_dir() and any(destination.iterdir()) and not overwrite:
         msg = f"{destination} is not empty; choose another folder or add --overwrite"
@@ -352,39 +422,46 @@ def _finish(verb: str, report: Report, destination: Path, *, as_json: bool) -> i
     _show(report.failures)
     total = report.done + len(report.failures)
     if as_json:
-        failures = {name: _without_index(error) for name, error in report.failures.items()}
+        failures = {name: error.message for name, error in report.failures.items()}
         click.echo(json.dumps({verb: report.done, "of": total, "failures": failures}))
     else:
         click.echo(f"{verb} {report.done} of {total} images into {destination}")
     return _worst(report.failures)
 
 
-def _exit_code(error: DsguardError) -> Exit:
+def _exit_code(error: DsguardError, otherwise: Exit) -> Exit:
     if isinstance(error, TamperedError):
         return Exit.DAMAGED
     if isinstance(error, WrongKeyError):
         return Exit.KEY_REFUSED
-    return Exit.SOME_FAILED
+    return otherwise
 
 
 def _worst(failures: dict[str, DsguardError]) -> Exit:
-    return max((_exit_code(error) for error in failures.values()), default=Exit.OK)
+    return max(
+        (_exit_code(error, Exit.SOME_FAILED) for error in failures.values()), default=Exit.OK
+    )
 
 
 def _show(failures: dict[str, DsguardError]) -> None:
-    for name, error in list(failures.items())[:_SHOWN_FAILURES]:
-        _complain(f"{name}: {_without_index(error)}")
-    if len(failures) > _SHOWN_FAILURES:
-        _complain(f"and {len(failures) - _SHOWN_FAILURES} more images failed")
+    """Show the first images of each kind of failure, and how many there are."""
+    alike: dict[str, list[str]] = {}
+    for name, error in failures.items():
+        alike.setdefault(error.message, []).append(name)
+    for message, names in alike.items():
+        for name in names[:_SHOWN_FAILURES]:
+            _complain(f"{name}: {message}")
+        if len(names) > _SHOWN_FAILURES:
+            _complain(f"and {len(names) - _SHOWN_FAILURES} more images: {message}")
 
 
-def _without_index(error: DsguardError) -> str:
-    """Return the message of an error without its place in a batch, which the name replaces."""
-    return str(error).removeprefix(f"image {error.index}: ")
+def _complain(message: str, kind: str = "[bold red]error:[/]") -> None:
+    _errors.print(f"{kind} {escape(_printable(message))}", soft_wrap=True, highlight=False)
 
 
-def _complain(message: str) -> None:
-    _errors.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True, highlight=False)
+def _printable(text: str) -> str:
+    """Return `text` without the control characters that a file name could steer a terminal with."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 @contextlib.contextmanager
