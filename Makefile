@@ -1,5 +1,6 @@
 # make demo   the whole method on a small dataset; report in out/demo
 # make test   all tests
+# make bench  all benchmarks; tables and plot in bench/results, figures in docs/performance.md
 # make lint   formatting, linting and types
 # Each makes the virtual environment .venv and installs what it needs.
 
@@ -8,9 +9,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 NATIVE := CMakeLists.txt pyproject.toml constraints-dev.txt $(wildcard csrc/*.[ch]) \
           $(wildcard src/dsguard/_core.*.h src/dsguard/_core.*.c)
-C_FILES := $(wildcard csrc/*.[ch] csrc/tests/*.c)
+C_FILES := $(wildcard csrc/*.[ch] csrc/tests/*.c csrc/bench/*.c)
+CMAKE = $(BIN)/cmake -S . -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja
 
-.PHONY: demo test test-c lint format clean
+.PHONY: demo test test-c bench lint format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/dsguard demo --out out/demo
@@ -20,10 +22,16 @@ test: $(VENV)/.dev test-c
 
 # The core alone, under the address and undefined-behaviour sanitizers.
 test-c: $(VENV)/.dev
-	$(BIN)/cmake -S . -B build/sanitized -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
-	    -DDSG_SANITIZE=address,undefined > build/sanitized.log || (cat build/sanitized.log; false)
+	$(CMAKE) -B build/sanitized -DDSG_SANITIZE=address,undefined > build/sanitized.log \
+	    || (cat build/sanitized.log; false)
 	$(BIN)/cmake --build build/sanitized
 	build/sanitized/test_core
+
+bench: $(VENV)/.bench
+	$(CMAKE) -B build/bench > build/bench.log || (cat build/bench.log; false)
+	$(BIN)/cmake --build build/bench --target stages
+	$(BIN)/pytest -c bench/pytest.ini --rootdir=. bench --benchmark-json=build/bench/results.json
+	$(BIN)/python bench/report.py build/bench/results.json bench/results/performance
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check
@@ -47,6 +55,10 @@ $(VENV)/.dev: $(BIN)/pip $(NATIVE)
 	$(BIN)/pip install --quiet -c constraints-dev.txt -e '.[dev]'
 	mkdir -p build
 	touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(BIN)/pip install --quiet -c constraints-dev.txt -e '.[bench]'
+	touch $@
 
 clean:
 	rm -rf $(VENV) build out

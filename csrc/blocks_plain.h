@@ -8,13 +8,14 @@
 static TARGET void NAME(read_tile)(const struct dsg_geometry *g, const struct tile *t,
                                    const uint8_t *image, block_samples *blocks)
 {
-    size_t step = g->channels, pitch = (size_t)g->width * step;
-    for (uint32_t i = 0; i < t->blocks; i++) {
-        size_t row = t->row + i / t->columns, column = t->column + i % t->columns;
-        const uint8_t *first = image + row * DSG_BLOCK * pitch + column * DSG_BLOCK * step;
-        for (unsigned k = 0; k < BLOCK_SAMPLES; k++)
-            for (uint32_t c = 0; c < g->channels; c++)
-                blocks[c][i][k] = first[k / DSG_BLOCK * pitch + k % DSG_BLOCK * step + c];
+    size_t pitch = (size_t)g->width * g->channels;
+    for (uint32_t y = 0; y < t->rows * DSG_BLOCK; y++) {
+        const uint8_t *next =
+            image + (t->row * DSG_BLOCK + y) * pitch + (size_t)t->column * DSG_BLOCK * g->channels;
+        for (uint32_t i = y / DSG_BLOCK * t->columns, last = i + t->columns; i < last; i++)
+            for (unsigned k = y % DSG_BLOCK * DSG_BLOCK, end = k + DSG_BLOCK; k < end; k++)
+                for (uint32_t c = 0; c < g->channels; c++)
+                    blocks[c][i][k] = *next++;
     }
 }
 
@@ -22,13 +23,14 @@ static TARGET void NAME(read_tile)(const struct dsg_geometry *g, const struct ti
 static TARGET void NAME(write_tile)(const struct dsg_geometry *g, const struct tile *t,
                                     block_samples *blocks, uint8_t *image)
 {
-    size_t step = g->channels, pitch = (size_t)g->width * step;
-    for (uint32_t i = 0; i < t->blocks; i++) {
-        size_t row = t->row + i / t->columns, column = t->column + i % t->columns;
-        uint8_t *first = image + row * DSG_BLOCK * pitch + column * DSG_BLOCK * step;
-        for (unsigned k = 0; k < BLOCK_SAMPLES; k++)
-            for (uint32_t c = 0; c < g->channels; c++)
-                first[k / DSG_BLOCK * pitch + k % DSG_BLOCK * step + c] = blocks[c][i][k];
+    size_t pitch = (size_t)g->width * g->channels;
+    for (uint32_t y = 0; y < t->rows * DSG_BLOCK; y++) {
+        uint8_t *next =
+            image + (t->row * DSG_BLOCK + y) * pitch + (size_t)t->column * DSG_BLOCK * g->channels;
+        for (uint32_t i = y / DSG_BLOCK * t->columns, last = i + t->columns; i < last; i++)
+            for (unsigned k = y % DSG_BLOCK * DSG_BLOCK, end = k + DSG_BLOCK; k < end; k++)
+                for (uint32_t c = 0; c < g->channels; c++)
+                    *next++ = blocks[c][i][k];
     }
 }
 
