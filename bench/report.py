@@ -249,9 +249,7 @@ def main() -> None:
     stored = options.out.with_name("million.json")
     million = json.loads(stored.read_text()) if stored.exists() else None
     rows = [(w, t, got, "yes" if met else "**no**") for w, t, got, met in targets(r, million)]
-    summary = (
-        table(("what, 32×32×3", "target", "reached", "met"), rows) + "\n\n" + machine(r)
-    )
+    summary = table(("what, 32×32×3", "target", "reached", "met"), rows) + "\n\n" + machine(r)
     tables = [table(head, rest) for head, *rest in (stage_rows(r), kernel_rows(r), other_rows(r))]
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.with_suffix(".md").write_text("\n\n".join([summary, *tables]) + "\n")
