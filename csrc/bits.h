@@ -129,4 +129,45 @@ static inline void part_stream(const uint8_t *stream, size_t at, unsigned bits, 
     p->bits = 0;
 }
 
+static inline unsigned first_bit(uint64_t mask)
+{
+#if defined(__GNUC__)
+    return (unsigned)__builtin_ctzll(mask);
+#else
+    unsigned i = 0;
+    for (; !(mask & 1); mask >>= 1)
+        i++;
+    return i;
+#endif
+}
+
+static inline unsigned count_bits(uint64_t mask)
+{
+#if defined(__GNUC__)
+    return (unsigned)__builtin_popcountll(mask);
+#else
+    unsigned count = 0;
+    for (; mask; mask &= mask - 1)
+        count++;
+    return count;
+#endif
+}
+
+/* The low bits of 'word' to where 'mask' has bits, and back. */
+static inline uint64_t deposit_bits(uint64_t word, uint64_t mask)
+{
+    uint64_t spread = 0;
+    for (; mask; mask &= mask - 1, word >>= 1)
+        spread |= (word & 1) << first_bit(mask);
+    return spread;
+}
+
+static inline uint64_t collect_bits(uint64_t word, uint64_t mask)
+{
+    uint64_t packed = 0;
+    for (unsigned n = 0; mask; mask &= mask - 1, n++)
+        packed |= (word >> first_bit(mask) & 1) << n;
+    return packed;
+}
+
 #endif

@@ -1,5 +1,5 @@
 /*
- * blocks_plain.h - the four moves of blocks in plain C, for any machine.
+ * blocks_plain.h - the moves of blocks, and of bits, in plain C, for any machine.
  *
  * Included once per instruction set; the includer defines ISA, TARGET and NAME.
  */
@@ -34,12 +34,19 @@ static TARGET void NAME(write_tile)(const struct dsg_geometry *g, const struct t
     }
 }
 
-/* From one layout to the other. */
+/* From one layout to the other, and back. */
 static TARGET void NAME(by_samples)(block_samples blocks, tile_samples samples)
 {
     for (unsigned k = 0; k < BLOCK_SAMPLES; k++)
         for (unsigned i = 0; i < TILE_BLOCKS; i++)
             samples[k][i] = blocks[i][k];
+}
+
+static TARGET void NAME(by_blocks)(tile_samples samples, block_samples blocks)
+{
+    for (unsigned k = 0; k < BLOCK_SAMPLES; k++)
+        for (unsigned i = 0; i < TILE_BLOCKS; i++)
+            blocks[i][k] = samples[k][i];
 }
 
 /* 'to' becomes 'from' with 'add' added to every sample modulo 256, turned; they may not overlap. */
@@ -48,4 +55,15 @@ static inline TARGET void NAME(turn_block)(const uint8_t *from, unsigned turn, u
 {
     for (unsigned k = 0; k < BLOCK_SAMPLES; k++)
         to[k] = (uint8_t)(from[rotation[turn][k]] + add);
+}
+
+/* The low bits of 'word' to where 'mask' has bits, and back. */
+static inline TARGET uint64_t NAME(deposit)(uint64_t word, uint64_t mask)
+{
+    return deposit_bits(word, mask);
+}
+
+static inline TARGET uint64_t NAME(collect)(uint64_t word, uint64_t mask)
+{
+    return collect_bits(word, mask);
 }

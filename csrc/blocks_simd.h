@@ -1,5 +1,5 @@
 /*
- * blocks_simd.h - the four moves of blocks with 16-byte shuffles; see blocks_plain.h.
+ * blocks_simd.h - the moves of blocks with 16-byte shuffles; see blocks_plain.h.
  *
  * Compilers do not find these by themselves: everything else in the core is left to them.
  */
@@ -24,6 +24,8 @@ typedef __m128i lane16;
 #define ZIP_HIGH_32(a, b) _mm_unpackhi_epi32(a, b)
 #define ZIP_LOW_64(a, b) _mm_unpacklo_epi64(a, b)
 #define ZIP_HIGH_64(a, b) _mm_unpackhi_epi64(a, b)
+#define DEPOSIT_64(word, mask) _pdep_u64(word, mask)
+#define COLLECT_64(word, mask) _pext_u64(word, mask)
 #else /* __aarch64__ */
 #include <arm_neon.h>
 typedef uint8x16_t lane16;
@@ -44,6 +46,8 @@ typedef uint8x16_t lane16;
 #define ZIP_HIGH_32(a, b) vreinterpretq_u8_u32(vzip2q_u32(AS_32(a), AS_32(b)))
 #define ZIP_LOW_64(a, b) vreinterpretq_u8_u64(vzip1q_u64(AS_64(a), AS_64(b)))
 #define ZIP_HIGH_64(a, b) vreinterpretq_u8_u64(vzip2q_u64(AS_64(a), AS_64(b)))
+#define DEPOSIT_64(word, mask) deposit_bits(word, mask)
+#define COLLECT_64(word, mask) collect_bits(word, mask)
 #endif
 
 /* By number of channels: four interleaved pixels to four samples of each channel, and back.  One
@@ -195,22 +199,41 @@ static TARGET void NAME(write_tile)(const struct dsg_geometry *g, const struct t
     }
 }
 
-/* Four transpositions of 16x16 bytes.  Zipping row j with row j + 8 rotates the eight bits of a
- * sample's address (row, column) by one; after four rounds rows and columns have changed places. */
+/* A matrix of 16x16 bytes, transposed in place.  Zipping row j with row j + 8 rotates the eight
+ * bits of a byte's address (row, column) by one; after four rounds rows and columns have changed
+ * places. */
+static inline TARGET void NAME(transpose_bytes)(lane16 a[BLOCK_SAMPLES])
+{
+    lane16 b[BLOCK_SAMPLES];
+    for (unsigned round = 0; round < 4; round += 2) {
+        for (unsigned j = 0; j < 8; j++)
+            b[2 * j] = ZIP_LOW_8(a[j], a[j + 8]), b[2 * j + 1] = ZIP_HIGH_8(a[j], a[j + 8]);
+        for (unsigned j = 0; j < 8; j++)
+            a[2 * j] = ZIP_LOW_8(b[j], b[j + 8]), a[2 * j + 1] = ZIP_HIGH_8(b[j], b[j + 8]);
+    }
+}
+
 static TARGET void NAME(by_samples)(block_samples blocks, tile_samples samples)
 {
     for (unsigned first = 0; first < TILE_BLOCKS; first += BLOCK_SAMPLES) {
-        lane16 a[BLOCK_SAMPLES], b[BLOCK_SAMPLES];
-        for (unsigned j = 0; j < 16; j++)
+        lane16 a[BLOCK_SAMPLES];
+        for (unsigned j = 0; j < BLOCK_SAMPLES; j++)
             a[j] = LOAD16(blocks[first + j]);
-        for (unsigned round = 0; round < 4; round += 2) {
-            for (unsigned j = 0; j < 8; j++)
-                b[2 * j] = ZIP_LOW_8(a[j], a[j + 8]), b[2 * j + 1] = ZIP_HIGH_8(a[j], a[j + 8]);
-            for (unsigned j = 0; j < 8; j++)
-                a[2 * j] = ZIP_LOW_8(b[j], b[j + 8]), a[2 * j + 1] = ZIP_HIGH_8(b[j], b[j + 8]);
-        }
+        NAME(transpose_bytes)(a);
         for (unsigned k = 0; k < BLOCK_SAMPLES; k++)
             STORE16(samples[k] + first, a[k]);
+    }
+}
+
+static TARGET void NAME(by_blocks)(tile_samples samples, block_samples blocks)
+{
+    for (unsigned first = 0; first < TILE_BLOCKS; first += BLOCK_SAMPLES) {
+        lane16 a[BLOCK_SAMPLES];
+        for (unsigned k = 0; k < BLOCK_SAMPLES; k++)
+            a[k] = LOAD16(samples[k] + first);
+        NAME(transpose_bytes)(a);
+        for (unsigned j = 0; j < BLOCK_SAMPLES; j++)
+            STORE16(blocks[first + j], a[j]);
     }
 }
 
@@ -218,4 +241,14 @@ static inline TARGET void NAME(turn_block)(const uint8_t *from, unsigned turn, u
                                            uint8_t *to)
 {
     STORE16(to, ADD_BYTE(SHUFFLE(LOAD16(from), LOAD16(rotation[turn])), add));
+}
+
+static inline TARGET uint64_t NAME(deposit)(uint64_t word, uint64_t mask)
+{
+    return DEPOSIT_64(word, mask);
+}
+
+static inline TARGET uint64_t NAME(collect)(uint64_t word, uint64_t mask)
+{
+    return COLLECT_64(word, mask);
 }

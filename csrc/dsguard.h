@@ -98,6 +98,65 @@ int dsg_extract(const struct dsg_geometry *geometry, size_t count, const uint8_t
                 uint8_t *payloads, size_t bytes);
 
 /*
+ * ---- Profile exact: a compact Sequence, and hiding that gives every bit back. ----
+ *
+ * The mode of an image, one byte: bits 0-1 log2(block side) - 1, for 2, 4 or 8; bit 2 pairing by
+ * classes, otherwise identity; bits 3-4 how much of green's prediction error corrects red and blue.
+ * 'planes' of the geometry is ignored, a block side of 2 or 8 has a grid of its own.
+ */
+#define DSG_MODE_CLASSES 4
+/* Bytes of the header that replaces the lowest bit of the first embedding samples: hiding leaves
+ * those samples alone. */
+#define DSG_EXACT_HEADER 23
+/* Buckets of samples by how well they are predicted, each with a threshold of 0..15. */
+#define DSG_BUCKETS 8
+
+/* *bytes = room for the longest Sequence that dsg_encode writes; *places = blocks of one channel.
+ * 'block' is 2, 4 or 8. */
+int dsg_exact_sizes(const struct dsg_geometry *geometry, uint32_t block, size_t *bytes,
+                    size_t *places);
+
+/*
+ * Transform 'count' images towards 'target' and code their Sequences.
+ *
+ * Pairs by classes where that resembles the target more closely than identity does.
+ * 'temporary': as in dsg_transform.  Sequence i: lengths[i] bytes at sequences + i * stride, with
+ * 'stride' at least the bytes of dsg_exact_sizes().  modes[i]: block and pairing.
+ */
+int dsg_encode(const struct dsg_geometry *geometry, uint32_t block, size_t count,
+               const uint8_t *clean, const uint8_t *target, uint8_t *temporary, uint8_t *sequences,
+               size_t stride, uint32_t *lengths, uint8_t *modes);
+
+/* The inverse of dsg_encode.  malformed[i] as in dsg_invert; any bytes at all may be decoded. */
+int dsg_decode(const struct dsg_geometry *geometry, size_t count, const uint8_t *temporary,
+               const uint8_t *modes, const uint8_t *sequences, size_t stride,
+               const uint32_t *lengths, uint8_t *clean, uint8_t *malformed);
+
+/*
+ * Hide payload i, lengths[i] bytes at payloads + i * stride, in temporary image i by
+ * prediction-error expansion, so that dsg_reveal gives both back.
+ *
+ * 'hidden': the images with their payloads; where failed[i] becomes 1 it could not hold its
+ * payload and is the temporary image.  modes[i]: the correction by green is chosen here and added.
+ * thresholds: DSG_BUCKETS per image, chosen here.
+ */
+int dsg_hide(const struct dsg_geometry *geometry, size_t count, const uint8_t *temporary,
+             const uint8_t *payloads, size_t stride, const uint32_t *lengths, uint8_t *modes,
+             uint8_t *thresholds, uint8_t *hidden, uint8_t *failed);
+
+/*
+ * The inverse of dsg_hide.  'payloads': 'stride' is at least the longest length plus places / 8 + 1
+ * for the smallest block (see dsg_exact_sizes); bytes beyond lengths[i] become rubbish.
+ * 'temporary': the images without their payloads, but for the lowest bits of header samples.
+ * 'scratch': as many entries as there are places.  failed[i] becomes 1 where the image holds no
+ * such payload, or a mode or threshold is out of range.
+ */
+int dsg_reveal(const struct dsg_geometry *geometry, size_t count, const uint8_t *hidden,
+               const uint8_t *modes, const uint8_t *thresholds, const uint32_t *lengths,
+               uint8_t *payloads, size_t stride, uint8_t *temporary, uint64_t *scratch,
+               uint8_t *failed);
+
+/*
  * Use one instruction set ("scalar", "avx2", "avx512", "neon") in every later call of the
  * process; NULL asks for the best that this CPU has.  All give the same bytes.
  */

@@ -26,6 +26,10 @@
 
 #include "lsb_template.h"
 
+#include "compact_template.h"
+
+#include "hiding_template.h"
+
 #include "table_template.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -37,6 +41,10 @@
 
 #include "lsb_template.h"
 
+#include "compact_template.h"
+
+#include "hiding_template.h"
+
 #include "table_template.h"
 
 #define ISA avx512
@@ -47,6 +55,10 @@
 
 #include "lsb_template.h"
 
+#include "compact_template.h"
+
+#include "hiding_template.h"
+
 #include "table_template.h"
 #elif defined(__aarch64__) && defined(__GNUC__) && !defined(__AARCH64EB__)
 #define ISA neon
@@ -56,6 +68,10 @@
 #include "mrit_template.h"
 
 #include "lsb_template.h"
+
+#include "compact_template.h"
+
+#include "hiding_template.h"
 
 #include "table_template.h"
 #endif

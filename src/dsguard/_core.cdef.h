@@ -2,6 +2,7 @@
 #define DSG_TILE ...
 #define DSG_MAX_PLANES ...
 
+#define DSG_BUCKETS ...
 enum dsg_status {
     DSG_OK,
     DSG_ERR_NULL,
@@ -31,3 +32,18 @@ int dsg_extract(const struct dsg_geometry *geometry, size_t count, const uint8_t
                 uint8_t *payloads, size_t bytes);
 int dsg_set_isa(const char *name);
 const char *dsg_isa(void);
+int dsg_exact_sizes(const struct dsg_geometry *geometry, uint32_t block, size_t *bytes,
+                    size_t *places);
+int dsg_encode(const struct dsg_geometry *geometry, uint32_t block, size_t count,
+               const uint8_t *clean, const uint8_t *target, uint8_t *temporary, uint8_t *sequences,
+               size_t stride, uint32_t *lengths, uint8_t *modes);
+int dsg_decode(const struct dsg_geometry *geometry, size_t count, const uint8_t *temporary,
+               const uint8_t *modes, const uint8_t *sequences, size_t stride,
+               const uint32_t *lengths, uint8_t *clean, uint8_t *malformed);
+int dsg_hide(const struct dsg_geometry *geometry, size_t count, const uint8_t *temporary,
+             const uint8_t *payloads, size_t stride, const uint32_t *lengths, uint8_t *modes,
+             uint8_t *thresholds, uint8_t *hidden, uint8_t *failed);
+int dsg_reveal(const struct dsg_geometry *geometry, size_t count, const uint8_t *hidden,
+               const uint8_t *modes, const uint8_t *thresholds, const uint32_t *lengths,
+               uint8_t *payloads, size_t stride, uint8_t *temporary, uint64_t *scratch,
+               uint8_t *failed);

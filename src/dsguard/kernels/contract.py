@@ -15,6 +15,12 @@ Images: TypeAlias = npt.NDArray[np.uint8]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 """uint8, C-contiguous, shape (N, bytes)."""
 
+Lengths: TypeAlias = npt.NDArray[np.uint32]
+"""uint32, shape (N,): bytes in use of each row of some Bytes."""
+
+Modes: TypeAlias = npt.NDArray[np.uint8]
+"""uint8, shape (N,): block side, pairing and correction of an image of profile exact."""
+
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
 

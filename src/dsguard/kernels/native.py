@@ -8,7 +8,7 @@ import numpy as np
 
 from dsguard._core import ffi, lib
 from dsguard.errors import InputError
-from dsguard.kernels.contract import Bytes, Images, Mask
+from dsguard.kernels.contract import Bytes, Images, Lengths, Mask, Modes
 from dsguard.mrit.geometry import Geometry
 
 _ERRORS: dict[int, str] = {
@@ -25,7 +25,7 @@ def transform(
     """See `dsguard.kernels.contract.Kernels.transform`."""
     temporary = np.empty_like(clean) if out is None else out
     sequences = np.empty((len(clean), geometry.sequence_bytes), np.uint8)
-    shape = (len(clean), geometry.height, geometry.width, geometry.channels)
+    shape = _shape(clean, geometry)
     _check(
         lib.dsg_transform(
             _c_geometry(geometry),
@@ -45,7 +45,7 @@ def invert(
     """See `dsguard.kernels.contract.Kernels.invert`."""
     clean = np.empty_like(temporary) if out is None else out
     malformed = np.empty(len(temporary), np.uint8)
-    shape = (len(temporary), geometry.height, geometry.width, geometry.channels)
+    shape = _shape(temporary, geometry)
     _check(
         lib.dsg_invert(
             _c_geometry(geometry),
@@ -62,7 +62,7 @@ def invert(
 def embed(images: Images, payloads: Bytes, geometry: Geometry) -> None:
     """See `dsguard.kernels.contract.Kernels.embed`."""
     size = payloads.shape[-1]
-    shape = (len(images), geometry.height, geometry.width, geometry.channels)
+    shape = _shape(images, geometry)
     shared = payloads.ndim == 1
     _check(
         lib.dsg_embed(
@@ -79,7 +79,7 @@ def embed(images: Images, payloads: Bytes, geometry: Geometry) -> None:
 def extract(images: Images, size: int, geometry: Geometry) -> Bytes:
     """See `dsguard.kernels.contract.Kernels.extract`."""
     payloads = np.empty((len(images), size), np.uint8)
-    shape = (len(images), geometry.height, geometry.width, geometry.channels)
+    shape = _shape(images, geometry)
     _check(
         lib.dsg_extract(
             _c_geometry(geometry),
@@ -90,6 +90,108 @@ def extract(images: Images, size: int, geometry: Geometry) -> Bytes:
         )
     )
     return payloads
+
+
+def encode(
+    clean: Images, target: Images, geometry: Geometry, block: int
+) -> tuple[Images, Bytes, Lengths, Modes]:
+    """See `dsguard.kernels.contract.Kernels.encode`."""
+    count, shape = len(clean), _shape(clean, geometry)
+    room, places = ffi.new("size_t *"), ffi.new("size_t *")
+    _check(lib.dsg_exact_sizes(_c_geometry(geometry), block, room, places))
+    temporary = np.empty_like(clean)
+    sequences = np.empty((count, room[0]), np.uint8)
+    lengths, modes = np.empty(count, np.uint32), np.empty(count, np.uint8)
+    _check(
+        lib.dsg_encode(
+            _c_geometry(geometry),
+            block,
+            count,
+            _input(clean, shape),
+            _input(target, shape),
+            _output(temporary, shape),
+            _output(sequences, sequences.shape),
+            room[0],
+            _lengths(lengths, count),
+            _output(modes, (count,)),
+        )
+    )
+    return temporary, sequences, lengths, modes
+
+
+def decode(
+    temporary: Images, modes: Modes, sequences: Bytes, lengths: Lengths, geometry: Geometry
+) -> tuple[Images, Mask]:
+    """See `dsguard.kernels.contract.Kernels.decode`."""
+    count, shape = len(temporary), _shape(temporary, geometry)
+    clean, malformed = np.empty_like(temporary), np.empty(count, np.uint8)
+    _check(
+        lib.dsg_decode(
+            _c_geometry(geometry),
+            count,
+            _input(temporary, shape),
+            _input(modes, (count,)),
+            _input(sequences, (count, sequences.shape[1])),
+            sequences.shape[1],
+            _lengths(lengths, count),
+            _output(clean, shape),
+            _output(malformed, (count,)),
+        )
+    )
+    return clean, malformed.view(np.bool_)
+
+
+def hide(
+    temporary: Images, payloads: Bytes, lengths: Lengths, modes: Modes, geometry: Geometry
+) -> tuple[Images, Modes, Bytes, Mask]:
+    """See `dsguard.kernels.contract.Kernels.hide`."""
+    count, shape = len(temporary), _shape(temporary, geometry)
+    hidden, chosen = np.empty_like(temporary), modes.copy()
+    thresholds = np.empty((count, lib.DSG_BUCKETS), np.uint8)
+    failed = np.empty(count, np.uint8)
+    _check(
+        lib.dsg_hide(
+            _c_geometry(geometry),
+            count,
+            _input(temporary, shape),
+            _input(payloads, (count, payloads.shape[1])),
+            payloads.shape[1],
+            _lengths(lengths, count),
+            _output(chosen, (count,)),
+            _output(thresholds, thresholds.shape),
+            _output(hidden, shape),
+            _output(failed, (count,)),
+        )
+    )
+    return hidden, chosen, thresholds, failed.view(np.bool_)
+
+
+def reveal(
+    hidden: Images, modes: Modes, thresholds: Bytes, lengths: Lengths, geometry: Geometry
+) -> tuple[Images, Bytes, Mask]:
+    """See `dsguard.kernels.contract.Kernels.reveal`."""
+    count, shape = len(hidden), _shape(hidden, geometry)
+    places = (geometry.height // 2) * (geometry.width // 2)
+    longest = int(lengths.max(initial=0))
+    payloads = np.empty((count, longest + places // 8 + 1), np.uint8)
+    temporary, failed = np.empty_like(hidden), np.empty(count, np.uint8)
+    scratch = ffi.new("uint64_t[]", places)
+    _check(
+        lib.dsg_reveal(
+            _c_geometry(geometry),
+            count,
+            _input(hidden, shape),
+            _input(modes, (count,)),
+            _input(thresholds, (count, lib.DSG_BUCKETS)),
+            _lengths(lengths, count),
+            _output(payloads, payloads.shape),
+            payloads.shape[1],
+            _output(temporary, shape),
+            scratch,
+            _output(failed, (count,)),
+        )
+    )
+    return temporary, payloads[:, :longest], failed.view(np.bool_)
 
 
 def isa() -> str:
@@ -124,6 +226,17 @@ def _c_geometry(geometry: Geometry) -> Any:
             geometry.planes,
         ),
     )
+
+
+def _shape(images: Images, geometry: Geometry) -> tuple[int, ...]:
+    return (len(images), geometry.height, geometry.width, geometry.channels)
+
+
+def _lengths(lengths: Lengths, count: int) -> Any:
+    if lengths.dtype != np.uint32 or lengths.shape != (count,):
+        msg = f"expected {count} lengths of uint32, got {lengths.dtype} of {lengths.shape}"
+        raise InputError(msg)
+    return ffi.from_buffer("uint32_t[]", lengths)
 
 
 def _input(array: Images, shape: tuple[int, ...]) -> Any:
