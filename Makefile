@@ -1,6 +1,6 @@
 # make demo   the whole method on a small dataset; report in out/demo
 # make test   all tests
-# make bench  all benchmarks; tables and plot in bench/results, figures in docs/performance.md
+# make bench  the benchmarks of bench/bench_*.py; tables and plot in bench/results, figures in docs/performance.md
 # make lint   formatting, linting and types
 # Each makes the virtual environment .venv and installs what it needs.
 

@@ -167,6 +167,17 @@ def test_names_cannot_steer_the_terminal(home, capsys):
     assert "\\x1b[31m\\n.png: is not an image" in shown
 
 
+def test_a_name_that_is_a_folder_does_not_stop_the_others(home, capsys):
+    clash = home / "safe" / "train" / "cat" / "5.tiff"
+    clash.mkdir()
+    (home / "safe" / "train" / "cat" / "3.png").rename(clash / "3.png")
+    code = run(["restore", "safe", "back", "--key", "k", "--format", ".TIFF"])
+    assert code == Exit.SOME_FAILED
+    shown = capsys.readouterr()
+    assert "restored 7 of 8" in shown.out
+    assert shown.err.count("cannot be written") == 1
+
+
 def test_a_name_too_long_to_write_does_not_stop_the_others(home, capsys):
     image = home / "safe" / "train" / "cat" / "1.png"
     name = "x" * 251 + ".png"

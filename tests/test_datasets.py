@@ -133,6 +133,19 @@ def test_sources_that_cannot_be_read(tmp_path, folder):
     (tmp_path / "text").write_text("hello")
     with pytest.raises(dsguard.InputError, match="neither a folder nor"):
         open_source(tmp_path / "text")
+    path = archive(folder, "tar")
+    whole = path.read_bytes()
+    third = [n for n in range(0, len(whole), 512) if whole[n + 257 : n + 262] == b"ustar"][5]
+    flipped = whole[: third + 150] + bytes([whole[third + 150] ^ 1]) + whole[third + 151 :]
+    for damaged in (whole[:third], whole[: third + 100], flipped):
+        path.write_bytes(damaged)
+        with pytest.raises(dsguard.InputError, match="damaged or truncated"):
+            open_source(path).names()
+    path = archive(folder, "zip")
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"PK\1\2", b"PK\1\0", 1))
+    with pytest.raises(dsguard.InputError, match="damaged or truncated"):
+        open_source(path).names()
     path = archive(folder, "tar.xz")
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(dsguard.InputError, match="damaged or truncated"):
@@ -226,6 +239,16 @@ def test_unreadable_images_do_not_stop_the_others(folder):
     images = read_all(open_source(folder))
     assert isinstance(images["train/cat/1.png"], DsguardError)
     assert sum(isinstance(image, DsguardError) for image in images.values()) == 1
+
+
+def test_linked_folders_are_read_and_loops_refused(tmp_path, folder):
+    (tmp_path / "links" / "train").mkdir(parents=True)
+    (tmp_path / "links" / "train" / "dog").symlink_to(folder / "train" / "dog")
+    source = open_source(tmp_path / "links")
+    assert len(source.names()) == 4
+    (tmp_path / "links" / "train" / "again").symlink_to(tmp_path / "links")
+    with pytest.raises(dsguard.InputError, match="met before"):
+        source.names()
 
 
 def test_select_draws_evenly():

@@ -324,6 +324,17 @@ def test_results_go_where_the_caller_says(scenes, key):
             dsguard.restore_batch(expected, key, out=out)
 
 
+def test_an_input_file_is_not_written_through_another_mapping(scenes, key, tmp_path):
+    file = tmp_path / "images"
+    scenes.tofile(file)
+    given = np.memmap(file, np.uint8, "r", shape=scenes.shape)
+    again = np.memmap(file, np.uint8, "r+", shape=scenes.shape)
+    for out in (again, again[:], again.reshape(scenes.shape)):
+        with pytest.raises(dsguard.InputError, match="shares memory"):
+            dsguard.protect_batch(given, key, target=given, out=out)
+    np.testing.assert_array_equal(given, scenes)
+
+
 def test_threads_do_not_show(scenes, key, monkeypatch):
     monkeypatch.setattr("dsguard.slices._LEAST_BYTES", 1)
     clean = np.concatenate([scenes] * 30)

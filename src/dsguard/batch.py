@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -83,10 +84,24 @@ def as_output(out: object, images: npt.NDArray[np.uint8], *inputs: Images) -> Im
     if not (out.flags.c_contiguous and out.flags.writeable):
         msg = "out: expected a writable, C-contiguous array; use numpy.empty"
         raise InputError(msg)
-    if any(np.may_share_memory(out, given) for given in inputs):
+    if isinstance(out, np.ma.MaskedArray):
+        msg = "out: masked arrays are not supported"
+        raise InputError(msg)
+    if any(np.may_share_memory(out, given) or _same_file(out, given) for given in inputs):
         msg = "out: shares memory with the input, which is never changed; give other memory"
         raise InputError(msg)
     return out.reshape(inputs[0].shape)
+
+
+def _same_file(array: npt.NDArray[Any], other: npt.NDArray[Any]) -> bool:
+    """Tell whether two arrays are mapped from one file, whatever their addresses."""
+    files: list[Any] = []
+    for view in (array, other):
+        base: object = view
+        while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
+            base = base.base
+        files.append(getattr(base, "filename", None))
+    return None not in files and Path(files[0]).samefile(files[1])
 
 
 def like_input(batch: Images, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -29,6 +29,8 @@ Progress = Callable[[int], None]
 
 _CHUNK_BYTES = 32 << 20
 _CHUNK_IMAGES = 1024
+_OWN_FAULTS = (errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
+"""What can be wrong with the name of one image, and with no other."""
 
 
 @dataclass
@@ -168,7 +170,8 @@ def _convert(
     progress: Progress | None,
 ) -> Report:
     """Run `process` over images of equal shape, and write what comes out."""
-    outputs = output_names(names, check_output_format(output_format))
+    output_format = check_output_format(output_format)
+    outputs = output_names(names, output_format)
     report = Report()
     for part, images in _chunks(source, set(names), report):
         try:
@@ -183,7 +186,7 @@ def _convert(
                 with write_whole(destination / outputs[name]) as file:
                     file.write(encode_image(results[number], output_format))
             except OSError as error:
-                if error.errno != errno.ENAMETOOLONG:
+                if error.errno not in _OWN_FAULTS:
                     raise  # a full disk will be full for the next image as well
                 report.failures[name] = InputError(f"cannot be written: {error.strerror}")
                 continue

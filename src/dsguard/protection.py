@@ -137,8 +137,8 @@ def protect_batch(
     targets are made by feature-space perturbation.
 
     The result is deterministic: the same images, targets and key give the same bytes, however many
-    threads there are. Memory beyond input and output does not grow with the batch, so either may be
-    a `numpy.memmap` of any size.
+    threads there are. Memory beyond input and output does not grow with the batch, but for a status
+    per image, so either may be a `numpy.memmap` of any size.
 
     Parameters
     ----------
@@ -175,7 +175,9 @@ def protect_batch(
     _check_key(key)
     batch = as_batch(images, "images")
     targets = _targets(batch, target, labels, surrogate)
-    workers = slices.thread_count(threads) if surrogate is None else 1
+    workers = slices.thread_count(threads)
+    if surrogate is not None:
+        workers = 1  # torch has threads of its own
     _, height, width, channels = batch.shape
     geometry = plan(height, width, channels, chosen, OVERHEAD_BYTES)
     header = Header(chosen, geometry.planes, bytes.fromhex(key.key_id), geometry.sequence_bytes)

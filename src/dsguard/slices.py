@@ -12,6 +12,8 @@ from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+import numpy as np
+
 from dsguard.errors import InputError
 
 Result = TypeVar("Result")
@@ -38,6 +40,8 @@ def thread_count(threads: object) -> int:
     if threads is None:
         affinity = getattr(os, "sched_getaffinity", None)  # not on every platform
         return len(affinity(0)) if affinity else multiprocessing.cpu_count()
+    if isinstance(threads, np.integer):
+        threads = int(threads)
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         msg = f"threads is a whole number of at least 1, or None for one per CPU, not {threads!r}"
         raise InputError(msg)

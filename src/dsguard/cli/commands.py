@@ -33,6 +33,7 @@ from dsguard.bulk import (
     select,
 )
 from dsguard.datasets import check_output_format, open_source
+from dsguard.kernels import kernels
 from dsguard.profile import PROFILES
 from dsguard.protection import inspect
 
@@ -92,7 +93,7 @@ def cli() -> None:
       0    all went well
       1    internal error
       2    wrong usage, or files that cannot be read or written
-      3    some images failed
+      3    some images failed, each of them named
       4    wrong key or passphrase
       5    damaged images
       130  interrupted; what was written is whole
@@ -356,6 +357,7 @@ def _open(
 ) -> tuple[Source, list[str]]:
     """Open the source and refuse destinations that would endanger anything."""
     check_output_format(output_format)
+    kernels()  # a backend that is not there is found before any work is done
     if destination.is_file():
         msg = f"the destination {destination} is a file; give a folder"
         raise click.UsageError(msg)

@@ -87,8 +87,13 @@ class FolderSource(Source):
     """A folder of images, at any depth."""
 
     def names(self) -> list[str]:
-        found = []
-        for folder, _, files in os.walk(self.path, onerror=_refuse_folder):
+        found, seen = [], set()
+        for folder, _, files in os.walk(self.path, onerror=_refuse_folder, followlinks=True):
+            status = Path(folder).stat()
+            if (status.st_dev, status.st_ino) in seen:
+                msg = f"{folder} is a link to a folder met before; remove one of the two"
+                raise InputError(msg)
+            seen.add((status.st_dev, status.st_ino))
             paths = (Path(folder, file) for file in files if _is_image(file))
             found += [path.relative_to(self.path).as_posix() for path in paths if path.is_file()]
         return sorted(found)
@@ -121,11 +126,24 @@ class TarSource(Source):
                 if (member.isfile() or linked) and _is_image(member.name):
                     member.name = _safe_name(member.name, self.path)
                     yield member
+            _check_end(tar, self.path)
         except (EOFError, OSError, ValueError, tarfile.TarError, LZMAError, zlib.error) as error:
             if isinstance(error, DsguardError):
                 raise
             msg = f"{self.path} is damaged or truncated: {error}"
             raise InputError(msg) from error
+
+
+def _check_end(tar: tarfile.TarFile, path: Path) -> None:
+    """Refuse an archive that stops at something else than its end: `tarfile` takes a damaged header
+    for the end, and what lies behind it would be lost without a word.
+    """  # noqa: D205 - one sentence
+    assert tar.fileobj is not None
+    tar.fileobj.seek(tar.offset)
+    block = tar.fileobj.read(tarfile.BLOCKSIZE)
+    if len(block) < tarfile.BLOCKSIZE or any(block):
+        msg = f"{path} is damaged or truncated: it stops within or at a damaged header"
+        raise InputError(msg)
 
 
 def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
@@ -138,14 +156,21 @@ class ZipSource(Source):
     """A zip archive of such a folder."""
 
     def names(self) -> list[str]:
-        with zipfile.ZipFile(self.path) as archive:
+        with self._open() as archive:
             return _distinct([name for name, _ in self._images(archive)], self.path)
 
     def read(self, wanted: Collection[str]) -> Iterator[tuple[str, Image | DsguardError]]:
-        with zipfile.ZipFile(self.path) as archive:
+        with self._open() as archive:
             for name, member in self._images(archive):
                 if name in wanted:
                     yield name, _decoded(partial(_unzip, archive, member))
+
+    def _open(self) -> zipfile.ZipFile:
+        try:
+            return zipfile.ZipFile(self.path)
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError) as error:
+            msg = f"{self.path} is damaged or truncated: {error}"
+            raise InputError(msg) from error
 
     def _images(self, archive: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.ZipInfo]]:
         for member in archive.infolist():

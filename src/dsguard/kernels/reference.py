@@ -1,7 +1,7 @@
 """The kernels in plain NumPy: the specification that the fast ones are held to.
 
-Written to be read, one block at a time. The contract of the four functions is in
-`dsguard.kernels`; the format they implement in ``docs/format.md``.
+Written to be read, one block at a time. The contract of the functions is in
+`dsguard.kernels.contract`; the format they implement in ``docs/format.md``.
 """
 
 from __future__ import annotations
