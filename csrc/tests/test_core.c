@@ -139,6 +139,80 @@ static void tiles(void)
     }
 }
 
+/* Profile exact: everything comes back, and any bytes at all may be decoded and revealed. */
+static void exact_round_trip(const struct dsg_geometry *g, uint32_t block, enum fill of_clean,
+                             enum fill of_target)
+{
+    size_t image = (size_t)g->height * g->width * g->channels, room, places;
+    CHECK(dsg_exact_sizes(g, block, &room, &places) == DSG_OK);
+    size_t spare = (size_t)(g->height / 2) * (g->width / 2);
+    struct guarded clean = guard(image), target = guard(image), temporary = guard(image);
+    struct guarded hidden = guard(image), back = guard(image), first = guard(image);
+    struct guarded sequence = guard(room), scratch = guard(spare * sizeof(uint64_t));
+    uint32_t length = 0, size;
+    uint8_t mode = 0, thresholds[DSG_BUCKETS], flag;
+    fill(clean.bytes, image, of_clean);
+    fill(target.bytes, image, of_target);
+    for (size_t n = 0; n < sizeof isas / sizeof *isas; n++) {
+        if (dsg_set_isa(isas[n]) != DSG_OK)
+            continue;
+        CHECK(dsg_encode(g, block, 1, clean.bytes, target.bytes, temporary.bytes, sequence.bytes,
+                         room, &length, &mode) == DSG_OK);
+        CHECK(length <= room);
+        CHECK(dsg_decode(g, 1, temporary.bytes, &mode, sequence.bytes, room, &length, back.bytes,
+                         &flag) == DSG_OK);
+        CHECK(!flag && memcmp(back.bytes, clean.bytes, image) == 0);
+        for (size = 0; size < image / 8; size = 2 * size + 3) {
+            struct guarded payload = guard(size), read = guard(size + spare / 8 + 1);
+            fill(payload.bytes, size, NOISE);
+            CHECK(dsg_hide(g, 1, temporary.bytes, payload.bytes, size, &size, &mode, thresholds,
+                           hidden.bytes, &flag) == DSG_OK);
+            if (flag)
+                CHECK(memcmp(hidden.bytes, temporary.bytes, image) == 0);
+            else
+                CHECK(dsg_reveal(g, 1, hidden.bytes, &mode, thresholds, &size, read.bytes,
+                                 size + spare / 8 + 1, back.bytes,
+                                 (uint64_t *)(void *)scratch.bytes, &flag) == DSG_OK &&
+                      !flag && memcmp(read.bytes, payload.bytes, size) == 0 &&
+                      memcmp(back.bytes, temporary.bytes, image) == 0);
+            for (unsigned b = 0; b < DSG_BUCKETS; b++)
+                thresholds[b] = random_byte() & 15;
+            CHECK(dsg_reveal(g, 1, clean.bytes, &mode, thresholds, &size, read.bytes,
+                             size + spare / 8 + 1, back.bytes, (uint64_t *)(void *)scratch.bytes,
+                             &flag) == DSG_OK);
+            release(&payload);
+            release(&read);
+        }
+        if (n == 0)
+            memcpy(first.bytes, temporary.bytes, image);
+        CHECK(memcmp(first.bytes, temporary.bytes, image) == 0);
+        fill(sequence.bytes, room, NOISE);
+        for (mode = 0; mode < 40; mode++)
+            CHECK(dsg_decode(g, 1, clean.bytes, &mode, sequence.bytes, room, &length, back.bytes,
+                             &flag) == DSG_OK);
+    }
+    struct guarded *all[] = {&clean, &target, &temporary, &hidden,
+                             &back,  &first,  &sequence,  &scratch};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        release(all[i]);
+}
+
+static void exact(void)
+{
+    for (uint32_t side = 8; side < 24; side++) {
+        for (uint32_t channels = 1; channels <= 4; channels++) {
+            struct dsg_geometry g = {side, 8 + side * 7 % 31, channels, channels < 4 ? channels : 3,
+                                     1};
+            for (uint32_t block = 2; block <= 8; block *= 2)
+                exact_round_trip(&g, block, (enum fill)(side % FILLS),
+                                 (enum fill)(side / 4 % FILLS));
+        }
+    }
+    struct dsg_geometry large = {70, 133, 3, 3, 1};
+    for (uint32_t block = 2; block <= 8; block *= 2)
+        exact_round_trip(&large, block, EXTREMES, NOISE);
+}
+
 static void refusals(void)
 {
     struct dsg_geometry good = {8, 8, 3, 3, 1};
@@ -165,6 +239,25 @@ static void refusals(void)
     CHECK(dsg_extract(&good, 1, bytes, NULL, 1) == DSG_ERR_NULL);
     CHECK(dsg_embed(&good, 1, bytes, bytes, 0, 25) == DSG_ERR_CAPACITY);
     CHECK(dsg_set_isa("z80") == DSG_ERR_ISA);
+    size_t places;
+    uint32_t length = 30;
+    uint8_t mode = 1, thresholds[DSG_BUCKETS] = {0}, payload[64];
+    uint64_t scratch[16];
+    CHECK(dsg_exact_sizes(&good, 3, &size, &places) == DSG_ERR_GEOMETRY);
+    CHECK(dsg_exact_sizes(&good, 4, &size, NULL) == DSG_ERR_NULL);
+    CHECK(dsg_encode(&good, 4, 1, bytes, bytes, bytes, bytes, 10, &length, &mode) ==
+          DSG_ERR_CAPACITY);
+    CHECK(dsg_decode(&good, 1, bytes, &mode, payload, 29, &length, bytes, &malformed) ==
+          DSG_ERR_CAPACITY);
+    CHECK(dsg_hide(&good, 1, bytes, payload, 29, &length, &mode, thresholds, bytes, &malformed) ==
+          DSG_ERR_CAPACITY);
+    CHECK(dsg_reveal(&good, 1, bytes, &mode, thresholds, &length, payload, 31, bytes, scratch,
+                     &malformed) == DSG_ERR_CAPACITY);
+    CHECK(dsg_reveal(&good, 1, bytes, &mode, thresholds, &length, payload, 64, bytes, NULL,
+                     &malformed) == DSG_ERR_NULL);
+    mode = 3;
+    CHECK(dsg_hide(&good, 1, bytes, payload, 64, &length, &mode, thresholds, bytes, &malformed) ==
+          DSG_ERR_GEOMETRY);
 }
 
 int main(void)
@@ -172,6 +265,7 @@ int main(void)
     refusals();
     sizes();
     tiles();
+    exact();
     printf("%d passed, %d failed\n", checks - failures, failures);
     return failures != 0;
 }

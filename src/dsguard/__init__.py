@@ -5,8 +5,8 @@
 >>> clean = np.full((2, 32, 32, 3), 100, np.uint8)
 >>> out = dsguard.protect_batch(clean, key, target=clean)
 >>> back = dsguard.restore_batch(out.images, key)
->>> int(np.abs(back.astype(int) - clean).max())
-1
+>>> bool((back == clean).all())
+True
 
 ``import dsguard`` loads NumPy and the C core; FSP needs the extra ``dsguard[fsp]``.
 """
@@ -20,6 +20,7 @@ from dsguard.errors import (
     FormatError,
     InputError,
     MissingExtraError,
+    MissingSidecarError,
     NotProtectedError,
     TamperedError,
     WrongKeyError,
@@ -46,6 +47,7 @@ __all__ = [
     "ImageInfo",
     "InputError",
     "MissingExtraError",
+    "MissingSidecarError",
     "NotProtectedError",
     "Profile",
     "ProtectedBatch",

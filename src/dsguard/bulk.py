@@ -17,6 +17,7 @@ from dsguard.datasets.sources import Source, class_of
 from dsguard.errors import DsguardError, InputError
 from dsguard.files import write_whole
 from dsguard.mrit.geometry import LARGEST_SIDE, SMALLEST_SIDE
+from dsguard.profile import DEFAULT
 from dsguard.protection import protect_batch, restore_batch
 
 if TYPE_CHECKING:
@@ -43,10 +44,31 @@ class Report:
         Images written.
     failures : dict of str to DsguardError
         By name, why an image was not written.
+    sidecars : int
+        Images that could not hold their payload; it is beside the pixels, in the same file.
     """
 
     done: int = 0
+    sidecars: int = 0
     failures: dict[str, DsguardError] = field(default_factory=dict)
+
+
+@dataclass
+class Chunk:
+    """Images of one shape on their way, with the sidecars that they came with."""
+
+    names: list[str]
+    images: Image
+    sidecars: dict[int, bytes]
+
+
+@dataclass
+class Processed:
+    """What became of a chunk, by index in it."""
+
+    images: Image
+    errors: dict[int, DsguardError] = field(default_factory=dict)
+    sidecars: dict[int, bytes] = field(default_factory=dict)
 
 
 def select(names: list[str], limit: int | None) -> list[str]:
@@ -72,7 +94,7 @@ def protect_dataset(
     surrogate: Surrogate,
     *,
     attack: Attack | None = None,
-    profile: str | Profile = "paper",
+    profile: str | Profile = DEFAULT,
     output_format: str = "png",
     progress: Progress | None = None,
 ) -> Report:
@@ -83,10 +105,11 @@ def protect_dataset(
     """
     from dsguard.fsp import perturb
 
-    def process(part: list[str], images: Image) -> tuple[Image, dict[int, DsguardError]]:
-        labels = [surrogate.class_names.index(class_of(name)) for name in part]
-        target = perturb(images, labels, surrogate, attack)
-        return protect_batch(images, key, target=target, profile=profile).images, {}
+    def process(part: Chunk) -> Processed:
+        labels = [surrogate.class_names.index(class_of(name)) for name in part.names]
+        target = perturb(part.images, labels, surrogate, attack)
+        batch = protect_batch(part.images, key, target=target, profile=profile)
+        return Processed(batch.images, sidecars=batch.sidecars)
 
     return _convert(source, names, destination, process, output_format, progress)
 
@@ -102,9 +125,9 @@ def restore_dataset(
 ) -> Report:
     """Restore the named images of a source into a folder; arguments as in `protect_dataset`."""
 
-    def process(_: list[str], images: Image) -> tuple[Image, dict[int, DsguardError]]:
-        batch = restore_batch(images, key, on_error="report")
-        return batch.images, batch.errors
+    def process(part: Chunk) -> Processed:
+        batch = restore_batch(part.images, key, sidecars=part.sidecars, on_error="report")
+        return Processed(batch.images, batch.errors)
 
     return _convert(source, names, destination, process, output_format, progress)
 
@@ -165,7 +188,7 @@ def _convert(
     source: Source,
     names: Collection[str],
     destination: Path,
-    process: Callable[[list[str], Image], tuple[Image, dict[int, DsguardError]]],
+    process: Callable[[Chunk], Processed],
     output_format: str,
     progress: Progress | None,
 ) -> Report:
@@ -173,55 +196,60 @@ def _convert(
     output_format = check_output_format(output_format)
     outputs = output_names(names, output_format)
     report = Report()
-    for part, images in _chunks(source, set(names), report):
+    for part in _chunks(source, set(names), report):
         try:
-            results, errors = process(part, images)
+            results = process(part)
         except DsguardError as error:  # one that concerns every image of this shape
-            results, errors = images, dict.fromkeys(range(len(part)), error)
-        for number, name in enumerate(part):
-            if number in errors:
-                report.failures[name] = errors[number]
+            results = Processed(part.images, dict.fromkeys(range(len(part.names)), error))
+        for number, name in enumerate(part.names):
+            if number in results.errors:
+                report.failures[name] = results.errors[number]
                 continue
+            sidecar = results.sidecars.get(number, b"")
             try:
                 with write_whole(destination / outputs[name]) as file:
-                    file.write(encode_image(results[number], output_format))
+                    file.write(encode_image(results.images[number], output_format, sidecar))
             except OSError as error:
                 if error.errno not in _OWN_FAULTS:
                     raise  # a full disk will be full for the next image as well
                 report.failures[name] = InputError(f"cannot be written: {error.strerror}")
                 continue
             report.done += 1
+            report.sidecars += bool(sidecar)
         if progress is not None:
             progress(report.done + len(report.failures))
     return report
 
 
-def _chunks(
-    source: Source, names: set[str], report: Report
-) -> Iterator[tuple[list[str], npt.NDArray[np.uint8]]]:
+def _chunks(source: Source, names: set[str], report: Report) -> Iterator[Chunk]:
     """Yield batches of images of one shape; what cannot take part goes to the report."""
-    waiting: dict[tuple[int, ...], list[tuple[str, Image]]] = defaultdict(list)
+    waiting: dict[tuple[int, ...], list[tuple[str, Image, bytes]]] = defaultdict(list)
     held = 0
-    for name, image in source.read(names):
-        if isinstance(image, DsguardError):
-            report.failures[name] = image
+    for name, found in source.read_protected(names):
+        if isinstance(found, DsguardError):
+            report.failures[name] = found
             continue
+        image, sidecar = found
         height, width = image.shape[:2]
         if min(height, width) < SMALLEST_SIDE or max(height, width) > LARGEST_SIDE:
             msg = f"has {width}x{height} pixels; sides are {SMALLEST_SIDE} to {LARGEST_SIDE}"
             report.failures[name] = InputError(msg)
             continue
         group = waiting[image.shape]
-        group.append((name, image))
+        group.append((name, image, sidecar))
         held += image.nbytes
         if len(group) >= _CHUNK_IMAGES or held >= _CHUNK_BYTES:
-            fullest = max(waiting, key=lambda shape: sum(i.nbytes for _, i in waiting[shape]))
+            fullest = max(waiting, key=lambda shape: sum(i.nbytes for _, i, _ in waiting[shape]))
             chunk = waiting.pop(image.shape if len(group) >= _CHUNK_IMAGES else fullest)
-            held -= sum(i.nbytes for _, i in chunk)
+            held -= sum(i.nbytes for _, i, _ in chunk)
             yield _stacked(chunk)
     for group in waiting.values():
         yield _stacked(group)
 
 
-def _stacked(group: list[tuple[str, Image]]) -> tuple[list[str], Image]:
-    return [name for name, _ in group], np.stack([image for _, image in group])
+def _stacked(group: list[tuple[str, Image, bytes]]) -> Chunk:
+    return Chunk(
+        [name for name, _, _ in group],
+        np.stack([image for _, image, _ in group]),
+        {n: sidecar for n, (_, _, sidecar) in enumerate(group) if sidecar},
+    )

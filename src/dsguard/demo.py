@@ -18,6 +18,7 @@ from dsguard.evaluation import Row, compare, html_report, psnr, triptychs
 from dsguard.files import write_whole
 from dsguard.fsp import Attack, Recipe, Surrogate, fit_surrogate, perturb
 from dsguard.kernels.contract import Images
+from dsguard.profile import DEFAULT
 from dsguard.protection import inspect, protect_batch, restore_batch
 
 _TRAIN_LIMIT, _TEST_LIMIT = 2000, 1000
@@ -122,6 +123,7 @@ def run_demo(
     out: Path,
     *,
     attack: Attack,
+    profile: str = DEFAULT,
     epochs: int = 10,
     device: str | None = None,
     seed: int = 0,
@@ -136,6 +138,8 @@ def run_demo(
         Folder for ``report.html`` and ``triptychs.png``.
     attack : Attack
         How to perturb.
+    profile : str
+        How to protect.
     epochs : int
         Of the surrogate and of each of the three trainings.
     device : str, optional
@@ -155,8 +159,9 @@ def run_demo(
         on_batch=lambda done: tell("perturb", done, count),
     )
     key = DatasetKey.generate()
-    protected = protect_batch(data.train_images, key, target=target).images
-    restored = restore_batch(protected, key)
+    batch = protect_batch(data.train_images, key, target=target, profile=profile)
+    protected = batch.images
+    restored = restore_batch(protected, key, sidecars=batch.sidecars)
     versions = {"clean": data.train_images, "protected": protected, "restored": restored}
     done = 0
 
@@ -203,10 +208,12 @@ def _facts(
         "Data": f"{data.name}: {len(clean)} training and {len(data.test_images)} test images",
         "Network": f"ResNet-18 of width {surrogate.width}, {epochs} epochs, no augmentation",
         "Perturbation": f"ε {attack.epsilon}/255, {attack.steps} steps, {attack.layer}",
-        "Profile": f"{info.profile}, {info.payload_bits} payload bits in {info.planes} plane(s)",
+        "Profile": f"{info.profile}, {info.payload_bits} payload bits in the first image",
         "Perturbed against clean": f"{psnr(target, clean):.1f} dB",
         "Protected against clean": f"{psnr(protected, clean):.1f} dB",
-        "Restored against clean": f"{psnr(restored, clean):.1f} dB, at most {worst} grey level(s)",
+        "Restored against clean": f"{psnr(restored, clean):.1f} dB, at most {worst} grey level(s)"
+        if worst
+        else "equal to the last bit",
     }
 
 

@@ -64,6 +64,10 @@ class WrongKeyError(DsguardError, ValueError):
     """The image was protected under another key, or the passphrase is wrong."""
 
 
+class MissingSidecarError(DsguardError, ValueError):
+    """The payload of the image is in a sidecar, which was not given."""
+
+
 class TamperedError(DsguardError, ValueError):
     """The image was changed after it was protected: its tag does not open."""
 

@@ -23,10 +23,13 @@ class Profile:
         Side of a tile, in blocks: blocks are paired within their tile.
     pairing : str
         How source blocks meet target blocks. ``"rank"``: in the order of their standard deviations.
+        ``"nearest"``: each stays, or two classes of standard deviation change places, whichever
+        comes nearer to the target.
     embedding : str
-        How the payload enters the image. ``"lsb"``: it replaces the lowest bits.
+        How the payload enters the image. ``"lsb"``: it replaces the lowest bits. ``"rdh"``: it is
+        hidden reversibly, so that every bit comes back.
     max_planes : int
-        The most bit planes that the payload may take.
+        The most bit planes that the payload may take, where it replaces bits.
     """
 
     name: str
@@ -75,4 +78,21 @@ PAPER = Profile(
 """The method of Xue et al. (arXiv 2109.07921): restores each sample to within 1 grey level where
 one plane carries the payload (2 where it takes two)."""
 
-PROFILES = (PAPER,)
+EXACT = Profile(
+    name="exact", code=2, block=4, tile=8, pairing="nearest", embedding="rdh", max_planes=1
+)
+"""Restores every bit. The usual choice: little change besides the perturbation."""
+
+EXACT_FINE = Profile(
+    name="exact-fine", code=3, block=2, tile=8, pairing="nearest", embedding="rdh", max_planes=1
+)
+"""As exact with 2×2 blocks, which carry a perturbation that is constant on them; changes more."""
+
+EXACT_COARSE = Profile(
+    name="exact-coarse", code=4, block=8, tile=8, pairing="nearest", embedding="rdh", max_planes=1
+)
+"""As exact with 8×8 blocks, for large images."""
+
+PROFILES = (EXACT, EXACT_FINE, EXACT_COARSE, PAPER)
+
+DEFAULT = EXACT.name

@@ -1,9 +1,7 @@
-"""Protect and restore batches of images: the whole method on one page.
+"""Protect and restore batches of images: the public functions.
 
-::
-
-    protect:  perturb (FSP) -> transform (mRIT) -> seal (AES-SIV) -> embed (LSB)
-    restore:  extract -> open -> invert
+Perturbed images are made here or given; what becomes of them depends on the profile, and is on one
+page each in `dsguard.exact` and `dsguard.approximate`.
 """
 
 from __future__ import annotations
@@ -15,20 +13,28 @@ from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 
-from dsguard import envelope, slices
+from dsguard import approximate, exact, slices
 from dsguard.batch import as_batch, as_output, as_single, like_input
-from dsguard.envelope import HEADER_BYTES, OVERHEAD_BYTES, DatasetKey, Header
+from dsguard.envelope import (
+    HEADER_BYTES,
+    OVERHEAD_BYTES,
+    TAG_BYTES,
+    DatasetKey,
+    Header,
+    whole_headers,
+)
 from dsguard.errors import (
     DsguardError,
     FormatError,
     InputError,
+    MissingSidecarError,
     NotProtectedError,
     TamperedError,
     WrongKeyError,
 )
 from dsguard.kernels import kernels
-from dsguard.mrit import Geometry, neutral_payload, plan
-from dsguard.profile import Profile
+from dsguard.mrit import Geometry
+from dsguard.profile import DEFAULT, Profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,14 +49,23 @@ class Status(StrEnum):
     """What became of one image."""
 
     OK = "ok"
+    SIDECAR = "sidecar"
+    NO_SIDECAR = "no_sidecar"
     NOT_PROTECTED = "not_protected"
     WRONG_KEY = "wrong_key"
     TAMPERED = "tampered"
     UNKNOWN_FORMAT = "unknown_format"
 
 
+_SCHEMES = {"lsb": approximate, "rdh": exact}
+"""What protects and restores a slice of a batch, by the embedding of its profile."""
+
+_KIND_BYTES = 12
+"""Bytes of a header that images of one dataset and profile have in common."""
+
 _STATUS_OF: dict[type[DsguardError], Status] = {
     NotProtectedError: Status.NOT_PROTECTED,
+    MissingSidecarError: Status.NO_SIDECAR,
     WrongKeyError: Status.WRONG_KEY,
     TamperedError: Status.TAMPERED,
     FormatError: Status.UNKNOWN_FORMAT,
@@ -66,9 +81,10 @@ class ProtectedBatch:
     images : ndarray of uint8
         Protected images, shaped as the input. Store them losslessly.
     status : list of Status
-        One per image.
+        One per image: ok, or sidecar.
     sidecars : dict of int to bytes
-        By index, what an image could not carry itself; profile ``paper`` leaves it empty.
+        By index, the sealed payloads of images that could not hold them: keep each with its image,
+        `restore_batch` wants it back. Empty as a rule, and always for profile ``paper``.
     """
 
     images: npt.NDArray[np.uint8]
@@ -105,11 +121,13 @@ class ImageInfo:
         Format version.
     profile : str
     planes : int
-        Low bit planes that carry payload.
+        Low bit planes that payload replaced; 0 where it is hidden reversibly.
     key_id : str
         12 hexadecimal digits, as `DatasetKey.key_id`.
     payload_bits : int
-        Header, tag and sealed Sequence together.
+        Header, tag and what is sealed together.
+    sidecar : bool
+        Whether the payload did not fit and is in a sidecar.
     """
 
     version: int
@@ -117,6 +135,7 @@ class ImageInfo:
     planes: int
     key_id: str
     payload_bits: int
+    sidecar: bool = False
 
 
 def protect_batch(
@@ -126,7 +145,7 @@ def protect_batch(
     target: npt.NDArray[np.uint8] | None = None,
     labels: npt.ArrayLike | None = None,
     surrogate: Surrogate | None = None,
-    profile: str | Profile = "paper",
+    profile: str | Profile = DEFAULT,
     out: npt.NDArray[np.uint8] | None = None,
     threads: int | None = None,
 ) -> ProtectedBatch:
@@ -144,7 +163,7 @@ def protect_batch(
     ----------
     images : ndarray of uint8, shape (N, H, W, C) or (N, H, W)
         Clean images; C is 1 or 3, or 4 with alpha last, which passes through untouched. H and W are
-        8 or more; samples outside the grid of whole 4×4 blocks pass through as well.
+        8 or more; samples outside the grid of whole blocks pass through as well.
     key : DatasetKey
     target : ndarray of uint8, shape of `images`, optional
         The perturbed images. `dsguard.fsp.perturb` makes them with an `Attack` of your choice (ε,
@@ -153,8 +172,9 @@ def protect_batch(
         Class of each image.
     surrogate : Surrogate, optional
         From `dsguard.fsp.fit_surrogate`; perturbs with the defaults of `dsguard.fsp.Attack`.
-    profile : str or Profile
-        How to protect.
+    profile : {"exact", "exact-fine", "exact-coarse", "paper"} or Profile
+        How to protect. The exact profiles restore every bit, on blocks of 4, 2 and 8; ``"paper"``
+        restores to within a grey level or two.
     out : ndarray of uint8, shape of `images`, optional
         Where to write the protected images; C-contiguous, apart from the inputs.
     threads : int, optional
@@ -169,7 +189,7 @@ def protect_batch(
     InputError
         If an argument has the wrong type, shape or value.
     CapacityError
-        If images of this size cannot carry their payload.
+        If images of this size cannot carry their payload (profile ``paper`` alone).
     """
     chosen = Profile.named(profile)
     _check_key(key)
@@ -178,20 +198,22 @@ def protect_batch(
     workers = slices.thread_count(threads)
     if surrogate is not None:
         workers = 1  # torch has threads of its own
-    _, height, width, channels = batch.shape
-    geometry = plan(height, width, channels, chosen, OVERHEAD_BYTES)
-    header = Header(chosen, geometry.planes, bytes.fromhex(key.key_id), geometry.sequence_bytes)
+    scheme = _SCHEMES[chosen.embedding]
+    scheme.check_size(*batch.shape[1:], chosen)
     result = as_output(out, images, batch, *([] if target is None else [target]))
 
-    def work(part: slice) -> None:
+    def work(part: slice) -> dict[int, bytes]:
         clean = np.ascontiguousarray(batch[part])
-        _protect(clean, targets(part), result[part], geometry, header, key)
+        made = scheme.protect(clean, targets(part), result[part], chosen, key)
+        return {part.start + index: sidecar for index, sidecar in made.items()}
 
-    parts = slices.cut(len(batch), height * width * channels, workers)
+    sidecars: dict[int, bytes] = {}
+    parts = slices.cut(len(batch), batch[:1].size or 1, workers)
     with closing(slices.run(work, parts, workers)) as done:
-        for _ in done:
-            pass
-    return ProtectedBatch(like_input(result, images), [Status.OK] * len(batch))
+        for made in done:
+            sidecars |= made
+    status = [Status.SIDECAR if i in sidecars else Status.OK for i in range(len(batch))]
+    return ProtectedBatch(like_input(result, images), status, sidecars)
 
 
 @overload
@@ -236,7 +258,7 @@ def restore_batch(
     key : DatasetKey
         The key that they were protected under.
     sidecars : mapping of int to bytes, optional
-        As `protect_batch` returned them. Profile ``paper`` makes none.
+        As `protect_batch` returned them, by the index of their image in `images`.
     on_error : {"raise", "report"}
         Raise the first error, or report a status per image and restore the others.
     out : ndarray of uint8, shape of `images`, optional
@@ -248,25 +270,27 @@ def restore_batch(
     Returns
     -------
     ndarray of uint8, or RestoredBatch if `on_error` is ``"report"``
-        Shaped as the input. For profile ``paper``, each sample is within 1 grey level of the clean
-        one where the payload took one plane, within 2 where it took two.
+        Shaped as the input. For the exact profiles, the clean image to the last bit, which the tag
+        proves; for ``paper``, each sample is within 1 grey level of the clean one where the payload
+        took one plane, within 2 where it took two.
 
     Raises
     ------
-    NotProtectedError, WrongKeyError, TamperedError, FormatError
+    NotProtectedError, WrongKeyError, TamperedError, FormatError, MissingSidecarError
         If an image cannot be restored; the message names its index.
     """
     if on_error not in ("raise", "report"):
         msg = f"on_error is 'raise' or 'report', not {on_error!r}"
         raise InputError(msg)
     _check_key(key)
-    del sidecars  # no profile makes them yet
     batch = as_batch(images, "images")
     result = as_output(out, images, batch)
     workers = slices.thread_count(threads)
+    given = _check_sidecars(sidecars, len(batch))
 
     def work(part: slice) -> dict[int, DsguardError]:
-        failures = _restore(np.ascontiguousarray(batch[part]), result[part], key)
+        own = {i - part.start: data for i, data in given.items() if part.start <= i < part.stop}
+        failures = _restore(np.ascontiguousarray(batch[part]), result[part], key, own)
         return {part.start + index: error for index, error in failures.items()}
 
     errors: dict[int, DsguardError] = {}
@@ -300,13 +324,14 @@ def inspect(image: npt.NDArray[np.uint8]) -> ImageInfo:
         If the image has no header, a damaged one, or one of an unknown version.
     """
     batch = as_single(image, "image")
-    header = Header.parse(_headers(batch)[0].tobytes())
+    header = Header.parse(_headers(batch, {})[0].tobytes())
     return ImageInfo(
         version=header.version,
         profile=header.profile.name,
         planes=header.planes,
         key_id=header.key_id.hex(),
-        payload_bits=8 * (OVERHEAD_BYTES + header.sequence_bytes),
+        payload_bits=8 * (OVERHEAD_BYTES + header.sealed_bytes),
+        sidecar=header.in_sidecar,
     )
 
 
@@ -342,49 +367,58 @@ def _targets(
     return lambda part: perturb(batch[part], given[part], surrogate)
 
 
-def _protect(
-    clean: Images,
-    target: Images,
-    out: Images,
-    geometry: Geometry,
-    header: Header,
-    key: DatasetKey,
-) -> None:
-    """Protect one slice of a batch into `out`."""
-    run = kernels()
-    _, sequences = run.transform(clean, target, geometry, out)
-    run.embed(out, neutral_payload(geometry, OVERHEAD_BYTES + header.sequence_bytes), geometry)
-    run.embed(out, envelope.seal(sequences, out, header, key), geometry)
+def _check_sidecars(sidecars: Mapping[int, bytes] | None, count: int) -> dict[int, bytes]:
+    given = dict(sidecars or {})
+    for index, data in given.items():
+        _check_sidecar(data, index, count)
+    return given
 
 
-def _restore(protected: Images, out: Images, key: DatasetKey) -> dict[int, DsguardError]:
+def _check_sidecar(data: object, index: int, count: int) -> None:
+    if not (isinstance(data, bytes) and 0 <= index < count):
+        msg = f"sidecars: expected bytes by index below {count}, got {type(data).__name__}"
+        raise InputError(msg, index)
+
+
+def _restore(
+    protected: Images, out: Images, key: DatasetKey, sidecars: dict[int, bytes]
+) -> dict[int, DsguardError]:
     """Restore one slice of a batch into `out`, zero where it fails; return the failures."""
     failures: dict[int, DsguardError] = {}
-    for members, header in _by_header(protected, key, failures):
+    raw = _headers(protected, sidecars)
+    for members, header in _by_header(raw, key, failures):
+        scheme = _SCHEMES[header.profile.embedding]
         if len(members) == len(protected):
-            genuine = _restore_alike(protected, out, header, key)
-        else:
-            restored = np.empty_like(protected[members])
-            genuine = _restore_alike(protected[members], restored, header, key)
-            out[members] = restored
-        for index in members[~genuine]:
-            failures[int(index)] = TamperedError(
-                "was changed after it was protected; restore from an undamaged copy"
-            )
+            failures |= scheme.restore(protected, out, header, raw, key, sidecars)
+            continue
+        part = np.empty_like(protected[members])
+        own = {n: sidecars[int(i)] for n, i in enumerate(members) if int(i) in sidecars}
+        failed = scheme.restore(protected[members], part, header, raw[members], key, own)
+        out[members] = part
+        failures |= {int(members[n]): error for n, error in failed.items()}
     out[list(failures)] = 0
     return failures
 
 
 def _by_header(
-    protected: Images, key: DatasetKey, failures: dict[int, DsguardError]
+    raw: Bytes, key: DatasetKey, failures: dict[int, DsguardError]
 ) -> list[tuple[npt.NDArray[np.intp], Header]]:
-    """Group images by equal headers; those that cannot be restored go to `failures`."""
+    """Group images by all that their headers say but the length; bad ones go to `failures`."""
     groups = []
-    raw = _headers(protected)
-    for members in _alike(raw):
+    whole = whole_headers(raw)
+    for index in np.flatnonzero(~whole):
+        try:
+            Header.parse(raw[index].tobytes())
+        except DsguardError as error:
+            failures[int(index)] = error
+    good = np.flatnonzero(whole)
+    for kind in _alike(raw[good, :_KIND_BYTES]):
+        members = good[kind]
         try:
             header = Header.parse(raw[members[0]].tobytes())
-            _check_header(header, protected, key)
+            if header.key_id.hex() != key.key_id:
+                msg = f"was protected under key {header.key_id.hex()}, not {key.key_id}"
+                raise WrongKeyError(msg)
         except DsguardError as error:
             failures |= dict.fromkeys(members.tolist(), error)
         else:
@@ -394,52 +428,28 @@ def _by_header(
 
 def _alike(rows: Bytes) -> list[npt.NDArray[np.intp]]:
     """Return the positions of equal rows, one array for each kind."""
+    if len(rows) == 0:
+        return []
     if (rows == rows[0]).all():  # as a rule, and sorting would take as long as restoring
         return [np.arange(len(rows))]
     _, kind, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
     return np.split(np.argsort(kind.reshape(-1), kind="stable"), np.cumsum(counts)[:-1])
 
 
-def _check_header(header: Header, protected: Images, key: DatasetKey) -> None:
-    """Refuse another key's images, and lengths that this shape cannot have."""
-    if header.key_id.hex() != key.key_id:
-        msg = f"was protected under key {header.key_id.hex()}, not {key.key_id}"
-        raise WrongKeyError(msg)
-    geometry = _geometry(header, protected)
-    size = OVERHEAD_BYTES + header.sequence_bytes
-    fits = header.planes <= header.profile.max_planes and 8 * size <= geometry.capacity_bits
-    if not fits or header.sequence_bytes != geometry.sequence_bytes:
-        msg = "was cropped or resized after it was protected; restore from an undamaged copy"
-        raise TamperedError(msg)
+def _headers(batch: Images, sidecars: dict[int, bytes]) -> Bytes:
+    """Return the first 18 payload bytes of each image, whether they are a header or not.
 
-
-def _restore_alike(
-    protected: Images, out: Images, header: Header, key: DatasetKey
-) -> npt.NDArray[np.bool_]:
-    """Restore images of one header into `out`; false where a tag does not open."""
-    run = kernels()
-    geometry = _geometry(header, protected)
-    size = OVERHEAD_BYTES + header.sequence_bytes
-    payloads = run.extract(protected, size, geometry)
-    carriers = protected.copy()
-    run.embed(carriers, neutral_payload(geometry, size), geometry)
-    sequences, genuine = envelope.unseal(payloads, carriers, key)
-    _, malformed = run.invert(carriers, sequences, geometry, out)
-    return genuine & ~malformed
-
-
-def _geometry(header: Header, protected: Images) -> Geometry:
-    _, height, width, channels = protected.shape
-    return Geometry(height, width, channels, header.planes)
-
-
-def _headers(batch: Images) -> Bytes:
-    """Return the first 18 payload bytes of each image, whether they are a header or not."""
-    _, height, width, channels = batch.shape
-    geometry = Geometry(height, width, channels, planes=1)
-    if geometry.capacity_bits < 8 * HEADER_BYTES:
-        return np.zeros((len(batch), HEADER_BYTES), np.uint8)  # too small to carry one
-    return kernels().extract(batch, HEADER_BYTES, geometry)
+    An image too small to carry a header has it in its sidecar.
+    """
+    raw = np.zeros((len(batch), HEADER_BYTES), np.uint8)
+    geometry = Geometry.of(batch)
+    if geometry.plane_bits >= 8 * HEADER_BYTES:
+        raw = kernels().extract(batch, HEADER_BYTES, geometry)
+    if geometry.plane_bits < 8 * exact.EXACT_HEADER_BYTES:
+        for index, sidecar in sidecars.items():
+            if len(sidecar) >= exact.EXACT_HEADER_BYTES + TAG_BYTES:
+                raw[index] = np.frombuffer(sidecar[:HEADER_BYTES], np.uint8)
+    return raw
 
 
 def _at(index: int, error: DsguardError) -> DsguardError:

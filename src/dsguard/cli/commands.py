@@ -34,7 +34,7 @@ from dsguard.bulk import (
 )
 from dsguard.datasets import check_output_format, open_source
 from dsguard.kernels import kernels
-from dsguard.profile import PROFILES
+from dsguard.profile import DEFAULT, PROFILES
 from dsguard.protection import inspect
 
 if TYPE_CHECKING:
@@ -180,9 +180,10 @@ def keygen(path: Path, *, passphrase: bool) -> None:
 @click.option(
     "--profile",
     type=click.Choice([profile.name for profile in PROFILES]),
-    default="paper",
+    default=DEFAULT,
     show_default=True,
-    help="How to protect.",
+    help="How to protect: the exact ones restore every bit, on blocks of 4, 2 (fine) or 8 (coarse) "
+    "pixels; paper is the method as published.",
 )
 @_limit_option
 @_format_option
@@ -425,9 +426,14 @@ def _finish(verb: str, report: Report, destination: Path, *, as_json: bool) -> i
     total = report.done + len(report.failures)
     if as_json:
         failures = {name: error.message for name, error in report.failures.items()}
-        click.echo(json.dumps({verb: report.done, "of": total, "failures": failures}))
+        result = {verb: report.done, "of": total, "sidecars": report.sidecars}
+        click.echo(json.dumps({**result, "failures": failures}))
     else:
         click.echo(f"{verb} {report.done} of {total} images into {destination}")
+        if report.sidecars:
+            click.echo(
+                f"{report.sidecars} of them hold their payload beside the pixels of their file"
+            )
     return _worst(report.failures)
 
 

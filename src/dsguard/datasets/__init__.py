@@ -4,6 +4,7 @@ from dsguard.datasets.images import (
     LOSSLESS_FORMATS,
     check_output_format,
     decode_image,
+    decode_protected,
     encode_image,
 )
 from dsguard.datasets.sources import Source, open_source
@@ -13,6 +14,7 @@ __all__ = [
     "Source",
     "check_output_format",
     "decode_image",
+    "decode_protected",
     "encode_image",
     "open_source",
 ]

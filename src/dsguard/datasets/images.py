@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import (
+    Image,
+    ImageFile,
+    ImageOps,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+)
 
 from dsguard.errors import InputError
 
@@ -22,7 +29,7 @@ _READABLE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
 LOSSLESS_FORMATS = {"png": ".png", "tiff": ".tiff"}
 """Formats that protected and restored images are written in, and their suffixes."""
 
-_WRITE_OPTIONS: dict[str, dict[str, object]] = {
+_WRITE_OPTIONS: dict[str, dict[str, Any]] = {
     "png": {"compress_level": 1},  # protected pixels are noise in their low bits: more buys nothing
     "tiff": {"compression": "tiff_deflate"},
 }
@@ -50,6 +57,13 @@ def check_output_format(name: str) -> str:
     return chosen
 
 
+SIDECAR_CHUNK = b"dsGD"
+"""PNG chunk that holds a sidecar: ancillary, private, not to be copied with changed pixels."""
+
+SIDECAR_TAG = 65111
+"""TIFF tag that holds a sidecar: of the private range, type undefined."""
+
+
 def decode_image(data: bytes) -> npt.NDArray[np.uint8]:
     """Decode an image file.
 
@@ -66,6 +80,11 @@ def decode_image(data: bytes) -> npt.NDArray[np.uint8]:
     UnreadableImageError
         If the file is no image, is truncated, animated, or of another kind of pixel.
     """
+    return decode_protected(data)[0]
+
+
+def decode_protected(data: bytes) -> tuple[npt.NDArray[np.uint8], bytes]:
+    """Decode an image file as `decode_image` does, and its sidecar, which is empty as a rule."""
     try:
         with Image.open(io.BytesIO(data), formats=_READABLE_FORMATS) as image:
             if getattr(image, "n_frames", 1) > 1:
@@ -75,7 +94,7 @@ def decode_image(data: bytes) -> npt.NDArray[np.uint8]:
                 msg = "has more than 8 bits per sample; convert it to 8-bit gray, RGB or RGBA"
                 raise UnreadableImageError(msg)
             image.load()
-            return _pixels(ImageOps.exif_transpose(image))
+            return _pixels(ImageOps.exif_transpose(image)), _sidecar(image)
     except UnreadableImageError:
         raise
     except UnidentifiedImageError as error:
@@ -111,9 +130,37 @@ def _pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
     return np.asarray(image).reshape(image.height, image.width, -1)
 
 
-def encode_image(image: npt.NDArray[np.uint8], name: str = "png") -> bytes:
-    """Encode an array of shape (H, W, C) losslessly, in a format of `LOSSLESS_FORMATS`."""
+def _sidecar(image: ImageFile.ImageFile) -> bytes:
+    """Return the sidecar in a loaded file, nothing where there is none."""
+    if isinstance(image, PngImagePlugin.PngImageFile):
+        chunks = {chunk[0]: chunk[1] for chunk in image.private_chunks}
+        return chunks.get(SIDECAR_CHUNK, b"")
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return bytes(image.tag_v2.get(SIDECAR_TAG, b""))
+    return b""
+
+
+def encode_image(image: npt.NDArray[np.uint8], name: str = "png", sidecar: bytes = b"") -> bytes:
+    """Encode an array of shape (H, W, C) losslessly, in a format of `LOSSLESS_FORMATS`.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, C)
+    name : {"png", "tiff"}
+    sidecar : bytes, optional
+        Of a protected image that could not hold its payload; goes into the file.
+    """
     pixels = image[..., 0] if image.shape[2] == 1 else image
+    options = dict(_WRITE_OPTIONS[name])
+    if sidecar and name == "png":
+        chunks = PngImagePlugin.PngInfo()
+        chunks.add(SIDECAR_CHUNK, sidecar)
+        options["pnginfo"] = chunks
+    elif sidecar:
+        tags = TiffImagePlugin.ImageFileDirectory_v2()
+        tags[SIDECAR_TAG] = sidecar
+        tags.tagtype[SIDECAR_TAG] = 7
+        options["tiffinfo"] = tags
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, name, **_WRITE_OPTIONS[name])
+    Image.fromarray(pixels).save(file, name, **options)
     return file.getvalue()

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from dsguard.datasets.images import READABLE_SUFFIXES, decode_image
+from dsguard.datasets.images import READABLE_SUFFIXES, decode_protected
 from dsguard.errors import DsguardError, FormatError, InputError
 
 Image: TypeAlias = npt.NDArray[np.uint8]
@@ -42,8 +42,20 @@ class Source(ABC):
         """Return the names of all images, sorted."""
 
     @abstractmethod
+    def files(self, wanted: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
+        """Yield name and reader of each wanted image file, in the order of the source."""
+
     def read(self, wanted: Collection[str]) -> Iterator[tuple[str, Image | DsguardError]]:
         """Yield the wanted images in the order of the source; an unreadable one as its error."""
+        for name, image in self.read_protected(wanted):
+            yield name, image if isinstance(image, DsguardError) else image[0]
+
+    def read_protected(
+        self, wanted: Collection[str]
+    ) -> Iterator[tuple[str, tuple[Image, bytes] | DsguardError]]:
+        """Yield the wanted images and their sidecars, which are empty as a rule."""
+        for name, read in self.files(wanted):
+            yield name, _decoded(read)
 
 
 def class_of(name: str) -> str:
@@ -98,9 +110,9 @@ class FolderSource(Source):
             found += [path.relative_to(self.path).as_posix() for path in paths if path.is_file()]
         return sorted(found)
 
-    def read(self, wanted: Collection[str]) -> Iterator[tuple[str, Image | DsguardError]]:
+    def files(self, wanted: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
         for name in sorted(wanted):
-            yield name, _decoded((self.path / name).read_bytes)
+            yield name, (self.path / name).read_bytes
 
 
 class TarSource(Source):
@@ -110,11 +122,11 @@ class TarSource(Source):
         with self._open() as tar:
             return _distinct([member.name for member in self._images(tar)], self.path)
 
-    def read(self, wanted: Collection[str]) -> Iterator[tuple[str, Image | DsguardError]]:
+    def files(self, wanted: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
         with self._open() as tar:
             for member in self._images(tar):
                 if member.name in wanted:
-                    yield member.name, _decoded(partial(_read_member, tar, member))
+                    yield member.name, partial(_read_member, tar, member)
 
     def _open(self) -> tarfile.TarFile:
         return tarfile.open(self.path, "r:*")
@@ -159,11 +171,11 @@ class ZipSource(Source):
         with self._open() as archive:
             return _distinct([name for name, _ in self._images(archive)], self.path)
 
-    def read(self, wanted: Collection[str]) -> Iterator[tuple[str, Image | DsguardError]]:
+    def files(self, wanted: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
         with self._open() as archive:
             for name, member in self._images(archive):
                 if name in wanted:
-                    yield name, _decoded(partial(_unzip, archive, member))
+                    yield name, partial(_unzip, archive, member)
 
     def _open(self) -> zipfile.ZipFile:
         try:
@@ -195,10 +207,15 @@ class CifarSource(Source):
     def names(self) -> list[str]:
         return sorted(name for name, _ in self._rows())
 
-    def read(self, wanted: Collection[str]) -> Iterator[tuple[str, Image | DsguardError]]:
+    def files(self, wanted: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
+        raise NotImplementedError  # rows, not files
+
+    def read_protected(
+        self, wanted: Collection[str]
+    ) -> Iterator[tuple[str, tuple[Image, bytes] | DsguardError]]:
         for name, row in self._rows():
             if name in wanted:
-                yield name, np.ascontiguousarray(row.reshape(3, 32, 32).transpose(1, 2, 0))
+                yield name, (np.ascontiguousarray(row.reshape(3, 32, 32).transpose(1, 2, 0)), b"")
 
     def _rows(self) -> Iterator[tuple[str, Image]]:
         """Yield (name, 3072 samples), the name made of split, class and original file name."""
@@ -316,9 +333,9 @@ def _check_size(size: int) -> None:
         raise InputError(msg)
 
 
-def _decoded(read: Callable[[], bytes]) -> Image | DsguardError:
+def _decoded(read: Callable[[], bytes]) -> tuple[Image, bytes] | DsguardError:
     try:
-        return decode_image(read())
+        return decode_protected(read())
     except DsguardError as error:
         return error
     except Exception as error:  # encrypted, damaged, of unknown compression: per image, any reason

@@ -6,6 +6,9 @@ import binascii
 import struct
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from dsguard.errors import FormatError, NotProtectedError, TamperedError
 from dsguard.profile import Profile
 
@@ -15,6 +18,7 @@ HEADER_BYTES = 18
 
 _LAYOUT = struct.Struct("<4sBB6sIH")
 _CHECKED = HEADER_BYTES - 2
+_LENGTH = slice(12, 16)
 
 
 @dataclass(frozen=True)
@@ -24,26 +28,37 @@ class Header:
     Attributes
     ----------
     profile : Profile
-    planes : int
-        Bit planes that the payload may take, 1 or 2.
+    variant : int
+        Where the payload replaces bits, the planes that it takes, less one; where it is hidden
+        reversibly, 1 if it did not fit and is in a sidecar.
     key_id : bytes
         6 bytes.
-    sequence_bytes : int
-        Length of the sealed Sequence, its tag not counted.
+    sealed_bytes : int
+        Length of what is sealed, its tag not counted.
     version : int
         Of the format.
     """
 
     profile: Profile
-    planes: int
+    variant: int
     key_id: bytes
-    sequence_bytes: int
+    sealed_bytes: int
     version: int = VERSION
+
+    @property
+    def planes(self) -> int:
+        """Bit planes that the payload takes; 0 where it is hidden reversibly."""
+        return self.variant + 1 if self.profile.embedding == "lsb" else 0
+
+    @property
+    def in_sidecar(self) -> bool:
+        """Whether the payload did not fit the image."""
+        return self.profile.embedding == "rdh" and self.variant == 1
 
     def pack(self) -> bytes:
         """Return the 18 bytes of this header."""
-        kind = self.profile.code | (self.planes - 1) << 6
-        body = _LAYOUT.pack(MAGIC, self.version, kind, self.key_id, self.sequence_bytes, 0)
+        kind = self.profile.code | self.variant << 6
+        body = _LAYOUT.pack(MAGIC, self.version, kind, self.key_id, self.sealed_bytes, 0)
         return body[:_CHECKED] + _checksum(body)
 
     @classmethod
@@ -68,14 +83,47 @@ class Header:
         if damage or raw[_CHECKED:] != _checksum(raw):
             msg = "its header is damaged; restore from an undamaged copy"
             raise TamperedError(msg)
-        _, version, kind, key_id, sequence_bytes, _ = _LAYOUT.unpack(raw)
+        _, version, kind, key_id, sealed_bytes, _ = _LAYOUT.unpack(raw)
         if version != VERSION:
             msg = f"has format version {version}, this dsguard reads {VERSION}: update it"
             raise FormatError(msg)
         profile = Profile.coded(kind & 63)
-        return cls(profile, (kind >> 6) + 1, key_id, sequence_bytes, version)
+        return cls(profile, kind >> 6, key_id, sealed_bytes, version)
+
+
+def pack_headers(header: Header, lengths: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:
+    """Return a header for each of several lengths, shape (N, 18)."""
+    raw = np.tile(np.frombuffer(header.pack(), np.uint8), (len(lengths), 1))
+    raw[:, _LENGTH] = lengths.astype("<u4").view(np.uint8).reshape(-1, 4)
+    raw[:, _CHECKED:] = _checksums(raw)
+    return raw
+
+
+def whole_headers(raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Tell which rows of 18 bytes are undamaged headers, of whatever version."""
+    magic = np.frombuffer(MAGIC, np.uint8)
+    whole: npt.NDArray[np.bool_] = (raw[:, :4] == magic).all(axis=1)
+    whole &= (raw[:, _CHECKED:] == _checksums(raw)).all(axis=1)
+    return whole
+
+
+def lengths_of(raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
+    """Return what headers say of the length of what is sealed."""
+    lengths: npt.NDArray[np.uint32] = raw[:, _LENGTH].copy().view("<u4").reshape(-1)
+    return lengths.astype(np.uint32)
 
 
 def _checksum(raw: bytes) -> bytes:
     """CRC-16/XMODEM of all but the last two bytes, most significant byte first."""
     return binascii.crc_hqx(raw[:_CHECKED], 0).to_bytes(2, "big")
+
+
+def _checksums(raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """`_checksum` of each row."""
+    crc = np.zeros(len(raw), np.uint16)
+    for column in range(_CHECKED):
+        crc = crc << np.uint16(8) ^ _CRC_TABLE[crc >> np.uint16(8) ^ raw[:, column]]
+    return crc.astype(">u2").view(np.uint8).reshape(-1, 2)
+
+
+_CRC_TABLE = np.array([binascii.crc_hqx(bytes([byte]), 0) for byte in range(256)], np.uint16)

@@ -31,7 +31,7 @@ def seal(sequences: Bytes, carriers: Images, header: Header, key: DatasetKey) ->
 
     Parameters
     ----------
-    sequences : ndarray of uint8, shape (N, header.sequence_bytes)
+    sequences : ndarray of uint8, shape (N, header.sealed_bytes)
     carriers : ndarray of uint8, shape (N, H, W, C)
         The images that will carry them, their payload bits neutral.
     header : Header
@@ -39,7 +39,7 @@ def seal(sequences: Bytes, carriers: Images, header: Header, key: DatasetKey) ->
 
     Returns
     -------
-    ndarray of uint8, shape (N, OVERHEAD_BYTES + header.sequence_bytes)
+    ndarray of uint8, shape (N, OVERHEAD_BYTES + header.sealed_bytes)
     """
     raw = np.frombuffer(header.pack(), np.uint8)
     sealed, tags = key.sealer.seal(sequences, [_associated(raw, carriers)])
@@ -55,7 +55,7 @@ def unseal(payloads: Bytes, carriers: Images, key: DatasetKey) -> tuple[Bytes, M
 
     Returns
     -------
-    sequences : ndarray of uint8, shape (N, header.sequence_bytes)
+    sequences : ndarray of uint8, shape (N, header.sealed_bytes)
         All zero where the tag does not fit.
     genuine : ndarray of bool, shape (N,)
         False where payload or carrier were changed.

@@ -9,12 +9,14 @@ through CMAC one by one. The bytes are those of ``AES.MODE_SIV``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from Crypto.Cipher import AES
 
 Bytes = npt.NDArray[np.uint8]
+Lengths = npt.NDArray[Any]
 
 BLOCK = 16
 TAG_BYTES = 16
@@ -43,7 +45,9 @@ class AesSiv:
         self._padded = _double(self._whole)
         self._start = self._cmac(np.zeros((1, BLOCK), np.uint8))
 
-    def seal(self, plain: Bytes, associated: Sequence[Bytes]) -> tuple[Bytes, Bytes]:
+    def seal(
+        self, plain: Bytes, associated: Sequence[Bytes], lengths: Lengths | None = None
+    ) -> tuple[Bytes, Bytes]:
         """Encrypt and authenticate.
 
         Parameters
@@ -52,20 +56,23 @@ class AesSiv:
             L may be 0 up.
         associated : sequence of ndarray of uint8, each of shape (N, A)
             Authenticated, not encrypted; A at least 1.
+        lengths : ndarray of int, shape (N,), optional
+            Bytes in use of each row of `plain`, at least 16; all of them by default.
 
         Returns
         -------
         sealed : ndarray of uint8, shape (N, L)
+            Rubbish beyond the length.
         tags : ndarray of uint8, shape (N, 16)
             The synthetic initialisation vectors.
         """
-        tags = self._s2v(plain, associated)
-        return plain ^ self._keystream(tags, plain.shape[1]), tags
+        tags = self.tags(plain, associated, lengths)
+        return self.crypt(plain, tags), tags
 
     def open(
         self, sealed: Bytes, tags: Bytes, associated: Sequence[Bytes]
     ) -> tuple[Bytes, npt.NDArray[np.bool_]]:
-        """Decrypt and verify; arguments and results as those of `seal`.
+        """Decrypt and verify records of one length; arguments and results as those of `seal`.
 
         Returns
         -------
@@ -73,16 +80,24 @@ class AesSiv:
             All zero where the tag does not fit.
         genuine : ndarray of bool, shape (N,)
         """
-        plain = sealed ^ self._keystream(tags, sealed.shape[1])
-        genuine: npt.NDArray[np.bool_] = (self._s2v(plain, associated) == tags).all(axis=1)
+        plain = self.crypt(sealed, tags)
+        genuine: npt.NDArray[np.bool_] = (self.tags(plain, associated) == tags).all(axis=1)
         plain[~genuine] = 0
         return plain, genuine
 
-    def _s2v(self, plain: Bytes, associated: Sequence[Bytes]) -> Bytes:
-        """RFC 5297 section 2.4: a vector of strings to one block."""
+    def crypt(self, records: Bytes, tags: Bytes) -> Bytes:
+        """Encrypt or decrypt records, without a look at whether their tags fit."""
+        return records ^ self._keystream(tags, records.shape[1])
+
+    def tags(
+        self, plain: Bytes, associated: Sequence[Bytes], lengths: Lengths | None = None
+    ) -> Bytes:
+        """Return the tag of each record: RFC 5297 section 2.4, a vector of strings to one block."""
         state = np.repeat(self._start, len(plain), axis=0)
         for part in associated:
             state = _double(state) ^ self._cmac(part)
+        if lengths is not None:
+            return self._cmac_of_lengths(plain, state, lengths)
         length = plain.shape[1]
         if length >= BLOCK:
             last = plain.copy()
@@ -92,6 +107,40 @@ class AesSiv:
             last[:, :length] ^= plain
             last[:, length] ^= 0x80
         return self._cmac(last)
+
+    def _cmac_of_lengths(self, plain: Bytes, state: Bytes, lengths: Lengths) -> Bytes:
+        """RFC 4493 on rows of their own lengths (16 up), `state` added to the last 16 bytes.
+
+        Rows go through in the order of their lengths, longest first: those that still have a
+        block are a slice from the top.
+        """
+        order = np.argsort(-lengths.astype(np.int64), kind="stable")
+        sizes = lengths[order].astype(np.int64)
+        count, columns = len(plain), -(-int(sizes.max(initial=BLOCK)) // BLOCK)
+        padded = np.zeros((count, (columns + 1) * BLOCK), np.uint8)
+        width = min(plain.shape[1], padded.shape[1])
+        padded[:, :width] = plain[order, :width]
+        at = np.arange(padded.shape[1])
+        padded[at >= sizes[:, np.newaxis]] = 0
+        rows = np.arange(count)[:, np.newaxis]
+        ends = sizes[:, np.newaxis] - BLOCK + np.arange(BLOCK)
+        padded[rows, ends] ^= state[order]
+        whole = sizes % BLOCK == 0
+        padded[rows[~whole, 0], sizes[~whole]] = 0x80
+        blocks = -(-sizes // BLOCK)
+        last = (blocks[:, np.newaxis] - 1) * BLOCK + np.arange(BLOCK)
+        padded[rows, last] ^= np.where(whole[:, np.newaxis], self._whole, self._padded)
+        left = np.searchsorted(-blocks, -np.arange(1, columns + 1), side="right")
+        parts = padded.view(np.uint64).reshape(count, columns + 1, 2)
+        chain = bytearray(count * BLOCK)
+        chained = np.frombuffer(chain, np.uint64).reshape(count, 2)
+        with memoryview(chain) as view:
+            for column, alive in enumerate(left):
+                chained[:alive] ^= parts[:alive, column]
+                self._mac.encrypt(view[: alive * BLOCK], output=view[: alive * BLOCK])
+        tags = np.empty((count, BLOCK), np.uint8)
+        tags[order] = chained.view(np.uint8).reshape(count, BLOCK)
+        return tags
 
     def _cmac(self, messages: Bytes) -> Bytes:
         """RFC 4493 on every row of an array of shape (N, L), L at least 1."""

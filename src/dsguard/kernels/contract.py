@@ -25,7 +25,10 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 
 
 class Kernels(Protocol):
-    """A module with these four functions is a set of kernels."""
+    """A module with these functions is a set of kernels.
+
+    `transform` to `extract` are profile paper, `encode` to `reveal` profile exact.
+    """
 
     def transform(
         self, clean: Images, target: Images, geometry: Geometry, out: Images | None = None
@@ -63,4 +66,62 @@ class Kernels(Protocol):
 
     def extract(self, images: Images, size: int, geometry: Geometry) -> Bytes:
         """Read `size` bytes of payload from each image."""
+        ...
+
+    def encode(
+        self, clean: Images, target: Images, geometry: Geometry, block: int
+    ) -> tuple[Images, Bytes, Lengths, Modes]:
+        """Turn clean images into temporary ones that resemble `target`; blocks of side `block`.
+
+        Returns
+        -------
+        temporary : Images
+        sequences : Bytes
+        lengths : Lengths
+            Of the Sequences.
+        modes : Modes
+            Block and pairing.
+        """
+        ...
+
+    def decode(
+        self,
+        temporary: Images,
+        modes: Modes,
+        sequences: Bytes,
+        lengths: Lengths,
+        geometry: Geometry,
+    ) -> tuple[Images, Mask]:
+        """Undo `encode`; results as those of `invert`."""
+        ...
+
+    def hide(
+        self, temporary: Images, payloads: Bytes, lengths: Lengths, modes: Modes, geometry: Geometry
+    ) -> tuple[Images, Modes, Bytes, Mask]:
+        """Hide payloads so that `reveal` gives payload and image back.
+
+        Returns
+        -------
+        hidden : Images
+            The temporary image itself where it cannot hold its payload.
+        modes : Modes
+            With the correction by green.
+        thresholds : Bytes
+            Shape (N, 8), values 0 to 15.
+        failed : Mask
+        """
+        ...
+
+    def reveal(
+        self, hidden: Images, modes: Modes, thresholds: Bytes, lengths: Lengths, geometry: Geometry
+    ) -> tuple[Images, Bytes, Mask]:
+        """Undo `hide`, but for the lowest bits of the header samples.
+
+        Returns
+        -------
+        temporary : Images
+        payloads : Bytes
+        failed : Mask
+            True where an image holds no such payload.
+        """
         ...

@@ -1,7 +1,8 @@
 """The kernels in Numba: for machines where the C core cannot be built.
 
 Compiled at the first call and cached on disk. The algorithms are those of the C core; the contract
-is in `dsguard.kernels.contract`.
+is in `dsguard.kernels.contract`. Profile exact is not compiled: its four functions are those of the
+reference.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ import numpy as np
 from numba import njit
 
 from dsguard.kernels.contract import Bytes, Images, Mask
+from dsguard.kernels.reference import decode, encode, hide, reveal
 from dsguard.mrit.geometry import BLOCK, TILE, Geometry
+
+__all__ = ["decode", "embed", "encode", "extract", "hide", "invert", "reveal", "transform"]
 
 _N = BLOCK * BLOCK
 _TILE_BLOCKS = TILE * TILE

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+import numpy.typing as npt
+
 from dsguard.errors import CapacityError, InputError
 from dsguard.profile import Profile
 
@@ -48,6 +51,12 @@ class Geometry:
     width: int
     channels: int
     planes: int
+
+    @classmethod
+    def of(cls, images: npt.NDArray[np.uint8], planes: int = 1) -> Geometry:
+        """Return the geometry of a batch (N, H, W, C)."""
+        _, height, width, channels = images.shape
+        return cls(height, width, channels, planes)
 
     @property
     def colours(self) -> int:

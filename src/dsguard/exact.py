@@ -1,0 +1,203 @@
+"""Profile exact: the payload is hidden reversibly, so restoring gives every bit back.
+
+::
+
+    protect:  encode (mRIT) -> seal (AES-SIV) -> hide (RDH) -> embed header
+    restore:  reveal -> decrypt -> decode -> verify
+
+The tag is checked last: it covers the SHA-256 of the clean image, so it fits only an image that
+was restored to the last bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dsguard.envelope import (
+    HEADER_BYTES,
+    TAG_BYTES,
+    DatasetKey,
+    Header,
+    lengths_of,
+    pack_headers,
+)
+from dsguard.errors import DsguardError, MissingSidecarError, TamperedError
+from dsguard.kernels import kernels
+from dsguard.mrit import Geometry
+
+if TYPE_CHECKING:
+    from dsguard.kernels.contract import Bytes, Images, Lengths, Mask, Modes
+    from dsguard.profile import Profile
+
+EXACT_HEADER_BYTES = HEADER_BYTES + 5
+"""The header, the mode, and the thresholds of 8 buckets, 4 bits each."""
+
+_BLOCK_AND_PAIRING = 7
+_SHAPE = struct.Struct("<III")
+_CHANGED = "was changed after it was protected; restore from an undamaged copy"
+
+
+def check_size(height: int, width: int, channels: int, profile: Profile) -> None:
+    """Images of any size can be protected: what one cannot hold goes to its sidecar."""
+
+
+def protect(
+    clean: Images, target: Images, out: Images, profile: Profile, key: DatasetKey
+) -> dict[int, bytes]:
+    """Protect a slice of a batch into `out`; return the sidecars of images that need one."""
+    run = kernels()
+    geometry = Geometry.of(clean)
+    temporary, sequences, lengths, modes = run.encode(clean, target, geometry, profile.block)
+    plain = _plain(temporary, sequences, int(lengths.max(initial=0)), geometry)
+    lengths = lengths + np.uint32(EXACT_HEADER_BYTES)
+    header = Header(profile, 0, bytes.fromhex(key.key_id), 0)
+    raw = pack_headers(header, lengths)
+    associated = _associated(raw, modes, clean)
+    sealed, tags = key.sealer.seal(plain, [associated], lengths)
+    payloads = np.concatenate([tags, sealed], axis=1)
+    sizes = lengths + np.uint32(TAG_BYTES)
+    hidden, modes, thresholds, failed = run.hide(temporary, payloads, sizes, modes, geometry)
+    if not _carries_header(geometry):
+        hidden, failed = temporary, np.ones(len(clean), bool)
+    out[...] = hidden
+    raw[failed] = pack_headers(replace(header, variant=1), lengths[failed])
+    raw = np.concatenate([raw, modes[:, np.newaxis], _pack_thresholds(thresholds)], axis=1)
+    if _carries_header(geometry):
+        run.embed(out, raw, geometry)
+    return {
+        int(i): raw[i].tobytes() + payloads[i, : sizes[i]].tobytes() for i in np.flatnonzero(failed)
+    }
+
+
+def restore(
+    protected: Images,
+    out: Images,
+    header: Header,
+    raw: Bytes,
+    key: DatasetKey,
+    sidecars: dict[int, bytes],
+) -> dict[int, DsguardError]:
+    """Restore images of one kind of header into `out`; return the failures."""
+    run = kernels()
+    geometry = Geometry.of(protected)
+    lengths = lengths_of(raw)
+    # A forged length must not take memory: a sample hides less than a bit, and a Sequence has
+    # less than three bytes for a sample.
+    most = protected[:1].size * 3 + 1024 if header.in_sidecar else protected[:1].size // 8
+    sane = (lengths >= EXACT_HEADER_BYTES) & (lengths <= most)
+    lengths = np.where(sane, lengths, EXACT_HEADER_BYTES).astype(np.uint32)
+    sizes = lengths + np.uint32(TAG_BYTES)
+    failures: dict[int, DsguardError] = {}
+    if header.in_sidecar:
+        tail, payloads, failures = _from_sidecars(protected, raw, sizes, sidecars, geometry)
+        temporary, failed = protected.copy(), np.zeros(len(protected), bool)
+    else:
+        tail = run.extract(protected, EXACT_HEADER_BYTES, geometry)[:, HEADER_BYTES:]
+        thresholds = _unpack_thresholds(tail[:, 1:])
+        modes = np.ascontiguousarray(tail[:, 0])
+        temporary, payloads, failed = run.reveal(protected, modes, thresholds, sizes, geometry)
+    modes = np.ascontiguousarray(tail[:, 0])
+    genuine = sane & ~failed & (2 << (modes & 3) == header.profile.block)
+    genuine &= _decode(temporary, out, modes, payloads, lengths, raw, key, geometry)
+    for i in np.flatnonzero(~genuine):
+        failures.setdefault(int(i), TamperedError(_CHANGED))
+    return failures
+
+
+def _decode(
+    temporary: Images,
+    out: Images,
+    modes: Modes,
+    payloads: Bytes,
+    lengths: Lengths,
+    raw: Bytes,
+    key: DatasetKey,
+    geometry: Geometry,
+) -> Mask:
+    """Decrypt, put the header's bits back, decode and verify; false where the tag does not fit."""
+    run = kernels()
+    tags = np.ascontiguousarray(payloads[:, :TAG_BYTES])
+    plain = key.sealer.crypt(payloads[:, TAG_BYTES:], tags)
+    if _carries_header(geometry):
+        run.embed(temporary, np.ascontiguousarray(plain[:, :EXACT_HEADER_BYTES]), geometry)
+    sequences = np.ascontiguousarray(plain[:, EXACT_HEADER_BYTES:])
+    restored, malformed = run.decode(
+        temporary, modes, sequences, lengths - np.uint32(EXACT_HEADER_BYTES), geometry
+    )
+    out[...] = restored
+    associated = _associated(raw, modes, restored)
+    fits: Mask = (key.sealer.tags(plain, [associated], lengths) == tags).all(axis=1)
+    return fits & ~malformed
+
+
+def _from_sidecars(
+    protected: Images,
+    raw: Bytes,
+    sizes: Lengths,
+    sidecars: dict[int, bytes],
+    geometry: Geometry,
+) -> tuple[Bytes, Bytes, dict[int, DsguardError]]:
+    """Return mode and thresholds, payloads, and what is wrong with each sidecar."""
+    failures: dict[int, DsguardError] = {}
+    tail = np.zeros((len(protected), EXACT_HEADER_BYTES - HEADER_BYTES), np.uint8)
+    payloads = np.zeros((len(protected), int(sizes.max(initial=TAG_BYTES))), np.uint8)
+    carried = None
+    if _carries_header(geometry):
+        carried = kernels().extract(protected, EXACT_HEADER_BYTES, geometry)
+    for i, size in enumerate(sizes.tolist()):
+        sidecar = sidecars.get(i)
+        if sidecar is None:
+            failures[i] = MissingSidecarError(
+                "could not hold its payload; give the sidecar that was made with it"
+            )
+            continue
+        head, payload = sidecar[:EXACT_HEADER_BYTES], sidecar[EXACT_HEADER_BYTES:]
+        expected = raw[i].tobytes() if carried is None else carried[i].tobytes()
+        if not head.startswith(expected) or len(payload) != size:
+            failures[i] = TamperedError("its sidecar is damaged, or belongs to another image")
+            continue
+        tail[i] = np.frombuffer(head[HEADER_BYTES:], np.uint8)
+        payloads[i, :size] = np.frombuffer(payload, np.uint8)
+    return tail, payloads, failures
+
+
+def _carries_header(geometry: Geometry) -> bool:
+    return geometry.plane_bits >= 8 * EXACT_HEADER_BYTES
+
+
+def _plain(temporary: Images, sequences: Bytes, longest: int, geometry: Geometry) -> Bytes:
+    """Return what is sealed: the bits that the header will replace, and the Sequence."""
+    plain = np.zeros((len(temporary), EXACT_HEADER_BYTES + longest), np.uint8)
+    if _carries_header(geometry):
+        plain[:, :EXACT_HEADER_BYTES] = kernels().extract(temporary, EXACT_HEADER_BYTES, geometry)
+    plain[:, EXACT_HEADER_BYTES:] = sequences[:, :longest]
+    return plain
+
+
+def _associated(raw: Bytes, modes: Modes, clean: Images) -> Bytes:
+    """Return header without its checksum, block and pairing, shape, and SHA-256 of each image."""
+    shape = np.frombuffer(_SHAPE.pack(*clean.shape[1:]), np.uint8)
+    digests = b"".join(hashlib.sha256(image).digest() for image in clean)
+    header = raw[:, : HEADER_BYTES - 2].copy()
+    header[:, 5] &= 63  # whether the image will hold its payload is not known when it is sealed
+    parts = [
+        header,
+        (modes & _BLOCK_AND_PAIRING)[:, np.newaxis],
+        np.broadcast_to(shape, (len(clean), len(shape))),
+        np.frombuffer(digests, np.uint8).reshape(-1, 32),
+    ]
+    return np.concatenate(parts, axis=1)
+
+
+def _pack_thresholds(thresholds: Bytes) -> Bytes:
+    return thresholds[:, ::2] | thresholds[:, 1::2] << np.uint8(4)
+
+
+def _unpack_thresholds(packed: Bytes) -> Bytes:
+    pairs = np.stack([packed & np.uint8(15), packed >> np.uint8(4)], axis=2)
+    return np.ascontiguousarray(pairs.reshape(len(packed), -1))
