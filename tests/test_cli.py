@@ -46,7 +46,12 @@ def test_protect_and_restore(home, capsys):
     assert run(["protect", "clean", "out", *options, "--surrogate", "s.pt"]) == Exit.OK
     assert "protected 9 of 9" in capsys.readouterr().out
     assert run(["protect", "clean", "out2", *options, "--surrogate", "s.pt", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"protected": 9, "of": 9, "failures": {}}
+    assert json.loads(capsys.readouterr().out) == {
+        "protected": 9,
+        "of": 9,
+        "sidecars": 0,
+        "failures": {},
+    }
     assert run(["restore", "out", "back", "--key", "k", "--format", "tiff"]) == Exit.OK
     assert {path: path.read_bytes() for path in clean.rglob("*.*")} == before
     for path in before:
@@ -54,7 +59,7 @@ def test_protect_and_restore(home, capsys):
         protected = home / "out" / name.with_suffix(".png")
         assert protected.read_bytes() == (home / "out2" / name.with_suffix(".png")).read_bytes()
         restored = home / "back" / name.with_suffix(".tiff")
-        assert np.abs(pixels(restored) - pixels(path)).max() <= 1
+        np.testing.assert_array_equal(pixels(restored), pixels(path))
         assert np.abs(pixels(protected) - pixels(path)).max() > 1
     assert not list(home.rglob("*.tmp"))
 
@@ -110,10 +115,34 @@ def test_capacity_is_reported_per_image(home, capsys):
     tiny = np.zeros((8, 8, 1), np.uint8)
     (home / "clean" / "train" / "cat" / "tiny.png").write_bytes(encode_image(tiny))
     options = ["--key", "k", "--epochs", "1", "--steps", "1", "--device", "cpu"]
+    options += ["--profile", "paper"]
     assert run(["protect", "clean", "out", *options]) == Exit.SOME_FAILED
     shown = capsys.readouterr()
     assert "tiny.png: an image of 8x8x1 needs 312 payload bits and can carry 128" in shown.err
     assert "protected 8 of 9" in shown.out
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff"])
+def test_sidecars_travel_in_the_file(home, capsys, kind):
+    noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    (home / "clean" / "train" / "cat" / "noise.png").write_bytes(encode_image(noise))
+    (home / "clean" / "train" / "dog" / "tiny.png").write_bytes(encode_image(noise[:8, :8, :1]))
+    options = ["--key", "k", "--epochs", "1", "--steps", "1", "--epsilon", "64", "--format", kind]
+    assert run(["protect", "clean", "out", *options]) == Exit.OK
+    shown = capsys.readouterr().out
+    assert "protected 10 of 10" in shown
+    assert "beside the pixels" in shown
+    shutil.make_archive("packed", "zip", "out")
+    for source in ("out", "packed.zip"):
+        assert run(["restore", source, "back", "--key", "k", "--overwrite"]) == Exit.OK
+        for path in (home / "clean").rglob("*.png"):
+            back = home / "back" / path.relative_to(home / "clean")
+            np.testing.assert_array_equal(pixels(back), pixels(path))
+    name = "noise" + (".png" if kind == "png" else ".tiff")
+    stripped = home / "out" / "train" / "cat" / name
+    stripped.write_bytes(encode_image(decode_image(stripped.read_bytes()), kind))
+    assert run(["restore", "out", "again", "--key", "k"]) == Exit.SOME_FAILED
+    assert "give the sidecar" in capsys.readouterr().err
 
 
 def test_usage_errors_come_before_any_work(home, capsys):
@@ -200,15 +229,15 @@ def test_inspect(home, capsys):
     protected = "safe/train/cat/1.png"
     assert run(["inspect", protected]) == Exit.OK
     key_id = dsguard.DatasetKey.load("k").key_id
-    assert f"profile paper, planes 1, key id {key_id}" in capsys.readouterr().out
+    assert f"profile exact, planes 0, key id {key_id}" in capsys.readouterr().out
     assert run(["inspect", "--json", protected]) == Exit.OK
-    assert json.loads(capsys.readouterr().out)["payload_bits"] == 2968
+    assert json.loads(capsys.readouterr().out)["payload_bits"] % 8 == 0
     assert run(["inspect", protected, "clean/train/cat/1.png"]) == Exit.SOME_FAILED
     assert "carries no dsguard header" in capsys.readouterr().err
     assert run(["inspect", "missing.png", "safe", protected]) == Exit.SOME_FAILED
     shown = capsys.readouterr()
     assert "missing.png: cannot be read: No such file" in shown.err
-    assert "profile paper" in shown.out
+    assert "profile exact" in shown.out
 
 
 def test_a_surrogate_must_know_the_classes(home, capsys):

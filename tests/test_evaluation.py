@@ -90,7 +90,7 @@ def test_demo_on_own_images(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert all(name in shown for name in ("clean", "protected", "restored", "report.html"))
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "at most 1 grey level" in page
+    assert "equal to the last bit" in page
     assert (tmp_path / "out" / "triptychs.png").exists()
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsguard import InputError
@@ -141,6 +142,88 @@ def test_the_first_of_equal_rotations_and_raster_order_win():
         np.testing.assert_array_equal(temporary, flat)
         # Identity: digit i of the pairing is i, that is 1, 2, 3 in 1, 2 and 2 bits; the rest is 0.
         assert sequences.tobytes() == bytes([0b11101, 0, 0, 0, 0, 0])
+
+
+def smooth(shape, rng):
+    """Images as hiding likes them: slopes with a little noise."""
+    n, h, w, c = shape
+    y, x = np.mgrid[:h, :w]
+    slope = rng.normal(0, 4, (2, n, 1, 1, c))
+    image = 128 + slope[0] * (x - w / 2)[..., None] + slope[1] * (y - h / 2)[..., None]
+    return np.clip(image + rng.normal(0, 2, shape), 0, 255).astype(np.uint8)
+
+
+@given(
+    geometries,
+    st.sampled_from([2, 4, 8]),
+    st.sampled_from([*FILLS, "smooth"]),
+    st.sampled_from([*FILLS, "near", "far"]),
+    st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=60)
+def test_exact_kernels_equal_the_reference(geometry, block, clean_fill, target_fill, seed):
+    rng = np.random.default_rng(seed)
+    geometry = dataclasses.replace(geometry, width=min(geometry.width, 40), planes=1)
+    shape = (1, geometry.height, geometry.width, geometry.channels)
+    clean = smooth(shape, rng) if clean_fill == "smooth" else fill(clean_fill, shape, rng)
+    if target_fill in FILLS:
+        target = fill(target_fill, shape, rng)
+    else:
+        steps = rng.integers(-16, 17, shape) * (1 if target_fill == "near" else 6)
+        target = np.clip(clean.astype(int) + steps, 0, 255).astype(np.uint8)
+    temporary, sequences, lengths, modes = reference.encode(clean, target, geometry, block)
+    size = int(rng.integers(0, clean.size // 20 + 2))
+    payload = rng.integers(0, 256, (1, size), dtype=np.uint8)
+    sizes = np.array([size], np.uint32)
+    expected = reference.hide(temporary, payload, sizes, modes, geometry)
+    hidden, chosen, thresholds, failed = expected
+    if not failed[0]:
+        back, read, wrong = reference.reveal(hidden, chosen, thresholds, sizes, geometry)
+        assert not wrong[0]
+        np.testing.assert_array_equal(back, temporary)
+        np.testing.assert_array_equal(read, payload)
+    back, malformed = reference.decode(temporary, modes, sequences, lengths, geometry)
+    assert not malformed[0]
+    np.testing.assert_array_equal(back, clean)
+    for kernels in kernel_sets():
+        ours, rows, ends, kinds = kernels.encode(clean, target, geometry, block)
+        np.testing.assert_array_equal(ours, temporary)
+        np.testing.assert_array_equal((ends, kinds), (lengths, modes))
+        np.testing.assert_array_equal(rows[0, : ends[0]], sequences[0, : lengths[0]])
+        back, malformed = kernels.decode(ours, kinds, rows, ends, geometry)
+        assert not malformed[0]
+        np.testing.assert_array_equal(back, clean)
+        results = kernels.hide(temporary, payload, sizes, modes, geometry)
+        for ours, wanted in zip(results, expected, strict=True):
+            np.testing.assert_array_equal(ours, wanted)
+        if not failed[0]:
+            back, read, wrong = kernels.reveal(hidden, chosen, thresholds, sizes, geometry)
+            assert not wrong[0]
+            np.testing.assert_array_equal(back, temporary)
+            np.testing.assert_array_equal(read[:, :size], payload)
+
+
+@given(geometries, st.integers(0, 39), st.integers(0, 100), st.integers(0, 2**32 - 1))
+def test_arbitrary_bytes_are_decoded_and_revealed_alike(geometry, mode, size, seed):
+    rng = np.random.default_rng(seed)
+    geometry = dataclasses.replace(geometry, width=min(geometry.width, 40), planes=1)
+    shape = (1, geometry.height, geometry.width, geometry.channels)
+    images = smooth(shape, rng) if seed % 2 else rng.integers(0, 256, shape, dtype=np.uint8)
+    sequence = rng.integers(0, 256, (1, size), dtype=np.uint8)
+    thresholds = rng.integers(0, 17, (1, 8), dtype=np.uint8)
+    modes, sizes = np.array([mode], np.uint8), np.array([size], np.uint32)
+    decoded = reference.decode(images, modes, sequence, sizes, geometry)
+    revealed = reference.reveal(images, modes, thresholds, sizes, geometry)
+    for kernels in kernel_sets():
+        ours = kernels.decode(images, modes, sequence, sizes, geometry)
+        assert ours[1] == decoded[1]
+        if not decoded[1][0]:
+            np.testing.assert_array_equal(ours[0], decoded[0])
+        ours = kernels.reveal(images, modes, thresholds, sizes, geometry)
+        assert ours[2] == revealed[2]
+        if not revealed[2][0]:
+            np.testing.assert_array_equal(ours[0], revealed[0])
+            np.testing.assert_array_equal(ours[1][:, :size], revealed[1])
 
 
 def test_the_best_instruction_set_of_this_machine_is_chosen():

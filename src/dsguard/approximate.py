@@ -32,6 +32,11 @@ def check_size(height: int, width: int, channels: int, profile: Profile) -> None
     plan(height, width, channels, profile, OVERHEAD_BYTES)
 
 
+def payload_bytes(header: Header) -> int:
+    """Return what an image carries in all: header, tag and what is sealed."""
+    return OVERHEAD_BYTES + header.sealed_bytes
+
+
 def protect(
     clean: Images, target: Images, out: Images, profile: Profile, key: DatasetKey
 ) -> dict[int, bytes]:

@@ -26,7 +26,7 @@ from dsguard.envelope import (
     lengths_of,
     pack_headers,
 )
-from dsguard.errors import DsguardError, MissingSidecarError, TamperedError
+from dsguard.errors import CapacityError, DsguardError, MissingSidecarError, TamperedError
 from dsguard.kernels import kernels
 from dsguard.mrit import Geometry
 
@@ -35,7 +35,12 @@ if TYPE_CHECKING:
     from dsguard.profile import Profile
 
 EXACT_HEADER_BYTES = HEADER_BYTES + 5
-"""The header, the mode, and the thresholds of 8 buckets, 4 bits each."""
+"""The header, and its tail: the mode, and the thresholds of 8 buckets, 4 bits each."""
+
+_LENGTH_MASK = np.uint32(0xFFFFFF)
+"""The header's length has 24 bits; above them is the exclusive or of the tail's bytes."""
+
+_LARGEST_SAMPLES = 1 << 26
 
 _BLOCK_AND_PAIRING = 7
 _SHAPE = struct.Struct("<III")
@@ -43,7 +48,17 @@ _CHANGED = "was changed after it was protected; restore from an undamaged copy"
 
 
 def check_size(height: int, width: int, channels: int, profile: Profile) -> None:
-    """Images of any size can be protected: what one cannot hold goes to its sidecar."""
+    """Raise CapacityError where a Sequence could be longer than a header can say."""
+    del profile
+    samples = height * width * channels
+    if samples > _LARGEST_SAMPLES:
+        msg = f"an image of {height}x{width}x{channels} is too large at once; split it"
+        raise CapacityError(msg, needed=samples, available=_LARGEST_SAMPLES)
+
+
+def payload_bytes(header: Header) -> int:
+    """Return what an image carries in all: header, tag and what is sealed."""
+    return EXACT_HEADER_BYTES + TAG_BYTES + (header.sealed_bytes & int(_LENGTH_MASK))
 
 
 def protect(
@@ -56,8 +71,7 @@ def protect(
     plain = _plain(temporary, sequences, int(lengths.max(initial=0)), geometry)
     lengths = lengths + np.uint32(EXACT_HEADER_BYTES)
     header = Header(profile, 0, bytes.fromhex(key.key_id), 0)
-    raw = pack_headers(header, lengths)
-    associated = _associated(raw, modes, clean)
+    associated = _associated(pack_headers(header, lengths), modes, clean)
     sealed, tags = key.sealer.seal(plain, [associated], lengths)
     payloads = np.concatenate([tags, sealed], axis=1)
     sizes = lengths + np.uint32(TAG_BYTES)
@@ -65,8 +79,11 @@ def protect(
     if not _carries_header(geometry):
         hidden, failed = temporary, np.ones(len(clean), bool)
     out[...] = hidden
-    raw[failed] = pack_headers(replace(header, variant=1), lengths[failed])
-    raw = np.concatenate([raw, modes[:, np.newaxis], _pack_thresholds(thresholds)], axis=1)
+    tail = np.concatenate([modes[:, np.newaxis], _pack_thresholds(thresholds)], axis=1)
+    marked = lengths | _check_of(tail)
+    raw = pack_headers(header, marked)
+    raw[failed] = pack_headers(replace(header, variant=1), marked[failed])
+    raw = np.concatenate([raw, tail], axis=1)
     if _carries_header(geometry):
         run.embed(out, raw, geometry)
     return {
@@ -85,7 +102,7 @@ def restore(
     """Restore images of one kind of header into `out`; return the failures."""
     run = kernels()
     geometry = Geometry.of(protected)
-    lengths = lengths_of(raw)
+    lengths = lengths_of(raw) & _LENGTH_MASK
     # A forged length must not take memory: a sample hides less than a bit, and a Sequence has
     # less than three bytes for a sample.
     most = protected[:1].size * 3 + 1024 if header.in_sidecar else protected[:1].size // 8
@@ -103,6 +120,7 @@ def restore(
         temporary, payloads, failed = run.reveal(protected, modes, thresholds, sizes, geometry)
     modes = np.ascontiguousarray(tail[:, 0])
     genuine = sane & ~failed & (2 << (modes & 3) == header.profile.block)
+    genuine &= lengths_of(raw) & ~_LENGTH_MASK == _check_of(tail)
     genuine &= _decode(temporary, out, modes, payloads, lengths, raw, key, geometry)
     for i in np.flatnonzero(~genuine):
         failures.setdefault(int(i), TamperedError(_CHANGED))
@@ -184,7 +202,9 @@ def _associated(raw: Bytes, modes: Modes, clean: Images) -> Bytes:
     shape = np.frombuffer(_SHAPE.pack(*clean.shape[1:]), np.uint8)
     digests = b"".join(hashlib.sha256(image).digest() for image in clean)
     header = raw[:, : HEADER_BYTES - 2].copy()
-    header[:, 5] &= 63  # whether the image will hold its payload is not known when it is sealed
+    # What hiding decides is not known when the Sequence is sealed.
+    header[:, 5] &= 63  # whether the image holds its payload
+    header[:, 15] = 0  # the check of the tail
     parts = [
         header,
         (modes & _BLOCK_AND_PAIRING)[:, np.newaxis],
@@ -192,6 +212,11 @@ def _associated(raw: Bytes, modes: Modes, clean: Images) -> Bytes:
         np.frombuffer(digests, np.uint8).reshape(-1, 32),
     ]
     return np.concatenate(parts, axis=1)
+
+
+def _check_of(tail: Bytes) -> Lengths:
+    check: Lengths = np.bitwise_xor.reduce(tail, axis=1).astype(np.uint32) << np.uint32(24)
+    return check
 
 
 def _pack_thresholds(thresholds: Bytes) -> Bytes:

@@ -17,7 +17,6 @@ from dsguard import approximate, exact, slices
 from dsguard.batch import as_batch, as_output, as_single, like_input
 from dsguard.envelope import (
     HEADER_BYTES,
-    OVERHEAD_BYTES,
     TAG_BYTES,
     DatasetKey,
     Header,
@@ -330,7 +329,7 @@ def inspect(image: npt.NDArray[np.uint8]) -> ImageInfo:
         profile=header.profile.name,
         planes=header.planes,
         key_id=header.key_id.hex(),
-        payload_bits=8 * (OVERHEAD_BYTES + header.sealed_bytes),
+        payload_bits=8 * _SCHEMES[header.profile.embedding].payload_bytes(header),
         sidecar=header.in_sidecar,
     )
 

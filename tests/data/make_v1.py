@@ -34,7 +34,7 @@ def main() -> None:
     vectors = {"key": key.secret.hex(), "key_id": key.key_id, "images": {}}
     for name, shape in SHAPES.items():
         clean, target = (pattern(shape, which)[np.newaxis] for which in (0, 1))
-        protected = dsguard.protect_batch(clean, key, target=target).images
+        protected = dsguard.protect_batch(clean, key, target=target, profile="paper").images
         geometry = plan(*shape, dsguard.Profile.named("paper"), OVERHEAD_BYTES)
         _, sequences = reference.transform(clean, target, geometry)
         payload = reference.extract(protected, OVERHEAD_BYTES + sequences.shape[1], geometry)

@@ -432,7 +432,7 @@ def _finish(verb: str, report: Report, destination: Path, *, as_json: bool) -> i
         click.echo(f"{verb} {report.done} of {total} images into {destination}")
         if report.sidecars:
             click.echo(
-                f"{report.sidecars} of them hold their payload beside the pixels of their file"
+                f"{report.sidecars} of them have their payload beside the pixels in their file"
             )
     return _worst(report.failures)
 

@@ -12,6 +12,7 @@ from PIL import (
     ImageOps,
     PngImagePlugin,
     TiffImagePlugin,
+    TiffTags,
     UnidentifiedImageError,
 )
 
@@ -61,7 +62,7 @@ SIDECAR_CHUNK = b"dsGD"
 """PNG chunk that holds a sidecar: ancillary, private, not to be copied with changed pixels."""
 
 SIDECAR_TAG = 65111
-"""TIFF tag that holds a sidecar: of the private range, type undefined."""
+"""TIFF tag that holds a sidecar: of the private range, type byte."""
 
 
 def decode_image(data: bytes) -> npt.NDArray[np.uint8]:
@@ -158,8 +159,8 @@ def encode_image(image: npt.NDArray[np.uint8], name: str = "png", sidecar: bytes
         options["pnginfo"] = chunks
     elif sidecar:
         tags = TiffImagePlugin.ImageFileDirectory_v2()
+        tags.tagtype[SIDECAR_TAG] = TiffTags.BYTE
         tags[SIDECAR_TAG] = sidecar
-        tags.tagtype[SIDECAR_TAG] = 7
         options["tiffinfo"] = tags
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, name, **options)
