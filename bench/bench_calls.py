@@ -8,6 +8,7 @@ import pytest
 import dsguard
 from dsguard import slices
 from dsguard.kernels import native
+from dsguard.profile import PROFILES
 
 from .conftest import setup
 
@@ -21,7 +22,7 @@ def calls(s, threads):
     return {
         "protect": (
             lambda: dsguard.protect_batch(
-                s.clean, s.key, target=s.target, out=out, threads=threads
+                s.clean, s.key, target=s.target, profile="paper", out=out, threads=threads
             ),
             out,
             s.protected,
@@ -45,6 +46,27 @@ def run(measure, s, call, threads=1, **facts):
 @pytest.mark.parametrize("call", ["protect", "restore"])
 def bench_size(measure, call, side):
     run(measure, setup(side, SIZES[side]), call)
+
+
+@pytest.mark.benchmark(group="profile, 10,000 of 32×32×3, targets of blocks within ε")
+@pytest.mark.parametrize("profile", [profile.name for profile in PROFILES])
+@pytest.mark.parametrize("call", ["protect", "restore"])
+def bench_profile(measure, call, profile):
+    s = setup(32, 10_000)
+    signs = np.random.default_rng(1).choice(np.array([-8, 8], np.int16), (10_000, 8, 8, 3))
+    target = np.clip(s.clean + signs.repeat(4, 1).repeat(4, 2), 0, 255).astype(np.uint8)
+    out = dsguard.protect_batch(s.clean, s.key, target=target, profile=profile)
+    calls = {
+        "protect": lambda: dsguard.protect_batch(
+            s.clean, s.key, target=target, profile=profile, threads=1
+        ),
+        "restore": lambda: dsguard.restore_batch(
+            out.images, s.key, sidecars=out.sidecars, threads=1
+        ),
+    }
+    result = measure(calls[call], len(s.clean), name=f"{call}, {profile}", threads=1)
+    if call == "restore":
+        assert np.abs(result.astype(np.int16) - s.clean).max() <= (profile == "paper")
 
 
 @pytest.mark.benchmark(group="batch, 32×32×3")

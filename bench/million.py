@@ -93,6 +93,7 @@ def main() -> None:
                 clean[part],
                 key,
                 target=clean[part][::-1],
+                profile="paper",
                 out=protected[part],
                 threads=options.threads,
             )

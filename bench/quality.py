@@ -1,4 +1,4 @@
-"""What profile ``paper`` does to real images: PSNR, bits and throughput, in one run.
+"""What a profile does to real images: PSNR, bits and throughput, in one run.
 
     python bench/quality.py ../shared/data/cifar10.tar.xz --limit 2000
 
@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--limit", type=int, default=2000)
     parser.add_argument("--epsilon", type=int, default=8)
+    parser.add_argument("--profile", default="paper")
     options = parser.parse_args()
     source = open_source(options.data)
     images, classes = load_training_set(source, select(source.names(), options.limit))
@@ -55,10 +56,12 @@ def main() -> None:
     surrogate = fit_surrogate(images, labels, recipe=Recipe())
     target = perturb(images, labels, surrogate, Attack(epsilon=options.epsilon))
     key = dsguard.DatasetKey.generate()
-    out = dsguard.protect_batch(images, key, target=target).images
-    back = dsguard.restore_batch(out, key)
-    protect = best(lambda: dsguard.protect_batch(images, key, target=target))
-    restore = best(lambda: dsguard.restore_batch(out, key))
+    use = {"target": target, "profile": options.profile, "threads": 1}
+    batch = dsguard.protect_batch(images, key, **use)
+    out, sidecars = batch.images, batch.sidecars
+    back = dsguard.restore_batch(out, key, sidecars=sidecars)
+    protect = best(lambda: dsguard.protect_batch(images, key, **use))
+    restore = best(lambda: dsguard.restore_batch(out, key, sidecars=sidecars, threads=1))
     info = dsguard.inspect(out[0])
     worst = int(np.abs(back.astype(np.int16) - images).max())
     count = len(images)
@@ -69,7 +72,9 @@ def main() -> None:
         "protected against clean": mean_psnr(out, images),
         "protected against perturbed": mean_psnr(out, target),
         "restored against clean": f"{mean_psnr(back, images)}, at most {worst} grey level(s)",
-        "payload": f"{info.payload_bits} bits in {info.planes} plane(s) of {images[0].size}",
+        "profile": options.profile,
+        "payload of the first image": f"{info.payload_bits} bits for {images[0].size} samples",
+        "sidecars": str(len(sidecars)),
         "protect_batch": f"{count / protect:,.0f} images/s",
         "restore_batch": f"{count / restore:,.0f} images/s",
         "machine": f"{platform.processor() or platform.machine()}, {native.isa()}, one thread",

@@ -18,11 +18,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
-
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "performance.md"
 START, END = "<!-- figures: bench/report.py -->", "<!-- end of figures -->"
@@ -164,6 +159,13 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
+def put_into_page(start: str, end: str, text: str) -> None:
+    """Put text between two marks of docs/performance.md."""
+    before, rest = PAGE.read_text().split(start)
+    after = rest.split(end)[1]
+    PAGE.write_text(f"{before}{start}\n\n{text}\n\n{end}{after}")
+
+
 def stage_rows(r: Results) -> list[tuple[str, ...]]:
     """Return one row per C stage, one column per instruction set."""
     isas = list(dict.fromkeys(row["isa"] for row in r.rows if row["group"] == "C stages"))
@@ -203,6 +205,11 @@ def other_rows(r: Results) -> list[tuple[str, ...]]:
 
 def plot(r: Results, path: Path) -> None:
     """Draw where the time of one image goes, and how the backends compare."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     head, *rows, _ = stage_rows(r)
     for row, isa in enumerate(head[1:]):
@@ -254,10 +261,7 @@ def main() -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.with_suffix(".md").write_text("\n\n".join([summary, *tables]) + "\n")
     plot(r, options.out.with_suffix(".png"))
-    before, rest = PAGE.read_text().split(START)
-    after = rest.split(END)[1]
-    page = f"{before}{START}\n\n{summary}\n\n{tables[0]}\n\n{tables[1]}\n\n{END}{after}"
-    PAGE.write_text(page)
+    put_into_page(START, END, f"{summary}\n\n{tables[0]}\n\n{tables[1]}")
     print(summary)
 
 
