@@ -77,12 +77,15 @@ def test_other_shapes_are_perturbed(fitted, shape):
         np.testing.assert_array_equal(out[..., 3], images[..., 3])
 
 
-def test_protect_batch_perturbs_first(fitted, key):
+@pytest.mark.parametrize(("profile", "block"), [("exact", 4), ("exact-fine", 2), ("paper", 1)])
+def test_protect_batch_perturbs_what_the_profile_carries(fitted, key, profile, block):
     surrogate, images, labels = fitted
-    out = dsguard.protect_batch(images[:6], key, labels=labels[:6], surrogate=surrogate)
-    target = perturb(images[:6], labels[:6], surrogate)
-    expected = dsguard.protect_batch(images[:6], key, target=target)
+    use = {"profile": profile}
+    out = dsguard.protect_batch(images[:6], key, labels=labels[:6], surrogate=surrogate, **use)
+    target = perturb(images[:6], labels[:6], surrogate, Attack(block=block))
+    expected = dsguard.protect_batch(images[:6], key, target=target, **use)
     np.testing.assert_array_equal(out.images, expected.images)
+    assert out.sidecars == expected.sidecars
 
 
 def test_the_model_is_left_as_it_was(fitted):

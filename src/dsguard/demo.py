@@ -207,7 +207,8 @@ def _facts(
     return {
         "Data": f"{data.name}: {len(clean)} training and {len(data.test_images)} test images",
         "Network": f"ResNet-18 of width {surrogate.width}, {epochs} epochs, no augmentation",
-        "Perturbation": f"ε {attack.epsilon}/255, {attack.steps} steps, {attack.layer}",
+        "Perturbation": f"ε {attack.epsilon}/255, {attack.steps} steps, {attack.layer}, constant "
+        f"on squares of {attack.block}",
         "Profile": f"{info.profile}, {info.payload_bits} payload bits in the first image",
         "Perturbed against clean": f"{psnr(target, clean):.1f} dB",
         "Protected against clean": f"{psnr(protected, clean):.1f} dB",

@@ -40,6 +40,14 @@ class Profile:
     embedding: str
     max_planes: int
 
+    @property
+    def perturbation_block(self) -> int:
+        """Side of the squares that a perturbation has to be constant on to be carried whole.
+
+        1 for ``paper``, whose recipe is pixel-wise, though pairing by rank carries only part of it.
+        """
+        return self.block if self.embedding == "rdh" else 1
+
     @staticmethod
     def named(name: str | Profile) -> Profile:
         """Return the profile called `name`; one of `PROFILES` is returned as it is.

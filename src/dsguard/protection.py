@@ -170,7 +170,8 @@ def protect_batch(
     labels : array-like of int, shape (N,), optional
         Class of each image.
     surrogate : Surrogate, optional
-        From `dsguard.fsp.fit_surrogate`; perturbs with the defaults of `dsguard.fsp.Attack`.
+        From `dsguard.fsp.fit_surrogate`; perturbs with the defaults of `dsguard.fsp.Attack`,
+        constant on blocks where the profile carries no more.
     profile : {"exact", "exact-fine", "exact-coarse", "paper"} or Profile
         How to protect. The exact profiles restore every bit, on blocks of 4, 2 and 8; ``"paper"``
         restores to within a grey level or two.
@@ -193,7 +194,7 @@ def protect_batch(
     chosen = Profile.named(profile)
     _check_key(key)
     batch = as_batch(images, "images")
-    targets = _targets(batch, target, labels, surrogate)
+    targets = _targets(batch, target, labels, surrogate, chosen)
     workers = slices.thread_count(threads)
     if surrogate is not None:
         workers = 1  # torch has threads of its own
@@ -345,6 +346,7 @@ def _targets(
     target: npt.NDArray[np.uint8] | None,
     labels: npt.ArrayLike | None,
     surrogate: Surrogate | None,
+    profile: Profile,
 ) -> Callable[[slice], Images]:
     """Return what gives the targets of a slice: those given, or those that FSP makes."""
     if target is not None:
@@ -359,11 +361,12 @@ def _targets(
     if labels is None or surrogate is None:
         msg = "give target, or both labels and surrogate"
         raise InputError(msg)
-    from dsguard.fsp import perturb
+    from dsguard.fsp import Attack, perturb
 
+    attack = Attack(block=profile.perturbation_block)
     given = np.asarray(labels)
     surrogate.class_numbers(given, len(batch))  # a wrong label is found before any work is done
-    return lambda part: perturb(batch[part], given[part], surrogate)
+    return lambda part: perturb(batch[part], given[part], surrogate, attack)
 
 
 def _check_sidecars(sidecars: Mapping[int, bytes] | None, count: int) -> dict[int, bytes]:

@@ -34,7 +34,7 @@ from dsguard.bulk import (
 )
 from dsguard.datasets import check_output_format, open_source
 from dsguard.kernels import kernels
-from dsguard.profile import DEFAULT, PROFILES
+from dsguard.profile import DEFAULT, PROFILES, Profile
 from dsguard.protection import inspect
 
 if TYPE_CHECKING:
@@ -119,6 +119,14 @@ _format_option = click.option(
     show_default=True,
     help="Format of the written images: png or tiff. Lossy ones are refused.",
 )
+_profile_option = click.option(
+    "--profile",
+    type=click.Choice([profile.name for profile in PROFILES]),
+    default=DEFAULT,
+    show_default=True,
+    help="How to protect: the exact ones restore every bit, on blocks of 4, 2 (fine) or 8 (coarse) "
+    "pixels; paper is the method as published.",
+)
 _device_option = click.option(
     "--device", help="Where networks run, as torch names it; by default CUDA if there is one."
 )
@@ -177,14 +185,7 @@ def keygen(path: Path, *, passphrase: bool) -> None:
     show_default=True,
     help="Training of a new surrogate.",
 )
-@click.option(
-    "--profile",
-    type=click.Choice([profile.name for profile in PROFILES]),
-    default=DEFAULT,
-    show_default=True,
-    help="How to protect: the exact ones restore every bit, on blocks of 4, 2 (fine) or 8 (coarse) "
-    "pixels; paper is the method as published.",
-)
+@_profile_option
 @_limit_option
 @_format_option
 @_device_option
@@ -215,7 +216,8 @@ def protect(
     from dsguard.fsp import Attack, choose_device
 
     choose_device(device)  # a wrong one is found before any work is done
-    attack = Attack(epsilon=epsilon, steps=steps)
+    block = Profile.named(profile).perturbation_block
+    attack = Attack(epsilon=epsilon, steps=steps, block=block)
     key = _load_key(key_path)
     opened, names = _open(source, destination, output_format, limit, overwrite=overwrite)
     surrogate = _surrogate(opened, names, surrogate_path, epochs, device)
@@ -303,10 +305,17 @@ def inspect_command(files: tuple[Path, ...], *, as_json: bool) -> int:
     show_default=True,
     help="Of every training.",
 )
+@_profile_option
 @click.option("--seed", default=0, show_default=True)
 @_device_option
 def demo(
-    data: Path | None, out: Path, epsilon: int | None, epochs: int, seed: int, device: str | None
+    data: Path | None,
+    out: Path,
+    epsilon: int | None,
+    epochs: int,
+    profile: str,
+    seed: int,
+    device: str | None,
 ) -> None:
     """Show the whole method on a small dataset, in some minutes.
 
@@ -318,10 +327,18 @@ def demo(
 
     chosen = digits(seed) if data is None else own_images(data, seed)
     # Digits are all contrast: a perturbation has to be larger than on photographs to matter.
-    attack = Attack(epsilon=epsilon if epsilon is not None else 32 if data is None else 8)
+    radius = epsilon if epsilon is not None else 32 if data is None else 8
+    attack = Attack(epsilon=radius, block=Profile.named(profile).perturbation_block)
     with _steps() as tell:
         result = run_demo(
-            chosen, out, attack=attack, epochs=epochs, device=device, seed=seed, on_step=tell
+            chosen,
+            out,
+            attack=attack,
+            profile=profile,
+            epochs=epochs,
+            device=device,
+            seed=seed,
+            on_step=tell,
         )
     _output.print(_table(result.rows))
     for title, value in result.facts.items():
