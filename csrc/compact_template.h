@@ -335,129 +335,182 @@ struct NAME(class_state) {
     int32_t surprise[TILE_BLOCKS]; /* of the first colour: how far a block's sum was off */
 };
 
+/* Who goes where in a patch. */
+struct NAME(pairs) {
+    uint8_t of_source[TILE_BLOCKS]; /* the class of each source block */
+    uint8_t source[TILE_BLOCKS];    /* by place, the source block that goes there */
+    uint8_t place[TILE_BLOCKS];     /* the inverse */
+};
+
+static inline void NAME(invert_pairs)(struct NAME(pairs) * pairs, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        pairs->place[pairs->source[i]] = (uint8_t)i;
+}
+
+/* Pair source blocks with target blocks by the sums of their keys over all colours. */
+static TARGET void NAME(choose_pairs)(const uint32_t *key, const uint32_t *wanted, uint32_t n,
+                                      struct NAME(pairs) * pairs)
+{
+    uint8_t of_place[TILE_BLOCKS], rank[TILE_BLOCKS];
+    uint32_t high = NAME(classify)(key, n, pairs->of_source);
+    NAME(rank_keys)(wanted, n, rank);
+    for (uint32_t i = 0; i < n; i++)
+        of_place[i] = rank[i] >= n - high;
+    NAME(pair_classes)(pairs->of_source, of_place, n, pairs->source);
+    NAME(invert_pairs)(pairs, n);
+}
+
+/* What became of one colour of a patch, by place. */
+struct NAME(moves) {
+    int shift[TILE_BLOCKS];
+    uint8_t turn[TILE_BLOCKS];
+    uint32_t key[TILE_BLOCKS];
+};
+
+/* Move the blocks of one colour to their places, shifted and turned. */
+static TARGET void NAME(move_blocks)(const struct grid *grid, const struct NAME(pairs) * pairs,
+                                     uint32_t blocks, patch_samples from, patch_samples to,
+                                     const struct NAME(patch_statistics) * s,
+                                     struct NAME(moves) * moves, patch_samples out)
+{
+    uint32_t n = grid->samples;
+    patch_samples matched = {{0}};
+    memset(moves, 0, sizeof *moves);
+    for (uint32_t i = 0; i < blocks; i++) {
+        uint32_t j = pairs->source[i];
+        int32_t sum = 0;
+        for (uint32_t k = 0; k < n; k++) {
+            matched[k][i] = from[k][j];
+            sum += to[k][i];
+        }
+        int steps = NAME(mean_steps)(sum - s->sum[j], NAME(log_samples)(grid), NAME(CLASS_STEP));
+        int least = -(s->low[j] >> NAME(CLASS_STEP)), most = (255 - s->high[j]) >> NAME(CLASS_STEP);
+        moves->shift[i] = steps < least ? least : steps > most ? most : steps;
+        moves->key[i] = s->key[j];
+    }
+    NAME(fitting_turns)(grid->block, matched, to, moves->key, moves->turn);
+    memset(out, 0, sizeof(patch_samples));
+    for (uint32_t i = 0; i < blocks; i++)
+        for (uint32_t k = 0; k < n; k++)
+            out[k][i] = (uint8_t)(matched[NAME(turned)(grid->block, moves->turn[i], k)][i] +
+                                  moves->shift[i] * (1 << NAME(CLASS_STEP)));
+}
+
+/* Code how one colour was moved, source block after source block. */
+static void NAME(encode_moves)(const struct grid *grid, const struct patch *p,
+                               const struct NAME(pairs) * pairs, const struct NAME(moves) * moves,
+                               const int32_t *sum, unsigned other, int32_t first, int32_t *surprise,
+                               struct encoder *e, struct models *m)
+{
+    unsigned log_n = NAME(log_samples)(grid);
+    for (uint32_t j = 0; j < p->blocks; j++) {
+        uint32_t i = pairs->place[j];
+        int32_t guess = NAME(predict_sum)(sum, j, p->columns, first);
+        int32_t moved = sum[j] + moves->shift[i] * (int32_t)(grid->samples << NAME(CLASS_STEP));
+        if (other)
+            guess += surprise[j];
+        else
+            surprise[j] = sum[j] - guess;
+        int expected = NAME(mean_steps)(moved - guess, log_n, NAME(CLASS_STEP));
+        encode_step(e, m, moves->shift[i] - expected, other);
+        if (moves->key[i] > 0)
+            encode_turn(e, m, moves->turn[i], other);
+    }
+}
+
 static TARGET void NAME(encode_classes)(const struct grid *grid, const struct patch *p,
                                         const uint8_t *clean, const uint8_t *target,
                                         uint8_t *temporary, struct encoder *e, struct models *m,
                                         struct NAME(class_state) * state)
 {
-    uint32_t n = grid->samples, blocks = p->blocks, colours = grid->g->colours;
-    unsigned log_n = NAME(log_samples)(grid);
     patch_samples from[4], to[4], out[4];
     struct NAME(patch_statistics) s[4], wanted;
-    uint32_t joint[TILE_BLOCKS] = {0}, joint_wanted[TILE_BLOCKS] = {0};
-    uint8_t of_source[TILE_BLOCKS], of_place[TILE_BLOCKS], rank[TILE_BLOCKS];
-    uint8_t pairing[TILE_BLOCKS] = {0}, place_of[TILE_BLOCKS], turn[TILE_BLOCKS];
+    struct NAME(pairs) pairs = {{0}, {0}, {0}};
+    struct NAME(moves) moves;
+    uint32_t key[TILE_BLOCKS] = {0}, wanted_key[TILE_BLOCKS] = {0};
     NAME(read_patch)(grid, p, clean, from);
     NAME(read_patch)(grid, p, target, to);
-    for (uint32_t c = 0; c < colours; c++) {
-        NAME(measure)(from[c], n, &s[c]);
-        NAME(measure)(to[c], n, &wanted);
-        for (uint32_t i = 0; i < blocks; i++) {
-            joint[i] += s[c].key[i];
-            joint_wanted[i] += wanted.key[i];
-        }
+    for (uint32_t c = 0; c < grid->g->colours; c++) {
+        NAME(measure)(from[c], grid->samples, &s[c]);
+        NAME(measure)(to[c], grid->samples, &wanted);
+        for (uint32_t i = 0; i < p->blocks; i++)
+            key[i] += s[c].key[i], wanted_key[i] += wanted.key[i];
     }
-    uint32_t high = NAME(classify)(joint, blocks, of_source);
-    NAME(rank_keys)(joint_wanted, blocks, rank);
-    for (uint32_t i = 0; i < blocks; i++)
-        of_place[i] = rank[i] >= blocks - high;
-    NAME(pair_classes)(of_source, of_place, blocks, pairing);
-    for (uint32_t i = 0; i < blocks; i++)
-        place_of[pairing[i]] = (uint8_t)i;
-    for (uint32_t i = 0; i < blocks; i++)
-        encode_bit(e, &m->class_map[NAME(class_context)(of_source, i, p->columns)], of_source[i]);
-
-    for (uint32_t t = 0; t < colours; t++) {
+    NAME(choose_pairs)(key, wanted_key, p->blocks, &pairs);
+    for (uint32_t i = 0; i < p->blocks; i++) {
+        unsigned context = NAME(class_context)(pairs.of_source, i, p->columns);
+        encode_bit(e, &m->class_map[context], pairs.of_source[i]);
+    }
+    for (uint32_t t = 0; t < grid->g->colours; t++) {
         uint32_t c = colour_at(grid->g, t);
-        patch_samples matched = {{0}};
-        uint32_t key[TILE_BLOCKS] = {0};
-        int shift[TILE_BLOCKS] = {0};
-        for (uint32_t i = 0; i < blocks; i++) {
-            uint32_t j = pairing[i];
-            int32_t sum = 0;
-            for (uint32_t k = 0; k < n; k++) {
-                matched[k][i] = from[c][k][j];
-                sum += to[c][k][i];
-            }
-            key[i] = s[c].key[j];
-            int steps = NAME(mean_steps)(sum - s[c].sum[j], log_n, NAME(CLASS_STEP));
-            int least = -(s[c].low[j] >> NAME(CLASS_STEP));
-            int most = (255 - s[c].high[j]) >> NAME(CLASS_STEP);
-            shift[i] = steps < least ? least : steps > most ? most : steps;
-        }
-        NAME(fitting_turns)(grid->block, matched, to[c], key, turn);
-        memset(out[c], 0, sizeof out[c]);
-        for (uint32_t i = 0; i < blocks; i++)
-            for (uint32_t k = 0; k < n; k++)
-                out[c][k][i] = (uint8_t)(matched[NAME(turned)(grid->block, turn[i], k)][i] +
-                                         shift[i] * (1 << NAME(CLASS_STEP)));
-        for (uint32_t j = 0; j < blocks; j++) {
-            uint32_t i = place_of[j];
-            int32_t guess = NAME(predict_sum)(s[c].sum, j, p->columns, state->first[c]);
-            int32_t transformed = s[c].sum[j] + shift[i] * (int32_t)(n << NAME(CLASS_STEP));
-            if (t > 0)
-                guess += state->surprise[j];
-            else
-                state->surprise[j] = s[c].sum[j] - guess;
-            encode_step(e, m,
-                        shift[i] - NAME(mean_steps)(transformed - guess, log_n, NAME(CLASS_STEP)),
-                        t > 0);
-            if (key[i] > 0)
-                encode_turn(e, m, turn[i], t > 0);
-        }
+        NAME(move_blocks)(grid, &pairs, p->blocks, from[c], to[c], &s[c], &moves, out[c]);
+        NAME(encode_moves)(grid, p, &pairs, &moves, s[c].sum, t > 0, state->first[c],
+                           state->surprise, e, m);
         state->first[c] = s[c].sum[0];
     }
     NAME(write_patch)(grid, p, out, temporary);
+}
+
+/* Decode how one colour was moved, and move it back; false where that cannot be. */
+static TARGET int NAME(decode_moves)(const struct grid *grid, const struct patch *p,
+                                     const struct NAME(pairs) * pairs, patch_samples from,
+                                     const struct NAME(patch_statistics) * s, unsigned other,
+                                     int32_t *first, int32_t *surprise, struct decoder *d,
+                                     struct models *m, patch_samples out)
+{
+    uint32_t n = grid->samples;
+    int32_t sum[TILE_BLOCKS];
+    memset(out, 0, sizeof(patch_samples));
+    for (uint32_t j = 0; j < p->blocks; j++) {
+        uint32_t i = pairs->place[j];
+        int32_t guess = NAME(predict_sum)(sum, j, p->columns, *first);
+        int32_t predicted = guess + (other ? surprise[j] : 0);
+        int shift =
+            NAME(mean_steps)(s->sum[i] - predicted, NAME(log_samples)(grid), NAME(CLASS_STEP));
+        shift += decode_step(d, m, other);
+        if (shift < -31 || shift > 31) /* 255 / 8: no image has it, and sums must not run off */
+            return 0;
+        unsigned turn = s->key[i] > 0 ? decode_turn(d, m, other) : 0;
+        sum[j] = s->sum[i] - shift * (int32_t)(n << NAME(CLASS_STEP));
+        if (!other)
+            surprise[j] = sum[j] - guess;
+        for (uint32_t k = 0; k < n; k++)
+            out[NAME(turned)(grid->block, turn, k)][j] =
+                (uint8_t)(from[k][i] - shift * (1 << NAME(CLASS_STEP)));
+    }
+    *first = sum[0];
+    return 1;
 }
 
 static TARGET int NAME(decode_classes)(const struct grid *grid, const struct patch *p,
                                        const uint8_t *temporary, uint8_t *clean, struct decoder *d,
                                        struct models *m, struct NAME(class_state) * state)
 {
-    uint32_t n = grid->samples, blocks = p->blocks, colours = grid->g->colours, high = 0;
-    unsigned log_n = NAME(log_samples)(grid);
     patch_samples from[4], out[4];
     struct NAME(patch_statistics) s[4];
-    uint32_t joint[TILE_BLOCKS] = {0};
-    uint8_t of_source[TILE_BLOCKS], of_place[TILE_BLOCKS];
-    uint8_t pairing[TILE_BLOCKS] = {0}, place_of[TILE_BLOCKS] = {0};
+    struct NAME(pairs) pairs = {{0}, {0}, {0}};
+    uint32_t key[TILE_BLOCKS] = {0}, high = 0;
+    uint8_t of_place[TILE_BLOCKS];
     NAME(read_patch)(grid, p, temporary, from);
-    for (uint32_t c = 0; c < colours; c++) {
-        NAME(measure)(from[c], n, &s[c]);
-        for (uint32_t i = 0; i < blocks; i++)
-            joint[i] += s[c].key[i];
+    for (uint32_t c = 0; c < grid->g->colours; c++) {
+        NAME(measure)(from[c], grid->samples, &s[c]);
+        for (uint32_t i = 0; i < p->blocks; i++)
+            key[i] += s[c].key[i];
     }
-    for (uint32_t i = 0; i < blocks; i++) {
-        struct model *context = &m->class_map[NAME(class_context)(of_source, i, p->columns)];
-        high += of_source[i] = (uint8_t)decode_bit(d, context);
+    for (uint32_t i = 0; i < p->blocks; i++) {
+        unsigned context = NAME(class_context)(pairs.of_source, i, p->columns);
+        high += pairs.of_source[i] = (uint8_t)decode_bit(d, &m->class_map[context]);
     }
-    if (NAME(classify)(joint, blocks, of_place) != high)
+    if (NAME(classify)(key, p->blocks, of_place) != high)
         return 0;
-    NAME(pair_classes)(of_source, of_place, blocks, pairing);
-    for (uint32_t i = 0; i < blocks; i++)
-        place_of[pairing[i]] = (uint8_t)i;
-
-    for (uint32_t t = 0; t < colours; t++) {
+    NAME(pair_classes)(pairs.of_source, of_place, p->blocks, pairs.source);
+    NAME(invert_pairs)(&pairs, p->blocks);
+    for (uint32_t t = 0; t < grid->g->colours; t++) {
         uint32_t c = colour_at(grid->g, t);
-        int32_t sum[TILE_BLOCKS];
-        memset(out[c], 0, sizeof out[c]);
-        for (uint32_t j = 0; j < blocks; j++) {
-            uint32_t i = place_of[j];
-            int32_t guess = NAME(predict_sum)(sum, j, p->columns, state->first[c]);
-            int32_t predicted = guess + (t > 0 ? state->surprise[j] : 0);
-            int shift = NAME(mean_steps)(s[c].sum[i] - predicted, log_n, NAME(CLASS_STEP));
-            shift += decode_step(d, m, t > 0);
-            if (shift < -31 || shift > 31) /* 255 / 8: no image has it, and sums must not run off */
-                return 0;
-            unsigned turn = s[c].key[i] > 0 ? decode_turn(d, m, t > 0) : 0;
-            sum[j] = s[c].sum[i] - shift * (int32_t)(n << NAME(CLASS_STEP));
-            if (t == 0)
-                state->surprise[j] = sum[j] - guess;
-            for (uint32_t k = 0; k < n; k++)
-                out[c][NAME(turned)(grid->block, turn, k)][j] =
-                    (uint8_t)(from[c][k][i] - shift * (1 << NAME(CLASS_STEP)));
-        }
-        state->first[c] = sum[0];
+        if (!NAME(decode_moves)(grid, p, &pairs, from[c], &s[c], t > 0, &state->first[c],
+                                state->surprise, d, m, out[c]))
+            return 0;
     }
     NAME(write_patch)(grid, p, out, clean);
     return 1;

@@ -18,6 +18,18 @@ from dsguard.kernels.contract import Kernels
 BACKENDS = {"native": "native", "numba": "jit", "reference": "reference"}
 """Module of each set of kernels, the automatic choice first."""
 
+_SLOW = {
+    "numba": (
+        "the C core of dsguard is not installed: profile paper runs in Numba, several times "
+        "slower, the exact profiles in plain NumPy, thousands of times slower; reinstall with a C "
+        "compiler"
+    ),
+    "reference": (
+        "the C core of dsguard is not installed, nor is Numba, so it runs in plain NumPy, "
+        "thousands of times slower; reinstall with a C compiler, or: pip install 'dsguard[numba]'"
+    ),
+}
+
 _chosen: str | None = None
 
 
@@ -62,12 +74,8 @@ def _automatic() -> str:
             _load(name)
         except ImportError:
             continue
-        if name == "reference":
-            msg = (
-                "neither the C kernels nor Numba are installed, so dsguard runs on plain NumPy, "
-                "which is hundreds of times slower; run: pip install 'dsguard[numba]'"
-            )
-            warnings.warn(msg, RuntimeWarning, stacklevel=2)
+        if name in _SLOW:
+            warnings.warn(_SLOW[name], RuntimeWarning, stacklevel=2)
         return name
     msg = "no set of kernels can be loaded"  # reference needs NumPy alone
     raise AssertionError(msg)
