@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 import dsguard
 from dsguard.cli.commands import Exit, run
 from dsguard.datasets import encode_image
-from dsguard.demo import digits, own_images
-from dsguard.evaluation import compare, html_report, psnr, triptychs
+from dsguard.evaluation import Data, compare, digits, html_report, own_images, psnr, triptychs
+from dsguard.evaluation.study import Preset, profile_attack, run_study
 from dsguard.fsp import Recipe
 
 
@@ -73,7 +75,7 @@ def test_own_images(tmp_path, split):
                 path = tmp_path / part / label / f"{n}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(encode_image(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)))
-    data = own_images(tmp_path)
+    data = own_images(tmp_path, 2000, 1000)
     assert len(data.train_images) == (12 if split else 8)
     assert len(data.test_images) == (12 if split else 4)
 
@@ -98,4 +100,52 @@ def test_demo_needs_classes(tmp_path):
     (tmp_path / "only").mkdir()
     (tmp_path / "only" / "x.png").write_bytes(encode_image(np.zeros((16, 16, 3), np.uint8)))
     with pytest.raises(dsguard.InputError):
-        own_images(tmp_path)
+        own_images(tmp_path, 2000, 1000)
+
+
+class Interrupted(Exception):
+    pass
+
+
+def test_a_study_goes_on_where_it_was_interrupted(tmp_path, scenes):
+    labels = np.array([0, 1] * 16, np.int64)
+    images = np.concatenate([scenes] * 4)[:, :16, :16] // 2 + (labels * 100)[:, None, None, None]
+    data = Data("made", images.astype(np.uint8), labels, images[:8].astype(np.uint8), labels[:8])
+    recipe = Recipe(epochs=3, batch_size=8)
+    preset = Preset("tiny", None, None, 2, recipe, Recipe(epochs=1, batch_size=8), (0, 1))
+    attack = profile_attack(8, 1, "exact")
+    whole = run_study(data, tmp_path / "whole", preset, attack, "exact", device="cpu")
+    assert [row.name for row in whole.mean_rows()] == ["clean", "protected", "restored"]
+    assert whole.rows[0][2].by_epoch == whole.rows[0][0].by_epoch
+    assert len(whole.rows[1][1].by_epoch) == 3
+    stops = iter(range(100))
+
+    def stop_now_and_then(name, done, total):
+        if next(stops) % 3 == 2:
+            raise Interrupted
+
+    for _ in range(30):
+        try:
+            pieces = run_study(
+                data,
+                tmp_path / "pieces",
+                preset,
+                attack,
+                "exact",
+                device="cpu",
+                on_step=stop_now_and_then,
+            )
+        except Interrupted:
+            continue
+        break
+    assert next(stops) > 6, "it was never interrupted"
+    assert pieces.rows == whole.rows
+    content = json.loads((tmp_path / "pieces" / "results.json").read_text())
+    assert content["mean"][1]["test_accuracy"] == whole.mean_rows()[1].test_accuracy
+    assert "protected images" in (tmp_path / "pieces" / "report.html").read_text()
+    with pytest.raises(dsguard.InputError, match="other settings"):
+        run_study(data, tmp_path / "pieces", preset, attack, "exact-fine", device="cpu")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("mine")
+    with pytest.raises(dsguard.InputError, match="holds no study"):
+        run_study(data, tmp_path / "mine", preset, attack, "exact", device="cpu")

@@ -322,10 +322,10 @@ def demo(
     Fits a surrogate, protects, restores, trains a network on clean, protected and restored images,
     and writes a report with pictures.
     """
-    from dsguard.demo import digits, own_images, run_demo
+    from dsguard.demo import demo_data, run_demo
     from dsguard.fsp import Attack
 
-    chosen = digits(seed) if data is None else own_images(data, seed)
+    chosen = demo_data(data, seed)
     # Digits are all contrast: a perturbation has to be larger than on photographs to matter.
     radius = epsilon if epsilon is not None else 32 if data is None else 8
     attack = Attack(epsilon=radius, block=Profile.named(profile).perturbation_block)
@@ -345,6 +345,58 @@ def demo(
         _output.print(f"{title}: {value}", soft_wrap=True, highlight=False)
     _output.print(f"report: {escape(str(result.report))}", soft_wrap=True)
     _output.print(f"picture: {escape(str(result.picture))}", soft_wrap=True)
+
+
+@cli.command()
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder that the study lives in; started again with the same settings, it goes on there.",
+)
+@click.option("--preset", type=click.Choice(["quick", "paper"]), default="quick", show_default=True)
+@click.option("--epsilon", type=click.IntRange(0, 255), default=8, show_default=True)
+@click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True)
+@click.option("--augment", is_flag=True, help="Train with random crops and flips.")
+@_profile_option
+@_device_option
+def evaluate(
+    data: Path,
+    out: Path,
+    preset: str,
+    epsilon: int,
+    steps: int,
+    profile: str,
+    device: str | None,
+    *,
+    augment: bool,
+) -> None:
+    """Train networks on clean, protected and restored images of DATA, and compare.
+
+    quick takes minutes on two cores and is a lead, not a result; paper has the settings of the
+    published method and wants a GPU. Either goes on where it was interrupted.
+    """
+    from dsguard.evaluation import own_images
+    from dsguard.evaluation.study import PRESETS, profile_attack, run_study
+
+    chosen = PRESETS[preset]
+    with _steps() as tell:
+        study = run_study(
+            own_images(data, chosen.train_images, chosen.test_images),
+            out,
+            chosen,
+            profile_attack(epsilon, steps, profile),
+            profile,
+            augment=augment,
+            device=device,
+            on_step=tell,
+        )
+    _output.print(_table(study.mean_rows()))
+    for title, value in study.facts.items():
+        _output.print(f"{title}: {value}", soft_wrap=True, highlight=False)
+    _output.print(f"results: {escape(str(out / 'results.json'))}", soft_wrap=True)
+    _output.print(f"report: {escape(str(out / 'report.html'))}", soft_wrap=True)
 
 
 def _load_key(path: Path) -> DatasetKey:

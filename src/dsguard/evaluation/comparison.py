@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from dsguard.fsp.resnet import build
+from dsguard.fsp.resnet import ResNet18, build
 from dsguard.fsp.training import Recipe, accuracy, choose_device, default_width, train
 from dsguard.kernels.contract import Images
 
@@ -27,12 +28,15 @@ class Row:
         On clean test images, after the last epoch.
     peak_accuracy : float
         The best test accuracy after any epoch: what early stopping could have had.
+    by_epoch : tuple of float
+        Test accuracy after each epoch.
     """
 
     name: str
     train_accuracy: float
     test_accuracy: float
     peak_accuracy: float
+    by_epoch: tuple[float, ...] = ()
 
 
 def compare(
@@ -45,6 +49,7 @@ def compare(
     width: int | None = None,
     device: str | None = None,
     on_epoch: Callable[[], None] | None = None,
+    checkpoints: Path | None = None,
 ) -> list[Row]:
     """Train a new ResNet-18 on each version of a training set, all from the same weights.
 
@@ -61,6 +66,8 @@ def compare(
     device : str, optional
     on_epoch : callable, optional
         Called after every epoch of every training.
+    checkpoints : Path, optional
+        Folder where each training is kept after every epoch, to go on from there another time.
 
     Returns
     -------
@@ -71,15 +78,17 @@ def compare(
     rows = []
     for name, images in versions.items():
         model = build(images.shape[1:], classes, width or default_width(place), recipe.seed)
-        tests: list[float] = []
 
-        def after_epoch(_: int, model: object = model, tests: list[float] = tests) -> None:
-            tests.append(accuracy(model, test_images, test_labels, place))  # type: ignore[arg-type]
+        def after_epoch(_: int, model: ResNet18 = model) -> float:
             if on_epoch is not None:
                 on_epoch()
+            return accuracy(model, test_images, test_labels, place)
 
-        train(model, images, labels, recipe, place, after_epoch)
-        rows.append(Row(name, accuracy(model, images, labels, place), tests[-1], max(tests)))
+        kept = None if checkpoints is None else checkpoints / f"{name}.pt"
+        history = train(model, images, labels, recipe, place, after_epoch, kept)
+        tests = [float(test) for test in history if test is not None]
+        on_own = accuracy(model, images, labels, place)
+        rows.append(Row(name, on_own, tests[-1], max(tests), tuple(tests)))
     return rows
 
 

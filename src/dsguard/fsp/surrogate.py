@@ -152,7 +152,7 @@ def fit_surrogate(
     width: int | None = None,
     device: str | None = None,
     class_names: Sequence[str] = (),
-    on_epoch: Callable[[int], None] | None = None,
+    on_epoch: Callable[[int], float | None] | None = None,
 ) -> Surrogate:
     """Train a surrogate network on clean images.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dsguard.errors import InputError
+from dsguard.files import write_whole
 from dsguard.kernels.contract import Images
 
 
@@ -73,8 +76,9 @@ def train(
     labels: npt.NDArray[np.int64],
     recipe: Recipe,
     device: torch.device,
-    on_epoch: Callable[[int], None] | None = None,
-) -> None:
+    on_epoch: Callable[[int], float | None] | None = None,
+    checkpoint: Path | None = None,
+) -> list[float | None]:
     """Train `model` in place.
 
     Parameters
@@ -88,6 +92,14 @@ def train(
     device : torch.device
     on_epoch : callable, optional
         Called with the number of epochs done after each of them.
+    checkpoint : Path, optional
+        Everything that the training is made of goes there after every epoch, and a training that
+        finds such a file goes on from it.
+
+    Returns
+    -------
+    list
+        What `on_epoch` returned, by epoch.
     """
     place(model, device).train()
     order = torch.Generator().manual_seed(recipe.seed)
@@ -97,7 +109,11 @@ def train(
         optimizer, recipe.learning_rate, total_steps=steps
     )
     answers = torch.from_numpy(labels)
-    for epoch in range(recipe.epochs):
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    history: list[float | None] = []
+    if checkpoint is not None and checkpoint.exists():
+        history = _resume(checkpoint, parts, order)
+    for epoch in range(len(history), recipe.epochs):
         permutation = torch.randperm(len(images), generator=order)
         for picked in torch.split(permutation, recipe.batch_size):
             pixels = to_pixels(images[picked.numpy()], device)
@@ -109,9 +125,27 @@ def train(
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
-        if on_epoch is not None:
-            on_epoch(epoch + 1)
+        history.append(on_epoch(epoch + 1) if on_epoch is not None else None)
+        if checkpoint is not None:
+            _store(checkpoint, parts, order, history)
     model.eval()
+    return history
+
+
+def _store(
+    path: Path, parts: dict[str, Any], order: torch.Generator, history: list[float | None]
+) -> None:
+    state = {name: part.state_dict() for name, part in parts.items()}
+    with write_whole(path) as file:
+        torch.save({**state, "order": order.get_state(), "history": history}, file)
+
+
+def _resume(path: Path, parts: dict[str, Any], order: torch.Generator) -> list[float | None]:
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    for name, part in parts.items():
+        part.load_state_dict(content[name])
+    order.set_state(content["order"])
+    return list(content["history"])
 
 
 def place(model: nn.Module, device: torch.device) -> nn.Module:
