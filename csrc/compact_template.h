@@ -130,7 +130,7 @@ static inline unsigned NAME(log_samples)(const struct grid *grid)
 /* A shift that does not fit whole is none: parts of the usual shift would cost more bits than they
  * bring nearer to the target. */
 static TARGET void NAME(identity_shifts)(const struct grid *grid, patch_samples clean,
-                                         patch_samples target, int16_t *shift)
+                                         patch_samples target, int only, int16_t *shift)
 {
     unsigned log_n = NAME(log_samples)(grid);
     int32_t difference[TILE_BLOCKS] = {0};
@@ -146,13 +146,16 @@ static TARGET void NAME(identity_shifts)(const struct grid *grid, patch_samples 
     }
     for (unsigned i = 0; i < TILE_BLOCKS; i++) {
         int steps = NAME(mean_steps)(difference[i], log_n, 0);
+        if (only > 0)
+            steps = steps > 0 ? only : steps < 0 ? -only : 0;
         shift[i] = (int16_t)(steps < -low[i] || steps > 255 - high[i] ? 0 : steps);
     }
 }
 
-/* The size of shift that most blocks have, the smallest of equally frequent ones. */
+/* The size of shift from 'least' up that most blocks have, the smallest of equally frequent ones;
+ * with 'only', sizes are that or 0. */
 static TARGET int NAME(usual_shift)(const struct grid *grid, const uint8_t *clean,
-                                    const uint8_t *target)
+                                    const uint8_t *target, int least, int only)
 {
     uint32_t count[256] = {0};
     patch_samples from[4], to[4];
@@ -163,14 +166,14 @@ static TARGET int NAME(usual_shift)(const struct grid *grid, const uint8_t *clea
             NAME(read_patch)(grid, &p, clean, from);
             NAME(read_patch)(grid, &p, target, to);
             for (uint32_t c = 0; c < grid->g->colours; c++) {
-                NAME(identity_shifts)(grid, from[c], to[c], shift);
+                NAME(identity_shifts)(grid, from[c], to[c], only, shift);
                 for (uint32_t i = 0; i < p.blocks; i++)
                     count[shift[i] < 0 ? -shift[i] : shift[i]]++;
             }
         }
     }
-    int usual = 0;
-    for (int size = 1; size < 256; size++)
+    int usual = least;
+    for (int size = least + 1; size < 256; size++)
         usual = count[size] > count[usual] ? size : usual;
     return usual;
 }
@@ -194,7 +197,7 @@ static TARGET void NAME(add_shifts)(patch_samples samples, uint32_t n, const uin
 static TARGET void NAME(encode_identity)(const struct grid *grid, const struct patch *p,
                                          const uint8_t *clean, const uint8_t *target,
                                          uint8_t *temporary, struct encoder *e, struct models *m,
-                                         int usual)
+                                         int usual, int only)
 {
     patch_samples from[4], to[4];
     int16_t shift[TILE_BLOCKS], first[TILE_BLOCKS] = {0};
@@ -203,7 +206,7 @@ static TARGET void NAME(encode_identity)(const struct grid *grid, const struct p
     NAME(read_patch)(grid, p, target, to);
     for (uint32_t turn = 0; turn < grid->g->colours; turn++) {
         uint32_t c = colour_at(grid->g, turn);
-        NAME(identity_shifts)(grid, from[c], to[c], shift);
+        NAME(identity_shifts)(grid, from[c], to[c], only, shift);
         for (unsigned i = 0; i < TILE_BLOCKS; i++)
             add[i] = (uint8_t)shift[i];
         NAME(add_shifts)(from[c], grid->samples, add);
@@ -290,7 +293,7 @@ static inline uint32_t NAME(turned)(uint32_t b, unsigned r, uint32_t k)
 static TARGET void NAME(fitting_turns)(uint32_t block, patch_samples source, patch_samples target,
                                        const uint32_t *key, uint8_t *turn)
 {
-    int32_t best[TILE_BLOCKS], sum[TILE_BLOCKS];
+    int32_t best[TILE_BLOCKS] = {0}, sum[TILE_BLOCKS];
     memset(turn, 0, TILE_BLOCKS);
     for (unsigned r = 0; r < 4; r++) {
         memset(sum, 0, sizeof sum);
@@ -532,20 +535,22 @@ static TARGET uint64_t NAME(squared_error)(const uint8_t *a, const uint8_t *b, s
     return total;
 }
 
-static TARGET uint32_t NAME(encode_as)(const struct grid *grid, int classes, const uint8_t *clean,
-                                       const uint8_t *target, uint8_t *temporary, uint8_t *sequence,
-                                       size_t room)
+static TARGET uint32_t NAME(encode_as)(const struct grid *grid, int classes, int coarse,
+                                       const uint8_t *clean, const uint8_t *target,
+                                       uint8_t *temporary, uint8_t *sequence, size_t room)
 {
     struct encoder e;
     struct models m;
     struct NAME(class_state) state;
-    int usual = 0;
+    int usual = 0, only = 0;
     start_encoder(&e, sequence, room);
     reset_models(&m);
     for (uint32_t c = 0; c < 4; c++)
         state.first[c] = (int32_t)(128 * grid->samples);
     if (!classes) {
-        usual = NAME(usual_shift)(grid, clean, target);
+        if (coarse)
+            only = NAME(usual_shift)(grid, clean, target, 1, 0);
+        usual = NAME(usual_shift)(grid, clean, target, 0, only);
         encode_raw(&e, (unsigned)usual, 8);
     }
     for (uint32_t row = 0; row < grid->down; row += DSG_TILE) {
@@ -554,7 +559,7 @@ static TARGET uint32_t NAME(encode_as)(const struct grid *grid, int classes, con
             if (classes)
                 NAME(encode_classes)(grid, &p, clean, target, temporary, &e, &m, &state);
             else
-                NAME(encode_identity)(grid, &p, clean, target, temporary, &e, &m, usual);
+                NAME(encode_identity)(grid, &p, clean, target, temporary, &e, &m, usual, only);
         }
     }
     return (uint32_t)finish_encoder(&e);
@@ -562,7 +567,7 @@ static TARGET uint32_t NAME(encode_as)(const struct grid *grid, int classes, con
 
 enum { NAME(NEAR) = 144 /* mean squared error up to which identity is not put in question */ };
 
-static TARGET uint32_t NAME(encode)(const struct dsg_geometry *g, uint32_t block,
+static TARGET uint32_t NAME(encode)(const struct dsg_geometry *g, uint32_t block, int coarse,
                                     const uint8_t *clean, const uint8_t *target, uint8_t *temporary,
                                     uint8_t *sequence, size_t room, uint8_t *mode)
 {
@@ -570,16 +575,16 @@ static TARGET uint32_t NAME(encode)(const struct dsg_geometry *g, uint32_t block
     size_t samples = image_samples(g);
     memcpy(temporary, clean, samples);
     *mode = (uint8_t)block_mode(block);
-    uint32_t length = NAME(encode_as)(&grid, 0, clean, target, temporary, sequence, room);
+    uint32_t length = NAME(encode_as)(&grid, 0, coarse, clean, target, temporary, sequence, room);
     uint64_t identity = NAME(squared_error)(temporary, target, samples);
-    if (identity <= (uint64_t)NAME(NEAR) * samples)
+    if (coarse || identity <= (uint64_t)NAME(NEAR) * samples)
         return length;
-    length = NAME(encode_as)(&grid, 1, clean, target, temporary, sequence, room);
+    length = NAME(encode_as)(&grid, 1, coarse, clean, target, temporary, sequence, room);
     if (NAME(squared_error)(temporary, target, samples) < identity) {
         *mode |= DSG_MODE_CLASSES;
         return length;
     }
-    return NAME(encode_as)(&grid, 0, clean, target, temporary, sequence, room);
+    return NAME(encode_as)(&grid, 0, coarse, clean, target, temporary, sequence, room);
 }
 
 static TARGET int NAME(decode)(const struct dsg_geometry *g, const uint8_t *temporary, uint8_t mode,

@@ -119,11 +119,13 @@ int dsg_exact_sizes(const struct dsg_geometry *geometry, uint32_t block, size_t 
 /*
  * Transform 'count' images towards 'target' and code their Sequences.
  *
- * Pairs by classes where that resembles the target more closely than identity does.
+ * Pairs by classes where that resembles the target more closely than identity does.  'coarse', not
+ * 0, stays with identity and makes every shift the most frequent size but 0, up or down: further
+ * from the target, and short.
  * 'temporary': as in dsg_transform.  Sequence i: lengths[i] bytes at sequences + i * stride, with
  * 'stride' at least the bytes of dsg_exact_sizes().  modes[i]: block and pairing.
  */
-int dsg_encode(const struct dsg_geometry *geometry, uint32_t block, size_t count,
+int dsg_encode(const struct dsg_geometry *geometry, uint32_t block, int coarse, size_t count,
                const uint8_t *clean, const uint8_t *target, uint8_t *temporary, uint8_t *sequences,
                size_t stride, uint32_t *lengths, uint8_t *modes);
 

@@ -1,7 +1,11 @@
 /* exact.c - the public functions of profile exact: check, then one image after another. */
 #include "grid.h"
 
-enum { ROOM_PER_BLOCK = 9, ROOM = 64 }; /* bytes; a shift takes at most 51 bits, a turn 12 */
+enum {
+    ROOM_PER_BLOCK = 10,
+    ROOM = 64
+}; /* bytes; a shift takes 64 bits at worst, or with turn and class 75 where colours share a class
+    */
 
 static int check_block(const struct dsg_geometry *g, uint32_t block)
 {
@@ -31,9 +35,9 @@ int dsg_exact_sizes(const struct dsg_geometry *g, uint32_t block, size_t *bytes,
     return DSG_OK;
 }
 
-int dsg_encode(const struct dsg_geometry *g, uint32_t block, size_t count, const uint8_t *clean,
-               const uint8_t *target, uint8_t *temporary, uint8_t *sequences, size_t stride,
-               uint32_t *lengths, uint8_t *modes)
+int dsg_encode(const struct dsg_geometry *g, uint32_t block, int coarse, size_t count,
+               const uint8_t *clean, const uint8_t *target, uint8_t *temporary, uint8_t *sequences,
+               size_t stride, uint32_t *lengths, uint8_t *modes)
 {
     size_t bytes, places, samples;
     int status = dsg_exact_sizes(g, block, &bytes, &places);
@@ -47,7 +51,7 @@ int dsg_encode(const struct dsg_geometry *g, uint32_t block, size_t count, const
     const struct kernels *k = dsg_kernels();
     samples = image_samples(g);
     for (size_t i = 0; i < count; i++)
-        lengths[i] = k->encode(g, block, clean + i * samples, target + i * samples,
+        lengths[i] = k->encode(g, block, coarse, clean + i * samples, target + i * samples,
                                temporary + i * samples, sequences + i * stride, stride, &modes[i]);
     return DSG_OK;
 }

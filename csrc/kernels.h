@@ -21,9 +21,9 @@ struct kernels {
                   size_t bytes);
     void (*extract)(const struct dsg_geometry *g, const uint8_t *image, uint8_t *payload,
                     size_t bytes);
-    uint32_t (*encode)(const struct dsg_geometry *g, uint32_t block, const uint8_t *clean,
-                       const uint8_t *target, uint8_t *temporary, uint8_t *sequence, size_t room,
-                       uint8_t *mode);
+    uint32_t (*encode)(const struct dsg_geometry *g, uint32_t block, int coarse,
+                       const uint8_t *clean, const uint8_t *target, uint8_t *temporary,
+                       uint8_t *sequence, size_t room, uint8_t *mode);
     int (*decode)(const struct dsg_geometry *g, const uint8_t *temporary, uint8_t mode,
                   const uint8_t *sequence, size_t length, uint8_t *clean);
     int (*hide)(const struct dsg_geometry *g, const uint8_t *temporary, const uint8_t *payload,

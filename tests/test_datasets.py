@@ -12,12 +12,18 @@ from zlib import compress, crc32
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 import dsguard
 from dsguard.bulk import load_training_set, output_names, select
-from dsguard.datasets import check_output_format, decode_image, encode_image, open_source
-from dsguard.datasets.images import UnreadableImageError
+from dsguard.datasets import (
+    check_output_format,
+    decode_image,
+    decode_protected,
+    encode_image,
+    open_source,
+)
+from dsguard.datasets.images import SIDECAR_TAG, UnreadableImageError
 from dsguard.errors import DsguardError
 
 
@@ -182,6 +188,24 @@ def test_encoding_is_lossless(channels, name):
     if channels == 4:
         image[:4, :, 3] = 0  # colours under full transparency must survive, too
     np.testing.assert_array_equal(decode_image(encode_image(image, name)), image)
+
+
+@pytest.mark.parametrize("name", ["png", "tiff"])
+def test_sidecars_survive(name):
+    image = np.zeros((8, 8, 1), np.uint8)
+    for size in (1, 2, 3, 1000):
+        sidecar = np.random.default_rng(size).bytes(size)
+        pixels, found = decode_protected(encode_image(image, name, sidecar))
+        np.testing.assert_array_equal(pixels, image)
+        assert found == sidecar
+    assert decode_protected(encode_image(image, name))[1] == b""
+
+
+def test_a_number_is_no_sidecar():
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[SIDECAR_TAG] = 1 << 31
+    data = pillow_bytes(Image.fromarray(np.zeros((8, 8), np.uint8)), "TIFF", tiffinfo=tags)
+    assert decode_protected(data)[1] == b""
 
 
 @pytest.mark.parametrize("name", ["jpg", "JPEG", ".webp", "gif", "heic"])

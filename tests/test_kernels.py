@@ -171,7 +171,8 @@ def test_exact_kernels_equal_the_reference(geometry, block, clean_fill, target_f
     else:
         steps = rng.integers(-16, 17, shape) * (1 if target_fill == "near" else 6)
         target = np.clip(clean.astype(int) + steps, 0, 255).astype(np.uint8)
-    temporary, sequences, lengths, modes = reference.encode(clean, target, geometry, block)
+    use = {"coarse": bool(seed % 3 == 0)}
+    temporary, sequences, lengths, modes = reference.encode(clean, target, geometry, block, **use)
     size = int(rng.integers(0, clean.size // 20 + 2))
     payload = rng.integers(0, 256, (1, size), dtype=np.uint8)
     sizes = np.array([size], np.uint32)
@@ -186,7 +187,7 @@ def test_exact_kernels_equal_the_reference(geometry, block, clean_fill, target_f
     assert not malformed[0]
     np.testing.assert_array_equal(back, clean)
     for kernels in kernel_sets():
-        ours, rows, ends, kinds = kernels.encode(clean, target, geometry, block)
+        ours, rows, ends, kinds = kernels.encode(clean, target, geometry, block, **use)
         np.testing.assert_array_equal(ours, temporary)
         np.testing.assert_array_equal((ends, kinds), (lengths, modes))
         np.testing.assert_array_equal(rows[0, : ends[0]], sequences[0, : lengths[0]])

@@ -299,7 +299,13 @@ def test_noise_goes_to_sidecars_and_comes_back(key):
     bad = Status.TAMPERED
     assert report.status == [Status.OK, bad, bad, Status.NO_SIDECAR, bad]
     assert not report.images[1:].any()
-    for sidecars, message in [({5: b""}, "index below 5"), ({0: "text"}, "got str")]:
+    for sidecars, message in [
+        ({5: b""}, "no image 5"),
+        ({0: "text"}, "got str"),
+        ({"a": b""}, "whole numbers"),
+        ({True: b""}, "whole numbers"),
+        ([b""], "a mapping"),
+    ]:
         with pytest.raises(dsguard.InputError, match=message):
             dsguard.restore_batch(out.images, key, sidecars=sidecars)
 
@@ -309,8 +315,14 @@ def test_images_too_small_for_a_header_have_it_in_their_sidecar(key):
     out = dsguard.protect_batch(clean, key, target=clean[:, ::-1])
     assert list(out.sidecars) == [0]
     np.testing.assert_array_equal(restored(out, key), clean)
-    with pytest.raises(dsguard.NotProtectedError):
+    with pytest.raises(dsguard.NotProtectedError, match="header is in its sidecar"):
         dsguard.restore_batch(out.images, key)
+    assert dsguard.inspect(out.images[0], out.sidecars[0]).sidecar
+    forged = bytearray(out.sidecars[0])
+    forged[5] &= 63  # says that the payload is in the image, which has no room for a header
+    forged[16:18] = _checksum(bytes(forged[:18]))
+    report = dsguard.restore_batch(out.images, key, sidecars={0: bytes(forged)}, on_error="report")
+    assert report.status == [Status.TAMPERED]
     with pytest.raises(dsguard.WrongKeyError):
         restored(out, dsguard.DatasetKey.generate())
 
@@ -333,16 +345,40 @@ def test_forged_headers_are_noticed(scenes, key):
     out = dsguard.protect_batch(scenes[:1], key, target=nearby(scenes[:1]))
     geometry = Geometry.of(scenes)
     raw = native.extract(out.images, 23, geometry)[0].tobytes()
-    for position, value in [(5, 2 | 64), (5, 3), (12, 0), (13, 255), (14, 255), (18, 3), (18, 31)]:
+    for position, value in [
+        (5, 2 | 128),
+        (5, 2 | 192),
+        (5, 2 | 64),
+        (5, 3),
+        (12, 0),
+        (13, 255),
+        (14, 255),
+        (18, 3),
+        (18, 31),
+    ]:
         forged = bytearray(raw)
         forged[position] = value
         forged[15] = forged[18] ^ forged[19] ^ forged[20] ^ forged[21] ^ forged[22]
         forged[16:18] = _checksum(bytes(forged[:18]))
         image = out.images.copy()
         native.embed(image, np.frombuffer(bytes(forged), np.uint8), geometry)
-        expected = dsguard.MissingSidecarError if value == 66 else dsguard.TamperedError
+        expected = {66: dsguard.MissingSidecarError, 130: dsguard.FormatError}.get(
+            value, dsguard.FormatError if value == 194 else dsguard.TamperedError
+        )
         with pytest.raises(expected):
             dsguard.restore_batch(image, key)
+
+
+def test_a_sequence_longer_than_a_header_can_say_is_refused(scenes, key, monkeypatch):
+    monkeypatch.setattr("dsguard.exact._LARGEST_LENGTH", 60)
+    target = scenes.copy()
+    target[5] = nearby(scenes[5:6], 40)
+    with pytest.raises(
+        dsguard.CapacityError, match=r"image 5: its Sequence has .* split"
+    ) as caught:
+        dsguard.protect_batch(scenes, key, target=target)
+    assert caught.value.index == 5
+    assert caught.value.available == 480
 
 
 def test_geometry_changes_are_noticed(key):

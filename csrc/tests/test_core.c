@@ -156,8 +156,8 @@ static void exact_round_trip(const struct dsg_geometry *g, uint32_t block, enum 
     for (size_t n = 0; n < sizeof isas / sizeof *isas; n++) {
         if (dsg_set_isa(isas[n]) != DSG_OK)
             continue;
-        CHECK(dsg_encode(g, block, 1, clean.bytes, target.bytes, temporary.bytes, sequence.bytes,
-                         room, &length, &mode) == DSG_OK);
+        CHECK(dsg_encode(g, block, (int)(of_clean % 2), 1, clean.bytes, target.bytes,
+                         temporary.bytes, sequence.bytes, room, &length, &mode) == DSG_OK);
         CHECK(length <= room);
         CHECK(dsg_decode(g, 1, temporary.bytes, &mode, sequence.bytes, room, &length, back.bytes,
                          &flag) == DSG_OK);
@@ -245,7 +245,7 @@ static void refusals(void)
     uint64_t scratch[16];
     CHECK(dsg_exact_sizes(&good, 3, &size, &places) == DSG_ERR_GEOMETRY);
     CHECK(dsg_exact_sizes(&good, 4, &size, NULL) == DSG_ERR_NULL);
-    CHECK(dsg_encode(&good, 4, 1, bytes, bytes, bytes, bytes, 10, &length, &mode) ==
+    CHECK(dsg_encode(&good, 4, 0, 1, bytes, bytes, bytes, bytes, 10, &length, &mode) ==
           DSG_ERR_CAPACITY);
     CHECK(dsg_decode(&good, 1, bytes, &mode, payload, 29, &length, bytes, &malformed) ==
           DSG_ERR_CAPACITY);

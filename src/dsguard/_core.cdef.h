@@ -34,7 +34,7 @@ int dsg_set_isa(const char *name);
 const char *dsg_isa(void);
 int dsg_exact_sizes(const struct dsg_geometry *geometry, uint32_t block, size_t *bytes,
                     size_t *places);
-int dsg_encode(const struct dsg_geometry *geometry, uint32_t block, size_t count,
+int dsg_encode(const struct dsg_geometry *geometry, uint32_t block, int coarse, size_t count,
                const uint8_t *clean, const uint8_t *target, uint8_t *temporary, uint8_t *sequences,
                size_t stride, uint32_t *lengths, uint8_t *modes);
 int dsg_decode(const struct dsg_geometry *geometry, size_t count, const uint8_t *temporary,

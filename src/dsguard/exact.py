@@ -3,6 +3,7 @@
 ::
 
     protect:  encode (mRIT) -> seal (AES-SIV) -> hide (RDH) -> embed header
+              where that does not fit, once more with a coarse Sequence; else a sidecar
     restore:  reveal -> decrypt -> decode -> verify
 
 The tag is checked last: it covers the SHA-256 of the clean image, so it fits only an image that
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,20 +41,27 @@ EXACT_HEADER_BYTES = HEADER_BYTES + 5
 _LENGTH_MASK = np.uint32(0xFFFFFF)
 """The header's length has 24 bits; above them is the exclusive or of the tail's bytes."""
 
-_LARGEST_SAMPLES = 1 << 26
+_LARGEST_LENGTH = int(_LENGTH_MASK)
 
-_BLOCK_AND_PAIRING = 7
+_BLOCK_AND_PAIRING, _CLASSES = 7, 4
 _SHAPE = struct.Struct("<III")
 _CHANGED = "was changed after it was protected; restore from an undamaged copy"
 
 
 def check_size(height: int, width: int, channels: int, profile: Profile) -> None:
-    """Raise CapacityError where a Sequence could be longer than a header can say."""
-    del profile
-    samples = height * width * channels
-    if samples > _LARGEST_SAMPLES:
-        msg = f"an image of {height}x{width}x{channels} is too large at once; split it"
-        raise CapacityError(msg, needed=samples, available=_LARGEST_SAMPLES)
+    """Images of any size can be protected: what one cannot hold goes to its sidecar."""
+
+
+def _check_lengths(lengths: Lengths) -> None:
+    """Raise CapacityError where a Sequence is longer than a header can say."""
+    index = int(lengths.argmax()) if len(lengths) else 0
+    if len(lengths) and int(lengths[index]) > _LARGEST_LENGTH:
+        msg = (
+            f"its Sequence has {lengths[index]:,} bytes, more than the {_LARGEST_LENGTH:,} that a "
+            "header can say; split the image, or take a profile with larger blocks"
+        )
+        needed, available = 8 * int(lengths[index]), 8 * _LARGEST_LENGTH
+        raise CapacityError(msg, needed, available, index)
 
 
 def payload_bytes(header: Header) -> int:
@@ -64,12 +72,47 @@ def payload_bytes(header: Header) -> int:
 def protect(
     clean: Images, target: Images, out: Images, profile: Profile, key: DatasetKey
 ) -> dict[int, bytes]:
-    """Protect a slice of a batch into `out`; return the sidecars of images that need one."""
+    """Protect a slice of a batch into `out`; return the sidecars of images that need one.
+
+    What cannot be hidden is coded again, coarsely: a short Sequence first, a sidecar last.
+    """
+    made = _attempt(clean, target, profile, key, coarse=False)
+    again = np.flatnonzero(made.failed & (made.raw[:, HEADER_BYTES] & _CLASSES == 0))
+    if len(again) and _carries_header(Geometry.of(clean)):
+        short = _attempt(clean[again], target[again], profile, key, coarse=True)
+        better = ~short.failed
+        made.images[again[better]] = short.images[better]
+        made.failed[again[better]] = False
+    out[...] = made.images
+    return {int(i): made.sidecar(int(i)) for i in np.flatnonzero(made.failed)}
+
+
+@dataclass
+class _Attempt:
+    """Protected images, and what would be in their sidecars."""
+
+    images: Images
+    raw: Bytes
+    payloads: Bytes
+    sizes: Lengths
+    failed: Mask
+
+    def sidecar(self, index: int) -> bytes:
+        size = int(self.sizes[index])
+        return bytes(self.raw[index]) + bytes(self.payloads[index, :size])
+
+
+def _attempt(
+    clean: Images, target: Images, profile: Profile, key: DatasetKey, *, coarse: bool
+) -> _Attempt:
     run = kernels()
     geometry = Geometry.of(clean)
-    temporary, sequences, lengths, modes = run.encode(clean, target, geometry, profile.block)
+    temporary, sequences, lengths, modes = run.encode(
+        clean, target, geometry, profile.block, coarse=coarse
+    )
     plain = _plain(temporary, sequences, int(lengths.max(initial=0)), geometry)
     lengths = lengths + np.uint32(EXACT_HEADER_BYTES)
+    _check_lengths(lengths)
     header = Header(profile, 0, bytes.fromhex(key.key_id), 0)
     associated = _associated(pack_headers(header, lengths), modes, clean)
     sealed, tags = key.sealer.seal(plain, [associated], lengths)
@@ -78,17 +121,16 @@ def protect(
     hidden, modes, thresholds, failed = run.hide(temporary, payloads, sizes, modes, geometry)
     if not _carries_header(geometry):
         hidden, failed = temporary, np.ones(len(clean), bool)
-    out[...] = hidden
+        thresholds[...] = 0
+    modes[failed] &= _BLOCK_AND_PAIRING  # nothing was hidden: no weight, no thresholds
     tail = np.concatenate([modes[:, np.newaxis], _pack_thresholds(thresholds)], axis=1)
     marked = lengths | _check_of(tail)
     raw = pack_headers(header, marked)
     raw[failed] = pack_headers(replace(header, variant=1), marked[failed])
     raw = np.concatenate([raw, tail], axis=1)
     if _carries_header(geometry):
-        run.embed(out, raw, geometry)
-    return {
-        int(i): raw[i].tobytes() + payloads[i, : sizes[i]].tobytes() for i in np.flatnonzero(failed)
-    }
+        run.embed(hidden, raw, geometry)
+    return _Attempt(hidden, raw, payloads, sizes, failed)
 
 
 def restore(
@@ -102,6 +144,8 @@ def restore(
     """Restore images of one kind of header into `out`; return the failures."""
     run = kernels()
     geometry = Geometry.of(protected)
+    if not (header.in_sidecar or _carries_header(geometry)):  # by chance, or forged
+        return {i: TamperedError(_CHANGED) for i in range(len(protected))}
     lengths = lengths_of(raw) & _LENGTH_MASK
     # A forged length must not take memory: a sample hides less than a bit, and a Sequence has
     # less than three bytes for a sample.
@@ -121,6 +165,8 @@ def restore(
     modes = np.ascontiguousarray(tail[:, 0])
     genuine = sane & ~failed & (2 << (modes & 3) == header.profile.block)
     genuine &= lengths_of(raw) & ~_LENGTH_MASK == _check_of(tail)
+    if header.in_sidecar:
+        genuine &= (modes <= _BLOCK_AND_PAIRING) & ~tail[:, 1:].any(axis=1)
     genuine &= _decode(temporary, out, modes, payloads, lengths, raw, key, geometry)
     for i in np.flatnonzero(~genuine):
         failures.setdefault(int(i), TamperedError(_CHANGED))

@@ -151,7 +151,7 @@ def protect_batch(
     """Protect a batch of images.
 
     Each clean image is transformed to resemble its target, and the way back, sealed under `key`, is
-    embedded in its low bits. Give either `target`, or `labels` and `surrogate`, from which the
+    hidden in it. Give either `target`, or `labels` and `surrogate`, from which the
     targets are made by feature-space perturbation.
 
     The result is deterministic: the same images, targets and key give the same bytes, however many
@@ -307,12 +307,14 @@ def restore_batch(
     return RestoredBatch(restored, status, {i: _at(i, errors[i]) for i in sorted(errors)})
 
 
-def inspect(image: npt.NDArray[np.uint8]) -> ImageInfo:
+def inspect(image: npt.NDArray[np.uint8], sidecar: bytes | None = None) -> ImageInfo:
     """Tell what a protected image says of itself; no key is needed.
 
     Parameters
     ----------
     image : ndarray of uint8, shape (H, W, C) or (H, W)
+    sidecar : bytes, optional
+        Of the image, where it has one; an image too small for a header has it there.
 
     Returns
     -------
@@ -324,7 +326,7 @@ def inspect(image: npt.NDArray[np.uint8]) -> ImageInfo:
         If the image has no header, a damaged one, or one of an unknown version.
     """
     batch = as_single(image, "image")
-    header = Header.parse(_headers(batch, {})[0].tobytes())
+    header = Header.parse(_headers(batch, {0: sidecar} if sidecar else {})[0].tobytes())
     return ImageInfo(
         version=header.version,
         profile=header.profile.name,
@@ -370,16 +372,25 @@ def _targets(
 
 
 def _check_sidecars(sidecars: Mapping[int, bytes] | None, count: int) -> dict[int, bytes]:
-    given = dict(sidecars or {})
-    for index, data in given.items():
-        _check_sidecar(data, index, count)
-    return given
+    if sidecars is None:
+        return {}
+    if not hasattr(sidecars, "items"):
+        msg = f"sidecars: expected a mapping of index to bytes, got {type(sidecars).__name__}"
+        raise InputError(msg)
+    return dict(_checked_sidecar(index, data, count) for index, data in sidecars.items())
 
 
-def _check_sidecar(data: object, index: int, count: int) -> None:
-    if not (isinstance(data, bytes) and 0 <= index < count):
-        msg = f"sidecars: expected bytes by index below {count}, got {type(data).__name__}"
-        raise InputError(msg, index)
+def _checked_sidecar(index: object, data: object, count: int) -> tuple[int, bytes]:
+    if isinstance(index, bool) or not isinstance(index, int | np.integer):
+        msg = f"sidecars: expected whole numbers as indices, got {index!r}"
+        raise InputError(msg)
+    if not 0 <= index < count:
+        msg = f"sidecars: there is no image {index} in a batch of {count}"
+        raise InputError(msg)
+    if not isinstance(data, bytes | bytearray | memoryview):
+        msg = f"sidecars: expected bytes, got {type(data).__name__}"
+        raise InputError(msg, int(index))
+    return int(index), bytes(data)
 
 
 def _restore(

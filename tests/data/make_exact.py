@@ -22,6 +22,9 @@ SHAPES = {
     "classes": ("exact", (36, 29, 3)),
     "gray": ("exact-coarse", (40, 72, 1)),
     "alpha": ("exact", (33, 35, 4)),
+    "corner": ("exact", (36, 36, 3)),
+    "classes-coarse": ("exact-coarse", (40, 48, 3)),
+    "speckled": ("exact", (40, 40, 3)),
     "sidecar": ("exact", (16, 16, 3)),
     "tiny": ("exact", (8, 8, 1)),
 }
@@ -35,7 +38,9 @@ def pattern(name: str, which: int) -> np.ndarray:
         values = 37 * y + 11 * x * x + 59 * c if which == 0 else 200 + 5 * y * x + 20 * c
     elif which == 0:
         values = 60 + 3 * y + 2 * x + 9 * c + (x * x + 3 * y * x + y) % 5
-    elif name == "classes":
+        if name == "speckled":  # here and there a sample that has no room to be shifted
+            values = np.where((7 * x + 11 * y + 5 * c) % 61 == 0, 255 * (y % 2), values)
+    elif name in ("classes", "classes-coarse", "corner"):
         values = 40 + 4 * x + 10 * c + (7 * y * y + x * y) % 11
     else:
         values = pattern(name, 0).astype(int) + 12 - 24 * ((y // 8 + x // 8 + c) % 2)

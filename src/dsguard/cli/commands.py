@@ -269,12 +269,12 @@ def restore(
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per file.")
 def inspect_command(files: tuple[Path, ...], *, as_json: bool) -> int:
     """Tell what protected FILES say of themselves; no key is needed."""
-    from dsguard.datasets import decode_image
+    from dsguard.datasets import decode_protected
 
     failures: dict[str, DsguardError] = {}
     for file in files:
         try:
-            info = asdict(inspect(decode_image(file.read_bytes())))
+            info = asdict(inspect(*decode_protected(file.read_bytes())))
         except DsguardError as error:
             failures[str(file)] = error
             continue

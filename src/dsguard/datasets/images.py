@@ -137,7 +137,8 @@ def _sidecar(image: ImageFile.ImageFile) -> bytes:
         chunks = {chunk[0]: chunk[1] for chunk in image.private_chunks}
         return chunks.get(SIDECAR_CHUNK, b"")
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        return bytes(image.tag_v2.get(SIDECAR_TAG, b""))
+        found = image.tag_v2.get(SIDECAR_TAG)
+        return found if isinstance(found, bytes) else b""  # a number is not one, whatever it says
     return b""
 
 

@@ -78,7 +78,10 @@ class Header:
         # One flipped bit of the magic is recognised as damage; a clean image looks like that once
         # in 10^8.
         if damage.bit_count() > 1:
-            msg = "carries no dsguard header; it is clean, or was resized or stored lossily"
+            msg = (
+                "carries no dsguard header; it is clean, was resized or stored lossily, or is so "
+                "small that its header is in its sidecar"
+            )
             raise NotProtectedError(msg)
         if damage or raw[_CHECKED:] != _checksum(raw):
             msg = "its header is damaged; restore from an undamaged copy"
@@ -88,6 +91,9 @@ class Header:
             msg = f"has format version {version}, this dsguard reads {VERSION}: update it"
             raise FormatError(msg)
         profile = Profile.coded(kind & 63)
+        if profile.embedding == "rdh" and kind >> 6 > 1:
+            msg = f"has an unknown variant of profile {profile.name}: update dsguard"
+            raise FormatError(msg)
         return cls(profile, kind >> 6, key_id, sealed_bytes, version)
 
 

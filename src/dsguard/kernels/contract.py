@@ -69,9 +69,18 @@ class Kernels(Protocol):
         ...
 
     def encode(
-        self, clean: Images, target: Images, geometry: Geometry, block: int
+        self,
+        clean: Images,
+        target: Images,
+        geometry: Geometry,
+        block: int,
+        *,
+        coarse: bool = False,
     ) -> tuple[Images, Bytes, Lengths, Modes]:
         """Turn clean images into temporary ones that resemble `target`; blocks of side `block`.
+
+        With `coarse`, blocks keep their places and every shift has the most frequent size but 0:
+        further from the target, and a short Sequence.
 
         Returns
         -------

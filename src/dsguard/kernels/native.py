@@ -93,7 +93,7 @@ def extract(images: Images, size: int, geometry: Geometry) -> Bytes:
 
 
 def encode(
-    clean: Images, target: Images, geometry: Geometry, block: int
+    clean: Images, target: Images, geometry: Geometry, block: int, *, coarse: bool = False
 ) -> tuple[Images, Bytes, Lengths, Modes]:
     """See `dsguard.kernels.contract.Kernels.encode`."""
     count, shape = len(clean), _shape(clean, geometry)
@@ -106,6 +106,7 @@ def encode(
         lib.dsg_encode(
             _c_geometry(geometry),
             block,
+            int(coarse),
             count,
             _input(clean, shape),
             _input(target, shape),

@@ -29,10 +29,11 @@ class Malformed(Exception):
 
 
 def encode(
-    clean: Images, target: Images, geometry: Geometry, block: int
+    clean: Images, target: Images, geometry: Geometry, block: int, *, coarse: bool = False
 ) -> tuple[Images, Bytes, Lengths, Modes]:
     """See `dsguard.kernels.contract.Kernels.encode`."""
-    results = [_encode(*pair, geometry, block) for pair in zip(clean, target, strict=True)]
+    pairs = zip(clean, target, strict=True)
+    results = [_encode(*pair, geometry, block, coarse=coarse) for pair in pairs]
     longest = max((len(sequence) for _, sequence, _ in results), default=0)
     sequences = np.zeros((len(clean), longest), np.uint8)
     for row, (_, sequence, _) in zip(sequences, results, strict=True):
@@ -113,13 +114,18 @@ def _check_mode(mode: int, geometry: Geometry) -> None:
 
 
 def _encode(
-    clean: npt.NDArray[np.uint8], target: npt.NDArray[np.uint8], geometry: Geometry, block: int
+    clean: npt.NDArray[np.uint8],
+    target: npt.NDArray[np.uint8],
+    geometry: Geometry,
+    block: int,
+    *,
+    coarse: bool,
 ) -> tuple[npt.NDArray[np.uint8], bytes, int]:
     """Encode one image: by classes where identity is not near, and classes come nearer."""
     mode = {2: 0, 4: 1, 8: 2}[block]
-    identity, sequence = _encode_identity(clean, target, geometry, block)
+    identity, sequence = _encode_identity(clean, target, geometry, block, coarse=coarse)
     error = _squared_error(identity, target)
-    if error > _NEAR * clean.size:
+    if error > _NEAR * clean.size and not coarse:
         classes, other = _encode_classes(clean, target, geometry, block)
         if _squared_error(classes, target) < error:
             return classes, other, mode | MODE_CLASSES
@@ -174,11 +180,16 @@ def _mean_steps(difference: int, samples: int, step: int) -> int:
 # ---- identity ----
 
 
-def _identity_shifts(clean: Blocks, target: Blocks) -> list[int]:
-    """Return the shift of each block to the mean of its target; none where it would not fit."""
+def _identity_shifts(clean: Blocks, target: Blocks, only: int = 0) -> list[int]:
+    """Return the shift of each block to the mean of its target; none where it would not fit.
+
+    With `only`, that is the size of all shifts but 0.
+    """
     shifts = []
     for source, wanted in zip(clean, target, strict=True):
         shift = _mean_steps(int(wanted.sum() - source.sum()), source.size, 1)
+        if only:
+            shift = only * int(np.sign(shift))
         fits = source.min() + shift >= 0 and source.max() + shift <= 255
         shifts.append(shift if fits else 0)
     return shifts
@@ -193,22 +204,31 @@ def _sign_context(shift: int) -> int:
     return 0 if shift == 0 else 1 if shift > 0 else 2
 
 
+def _sizes(all_shifts: list[list[int]]) -> npt.NDArray[np.intp]:
+    """Return how often each size of shift occurs."""
+    return np.bincount([abs(s) for shifts in all_shifts for s in shifts], minlength=256)
+
+
 def _encode_identity(
-    clean: npt.NDArray[np.uint8], target: npt.NDArray[np.uint8], geometry: Geometry, block: int
+    clean: npt.NDArray[np.uint8],
+    target: npt.NDArray[np.uint8],
+    geometry: Geometry,
+    block: int,
+    *,
+    coarse: bool,
 ) -> tuple[npt.NDArray[np.uint8], bytes]:
     temporary, encoder, models = clean.copy(), Encoder(), _Models()
-    plan = []
-    for patch in patches(geometry, block):
-        for colour in colour_order(geometry):
-            blocks = patch.read(clean[..., colour])
-            plan.append(
-                (patch, colour, blocks, _identity_shifts(blocks, patch.read(target[..., colour])))
-            )
-    sizes = np.bincount([abs(shift) for *_, shifts in plan for shift in shifts], minlength=256)
-    usual = int(sizes.argmax())  # the smallest of equally frequent ones
+    parts = [(patch, c) for patch in patches(geometry, block) for c in colour_order(geometry)]
+    sources = [patch.read(clean[..., colour]) for patch, colour in parts]
+    goals = [patch.read(target[..., colour]) for patch, colour in parts]
+    moves = [_identity_shifts(*pair) for pair in zip(sources, goals, strict=True)]
+    if coarse:
+        only = 1 + int(_sizes(moves)[1:].argmax())
+        moves = [_identity_shifts(*pair, only) for pair in zip(sources, goals, strict=True)]
+    usual = int(_sizes(moves).argmax())  # the smallest of equally frequent ones
     encoder.raw(usual, 8)
     first: list[int] = []
-    for patch, colour, blocks, shifts in plan:
+    for (patch, colour), blocks, shifts in zip(parts, sources, moves, strict=True):
         leading = colour == colour_order(geometry)[0]
         before = [0] * len(shifts) if leading else first
         moved = blocks + np.array(shifts).reshape(-1, 1, 1)
