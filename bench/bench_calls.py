@@ -83,7 +83,7 @@ def bench_threads(measure, call, threads):
     run(measure, setup(32, 50_000), call, threads)
 
 
-@pytest.mark.benchmark(group="threads, 50,000 of 32×32×3")
+@pytest.mark.benchmark(group="threads, 50,000 of 32×32×3", min_rounds=25)  # the second core wanders
 @pytest.mark.parametrize("threads", [1, 2])
 def bench_threads_of_c_stages(measure, threads):
     """Transform, embed, extract and invert alone, over the same slices and pool."""

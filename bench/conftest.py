@@ -71,10 +71,12 @@ def setup(side: int = 32, count: int = 2000) -> Setup:
     key = dsguard.DatasetKey(bytes(range(32)))
     profile = dsguard.Profile.named("paper")
     geometry = plan(side, side, 3, profile, OVERHEAD_BYTES)
-    header = Header(profile, geometry.planes, bytes.fromhex(key.key_id), geometry.sequence_bytes)
+    header = Header(
+        profile, geometry.planes - 1, bytes.fromhex(key.key_id), geometry.sequence_bytes
+    )
     protected = dsguard.protect_batch(clean, key, target=target, profile="paper").images
     temporary, sequences = native.transform(clean, target, geometry)
-    payloads = native.extract(protected, OVERHEAD_BYTES + header.sequence_bytes, geometry)
+    payloads = native.extract(protected, OVERHEAD_BYTES + header.sealed_bytes, geometry)
     return Setup(clean, target, geometry, header, key, protected, temporary, sequences, payloads)
 
 

@@ -5,8 +5,9 @@
 goes through all 60,000 CIFAR-10 and 5,500 TinyImageNet images and some that are made here, prints
 the table of targets, and puts it into ``docs/performance.md``. Distortion is that of hiding alone,
 everything included: the protected image against the temporary one, images with a sidecar left out.
-Targets are random: ± ε for each block and channel (what a perturbation that blocks carry looks
-like), uniform noise within ε, or another image of the set.
+Targets are random: ± ε for each block and channel (the easiest that blocks carry), uniform noise
+within ε, another image of the set; and, for 2,000 images, what FSP makes of them. Speed is the best
+of three runs in one thread.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 from PIL import Image
 
 import dsguard
+from dsguard.envelope import lengths_of
 from dsguard.kernels import kernels, native
 from dsguard.mrit import Geometry
 
@@ -51,6 +53,7 @@ class Result:
     low_psnr: float
     protect_per_s: float
     restore_per_s: float
+    coarse: int
 
 
 def read_images(path: Path) -> np.ndarray:
@@ -96,6 +99,14 @@ def noise_target(images: np.ndarray, epsilon: int) -> np.ndarray:
     return np.clip(images + noise, 0, 255).astype(np.uint8)
 
 
+def fsp_target(images: np.ndarray, labels: list[int], block: int, epsilon: int) -> np.ndarray:
+    """Return what FSP makes with a small surrogate trained on the images themselves."""
+    from dsguard.fsp import Attack, Recipe, fit_surrogate, perturb
+
+    surrogate = fit_surrogate(images, labels, recipe=Recipe(epochs=5))
+    return perturb(images, labels, surrogate, Attack(epsilon=epsilon, block=block))
+
+
 def psnr_each(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Return the PSNR of each image in dB."""
     errors = [((a.astype(np.int32) - b) ** 2).mean() for a, b in zip(images, others, strict=True)]
@@ -104,14 +115,15 @@ def psnr_each(images: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 def measure(name: str, images: np.ndarray, target: np.ndarray, kind: str, profile: str) -> Result:
     """Protect and restore in one thread, and look at what came out."""
-    start = time.perf_counter()
-    out = dsguard.protect_batch(images, KEY, target=target, profile=profile, threads=1)
-    middle = time.perf_counter()
-    back = dsguard.restore_batch(out.images, KEY, sidecars=out.sidecars, threads=1)
-    end = time.perf_counter()
-    temporary, _, lengths, modes = kernels().encode(
-        images, np.ascontiguousarray(target), Geometry.of(images), BLOCK[profile]
-    )
+    seconds = [9e9, 9e9]
+    for _ in range(3):
+        start = time.perf_counter()
+        out = dsguard.protect_batch(images, KEY, target=target, profile=profile, threads=1)
+        middle = time.perf_counter()
+        back = dsguard.restore_batch(out.images, KEY, sidecars=out.sidecars, threads=1)
+        end = time.perf_counter()
+        seconds = [min(seconds[0], middle - start), min(seconds[1], end - middle)]
+    temporary, lengths, modes, coarse = encode_as_protected(images, target, profile, out)
     carried = np.array([i not in out.sidecars for i in range(len(images))])
     values = psnr_each(out.images[carried], temporary[carried])
     hidden = 8 * (lengths[carried] + 23 + 16)  # with what the header replaces, and the tag
@@ -127,9 +139,29 @@ def measure(name: str, images: np.ndarray, target: np.ndarray, kind: str, profil
         float(hidden.mean() / images[0].size) if carried.any() else float("nan"),
         float(values.mean()) if carried.any() else float("nan"),
         float(np.percentile(values, 5)) if carried.any() else float("nan"),
-        len(images) / (middle - start),
-        len(images) / (end - middle),
+        len(images) / seconds[0],
+        len(images) / seconds[1],
+        coarse,
     )
+
+
+def encode_as_protected(
+    images: np.ndarray, target: np.ndarray, profile: str, out: dsguard.ProtectedBatch
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Return temporary images, lengths and modes as they were hidden, and how many were coarse.
+
+    Of the two ways to encode, it is the one whose length the header of the image says.
+    """
+    geometry, goal = Geometry.of(images), np.ascontiguousarray(target)
+    temporary, _, lengths, modes = kernels().encode(images, goal, geometry, BLOCK[profile])
+    said = lengths_of(kernels().extract(out.images, 18, geometry)) & 0xFFFFFF
+    other = np.flatnonzero(said != lengths + 23)
+    if len(other):
+        short, _, ends, kinds = kernels().encode(
+            images[other], goal[other], geometry, BLOCK[profile], coarse=True
+        )
+        temporary[other], lengths[other], modes[other] = short, ends, kinds
+    return temporary, lengths, modes, len(other)
 
 
 def measure_all(data: Path) -> list[Result]:
@@ -153,6 +185,13 @@ def measure_all(data: Path) -> list[Result]:
         for (profile, kind), target in near.items():
             results.append(measure(name, images, target, kind, profile))
             print(results[-1], flush=True)
+    images = np.ascontiguousarray(sets["CIFAR-10"][:: len(sets["CIFAR-10"]) // 2000][:2000])
+    labels = [n * 10 // len(images) for n in range(len(images))]  # any classes will do here
+    for profile, epsilon in (("exact", 8), ("exact-fine", 8), ("exact-fine", 16)):
+        target = fsp_target(images, labels, BLOCK[profile], epsilon)
+        name = f"FSP ε {epsilon}"
+        results.append(measure("CIFAR-10, 2,000", images, target, name, profile))
+        print(results[-1], flush=True)
     return results
 
 
@@ -165,6 +204,12 @@ def targets(results: list[Result]) -> list[tuple[str, str, str, str]]:
     fine8, fine = cifar["exact-fine", "block ε 8"], cifar["exact-fine", "block ε 16"]
     lossless = [(r.lossless, r.count) for r in results]
     worst = max(r.sidecars / r.count for r in (block8, noise8))
+    fsp = {key[1:]: r for key, r in by.items() if key[0].startswith("CIFAR-10, ")}
+    fsp8, fsp16 = fsp["exact-fine", "FSP ε 8"], fsp["exact-fine", "FSP ε 16"]
+    fine_speed = [min(r.protect_per_s for r in (fine8, fine))]
+    fine_speed.append(min(r.restore_per_s for r in (fine8, fine)))
+    speed = [min(r.protect_per_s for r in (block8, noise8, block16))]
+    speed.append(min(r.restore_per_s for r in (block8, noise8, block16)))
     rows = [
         (
             "restored bit for bit, all profiles and targets",
@@ -182,6 +227,13 @@ def targets(results: list[Result]) -> list[tuple[str, str, str, str]]:
             "the same, `exact-fine`, ε 8 and 16",
             "–",
             f"{fine8.sidecars / fine8.count:.2%}, {fine.sidecars / fine.count:.2%}",
+            None,
+        ),
+        (
+            "the same towards targets of FSP, of 2,000 images; coded coarsely",
+            "–",
+            f"{fsp8.sidecars / fsp8.count:.2%}, {fsp16.sidecars / fsp16.count:.2%}; "
+            f"{fsp8.coarse / fsp8.count:.0%}, {fsp16.coarse / fsp16.count:.0%}",
             None,
         ),
         (
@@ -216,16 +268,16 @@ def targets(results: list[Result]) -> list[tuple[str, str, str, str]]:
             block16.sequence_bits <= 320 and fine.sequence_bits <= 1000,
         ),
         (
-            "`exact`, one thread: protect, restore",
+            "`exact`, one thread, slowest of blocks ε 8, ε 16, noise: protect, restore",
             "≥ 30,000, ≥ 40,000 images/s",
-            f"{block8.protect_per_s:,.0f}, {block8.restore_per_s:,.0f}",
-            block8.protect_per_s >= 3e4 and block8.restore_per_s >= 4e4,
+            f"{speed[0]:,.0f}, {speed[1]:,.0f}",
+            speed[0] >= 3e4 and speed[1] >= 4e4,
         ),
         (
-            "`exact-fine`, one thread: protect, restore",
+            "`exact-fine`, the same, slower of blocks ε 8, ε 16",
             "≥ 30,000, ≥ 40,000 images/s",
-            f"{fine.protect_per_s:,.0f}, {fine.restore_per_s:,.0f}",
-            fine.protect_per_s >= 3e4 and fine.restore_per_s >= 4e4,
+            f"{fine_speed[0]:,.0f}, {fine_speed[1]:,.0f}",
+            fine_speed[0] >= 3e4 and fine_speed[1] >= 4e4,
         ),
     ]
     words = {True: "yes", False: "**no**", None: "–"}
@@ -242,6 +294,7 @@ def details(results: list[Result]) -> list[tuple[str, ...]]:
             f"{r.lossless:,}/{r.count:,}",
             f"{r.sidecars:,}",
             f"{r.classes / r.count:.0%}",
+            f"{r.coarse / r.count:.1%}",
             f"{r.sequence_bits:.0f}",
             f"{r.mean_psnr:.1f} ({r.low_psnr:.1f})",
             f"{r.protect_per_s:,.0f}",
@@ -272,6 +325,7 @@ def main() -> None:
         "bit for bit",
         "sidecars",
         "by classes",
+        "coarse",
         "Sequence, bits",
         "hiding, dB: mean (5 %)",
         "protect/s",

@@ -75,7 +75,7 @@ def import_milliseconds() -> float:
     return 1000 * min(run("import dsguard") for _ in range(7))
 
 
-def targets(r: Results, million: dict[str, Any] | None) -> list[tuple[str, str, str, bool]]:
+def targets(r: Results, millions: dict[str, dict[str, Any]]) -> list[tuple[str, str, str, bool]]:
     """Return (what, target, reached, met) of each row of the table of targets."""
     there = r.us("kernels", name="transform", backend=r.isa)
     there += r.us("kernels", name="embed", backend=r.isa)
@@ -140,11 +140,11 @@ def targets(r: Results, million: dict[str, Any] | None) -> list[tuple[str, str, 
         ),
         ("`import dsguard`", "≤ 150 ms", f"{start:.0f} ms", start <= 150),
     ]
-    if million is not None:
+    for profile, million in millions.items():
         seconds, peak = million["protect_s"] + million["restore_s"], million["peak_mib"]
         rows.append(
             (
-                "a million images, protect + restore, two threads (`bench/million.py`)",
+                f"a million images, `{profile}`, protect + restore, two threads (run apart)",
                 "≤ 25 s, ≤ 1 GiB",
                 f"{seconds:.1f} s, {peak:,.0f} MiB",
                 seconds <= 25 and peak <= 1024,
@@ -253,10 +253,12 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="path without suffix")
     options = parser.parse_args()
     r = Results.read(options.json)
-    stored = options.out.with_name("million.json")
-    million = json.loads(stored.read_text()) if stored.exists() else None
-    rows = [(w, t, got, "yes" if met else "**no**") for w, t, got, met in targets(r, million)]
-    summary = table(("what, 32×32×3", "target", "reached", "met"), rows) + "\n\n" + machine(r)
+    stored = sorted(options.out.parent.glob("million*.json"))
+    millions = {made["profile"]: made for made in (json.loads(p.read_text()) for p in stored)}
+    rows = [(w, t, got, "yes" if met else "**no**") for w, t, got, met in targets(r, millions)]
+    summary = (
+        table(("profile `paper`, 32×32×3", "target", "reached", "met"), rows) + "\n\n" + machine(r)
+    )
     tables = [table(head, rest) for head, *rest in (stage_rows(r), kernel_rows(r), other_rows(r))]
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.with_suffix(".md").write_text("\n\n".join([summary, *tables]) + "\n")

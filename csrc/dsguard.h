@@ -1,5 +1,5 @@
 /*
- * dsguard.h - the C core of dsguard: mRIT and bit-plane embedding.
+ * dsguard.h - the C core of dsguard: mRIT, bit-plane embedding and reversible hiding.
  *
  * All functions are pure: they read and write the caller's memory and nothing else.  They do not
  * allocate, start threads, print, or read the environment, so any number of threads may call them
@@ -8,8 +8,8 @@
  * Every function that can fail returns a dsg_status: 0 is success, the rest is negative.  Nothing
  * is written before the arguments have been checked.
  *
- * docs/format.md specifies what these functions compute, bit for bit; the NumPy version in
- * src/dsguard/kernels/reference.py is the oracle that the tests hold them to.
+ * docs/format.md specifies what these functions compute, bit for bit; the NumPy versions in
+ * src/dsguard/kernels/reference*.py are the oracle that the tests hold them to.
  */
 #ifndef DSGUARD_H
 #define DSGUARD_H
