@@ -11,8 +11,8 @@ import dsguard
 from dsguard.cli.commands import Exit, run
 from dsguard.datasets import encode_image
 from dsguard.evaluation import Data, compare, digits, html_report, own_images, psnr, triptychs
-from dsguard.evaluation.study import Preset, profile_attack, run_study
-from dsguard.fsp import Recipe
+from dsguard.evaluation.study import Preset, run_study
+from dsguard.fsp import Attack, Recipe
 
 
 def test_compare_sees_what_labels_mean():
@@ -113,7 +113,7 @@ def test_a_study_goes_on_where_it_was_interrupted(tmp_path, scenes):
     data = Data("made", images.astype(np.uint8), labels, images[:8].astype(np.uint8), labels[:8])
     recipe = Recipe(epochs=3, batch_size=8)
     preset = Preset("tiny", None, None, 2, recipe, Recipe(epochs=1, batch_size=8), (0, 1))
-    attack = profile_attack(8, 1, "exact")
+    attack = Attack.carried_by("exact", epsilon=8, steps=1)
     whole = run_study(data, tmp_path / "whole", preset, attack, "exact", device="cpu")
     assert [row.name for row in whole.mean_rows()] == ["clean", "protected", "restored"]
     assert whole.rows[0][2].by_epoch == whole.rows[0][0].by_epoch

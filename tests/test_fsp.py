@@ -82,6 +82,7 @@ def test_protect_batch_perturbs_what_the_profile_carries(fitted, key, profile, b
     surrogate, images, labels = fitted
     use = {"profile": profile}
     out = dsguard.protect_batch(images[:6], key, labels=labels[:6], surrogate=surrogate, **use)
+    assert Attack.carried_by(profile) == Attack(block=block)
     target = perturb(images[:6], labels[:6], surrogate, Attack(block=block))
     expected = dsguard.protect_batch(images[:6], key, target=target, **use)
     np.testing.assert_array_equal(out.images, expected.images)

@@ -365,7 +365,7 @@ def _targets(
         raise InputError(msg)
     from dsguard.fsp import Attack, perturb
 
-    attack = Attack(block=profile.perturbation_block)
+    attack = Attack.carried_by(profile)
     given = np.asarray(labels)
     surrogate.class_numbers(given, len(batch))  # a wrong label is found before any work is done
     return lambda part: perturb(batch[part], given[part], surrogate, attack)

@@ -34,7 +34,7 @@ from dsguard.bulk import (
 )
 from dsguard.datasets import check_output_format, open_source
 from dsguard.kernels import kernels
-from dsguard.profile import DEFAULT, PROFILES, Profile
+from dsguard.profile import DEFAULT, PROFILES
 from dsguard.protection import inspect
 
 if TYPE_CHECKING:
@@ -216,8 +216,7 @@ def protect(
     from dsguard.fsp import Attack, choose_device
 
     choose_device(device)  # a wrong one is found before any work is done
-    block = Profile.named(profile).perturbation_block
-    attack = Attack(epsilon=epsilon, steps=steps, block=block)
+    attack = Attack.carried_by(profile, epsilon=epsilon, steps=steps)
     key = _load_key(key_path)
     opened, names = _open(source, destination, output_format, limit, overwrite=overwrite)
     surrogate = _surrogate(opened, names, surrogate_path, epochs, device)
@@ -328,7 +327,7 @@ def demo(
     chosen = demo_data(data, seed)
     # Digits are all contrast: a perturbation has to be larger than on photographs to matter.
     radius = epsilon if epsilon is not None else 32 if data is None else 8
-    attack = Attack(epsilon=radius, block=Profile.named(profile).perturbation_block)
+    attack = Attack.carried_by(profile, epsilon=radius)
     with _steps() as tell:
         result = run_demo(
             chosen,
@@ -378,7 +377,8 @@ def evaluate(
     published method and wants a GPU. Either goes on where it was interrupted.
     """
     from dsguard.evaluation import own_images
-    from dsguard.evaluation.study import PRESETS, profile_attack, run_study
+    from dsguard.evaluation.study import PRESETS, run_study
+    from dsguard.fsp import Attack
 
     chosen = PRESETS[preset]
     with _steps() as tell:
@@ -386,7 +386,7 @@ def evaluate(
             own_images(data, chosen.train_images, chosen.test_images),
             out,
             chosen,
-            profile_attack(epsilon, steps, profile),
+            Attack.carried_by(profile, epsilon=epsilon, steps=steps),
             profile,
             augment=augment,
             device=device,

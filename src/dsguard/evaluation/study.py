@@ -26,7 +26,6 @@ from dsguard.evaluation.report import html_report
 from dsguard.files import write_whole
 from dsguard.fsp import Attack, Recipe, Surrogate, choose_device, fit_surrogate, perturb
 from dsguard.kernels.contract import Images
-from dsguard.profile import Profile
 from dsguard.protection import protect_batch, restore_batch
 
 Step = Callable[[str, int, int], None]
@@ -286,8 +285,3 @@ def _write(out: Path, study: Study, labels: npt.NDArray[np.int64]) -> None:
     )
     with write_whole(out / "report.html") as file:
         file.write(page.encode())
-
-
-def profile_attack(epsilon: int, steps: int, profile: str) -> Attack:
-    """Return the attack that a profile carries whole."""
-    return Attack(epsilon=epsilon, steps=steps, block=Profile.named(profile).perturbation_block)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from dsguard.fsp.resnet import LAYERS
 from dsguard.fsp.surrogate import Surrogate
 from dsguard.fsp.training import frozen, precision, to_pixels
 from dsguard.kernels.contract import Images
+from dsguard.profile import Profile
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ class Attack:
     block: int = 1
     class_step: int = 1
     batch_size: int = 256
+
+    @classmethod
+    def carried_by(cls, profile: str | Profile, **settings: Any) -> Attack:
+        """Return an attack, with these settings, whose perturbation a profile carries whole."""
+        return cls(block=Profile.named(profile).perturbation_block, **settings)
 
     def __post_init__(self) -> None:
         if self.layer not in LAYERS:
