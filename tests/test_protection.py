@@ -371,6 +371,7 @@ def test_forged_headers_are_noticed(scenes, key):
 
 def test_a_sequence_longer_than_a_header_can_say_is_refused(scenes, key, monkeypatch):
     monkeypatch.setattr("dsguard.exact._LARGEST_LENGTH", 60)
+    monkeypatch.setattr("dsguard.slices._SLICE_BYTES", 3 * scenes[0].nbytes)
     target = scenes.copy()
     target[5] = nearby(scenes[5:6], 40)
     with pytest.raises(

@@ -204,7 +204,12 @@ def protect_batch(
 
     def work(part: slice) -> dict[int, bytes]:
         clean = np.ascontiguousarray(batch[part])
-        made = scheme.protect(clean, targets(part), result[part], chosen, key)
+        try:
+            made = scheme.protect(clean, targets(part), result[part], chosen, key)
+        except DsguardError as error:
+            if error.index is None:
+                raise
+            raise _at(part.start + error.index, error) from error
         return {part.start + index: sidecar for index, sidecar in made.items()}
 
     sidecars: dict[int, bytes] = {}
@@ -467,4 +472,6 @@ def _headers(batch: Images, sidecars: dict[int, bytes]) -> Bytes:
 
 def _at(index: int, error: DsguardError) -> DsguardError:
     """Return the error with the index of its image in the message."""
-    return type(error)(error.message, index=index)
+    moved = type(error)(error.message, index=index)
+    moved.__dict__ |= error.__dict__ | {"index": index}
+    return moved
