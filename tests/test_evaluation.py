@@ -12,6 +12,7 @@ from dsguard.cli.commands import Exit, run
 from dsguard.datasets import encode_image
 from dsguard.evaluation import Data, compare, digits, html_report, own_images, psnr, triptychs
 from dsguard.evaluation.study import Preset, run_study
+from dsguard.evaluation.trials import TABLE_1, Trial
 from dsguard.fsp import Attack, Recipe
 
 
@@ -52,7 +53,7 @@ def test_report_is_one_page(scenes):
 
     picture = triptychs({"clean": scenes, "gray": scenes[..., :1]}, rows=3)
     assert picture.height > 3 * 90
-    page = html_report("<t>", "s", [Row("clean", 1, 0.5, 0.75)], picture, {"a&b": "1"})
+    page = html_report("<t>", "s", [Row("clean", 1, 0.5, 0.75)], {"P": picture}, {"a&b": "1"})
     assert "&lt;t&gt;" in page
     assert "50.0%" in page
     assert "a&amp;b" in page
@@ -116,8 +117,9 @@ def test_a_study_goes_on_where_it_was_interrupted(tmp_path, scenes):
     attack = Attack.carried_by("exact", epsilon=8, steps=1)
     whole = run_study(data, tmp_path / "whole", preset, attack, "exact", device="cpu")
     assert [row.name for row in whole.mean_rows()] == ["clean", "protected", "restored"]
-    assert whole.rows[0][2].by_epoch == whole.rows[0][0].by_epoch
-    assert len(whole.rows[1][1].by_epoch) == 3
+    clean, protected, restored = (whole.rows[trial] for trial in TABLE_1)
+    assert restored[0].by_epoch == clean[0].by_epoch
+    assert len(protected[1].by_epoch) == 3
     stops = iter(range(100))
 
     def stop_now_and_then(name, done, total):
@@ -141,8 +143,12 @@ def test_a_study_goes_on_where_it_was_interrupted(tmp_path, scenes):
     assert next(stops) > 6, "it was never interrupted"
     assert pieces.rows == whole.rows
     content = json.loads((tmp_path / "pieces" / "results.json").read_text())
-    assert content["mean"][1]["test_accuracy"] == whole.mean_rows()[1].test_accuracy
-    assert "protected images" in (tmp_path / "pieces" / "report.html").read_text()
+    assert content["trials"][1]["mean"]["test_accuracy"] == whole.mean_rows()[1].test_accuracy
+    assert "<td>protected</td>" in (tmp_path / "pieces" / "report.html").read_text()
+    more = [*TABLE_1, Trial("protected", "mixup"), Trial("unprotected", percent=50)]
+    grown = run_study(data, tmp_path / "pieces", preset, attack, "exact", device="cpu", trials=more)
+    assert [grown.rows[trial] for trial in TABLE_1] == list(whole.rows.values())
+    assert len(grown.rows) == 5
     with pytest.raises(dsguard.InputError, match="other settings"):
         run_study(data, tmp_path / "pieces", preset, attack, "exact-fine", device="cpu")
     (tmp_path / "mine").mkdir()

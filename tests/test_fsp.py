@@ -157,10 +157,10 @@ def test_training_is_reproducible_and_augmentation_changes_it():
 
 
 def test_augmentation_crops_and_flips_only():
-    from dsguard.fsp.training import _augmented
+    from dsguard.fsp.training import crop_and_flip
 
     ramp = torch.arange(1.0, 17).reshape(1, 1, 1, 16).expand(64, 2, 16, 16).contiguous()
-    out = _augmented(ramp, torch.Generator().manual_seed(0))
+    out = crop_and_flip(ramp, torch.Generator().manual_seed(0))
     steps = out.diff(dim=3)[:, 0, 8, 4:11]
     assert {float(v) for v in steps.unique()} == {-1.0, 1.0}
     assert torch.equal(out[:, 0], out[:, 1])

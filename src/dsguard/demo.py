@@ -172,7 +172,7 @@ def _write(
         f"One network for each version of the same training set ({data.name}). Whoever trains on "
         "the protected images without the key gets the second row.",
         rows,
-        picture,
+        {"Clean, protected and restored images": picture},
         facts,
     )
     paths = out / "report.html", out / "triptychs.png"

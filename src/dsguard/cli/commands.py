@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict
 from enum import IntEnum
 from pathlib import Path
@@ -357,7 +357,32 @@ def demo(
 @click.option("--preset", type=click.Choice(["quick", "paper"]), default="quick", show_default=True)
 @click.option("--epsilon", type=click.IntRange(0, 255), default=8, show_default=True)
 @click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True)
-@click.option("--augment", is_flag=True, help="Train with random crops and flips.")
+@click.option(
+    "--against",
+    multiple=True,
+    metavar="NAME",
+    help="Counter-measure of the trainer to try as well, on clean and on protected images; `all` "
+    "for every one. May be repeated.",
+)
+@click.option(
+    "--network",
+    "networks",
+    multiple=True,
+    metavar="NAME",
+    help="Network to train besides ResNet-18; `all` for every one. May be repeated.",
+)
+@click.option(
+    "--percent",
+    "percents",
+    multiple=True,
+    type=click.IntRange(1, 99),
+    help="Protect only so many of the images, and compare with the others alone. May be repeated.",
+)
+@click.option(
+    "--bfloat16/--float32",
+    default=None,
+    help="Precision of training; by default bfloat16 on CUDA. Recent server CPUs gain by it.",
+)
 @_profile_option
 @_device_option
 def evaluate(
@@ -366,21 +391,30 @@ def evaluate(
     preset: str,
     epsilon: int,
     steps: int,
+    against: tuple[str, ...],
+    networks: tuple[str, ...],
+    percents: tuple[int, ...],
     profile: str,
     device: str | None,
     *,
-    augment: bool,
+    bfloat16: bool | None,
 ) -> None:
     """Train networks on clean, protected and restored images of DATA, and compare.
 
     quick takes minutes on two cores and is a lead, not a result; paper has the settings of the
-    published method and wants a GPU. Either goes on where it was interrupted.
+    published method and wants a GPU. Either goes on where it was interrupted, and with the same
+    --out adds what is newly asked for.
     """
-    from dsguard.evaluation import own_images
+    from dsguard.evaluation import COUNTERMEASURES, NETWORKS, matrix, own_images
     from dsguard.evaluation.study import PRESETS, run_study
     from dsguard.fsp import Attack
 
-    chosen = PRESETS[preset]
+    chosen = PRESETS[preset].computed_in(bfloat16=bfloat16)
+    trials = matrix(
+        _all_of(COUNTERMEASURES, against, "--against"),
+        _all_of(NETWORKS, networks, "--network"),
+        percents,
+    )
     with _steps() as tell:
         study = run_study(
             own_images(data, chosen.train_images, chosen.test_images),
@@ -388,7 +422,7 @@ def evaluate(
             chosen,
             Attack.carried_by(profile, epsilon=epsilon, steps=steps),
             profile,
-            augment=augment,
+            trials=trials,
             device=device,
             on_step=tell,
         )
@@ -397,6 +431,17 @@ def evaluate(
         _output.print(f"{title}: {value}", soft_wrap=True, highlight=False)
     _output.print(f"results: {escape(str(out / 'results.json'))}", soft_wrap=True)
     _output.print(f"report: {escape(str(out / 'report.html'))}", soft_wrap=True)
+
+
+def _all_of(known: Collection[str], given: tuple[str, ...], option: str) -> list[str]:
+    """Return the names given, or all that are known."""
+    if "all" in given:
+        return list(known)
+    for name in given:
+        if name not in known:
+            msg = f"{option}: there is no {name!r}; there are: all, {', '.join(known)}"
+            raise click.UsageError(msg)
+    return list(given)
 
 
 def _load_key(path: Path) -> DatasetKey:
@@ -577,7 +622,7 @@ def _steps() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def _table(rows: list[Row]) -> Table:
-    table = Table("trained on", title="ResNet-18, tested on clean images")
+    table = Table("trained on", title="tested on clean images")
     for title in ("train accuracy", "test accuracy", "best of any epoch"):
         table.add_column(title, justify="right")
     for row in rows:

@@ -1,16 +1,26 @@
 """Does protection work? Train on clean, protected and restored images and compare."""
 
 from dsguard.evaluation.comparison import Row, compare, psnr
+from dsguard.evaluation.countermeasures import COUNTERMEASURES, CounterMeasure
 from dsguard.evaluation.data import Data, digits, own_images
-from dsguard.evaluation.pictures import triptychs
+from dsguard.evaluation.networks import NETWORKS, build_network
+from dsguard.evaluation.pictures import curves, triptychs
 from dsguard.evaluation.report import html_report
+from dsguard.evaluation.trials import Trial, matrix
 
 __all__ = [
+    "COUNTERMEASURES",
+    "NETWORKS",
+    "CounterMeasure",
     "Data",
     "Row",
+    "Trial",
+    "build_network",
     "compare",
+    "curves",
     "digits",
     "html_report",
+    "matrix",
     "own_images",
     "psnr",
     "triptychs",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 
-from dsguard.fsp.resnet import ResNet18, build
+from dsguard.evaluation.countermeasures import CounterMeasure
+from dsguard.evaluation.networks import LEARNING_RATES, build_network
 from dsguard.fsp.training import Recipe, accuracy, choose_device, default_width, train
 from dsguard.kernels.contract import Images
 
@@ -49,7 +51,6 @@ def compare(
     width: int | None = None,
     device: str | None = None,
     on_epoch: Callable[[], None] | None = None,
-    checkpoints: Path | None = None,
 ) -> list[Row]:
     """Train a new ResNet-18 on each version of a training set, all from the same weights.
 
@@ -66,30 +67,83 @@ def compare(
     device : str, optional
     on_epoch : callable, optional
         Called after every epoch of every training.
-    checkpoints : Path, optional
-        Folder where each training is kept after every epoch, to go on from there another time.
 
     Returns
     -------
     list of Row
     """
+    return [
+        learn(
+            name,
+            images,
+            labels,
+            test_images,
+            test_labels,
+            recipe=recipe,
+            width=width,
+            device=device,
+            on_epoch=on_epoch,
+        )
+        for name, images in versions.items()
+    ]
+
+
+def learn(
+    name: str,
+    images: Images,
+    labels: npt.NDArray[np.int64],
+    test_images: Images,
+    test_labels: npt.NDArray[np.int64],
+    *,
+    recipe: Recipe,
+    against: str = "none",
+    network: str = "resnet18",
+    width: int | None = None,
+    device: str | None = None,
+    on_epoch: Callable[[], None] | None = None,
+    checkpoint: Path | None = None,
+) -> Row:
+    """Train one new network and test it after every epoch.
+
+    Parameters
+    ----------
+    name : str
+        Of the row.
+    images, labels, test_images, test_labels : ndarray
+        As in `compare`.
+    recipe : Recipe
+    against : str
+        A counter-measure of `COUNTERMEASURES`.
+    network : str
+        One of `NETWORKS`.
+    width, device, on_epoch
+        As in `compare`.
+    checkpoint : Path, optional
+        Where the training is kept after every epoch, to go on from there another time.
+
+    Returns
+    -------
+    Row
+    """
+    measure = CounterMeasure.named(against)
     place = choose_device(device)
+    if measure.prepare is not None:
+        images, test_images = measure.prepare(images, labels, test_images)
     classes = int(max(labels.max(), test_labels.max())) + 1
-    rows = []
-    for name, images in versions.items():
-        model = build(images.shape[1:], classes, width or default_width(place), recipe.seed)
+    width = width or default_width(place)
+    model = build_network(network, images.shape[1:], classes, width, recipe.seed)
 
-        def after_epoch(_: int, model: ResNet18 = model) -> float:
-            if on_epoch is not None:
-                on_epoch()
-            return accuracy(model, test_images, test_labels, place)
+    def after_epoch(_: int, model: nn.Module = model) -> float:
+        if on_epoch is not None:
+            on_epoch()
+        return accuracy(model, test_images, test_labels, place)
 
-        kept = None if checkpoints is None else checkpoints / f"{name}.pt"
-        history = train(model, images, labels, recipe, place, after_epoch, kept)
-        tests = [float(test) for test in history if test is not None]
-        on_own = accuracy(model, images, labels, place)
-        rows.append(Row(name, on_own, tests[-1], max(tests), tuple(tests)))
-    return rows
+    rate = recipe.learning_rate * LEARNING_RATES.get(network, 1.0)
+    recipe = replace(recipe, learning_rate=rate)
+    history = train(model, images, labels, recipe, place, after_epoch, checkpoint, measure.alter)
+    tests = [float(test) for test in history if test is not None]
+    on_own = accuracy(model, images, labels, place)
+    return Row(name, on_own, tests[-1], max(tests), tuple(tests))
 
 
 def psnr(image: Images, other: Images) -> float:

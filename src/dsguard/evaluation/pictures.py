@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from dsguard.errors import MissingExtraError
 from dsguard.kernels.contract import Images
+
+if TYPE_CHECKING:
+    from dsguard.evaluation.comparison import Row
 
 _GAP = 6
 _TITLE_HEIGHT = 26
@@ -47,3 +53,28 @@ def triptychs(versions: Mapping[str, Images], rows: int = 6) -> Image.Image:
             tile = tile.resize((cell_width, cell_height), Image.Resampling.NEAREST)
             sheet.paste(tile, (left, _TITLE_HEIGHT + row * (cell_height + _GAP)))
     return sheet
+
+
+def curves(rows: Sequence[Row]) -> Image.Image:
+    """Plot the test accuracy after each epoch, a line for each row.
+
+    Raises
+    ------
+    MissingExtraError
+        Without matplotlib.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError.of("matplotlib", "demo") from error  # noqa: EM101
+    figure = Figure(figsize=(8, 5), dpi=100, layout="constrained")
+    axes = figure.add_subplot(xlabel="epoch", ylabel="test accuracy, %", ylim=(0, 100))
+    for number, row in enumerate(rows):
+        style = ("-", "--", ":", "-.")[number // 10 % 4]  # colours come back after ten
+        epochs = range(1, len(row.by_epoch) + 1)
+        axes.plot(epochs, [100 * test for test in row.by_epoch], style, label=row.name)
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize="small")
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return Image.open(file)

@@ -32,12 +32,12 @@ _PAGE = Template("""<!doctype html>
 <h1>$title</h1>
 <p>$summary</p>
 <table>
-<tr><th>A network trained on</th><th>train accuracy</th><th>test accuracy</th>
+<tr><th>A network trained on images that are</th><th>train accuracy</th><th>test accuracy</th>
 <th>best test accuracy of any epoch</th></tr>
 $rows
 </table>
 <p>Test images are clean and were seen by no network.</p>
-<img src="data:image/png;base64,$picture" alt="$alt">
+$pictures
 <h2>How this was made</h2>
 <dl>$facts</dl>
 </html>
@@ -48,7 +48,7 @@ def html_report(
     title: str,
     summary: str,
     rows: Sequence[Row],
-    picture: Image.Image,
+    pictures: Mapping[str, Image.Image],
     facts: Mapping[str, str],
 ) -> str:
     """Return the report as HTML.
@@ -57,15 +57,13 @@ def html_report(
     ----------
     title, summary : str
     rows : sequence of Row
-    picture : PIL.Image.Image
-        Embedded in the page.
+    pictures : mapping of str to PIL.Image.Image
+        Embedded in the page, each under its caption.
     facts : mapping of str to str
-        Settings and measurements to list below the picture.
+        Settings and measurements to list below the pictures.
     """
-    file = io.BytesIO()
-    picture.save(file, "png")
     cells = "\n".join(
-        f"<tr><td>{html.escape(row.name)} images</td><td>{row.train_accuracy:.1%}</td>"
+        f"<tr><td>{html.escape(row.name)}</td><td>{row.train_accuracy:.1%}</td>"
         f"<td>{row.test_accuracy:.1%}</td><td>{row.peak_accuracy:.1%}</td></tr>"
         for row in rows
     )
@@ -77,7 +75,13 @@ def html_report(
         title=html.escape(title),
         summary=html.escape(summary),
         rows=cells,
-        picture=base64.b64encode(file.getvalue()).decode(),
-        alt="Clean, protected and restored images side by side",
+        pictures="\n".join(_figure(caption, image) for caption, image in pictures.items()),
         facts=listed,
     )
+
+
+def _figure(caption: str, image: Image.Image) -> str:
+    file = io.BytesIO()
+    image.save(file, "png")
+    data, text = base64.b64encode(file.getvalue()).decode(), html.escape(caption)
+    return f'<h2>{text}</h2>\n<img src="data:image/png;base64,{data}" alt="{text}">'

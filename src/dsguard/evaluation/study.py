@@ -1,14 +1,15 @@
 """A study: what protection does to a network's training, by preset, resumable after every epoch.
 
 A study lives in a folder. Whatever it has done lies there: settings, surrogate, perturbed images,
-each training as far as it got. Started again it goes on; with other settings it refuses.
+each training as far as it got. Started again it goes on, with more trials if more are asked for;
+with other settings it refuses.
 """
 
 from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ import torch
 
 from dsguard.envelope import DatasetKey
 from dsguard.errors import InputError
-from dsguard.evaluation.comparison import Row, compare, psnr
+from dsguard.evaluation.comparison import Row, learn, psnr
 from dsguard.evaluation.data import Data
-from dsguard.evaluation.pictures import triptychs
+from dsguard.evaluation.pictures import curves, triptychs
 from dsguard.evaluation.report import html_report
+from dsguard.evaluation.trials import TABLE_1, Trial
 from dsguard.files import write_whole
 from dsguard.fsp import Attack, Recipe, Surrogate, choose_device, fit_surrogate, perturb
 from dsguard.kernels.contract import Images
@@ -55,6 +57,14 @@ class Preset:
     surrogate: Recipe
     seeds: tuple[int, ...]
 
+    def computed_in(self, *, bfloat16: bool | None) -> Preset:
+        """Return this preset with that precision of all trainings; see `Recipe`."""
+        return replace(
+            self,
+            training=replace(self.training, bfloat16=bfloat16),
+            surrogate=replace(self.surrogate, bfloat16=bfloat16),
+        )
+
 
 QUICK = Preset("quick", 5000, 2000, 16, Recipe(epochs=14), Recipe(epochs=14, seed=100), (0,))
 """Minutes on two CPU cores: a lead, not a result."""
@@ -73,19 +83,20 @@ class Study:
     ----------
     settings : dict
         All that decides the figures.
-    rows : dict of int to list of Row
-        By seed, one row per version: clean, protected, restored.
+    rows : dict of Trial to list of Row
+        By trial, one row per seed.
     facts : dict of str to str
+    versions : dict of str to ndarray
+        The training images: clean, protected, restored.
     """
 
     settings: dict[str, Any]
-    rows: dict[int, list[Row]]
+    rows: dict[Trial, list[Row]]
     facts: dict[str, str]
     versions: dict[str, Images]
 
     def mean_rows(self) -> list[Row]:
-        """Return one row per version, averaged over the seeds."""
-        by_version = zip(*self.rows.values(), strict=True)
+        """Return one row per trial, averaged over the seeds."""
         return [
             Row(
                 group[0].name,
@@ -94,7 +105,7 @@ class Study:
                 float(np.mean([row.peak_accuracy for row in group])),
                 tuple(np.mean([row.by_epoch for row in group], axis=0).tolist()),
             )
-            for group in by_version
+            for group in self.rows.values()
         ]
 
 
@@ -105,7 +116,7 @@ def run_study(
     attack: Attack,
     profile: str,
     *,
-    augment: bool = False,
+    trials: Sequence[Trial] = TABLE_1,
     device: str | None = None,
     on_step: Step | None = None,
 ) -> Study:
@@ -119,9 +130,10 @@ def run_study(
         The folder that it lives in.
     preset : Preset
     attack : Attack
+        Without effect for a profile that hides images in other images.
     profile : str
-    augment : bool
-        Whether the evaluated networks train with random crops and flips.
+    trials : sequence of Trial
+        What to train; by default a network on clean, protected and restored images.
     device : str, optional
     on_step : callable, optional
         Called with (name of the step, done, of how many).
@@ -136,37 +148,57 @@ def run_study(
         If the folder holds a study with other settings.
     """
     tell = on_step or (lambda name, done, total: None)
-    preset = replace(preset, training=replace(preset.training, augment=augment))
     settings = _settings(data, preset, attack, profile, device)
     _claim(out, settings)
     versions = _versions(data, out, preset, attack, profile, device, tell)
     same = bool((versions["restored"] == versions["clean"]).all())
-    trained = {n: images for n, images in versions.items() if not (same and n == "restored")}
-    epochs, done = preset.training.epochs * len(trained) * len(preset.seeds), 0
+    # What is equal to the last bit trains to the same network, and is trained once.
+    wanted = [
+        (seed, trial, trial.twin if same else trial) for trial in trials for seed in preset.seeds
+    ]
+    total, done = len({(seed, twin) for seed, _, twin in wanted}) * preset.training.epochs, 0
 
     def after_epoch() -> None:
         nonlocal done
         done += 1
-        tell("train", done, epochs)
+        tell("train", done, total)
 
-    rows = {}
-    for seed in preset.seeds:
-        rows[seed] = compare(
-            trained,
-            data.train_labels,
-            data.test_images,
-            data.test_labels,
-            recipe=replace(preset.training, seed=seed),
-            width=preset.width,
-            device=device,
-            on_epoch=after_epoch,
-            checkpoints=out / f"seed{seed}",
-        )
-        if same:  # to the last bit: the same training, so the same row
-            rows[seed].append(replace(rows[seed][0], name="restored"))
+    found: dict[tuple[int, Trial], Row] = {}
+    rows: dict[Trial, list[Row]] = {trial: [] for trial in trials}
+    for seed, trial, twin in wanted:
+        if (seed, twin) not in found:
+            found[seed, twin] = _run(twin, seed, data, versions, preset, device, out, after_epoch)
+        rows[trial].append(replace(found[seed, twin], name=trial.title))
     study = Study(settings, rows, _facts(versions, same=same), versions)
     _write(out, study, data.train_labels)
     return study
+
+
+def _run(
+    trial: Trial,
+    seed: int,
+    data: Data,
+    versions: dict[str, Images],
+    preset: Preset,
+    device: str | None,
+    out: Path,
+    after_epoch: Callable[[], None],
+) -> Row:
+    images, labels = trial.training_set(versions, data.train_labels)
+    return learn(
+        trial.title,
+        images,
+        labels,
+        data.test_images,
+        data.test_labels,
+        recipe=replace(preset.training, seed=seed),
+        against=trial.against,
+        network=trial.network,
+        width=preset.width,
+        device=device,
+        on_epoch=after_epoch,
+        checkpoint=out / f"seed{seed}" / f"{trial.slug}.pt",
+    )
 
 
 def _settings(
@@ -269,18 +301,25 @@ def _write(out: Path, study: Study, labels: npt.NDArray[np.int64]) -> None:
             "numpy": np.__version__,
         },
         "facts": study.facts,
-        "seeds": {str(seed): [asdict(row) for row in rows] for seed, rows in study.rows.items()},
-        "mean": [asdict(row) for row in study.mean_rows()],
+        "trials": [
+            {**asdict(trial), "seeds": [asdict(row) for row in rows], "mean": asdict(mean)}
+            for (trial, rows), mean in zip(study.rows.items(), study.mean_rows(), strict=True)
+        ],
     }
     with write_whole(out / "results.json") as file:
         file.write((json.dumps(content, indent=1) + "\n").encode())
     _, first_of_class = np.unique(labels, return_index=True)
     page = html_report(
         "dsguard evaluate",
-        "One network for each version of the same training set, averaged over the seeds. Whoever "
-        "trains on the protected images without the key gets the second row.",
+        "One network for each row, averaged over the seeds. Whoever trains on the protected images "
+        "without the key gets the second row.",
         study.mean_rows(),
-        triptychs({name: images[first_of_class] for name, images in study.versions.items()}),
+        {
+            "Clean, protected and restored images": triptychs(
+                {name: images[first_of_class] for name, images in study.versions.items()}
+            ),
+            "Test accuracy after each epoch": curves(study.mean_rows()),
+        },
         study.facts | {name: json.dumps(value) for name, value in study.settings.items()},
     )
     with write_whole(out / "report.html") as file:

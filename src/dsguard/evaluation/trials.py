@@ -1,0 +1,104 @@
+"""Trials: a version of the training set each, and a way to train on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from dsguard.evaluation.countermeasures import CounterMeasure
+from dsguard.kernels.contract import Images
+
+VERSIONS = ("clean", "protected", "restored")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training.
+
+    Attributes
+    ----------
+    version : str
+        Of the training set: ``"clean"``, ``"protected"``, ``"restored"``, or ``"unprotected"``, the
+        images alone that a partial protection leaves clean.
+    against : str
+        The counter-measure taken, one of `COUNTERMEASURES`.
+    network : str
+        One of `NETWORKS`.
+    percent : int
+        Of the images that are protected, drawn at random.
+    """
+
+    version: str
+    against: str = "none"
+    network: str = "resnet18"
+    percent: int = 100
+
+    @property
+    def title(self) -> str:
+        """What tables say."""
+        parts = [self.version]
+        if self.version == "unprotected":
+            parts = [f"the other {100 - self.percent} % alone"]
+        elif self.percent < 100:
+            parts = [f"{self.percent} % {self.version}"]
+        if self.against != "none":
+            parts.append(CounterMeasure.named(self.against).title)
+        if self.network != "resnet18":
+            parts.append(self.network)
+        return ", ".join(parts)
+
+    @property
+    def slug(self) -> str:
+        """What files are called."""
+        parts = (self.version, self.against, self.network, f"{self.percent}")
+        return "-".join(part for part in parts if part not in ("none", "resnet18", "100"))
+
+    @property
+    def twin(self) -> Trial:
+        """The same trial on clean images, if it is one on restored images."""
+        return replace(self, version="clean") if self.version == "restored" else self
+
+    def training_set(
+        self, versions: Mapping[str, Images], labels: npt.NDArray[np.int64]
+    ) -> tuple[Images, npt.NDArray[np.int64]]:
+        """Return images and labels to train on."""
+        if self.percent == 100:
+            return versions[self.version], labels
+        order = np.random.default_rng(0).permutation(len(labels))
+        clean = order[len(labels) * self.percent // 100 :]
+        if self.version == "unprotected":
+            clean = np.sort(clean)
+            return versions["clean"][clean], labels[clean]
+        mixed = versions[self.version].copy()
+        mixed[clean] = versions["clean"][clean]
+        return mixed, labels
+
+
+TABLE_1 = tuple(Trial(version) for version in VERSIONS)
+"""The paper's: a network on clean, on protected and on restored images."""
+
+
+def matrix(
+    against: Iterable[str] = (), networks: Iterable[str] = (), percents: Iterable[int] = ()
+) -> list[Trial]:
+    """Return the trials of `TABLE_1` and those asked for, each beside what it is compared with.
+
+    Parameters
+    ----------
+    against : iterable of str
+        Counter-measures, on clean and on protected images.
+    networks : iterable of str
+        Networks, on clean and on protected images.
+    percents : iterable of int
+        Shares of protected images, beside the unprotected ones alone.
+    """
+    trials = list(TABLE_1)
+    for version in ("clean", "protected"):
+        trials += [Trial(version, measure) for measure in against]
+        trials += [Trial(version, network=network) for network in networks]
+    for percent in percents:
+        trials += [Trial(version, percent=percent) for version in ("protected", "unprotected")]
+    return list(dict.fromkeys(trials))
