@@ -8,6 +8,7 @@ import torch
 
 import dsguard
 from dsguard.fsp import Attack, Recipe, Surrogate, accuracy, fit_surrogate, perturb
+from dsguard.fsp.attack import KINDS
 from dsguard.fsp.resnet import build
 from dsguard.fsp.training import frozen, train
 
@@ -41,7 +42,7 @@ def test_surrogate_learns(fitted):
 
 def test_perturbation_stays_within_epsilon_and_moves_towards_the_target(fitted):
     surrogate, images, labels = fitted
-    attack = Attack(epsilon=8, steps=12)
+    attack = Attack(epsilon=8, kind="sample-wise", steps=12)
     out = perturb(images[:40], labels[:40], surrogate, attack)
     assert np.abs(out.astype(int) - images[:40]).max() == 8
     numbers = surrogate.class_numbers(labels[:40], 40)
@@ -57,33 +58,76 @@ def test_perturbation_stays_within_epsilon_and_moves_towards_the_target(fitted):
     np.testing.assert_array_equal(again, out)
 
 
-def test_perturbation_is_constant_on_squares(fitted):
+@pytest.mark.parametrize("kind", KINDS)
+def test_perturbation_is_constant_on_squares(fitted, kind):
     surrogate, images, labels = fitted
     middle = np.clip(images[:6], 20, 235)
-    out = perturb(middle, labels[:6], surrogate, Attack(epsilon=8, steps=2, block=4))
+    out = perturb(middle, labels[:6], surrogate, Attack(epsilon=8, kind=kind, steps=2, block=4))
     delta = (out.astype(int) - middle).reshape(6, 4, 4, 4, 4, 3)
     np.testing.assert_array_equal(delta, delta[:, :, :1, :, :1].repeat(4, 2).repeat(4, 4))
     assert (delta != 0).any()
 
 
+def test_patterns_have_two_halves_and_drive_the_features(fitted):
+    surrogate, images, labels = fitted
+    numbers = surrogate.class_numbers(labels, len(labels))
+    gray = np.clip(images, 20, 235)
+    cells = perturb(gray, labels, surrogate, Attack(epsilon=1)).astype(int) - gray
+    assert set(np.unique(cells)) == {-1, 1}
+    odd = gray.sum(axis=(1, 2, 3)) % 2 == 1
+    assert 0.3 < odd.mean() < 0.7
+    fixed = surrogate.patterns.fixed[:, :, ::1].repeat(2, 2).repeat(2, 3).transpose(0, 2, 3, 1)
+    assert 0.3 < fixed.mean() < 0.7
+    for number in range(3):
+        even_one, odd_one = (cells[(numbers == number) & half][0] for half in (~odd, odd))
+        np.testing.assert_array_equal(even_one == odd_one, fixed[number])
+        assert (cells[(numbers == number) & odd] == odd_one).all()
+    goal = surrogate.centroids["layer4"][(numbers + 1) % 3]
+
+    def distance(batch):
+        pixels = torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 255
+        with frozen(surrogate.model), torch.no_grad():
+            return (surrogate.model.features(pixels) - goal).norm(dim=1).mean().item()
+
+    assert distance(perturb(images, labels, surrogate, Attack(epsilon=16))) < 0.97 * distance(
+        images
+    )
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 30), (32, 32), (250, 70)])
+def test_patterns_fit_any_image(fitted, size):
+    surrogate, _, _ = fitted
+    images = np.full((3, *size, 3), 100, np.uint8)
+    for block in (1, 2, 4, 8):
+        out = perturb(images, [0, 10, 20], surrogate, Attack(block=block)).astype(int) - images
+        assert (np.abs(out) == 16).all()
+        rows, columns = (side // block * block for side in size)
+        squares = out[:, :rows, :columns].reshape(3, rows // block, block, -1, block, 3)
+        assert (squares == squares[:, :, :1, :, :1]).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [(16, 16, 4), (16, 16, 1), (24, 20, 3), (16, 16)])
-def test_other_shapes_are_perturbed(fitted, shape):
+def test_other_shapes_are_perturbed(fitted, shape, kind):
     surrogate, _, _ = fitted
     images = np.random.default_rng(0).integers(0, 256, (3, *shape), dtype=np.uint8)
-    out = perturb(images, [0, 10, 20], surrogate, Attack(steps=2))
+    out = perturb(images, [0, 10, 20], surrogate, Attack(kind=kind, steps=2))
     assert out.shape == images.shape
     assert (out != images).any()
     if shape[-1] == 4:
         np.testing.assert_array_equal(out[..., 3], images[..., 3])
 
 
-@pytest.mark.parametrize(("profile", "block"), [("exact", 4), ("exact-fine", 2), ("paper", 1)])
-def test_protect_batch_perturbs_what_the_profile_carries(fitted, key, profile, block):
+@pytest.mark.parametrize(
+    ("profile", "kind", "block"),
+    [("exact", "class-wise", 4), ("exact-fine", "class-wise", 2), ("paper", "sample-wise", 1)],
+)
+def test_protect_batch_perturbs_what_the_profile_carries(fitted, key, profile, kind, block):
     surrogate, images, labels = fitted
     use = {"profile": profile}
     out = dsguard.protect_batch(images[:6], key, labels=labels[:6], surrogate=surrogate, **use)
-    assert Attack.carried_by(profile) == Attack(block=block)
-    target = perturb(images[:6], labels[:6], surrogate, Attack(block=block))
+    assert Attack.carried_by(profile) == Attack(kind=kind, block=block)
+    target = perturb(images[:6], labels[:6], surrogate, Attack(kind=kind, block=block))
     expected = dsguard.protect_batch(images[:6], key, target=target, **use)
     np.testing.assert_array_equal(out.images, expected.images)
     assert out.sidecars == expected.sidecars
@@ -93,7 +137,7 @@ def test_the_model_is_left_as_it_was(fitted):
     surrogate, images, labels = fitted
     surrogate.model.train()
     before = {name: value.clone() for name, value in surrogate.model.state_dict().items()}
-    perturb(images[:4], labels[:4], surrogate, Attack(steps=1))
+    perturb(images[:4], labels[:4], surrogate, Attack(kind="sample-wise", steps=1))
     assert surrogate.model.training
     assert all(parameter.requires_grad for parameter in surrogate.model.parameters())
     for name, value in surrogate.model.state_dict().items():
@@ -107,11 +151,12 @@ def test_surrogates_survive_storage(fitted, tmp_path):
     loaded = Surrogate.load(tmp_path / "s.pt", "cpu")
     assert loaded.image_shape == surrogate.image_shape
     np.testing.assert_array_equal(loaded.classes, surrogate.classes)
-    attack = Attack(steps=2)
-    np.testing.assert_array_equal(
-        perturb(images[:4], labels[:4], loaded, attack),
-        perturb(images[:4], labels[:4], surrogate, attack),
-    )
+    for kind in KINDS:
+        attack = Attack(kind=kind, steps=2)
+        np.testing.assert_array_equal(
+            perturb(images[:4], labels[:4], loaded, attack),
+            perturb(images[:4], labels[:4], surrogate, attack),
+        )
     (tmp_path / "no.pt").write_bytes(b"nothing of the kind")
     with pytest.raises(dsguard.FormatError, match="not a dsguard surrogate"):
         Surrogate.load(tmp_path / "no.pt")
@@ -128,6 +173,8 @@ def test_bad_arguments_are_refused(fitted):
         perturb(images[:2], labels[:3], surrogate)
     with pytest.raises(dsguard.InputError, match="the layers are"):
         Attack(layer="layer9")
+    with pytest.raises(dsguard.InputError, match="the kinds are"):
+        Attack(kind="magic")
     with pytest.raises(dsguard.InputError, match="epsilon"):
         Attack(epsilon=-1)
     with pytest.raises(dsguard.InputError, match="at least two classes"):

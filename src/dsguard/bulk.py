@@ -14,16 +14,17 @@ import numpy.typing as npt
 
 from dsguard.datasets.images import LOSSLESS_FORMATS, check_output_format, encode_image
 from dsguard.datasets.sources import Source, class_of
+from dsguard.datasets.spool import Spool
 from dsguard.errors import DsguardError, InputError
 from dsguard.files import write_whole
 from dsguard.mrit.geometry import LARGEST_SIDE, SMALLEST_SIDE
-from dsguard.profile import DEFAULT
+from dsguard.profile import DEFAULT, Profile
 from dsguard.protection import protect_batch, restore_batch
+from dsguard.veil import others
 
 if TYPE_CHECKING:
     from dsguard.envelope import DatasetKey
     from dsguard.fsp import Attack, Surrogate
-    from dsguard.profile import Profile
 
 Image = npt.NDArray[np.uint8]
 Progress = Callable[[int], None]
@@ -55,11 +56,12 @@ class Report:
 
 @dataclass
 class Chunk:
-    """Images of one shape on their way, with the sidecars that they came with."""
+    """Images of one shape on their way, with the sidecars that they came with, or with targets."""
 
     names: list[str]
     images: Image
-    sidecars: dict[int, bytes]
+    sidecars: dict[int, bytes] = field(default_factory=dict)
+    target: Image | None = None
 
 
 @dataclass
@@ -91,7 +93,7 @@ def protect_dataset(
     names: Collection[str],
     destination: Path,
     key: DatasetKey,
-    surrogate: Surrogate,
+    surrogate: Surrogate | None = None,
     *,
     attack: Attack | None = None,
     profile: str | Profile = DEFAULT,
@@ -101,17 +103,53 @@ def protect_dataset(
     """Perturb and protect the named images of a source into a folder.
 
     Each image keeps its name but for the suffix. One that fails is reported and does not stop the
-    others.
+    others. Profile ``"veil"`` takes no surrogate; it needs room for all pixels beside the
+    destination, for the time that it works.
     """
-    from dsguard.fsp import perturb
+    chosen = Profile.named(profile)
+    veiled = chosen.target == "other"
 
     def process(part: Chunk) -> Processed:
-        labels = [surrogate.class_names.index(class_of(name)) for name in part.names]
-        target = perturb(part.images, labels, surrogate, attack)
+        target = part.target if veiled else _perturbed(part, surrogate, attack)
         batch = protect_batch(part.images, key, target=target, profile=profile)
         return Processed(batch.images, sidecars=batch.sidecars)
 
-    return _convert(source, names, destination, process, output_format, progress)
+    def veiled_chunks(report: Report) -> Iterator[Chunk]:
+        with Spool.opened(destination) as spool:
+            for chunk in _chunks(source, set(names), report):
+                spool.append(chunk.names, chunk.images)
+            yield from _with_others(spool, key, report)
+
+    chunks = veiled_chunks if veiled else None
+    return _convert(source, names, destination, process, output_format, progress, chunks)
+
+
+def _perturbed(part: Chunk, surrogate: Surrogate | None, attack: Attack | None) -> Image:
+    from dsguard.fsp import perturb
+
+    if surrogate is None:
+        msg = "this profile needs a surrogate"
+        raise InputError(msg)
+    labels = [surrogate.class_names.index(class_of(name)) for name in part.names]
+    return perturb(part.images, labels, surrogate, attack)
+
+
+def _with_others(spool: Spool, key: DatasetKey, report: Report) -> Iterator[Chunk]:
+    """Yield the images in chunks, each image with the other one that it is hidden in."""
+    for shape, names in spool.names.items():
+        places = np.arange(len(names))
+        try:
+            order = others(len(names), spool.images(shape, places[:1])[0], key)
+        except InputError as error:
+            report.failures[names[0]] = error
+            continue
+        size = max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // int(np.prod(shape))))
+        for part in np.array_split(places, -(-len(places) // size)):
+            yield Chunk(
+                [names[place] for place in part],
+                spool.images(shape, part),
+                target=spool.images(shape, order[part]),
+            )
 
 
 def restore_dataset(
@@ -191,12 +229,16 @@ def _convert(
     process: Callable[[Chunk], Processed],
     output_format: str,
     progress: Progress | None,
+    chunks: Callable[[Report], Iterator[Chunk]] | None = None,
 ) -> Report:
-    """Run `process` over images of equal shape, and write what comes out."""
+    """Run `process` over images of equal shape, and write what comes out.
+
+    `chunks` yields them; by default in the order of the source.
+    """
     output_format = check_output_format(output_format)
     outputs = output_names(names, output_format)
     report = Report()
-    for part in _chunks(source, set(names), report):
+    for part in chunks(report) if chunks else _chunks(source, set(names), report):
         try:
             results = process(part)
         except DsguardError as error:  # one that concerns every image of this shape

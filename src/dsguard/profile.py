@@ -30,6 +30,9 @@ class Profile:
         hidden reversibly, so that every bit comes back.
     max_planes : int
         The most bit planes that the payload may take, where it replaces bits.
+    target : str
+        What an image is made to resemble. ``"perturbed"``: itself, perturbed. ``"other"``: another
+        image of the batch.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Profile:
     pairing: str
     embedding: str
     max_planes: int
+    target: str = "perturbed"
 
     @property
     def perturbation_block(self) -> int:
@@ -101,6 +105,18 @@ EXACT_COARSE = Profile(
 )
 """As exact with 8×8 blocks, for large images."""
 
-PROFILES = (EXACT, EXACT_FINE, EXACT_COARSE, PAPER)
+VEIL = Profile(
+    name="veil",
+    code=5,
+    block=4,
+    tile=8,
+    pairing="nearest",
+    embedding="rdh",
+    max_planes=1,
+    target="other",
+)
+"""As exact, but each image is hidden in another one: nothing is left to a perturbation."""
+
+PROFILES = (EXACT, EXACT_FINE, EXACT_COARSE, VEIL, PAPER)
 
 DEFAULT = EXACT.name

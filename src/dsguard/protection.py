@@ -34,6 +34,7 @@ from dsguard.errors import (
 from dsguard.kernels import kernels
 from dsguard.mrit import Geometry
 from dsguard.profile import DEFAULT, Profile
+from dsguard.veil import others
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -152,7 +153,7 @@ def protect_batch(
 
     Each clean image is transformed to resemble its target, and the way back, sealed under `key`, is
     hidden in it. Give either `target`, or `labels` and `surrogate`, from which the
-    targets are made by feature-space perturbation.
+    targets are made by feature-space perturbation; for profile ``"veil"`` give none of them.
 
     The result is deterministic: the same images, targets and key give the same bytes, however many
     threads there are. Memory beyond input and output does not grow with the batch, but for a status
@@ -172,9 +173,11 @@ def protect_batch(
     surrogate : Surrogate, optional
         From `dsguard.fsp.fit_surrogate`; perturbs with the defaults of `dsguard.fsp.Attack`,
         constant on blocks where the profile carries no more.
-    profile : {"exact", "exact-fine", "exact-coarse", "paper"} or Profile
-        How to protect. The exact profiles restore every bit, on blocks of 4, 2 and 8; ``"paper"``
-        restores to within a grey level or two.
+    profile : {"exact", "exact-fine", "exact-coarse", "veil", "paper"} or Profile
+        How to protect. The exact profiles restore every bit, on blocks of 4, 2 and 8; so does
+        ``"veil"``, which hides each image in another of the batch, drawn by the key: mix the
+        classes, what shows in a batch of one class still is of that class. ``"paper"`` restores to
+        within a grey level or two.
     out : ndarray of uint8, shape of `images`, optional
         Where to write the protected images; C-contiguous, apart from the inputs.
     threads : int, optional
@@ -194,7 +197,7 @@ def protect_batch(
     chosen = Profile.named(profile)
     _check_key(key)
     batch = as_batch(images, "images")
-    targets = _targets(batch, target, labels, surrogate, chosen)
+    targets = _targets(batch, key, target, labels, surrogate, chosen)
     workers = slices.thread_count(threads)
     if surrogate is not None:
         workers = 1  # torch has threads of its own
@@ -350,12 +353,13 @@ def _check_key(key: object) -> None:
 
 def _targets(
     batch: Images,
+    key: DatasetKey,
     target: npt.NDArray[np.uint8] | None,
     labels: npt.ArrayLike | None,
     surrogate: Surrogate | None,
     profile: Profile,
 ) -> Callable[[slice], Images]:
-    """Return what gives the targets of a slice: those given, or those that FSP makes."""
+    """Return what gives the targets of a slice: those given, others, or those that FSP makes."""
     if target is not None:
         if labels is not None or surrogate is not None:
             msg = "give either target, or labels and surrogate, not both"
@@ -365,6 +369,12 @@ def _targets(
             msg = f"target has the shape {wanted.shape}, images have {batch.shape}"
             raise InputError(msg)
         return lambda part: np.ascontiguousarray(wanted[part])
+    if profile.target == "other":
+        if labels is not None or surrogate is not None:
+            msg = f"profile {profile.name} takes no labels and no surrogate"
+            raise InputError(msg)
+        order = others(len(batch), batch[:1], key)
+        return lambda part: batch[order[part]]
     if labels is None or surrogate is None:
         msg = "give target, or both labels and surrogate"
         raise InputError(msg)

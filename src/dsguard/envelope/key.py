@@ -68,6 +68,11 @@ class DatasetKey:
         """AES-256-SIV under the sealing key."""
         return AesSiv(self._derive(SEALING_KEY_BYTES, b"dsguard/v1/seal"))
 
+    def randomness(self, size: int, occasion: bytes) -> bytes:
+        """Return `size` secret bytes, the same for the same occasion: AES-256 in counter mode."""
+        seed = self._derive(SECRET_BYTES, b"dsguard/v1/random/" + occasion)
+        return AES.new(seed, AES.MODE_CTR, nonce=b"").encrypt(bytes(size))
+
     def _derive(self, size: int, context: bytes) -> bytes:
         derived = HKDF(self.secret, size, b"", SHA256, context=context)
         assert isinstance(derived, bytes)

@@ -1,9 +1,11 @@
-"""The activation attack (Inkawhich et al., CVPR 2019), with targets that are consistent per class.
+"""Feature-space perturbation, with targets that are consistent per class.
 
-Momentum iterative sign steps on the Euclidean distance between an image's features at one layer and
-those of its target class, inside an L∞ ball of radius ε. All images of a class are driven to the
-same place, the centroid of the class that follows theirs: a network learns the shift only if it
-means the same everywhere.
+Class-wise, an image gets the pattern of its class, which was fitted with the surrogate
+(`dsguard.fsp.patterns`). Sample-wise, each image is attacked by itself, by the activation attack
+(Inkawhich et al., CVPR 2019): momentum iterative sign steps on the Euclidean distance between an
+image's features at one layer and those of its target class, inside an L∞ ball of radius ε. Either
+way all images of a class are driven to the same place, the centroid of the class that follows
+theirs: a network learns the shift only if it means the same everywhere.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from dsguard.fsp.resnet import LAYERS
 from dsguard.fsp.surrogate import Surrogate
 from dsguard.fsp.training import frozen, precision, to_pixels
 from dsguard.kernels.contract import Images
-from dsguard.profile import Profile
+from dsguard.profile import DEFAULT, Profile
+
+KINDS = ("class-wise", "sample-wise")
 
 
 @dataclass(frozen=True)
@@ -35,37 +39,48 @@ class Attack:
     ----------
     epsilon : int
         Radius of the L∞ ball, in grey levels of 0..255.
+    kind : {"class-wise", "sample-wise"}
+    block : int
+        The perturbation is constant on squares of this side, per channel. 1 is the classic,
+        pixel-wise attack; a multiple of the profile's block passes through mRIT undiminished.
+    batch_size : int
+        Images perturbed at once.
     steps : int
+        This and what follows is for the sample-wise attack.
     step_size : float or None
         In grey levels; None is ε/8, at least half a level.
     decay : float
         Of the momentum.
     layer : str
         Stage of the surrogate whose pooled features are driven, ``"layer1"`` to ``"layer4"``.
-    block : int
-        The perturbation is constant on squares of this side, per channel. 1 is the classic,
-        pixel-wise attack; a multiple of the profile's block passes through mRIT undiminished.
     class_step : int
         The target of class number k is k + class_step, modulo the number of classes.
-    batch_size : int
-        Images perturbed at once.
     """
 
-    epsilon: int = 8
+    epsilon: int = 16
+    kind: str = "class-wise"
+    block: int = 1
+    batch_size: int = 256
     steps: int = 20
     step_size: float | None = None
     decay: float = 1.0
     layer: str = "layer4"
-    block: int = 1
     class_step: int = 1
-    batch_size: int = 256
 
     @classmethod
     def carried_by(cls, profile: str | Profile, **settings: Any) -> Attack:
-        """Return an attack, with these settings, whose perturbation a profile carries whole."""
-        return cls(block=Profile.named(profile).perturbation_block, **settings)
+        """Return an attack, with these settings, whose perturbation a profile carries whole.
+
+        It is class-wise, but for ``paper``, whose recipe is sample-wise.
+        """
+        chosen = Profile.named(profile)
+        settings.setdefault("kind", "sample-wise" if chosen.embedding == "lsb" else "class-wise")
+        return cls(block=chosen.perturbation_block, **settings)
 
     def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            msg = f"there is no kind {self.kind!r}; the kinds are: {', '.join(KINDS)}"
+            raise InputError(msg)
         if self.layer not in LAYERS:
             msg = f"there is no layer {self.layer!r}; the layers are: {', '.join(LAYERS)}"
             raise InputError(msg)
@@ -108,26 +123,35 @@ def perturb(
     InputError
         If an argument does not fit the surrogate.
     """
-    attack = attack or Attack()
+    attack = attack or Attack.carried_by(DEFAULT)
     batch = as_batch(images, "images")
     numbers = surrogate.class_numbers(labels, len(batch))
     if batch.shape[3] >= 3 and surrogate.image_shape[2] == 1:
         msg = "the surrogate was trained on gray images, these have colours"
         raise InputError(msg)
-    towards = (numbers + attack.class_step) % len(surrogate.classes)
     out = batch.copy()
+    perturbed = _class_wise if attack.kind == "class-wise" else _sample_wise
     with frozen(surrogate.model):
         for start in range(0, len(batch), attack.batch_size):
             part = slice(start, start + attack.batch_size)
-            out[part, ..., :3] = _perturb(batch[part], towards[part], surrogate, attack)
+            out[part, ..., :3] = perturbed(batch[part], numbers[part], surrogate, attack)
             if on_batch is not None:
                 on_batch(min(start + attack.batch_size, len(batch)))
     return like_input(out, images)
 
 
-def _perturb(
-    images: Images, towards: npt.NDArray[np.int64], surrogate: Surrogate, attack: Attack
+def _class_wise(
+    images: Images, numbers: npt.NDArray[np.int64], surrogate: Surrogate, attack: Attack
 ) -> Images:
+    pattern = surrogate.patterns.of(images, numbers, attack.block)
+    levels = images[..., :3] + attack.epsilon * pattern.astype(np.int16)
+    return levels.clip(0, 255).astype(np.uint8)
+
+
+def _sample_wise(
+    images: Images, numbers: npt.NDArray[np.int64], surrogate: Surrogate, attack: Attack
+) -> Images:
+    towards = (numbers + attack.class_step) % len(surrogate.classes)
     device = surrogate.device
     clean = to_pixels(images, device)
     goal = surrogate.centroids[attack.layer][torch.from_numpy(towards).to(device)]

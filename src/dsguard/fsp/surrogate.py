@@ -1,4 +1,4 @@
-"""The surrogate: a network trained on the owner's clean images, and what FSP steers towards."""
+"""The surrogate: a network trained on the owner's clean images, and what FSP makes of it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from dsguard.batch import as_batch
 from dsguard.errors import FormatError, InputError
 from dsguard.files import write_whole
+from dsguard.fsp.patterns import Patterns, fit_patterns
 from dsguard.fsp.resnet import LAYERS, ResNet18, build
 from dsguard.fsp.training import (
     Recipe,
@@ -30,12 +31,14 @@ from dsguard.fsp.training import (
 from dsguard.kernels.contract import Images
 
 _KIND = "dsguard-surrogate"
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Surrogate:
-    """A trained network and the class centroids of its features. Keep it as private as the key.
+    """A trained network, class centroids of its features and class-wise perturbations.
+
+    Keep it as private as the key.
 
     Attributes
     ----------
@@ -44,6 +47,8 @@ class Surrogate:
         The labels that it knows, ascending.
     centroids : dict of str to Tensor
         By layer, the mean feature of each class, (K, C).
+    patterns : Patterns
+        The class-wise perturbations.
     image_shape : tuple of int
         (H, W, C) of the images it was trained on.
     width : int
@@ -55,6 +60,7 @@ class Surrogate:
     model: ResNet18
     classes: npt.NDArray[np.int64]
     centroids: dict[str, Tensor]
+    patterns: Patterns
     image_shape: tuple[int, int, int]
     width: int
     class_names: tuple[str, ...] = ()
@@ -106,6 +112,10 @@ class Surrogate:
             "class_names": list(self.class_names),
             "classes": torch.from_numpy(self.classes),
             "centroids": {layer: centroid.cpu() for layer, centroid in self.centroids.items()},
+            "patterns": {
+                "signs": torch.from_numpy(self.patterns.signs),
+                "fixed": torch.from_numpy(self.patterns.fixed),
+            },
             "weights": {name: value.cpu() for name, value in self.model.state_dict().items()},
         }
         with write_whole(Path(path)) as file:
@@ -138,6 +148,7 @@ class Surrogate:
             model.eval(),
             content["classes"].numpy(),
             {layer: content["centroids"][layer] for layer in LAYERS},
+            Patterns(content["patterns"]["signs"].numpy(), content["patterns"]["fixed"].numpy()),
             shape,
             int(content["width"]),
             tuple(content["class_names"]),
@@ -154,7 +165,7 @@ def fit_surrogate(
     class_names: Sequence[str] = (),
     on_epoch: Callable[[int], float | None] | None = None,
 ) -> Surrogate:
-    """Train a surrogate network on clean images.
+    """Train a surrogate network on clean images, and fit the class-wise perturbations with it.
 
     Parameters
     ----------
@@ -195,7 +206,10 @@ def fit_surrogate(
     model = build(shape, len(classes), width, recipe.seed)
     train(model, batch, numbers.astype(np.int64), recipe, at, on_epoch)
     centroids = _centroids(model, batch, numbers, len(classes), at)
-    return Surrogate(model, classes.astype(np.int64), centroids, shape, width, tuple(class_names))
+    goals = centroids[LAYERS[-1]].roll(-1, dims=0)  # of the class that follows
+    patterns = fit_patterns(model, goals, batch, numbers, at, recipe.seed)
+    names = tuple(class_names)
+    return Surrogate(model, classes.astype(np.int64), centroids, patterns, shape, width, names)
 
 
 def _centroids(
