@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
@@ -18,9 +19,9 @@ from dsguard.datasets.spool import Spool
 from dsguard.errors import DsguardError, InputError
 from dsguard.files import write_whole
 from dsguard.mrit.geometry import LARGEST_SIDE, SMALLEST_SIDE
-from dsguard.profile import DEFAULT, Profile
+from dsguard.profile import DEFAULT, VEIL, Profile
 from dsguard.protection import protect_batch, restore_batch
-from dsguard.veil import others
+from dsguard.veil import EPSILON, marked, others
 
 if TYPE_CHECKING:
     from dsguard.envelope import DatasetKey
@@ -96,6 +97,7 @@ def protect_dataset(
     surrogate: Surrogate | None = None,
     *,
     attack: Attack | None = None,
+    epsilon: int = EPSILON,
     profile: str | Profile = DEFAULT,
     output_format: str = "png",
     progress: Progress | None = None,
@@ -103,8 +105,8 @@ def protect_dataset(
     """Perturb and protect the named images of a source into a folder.
 
     Each image keeps its name but for the suffix. One that fails is reported and does not stop the
-    others. Profile ``"veil"`` takes no surrogate; it needs room for all pixels beside the
-    destination, for the time that it works.
+    others. Profile ``"veil"`` takes no surrogate and no attack, but the ε of its patterns; while it
+    works it needs room for all pixels on the file system of the destination.
     """
     chosen = Profile.named(profile)
     veiled = chosen.target == "other"
@@ -118,7 +120,7 @@ def protect_dataset(
         with Spool.opened(destination) as spool:
             for chunk in _chunks(source, set(names), report):
                 spool.append(chunk.names, chunk.images)
-            yield from _with_others(spool, key, report)
+            yield from _veiled(spool, key, epsilon, report)
 
     chunks = veiled_chunks if veiled else None
     return _convert(source, names, destination, process, output_format, progress, chunks)
@@ -134,7 +136,7 @@ def _perturbed(part: Chunk, surrogate: Surrogate | None, attack: Attack | None) 
     return perturb(part.images, labels, surrogate, attack)
 
 
-def _with_others(spool: Spool, key: DatasetKey, report: Report) -> Iterator[Chunk]:
+def _veiled(spool: Spool, key: DatasetKey, epsilon: int, report: Report) -> Iterator[Chunk]:
     """Yield the images in chunks, each image with the other one that it is hidden in."""
     for shape, names in spool.names.items():
         places = np.arange(len(names))
@@ -145,11 +147,16 @@ def _with_others(spool: Spool, key: DatasetKey, report: Report) -> Iterator[Chun
             continue
         size = max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // int(np.prod(shape))))
         for part in np.array_split(places, -(-len(places) // size)):
-            yield Chunk(
-                [names[place] for place in part],
-                spool.images(shape, part),
-                target=spool.images(shape, order[part]),
-            )
+            members = [names[place] for place in part]
+            images, shown = (spool.images(shape, some) for some in (part, order[part]))
+            labels = np.array([_number_of(class_of(name)) for name in members])
+            target = marked(images, shown, labels, key, VEIL.block, epsilon)
+            yield Chunk(members, images, target=target)
+
+
+def _number_of(class_name: str) -> int:
+    """Return a number for a class that does not depend on which others there are."""
+    return int.from_bytes(hashlib.sha256(class_name.encode()).digest()[:7], "little")
 
 
 def restore_dataset(

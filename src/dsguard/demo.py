@@ -20,10 +20,12 @@ from dsguard.evaluation import (
     triptychs,
 )
 from dsguard.files import write_whole
-from dsguard.fsp import Attack, Recipe, Surrogate, fit_surrogate, perturb
+from dsguard.fsp import Attack, Recipe, Surrogate, choose_device, fit_surrogate, perturb
+from dsguard.fsp.training import default_width
 from dsguard.kernels.contract import Images
-from dsguard.profile import DEFAULT
+from dsguard.profile import DEFAULT, VEIL, Profile
 from dsguard.protection import inspect, protect_batch, restore_batch
+from dsguard.veil import veils
 
 _TRAIN_LIMIT, _TEST_LIMIT = 2000, 1000
 
@@ -76,16 +78,12 @@ def run_demo(
         Called with (name of the step, done, of how many) as the demo goes on.
     """
     tell = on_step or (lambda name, done, total: None)
-    surrogate = _surrogate(data, Recipe(epochs=epochs, seed=seed), device, tell)
-    count = len(data.train_images)
-    target = perturb(
-        data.train_images,
-        data.train_labels,
-        surrogate,
-        attack,
-        on_batch=lambda done: tell("perturb", done, count),
-    )
     key = DatasetKey.generate()
+    if Profile.named(profile).target == "other":
+        target = veils(data.train_images, data.train_labels, key, VEIL.block, attack.epsilon)
+    else:
+        surrogate = _surrogate(data, Recipe(epochs=epochs, seed=seed), device, tell)
+        target = perturb(data.train_images, data.train_labels, surrogate, attack)
     batch = protect_batch(data.train_images, key, target=target, profile=profile)
     protected = batch.images
     restored = restore_batch(protected, key, sidecars=batch.sidecars)
@@ -106,7 +104,8 @@ def run_demo(
         device=device,
         on_epoch=after_epoch,
     )
-    facts = _facts(data, versions, target, attack, epochs, surrogate) | _cautions(data, rows)
+    width = default_width(choose_device(device))
+    facts = _facts(data, versions, target, attack, epochs, width) | _cautions(data, rows)
     return _write(out, data, versions, rows, facts)
 
 
@@ -126,18 +125,17 @@ def _facts(
     target: Images,
     attack: Attack,
     epochs: int,
-    surrogate: Surrogate,
+    width: int,
 ) -> dict[str, str]:
     clean, protected, restored = versions.values()
     info = inspect(protected[0])
     worst = int(np.abs(restored.astype(np.int16) - clean).max())
     return {
         "Data": f"{data.name}: {len(clean)} training and {len(data.test_images)} test images",
-        "Network": f"ResNet-18 of width {surrogate.width}, {epochs} epochs, no augmentation",
-        "Perturbation": f"ε {attack.epsilon}/255, {attack.steps} steps, {attack.layer}, constant "
-        f"on squares of {attack.block}",
+        "Network": f"ResNet-18 of width {width}, {epochs} epochs, no augmentation",
+        "Perturbation": f"{attack.kind}, ε {attack.epsilon}/255",
         "Profile": f"{info.profile}, {info.payload_bits} payload bits in the first image",
-        "Perturbed against clean": f"{psnr(target, clean):.1f} dB",
+        "Target against clean": f"{psnr(target, clean):.1f} dB",
         "Protected against clean": f"{psnr(protected, clean):.1f} dB",
         "Restored against clean": f"{psnr(restored, clean):.1f} dB, at most {worst} grey level(s)"
         if worst

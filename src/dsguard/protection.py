@@ -34,7 +34,7 @@ from dsguard.errors import (
 from dsguard.kernels import kernels
 from dsguard.mrit import Geometry
 from dsguard.profile import DEFAULT, Profile
-from dsguard.veil import others
+from dsguard.veil import marked, others
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -153,7 +153,7 @@ def protect_batch(
 
     Each clean image is transformed to resemble its target, and the way back, sealed under `key`, is
     hidden in it. Give either `target`, or `labels` and `surrogate`, from which the
-    targets are made by feature-space perturbation; for profile ``"veil"`` give none of them.
+    targets are made by feature-space perturbation. Profile ``"veil"`` needs the labels alone.
 
     The result is deterministic: the same images, targets and key give the same bytes, however many
     threads there are. Memory beyond input and output does not grow with the batch, but for a status
@@ -175,9 +175,9 @@ def protect_batch(
         constant on blocks where the profile carries no more.
     profile : {"exact", "exact-fine", "exact-coarse", "veil", "paper"} or Profile
         How to protect. The exact profiles restore every bit, on blocks of 4, 2 and 8; so does
-        ``"veil"``, which hides each image in another of the batch, drawn by the key: mix the
-        classes, what shows in a batch of one class still is of that class. ``"paper"`` restores to
-        within a grey level or two.
+        ``"veil"``, which hides each image in another of the batch, drawn by the key, with a pattern
+        for each label: give batches of mixed classes, what shows in a batch of one class still is
+        of that class. ``"paper"`` restores to within a grey level or two.
     out : ndarray of uint8, shape of `images`, optional
         Where to write the protected images; C-contiguous, apart from the inputs.
     threads : int, optional
@@ -370,11 +370,10 @@ def _targets(
             raise InputError(msg)
         return lambda part: np.ascontiguousarray(wanted[part])
     if profile.target == "other":
-        if labels is not None or surrogate is not None:
-            msg = f"profile {profile.name} takes no labels and no surrogate"
+        if surrogate is not None:
+            msg = f"profile {profile.name} takes no surrogate"
             raise InputError(msg)
-        order = others(len(batch), batch[:1], key)
-        return lambda part: batch[order[part]]
+        return _veils(batch, key, labels, profile)
     if labels is None or surrogate is None:
         msg = "give target, or both labels and surrogate"
         raise InputError(msg)
@@ -384,6 +383,22 @@ def _targets(
     given = np.asarray(labels)
     surrogate.class_numbers(given, len(batch))  # a wrong label is found before any work is done
     return lambda part: perturb(batch[part], given[part], surrogate, attack)
+
+
+def _veils(
+    batch: Images, key: DatasetKey, labels: npt.ArrayLike | None, profile: Profile
+) -> Callable[[slice], Images]:
+    """Return what gives the other images that a slice is hidden in."""
+    order = others(len(batch), batch[:1], key)
+    if labels is None:
+        return lambda part: batch[order[part]]
+    given = np.asarray(labels)
+    if given.shape != (len(batch),) or not np.issubdtype(given.dtype, np.integer):
+        msg = f"expected {len(batch)} integer labels, got {given.dtype} of shape {given.shape}"
+        raise InputError(msg)
+    return lambda part: marked(
+        batch[part], batch[order[part]], given[part].astype(np.int64), key, profile.block
+    )
 
 
 def _check_sidecars(sidecars: Mapping[int, bytes] | None, count: int) -> dict[int, bytes]:

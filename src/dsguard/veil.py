@@ -1,7 +1,7 @@
-"""Veil: which other image of the set each image is hidden in.
+"""Veil: each image is hidden in another one of the set, drawn by the key.
 
-The order is drawn from the dataset's key: who could foretell it would know which label belongs to
-which picture.
+What shows is another image under the label of the hidden one, so there is little to learn. What
+shines through, the texture of the hidden blocks, is outshone by a pattern for each label.
 """
 
 from __future__ import annotations
@@ -12,20 +12,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dsguard.errors import InputError
+from dsguard.patterns import Patterns
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from dsguard.envelope import DatasetKey
 
-    Image = npt.NDArray[np.uint8]
+    Images = npt.NDArray[np.uint8]
+
+EPSILON = 16
+"""Of the patterns, in grey levels."""
 
 
-def others(count: int, first: Image, key: DatasetKey) -> npt.NDArray[np.intp]:
+def others(count: int, first: Images, key: DatasetKey) -> npt.NDArray[np.intp]:
     """Draw for each of `count` images the other one that it is hidden in.
 
     All orders of one cycle through the images are equally likely, so no image meets itself, and
-    what shows says nothing of what is hidden.
+    what shows says nothing of what is hidden. The order is secret: it would tell which label
+    belongs to which picture.
 
     Parameters
     ----------
@@ -52,9 +57,51 @@ def others(count: int, first: Image, key: DatasetKey) -> npt.NDArray[np.intp]:
         raise InputError(msg, 0)
     if count == 0:
         return np.empty(0, np.intp)
-    occasion = hashlib.sha256(b"%d" % count + first.tobytes()).digest()
+    occasion = b"order" + hashlib.sha256(b"%d" % count + first.tobytes()).digest()
     draws = np.frombuffer(key.randomness(8 * count, occasion), "<u8")
     cycle = np.argsort(draws, kind="stable")  # equal draws are too rare to matter
     order = np.empty(count, np.intp)
     order[cycle] = np.roll(cycle, 1)
     return order
+
+
+def marked(
+    images: Images,
+    shown: Images,
+    labels: npt.NDArray[np.int64],
+    key: DatasetKey,
+    block: int,
+    epsilon: int = EPSILON,
+) -> Images:
+    """Return the images that show, each with the pattern of the label of the image hidden in it.
+
+    Parameters
+    ----------
+    images, shown : ndarray of uint8, shape (N, H, W, C)
+        The images to hide, and those to hide them in.
+    labels : ndarray of int64, shape (N,)
+        Of the images to hide.
+    key : DatasetKey
+        It draws the patterns.
+    block : int
+        They are constant on blocks of this side.
+    epsilon : int
+        In grey levels.
+    """
+    known, numbers = np.unique(labels, return_inverse=True)
+    out = shown.copy()
+    patterns = Patterns.drawn(known.tolist(), key)
+    out[..., :3] = patterns.added(images, shown, numbers, epsilon, block)
+    return out
+
+
+def veils(
+    images: Images,
+    labels: npt.NDArray[np.int64],
+    key: DatasetKey,
+    block: int,
+    epsilon: int = EPSILON,
+) -> Images:
+    """Return what each image of a set is hidden in; arguments as in `marked`."""
+    shown = images[others(len(images), images[:1], key)]
+    return marked(images, shown, labels, key, block, epsilon)

@@ -34,13 +34,13 @@ from dsguard.bulk import (
 )
 from dsguard.datasets import check_output_format, open_source
 from dsguard.kernels import kernels
-from dsguard.profile import DEFAULT, PROFILES
+from dsguard.profile import DEFAULT, PROFILES, VEIL
 from dsguard.protection import inspect
 
 if TYPE_CHECKING:
     from dsguard.datasets import Source
     from dsguard.evaluation import Row
-    from dsguard.fsp import Surrogate
+    from dsguard.fsp import Attack, Surrogate
 
 _SHOWN_FAILURES = 3
 _errors = Console(stderr=True)
@@ -125,7 +125,26 @@ _profile_option = click.option(
     default=DEFAULT,
     show_default=True,
     help="How to protect: the exact ones restore every bit, on blocks of 4, 2 (fine) or 8 (coarse) "
-    "pixels; paper is the method as published.",
+    "pixels; so does veil, which hides images in each other; paper is the method as published.",
+)
+_epsilon_option = click.option(
+    "--epsilon",
+    type=click.IntRange(0, 255),
+    default=16,
+    show_default=True,
+    help="Perturbation radius, of 255 levels: more protects better and shows more.",
+)
+_kind_option = click.option(
+    "--kind",
+    type=click.Choice(["class-wise", "sample-wise"]),
+    help="One perturbation per class or per image; by default per class, per image for paper.",
+)
+_steps_option = click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="Steps of a sample-wise perturbation.",
 )
 _device_option = click.option(
     "--device", help="Where networks run, as torch names it; by default CUDA if there is one."
@@ -164,20 +183,9 @@ def keygen(path: Path, *, passphrase: bool) -> None:
     help="Surrogate file: used if it exists, else fitted to SOURCE and written there. Keep it as "
     "private as the key.",
 )
-@click.option(
-    "--epsilon",
-    type=click.IntRange(0, 255),
-    default=8,
-    show_default=True,
-    help="Perturbation radius, of 255 levels: more protects better and shows more.",
-)
-@click.option(
-    "--steps",
-    type=click.IntRange(min=1),
-    default=20,
-    show_default=True,
-    help="Steps of the perturbation.",
-)
+@_epsilon_option
+@_kind_option
+@_steps_option
 @click.option(
     "--epochs",
     type=click.IntRange(min=1),
@@ -197,6 +205,7 @@ def protect(
     key_path: Path,
     surrogate_path: Path | None,
     epsilon: int,
+    kind: str | None,
     steps: int,
     epochs: int,
     profile: str,
@@ -211,15 +220,18 @@ def protect(
 
     SOURCE is a folder of class folders, a tar or zip archive of one, or a cifar-10-batches-py
     folder. It is only read. All of it is protected, and trains the surrogate: to publish clean test
-    images, give the training part alone.
+    images, give the training part alone. Profile veil needs no surrogate, and no time for one.
     """
-    from dsguard.fsp import Attack, choose_device
+    attack = None if profile == VEIL.name else _attack(profile, epsilon, kind, steps)
+    if attack is not None:
+        from dsguard.fsp import choose_device
 
-    choose_device(device)  # a wrong one is found before any work is done
-    attack = Attack.carried_by(profile, epsilon=epsilon, steps=steps)
+        choose_device(device)  # a wrong one is found before any work is done
     key = _load_key(key_path)
     opened, names = _open(source, destination, output_format, limit, overwrite=overwrite)
-    surrogate = _surrogate(opened, names, surrogate_path, epochs, device)
+    surrogate = None
+    if attack is not None:
+        surrogate = _surrogate(opened, names, surrogate_path, epochs, device)
     with _progress("protect", len(names)) as advance:
         report = protect_dataset(
             opened,
@@ -228,6 +240,7 @@ def protect(
             key,
             surrogate,
             attack=attack,
+            epsilon=epsilon,
             profile=profile,
             output_format=output_format,
             progress=advance,
@@ -295,7 +308,7 @@ def inspect_command(files: tuple[Path, ...], *, as_json: bool) -> int:
 @click.option(
     "--epsilon",
     type=click.IntRange(0, 255),
-    help="Perturbation radius; 32 for the digits, 8 for --data.",
+    help="Perturbation radius; 32 for the digits, 16 for --data.",
 )
 @click.option(
     "--epochs",
@@ -322,12 +335,11 @@ def demo(
     and writes a report with pictures.
     """
     from dsguard.demo import demo_data, run_demo
-    from dsguard.fsp import Attack
 
     chosen = demo_data(data, seed)
     # Digits are all contrast: a perturbation has to be larger than on photographs to matter.
-    radius = epsilon if epsilon is not None else 32 if data is None else 8
-    attack = Attack.carried_by(profile, epsilon=radius)
+    radius = epsilon if epsilon is not None else 32 if data is None else 16
+    attack = _attack(profile, radius)
     with _steps() as tell:
         result = run_demo(
             chosen,
@@ -355,8 +367,9 @@ def demo(
     help="Folder that the study lives in; started again with the same settings, it goes on there.",
 )
 @click.option("--preset", type=click.Choice(["quick", "paper"]), default="quick", show_default=True)
-@click.option("--epsilon", type=click.IntRange(0, 255), default=8, show_default=True)
-@click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True)
+@_epsilon_option
+@_kind_option
+@_steps_option
 @click.option(
     "--against",
     multiple=True,
@@ -390,6 +403,7 @@ def evaluate(
     out: Path,
     preset: str,
     epsilon: int,
+    kind: str | None,
     steps: int,
     against: tuple[str, ...],
     networks: tuple[str, ...],
@@ -407,7 +421,6 @@ def evaluate(
     """
     from dsguard.evaluation import COUNTERMEASURES, NETWORKS, matrix, own_images
     from dsguard.evaluation.study import PRESETS, run_study
-    from dsguard.fsp import Attack
 
     chosen = PRESETS[preset].computed_in(bfloat16=bfloat16)
     trials = matrix(
@@ -420,7 +433,7 @@ def evaluate(
             own_images(data, chosen.train_images, chosen.test_images),
             out,
             chosen,
-            Attack.carried_by(profile, epsilon=epsilon, steps=steps),
+            _attack(profile, epsilon, kind, steps),
             profile,
             trials=trials,
             device=device,
@@ -442,6 +455,13 @@ def _all_of(known: Collection[str], given: tuple[str, ...], option: str) -> list
             msg = f"{option}: there is no {name!r}; there are: all, {', '.join(known)}"
             raise click.UsageError(msg)
     return list(given)
+
+
+def _attack(profile: str, epsilon: int, kind: str | None = None, steps: int = 20) -> Attack:
+    from dsguard.fsp import Attack
+
+    chosen = {} if kind is None else {"kind": kind}
+    return Attack.carried_by(profile, epsilon=epsilon, steps=steps, **chosen)
 
 
 def _load_key(path: Path) -> DatasetKey:

@@ -16,6 +16,7 @@ from torch.nn import functional
 from dsguard.errors import InputError
 from dsguard.fsp.training import Alter, crop_and_flip, frozen
 from dsguard.kernels.contract import Images
+from dsguard.patterns import GRID, cell_of
 
 Labels = npt.NDArray[np.int64]
 Prepare = Callable[[Images, Labels, Images], tuple[Images, Images]]
@@ -115,6 +116,32 @@ def _project(images: Images, labels: Labels, test: Images) -> tuple[Images, Imag
         return levels.reshape(batch.shape)
 
     return of(images), of(test)
+
+
+def _patterns_removed(images: Images, labels: Labels, test: Images) -> tuple[Images, Images]:
+    """Estimate the class-wise patterns of dsguard, and take them out of the training images.
+
+    What a trainer does who knows how they are made (`dsguard.patterns`), but not which they are. In
+    means over the cells of the grid: the fixed half is what the mean of the class has besides; the
+    alternating half is the direction in which the class varies most, compared with all classes.
+    """
+    rows, columns = (cell_of(side, 1) for side in images.shape[1:3])
+    where = (rows[:, None] * GRID + columns).reshape(-1)
+    average = np.eye(GRID * GRID)[where] / np.bincount(where, minlength=GRID * GRID).clip(1)
+    pixels = images.reshape(len(images), -1, images.shape[3]).astype(np.float32)
+    cells = np.einsum("npc,pg->ngc", pixels, average, optimize=True).reshape(len(images), -1)
+    means = np.stack([cells[labels == label].mean(axis=0) for label in range(labels.max() + 1)])
+    within = cells - means[labels]
+    scales, axes = np.linalg.eigh(np.cov(within.T))
+    whitened = within @ axes / np.sqrt(scales.clip(1e-3))
+    removed = means[labels] - cells.mean(axis=0)
+    for label in range(len(means)):
+        own = labels == label
+        _, directions = np.linalg.eigh(np.cov(whitened[own].T))
+        found = whitened[own] @ directions[:, -1:] @ directions[:, -1:].T
+        removed[own] += found * np.sqrt(scales.clip(1e-3)) @ axes.T
+    levels = pixels - removed.reshape(len(images), GRID * GRID, -1)[:, where]
+    return levels.round().clip(0, 255).astype(np.uint8).reshape(images.shape), test
 
 
 def _flat(images: Images) -> Tensor:
@@ -231,6 +258,7 @@ COUNTERMEASURES = {
         CounterMeasure("jpeg", "JPEG 10", prepare=_each(_jpeg)),
         CounterMeasure("class-mean", "class means subtracted", prepare=_minus_class_mean),
         CounterMeasure("projection", "orthogonal projection", prepare=_project),
+        CounterMeasure("informed", "patterns estimated and removed", prepare=_patterns_removed),
         CounterMeasure("adversarial", "adversarial training", alter=_attacked),
     )
 }

@@ -28,7 +28,9 @@ from dsguard.evaluation.trials import TABLE_1, Trial
 from dsguard.files import write_whole
 from dsguard.fsp import Attack, Recipe, Surrogate, choose_device, fit_surrogate, perturb
 from dsguard.kernels.contract import Images
+from dsguard.profile import VEIL, Profile
 from dsguard.protection import protect_batch, restore_batch
+from dsguard.veil import veils
 
 Step = Callable[[str, int, int], None]
 
@@ -130,7 +132,7 @@ def run_study(
         The folder that it lives in.
     preset : Preset
     attack : Attack
-        Without effect for a profile that hides images in other images.
+        Only its ε matters to a profile that hides images in other images.
     profile : str
     trials : sequence of Trial
         What to train; by default a network on clean, protected and restored images.
@@ -242,8 +244,11 @@ def _versions(
     tell: Step,
 ) -> dict[str, Images]:
     """Return clean, protected and restored training images."""
+    key = DatasetKey(bytes(32))  # nothing is published: the study is to be repeatable
     file = out / "perturbed.npy"
-    if file.exists():
+    if Profile.named(profile).target == "other":
+        target = veils(data.train_images, data.train_labels, key, VEIL.block, attack.epsilon)
+    elif file.exists():
         target = np.load(file)
     else:
         surrogate = _surrogate(data, out, preset, device, tell)
@@ -257,7 +262,6 @@ def _versions(
         )
         with write_whole(file) as written:
             np.save(written, target)
-    key = DatasetKey(bytes(32))  # nothing is published: the study is to be repeatable
     batch = protect_batch(data.train_images, key, target=target, profile=profile)
     restored = restore_batch(batch.images, key, sidecars=batch.sidecars)
     return {"clean": data.train_images, "protected": batch.images, "restored": restored}

@@ -1,7 +1,7 @@
 """Feature-space perturbation, with targets that are consistent per class.
 
 Class-wise, an image gets the pattern of its class, which was fitted with the surrogate
-(`dsguard.fsp.patterns`). Sample-wise, each image is attacked by itself, by the activation attack
+(`dsguard.patterns`). Sample-wise, each image is attacked by itself, by the activation attack
 (Inkawhich et al., CVPR 2019): momentum iterative sign steps on the Euclidean distance between an
 image's features at one layer and those of its target class, inside an L∞ ball of radius ε. Either
 way all images of a class are driven to the same place, the centroid of the class that follows
@@ -143,9 +143,7 @@ def perturb(
 def _class_wise(
     images: Images, numbers: npt.NDArray[np.int64], surrogate: Surrogate, attack: Attack
 ) -> Images:
-    pattern = surrogate.patterns.of(images, numbers, attack.block)
-    levels = images[..., :3] + attack.epsilon * pattern.astype(np.int16)
-    return levels.clip(0, 255).astype(np.uint8)
+    return surrogate.patterns.added(images, images, numbers, attack.epsilon, attack.block)
 
 
 def _sample_wise(

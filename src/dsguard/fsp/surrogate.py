@@ -16,7 +16,7 @@ from torch import Tensor
 from dsguard.batch import as_batch
 from dsguard.errors import FormatError, InputError
 from dsguard.files import write_whole
-from dsguard.fsp.patterns import Patterns, fit_patterns
+from dsguard.fsp.patterns import fit_patterns
 from dsguard.fsp.resnet import LAYERS, ResNet18, build
 from dsguard.fsp.training import (
     Recipe,
@@ -29,6 +29,7 @@ from dsguard.fsp.training import (
     train,
 )
 from dsguard.kernels.contract import Images
+from dsguard.patterns import Patterns
 
 _KIND = "dsguard-surrogate"
 _VERSION = 2
