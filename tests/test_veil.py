@@ -1,0 +1,150 @@
+"""Profile veil: images hidden in each other."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import dsguard
+from dsguard.cli.commands import Exit, run
+from dsguard.datasets import decode_image, encode_image, open_source
+from dsguard.datasets.spool import Spool
+from dsguard.evaluation import psnr
+from dsguard.patterns import Patterns
+from dsguard.veil import marked, others
+
+
+@pytest.mark.parametrize("count", [0, 2, 3, 1000])
+def test_others_is_one_secret_cycle(key, count):
+    first = np.zeros((1, 8, 8, 3), np.uint8)
+    order = others(count, first, key)
+    assert sorted(order) == list(range(count))
+    seen, at = set(), 0
+    while count and at not in seen:
+        seen.add(at)
+        at = int(order[at])
+    assert len(seen) == count, "it is a cycle through all images"
+    if count > 100:
+        assert (order == others(count, first, key)).all()
+        different = (
+            others(count, first, dsguard.DatasetKey(bytes(32))),
+            others(count, first + 1, key),
+        )
+        assert all((order != other).mean() > 0.9 for other in different)
+        assert (order != np.roll(np.arange(count), 1)).mean() > 0.9
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_images_hide_in_each_other_and_come_back(scenes, key, labelled, channels):
+    images = np.concatenate([scenes, scenes[:, ::-1], scenes[:, :, ::-1]])
+    if channels == 4:
+        images = np.concatenate([images, images[..., :1]], axis=3)
+    images = np.ascontiguousarray(images[..., :channels])
+    labels = np.arange(len(images)) % 3 if labelled else None
+    out = dsguard.protect_batch(images, key, labels=labels, profile="veil")
+    back = dsguard.restore_batch(out.images, key, sidecars=out.sidecars)
+    np.testing.assert_array_equal(back, images)
+    shown = images[others(len(images), images[:1], key)]
+    nearer = [psnr(o, s) > psnr(o, i) for o, s, i in zip(out.images, shown, images, strict=True)]
+    assert np.mean(nearer) > (0.6 if channels == 1 else 0.9), "what shows is the other image"
+    np.testing.assert_array_equal(out.images[..., 3:], images[..., 3:])
+    if not out.sidecars:
+        assert dsguard.inspect(out.images[0]).profile == "veil"
+
+
+def test_slices_and_threads_do_not_show(cifar, key, monkeypatch):
+    images, labels = cifar
+    whole = dsguard.protect_batch(images, key, labels=labels, profile="veil", threads=1)
+    monkeypatch.setattr("dsguard.slices._SLICE_BYTES", 20_000)
+    parts = dsguard.protect_batch(images, key, labels=labels, profile="veil", threads=4)
+    np.testing.assert_array_equal(parts.images, whole.images)
+    assert parts.sidecars == whole.sidecars
+
+
+def test_patterns_belong_to_labels_and_keys(key):
+    first, again, other = (
+        Patterns.drawn(labels, k)
+        for labels, k in (([3, -5], key), ([-5, 3], key), ([3, -5], dsguard.DatasetKey(bytes(32))))
+    )
+    np.testing.assert_array_equal(first.signs, again.signs[::-1])
+    np.testing.assert_array_equal(first.fixed, again.fixed[::-1])
+    assert (first.signs != other.signs).mean() > 0.3
+    assert set(np.unique(first.signs)) == {-1, 1}
+    assert 0.3 < first.fixed.mean() < 0.7
+    gray = np.full((2, 32, 32, 3), 100, np.uint8)
+    levels = marked(gray, gray, np.array([3, -5]), key, 4, epsilon=9).astype(int) - 100
+    assert set(np.unique(levels)) == {-9, 9}
+
+
+def test_what_cannot_be_veiled_is_refused(scenes, key):
+    with pytest.raises(dsguard.InputError, match=r"image 0: .*there is no other"):
+        dsguard.protect_batch(scenes[:1], key, profile="veil")
+    with pytest.raises(dsguard.InputError, match="integer labels"):
+        dsguard.protect_batch(scenes, key, labels=[0.5] * len(scenes), profile="veil")
+    with pytest.raises(dsguard.InputError, match="integer labels"):
+        dsguard.protect_batch(scenes, key, labels=[1], profile="veil")
+    with pytest.raises(dsguard.InputError, match="takes no surrogate"):
+        dsguard.protect_batch(
+            scenes, key, labels=[0] * len(scenes), surrogate=object(), profile="veil"
+        )
+
+
+def test_a_folder_is_veiled_and_restored(tmp_path, scenes, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    dsguard.DatasetKey(bytes(32)).save("k")
+    before = {}
+    for n, image in enumerate(np.concatenate([scenes, scenes[:, ::-1]])):
+        height = 32 if n % 2 else 24
+        before[f"{'cat' if n < 8 else 'dog'}/{n}.png"] = image[:height]
+    before["dog/alone.png"] = scenes[0][:16]
+    for name, image in before.items():
+        path = tmp_path / "clean" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_image(image))
+    monkeypatch.setattr("dsguard.bulk._CHUNK_IMAGES", 3)
+    command = ["protect", "clean", "veiled", "--key", "k", "--profile", "veil", "--json"]
+    assert run(command) == Exit.SOME_FAILED
+    result = json.loads(capsys.readouterr().out)
+    assert result["protected"] == len(before) - 1
+    assert "there is no other" in result["failures"]["dog/alone.png"]
+    assert run(["restore", "veiled", "back", "--key", "k"]) == Exit.OK
+    del before["dog/alone.png"]
+    assert sorted(open_source(tmp_path / "back").names()) == sorted(before)
+    for name, image in before.items():
+        restored = decode_image((tmp_path / "back" / name).read_bytes())
+        np.testing.assert_array_equal(restored, image)
+        veiled = decode_image((tmp_path / "veiled" / name).read_bytes())
+        assert psnr(veiled, image) < 25
+    assert {path.suffix for path in (tmp_path / "veiled").rglob("*.*")} == {".png"}
+
+
+def test_a_veil_needs_no_torch(tmp_path, scenes):
+    for n, image in enumerate(scenes):
+        path = tmp_path / "clean" / "cat" / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_image(image))
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import dsguard; dsguard.DatasetKey.generate().save('k')\n"
+        "from dsguard.cli.commands import run\n"
+        "sys.exit(run(['protect', 'clean', 'out', '--key', 'k', '--profile', 'veil']))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=tmp_path).returncode == 0
+
+
+def test_a_spool_returns_images_in_any_order(tmp_path, scenes):
+    with Spool.opened(tmp_path / "new") as spool:
+        spool.append(["a", "b"], scenes[:2])
+        spool.append(["c"], scenes[:1, :16])
+        spool.append(["d"], scenes[2:3])
+        assert spool.names == {(32, 32, 3): ["a", "b", "d"], (16, 32, 3): ["c"]}
+        np.testing.assert_array_equal(
+            spool.images((32, 32, 3), np.array([2, 0, 2])), scenes[[2, 0, 2]]
+        )
+        np.testing.assert_array_equal(spool.images((16, 32, 3), np.array([0])), scenes[:1, :16])
+    assert not list((tmp_path / "new").iterdir())
