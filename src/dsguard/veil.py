@@ -13,6 +13,7 @@ import numpy as np
 
 from dsguard.errors import InputError
 from dsguard.patterns import Patterns
+from dsguard.profile import STRENGTHS
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     Images = npt.NDArray[np.uint8]
 
-EPSILON = 16
+EPSILON = STRENGTHS["standard"]
 """Of the patterns, in grey levels."""
 
 

@@ -34,7 +34,7 @@ from dsguard.bulk import (
 )
 from dsguard.datasets import check_output_format, open_source
 from dsguard.kernels import kernels
-from dsguard.profile import DEFAULT, PROFILES, VEIL
+from dsguard.profile import DEFAULT, PROFILES, STRENGTHS, VEIL
 from dsguard.protection import inspect
 
 if TYPE_CHECKING:
@@ -127,12 +127,30 @@ _profile_option = click.option(
     help="How to protect: the exact ones restore every bit, on blocks of 4, 2 (fine) or 8 (coarse) "
     "pixels; so does veil, which hides images in each other; paper is the method as published.",
 )
+
+
+class _Radius(click.ParamType):  # type: ignore[type-arg] # generic only in newer versions
+    """ε by number or by name."""
+
+    name = "epsilon"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        del param, ctx
+        return f"[0..255|{'|'.join(STRENGTHS)}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if value in STRENGTHS:
+            return STRENGTHS[value]
+        return int(click.IntRange(0, 255).convert(value, param, ctx))
+
+
 _epsilon_option = click.option(
     "--epsilon",
-    type=click.IntRange(0, 255),
-    default=16,
+    type=_Radius(),
+    default="standard",
     show_default=True,
-    help="Perturbation radius, of 255 levels: more protects better and shows more.",
+    help="Perturbation radius, of 255 levels, or its name (subtle 8, standard 16, strong 32): more "
+    "protects better and shows more.",
 )
 _kind_option = click.option(
     "--kind",
@@ -307,7 +325,7 @@ def inspect_command(files: tuple[Path, ...], *, as_json: bool) -> int:
 @click.option("--out", default="out/demo", show_default=True, type=click.Path(path_type=Path))
 @click.option(
     "--epsilon",
-    type=click.IntRange(0, 255),
+    type=_Radius(),
     help="Perturbation radius; 32 for the digits, 16 for --data.",
 )
 @click.option(
@@ -396,6 +414,12 @@ def demo(
     default=None,
     help="Precision of training; by default bfloat16 on CUDA. Recent server CPUs gain by it.",
 )
+@click.option(
+    "--held-out",
+    is_flag=True,
+    help="Test on a part of the training images instead: to choose settings without looking at the "
+    "test images.",
+)
 @_profile_option
 @_device_option
 def evaluate(
@@ -412,6 +436,7 @@ def evaluate(
     device: str | None,
     *,
     bfloat16: bool | None,
+    held_out: bool,
 ) -> None:
     """Train networks on clean, protected and restored images of DATA, and compare.
 
@@ -430,7 +455,7 @@ def evaluate(
     )
     with _steps() as tell:
         study = run_study(
-            own_images(data, chosen.train_images, chosen.test_images),
+            own_images(data, chosen.train_images, chosen.test_images, held_out=held_out),
             out,
             chosen,
             _attack(profile, epsilon, kind, steps),

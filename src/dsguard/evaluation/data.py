@@ -50,11 +50,20 @@ def digits(seed: int = 0) -> Data:
     return Data("handwritten digits, 32×32", images[:n], labels[:n], images[n:], labels[n:])
 
 
-def own_images(path: Path, train_limit: int | None, test_limit: int | None, seed: int = 0) -> Data:
+def own_images(
+    path: Path,
+    train_limit: int | None,
+    test_limit: int | None,
+    seed: int = 0,
+    *,
+    held_out: bool = False,
+) -> Data:
     """Return a sample of the user's dataset.
 
     Its ``train`` and ``test`` folders are used where it has both, else a third of it is set aside
     at random. At most so many images of each are taken, evenly from all classes; None takes all.
+    With `held_out`, a part of the training images takes the place of the test images, which are not
+    read: to choose settings by.
     """
     source = open_source(path)
     names = source.names()
@@ -74,6 +83,8 @@ def own_images(path: Path, train_limit: int | None, test_limit: int | None, seed
             "train": sorted(sample[i] for i in order[:cut]),
             "test": sorted(sample[i] for i in order[cut:]),
         }
+    if held_out:
+        splits = _set_aside(splits["train"], train_limit, test_limit)
     chosen = [
         select(splits[split], limit)
         for split, limit in (("train", train_limit), ("test", test_limit))
@@ -90,10 +101,19 @@ def own_images(path: Path, train_limit: int | None, test_limit: int | None, seed
         msg = f"{path} needs at least two class folders, the same for training and test images"
         raise InputError(msg)
     return Data(
-        f"{path.name} ({len(train)} + {len(test)} images)",
+        f"{path.name} ({len(train)} + {len(test)} images{', held out' if held_out else ''})",
         train,
         np.array([classes.index(name) for name in train_classes]),
         test,
         np.array([classes.index(name) for name in test_classes]),
         left_out=sum(map(len, chosen)) - len(train) - len(test),
     )
+
+
+def _set_aside(
+    names: list[str], train_limit: int | None, test_limit: int | None
+) -> dict[str, list[str]]:
+    """Return training images, and others of them to test on: a fifth where all are wanted."""
+    count = len(names) * 4 // 5
+    train = select(names, count if train_limit is None else min(train_limit, count))
+    return {"train": train, "test": select(sorted(set(names) - set(train)), test_limit)}

@@ -26,7 +26,7 @@ from dsguard.fsp.resnet import LAYERS
 from dsguard.fsp.surrogate import Surrogate
 from dsguard.fsp.training import frozen, precision, to_pixels
 from dsguard.kernels.contract import Images
-from dsguard.profile import DEFAULT, Profile
+from dsguard.profile import DEFAULT, STRENGTHS, Profile
 
 KINDS = ("class-wise", "sample-wise")
 
@@ -57,7 +57,7 @@ class Attack:
         The target of class number k is k + class_step, modulo the number of classes.
     """
 
-    epsilon: int = 16
+    epsilon: int = STRENGTHS["standard"]
     kind: str = "class-wise"
     block: int = 1
     batch_size: int = 256

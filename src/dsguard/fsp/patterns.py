@@ -26,6 +26,7 @@ def fit_patterns(
     numbers: npt.NDArray[np.int64],
     device: torch.device,
     seed: int = 0,
+    fixed_share: float = 0.5,
 ) -> Patterns:
     """Find the patterns that drive the images of each class to its goal in feature space.
 
@@ -43,6 +44,8 @@ def fit_patterns(
     device : torch.device
     seed : int
         Of the first signs, of which cells are fixed, and of the order of the images.
+    fixed_share : float
+        Of the cells, those that are the same in all images of the class.
 
     Returns
     -------
@@ -50,7 +53,7 @@ def fit_patterns(
     """
     rng = np.random.default_rng(seed)
     shape = (len(goals), min(images.shape[3], 3), GRID, GRID)
-    fixed = rng.random(shape) < 0.5
+    fixed = rng.random(shape) < fixed_share
     pattern = torch.from_numpy(rng.choice([-1.0, 1.0], shape)).float().to(device) * _RADIUS / 4
     momentum = torch.zeros_like(pattern)
     rows, columns = (torch.from_numpy(cell_of(side, 1)).to(device) for side in images.shape[1:3])
