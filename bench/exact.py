@@ -104,7 +104,7 @@ def fsp_target(images: np.ndarray, labels: list[int], block: int, epsilon: int) 
     from dsguard.fsp import Attack, Recipe, fit_surrogate, perturb
 
     surrogate = fit_surrogate(images, labels, recipe=Recipe(epochs=5))
-    return perturb(images, labels, surrogate, Attack(epsilon=epsilon, block=block))
+    return perturb(images, labels, surrogate, Attack(epsilon, kind="sample-wise", block=block))
 
 
 def psnr_each(images: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -54,7 +54,7 @@ def main() -> None:
     known = sorted(set(classes))
     labels = [known.index(name) for name in classes]
     surrogate = fit_surrogate(images, labels, recipe=Recipe())
-    target = perturb(images, labels, surrogate, Attack(epsilon=options.epsilon))
+    target = perturb(images, labels, surrogate, Attack(options.epsilon, kind="sample-wise"))
     key = dsguard.DatasetKey.generate()
     use = {"target": target, "profile": options.profile, "threads": 1}
     batch = dsguard.protect_batch(images, key, **use)

@@ -159,11 +159,11 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
-def put_into_page(start: str, end: str, text: str) -> None:
-    """Put text between two marks of docs/performance.md."""
-    before, rest = PAGE.read_text().split(start)
+def put_into_page(start: str, end: str, text: str, page: Path = PAGE) -> None:
+    """Put text between two marks of a page, by default docs/performance.md."""
+    before, rest = page.read_text().split(start)
     after = rest.split(end)[1]
-    PAGE.write_text(f"{before}{start}\n\n{text}\n\n{end}{after}")
+    page.write_text(f"{before}{start}\n\n{text}\n\n{end}{after}")
 
 
 def stage_rows(r: Results) -> list[tuple[str, ...]]:

@@ -1,0 +1,160 @@
+"""Tables and plots of ``docs/efficacy.md``, from what ``dsguard evaluate`` and choices.py found.
+
+    python -m bench.efficacy
+
+reads ``bench/results/efficacy``: ``choices.json``, ``reweighting.json``, and of each study its
+``results.json`` under the name
+``<preset>-<data>-<profile>-<epsilon>.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from .report import put_into_page, table
+
+FOLDER = Path(__file__).parent / "results" / "efficacy"
+PAGE = Path(__file__).parents[1] / "docs" / "efficacy.md"
+PICTURES = PAGE.parent / "pictures"
+Trials = dict[str, dict[str, Any]]
+
+
+def main() -> None:
+    """Put all tables into the page, and draw the plots."""
+    studies = {
+        path.stem: json.loads(path.read_text())
+        for path in sorted(FOLDER.glob("*.json"))
+        if path.stem != "choices"
+    }
+    choices = json.loads((FOLDER / "choices.json").read_text())
+    trials = {name: by_title(study) for name, study in studies.items()}
+    mark("table 1", table_1(trials))
+    mark("matrix", matrix(trials["quick-cifar10-exact-16"], trials["quick-cifar10-veil-16"]))
+    mark("candidates", candidates(choices))
+    draw_curve(choices, PICTURES / "strength.png")
+    draw_epochs(trials["quick-cifar10-exact-16"], PICTURES / "epochs.png")
+
+
+def mark(name: str, text: str) -> None:
+    """Put text between the marks of this name."""
+    put_into_page(f"<!-- {name}: bench/efficacy.py -->", f"<!-- end of {name} -->", text, PAGE)
+
+
+def by_title(study: dict[str, Any]) -> Trials:
+    """Return the mean row of each trial, by what tables call it."""
+    return {trial["mean"]["name"]: trial["mean"] for trial in study["trials"]}
+
+
+def both(row: dict[str, Any] | None) -> str:
+    """Return accuracy after the last epoch, and the best of any."""
+    if row is None:
+        return "–"
+    return f"{row['test_accuracy']:.1%} ({row['peak_accuracy']:.1%})"
+
+
+def table_1(studies: dict[str, Trials]) -> str:
+    """Return one row per study, as the paper's Table 1."""
+    head = ("study", "clean", "protected", "restored", "protected / clean, last")
+    rows = []
+    for name, trials in studies.items():
+        ratio = trials["protected"]["test_accuracy"] / trials["clean"]["test_accuracy"]
+        cells = (both(trials[version]) for version in ("clean", "protected", "restored"))
+        rows.append((f"`{name}`", *cells, f"{ratio:.2f}"))
+    return table(head, rows)
+
+
+def matrix(exact: Trials, veil: Trials) -> str:
+    """Return one row per counter-measure, network and share."""
+    head = ("trained on", "clean", "`exact`, ε 16", "`veil`, ε 16")
+    rows = [
+        (
+            "plain training",
+            *(both(t) for t in (exact["clean"], exact["protected"], veil["protected"])),
+        )
+    ]
+    for title, row in exact.items():
+        if not title.startswith("clean, "):
+            continue
+        other = title.replace("clean", "protected", 1)
+        rows.append((title[7:], both(row), both(exact.get(other)), both(veil.get(other))))
+    for title, row in exact.items():
+        if title.endswith("% protected"):
+            alone = f"the other {100 - int(title.split()[0])} % alone"
+            rows.append(
+                (
+                    f"{title}; beside it {alone}",
+                    both(exact[alone]),
+                    both(row),
+                    both(veil.get(title)),
+                )
+            )
+    return table(head, rows)
+
+
+def candidates(choices: dict[str, Any]) -> str:
+    """Return one row per candidate."""
+    head = ("candidate", "profile", "plain", "projection", "JPEG 10", "PSNR, SSIM", "sidecars")
+    rows = []
+    for name, entry in choices.items():
+        cells = (cell(entry["trials"].get(m)) for m in ("none", "projection", "jpeg"))
+        seen = f"{entry['psnr']:.1f} dB, {entry['ssim']:.2f}" if "psnr" in entry else "–"
+        rows.append((name, f"`{entry['profile']}`", *cells, seen, str(entry.get("sidecars", "–"))))
+    return table(head, rows)
+
+
+def cell(trial: dict[str, float] | None) -> str:
+    """Return last and best accuracy of a trial of choices.py."""
+    return "–" if trial is None else f"{trial['last']:.1%} ({trial['peak']:.1%})"
+
+
+def draw_curve(choices: dict[str, Any], path: Path) -> None:
+    """Plot accuracy against visual change, for the class-wise perturbation of each strength."""
+    figure = Figure(figsize=(6, 4), dpi=100, layout="constrained")
+    axes = figure.add_subplot(
+        xlabel="PSNR of protected to clean images, dB", ylabel="test accuracy, %"
+    )
+    points = []
+    for epsilon in (32, 16, 8, 4):
+        entry = choices[f"class-wise, half fixed, ε {epsilon}"]
+        points.append((entry["psnr"], entry["trials"]["none"]))
+        axes.annotate(
+            f"ε {epsilon}",
+            (entry["psnr"], 100 * entry["trials"]["none"]["peak"]),
+            (4, 4),
+            textcoords="offset points",
+        )
+    psnrs = [psnr for psnr, _ in points]
+    axes.plot(psnrs, [100 * t["peak"] for _, t in points], "o-", label="best of any epoch")
+    axes.plot(psnrs, [100 * t["last"] for _, t in points], "o-", label="last epoch")
+    clean = choices["clean"]["trials"]["none"]["last"]
+    axes.axhline(100 * clean, color="gray", ls="--", label="clean images")
+    axes.axhline(10, color="gray", ls=":", label="chance")
+    axes.set_ylim(0, 70)
+    axes.legend(fontsize="small")
+    figure.savefig(path)
+
+
+def draw_epochs(trials: Trials, path: Path) -> None:
+    """Plot test accuracy after each epoch, on clean and on protected images."""
+    figure = Figure(figsize=(6, 4), dpi=100, layout="constrained")
+    axes = figure.add_subplot(xlabel="epoch", ylabel="test accuracy, %", ylim=(0, 75))
+    for title, style in (
+        ("clean", "k-"),
+        ("clean, crop and flip", "k--"),
+        ("clean, adversarial training", "k:"),
+        ("protected", "r-"),
+        ("protected, crop and flip", "r--"),
+        ("protected, adversarial training", "r:"),
+    ):
+        tests = trials[title]["by_epoch"]
+        axes.plot(range(1, len(tests) + 1), [100 * test for test in tests], style, label=title)
+    axes.legend(fontsize="small")
+    figure.savefig(path)
+
+
+if __name__ == "__main__":
+    main()
