@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from dsguard.datasets.images import LOSSLESS_FORMATS, check_output_format, encode_image
+from dsguard.datasets.images import LOSSLESS_FORMATS, check_output_format, encode_images
 from dsguard.datasets.sources import Source, class_of
 from dsguard.datasets.spool import Spool
 from dsguard.errors import DsguardError, InputError
@@ -250,21 +250,21 @@ def _convert(
             results = process(part)
         except DsguardError as error:  # one that concerns every image of this shape
             results = Processed(part.images, dict.fromkeys(range(len(part.names)), error))
+        files = encode_images(results.images, output_format, results.sidecars)
         for number, name in enumerate(part.names):
             if number in results.errors:
                 report.failures[name] = results.errors[number]
                 continue
-            sidecar = results.sidecars.get(number, b"")
             try:
                 with write_whole(destination / outputs[name]) as file:
-                    file.write(encode_image(results.images[number], output_format, sidecar))
+                    file.write(files[number])
             except OSError as error:
                 if error.errno not in _OWN_FAULTS:
                     raise  # a full disk will be full for the next image as well
                 report.failures[name] = InputError(f"cannot be written: {error.strerror}")
                 continue
             report.done += 1
-            report.sidecars += bool(sidecar)
+            report.sidecars += number in results.sidecars
         if progress is not None:
             progress(report.done + len(report.failures))
     return report

@@ -6,6 +6,7 @@ from dsguard.datasets.images import (
     decode_image,
     decode_protected,
     encode_image,
+    encode_images,
 )
 from dsguard.datasets.sources import Source, open_source
 
@@ -16,5 +17,6 @@ __all__ = [
     "decode_image",
     "decode_protected",
     "encode_image",
+    "encode_images",
     "open_source",
 ]

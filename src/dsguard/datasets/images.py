@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,12 @@ from PIL import (
     UnidentifiedImageError,
 )
 
+from dsguard.datasets.png import NotPlainError, encode_pngs, read_plain, unfiltered
 from dsguard.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy.typing as npt
 
 READABLE_SUFFIXES = frozenset(
@@ -29,11 +33,6 @@ _READABLE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
 
 LOSSLESS_FORMATS = {"png": ".png", "tiff": ".tiff"}
 """Formats that protected and restored images are written in, and their suffixes."""
-
-_WRITE_OPTIONS: dict[str, dict[str, Any]] = {
-    "png": {"compress_level": 1},  # protected pixels are noise in their low bits: more buys nothing
-    "tiff": {"compression": "tiff_deflate"},
-}
 
 
 class UnreadableImageError(InputError):
@@ -86,6 +85,11 @@ def decode_image(data: bytes) -> npt.NDArray[np.uint8]:
 
 def decode_protected(data: bytes) -> tuple[npt.NDArray[np.uint8], bytes]:
     """Decode an image file as `decode_image` does, and its sidecar, which is empty as a rule."""
+    with contextlib.suppress(NotPlainError):
+        shape, rows, sidecar = read_plain(data, SIDECAR_CHUNK)
+        plain = unfiltered([rows], shape)
+        if plain is not None:
+            return plain[0], sidecar
     try:
         with Image.open(io.BytesIO(data), formats=_READABLE_FORMATS) as image:
             if getattr(image, "n_frames", 1) > 1:
@@ -142,6 +146,24 @@ def _sidecar(image: ImageFile.ImageFile) -> bytes:
     return b""
 
 
+def encode_images(
+    images: npt.NDArray[np.uint8], name: str = "png", sidecars: Mapping[int, bytes] | None = None
+) -> list[bytes]:
+    """Encode a batch of images as `encode_image` does each of them.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (N, H, W, C)
+    name : {"png", "tiff"}
+    sidecars : mapping of int to bytes, optional
+        By index.
+    """
+    sidecars = sidecars or {}
+    if name == "png":
+        return encode_pngs(images, SIDECAR_CHUNK, sidecars)
+    return [encode_image(image, name, sidecars.get(n, b"")) for n, image in enumerate(images)]
+
+
 def encode_image(image: npt.NDArray[np.uint8], name: str = "png", sidecar: bytes = b"") -> bytes:
     """Encode an array of shape (H, W, C) losslessly, in a format of `LOSSLESS_FORMATS`.
 
@@ -152,17 +174,15 @@ def encode_image(image: npt.NDArray[np.uint8], name: str = "png", sidecar: bytes
     sidecar : bytes, optional
         Of a protected image that could not hold its payload; goes into the file.
     """
+    if name == "png":
+        return encode_pngs(image[None], SIDECAR_CHUNK, {0: sidecar} if sidecar else None)[0]
     pixels = image[..., 0] if image.shape[2] == 1 else image
-    options = dict(_WRITE_OPTIONS[name])
-    if sidecar and name == "png":
-        chunks = PngImagePlugin.PngInfo()
-        chunks.add(SIDECAR_CHUNK, sidecar)
-        options["pnginfo"] = chunks
-    elif sidecar:
+    options: dict[str, Any] = {"compression": "tiff_deflate"}
+    if sidecar:
         tags = TiffImagePlugin.ImageFileDirectory_v2()
         tags.tagtype[SIDECAR_TAG] = TiffTags.BYTE
         tags[SIDECAR_TAG] = sidecar
         options["tiffinfo"] = tags
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, name, **options)
+    Image.fromarray(pixels).save(file, "tiff", **options)
     return file.getvalue()
