@@ -1,8 +1,8 @@
-"""Tables and plots of ``docs/efficacy.md``, from what ``dsguard evaluate`` and choices.py found.
+"""Tables and plots of ``docs/efficacy.md``, from what ``dsguard evaluate`` found.
 
     python -m bench.efficacy
 
-reads ``bench/results/efficacy``: ``choices.json``, ``reweighting.json``, and of each study its
+reads ``bench/results/efficacy``: ``explored.json``, and of each study its
 ``results.json`` under the name
 ``<preset>-<data>-<profile>-<epsilon>.json``.
 """
@@ -28,14 +28,13 @@ def main() -> None:
     studies = {
         path.stem: json.loads(path.read_text())
         for path in sorted(FOLDER.glob("*.json"))
-        if path.stem != "choices"
+        if path.stem.startswith(("quick-", "paper-"))
     }
-    choices = json.loads((FOLDER / "choices.json").read_text())
+    explored = json.loads((FOLDER / "explored.json").read_text())
     trials = {name: by_title(study) for name, study in studies.items()}
     mark("table 1", table_1(trials))
     mark("matrix", matrix(trials["quick-cifar10-exact-16"], trials["quick-cifar10-veil-16"]))
-    mark("candidates", candidates(choices))
-    draw_curve(choices, PICTURES / "strength.png")
+    mark("candidates", candidates(explored))
     draw_epochs(trials["quick-cifar10-exact-16"], PICTURES / "epochs.png")
 
 
@@ -95,47 +94,25 @@ def matrix(exact: Trials, veil: Trials) -> str:
     return table(head, rows)
 
 
-def candidates(choices: dict[str, Any]) -> str:
+def candidates(explored: dict[str, Any]) -> str:
     """Return one row per candidate."""
-    head = ("candidate", "profile", "plain", "projection", "JPEG 10", "PSNR, SSIM", "sidecars")
-    rows = []
-    for name, entry in choices.items():
-        cells = (cell(entry["trials"].get(m)) for m in ("none", "projection", "jpeg"))
-        seen = f"{entry['psnr']:.1f} dB, {entry['ssim']:.2f}" if "psnr" in entry else "–"
-        rows.append((name, f"`{entry['profile']}`", *cells, seen, str(entry.get("sidecars", "–"))))
-    return table(head, rows)
+    measures = {
+        "plain": "none",
+        "projection": "projection",
+        "crop and flip": "crop-and-flip",
+        "JPEG 10": "jpeg",
+        "adversarial": "adversarial",
+    }
+    rows = [
+        (name, *(cell(entry["trials"].get(measure)) for measure in measures.values()))
+        for name, entry in explored.items()
+    ]
+    return table(("candidate", *measures), rows)
 
 
 def cell(trial: dict[str, float] | None) -> str:
-    """Return last and best accuracy of a trial of choices.py."""
+    """Return last and best accuracy of a trial of a candidate."""
     return "–" if trial is None else f"{trial['last']:.1%} ({trial['peak']:.1%})"
-
-
-def draw_curve(choices: dict[str, Any], path: Path) -> None:
-    """Plot accuracy against visual change, for the class-wise perturbation of each strength."""
-    figure = Figure(figsize=(6, 4), dpi=100, layout="constrained")
-    axes = figure.add_subplot(
-        xlabel="PSNR of protected to clean images, dB", ylabel="test accuracy, %"
-    )
-    points = []
-    for epsilon in (32, 16, 8, 4):
-        entry = choices[f"class-wise, half fixed, ε {epsilon}"]
-        points.append((entry["psnr"], entry["trials"]["none"]))
-        axes.annotate(
-            f"ε {epsilon}",
-            (entry["psnr"], 100 * entry["trials"]["none"]["peak"]),
-            (4, 4),
-            textcoords="offset points",
-        )
-    psnrs = [psnr for psnr, _ in points]
-    axes.plot(psnrs, [100 * t["peak"] for _, t in points], "o-", label="best of any epoch")
-    axes.plot(psnrs, [100 * t["last"] for _, t in points], "o-", label="last epoch")
-    clean = choices["clean"]["trials"]["none"]["last"]
-    axes.axhline(100 * clean, color="gray", ls="--", label="clean images")
-    axes.axhline(10, color="gray", ls=":", label="chance")
-    axes.set_ylim(0, 70)
-    axes.legend(fontsize="small")
-    figure.savefig(path)
 
 
 def draw_epochs(trials: Trials, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of what the profiles do: docs/pictures/profiles.png.
+"""Pictures of what the profiles do: docs/pictures/profiles.png, and protection.png beside it.
 
     python -m bench.pictures docs/pictures/profiles.png
 
@@ -18,6 +18,8 @@ from sklearn.datasets import load_sample_images
 
 import dsguard
 from dsguard.evaluation import triptychs
+from dsguard.profile import STRENGTHS
+from dsguard.veil import marked
 
 from .exact import block_target
 
@@ -64,6 +66,18 @@ def main() -> None:
         top += sheet.height
     options.out.parent.mkdir(parents=True, exist_ok=True)
     whole.save(options.out, optimize=True)
+    protection(clean, key).save(options.out.with_name("protection.png"), optimize=True)
+
+
+def protection(clean: np.ndarray, key: dsguard.DatasetKey) -> Image.Image:
+    """Draw what a class-wise perturbation and a veil look like: drawn patterns, two classes."""
+    labels = np.arange(len(clean)) % 2
+    columns = {"clean": clean}
+    for name, epsilon in STRENGTHS.items():
+        target = marked(clean, clean, labels, key, 4, epsilon)
+        columns[f"exact, {name}"] = dsguard.protect_batch(clean, key, target=target).images
+    columns["veil"] = dsguard.protect_batch(clean, key, labels=labels, profile="veil").images
+    return triptychs(columns)
 
 
 if __name__ == "__main__":
