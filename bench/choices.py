@@ -25,7 +25,7 @@ from dsguard.evaluation.study import QUICK
 from dsguard.fsp import Attack, Surrogate, choose_device, fit_surrogate, perturb
 from dsguard.fsp.patterns import fit_patterns
 from dsguard.patterns import Patterns
-from dsguard.veil import marked, others
+from dsguard.veil import veils
 
 KEY = dsguard.DatasetKey(bytes(32))
 PRESET = QUICK.computed_in(bfloat16=True)
@@ -58,13 +58,7 @@ def sample_wise(epsilon: int, block: int) -> Make:
 
 def veil(epsilon: int) -> Make:
     """Return what takes another image for each."""
-
-    def make(data: Data, _: Surrogate) -> np.ndarray:
-        images = data.train_images
-        shown = images[others(len(images), images[:1], KEY)]
-        return marked(images, shown, data.train_labels, KEY, 4, epsilon)
-
-    return make
+    return lambda data, _: veils(data.train_images, data.train_labels, KEY, 4, epsilon)
 
 
 CANDIDATES: dict[str, tuple[str, Make]] = {

@@ -105,6 +105,14 @@ def test_a_bomb_does_not_unpack():
         read_plain(codec._SIGNATURE + header + bomb + codec._chunk(b"IEND", b""), b"dsGD")
 
 
+def test_a_claim_of_very_many_pixels_is_left_to_pillow():
+    header = codec._chunk(b"IHDR", codec._HEADER.pack(1 << 14, 1 << 13, 8, 0, 0, 0, 0))
+    rows = zlib.compress(bytes((1 << 13) * ((1 << 14) + 1)), 1)
+    file = codec._SIGNATURE + header + codec._chunk(b"IDAT", rows) + codec._END
+    with pytest.raises(NotPlainError):
+        read_plain(file, b"dsGD")
+
+
 def test_other_filters_are_left_to_pillow(scenes):
     file = io.BytesIO()
     Image.fromarray(scenes[0]).save(file, "png")

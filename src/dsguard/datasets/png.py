@@ -31,6 +31,7 @@ _NUMBER = struct.Struct(">I")
 _COLOUR_TYPE = {1: 0, 3: 2, 4: 6}
 _CHANNELS = {0: 1, 2: 3, 6: 4}
 _UP = 2
+_MOST_PIXELS = 1 << 26  # what claims more, Pillow warns of or refuses
 
 
 def encode_pngs(
@@ -94,7 +95,7 @@ def read_plain(data: bytes, wanted: bytes) -> tuple[tuple[int, int, int], bytes,
     if len(data) < 33 or data[:8] != _SIGNATURE or data[12:16] != b"IHDR":
         raise NotPlainError
     width, height, depth, colour, _, _, interlaced = _HEADER.unpack_from(data, 16)
-    if depth != 8 or colour not in _CHANNELS or interlaced:
+    if depth != 8 or colour not in _CHANNELS or interlaced or width * height > _MOST_PIXELS:
         raise NotPlainError
     shape = (height, width, _CHANNELS[colour])
     packed, found, position = [], b"", 8
