@@ -50,9 +50,11 @@ def test_protect_and_restore(home, capsys):
         "protected": 9,
         "of": 9,
         "sidecars": 0,
+        "shards": 1,
+        "resumed": 0,
         "failures": {},
     }
-    assert run(["restore", "out", "back", "--key", "k", "--format", "tiff"]) == Exit.OK
+    assert run(["restore", "out", "back", "--key", "k", "--image-format", "tiff"]) == Exit.OK
     assert {path: path.read_bytes() for path in clean.rglob("*.*")} == before
     for path in before:
         name = path.relative_to(clean)
@@ -127,7 +129,18 @@ def test_sidecars_travel_in_the_file(home, capsys, kind):
     noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     (home / "clean" / "train" / "cat" / "noise.png").write_bytes(encode_image(noise))
     (home / "clean" / "train" / "dog" / "tiny.png").write_bytes(encode_image(noise[:8, :8, :1]))
-    options = ["--key", "k", "--epochs", "1", "--steps", "1", "--epsilon", "64", "--format", kind]
+    options = [
+        "--key",
+        "k",
+        "--epochs",
+        "1",
+        "--steps",
+        "1",
+        "--epsilon",
+        "64",
+        "--image-format",
+        kind,
+    ]
     assert run(["protect", "clean", "out", *options]) == Exit.OK
     shown = capsys.readouterr().out
     assert "protected 10 of 10" in shown
@@ -167,7 +180,10 @@ def test_usage_errors_come_before_any_work(home, capsys):
     for arguments, message in [
         (["protect", "missing", "out", "--key", "k"], "there is nothing at missing"),
         (["protect", "full", "out", "--key", "k"], "holds no images"),
-        (["protect", "clean", "out", "--key", "k", "--format", "jpg"], "choose one of: png, tiff"),
+        (
+            ["protect", "clean", "out", "--key", "k", "--image-format", "jpg"],
+            "choose one of: png, tiff",
+        ),
         (["protect", "clean/train/cat", "out", "--key", "k"], "at least two classes"),
         (["restore", "safe", "out", "--key", "full/file"], "not a dsguard key file"),
     ]:
@@ -200,7 +216,7 @@ def test_a_name_that_is_a_folder_does_not_stop_the_others(home, capsys):
     clash = home / "safe" / "train" / "cat" / "5.tiff"
     clash.mkdir()
     (home / "safe" / "train" / "cat" / "3.png").rename(clash / "3.png")
-    code = run(["restore", "safe", "back", "--key", "k", "--format", ".TIFF"])
+    code = run(["restore", "safe", "back", "--key", "k", "--image-format", ".TIFF"])
     assert code == Exit.SOME_FAILED
     shown = capsys.readouterr()
     assert "restored 7 of 8" in shown.out
@@ -211,7 +227,9 @@ def test_a_name_too_long_to_write_does_not_stop_the_others(home, capsys):
     image = home / "safe" / "train" / "cat" / "1.png"
     name = "x" * 251 + ".png"
     image.rename(image.with_name(name))
-    assert run(["restore", "safe", "back", "--key", "k", "--format", "tiff"]) == Exit.SOME_FAILED
+    assert (
+        run(["restore", "safe", "back", "--key", "k", "--image-format", "tiff"]) == Exit.SOME_FAILED
+    )
     shown = capsys.readouterr()
     assert "cannot be written: File name too long" in shown.err
     assert "restored 7 of 8" in shown.out
@@ -248,10 +266,16 @@ def test_a_surrogate_must_know_the_classes(home, capsys):
     assert "was not trained on the class(es): lion" in capsys.readouterr().err
 
 
-def test_overwrite(home):
+def test_a_run_goes_on_and_another_is_refused(home, capsys):
     assert run(["restore", "safe", "back", "--key", "k"]) == Exit.OK
-    assert run(["restore", "safe", "back", "--key", "k"]) == Exit.USAGE
+    (home / "back" / "train" / "cat" / "3.png").unlink()
+    assert run(["restore", "safe", "back", "--key", "k"]) == Exit.OK
+    assert "1 of 1 shards were done before" in capsys.readouterr().out
+    assert not (home / "back" / "train" / "cat" / "3.png").exists()
+    assert run(["restore", "safe", "back", "--key", "k", "--limit", "2"]) == Exit.USAGE
+    assert "the output of another run" in " ".join(capsys.readouterr().err.split())
     assert run(["restore", "safe", "back", "--key", "k", "--overwrite"]) == Exit.OK
+    assert (home / "back" / "train" / "cat" / "3.png").exists()
 
 
 def test_the_installed_command_runs():

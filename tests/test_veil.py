@@ -12,7 +12,7 @@ import pytest
 import dsguard
 from dsguard.cli.commands import Exit, run
 from dsguard.datasets import decode_image, encode_image, open_source
-from dsguard.datasets.spool import Spool
+from dsguard.datasets.spool import Spool, read_image
 from dsguard.evaluation import psnr
 from dsguard.patterns import Patterns
 from dsguard.veil import marked, others
@@ -106,7 +106,7 @@ def test_a_folder_is_veiled_and_restored(tmp_path, scenes, monkeypatch, capsys):
         path = tmp_path / "clean" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode_image(image))
-    monkeypatch.setattr("dsguard.bulk._CHUNK_IMAGES", 3)
+    monkeypatch.setattr("dsguard.datasets.folder.CHUNK_IMAGES", 3)
     command = ["protect", "clean", "veiled", "--key", "k", "--profile", "veil", "--json"]
     assert run(command) == Exit.SOME_FAILED
     result = json.loads(capsys.readouterr().out)
@@ -138,13 +138,16 @@ def test_a_veil_needs_no_torch(tmp_path, scenes):
 
 
 def test_a_spool_returns_images_in_any_order(tmp_path, scenes):
-    with Spool.opened(tmp_path / "new") as spool:
-        spool.append(["a", "b"], scenes[:2])
-        spool.append(["c"], scenes[:1, :16])
-        spool.append(["d"], scenes[2:3])
-        assert spool.names == {(32, 32, 3): ["a", "b", "d"], (16, 32, 3): ["c"]}
-        np.testing.assert_array_equal(
-            spool.images((32, 32, 3), np.array([2, 0, 2])), scenes[[2, 0, 2]]
-        )
-        np.testing.assert_array_equal(spool.images((16, 32, 3), np.array([0])), scenes[:1, :16])
-    assert not list((tmp_path / "new").iterdir())
+    spool = Spool(tmp_path / "spool")
+    spool.append(["a", "b"], scenes[:2])
+    spool.append(["c"], scenes[:1, :16])
+    spool.append(["d"], scenes[2:3])
+    spool.close()
+    assert spool.names == {(32, 32, 3): ["a", "b", "d"], (16, 32, 3): ["c"]}
+    np.testing.assert_array_equal(spool.first((16, 32, 3)), scenes[0, :16])
+    with spool.path.open("rb") as file:
+        for place, image in ((2, scenes[2]), (0, scenes[0]), (1, scenes[1])):
+            start = spool.starts[32, 32, 3][place]
+            np.testing.assert_array_equal(read_image(file, start, (32, 32, 3)), image)
+        with pytest.raises(OSError, match="shorter"):
+            read_image(file, 10**9, (32, 32, 3))

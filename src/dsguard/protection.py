@@ -104,11 +104,14 @@ class RestoredBatch:
         One per image.
     errors : dict of int to DsguardError
         The error of each image that was not restored.
+    profiles : list of str
+        The profile that each image was protected with; empty where its header cannot be read.
     """
 
     images: npt.NDArray[np.uint8]
     status: list[Status]
     errors: dict[int, DsguardError] = field(default_factory=dict)
+    profiles: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -296,9 +299,12 @@ def restore_batch(
     workers = slices.thread_count(threads)
     given = _check_sidecars(sidecars, len(batch))
 
+    profiles = [""] * len(batch)
+
     def work(part: slice) -> dict[int, DsguardError]:
         own = {i - part.start: data for i, data in given.items() if part.start <= i < part.stop}
-        failures = _restore(np.ascontiguousarray(batch[part]), result[part], key, own)
+        failures, named = _restore(np.ascontiguousarray(batch[part]), result[part], key, own)
+        profiles[part] = named
         return {part.start + index: error for index, error in failures.items()}
 
     errors: dict[int, DsguardError] = {}
@@ -312,7 +318,8 @@ def restore_batch(
     if on_error == "raise":
         return restored
     status = [_STATUS_OF[type(errors[i])] if i in errors else Status.OK for i in range(len(batch))]
-    return RestoredBatch(restored, status, {i: _at(i, errors[i]) for i in sorted(errors)})
+    failed = {i: _at(i, errors[i]) for i in sorted(errors)}
+    return RestoredBatch(restored, status, failed, profiles)
 
 
 def inspect(image: npt.NDArray[np.uint8], sidecar: bytes | None = None) -> ImageInfo:
@@ -425,12 +432,15 @@ def _checked_sidecar(index: object, data: object, count: int) -> tuple[int, byte
 
 def _restore(
     protected: Images, out: Images, key: DatasetKey, sidecars: dict[int, bytes]
-) -> dict[int, DsguardError]:
-    """Restore one slice of a batch into `out`, zero where it fails; return the failures."""
+) -> tuple[dict[int, DsguardError], list[str]]:
+    """Restore a slice of a batch into `out`, zero where it fails; return failures, profiles."""
     failures: dict[int, DsguardError] = {}
+    profiles = [""] * len(protected)
     raw = _headers(protected, sidecars)
     for members, header in _by_header(raw, key, failures):
         scheme = _SCHEMES[header.profile.embedding]
+        for index in members.tolist():
+            profiles[index] = header.profile.name
         if len(members) == len(protected):
             failures |= scheme.restore(protected, out, header, raw, key, sidecars)
             continue
@@ -440,7 +450,7 @@ def _restore(
         out[members] = part
         failures |= {int(members[n]): error for n, error in failed.items()}
     out[list(failures)] = 0
-    return failures
+    return failures, profiles
 
 
 def _by_header(

@@ -1,4 +1,4 @@
-"""Image datasets as people have them: folders, archives of folders, CIFAR pickles."""
+"""Image datasets as people have them, read and written in shards."""
 
 from dsguard.datasets.images import (
     LOSSLESS_FORMATS,
@@ -8,10 +8,14 @@ from dsguard.datasets.images import (
     encode_image,
     encode_images,
 )
-from dsguard.datasets.sources import Source, open_source
+from dsguard.datasets.sinks import OUTPUT_FORMATS
+from dsguard.datasets.source import Source
+from dsguard.datasets.sources import INPUT_FORMATS, open_source
 
 __all__ = [
+    "INPUT_FORMATS",
     "LOSSLESS_FORMATS",
+    "OUTPUT_FORMATS",
     "Source",
     "check_output_format",
     "decode_image",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections import defaultdict
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,10 +20,10 @@ from PIL import (
 )
 
 from dsguard.datasets.png import NotPlainError, encode_pngs, read_plain, unfiltered
-from dsguard.errors import InputError
+from dsguard.errors import DsguardError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -33,6 +35,12 @@ _READABLE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
 
 LOSSLESS_FORMATS = {"png": ".png", "tiff": ".tiff"}
 """Formats that protected and restored images are written in, and their suffixes."""
+
+
+def is_image_name(name: str) -> bool:
+    """Tell whether a file of this name is taken for an image."""
+    file = name.rpartition("/")[2]
+    return not file.startswith(".") and PurePosixPath(file).suffix.lower() in READABLE_SUFFIXES
 
 
 class UnreadableImageError(InputError):
@@ -108,6 +116,64 @@ def decode_protected(data: bytes) -> tuple[npt.NDArray[np.uint8], bytes]:
     except Exception as error:  # a damaged file can fail in any way inside a decoder
         msg = f"cannot be read: {error}; replace it by an undamaged copy"
         raise UnreadableImageError(msg) from error
+
+
+def decode_files(
+    files: Sequence[bytes | DsguardError],
+) -> tuple[list[tuple[list[int], npt.NDArray[np.uint8], list[bytes]]], dict[int, DsguardError]]:
+    """Decode many image files, those of one shape together.
+
+    Parameters
+    ----------
+    files : sequence of bytes or DsguardError
+        An error stands for a file that could not be had, and is passed on.
+
+    Returns
+    -------
+    list of tuple
+        For each shape: the numbers of its files, images (N, H, W, C), and sidecars.
+    dict of int to DsguardError
+        By number, why a file cannot be read.
+    """
+    plain: dict[tuple[int, int, int], list[tuple[int, bytes, bytes]]] = defaultdict(list)
+    others: list[int] = []
+    for number, file in enumerate(files):
+        if isinstance(file, bytes):
+            with contextlib.suppress(NotPlainError):
+                shape, rows, sidecar = read_plain(file, SIDECAR_CHUNK)
+                plain[shape].append((number, rows, sidecar))
+                continue
+        others.append(number)
+    decoded: dict[tuple[int, ...], list[tuple[list[int], npt.NDArray[np.uint8], list[bytes]]]]
+    decoded = defaultdict(list)
+    for shape, members in plain.items():
+        numbers, filtered, sidecars = map(list, zip(*members, strict=True))
+        images = unfiltered(filtered, shape)
+        if images is None:
+            others += numbers
+        else:
+            decoded[shape].append((numbers, images, sidecars))
+    errors: dict[int, DsguardError] = {}
+    for number in sorted(others):
+        file = files[number]
+        try:
+            if isinstance(file, DsguardError):
+                raise file
+            image, sidecar = decode_protected(file)
+            decoded[image.shape].append(([number], image[None], [sidecar]))
+        except DsguardError as error:
+            errors[number] = error
+    return [_joined(same) for same in decoded.values()], errors
+
+
+def _joined(
+    pieces: list[tuple[list[int], npt.NDArray[np.uint8], list[bytes]]],
+) -> tuple[list[int], npt.NDArray[np.uint8], list[bytes]]:
+    if len(pieces) == 1:
+        return pieces[0]
+    numbers = [number for piece in pieces for number in piece[0]]
+    sidecars = [sidecar for piece in pieces for sidecar in piece[2]]
+    return numbers, np.concatenate([piece[1] for piece in pieces]), sidecars
 
 
 def _is_deep(image: ImageFile.ImageFile) -> bool:

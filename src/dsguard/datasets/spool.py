@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,36 +17,45 @@ class Spool:
 
     Attributes
     ----------
+    path : Path
     names : dict of tuple to list of str
         By shape (H, W, C), the names of the images that have it.
+    starts : dict of tuple to list of int
+        Where in the file each of them begins.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self.names: dict[tuple[int, ...], list[str]] = {}
-        self._starts: dict[tuple[int, ...], list[int]] = {}
-        self._file = file
-
-    @classmethod
-    @contextlib.contextmanager
-    def opened(cls, folder: Path) -> Iterator[Spool]:
-        """Open a spool whose file lies in `folder`, without a name, and vanishes in any event."""
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            yield cls(file)
+        self.starts: dict[tuple[int, ...], list[int]] = {}
+        self._end = 0
+        self._file = path.open("wb")
 
     def append(self, names: Sequence[str], images: Image) -> None:
         """Add images of one shape, (N, H, W, C)."""
         shape = images.shape[1:]
-        start = self._file.seek(0, 2)
         self._file.write(np.ascontiguousarray(images).data)
         self.names.setdefault(shape, []).extend(names)
         size = int(np.prod(shape))
-        self._starts.setdefault(shape, []).extend(start + size * n for n in range(len(images)))
+        starts = range(self._end, self._end + size * len(images), size)
+        self.starts.setdefault(shape, []).extend(starts)
+        self._end += size * len(images)
 
-    def images(self, shape: tuple[int, ...], picked: npt.NDArray[np.intp]) -> Image:
-        """Return the images at these places among those of `shape`, (N, H, W, C)."""
-        out = np.empty((len(picked), *shape), np.uint8)
-        for image, place in zip(out, picked, strict=True):
-            self._file.seek(self._starts[shape][place])
-            self._file.readinto(image.data)  # type: ignore[attr-defined]
-        return out
+    def close(self) -> None:
+        """Finish writing, so that others can read."""
+        self._file.close()
+
+    def first(self, shape: tuple[int, ...]) -> Image:
+        """Return the first image of a shape."""
+        with self.path.open("rb") as file:
+            return read_image(file, self.starts[shape][0], shape)
+
+
+def read_image(file: BinaryIO, start: int, shape: tuple[int, ...]) -> Image:
+    """Return the image that begins at `start` of a spool file."""
+    out = np.empty(shape, np.uint8)
+    file.seek(start)
+    if file.readinto(out.data) != out.nbytes:  # type: ignore[attr-defined]
+        msg = "the spool of a veil is shorter than it was"
+        raise OSError(msg)
+    return out

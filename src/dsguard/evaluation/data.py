@@ -70,10 +70,7 @@ def own_images(
     if not names:
         msg = f"{path} holds no images; expected class folders with image files"
         raise InputError(msg)
-    splits = {
-        split: [n for n in names if split in PurePosixPath(n).parts[:-2]]
-        for split in ("train", "test")
-    }
+    splits = {split: [n for n in names if _lies_in(n, split)] for split in ("train", "test")}
     if not (splits["train"] and splits["test"]):
         whole = train_limit is None or test_limit is None
         sample = names if whole else select(names, (train_limit or 0) + (test_limit or 0))
@@ -107,6 +104,13 @@ def own_images(
         test,
         np.array([classes.index(name) for name in test_classes]),
         left_out=sum(map(len, chosen)) - len(train) - len(test),
+    )
+
+
+def _lies_in(name: str, split: str) -> bool:
+    """Tell whether a name is of a split: ``train/…``, or ``train-00000-of-00002/…`` in Parquet."""
+    return any(
+        part == split or part.startswith(f"{split}-") for part in PurePosixPath(name).parts[:-2]
     )
 
 

@@ -1,0 +1,154 @@
+"""Who works on the shards: this process, a pool of processes, or a Ray cluster."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from typing import Any
+
+from dsguard.bulk.shard import ShardResult, ShardSpec, process_shard
+from dsguard.errors import DsguardError, InputError, MissingExtraError
+
+Engine = Callable[[Sequence[ShardSpec], int | None], Generator[ShardResult]]
+
+_MOST_DEATHS = 3
+
+
+class WorkerError(DsguardError):
+    """Worker processes died again and again."""
+
+
+def local(specs: Sequence[ShardSpec], workers: int | None) -> Generator[ShardResult]:
+    """Yield the results of shards as they come, from a pool of processes where that pays.
+
+    When the iteration ends early, shards in work are finished, others are not begun.
+    """
+    if workers is None or workers == 1 or len(specs) < 2:
+        yield from map(process_shard, specs)
+        return
+    left = {spec.number: spec for spec in specs}
+    for _ in range(_MOST_DEATHS):
+        try:
+            with closing(_pooled(list(left.values()), min(workers, len(left)))) as results:
+                for result in results:
+                    del left[result.number]
+                    yield result
+        except BrokenProcessPool:
+            continue
+        return
+    msg = (
+        f"worker processes were killed {_MOST_DEATHS} times, perhaps for want of memory; try fewer "
+        "workers or smaller shards; the same command goes on where this run stopped"
+    )
+    raise WorkerError(msg)
+
+
+def _pooled(specs: Sequence[ShardSpec], workers: int) -> Generator[ShardResult]:
+    context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
+    if os.name == "posix":
+        context.set_forkserver_preload(["dsguard.bulk.shard"])
+    pool = ProcessPoolExecutor(workers, context, initializer=_ignore_interrupt)
+    waiting, running = list(reversed(specs)), set[Future[ShardResult]]()
+    try:
+        while waiting or running:
+            while waiting and len(running) <= workers:  # one more, so that nobody waits
+                running.add(pool.submit(process_shard, waiting.pop()))
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _ignore_interrupt() -> None:
+    """Leave Ctrl-C, which the terminal sends to all processes, to the one that waits for us."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def ray(specs: Sequence[ShardSpec], workers: int | None) -> Generator[ShardResult]:
+    """Yield the results of shards as they come from a Ray cluster: one task for each.
+
+    The cluster is that of ``RAY_ADDRESS`` or one that the caller connected to; without either one
+    is started here with `workers` CPUs. Source, destination and journal must be reachable from all
+    its machines under the same names. A task whose worker dies is tried again. Where a network
+    perturbs the images and the cluster has GPUs, actors with one GPU each do it.
+    """
+    try:
+        cluster: Any = importlib.import_module("ray")
+    except ImportError:
+        raise MissingExtraError.of(package="ray", extra="ray") from None
+    ours = not cluster.is_initialized()
+    if ours:
+        _connect(cluster, workers)
+    try:
+        gpus = int(cluster.cluster_resources().get("GPU", 0))
+        networks = gpus > 0 and any(spec.task.needs_network for spec in specs)
+        at_once = gpus if networks else int(cluster.cluster_resources().get("CPU", 1))
+        submit = _actors(cluster, gpus) if networks else _tasks(cluster)
+        waiting, running = list(reversed(specs)), list[Any]()
+        while waiting or running:
+            while waiting and len(running) < 2 * at_once:
+                running.append(submit(waiting.pop()))
+            done, running = cluster.wait(running)
+            yield from cluster.get(done)
+    finally:
+        if ours:
+            cluster.shutdown()
+
+
+def _connect(cluster: Any, workers: int | None) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    remote = os.environ.get("RAY_ADDRESS")
+    if remote:
+        cluster.init(address=remote, log_to_driver=False)
+        return
+    cluster.init(
+        num_cpus=workers,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="error",
+        object_store_memory=1 << 28,  # specs and results are small
+    )
+
+
+def _tasks(cluster: Any) -> Callable[[ShardSpec], Any]:
+    return cluster.remote(num_cpus=1, max_retries=_MOST_DEATHS)(process_shard).remote  # type: ignore[no-any-return]
+
+
+def _actors(cluster: Any, count: int) -> Callable[[ShardSpec], Any]:
+    worker = cluster.remote(num_gpus=1, max_restarts=-1, max_task_retries=_MOST_DEATHS)(_Worker)
+    actors = [worker.remote() for _ in range(count)]
+    turns = itertools.cycle(actors)
+    return lambda spec: next(turns).process.remote(spec)  # noqa: PLW0108 - another one each time
+
+
+class _Worker:
+    """An actor, which keeps the network that it loaded."""
+
+    def process(self, spec: ShardSpec) -> ShardResult:
+        return process_shard(spec)
+
+
+ENGINES: dict[str, Engine] = {"local": local, "ray": ray}
+
+
+def engine_named(name: str) -> Engine:
+    """Return an engine.
+
+    Raises
+    ------
+    InputError
+        If there is none of this name.
+    """
+    if name not in ENGINES:
+        msg = f"there is no engine {name!r}; the engines are: {', '.join(ENGINES)}"
+        raise InputError(msg)
+    return ENGINES[name]

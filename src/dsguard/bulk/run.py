@@ -1,0 +1,454 @@
+"""A run: the shards of a dataset, those that are done left alone, the others given to an engine."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from dsguard.bulk.engines import engine_named
+from dsguard.bulk.journal import Journal
+from dsguard.bulk.selection import Selection, output_names
+from dsguard.bulk.shard import ShardResult, ShardSpec
+from dsguard.bulk.tasks import Protect, Task, Veil
+from dsguard.datasets.coco import CocoSource, renamed
+from dsguard.datasets.images import LOSSLESS_FORMATS, check_output_format
+from dsguard.datasets.place import LocalPlace, Place, RemotePlace, place_of
+from dsguard.datasets.sinks import Output, output_kind
+from dsguard.datasets.source import Part, decode_rows
+from dsguard.datasets.spool import Spool
+from dsguard.errors import DsguardError, InputError
+from dsguard.veil import others
+
+if TYPE_CHECKING:
+    from dsguard.datasets.source import Source
+
+SHARD_SIZE = 5000
+"""Images of one shard, where the files of the dataset do not say otherwise."""
+
+_LISTED = 10_000
+
+
+@dataclass
+class Report:
+    """What became of a dataset.
+
+    Attributes
+    ----------
+    done : int
+        Images written, or found intact.
+    failed : int
+        Images without a result.
+    sidecars : int
+        Images that could not hold their payload; it is beside the pixels, in the same file. Of
+        shards that an earlier run had done they are not counted.
+    failures : dict of str to DsguardError
+        By name, why; the first 10,000. The manifest has all.
+    kinds : Counter of type
+        How many images failed with each class of error.
+    shards, resumed : int
+        Shards of the dataset, and those of them that earlier runs had done.
+    """
+
+    done: int = 0
+    failed: int = 0
+    sidecars: int = 0
+    failures: dict[str, DsguardError] = field(default_factory=dict)
+    kinds: Counter[type[DsguardError]] = field(default_factory=Counter)
+    shards: int = 0
+    resumed: int = 0
+
+    def add(self, result: ShardResult) -> None:
+        """Add what became of a shard."""
+        self.done += result.done
+        self.sidecars += result.sidecars
+        self.failed += len(result.failures)
+        self.kinds.update(type(error) for error in result.failures.values())
+        for name, error in result.failures.items():
+            if len(self.failures) < _LISTED:
+                self.failures[name] = error
+
+
+class TooManyErrors(DsguardError):
+    """More images failed than were to be accepted; what is done stays."""
+
+
+Progress = Callable[[Report, int], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run goes about its work.
+
+    Attributes
+    ----------
+    out_format : str
+        Format of what is written; ``"auto"`` for that of the source.
+    image_format : {"png", "tiff"}
+    shard_size : int
+        Images of one shard; files of tar shards and row groups of Parquet are not cut.
+    selection : Selection
+    engine : {"local", "ray"}
+    workers : int or None
+        Processes; None does everything in this one, on all cores.
+    overwrite : bool
+        Begin anew, over what is in the destination.
+    most_errors : int or None
+        Stop when more images than this have failed.
+    """
+
+    out_format: str = "auto"
+    image_format: str = "png"
+    shard_size: int = SHARD_SIZE
+    selection: Selection = field(default_factory=Selection)
+    engine: str = "local"
+    workers: int | None = None
+    overwrite: bool = False
+    most_errors: int | None = None
+
+
+def run(
+    source: Source,
+    task: Task,
+    destination: str | os.PathLike[str] | None = None,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Do a task to a whole dataset.
+
+    A run that was interrupted goes on: shards whose manifest is there are left as they are. A run
+    that was finished does the shards again in which images had failed. Each shard is written whole
+    or not at all, and the same run gives the same bytes however often it was interrupted.
+
+    Parameters
+    ----------
+    source : Source
+    task : Task
+    destination : path-like or URL, optional
+        Where it goes; its journal lies beside it, in ``<destination>.dsguard``. Tasks that write
+        nothing have none.
+    settings : Settings, optional
+    progress : callable, optional
+        Called with the report so far and the number of shards done, after each.
+
+    Raises
+    ------
+    InputError
+        If source and settings do not fit, or the destination has something else in it.
+    TooManyErrors
+        If more images failed than `most_errors`.
+    OSError
+        If the destination cannot be written.
+    """
+    settings = settings or Settings()
+    engine = engine_named(settings.engine)
+    plan = _plan(source, task, destination, settings)
+    with plan.locked(), contextlib.ExitStack() as stack:
+        report = Report(shards=len(plan.specs))
+        left = plan.begin(report, overwrite=settings.overwrite)
+        if left and isinstance(task, Protect) and isinstance(task.perturbation, Veil):
+            left = stack.enter_context(_veiled(left, plan.specs, task.perturbation))
+        shards = len(plan.specs) - len(left)
+        if progress is not None:
+            progress(report, shards)
+        with closing(engine(left, settings.workers)) as results:
+            for result in results:
+                report.add(result)
+                shards += 1
+                if progress is not None:
+                    progress(report, shards)
+                if settings.most_errors is not None and report.failed > settings.most_errors:
+                    msg = f"{report.failed} images failed; {settings.most_errors} were accepted"
+                    raise TooManyErrors(msg)
+        plan.finish()
+    return report
+
+
+def check(source: Source, destination: str | os.PathLike[str], settings: Settings) -> None:
+    """Refuse a destination that `run` would refuse, as far as can be told without the task.
+
+    Raises
+    ------
+    InputError
+        If it lies in the source, cannot be made, or has something else in it.
+    """
+    place = place_of(destination)
+    _check_apart(source, place)
+    _check_writable(place)
+    check_output_format(settings.image_format)
+    output_kind(source, settings.out_format)
+    if not settings.overwrite and Journal.of(place).settings() is None:
+        _check_empty(place)
+
+
+def _check_writable(place: Place) -> None:
+    if not isinstance(place, LocalPlace):
+        return
+    if place.path.is_file():
+        msg = f"the destination {place} is a file; give a folder"
+        raise InputError(msg)
+    folders = (place.path, *place.path.resolve().parents)
+    nearest = next(folder for folder in folders if folder.exists())
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+        msg = f"the destination {place} cannot be made: {nearest} is not a writable folder"
+        raise InputError(msg)
+
+
+def _check_empty(place: Place) -> None:
+    if place.exists("") and place.files():
+        msg = (
+            f"{place} is not empty and was not begun by dsguard; choose another destination or add "
+            "--overwrite"
+        )
+        raise InputError(msg)
+
+
+@dataclass
+class _Plan:
+    """The shards of a run and where they go."""
+
+    specs: list[ShardSpec]
+    output: Output | None
+    journal: Journal | None
+    facts: dict[str, str]
+    renamed: dict[str, str]
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep others away; leave no journal behind if nothing was begun."""
+        if self.journal is None:
+            yield
+            return
+        with self.journal.locked():
+            yield
+
+    def begin(self, report: Report, *, overwrite: bool) -> list[ShardSpec]:
+        """Return the shards that are left to do; what is done goes to the report."""
+        if self.journal is None or self.output is None:
+            return self.specs
+        earlier = None if overwrite else self.journal.settings()
+        self.output.place.clear_scratch()
+        if earlier is None:
+            if not overwrite:
+                _check_empty(self.output.place)
+            self.journal.begin(self.facts)
+            return self.specs
+        self._check_same(earlier)
+        again = self.journal.is_finished()
+        done = self.journal.done()
+        left = []
+        for spec in self.specs:
+            if spec.number in done:
+                count, failures = self.journal.failures(spec.number)
+                if not (again and failures):
+                    report.add(ShardResult(spec.number, count, 0, failures))
+                    report.resumed += 1
+                    continue
+            left.append(spec)
+        return left
+
+    def _check_same(self, earlier: dict[str, str]) -> None:
+        assert self.output is not None
+        other = [name for name in self.facts if self.facts[name] != earlier.get(name)]
+        if other:
+            told = "; ".join(
+                f"{name} was {earlier.get(name, 'not set')}, is {self.facts[name]}"
+                for name in other
+            )
+            msg = (
+                f"{self.output.place} holds the output of another run ({told}); choose another "
+                "destination, or begin anew with --overwrite"
+            )
+            raise InputError(msg)
+
+    def finish(self) -> None:
+        """Copy what belongs to the dataset as a whole, and note that all is done."""
+        if self.journal is None or self.output is None:
+            return
+        source = self.specs[0].source
+        if output_kind(source, "auto") == self.output.kind:
+            for name in source.companions():
+                data = source.place.read(name)
+                if isinstance(source, CocoSource) and name.endswith(".json"):
+                    data = renamed(data, self._new_names(source))
+                self.output.place.write(name, data)
+        self.output.place.clear_scratch()
+        self.journal.finish()
+        self.journal.place.clear_scratch()
+
+    def _new_names(self, source: Source) -> dict[str, str]:
+        suffix = self.specs[0].suffix
+        names = (name for spec in self.specs for name in spec.part.names or ())
+        return {
+            PurePosixPath(name).name: PurePosixPath(
+                self.renamed.get(name) or name.rpartition(".")[0] + suffix
+            ).name
+            for name in names
+        }
+
+
+def _plan(
+    source: Source, task: Task, destination: str | os.PathLike[str] | None, settings: Settings
+) -> _Plan:
+    wanted = settings.selection.names(source)
+    parts = source.parts(settings.shard_size, wanted)
+    if not parts:
+        msg = f"{source} holds no images{'' if wanted is None else ' that are wanted'}"
+        raise InputError(msg)
+    if not task.writes:
+        return _Plan(_specs(source, task, parts, None, None, {}), None, None, {}, {})
+    if destination is None:
+        msg = "this task needs a destination"
+        raise InputError(msg)
+    image_format = check_output_format(settings.image_format)
+    place = place_of(destination)
+    _check_apart(source, place)
+    _check_writable(place)
+    kind = output_kind(source, settings.out_format)
+    if kind in ("numpy", "cifar") and wanted is not None:
+        msg = f"format {kind} is written whole; choose another out-format to write some images"
+        raise InputError(msg)
+    renames = _renames(source, wanted, kind, image_format)
+    classes = _class_names(source) if kind == "parquet" else ()
+    output = Output(place, kind, image_format, classes)
+    journal = Journal.of(place)
+    specs = _specs(source, task, parts, output, journal, renames)
+    facts = {
+        **task.settings(),
+        "source": str(source),
+        "formats": f"{source.kind} to {kind} of {image_format}",
+        "shards": _fingerprint(source, parts),
+    }
+    return _Plan(specs, output, journal, facts, renames)
+
+
+def _specs(
+    source: Source,
+    task: Task,
+    parts: list[Part],
+    output: Output | None,
+    journal: Journal | None,
+    renames: dict[str, str],
+) -> list[ShardSpec]:
+    suffix = LOSSLESS_FORMATS[output.image_format] if output else ""
+    return [
+        ShardSpec(
+            number,
+            source,
+            part,
+            task,
+            output,
+            journal,
+            suffix,
+            {name: renames[name] for name in part.names or renames if name in renames},
+        )
+        for number, part in enumerate(parts)
+    ]
+
+
+def _check_apart(source: Source, destination: Place) -> None:
+    """Refuse a destination that the source lies in, or that lies in the source."""
+    if isinstance(source.place, RemotePlace) or isinstance(destination, RemotePlace):
+        same = str(source.place).rstrip("/") == str(destination).rstrip("/")
+    else:
+        assert isinstance(source.place, LocalPlace)
+        assert isinstance(destination, LocalPlace)
+        here, there = source.place.path.resolve(), destination.path.resolve()
+        same = here == there or here in there.parents or there in here.parents
+        if source.kind == "archive" or len(getattr(source, "files", ())) == 1:
+            same = here == there or there in here.parents
+    if same:
+        msg = "source and destination must not lie in each other"
+        raise InputError(msg)
+
+
+def _renames(
+    source: Source, wanted: list[str] | None, kind: str, image_format: str
+) -> dict[str, str]:
+    """Return the images whose name with the new suffix another image would have as well."""
+    if kind not in ("folder", "parquet", "webdataset") or source.kind in ("parquet", "numpy"):
+        return {}
+    if kind == source.kind == "webdataset":
+        return {}
+    suffix = LOSSLESS_FORMATS[image_format]
+    outputs = output_names(source.names() if wanted is None else wanted, image_format)
+    return {name: out for name, out in outputs.items() if out != name.rpartition(".")[0] + suffix}
+
+
+def _class_names(source: Source) -> tuple[str, ...]:
+    """Return all classes, where names tell them."""
+    from dsguard.datasets.folder import TreeSource
+
+    if not isinstance(source, TreeSource):
+        return ()
+    return tuple(sorted({source.class_of(name) for name in source.names()}))
+
+
+def _fingerprint(source: Source, parts: list[Part]) -> str:
+    """Return what changes when the shards do."""
+    digest = hashlib.sha256()
+    stamps: dict[str, str] = {}
+    for part in parts:
+        if part.file not in stamps:
+            stamps[part.file] = source.stamp(part)
+        digest.update(repr((part, stamps[part.file])).encode("utf-8", "surrogateescape"))
+    return f"{len(parts)} ({digest.hexdigest()[:16]})"
+
+
+@contextlib.contextmanager
+def _veiled(
+    left: list[ShardSpec], everything: list[ShardSpec], veil: Veil
+) -> Iterator[list[ShardSpec]]:
+    """Spool all images; yield the shards with the place of what each image is hidden in."""
+    output = everything[0].output
+    assert output is not None
+    path = output.place.scratch() / "spool"
+    spool = Spool(path)
+    try:
+        members = [_spooled(spec, spool) for spec in everything]
+        spool.close()
+        starts = _hidden_in(spool, veil)
+        by_number = dict(zip((spec.number for spec in everything), members, strict=True))
+        yield [_with_starts(spec, path, starts, by_number[spec.number]) for spec in left]
+    finally:
+        spool.close()
+        path.unlink(missing_ok=True)
+
+
+def _spooled(spec: ShardSpec, spool: Spool) -> list[str]:
+    """Append the images of a shard to the spool; return their names."""
+    names: list[str] = []
+    with contextlib.suppress(DsguardError):  # reported when the shard is worked on
+        for rows in spec.source.rows(spec.part):
+            for group in decode_rows(rows)[0]:
+                own = [rows.names[row] for row in group.rows]
+                spool.append(own, group.images)
+                names += own
+    return names
+
+
+def _hidden_in(spool: Spool, veil: Veil) -> dict[str, int]:
+    """Return for each image where the one lies that it is hidden in; none where it is alone."""
+    found: dict[str, int] = {}
+    for shape, names in spool.names.items():
+        if len(names) > 1:
+            order = others(len(names), spool.first(shape)[None], veil.key)
+            starts = spool.starts[shape]
+            found |= {name: starts[place] for name, place in zip(names, order, strict=True)}
+    return found
+
+
+def _with_starts(
+    spec: ShardSpec, path: Path, starts: dict[str, int], members: list[str]
+) -> ShardSpec:
+    assert isinstance(spec.task, Protect)
+    assert isinstance(spec.task.perturbation, Veil)
+    own = {name: starts[name] for name in members if name in starts}
+    perturbation = replace(spec.task.perturbation, spool=path, starts=own)
+    return replace(spec, task=replace(spec.task, perturbation=perturbation))

@@ -1,0 +1,78 @@
+"""Which images of a dataset, and the names that they are written under."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from dsguard.datasets.images import LOSSLESS_FORMATS
+
+if TYPE_CHECKING:
+    from dsguard.datasets.source import Source
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The images that are wanted.
+
+    Attributes
+    ----------
+    include, exclude : tuple of str
+        Patterns of names, as in a shell; ``*`` goes across folders. Without `include` all are in.
+    limit : int or None
+        At most so many, drawn evenly from every folder.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    limit: int | None = None
+
+    def names(self, source: Source) -> list[str] | None:
+        """Return the wanted names, None for all."""
+        if not self.include and not self.exclude and self.limit is None:
+            return None
+        return select([name for name in source.names() if self._has(name)], self.limit)
+
+    def _has(self, name: str) -> bool:
+        return (
+            not self.include or any(fnmatchcase(name, pattern) for pattern in self.include)
+        ) and not any(fnmatchcase(name, pattern) for pattern in self.exclude)
+
+
+def select(names: Sequence[str], limit: int | None) -> list[str]:
+    """Return at most `limit` names, drawn evenly from every folder."""
+    if limit is None or limit >= len(names):
+        return list(names)
+    by_folder: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        by_folder[str(PurePosixPath(name).parent)].append(name)
+    turns = [
+        (turn, folder, name)
+        for folder, members in by_folder.items()
+        for turn, name in enumerate(members)
+    ]
+    return sorted(name for _, _, name in sorted(turns)[:limit])
+
+
+def output_names(names: Collection[str], output_format: str) -> dict[str, str]:
+    """Return the name that each image is written under: its own with the format's suffix.
+
+    Where that would give two images one name (``a.jpg`` and ``a.bmp``), both keep their old suffix
+    before the new one; where that is taken as well, a number comes between. No two are alike.
+    """
+    suffix = LOSSLESS_FORMATS[output_format]
+    plain = {name: name.rpartition(".")[0] + suffix for name in names}
+    wanted = Counter(plain.values())
+    outputs = {name: out for name, out in plain.items() if wanted[out] == 1}
+    taken = set(outputs.values())
+    for name in sorted(set(names) - set(outputs)):
+        out, number = name + suffix, 2
+        while out in taken:
+            out, number = f"{name}.{number}{suffix}", number + 1
+        outputs[name] = out
+        taken.add(out)
+    return outputs

@@ -1,0 +1,196 @@
+"""One unit of work: a shard, from its source to its destination, written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from dsguard.bulk.journal import Journal
+from dsguard.bulk.tasks import Batch, Task
+from dsguard.datasets.sinks import Output, Results, Sink, open_sink
+from dsguard.datasets.source import Group, Part, Rows, Source, decode_rows
+from dsguard.errors import DsguardError
+
+
+@dataclass(frozen=True)
+class ShardSpec:
+    """All that a worker has to know.
+
+    Attributes
+    ----------
+    number : int
+    source : Source
+    part : Part
+    task : Task
+    output : Output or None
+        None where nothing is written.
+    journal : Journal or None
+        Where the manifest of the shard goes.
+    suffix : str
+        Of the written images.
+    renamed : dict of str to str
+        By name, under which an image is written, where it is not its own with that suffix.
+    threads : int or None
+    """
+
+    number: int
+    source: Source
+    part: Part
+    task: Task
+    output: Output | None = None
+    journal: Journal | None = None
+    suffix: str = ".png"
+    renamed: dict[str, str] = field(default_factory=dict, repr=False)
+    threads: int | None = 1
+
+
+@dataclass
+class ShardResult:
+    """What became of a shard.
+
+    Attributes
+    ----------
+    number : int
+    done : int
+        Images written, or found intact.
+    sidecars : int
+        Images that could not hold their payload; it is beside the pixels, in the same file.
+    failures : dict of str to DsguardError
+        By name, why an image has no result.
+    """
+
+    number: int
+    done: int = 0
+    sidecars: int = 0
+    failures: dict[str, DsguardError] = field(default_factory=dict)
+
+
+def process_shard(spec: ShardSpec) -> ShardResult:
+    """Work on one shard: the same spec again gives the same files.
+
+    What cannot be done to one image is in the result. When this returns, all files of the shard
+    are complete, its manifest the last of them; when it raises, or its process is killed, the shard
+    counts as not begun.
+
+    Raises
+    ------
+    OSError
+        If the destination cannot be written.
+    """
+    result = ShardResult(spec.number)
+    lines: list[str] = []
+    sink = None
+    if spec.output is not None:
+        sink = open_sink(spec.output, spec.source, spec.part, spec.number)
+    try:
+        for rows in _rows(spec, result, lines):
+            lines += _work(spec, rows, sink, result)
+        if sink is not None:
+            sink.close()
+    except BaseException:
+        if sink is not None:
+            sink.abort()
+        raise
+    if spec.journal is not None:
+        spec.journal.write(spec.number, lines)
+    return result
+
+
+def _rows(spec: ShardSpec, result: ShardResult, lines: list[str]) -> Iterator[Rows]:
+    """Yield what can be read of the shard; damage of its file is a failure like others."""
+    try:
+        yield from spec.source.rows(spec.part)
+    except DsguardError as error:
+        name = spec.part.file or f"shard {spec.number}"
+        result.failures[name] = error
+        lines.append(_line(name, spec, error=error))
+
+
+def _work(spec: ShardSpec, rows: Rows, sink: Sink | None, result: ShardResult) -> list[str]:
+    """Process and write some rows; return their lines of the manifest."""
+    groups, errors = decode_rows(rows)
+    results, profiles = Results(), [""] * len(rows.names)
+    for group in groups:
+        _process(spec, rows, group, sink, results, errors, profiles)
+    if sink is not None:
+        names = {row: _output_name(spec, rows.names[row]) for row in results.images}
+        failed = sink.write(rows, names, results)
+        errors |= failed
+        for row in failed:
+            del results.images[row]
+    result.done += len(results.images)
+    result.sidecars += len(results.sidecars.keys() & results.images.keys())
+    result.failures |= {rows.names[row]: error for row, error in errors.items()}
+    return [
+        _line(rows.names[n], spec, _hashes(rows, results, n), profiles[n], errors.get(n))
+        for n in range(len(rows.names))
+    ]
+
+
+def _process(
+    spec: ShardSpec,
+    rows: Rows,
+    group: Group,
+    sink: Sink | None,
+    results: Results,
+    errors: dict[int, DsguardError],
+    profiles: list[str],
+) -> None:
+    batch = Batch(
+        [rows.names[row] for row in group.rows],
+        [rows.classes[row] for row in group.rows],
+        group.images,
+        group.sidecars,
+    )
+    done = spec.task.checked(batch, spec.threads)
+    errors |= {group.rows[n]: error for n, error in done.errors.items()}
+    for row, profile in zip(group.rows, done.profiles, strict=False):
+        profiles[row] = profile
+    good = [n for n in range(len(group.rows)) if n not in done.errors]
+    results.images |= {group.rows[n]: done.images[n] for n in good}
+    results.sidecars |= {group.rows[n]: data for n, data in done.sidecars.items()}
+    if sink is not None and sink.takes_files and good:
+        images = done.images if len(good) == len(group.rows) else done.images[good]
+        sidecars = {k: done.sidecars[n] for k, n in enumerate(good) if n in done.sidecars}
+        files = sink.encoded(images, sidecars)
+        results.files |= {group.rows[n]: file for n, file in zip(good, files, strict=True)}
+
+
+def _output_name(spec: ShardSpec, name: str) -> str:
+    return spec.renamed.get(name) or name.rpartition(".")[0] + spec.suffix
+
+
+def _hashes(rows: Rows, results: Results, row: int) -> tuple[str, str]:
+    """Return the SHA-256 of what came in and of what goes out: of files, else of pixels."""
+    came: Any = rows.files[row] if rows.images is None else rows.images[row].tobytes()
+    went: Any = results.files.get(row)
+    if went is None and row in results.images:
+        went = results.images[row].tobytes()
+    return tuple(  # type: ignore[return-value]
+        hashlib.sha256(data).hexdigest() if isinstance(data, bytes) else "" for data in (came, went)
+    )
+
+
+def _line(
+    name: str,
+    spec: ShardSpec,
+    hashes: tuple[str, str] = ("", ""),
+    profile: str = "",
+    error: DsguardError | None = None,
+) -> str:
+    """Return one line of the manifest, JSON."""
+    status = spec.task.verb if error is None else type(error).__name__
+    return json.dumps(
+        {
+            "name": name,
+            "sha256_in": hashes[0],
+            "sha256_out": hashes[1],
+            "key_id": spec.task.key.key_id,
+            "profile": profile,
+            "status": status,
+            "error": None if error is None else error.message,
+        }
+    )

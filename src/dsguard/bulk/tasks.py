@@ -1,0 +1,258 @@
+"""What is done to the images of a dataset: protect, restore, verify."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from dsguard.datasets.spool import read_image
+from dsguard.errors import DsguardError, InputError
+from dsguard.mrit.geometry import LARGEST_SIDE, SMALLEST_SIDE
+from dsguard.patterns import Patterns
+from dsguard.profile import VEIL, Profile
+from dsguard.protection import protect_batch, restore_batch
+from dsguard.veil import EPSILON, marked
+
+if TYPE_CHECKING:
+    from dsguard.envelope import DatasetKey
+    from dsguard.fsp import Attack, Surrogate
+
+Image = npt.NDArray[np.uint8]
+
+
+@dataclass
+class Batch:
+    """Images of one shape, (N, H, W, C), and what is known of them."""
+
+    names: list[str]
+    classes: list[str]
+    images: Image
+    sidecars: dict[int, bytes] = field(default_factory=dict)
+
+
+@dataclass
+class Processed:
+    """What became of a batch, by index in it."""
+
+    images: Image
+    errors: dict[int, DsguardError] = field(default_factory=dict)
+    sidecars: dict[int, bytes] = field(default_factory=dict)
+    profiles: list[str] = field(default_factory=list)
+
+
+class Task(ABC):
+    """Something done to each image by itself; it can be sent to other processes.
+
+    Attributes
+    ----------
+    verb : str
+        What its results are called.
+    key : DatasetKey
+    writes : bool
+        Whether it has images to write.
+    """
+
+    verb: ClassVar[str]
+    writes: ClassVar[bool] = True
+    key: DatasetKey
+
+    @abstractmethod
+    def process(self, batch: Batch, threads: int | None) -> Processed:
+        """Return what becomes of a batch."""
+
+    @property
+    def needs_network(self) -> bool:
+        """Whether a network is run for each image, which a GPU does best."""
+        return False
+
+    def settings(self) -> dict[str, str]:
+        """Return all that decides the bytes that come out."""
+        return {"task": self.verb, "key": self.key.key_id}
+
+    def checked(self, batch: Batch, threads: int | None) -> Processed:
+        """Return what becomes of a batch, images of a wrong size included."""
+        height, width = batch.images.shape[1:3]
+        try:
+            if min(height, width) < SMALLEST_SIDE or max(height, width) > LARGEST_SIDE:
+                msg = f"has {width}x{height} pixels; sides are {SMALLEST_SIDE} to {LARGEST_SIDE}"
+                raise InputError(msg)
+            return self.process(batch, threads)
+        except DsguardError as error:  # one that concerns every image of this shape
+            return Processed(batch.images, dict.fromkeys(range(len(batch.names)), error))
+
+
+@dataclass(frozen=True)
+class Restore(Task):
+    """Restore protected images."""
+
+    verb = "restored"
+    key: DatasetKey
+
+    def process(self, batch: Batch, threads: int | None) -> Processed:
+        done = restore_batch(
+            batch.images, self.key, sidecars=batch.sidecars, on_error="report", threads=threads
+        )
+        return Processed(done.images, done.errors, profiles=done.profiles)
+
+
+@dataclass(frozen=True)
+class Verify(Restore):
+    """See which protected images can still be restored; nothing is written."""
+
+    verb = "intact"
+    writes = False
+
+
+class Perturbation(ABC):
+    """What gives the targets of protection."""
+
+    needs_network: ClassVar[bool] = False
+
+    @abstractmethod
+    def targets(self, batch: Batch) -> Image:
+        """Return the target of each image."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, str]:
+        """Return what decides them."""
+
+
+@dataclass(frozen=True)
+class Protect(Task):
+    """Perturb images and protect them."""
+
+    verb = "protected"
+    key: DatasetKey
+    profile: str
+    perturbation: Perturbation
+
+    @property
+    def needs_network(self) -> bool:
+        return self.perturbation.needs_network
+
+    def process(self, batch: Batch, threads: int | None) -> Processed:
+        target = self.perturbation.targets(batch)
+        done = protect_batch(
+            batch.images, self.key, target=target, profile=self.profile, threads=threads
+        )
+        profiles = [self.profile] * len(batch.names)
+        return Processed(done.images, sidecars=done.sidecars, profiles=profiles)
+
+    def settings(self) -> dict[str, str]:
+        own = {"profile": self.profile, **self.perturbation.settings()}
+        return {**super().settings(), **own}
+
+
+@dataclass(frozen=True, eq=False)
+class ClassWise(Perturbation):
+    """A pattern for each class; no network is run."""
+
+    patterns: Patterns
+    class_names: tuple[str, ...]
+    epsilon: int
+    block: int
+
+    def targets(self, batch: Batch) -> Image:
+        known = {name: number for number, name in enumerate(self.class_names)}
+        numbers = np.array([_known(known, name) for name in batch.classes], np.int64)
+        out = batch.images.copy()
+        out[..., :3] = self.patterns.added(
+            batch.images, batch.images, numbers, self.epsilon, self.block
+        )
+        return out
+
+    def settings(self) -> dict[str, str]:
+        made_of = self.patterns.signs.tobytes() + self.patterns.fixed.tobytes()
+        return {
+            "perturbation": f"class-wise, ε {self.epsilon}, block {self.block}",
+            "patterns": hashlib.sha256(made_of + repr(self.class_names).encode()).hexdigest(),
+        }
+
+
+@dataclass(frozen=True)
+class SampleWise(Perturbation):
+    """The activation attack on each image; every process loads the surrogate for itself."""
+
+    needs_network = True
+    surrogate: Path
+    attack: Attack
+    device: str | None = None
+
+    def targets(self, batch: Batch) -> Image:
+        from dsguard.fsp import perturb
+
+        surrogate = _loaded(self.surrogate, self.device)
+        known = {name: number for number, name in enumerate(surrogate.class_names)}
+        numbers = np.array([_known(known, name) for name in batch.classes], np.int64)
+        return perturb(batch.images, surrogate.classes[numbers], surrogate, self.attack)
+
+    def settings(self) -> dict[str, str]:
+        return {
+            "perturbation": repr(self.attack),
+            "surrogate": hashlib.sha256(self.surrogate.read_bytes()).hexdigest(),
+        }
+
+
+@lru_cache(maxsize=1)
+def _loaded(path: Path, device: str | None) -> Surrogate:
+    from dsguard.fsp import Surrogate
+
+    return Surrogate.load(path, device)
+
+
+def _known(known: dict[str, int], name: str) -> int:
+    if name not in known:
+        msg = f"the surrogate was not trained on the class {name!r}"
+        raise InputError(msg)
+    return known[name]
+
+
+@dataclass(frozen=True)
+class Veil(Perturbation):
+    """Other images of the set, from a spool, with a pattern for each label.
+
+    Attributes
+    ----------
+    spool : Path
+        All images, decoded.
+    starts : dict of str to int
+        Where in it the image lies that each is hidden in.
+    """
+
+    key: DatasetKey
+    epsilon: int = EPSILON
+    spool: Path = Path()
+    starts: dict[str, int] = field(default_factory=dict, repr=False)
+
+    def targets(self, batch: Batch) -> Image:
+        if any(name not in self.starts for name in batch.names):
+            msg = (
+                "profile veil hides each image in another of the same size, and there is no other; "
+                "add images of its size, or take another profile"
+            )
+            raise InputError(msg)
+        with self.spool.open("rb") as file:
+            shape = batch.images.shape[1:]
+            shown = np.stack([read_image(file, self.starts[n], shape) for n in batch.names])
+        labels = np.array([_number_of(name) for name in batch.classes], np.int64)
+        return marked(batch.images, shown, labels, self.key, VEIL.block, self.epsilon)
+
+    def settings(self) -> dict[str, str]:
+        return {"perturbation": f"veil, ε {self.epsilon}"}
+
+
+def _number_of(class_name: str) -> int:
+    """Return a number for a class that does not depend on which others there are."""
+    return int.from_bytes(hashlib.sha256(class_name.encode()).digest()[:7], "little")
+
+
+def is_veil(profile: str) -> bool:
+    """Tell whether a profile hides images in each other."""
+    return Profile.named(profile).target == "other"

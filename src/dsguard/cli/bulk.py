@@ -1,0 +1,512 @@
+"""``dsguard protect``, ``restore`` and ``verify``: whole datasets."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dsguard import DatasetKey, InputError
+from dsguard.cli import options
+from dsguard.cli.console import (
+    Exit,
+    bars_of,
+    complain,
+    errors,
+    exit_code,
+    load_key,
+    progress,
+    show,
+)
+from dsguard.profile import VEIL, Profile
+
+if TYPE_CHECKING:
+    from dsguard.bulk import Perturbation, Report, Settings
+    from dsguard.bulk.run import Progress
+    from dsguard.bulk.tasks import Task
+    from dsguard.datasets import Source
+    from dsguard.fsp import Attack, Surrogate
+
+_SURROGATE_IMAGES = 50_000
+_TOLD_EVERY = 10.0
+_SAMPLE = 256
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the options that all bulk commands have were set to."""
+
+    source: str
+    destination: str | None
+    key_path: Path
+    in_format: str
+    limit: int | None
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    workers: int | None
+    shard_size: int
+    engine: str
+    on_error: str
+    max_errors: int | None
+    as_json: bool
+    quiet: bool
+    out_format: str = "auto"
+    image_format: str = "png"
+    overwrite: bool = False
+    dry_run: bool = False
+
+    def settings(self) -> Settings:
+        """Return them as `dsguard.bulk.run` takes them."""
+        from dsguard.bulk import Selection, Settings
+        from dsguard.slices import thread_count
+
+        return Settings(
+            self.out_format,
+            self.image_format,
+            self.shard_size,
+            Selection(self.include, self.exclude, self.limit),
+            self.engine,
+            thread_count(self.workers),
+            self.overwrite,
+            0 if self.on_error == "fail" else self.max_errors,
+        )
+
+    def opened(self) -> tuple[Source, DatasetKey]:
+        """Open source and key, before any work is done."""
+        from dsguard.datasets import open_source
+        from dsguard.kernels import kernels
+
+        key = load_key(self.key_path)
+        kernels()  # a backend that is not there is found now
+        with errors.status("reading the list of images"):
+            return open_source(self.source, self.in_format), key
+
+
+def _common(command: Callable[..., int]) -> Callable[..., int]:
+    for option in (
+        click.option("--quiet", is_flag=True, help="No progress on stderr."),
+        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+        click.option(
+            "--max-errors",
+            type=click.IntRange(min=0),
+            metavar="N",
+            help="Stop when more than N images have failed.",
+        ),
+        click.option(
+            "--on-error",
+            type=click.Choice(["skip", "fail"]),
+            default="skip",
+            show_default=True,
+            help="Leave out images that fail, or stop at the first.",
+        ),
+        click.option(
+            "--engine",
+            type=click.Choice(["local", "ray"]),
+            default="local",
+            show_default=True,
+            help="Work on this machine, or on a Ray cluster (RAY_ADDRESS, else one made here).",
+        ),
+        click.option(
+            "--shard-size",
+            type=click.IntRange(min=1),
+            default=5000,
+            show_default=True,
+            help="Images of one unit of work, which is done whole or not at all. Tar shards are "
+            "not cut.",
+        ),
+        click.option(
+            "--workers",
+            type=click.IntRange(min=1),
+            help="Processes; by default one per CPU.",
+        ),
+        click.option(
+            "--exclude",
+            multiple=True,
+            metavar="PATTERN",
+            help="Leave out images whose name is like this, '*/masks/*'. May be repeated.",
+        ),
+        click.option(
+            "--include",
+            multiple=True,
+            metavar="PATTERN",
+            help="Take only images whose name is like this, 'train/*'. May be repeated.",
+        ),
+        click.option(
+            "--limit",
+            type=click.IntRange(min=1),
+            help="Take only N images, evenly from all folders.",
+        ),
+        click.option(
+            "--in-format",
+            default="auto",
+            show_default=True,
+            help="auto, folder, archive, webdataset, parquet, numpy, cifar or coco.",
+        ),
+        options.key_option,
+    ):
+        command = option(command)
+    return command
+
+
+def _writing(command: Callable[..., int]) -> Callable[..., int]:
+    for option in (
+        click.option(
+            "--dry-run", is_flag=True, help="Write nothing: try a sample, count, estimate."
+        ),
+        click.option(
+            "--overwrite/--resume",
+            help="Begin anew over what is in DESTINATION, or go on with what an earlier run left "
+            "to do, which is the default.",
+        ),
+        click.option(
+            "--image-format",
+            default="png",
+            show_default=True,
+            help="Of the written image files: png or tiff. Lossy ones are refused.",
+        ),
+        click.option(
+            "--out-format",
+            default="auto",
+            show_default=True,
+            help="auto (that of the source), folder, webdataset, parquet, numpy or cifar.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("source")
+@click.argument("destination")
+@click.option(
+    "--surrogate",
+    "surrogate_path",
+    type=click.Path(path_type=Path),
+    help="Surrogate file: used if it exists, else fitted to SOURCE and written there. Keep it as "
+    "private as the key. By default it is kept in DESTINATION.dsguard.",
+)
+@options.epsilon_option
+@options.kind_option
+@options.steps_option
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    default=15,
+    show_default=True,
+    help="Training of a new surrogate.",
+)
+@options.profile_option
+@_writing
+@_common
+@options.device_option
+def protect(
+    surrogate_path: Path | None,
+    epsilon: int,
+    kind: str | None,
+    steps: int,
+    epochs: int,
+    profile: str,
+    device: str | None,
+    **given: Any,
+) -> int:
+    """Protect the images of SOURCE into DESTINATION.
+
+    SOURCE is a folder of class folders, a tar or zip archive of one, a folder of WebDataset or
+    Parquet shards, .npy or .npz files, the pickles of CIFAR-10 or CIFAR-100, or a COCO dataset, on
+    this machine or at a URL; it is only read. All of it is protected, and trains the surrogate: to
+    publish clean test images, give the training part alone. Profile veil needs no surrogate, and no
+    time for one.
+
+    DESTINATION.dsguard gets the journal of the run, from which it goes on after an interruption,
+    and the manifest. Do not publish it.
+    """
+    from dsguard.bulk import Protect, Veil
+
+    choices = Choices(**given)
+    attack = None
+    if profile != VEIL.name:
+        attack = options.attack_of(profile, epsilon, kind, steps)
+        from dsguard.fsp import choose_device
+
+        choose_device(device)  # a wrong one is found before any work is done
+    source, key = choices.opened()
+    perturbation: Perturbation = Veil(key, epsilon)
+    if attack is not None:
+        _check_destination(source, choices)
+        path = surrogate_path or _own_surrogate(choices)
+        perturbation = _perturbation(source, choices, attack, profile, path, epochs, device)
+    return _do(Protect(key, profile, perturbation), source, choices)
+
+
+@click.command()
+@click.argument("source")
+@click.argument("destination")
+@_writing
+@_common
+def restore(**given: Any) -> int:
+    """Restore the protected images of SOURCE into DESTINATION.
+
+    Both as in `protect`. What of DESTINATION is done already is not done again.
+    """
+    from dsguard.bulk import Restore
+
+    choices = Choices(**given)
+    source, key = choices.opened()
+    return _do(Restore(key), source, choices)
+
+
+@click.command()
+@click.argument("source")
+@_common
+def verify(**given: Any) -> int:
+    """Tell how many images of SOURCE can still be restored; nothing is written.
+
+    Images are intact if their tag opens, whatever they went through.
+    """
+    from dsguard.bulk import Verify
+
+    choices = Choices(destination=None, **given)
+    source, key = choices.opened()
+    return _do(Verify(key), source, choices)
+
+
+def _do(task: Task, source: Source, choices: Choices) -> int:
+    """Run a task and print what became of the dataset; return the exit code."""
+    from dsguard.bulk import TooManyErrors, run
+
+    if choices.dry_run:
+        return _estimate(task, source, choices)
+    reports: list[Report] = []
+    with _told(task.verb, choices.quiet) as tell:
+
+        def keep(report: Report, shards: int) -> None:
+            reports[:] = [report]
+            tell(report, shards)
+
+        try:
+            run(source, task, choices.destination, choices.settings(), keep)
+        except TooManyErrors as error:
+            show(reports[0].failures)
+            complain(str(error))
+            return Exit.SOME_FAILED
+    left_out = source.left_out()
+    if left_out and task.writes and not choices.quiet:
+        text = f"{len(left_out)} other files were left out, {left_out[0]} the first of them"
+        complain(text, "[bold yellow]note:[/]")
+    return _finish(task, reports[0], choices)
+
+
+def _finish(task: Task, report: Report, choices: Choices) -> int:
+    show(report.failures, report.failed)
+    total = report.done + report.failed
+    if choices.as_json:
+        failures = {name: error.message for name, error in report.failures.items()}
+        result = {task.verb: report.done, "of": total, "sidecars": report.sidecars}
+        facts = {"shards": report.shards, "resumed": report.resumed, "failures": failures}
+        click.echo(json.dumps({**result, **facts}))
+    elif not task.writes:
+        share = report.done / total if total else 0
+        click.echo(f"{share:.1%} intact: {report.done} of {total} images")
+    else:
+        click.echo(f"{task.verb} {report.done} of {total} images into {choices.destination}")
+        if report.resumed:
+            click.echo(f"{report.resumed} of {report.shards} shards were done before")
+        if report.sidecars:
+            click.echo(
+                f"{report.sidecars} of them have their payload beside the pixels in their file"
+            )
+    return max((exit_code(kind(""), Exit.SOME_FAILED) for kind in report.kinds), default=Exit.OK)
+
+
+def _estimate(task: Task, source: Source, choices: Choices) -> int:
+    """Try a sample; print how many images there are, what may fail and how long it may take."""
+    import tempfile
+    from dataclasses import replace
+
+    from dsguard.bulk import Selection, run, select
+
+    settings = choices.settings()
+    names = settings.selection.names(source) or source.names()
+    if not names:
+        msg = f"{source} holds no images"
+        raise InputError(msg)
+    sample = select(names, _SAMPLE)
+    with tempfile.TemporaryDirectory(prefix="dsguard-") as folder:
+        out = Path(folder, "out")
+        chosen = Selection(include=tuple(_literal(name) for name in sample))
+        start = time.perf_counter()
+        report = run(
+            source, task, out, replace(settings, out_format="folder", selection=chosen, workers=1)
+        )
+        seconds = time.perf_counter() - start
+        size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    each = seconds / len(sample) / (settings.workers or 1)
+    facts = {
+        "images": len(names),
+        "sample": len(sample),
+        "failed_in_sample": report.failed,
+        "sidecars_in_sample": report.sidecars,
+        "seconds": round(each * len(names), 1),
+        "bytes": round(size / max(1, report.done) * len(names)),
+    }
+    show(report.failures, report.failed)
+    if choices.as_json:
+        click.echo(json.dumps(facts))
+    else:
+        click.echo(
+            f"{facts['images']} images; of a sample of {len(sample)}, {report.failed} fail and "
+            f"{report.sidecars} have their payload beside the pixels; about {facts['seconds']:g} s "
+            f"and {facts['bytes'] / 1e6:.1f} MB"
+        )
+    return max((exit_code(kind(""), Exit.SOME_FAILED) for kind in report.kinds), default=Exit.OK)
+
+
+def _literal(name: str) -> str:
+    """Return the pattern that only this name is like."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
+def _check_destination(source: Source, choices: Choices) -> None:
+    """Find out that the destination will not do before a surrogate is trained."""
+    from dsguard.bulk.run import check
+
+    if not choices.dry_run and choices.destination is not None:
+        check(source, choices.destination, choices.settings())
+
+
+def _own_surrogate(choices: Choices) -> Path | None:
+    """Return the surrogate that the journal of the destination has, or will have."""
+    from dsguard.bulk.journal import Journal
+    from dsguard.datasets.place import LocalPlace, place_of
+
+    assert choices.destination is not None
+    place = Journal.of(place_of(choices.destination)).place
+    if choices.dry_run or not isinstance(place, LocalPlace):
+        return None
+    path = place.path / "surrogate.pt"
+    if choices.overwrite:
+        path.unlink(missing_ok=True)
+    return path
+
+
+def _perturbation(
+    source: Source,
+    choices: Choices,
+    attack: Attack,
+    profile: str,
+    path: Path | None,
+    epochs: int,
+    device: str | None,
+) -> Perturbation:
+    """Load or fit the surrogate, and return what it does to images."""
+    from dsguard.bulk import ClassWise, SampleWise, class_wise
+    from dsguard.patterns import Patterns
+
+    chosen = Profile.named(profile)
+    if choices.dry_run and not (path and path.exists()):  # any patterns will do
+        classes = tuple(sorted({name for _, name, _ in source.read(_some(source, choices, 512))}))
+        drawn = Patterns.drawn(range(len(classes)), DatasetKey(bytes(32)))
+        return ClassWise(drawn, classes, attack.epsilon, chosen.perturbation_block)
+    surrogate = _surrogate(source, choices, path, epochs, device)
+    if attack.kind == "class-wise":
+        return class_wise(surrogate, attack.epsilon, chosen)
+    if path is None:
+        msg = "a sample-wise perturbation needs a surrogate file; give --surrogate"
+        raise InputError(msg)
+    return SampleWise(path, attack, device)
+
+
+def _surrogate(
+    source: Source, choices: Choices, path: Path | None, epochs: int, device: str | None
+) -> Surrogate:
+    """Load the surrogate, or fit one to the source and keep it if a path was given."""
+    from dsguard.bulk import load_training_set
+    from dsguard.fsp import Recipe, Surrogate, fit_surrogate
+
+    if path is not None and path.exists():
+        surrogate = Surrogate.load(path, device)
+        unknown = sorted(_classes(source, choices) - set(surrogate.class_names))
+        if unknown:
+            msg = f"the surrogate {path} was not trained on the class(es): {', '.join(unknown)}"
+            raise InputError(msg)
+        return surrogate
+    names = _some(source, choices, _SURROGATE_IMAGES)
+    if not names:
+        msg = f"{source} holds no images; expected class folders with image files"
+        raise InputError(msg)
+    images, classes = load_training_set(source, names)
+    known = sorted(set(classes))
+    if len(known) < 2:
+        msg = (
+            "protection needs at least two classes: put the images of each class in a folder of "
+            "its own, or give labels as the format has them"
+        )
+        raise InputError(msg)
+    with progress("fit surrogate", epochs) as advance:
+        surrogate = fit_surrogate(
+            images,
+            [known.index(name) for name in classes],
+            recipe=Recipe(epochs=epochs),
+            device=device,
+            class_names=known,
+            on_epoch=advance,
+        )
+    if path is not None:
+        surrogate.save(path)
+    return surrogate
+
+
+def _some(source: Source, choices: Choices, most: int) -> list[str]:
+    from dsguard.bulk import select
+
+    wanted = choices.settings().selection.names(source)
+    return select(source.names() if wanted is None else wanted, most)
+
+
+def _classes(source: Source, choices: Choices) -> set[str]:
+    """Return the classes of a dataset, as far as names tell them."""
+    from dsguard.datasets.folder import TreeSource
+
+    if not isinstance(source, TreeSource):
+        return set()
+    wanted = choices.settings().selection.names(source)
+    return {source.class_of(name) for name in (source.names() if wanted is None else wanted)}
+
+
+@contextlib.contextmanager
+def _told(verb: str, quiet: bool) -> Iterator[Progress]:
+    """Show a bar on a terminal, lines elsewhere, nothing if `quiet`."""
+    start = time.monotonic()
+    last = start
+
+    def lines(report: Report, shards: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if not quiet and now - last >= _TOLD_EVERY:
+            last = now
+            done = report.done + report.failed
+            errors.print(
+                f"{verb} {done} images, {shards} of {report.shards} shards, "
+                f"{done / (now - start):.0f} images/s",
+                highlight=False,
+            )
+
+    if quiet or not errors.is_terminal:
+        yield lines
+        return
+    with bars_of() as bars:
+        task = bars.add_task(verb, total=None)
+
+        def bar(report: Report, shards: int) -> None:
+            done = report.done + report.failed
+            rate = done / max(time.monotonic() - start, 1e-9)
+            text = f"{verb} {done} images, {rate:.0f}/s, shards"
+            bars.update(task, completed=shards, total=report.shards, description=text)
+
+        yield bar

@@ -1,0 +1,136 @@
+"""What commands share: exit codes, messages, progress, keys. Results alone go to stdout."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dsguard import DatasetKey, DsguardError, TamperedError, WrongKeyError
+
+_SHOWN_FAILURES = 3
+errors = Console(stderr=True)
+output = Console()
+
+
+class Exit(IntEnum):
+    """Exit codes; the text of `cli` says what they mean."""
+
+    OK = 0
+    INTERNAL = 1
+    USAGE = 2
+    SOME_FAILED = 3
+    KEY_REFUSED = 4
+    DAMAGED = 5
+    INTERRUPTED = 130
+
+
+def load_key(path: Path) -> DatasetKey:
+    """Load a key, with the passphrase of the environment or of the terminal."""
+    if not path.exists():
+        msg = f"there is no key at {path}; make one with: dsguard keygen {path}"
+        raise click.UsageError(msg)
+    if os.name == "posix" and path.stat().st_mode & 0o077:
+        complain(f"others can read the key; run: chmod 600 {path}", "[bold yellow]warning:[/]")
+    phrase = os.environ.get("DSGUARD_PASSPHRASE")
+    try:
+        return DatasetKey.load(path, phrase)
+    except WrongKeyError:
+        if phrase is not None or not sys.stdin.isatty():
+            raise
+    return DatasetKey.load(path, ask_passphrase(confirm=False))
+
+
+def ask_passphrase(*, confirm: bool) -> str:
+    """Ask on the terminal."""
+    if not sys.stdin.isatty():
+        msg = "there is no terminal to ask for the passphrase: set DSGUARD_PASSPHRASE"
+        raise click.UsageError(msg)
+    answer = click.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm, err=True)
+    return str(answer)
+
+
+def exit_code(error: DsguardError, otherwise: Exit) -> Exit:
+    """Return the exit code of an error."""
+    if isinstance(error, TamperedError):
+        return Exit.DAMAGED
+    if isinstance(error, WrongKeyError):
+        return Exit.KEY_REFUSED
+    return otherwise
+
+
+def worst(failures: dict[str, DsguardError]) -> Exit:
+    """Return the exit code of several failures."""
+    return max((exit_code(error, Exit.SOME_FAILED) for error in failures.values()), default=Exit.OK)
+
+
+def show(failures: Mapping[str, DsguardError], total: int | None = None) -> None:
+    """Show the first images of each kind of failure, and how many there are.
+
+    `failures` may be the first of a greater `total`.
+    """
+    alike: dict[str, list[str]] = {}
+    for name, error in failures.items():
+        alike.setdefault(error.message, []).append(name)
+    for message, names in alike.items():
+        for name in names[:_SHOWN_FAILURES]:
+            complain(f"{name}: {message}")
+        if len(names) > _SHOWN_FAILURES:
+            complain(f"and {len(names) - _SHOWN_FAILURES} more images: {message}")
+    if total is not None and total > len(failures):
+        complain(f"and {total - len(failures)} more images, which the manifest names")
+
+
+def complain(message: str, kind: str = "[bold red]error:[/]") -> None:
+    """Print a message on stderr."""
+    errors.print(f"{kind} {escape(printable(message))}", soft_wrap=True, highlight=False)
+
+
+def printable(text: str) -> str:
+    """Return `text` without the control characters that a file name could steer a terminal with."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+@contextlib.contextmanager
+def bars_of() -> Iterator[Progress]:
+    """Yield what shows progress bars, on a terminal."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=errors,
+        disable=not errors.is_terminal,
+    ) as bars:
+        yield bars
+
+
+@contextlib.contextmanager
+def progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show one bar; yields the function that tells it how much is done."""
+    with bars_of() as bars:
+        task = bars.add_task(name, total=total)
+        yield lambda done: bars.update(task, completed=done)
+
+
+@contextlib.contextmanager
+def step_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Show one bar per step, each from the time that it is first heard of."""
+    tasks: dict[str, Any] = {}
+    with bars_of() as bars:
+
+        def tell(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=total)
+            bars.update(tasks[name], completed=done)
+
+        yield tell

@@ -1,0 +1,81 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dsguard.profile import DEFAULT, PROFILES, STRENGTHS
+
+if TYPE_CHECKING:
+    from dsguard.fsp import Attack
+
+key_option = click.option(
+    "--key",
+    "key_path",
+    required=True,
+    envvar="DSGUARD_KEY_FILE",
+    show_envvar=True,
+    type=click.Path(path_type=Path),
+    help="Key file, from `dsguard keygen`. A passphrase is read from DSGUARD_PASSPHRASE.",
+)
+profile_option = click.option(
+    "--profile",
+    type=click.Choice([profile.name for profile in PROFILES]),
+    default=DEFAULT,
+    show_default=True,
+    help="How to protect: the exact ones restore every bit, on blocks of 4, 2 (fine) or 8 (coarse) "
+    "pixels; so does veil, which hides images in each other; paper is the method as published.",
+)
+
+
+class Radius(click.ParamType):  # type: ignore[type-arg] # generic only in newer versions
+    """ε by number or by name."""
+
+    name = "epsilon"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """Return what the help shows for a value."""
+        del param, ctx
+        return f"[0..255|{'|'.join(STRENGTHS)}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number that is meant."""
+        if value in STRENGTHS:
+            return STRENGTHS[value]
+        return int(click.IntRange(0, 255).convert(value, param, ctx))
+
+
+epsilon_option = click.option(
+    "--epsilon",
+    type=Radius(),
+    default="standard",
+    show_default=True,
+    help="Perturbation radius, of 255 levels, or its name (subtle 8, standard 16, strong 32): more "
+    "protects better and shows more.",
+)
+kind_option = click.option(
+    "--kind",
+    type=click.Choice(["class-wise", "sample-wise"]),
+    help="One perturbation per class or per image; by default per class, per image for paper.",
+)
+steps_option = click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="Steps of a sample-wise perturbation.",
+)
+device_option = click.option(
+    "--device", help="Where networks run, as torch names it; by default CUDA if there is one."
+)
+
+
+def attack_of(profile: str, epsilon: int, kind: str | None = None, steps: int = 20) -> Attack:
+    """Return the attack that the options ask for."""
+    from dsguard.fsp import Attack
+
+    chosen = {} if kind is None else {"kind": kind}
+    return Attack.carried_by(profile, epsilon=epsilon, steps=steps, **chosen)

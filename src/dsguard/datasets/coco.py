@@ -1,0 +1,108 @@
+"""COCO: a folder of images and JSON files that list them, with boxes and categories."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Any
+
+from dsguard.datasets.folder import FolderSource
+from dsguard.datasets.place import Place
+from dsguard.errors import DsguardError, InputError
+
+
+class CocoSource(FolderSource):
+    """The class of an image is the category of its largest annotation, ``none`` without one."""
+
+    kind = "coco"
+
+    @staticmethod
+    def recognises(place: Place, files: list[str]) -> bool:
+        """Tell whether there is a JSON file that lists images and annotations."""
+        for name in files:
+            if PurePosixPath(name).parent.name == "annotations" and name.endswith(".json"):
+                try:
+                    content = _loaded(place, name)
+                except DsguardError:
+                    continue
+                if {"images", "annotations"} <= content.keys():
+                    return True
+        return False
+
+    def class_of(self, name: str) -> str:
+        path = PurePosixPath(name)
+        split = path.parent.name
+        known = self._known
+        return known.get((split, path.name)) or known.get(("", path.name)) or "none"
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, str], str]:
+        """Class by split (the folder that a file of annotations is named for) and file name."""
+        known: dict[tuple[str, str], str] = {}
+        for name in self.companions():
+            if not name.endswith(".json"):
+                continue
+            content = _loaded(self.place, name)
+            if not {"images", "annotations"} <= content.keys():
+                continue
+            split = PurePosixPath(name).stem.rpartition("_")[2]
+            for file, label in _classes(content).items():
+                known[split, PurePosixPath(file).name] = label
+                known.setdefault(("", PurePosixPath(file).name), label)
+        return known
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_known"}
+
+
+def _loaded(place: Place, name: str) -> dict[str, Any]:
+    try:
+        content = json.loads(place.read(name))
+    except ValueError as error:
+        msg = f"{place}/{name} is not JSON: {error}"
+        raise InputError(msg) from error
+    return content if isinstance(content, dict) else {}
+
+
+def _classes(content: dict[str, Any]) -> dict[str, str]:
+    """Return the class of each image of an annotation file, by file name."""
+    try:
+        categories = {c["id"]: str(c["name"]) for c in content.get("categories", ())}
+        largest: dict[Any, tuple[float, str]] = {}
+        for found in content["annotations"]:
+            label = categories.get(found.get("category_id"), "")
+            area = float(found.get("area") or 0)
+            if label and area >= largest.get(found["image_id"], (-1.0, ""))[0]:
+                largest[found["image_id"]] = (area, label)
+        return {
+            str(image["file_name"]): largest[image["id"]][1]
+            for image in content["images"]
+            if image["id"] in largest
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        msg = f"an annotation file does not have the layout of COCO: {error!r}"
+        raise InputError(msg) from error
+
+
+def renamed(data: bytes, names: dict[str, str]) -> bytes:
+    """Return an annotation file with the new names of its images; as it is where none is new.
+
+    Parameters
+    ----------
+    data : bytes
+    names : dict of str to str
+        New by old file name, without folders.
+    """
+    try:
+        content = json.loads(data)
+        images = content["images"] if isinstance(content, dict) else []
+        changed = False
+        for image in images:
+            path = PurePosixPath(image["file_name"])
+            new = names.get(path.name, path.name)
+            changed |= new != path.name
+            image["file_name"] = str(path.with_name(new))
+    except (KeyError, TypeError, ValueError):
+        return data
+    return json.dumps(content, ensure_ascii=False).encode() if changed else data

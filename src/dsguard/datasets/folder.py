@@ -1,0 +1,175 @@
+"""Trees of image files: in a folder, or in a zip archive."""
+
+from __future__ import annotations
+
+import itertools
+import zipfile
+from collections.abc import Callable, Collection, Iterator
+from functools import cached_property, partial
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from dsguard.datasets.images import is_image_name
+from dsguard.datasets.place import LocalPlace, Place
+from dsguard.datasets.source import (
+    CHUNK_BYTES,
+    CHUNK_IMAGES,
+    MOST_BYTES,
+    Part,
+    Rows,
+    Source,
+    check_size,
+    class_of,
+    cut,
+    safe_name,
+)
+from dsguard.errors import DsguardError, InputError
+
+COMPANIONS = frozenset(
+    {".csv", ".json", ".jsonl", ".md", ".tsv", ".txt", ".xml", ".yaml", ".yml", ".toml"}
+)
+"""Suffixes of the files that go along: text, which holds no clean image."""
+
+
+class TreeSource(Source):
+    """Image files with names; the folder right above one is its class, whatever lies above that."""
+
+    def parts(self, size: int, wanted: Collection[str] | None = None) -> list[Part]:
+        names = self.names() if wanted is None else sorted(wanted)
+        return [Part(names=tuple(run)) for run in cut(names, size)]
+
+    def rows(self, part: Part) -> Iterator[Rows]:
+        rows, held = Rows([], []), 0
+        for name, read in self._files(part.names or ()):
+            file = _read(read)
+            rows.names.append(name)
+            rows.files.append(file)
+            rows.classes.append(self.class_of(name))
+            held += len(file) if isinstance(file, bytes) else 0
+            if len(rows.names) == CHUNK_IMAGES or held >= CHUNK_BYTES:
+                yield rows
+                rows, held = Rows([], []), 0
+        if rows.names:
+            yield rows
+
+    def class_of(self, name: str) -> str:
+        """Return the class of an image."""
+        return class_of(name)
+
+    def _files(self, names: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
+        """Yield the name and the reader of each image file."""
+        raise NotImplementedError
+
+
+class FolderSource(TreeSource):
+    """A folder of image files, at any depth."""
+
+    kind = "folder"
+
+    def names(self) -> list[str]:
+        return [name for name in self._all if is_image_name(name) and self._is_file(name)]
+
+    def companions(self) -> list[str]:
+        return [name for name in self._others() if PurePosixPath(name).suffix in COMPANIONS]
+
+    def left_out(self) -> list[str]:
+        return [name for name in self._others() if PurePosixPath(name).suffix not in COMPANIONS]
+
+    def _others(self) -> list[str]:
+        hidden = (name for name in self._all if not is_image_name(name) and self._is_file(name))
+        return [name for name in hidden if not PurePosixPath(name).name.startswith(".")]
+
+    @cached_property
+    def _all(self) -> list[str]:
+        return self.place.files()
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in self.__dict__.items() if name != "_all"}
+
+    def _is_file(self, name: str) -> bool:
+        """Tell whether it can be read to an end, as a pipe cannot."""
+        return not isinstance(self.place, LocalPlace) or (self.place.path / name).is_file()
+
+    def _files(self, names: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
+        for name in names:
+            yield name, partial(self.place.read, name)
+
+
+class ZipSource(TreeSource):
+    """A zip archive of such a folder."""
+
+    kind = "archive"
+
+    def __init__(self, place: Place, file: str) -> None:
+        super().__init__(place)
+        self.file = file
+
+    def __str__(self) -> str:
+        return str(Path(str(self.place), self.file))
+
+    def names(self) -> list[str]:
+        with self._opened() as archive:
+            return distinct([name for name, _ in self._images(archive)], str(self))
+
+    def stamp(self, part: Part) -> str:
+        return self.place.stamp(self.file)
+
+    def _files(self, names: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
+        wanted = set(names)
+        with self._opened() as archive:
+            for name, member in self._images(archive):
+                if name in wanted:
+                    yield name, partial(_unzip, archive, member)
+
+    def _opened(self) -> zipfile.ZipFile:
+        try:
+            return _ClosingZip(self.place.open(self.file))
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError) as error:
+            msg = f"{self} is damaged or truncated: {error}"
+            raise InputError(msg) from error
+
+    def _images(self, archive: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.ZipInfo]]:
+        for member in archive.infolist():
+            if is_image_name(member.filename) and not member.is_dir():
+                yield safe_name(member.filename, str(self)), member
+
+
+class _ClosingZip(zipfile.ZipFile):
+    """A zip archive that closes the file that it was given."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._given = file
+        try:
+            super().__init__(file)
+        except BaseException:
+            file.close()
+            raise
+
+    def close(self) -> None:
+        super().close()
+        self._given.close()
+
+
+def _unzip(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    check_size(member.file_size)
+    with archive.open(member) as file:
+        return file.read(MOST_BYTES)  # whatever the directory says of its size
+
+
+def _read(read: Callable[[], bytes]) -> bytes | DsguardError:
+    try:
+        return read()
+    except DsguardError as error:
+        return error
+    except Exception as error:  # encrypted, damaged, of unknown compression: per image, any reason
+        return InputError(f"cannot be read: {getattr(error, 'strerror', None) or error}")
+
+
+def distinct(names: list[str], archive: str) -> list[str]:
+    """Return the names sorted; refuse an archive that has one of them twice."""
+    ordered = sorted(names)
+    for name, following in itertools.pairwise(ordered):
+        if name == following:
+            msg = f"{archive} has more than one member named {name}; unpack it and pack it anew"
+            raise InputError(msg)
+    return ordered

@@ -1,0 +1,236 @@
+"""Parquet files as Hugging Face writes them: a column of ``struct{bytes, path}``, and others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from dsguard.datasets.place import Place
+from dsguard.datasets.source import (
+    CHUNK_BYTES,
+    CHUNK_IMAGES,
+    Extras,
+    Part,
+    Rows,
+    Source,
+    is_folder_name,
+)
+from dsguard.errors import DsguardError, InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LABELS = ("label", "labels", "fine_label", "class", "cls", "category", "y", "target")
+"""Columns that are taken for the class, the first that is there."""
+
+
+def arrow() -> tuple[Any, Any]:
+    """Import pyarrow and its Parquet part."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise MissingExtraError.of(package="pyarrow", extra="parquet") from None
+    return pyarrow, pyarrow.parquet
+
+
+class ParquetSource(Source):
+    """Parquet files with images in them; a part is a run of row groups."""
+
+    kind = "parquet"
+
+    def __init__(self, place: Place, files: list[str]) -> None:
+        super().__init__(place)
+        self.files = files
+        arrow()
+
+    def names(self) -> list[str]:
+        return sorted(
+            name
+            for file in self.files
+            for start, batch in self._batches(Part(file), read_images=False)
+            for name in _names(file, start, _classes(batch, self._columns(file)))
+        )
+
+    def parts(self, size: int, wanted: Collection[str] | None = None) -> list[Part]:
+        parts: list[Part] = []
+        for file in self.files:
+            stem = _stem(file) + "/"
+            names = None if wanted is None else sorted(n for n in wanted if n.startswith(stem))
+            for start, stop, first, last in self._runs(file, size):
+                if names is None:
+                    parts.append(Part(file, start, stop))
+                    continue
+                mine = [name for name in names if first <= int(PurePosixPath(name).stem) < last]
+                if mine:
+                    parts.append(Part(file, start, stop, tuple(mine)))
+        return parts
+
+    def _runs(self, file: str, size: int) -> Iterator[tuple[int, int, int, int]]:
+        """Yield runs of row groups with `size` rows or more, and the rows that they have."""
+        with self.place.open(file) as opened:
+            facts = self._file(opened, file).metadata
+            counts = [facts.row_group(n).num_rows for n in range(facts.num_row_groups)]
+        start = first = row = 0
+        for number, count in enumerate(counts, 1):
+            row += count
+            if row - first >= size or number == len(counts):
+                yield start, number, first, row
+                start, first = number, row
+
+    def rows(self, part: Part) -> Iterator[Rows]:
+        wanted = None if part.names is None else set(part.names)
+        columns = self._columns(part.file)
+        for start, batch in self._batches(part, read_images=True):
+            names = _names(part.file, start, classes := _classes(batch, columns))
+            if wanted is not None:
+                picked = [n for n, name in enumerate(names) if name in wanted]
+                if not picked:
+                    continue
+                kept = batch.take(picked)
+                names, classes = [names[n] for n in picked], [classes[n] for n in picked]
+            else:
+                kept = batch
+            column = kept.column(columns.image)
+            stored = column if columns.is_plain else column.field("bytes")
+            files: list[bytes | DsguardError] = [
+                _NO_BYTES if file is None else file for file in stored.to_pylist()
+            ]
+            yield Rows(names, classes, files, record=(kept, columns), extras=_Extras(kept, columns))
+
+    def _batches(self, part: Part, *, read_images: bool) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield the number of the first row, and some rows."""
+        columns = self._columns(part.file)
+        with self.place.open(part.file) as opened:
+            file = self._file(opened, part.file)
+            stop = part.stop or file.metadata.num_row_groups
+            groups = list(range(part.start, stop))
+            row = sum(file.metadata.row_group(n).num_rows for n in range(part.start))
+            sizes = [file.metadata.row_group(n) for n in groups]
+            each = sum(g.total_byte_size for g in sizes) / max(1, sum(g.num_rows for g in sizes))
+            count = min(CHUNK_IMAGES, max(1, int(CHUNK_BYTES / max(each, 1))))
+            kept = None if read_images else [c for c in [columns.label] if c is not None]
+            try:
+                for batch in file.iter_batches(
+                    CHUNK_IMAGES if not read_images else count, row_groups=groups, columns=kept
+                ):
+                    yield row, batch
+                    row += batch.num_rows
+            except OSError as error:
+                msg = f"{self.place}/{part.file} is damaged: {error}"
+                raise InputError(msg) from error
+
+    def _columns(self, file: str) -> Columns:
+        if file not in self._known:
+            with self.place.open(file) as opened:
+                self._known[file] = Columns(self._file(opened, file).schema_arrow, file)
+        return self._known[file]
+
+    @cached_property
+    def _known(self) -> dict[str, Columns]:
+        return {}
+
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in self.__dict__.items() if name != "_known"}
+
+    def _file(self, opened: Any, name: str) -> Any:
+        pyarrow, parquet = arrow()
+        try:
+            return parquet.ParquetFile(opened)
+        except (pyarrow.ArrowInvalid, OSError) as error:
+            msg = f"{self.place}/{name} is not a Parquet file, or is damaged: {error}"
+            raise InputError(msg) from error
+
+
+_NO_BYTES = InputError("has no bytes in the file, only a path; embed the images and write it anew")
+
+
+class Columns:
+    """Which columns of a file are what.
+
+    Attributes
+    ----------
+    image : str
+        The column with the images.
+    is_plain : bool
+        Whether it holds bytes alone, and no struct with a path.
+    label : str or None
+        The column with the class.
+    class_names : list of str
+        What its numbers mean, where the file says so; empty otherwise.
+    """
+
+    def __init__(self, schema: pa.Schema, file: str) -> None:
+        pyarrow, _ = arrow()
+        binary = (pyarrow.binary(), pyarrow.large_binary())
+        plain = [f.name for f in schema if f.type in binary and f.name in ("image", "img", "png")]
+        structs = [
+            f.name
+            for f in schema
+            if pyarrow.types.is_struct(f.type) and {g.name for g in f.type} == {"bytes", "path"}
+        ]
+        found = structs or plain
+        if len(found) != 1:
+            msg = (
+                f"{file} has {len(found)} columns of images; expected one, named image or img, of "
+                "bytes or of struct{bytes, path}"
+            )
+            raise InputError(msg)
+        self.image = found[0]
+        self.is_plain = not structs
+        self.label = next((name for name in LABELS if name in schema.names), None)
+        self.class_names = _class_names(schema, self.label)
+
+
+def _class_names(schema: pa.Schema, label: str | None) -> list[str]:
+    try:
+        info = json.loads((schema.metadata or {})[b"huggingface"])["info"]
+        names = info["features"][label]["names"]
+    except (KeyError, TypeError, ValueError):
+        return []
+    return list(names) if isinstance(names, list) else []
+
+
+def _classes(batch: pa.RecordBatch, columns: Columns) -> list[str]:
+    if columns.label is None:
+        return [""] * batch.num_rows
+    known = columns.class_names
+    return [
+        known[value] if isinstance(value, int) and 0 <= value < len(known) else str(value)
+        for value in batch.column(columns.label).to_pylist()
+    ]
+
+
+def _names(file: str, start: int, classes: Sequence[str]) -> list[str]:
+    """Return a name for each row: its file, its class and its number."""
+    stem = _stem(file)
+    folders = {name: f"{stem}/{_as_folder(name)}" for name in set(classes)}
+    return [f"{folders[name]}{row:07d}.png" for row, name in enumerate(classes, start)]
+
+
+def _stem(file: str) -> str:
+    return file.removesuffix(".parquet")
+
+
+def _as_folder(name: str) -> str:
+    if not name:
+        return ""
+    cleaned = name.replace("/", "_").replace("\\", "_").replace("\0", "_")
+    return f"{cleaned if is_folder_name(cleaned) else '_'}/"
+
+
+class _Extras:
+    """The other columns of a row, as JSON."""
+
+    def __init__(self, batch: pa.RecordBatch, columns: Columns) -> None:
+        names = [name for name in batch.schema.names if name not in (columns.image, columns.label)]
+        self._others = batch.select(names) if names else None
+
+    def __call__(self, row: int) -> Extras:
+        if self._others is None:
+            return {}
+        (values,) = self._others.slice(row, 1).to_pylist()
+        return {"json": json.dumps(values, default=str, ensure_ascii=False).encode()}

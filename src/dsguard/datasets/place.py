@@ -1,0 +1,244 @@
+"""Where datasets lie: a local folder or file, or what fsspec opens (``s3://``, ``hf://``, …)."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, cast
+
+from dsguard.errors import InputError, MissingExtraError
+
+SCRATCH = ".dsguard-tmp"
+"""Folder of a destination for what is not whole yet; a run begins and ends by removing it."""
+
+
+class Place(ABC):
+    """A folder, and the files under it by relative name with ``/``."""
+
+    @abstractmethod
+    def __str__(self) -> str: ...
+
+    @abstractmethod
+    def files(self) -> list[str]:
+        """Return the names of all files at any depth, sorted; hidden folders are passed over."""
+
+    @abstractmethod
+    def open(self, name: str) -> BinaryIO:
+        """Open a file for reading, in any order."""
+
+    @abstractmethod
+    def exists(self, name: str) -> bool:
+        """Tell whether there is such a file or folder."""
+
+    @abstractmethod
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file whole or not at all, over what may be there."""
+
+    @abstractmethod
+    def discard(self, name: str) -> None:
+        """Remove a file."""
+
+    @abstractmethod
+    def take(self, path: Path, name: str) -> None:
+        """Move a file of the scratch folder here, whole or not at all."""
+
+    @abstractmethod
+    def scratch(self) -> Path:
+        """Return a local folder for files on their way here."""
+
+    @abstractmethod
+    def clear_scratch(self) -> None:
+        """Remove the scratch folder."""
+
+    @abstractmethod
+    def beside(self, suffix: str) -> Place:
+        """Return the place whose name is that of this one and `suffix`."""
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a file."""
+        with self.open(name) as file:
+            return file.read()
+
+    def stamp(self, name: str) -> str:
+        """Return what changes when the file does, as far as can be told without reading it."""
+        with self.open(name) as file:
+            return str(file.seek(0, os.SEEK_END))
+
+
+@dataclass(frozen=True)
+class LocalPlace(Place):
+    """A folder of this machine."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def files(self) -> list[str]:
+        root = str(self.path)
+        return sorted(name[len(root) + 1 :].replace(os.sep, "/") for name in _walk(root, set()))
+
+    def open(self, name: str) -> BinaryIO:
+        return (self.path / name).open("rb", buffering=1 << 18)
+
+    def read(self, name: str) -> bytes:
+        with (self.path / name).open("rb", buffering=0) as file:  # one call for a small file
+            return file.readall()
+
+    def exists(self, name: str) -> bool:
+        return (self.path / name).exists()
+
+    def write(self, name: str, data: bytes) -> None:
+        final = f"{self.path}/{name}"
+        temporary = f"{self.path}/{SCRATCH}/{os.getpid()}-{next(_count)}"
+        try:
+            _write_new(temporary, data)
+            os.replace(temporary, final)  # noqa: PTH105 - no Path for a million names
+        except FileNotFoundError:  # a folder is missing, as it is for the first file in it
+            self.scratch()
+            Path(final).parent.mkdir(parents=True, exist_ok=True)
+            _write_new(temporary, data)
+            os.replace(temporary, final)  # noqa: PTH105
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    def discard(self, name: str) -> None:
+        (self.path / name).unlink(missing_ok=True)
+
+    def take(self, path: Path, name: str) -> None:
+        final = self.path / name
+        final.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(final)
+
+    def scratch(self) -> Path:
+        folder = self.path / SCRATCH
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def clear_scratch(self) -> None:
+        shutil.rmtree(self.path / SCRATCH, ignore_errors=True)
+
+    def beside(self, suffix: str) -> LocalPlace:
+        whole = self.path.resolve()
+        return LocalPlace(whole.with_name(whole.name + suffix))
+
+    def stamp(self, name: str) -> str:
+        status = (self.path / name).stat()
+        return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+@dataclass(frozen=True)
+class RemotePlace(Place):
+    """A folder that fsspec reaches."""
+
+    url: str
+
+    def __str__(self) -> str:
+        return self.url
+
+    @cached_property
+    def _opened(self) -> tuple[Any, str]:
+        try:
+            import fsspec
+        except ImportError:
+            raise MissingExtraError.of(package="fsspec", extra="remote") from None
+        try:
+            system, path = fsspec.core.url_to_fs(self.url)
+        except (ImportError, ValueError) as error:
+            msg = f"{self.url} cannot be reached: {error}"
+            raise InputError(msg) from error
+        return system, path.rstrip("/")
+
+    def __reduce__(self) -> tuple[type[RemotePlace], tuple[str]]:
+        return type(self), (self.url,)
+
+    def _at(self, name: str) -> str:
+        return f"{self._opened[1]}/{name}" if name else self._opened[1]
+
+    def files(self) -> list[str]:
+        system, root = self._opened
+        found = (path[len(root) :].lstrip("/") for path in system.find(root))
+        return sorted(name for name in found if not _is_hidden(PurePosixPath(name).parent))
+
+    def open(self, name: str) -> BinaryIO:
+        return cast("BinaryIO", self._opened[0].open(self._at(name), "rb"))
+
+    def exists(self, name: str) -> bool:
+        return bool(self._opened[0].exists(self._at(name)))
+
+    def write(self, name: str, data: bytes) -> None:
+        system, _ = self._opened
+        system.makedirs(str(PurePosixPath(self._at(name)).parent), exist_ok=True)
+        system.pipe_file(self._at(name), data)
+
+    def discard(self, name: str) -> None:
+        self._opened[0].rm_file(self._at(name))
+
+    def take(self, path: Path, name: str) -> None:
+        system, _ = self._opened
+        system.makedirs(str(PurePosixPath(self._at(name)).parent), exist_ok=True)
+        system.put_file(str(path), self._at(name))
+        path.unlink()
+
+    def scratch(self) -> Path:
+        folder = Path(tempfile.gettempdir(), f"dsguard-{os.getuid()}")
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+
+    def clear_scratch(self) -> None:
+        """Leave it: other runs may be using it, and each removes its own files."""
+
+    def beside(self, suffix: str) -> RemotePlace:
+        return RemotePlace(self.url.rstrip("/") + suffix)
+
+
+_count = itertools.count()
+
+
+def _write_new(path: str, data: bytes) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    try:
+        while data:
+            data = data[os.write(file, data) :]
+    finally:
+        os.close(file)
+
+
+def place_of(location: str | os.PathLike[str]) -> Place:
+    """Return the place at a local path or URL."""
+    text = os.fspath(location)
+    return RemotePlace(text) if is_url(text) else LocalPlace(Path(text))
+
+
+def is_url(location: str | os.PathLike[str]) -> bool:
+    """Tell whether this is a URL, for fsspec."""
+    return "://" in os.fspath(location)
+
+
+def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
+    """Yield the paths of all files; links are followed, but not in circles."""
+    for here, folders, files in os.walk(folder, onerror=_refuse_folder, followlinks=True):
+        status = Path(here).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            msg = f"{here} is a link to a folder met before; remove one of the two"
+            raise InputError(msg)
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (os.path.join(here, name) for name in files)  # noqa: PTH118 - a million of them
+
+
+def _refuse_folder(error: OSError) -> None:
+    msg = f"the folder {error.filename} cannot be read: {error.strerror}"
+    raise InputError(msg) from error
+
+
+def _is_hidden(path: PurePosixPath) -> bool:
+    return any(part.startswith(".") for part in path.parts)

@@ -1,0 +1,418 @@
+"""Writing datasets: one sink for each part, whose files appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import pickle
+import secrets
+import zipfile
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from dsguard.datasets.arrays import SIDECARS, ArrayRows, ArraySource, CifarSource
+from dsguard.datasets.folder import COMPANIONS
+from dsguard.datasets.images import LOSSLESS_FORMATS, encode_images
+from dsguard.datasets.parquet import Columns, arrow
+from dsguard.datasets.place import Place
+from dsguard.datasets.source import Image, Part, Rows, Source
+from dsguard.datasets.tar import END, Kept, Samples, packed, shard_name
+from dsguard.errors import DsguardError, InputError
+
+OUTPUT_FORMATS = ("folder", "webdataset", "parquet", "numpy", "cifar")
+
+_OWN_FAULTS = (errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EILSEQ)
+"""What can be wrong with the name of one image, and with no other."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where and how to write.
+
+    Attributes
+    ----------
+    place : Place
+    kind : str
+        One of `OUTPUT_FORMATS`.
+    image_format : str
+        One of `LOSSLESS_FORMATS`.
+    class_names : tuple of str
+        All classes of the dataset, where they are known.
+    """
+
+    place: Place
+    kind: str
+    image_format: str = "png"
+    class_names: tuple[str, ...] = ()
+
+
+@dataclass
+class Results:
+    """What became of some rows, by row.
+
+    Attributes
+    ----------
+    images : dict of int to ndarray of uint8, shape (H, W, C)
+    sidecars : dict of int to bytes
+    files : dict of int to bytes
+        The images as files, for sinks that take files.
+    """
+
+    images: dict[int, Image] = field(default_factory=dict)
+    sidecars: dict[int, bytes] = field(default_factory=dict)
+    files: dict[int, bytes] = field(default_factory=dict)
+
+
+def output_kind(source: Source, wanted: str) -> str:
+    """Return the format to write: the one wanted, by default that of the source.
+
+    Raises
+    ------
+    InputError
+        If the source cannot be written in it.
+    """
+    own = {"archive": "folder", "coco": "folder"}.get(source.kind, source.kind)
+    kind = own if wanted == "auto" else wanted
+    if kind not in OUTPUT_FORMATS:
+        msg = f"there is no output format {kind!r}; the formats are: {', '.join(OUTPUT_FORMATS)}"
+        raise InputError(msg)
+    if kind in ("numpy", "cifar") and source.kind != kind:
+        msg = f"format {kind} keeps the layout of its source; this one is of format {source.kind}"
+        raise InputError(msg)
+    if kind == "parquet":
+        arrow()
+    return kind
+
+
+class Sink(ABC):
+    """Takes the rows of one part."""
+
+    takes_files: ClassVar[bool] = True
+
+    def __init__(self, output: Output, source: Source, part: Part, number: int) -> None:
+        self.output, self.source, self.part, self.number = output, source, part, number
+
+    @abstractmethod
+    def write(self, rows: Rows, names: dict[int, str], results: Results) -> dict[int, DsguardError]:
+        """Write the rows that have a result, under these names; return what cannot be written."""
+
+    def close(self) -> None:  # noqa: B027 - some have nothing to do
+        """Let the files appear."""
+
+    def abort(self) -> None:  # noqa: B027
+        """Leave nothing behind."""
+
+    def encoded(self, images: Image, sidecars: dict[int, bytes]) -> list[bytes]:
+        """Return images as files."""
+        return encode_images(images, self.output.image_format, sidecars)
+
+
+class FolderSink(Sink):
+    """Each image is a file; what belongs to it lies beside it, under its name."""
+
+    def write(self, rows: Rows, names: dict[int, str], results: Results) -> dict[int, DsguardError]:
+        errors: dict[int, DsguardError] = {}
+        for row, file in results.files.items():
+            try:
+                self.output.place.write(names[row], file)
+                for suffix, data in rows.extras(row).items():
+                    beside = names[row].rpartition(".")[0] + ("." + suffix if suffix else "")
+                    self.output.place.write(beside, data)
+            except OSError as error:
+                if error.errno not in _OWN_FAULTS:
+                    raise  # a full disk will be full for the next image as well
+                errors[row] = InputError(f"cannot be written: {error.strerror}")
+        if isinstance(rows.record, Samples):
+            self._write_others(rows.record)
+        return errors
+
+    def _write_others(self, samples: Samples) -> None:
+        """Write the members of an archive that belong to no image, if they are text."""
+        with_image = {kept.sample for kept in samples.members if kept.data is None}
+        for kept in samples.members:
+            suffix = PurePosixPath(kept.name).suffix
+            if kept.data is not None and kept.sample not in with_image and suffix in COMPANIONS:
+                self.output.place.write(kept.name, kept.data)
+
+
+class _FileSink(Sink):
+    """One file for the whole part, made in the scratch folder."""
+
+    suffix: ClassVar[str]
+
+    def __init__(self, output: Output, source: Source, part: Part, number: int) -> None:
+        super().__init__(output, source, part, number)
+        self._scratch = output.place.scratch() / f"{number:05d}-{secrets.token_hex(4)}"
+        self._file: BinaryIO = self._scratch.open("xb")
+        self.is_empty = True
+
+    def name(self) -> str:
+        """Return the name of the file: that of the source's, with a number where that is cut."""
+        if not self.part.file or self.source.kind == "archive":
+            return f"{self.number:05d}{self.suffix}"
+        stem = shard_name(self.part.file).removesuffix(".parquet")
+        cut = f"-{self.part.start:05d}" if self.part.start else ""
+        return f"{stem}{cut}{self.suffix}"
+
+    def close(self) -> None:
+        self._file.close()
+        if self.is_empty:
+            self._scratch.unlink()
+        else:
+            self.output.place.take(self._scratch, self.name())
+
+    def abort(self) -> None:
+        self._file.close()
+        self._scratch.unlink(missing_ok=True)
+
+
+class TarSink(_FileSink):
+    """A WebDataset shard: images and what belongs to them, side by side."""
+
+    suffix = ".tar"
+
+    def write(self, rows: Rows, names: dict[int, str], results: Results) -> dict[int, DsguardError]:
+        record = rows.record if isinstance(rows.record, Samples) else self._samples(rows, names)
+        images = [kept for kept in record.members if kept.data is None]
+        lost = {kept.sample for kept in images if kept.row not in results.files}
+        suffix = LOSSLESS_FORMATS[self.output.image_format]
+        pieces: list[bytes] = []
+        for kept in record.members:
+            if kept.data is not None and kept.sample not in lost:
+                pieces += packed(kept.name, kept.data)
+            elif kept.data is None and kept.row in results.files:
+                name = str(PurePosixPath(kept.name).with_suffix(suffix))
+                pieces += packed(name, results.files[kept.row])
+        self._file.write(b"".join(pieces))
+        self.is_empty = self.is_empty and not pieces
+        return {}
+
+    def _samples(self, rows: Rows, names: dict[int, str]) -> Samples:
+        """Return rows of another format as samples: keys are names, classes are in ``cls``."""
+        members: list[Kept] = []
+        for row in range(len(rows.names)):
+            if row not in names:
+                continue
+            path = PurePosixPath(names[row])
+            key = str(path.with_name(path.stem.replace(".", "_")))
+            members.append(Kept(key, key + path.suffix, None, row))
+            extras = {"cls": rows.classes[row].encode()} if rows.classes[row] else {}
+            for suffix, data in (extras | rows.extras(row)).items():
+                members.append(Kept(key, f"{key}.{suffix}", data))
+        return Samples(members)
+
+    def close(self) -> None:
+        self._file.write(END)
+        super().close()
+
+
+class ParquetSink(_FileSink):
+    """A Parquet file with one row group for each chunk, as ``datasets`` reads it."""
+
+    suffix = ".parquet"
+
+    def __init__(self, output: Output, source: Source, part: Part, number: int) -> None:
+        super().__init__(output, source, part, number)
+        self._writer: Any = None
+
+    def write(self, rows: Rows, names: dict[int, str], results: Results) -> dict[int, DsguardError]:
+        kept = sorted(results.files)
+        if not kept:
+            return {}
+        if isinstance(rows.record, tuple):
+            table = self._same_columns(rows, kept, results)
+        else:
+            table = self._new_columns(rows, kept, names, results)
+        if self._writer is None:
+            _, parquet = arrow()
+            # Pixels do not compress twice, and statistics of images help nobody.
+            self._writer = parquet.ParquetWriter(
+                self._file, table.schema, compression="none", use_dictionary=False,
+                write_statistics=False,
+            )  # fmt: skip
+        self._writer.write_batch(table)
+        self.is_empty = False
+        return {}
+
+    def _same_columns(self, rows: Rows, kept: list[int], results: Results) -> Any:
+        pyarrow, _ = arrow()
+        batch, columns = rows.record
+        assert isinstance(columns, Columns)
+        kept_batch = batch if len(kept) == batch.num_rows else batch.take(kept)
+        files = pyarrow.array([results.files[row] for row in kept], pyarrow.binary())
+        column = kept_batch.column(columns.image)
+        if not columns.is_plain:
+            suffix = LOSSLESS_FORMATS[self.output.image_format]
+            paths = pyarrow.array(
+                [path and str(PurePosixPath(path).with_suffix(suffix))
+                 for path in column.field("path").to_pylist()],
+                pyarrow.string(),
+            )  # fmt: skip
+            files = pyarrow.StructArray.from_arrays([files, paths], ["bytes", "path"])
+        place = kept_batch.schema.get_field_index(columns.image)
+        return kept_batch.set_column(place, columns.image, files).replace_schema_metadata(
+            batch.schema.metadata
+        )
+
+    def _new_columns(
+        self, rows: Rows, kept: list[int], names: dict[int, str], results: Results
+    ) -> Any:
+        """Return rows of another format as columns image, label and, as JSON, fields."""
+        pyarrow, _ = arrow()
+        files = pyarrow.array([results.files[row] for row in kept], pyarrow.binary())
+        paths = pyarrow.array([names[row] for row in kept], pyarrow.string())
+        image = pyarrow.StructArray.from_arrays([files, paths], ["bytes", "path"])
+        known = {name: number for number, name in enumerate(self.output.class_names)}
+        labels = [rows.classes[row] for row in kept]
+        label = (
+            pyarrow.array([known[name] for name in labels], pyarrow.int64())
+            if known
+            else pyarrow.array(labels, pyarrow.string())
+        )
+        fields = pyarrow.array([_as_text(rows.extras(row)) for row in kept], pyarrow.string())
+        features: dict[str, Any] = {
+            "image": {"_type": "Image"},
+            "label": {"names": list(known), "_type": "ClassLabel"}
+            if known
+            else {"dtype": "string", "_type": "Value"},
+            "fields": {"dtype": "string", "_type": "Value"},
+        }
+        schema = pyarrow.schema(
+            {"image": image.type, "label": label.type, "fields": pyarrow.string()},
+            metadata={b"huggingface": json.dumps({"info": {"features": features}})},
+        )
+        return pyarrow.RecordBatch.from_arrays([image, label, fields], schema=schema)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        super().close()
+
+    def abort(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        super().abort()
+
+
+def _as_text(extras: dict[str, bytes]) -> str | None:
+    """Return what belongs to an image as one JSON object; bytes that are no text in hexadecimal."""
+    if not extras:
+        return None
+    text: dict[str, str] = {}
+    for suffix, data in extras.items():
+        try:
+            text[suffix] = data.decode()
+        except UnicodeDecodeError:
+            text[suffix + ":hex"] = data.hex()
+    return json.dumps(text, ensure_ascii=False)
+
+
+class ArraySink(Sink):
+    """A file of arrays like that of the source, with other pixels."""
+
+    takes_files = False
+
+    def __init__(self, output: Output, source: Source, part: Part, number: int) -> None:
+        super().__init__(output, source, part, number)
+        assert isinstance(source, ArraySource)
+        self._source: ArraySource = source
+        self._arrays: dict[str, npt.NDArray[np.uint8]] = {}
+        self._sidecars: dict[str, dict[int, bytes]] = {}
+        self._done: dict[str, int] = {}
+        self._scratch = output.place.scratch() / f"{number:05d}-{secrets.token_hex(4)}.npy"
+
+    def write(self, rows: Rows, names: dict[int, str], results: Results) -> dict[int, DsguardError]:
+        assert isinstance(rows.record, ArrayRows)
+        array, start = rows.record.array, rows.record.start
+        out = self._array(array)
+        for row, image in results.images.items():
+            out[start + row] = image.reshape(out.shape[1:])
+        for row, data in results.sidecars.items():
+            self._sidecars.setdefault(array, {})[start + row] = data
+        self._done[array] = self._done.get(array, 0) + len(results.images)
+        return {}
+
+    def _array(self, array: str) -> npt.NDArray[np.uint8]:
+        """Return what takes the images; zero, as failed images stay."""
+        if array not in self._arrays:
+            given = self._source.arrays(self.part.file)[array]
+            made: npt.NDArray[np.uint8]
+            if self.part.file.endswith(".npy"):
+                made = np.lib.format.open_memmap(self._scratch, "w+", np.uint8, given.shape)
+            else:
+                made = np.zeros(given.shape, np.uint8)
+            self._arrays[array] = made
+        return self._arrays[array]
+
+    def close(self) -> None:
+        if not any(self._done.values()):
+            self.abort()
+            return
+        place, file = self.output.place, self.part.file
+        if isinstance(self._source, CifarSource):
+            place.write(file, self._pickled())
+        elif file.endswith(".npy"):
+            for array in self._arrays.values():
+                assert isinstance(array, np.memmap)
+                array.flush()
+            self._arrays.clear()
+            place.take(self._scratch, file)
+            if self._sidecars:
+                place.write(file + ".sidecars.npz", _zipped(self._named_sidecars()))
+        else:
+            content = {
+                name: array
+                for name, array in self._source.content(file).items()
+                if not str(name).startswith(SIDECARS)
+            }
+            place.write(file, _zipped(content | self._arrays | self._named_sidecars()))
+
+    def _named_sidecars(self) -> dict[str, npt.NDArray[np.uint8]]:
+        return {
+            f"{SIDECARS}/{array}/{row}": np.frombuffer(data, np.uint8)
+            for array, own in self._sidecars.items()
+            for row, data in own.items()
+        }
+
+    def _pickled(self) -> bytes:
+        content = dict(self._source.content(self.part.file))
+        content.pop(SIDECARS.encode(), None)
+        planes = self._arrays["data"].transpose(0, 3, 1, 2)
+        content[b"data"] = np.ascontiguousarray(planes).reshape(len(planes), -1)
+        if self._sidecars:
+            content[SIDECARS.encode()] = self._sidecars["data"]
+        return pickle.dumps(content, protocol=2)
+
+    def abort(self) -> None:
+        self._arrays.clear()
+        self._scratch.unlink(missing_ok=True)
+
+
+def _zipped(arrays: dict[str, npt.NDArray[Any]]) -> bytes:
+    """Return an ``.npz`` file: that of `numpy.savez`, but for its times, which are always one."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+    return file.getvalue()
+
+
+_SINKS: dict[str, type[Sink]] = {
+    "folder": FolderSink,
+    "webdataset": TarSink,
+    "parquet": ParquetSink,
+    "numpy": ArraySink,
+    "cifar": ArraySink,
+}
+
+
+def open_sink(output: Output, source: Source, part: Part, number: int) -> Sink:
+    """Return what takes the rows of a part."""
+    return _SINKS[output.kind](output, source, part, number)

@@ -1,0 +1,203 @@
+"""What all datasets to read have in common: names, parts, and rows in chunks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from dsguard.datasets.images import decode_files
+from dsguard.datasets.place import Place
+from dsguard.errors import DsguardError, InputError
+
+Image: TypeAlias = npt.NDArray[np.uint8]
+Extras: TypeAlias = dict[str, bytes]
+"""What belongs to an image besides its pixels, by suffix: ``{"json": b"..."}``."""
+
+CHUNK_IMAGES = 1024
+CHUNK_BYTES = 4 << 20
+"""Of image files, which are some ten times as large once decoded."""
+
+MOST_BYTES = 1 << 28
+"""Image files of an archive are smaller than this: a short archive can unpack to any length."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a dataset that is worked on as a whole; small enough to be sent to a worker.
+
+    Attributes
+    ----------
+    file : str
+        The file that it lies in; empty where each image has its own.
+    start, stop : int
+        Where in the file, in units of the format; stop 0 means its end.
+    names : tuple of str or None
+        The images that are wanted; None for all.
+    """
+
+    file: str = ""
+    start: int = 0
+    stop: int = 0
+    names: tuple[str, ...] | None = None
+
+
+@dataclass
+class Rows:
+    """Some images in the order of the dataset, not yet decoded.
+
+    Attributes
+    ----------
+    names : list of str
+        Relative paths with ``/``; no two of a dataset are alike.
+    classes : list of str
+        The class of each, empty where it has none.
+    files : list of bytes or DsguardError
+        Image files, or why one could not be had.
+    images : ndarray of uint8, shape (N, H, W, C), or None
+        Instead of files, where the dataset holds arrays.
+    sidecars : dict of int to bytes
+        By row, beside arrays; those of files are inside.
+    record : object
+        What a sink of the same format needs to write these rows again.
+    extras : callable
+        Return what else belongs to a row, for sinks of other formats.
+    """
+
+    names: list[str]
+    classes: list[str]
+    files: list[bytes | DsguardError] = field(default_factory=list)
+    images: Image | None = None
+    sidecars: dict[int, bytes] = field(default_factory=dict)
+    record: Any = None
+    extras: Callable[[int], Extras] = lambda row: {}
+
+
+@dataclass
+class Group:
+    """Decoded images of one shape.
+
+    Attributes
+    ----------
+    rows : list of int
+        Where they stand among the rows.
+    images : ndarray of uint8, shape (N, H, W, C)
+    sidecars : dict of int to bytes
+        By index in `images`.
+    """
+
+    rows: list[int]
+    images: Image
+    sidecars: dict[int, bytes]
+
+
+def decode_rows(rows: Rows) -> tuple[list[Group], dict[int, DsguardError]]:
+    """Return the images of some rows by shape, and by row why one cannot be read."""
+    if rows.images is not None:
+        everything = list(range(len(rows.names)))
+        return [Group(everything, rows.images, rows.sidecars)] if everything else [], {}
+    decoded, errors = decode_files(rows.files)
+    groups = [
+        Group(members, images, {n: data for n, data in enumerate(sidecars) if data})
+        for members, images, sidecars in decoded
+    ]
+    return groups, errors
+
+
+class Source(ABC):
+    """A dataset to read; it can be sent to other processes.
+
+    Attributes
+    ----------
+    kind : str
+        Name of its format.
+    place : Place
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+    def __str__(self) -> str:
+        return str(self.place)
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """Return the names of all images, sorted."""
+
+    @abstractmethod
+    def parts(self, size: int, wanted: Collection[str] | None = None) -> list[Part]:
+        """Cut the dataset into parts of about `size` images, of the wanted ones only."""
+
+    @abstractmethod
+    def rows(self, part: Part) -> Iterator[Rows]:
+        """Yield the images of a part in chunks.
+
+        Raises
+        ------
+        DsguardError
+            Where the file that they lie in is damaged; what came before is good.
+        """
+
+    def companions(self) -> list[str]:
+        """Return the files that belong to the dataset as a whole, to be copied as they are."""
+        return []
+
+    def left_out(self) -> list[str]:
+        """Return the files that are neither images nor companions."""
+        return []
+
+    def stamp(self, part: Part) -> str:
+        """Return what changes when the file of a part does."""
+        return self.place.stamp(part.file) if part.file else ""
+
+    def read(
+        self, wanted: Collection[str] | None = None
+    ) -> Iterator[tuple[str, str, Image | DsguardError]]:
+        """Yield name, class and pixels of the wanted images; an unreadable one as its error."""
+        for part in self.parts(CHUNK_IMAGES, wanted):
+            for rows in self.rows(part):
+                groups, errors = decode_rows(rows)
+                found: dict[int, Image | DsguardError] = dict(errors)
+                for group in groups:
+                    found |= zip(group.rows, group.images, strict=True)
+                for row in sorted(found):
+                    yield rows.names[row], rows.classes[row], found[row]
+
+
+def class_of(name: str) -> str:
+    """Return the class of an image in a tree: the name of the folder that it lies in."""
+    return PurePosixPath(name).parent.name
+
+
+def cut(names: list[str], size: int) -> Iterator[list[str]]:
+    """Yield the names in runs of `size`."""
+    for start in range(0, len(names), size):
+        yield names[start : start + size]
+
+
+def is_folder_name(name: str) -> bool:
+    """Tell whether a folder can have this name."""
+    return name not in ("", ".", "..") and not set(name) & set("/\\\0")
+
+
+def safe_name(name: str, archive: str) -> str:
+    """Return a member's name without a leading ``./``; refuse one that leaves the folder."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or not all(is_folder_name(part) for part in path.parts):
+        msg = f"{archive} has a member outside its folder: {name!r}; do not trust this archive"
+        raise InputError(msg)
+    return path.as_posix()
+
+
+def check_size(size: int) -> None:
+    """Refuse to read an image file that would fill the memory."""
+    if size >= MOST_BYTES:
+        msg = f"its file has {size} bytes, more than the {MOST_BYTES} that are read into memory"
+        raise InputError(msg)
