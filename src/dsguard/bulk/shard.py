@@ -169,9 +169,11 @@ def _hashes(rows: Rows, results: Results, row: int) -> tuple[str, str]:
     went: Any = results.files.get(row)
     if went is None and row in results.images:
         went = results.images[row].tobytes()
-    return tuple(  # type: ignore[return-value]
-        hashlib.sha256(data).hexdigest() if isinstance(data, bytes) else "" for data in (came, went)
-    )
+    return _sha256(came), _sha256(went)
+
+
+def _sha256(data: object) -> str:
+    return hashlib.sha256(data).hexdigest() if isinstance(data, bytes) else ""
 
 
 def _line(
@@ -183,14 +185,9 @@ def _line(
 ) -> str:
     """Return one line of the manifest, JSON."""
     status = spec.task.verb if error is None else type(error).__name__
-    return json.dumps(
-        {
-            "name": name,
-            "sha256_in": hashes[0],
-            "sha256_out": hashes[1],
-            "key_id": spec.task.key.key_id,
-            "profile": profile,
-            "status": status,
-            "error": None if error is None else error.message,
-        }
+    told = "null" if error is None else json.dumps(error.message)
+    return (
+        f'{{"name": {json.dumps(name)}, "sha256_in": "{hashes[0]}", "sha256_out": "{hashes[1]}", '
+        f'"key_id": "{spec.task.key.key_id}", "profile": "{profile}", "status": "{status}", '
+        f'"error": {told}}}'
     )

@@ -36,6 +36,11 @@ class Batch:
     images: Image
     sidecars: dict[int, bytes] = field(default_factory=dict)
 
+    def taken(self, rows: list[int]) -> Batch:
+        """Return some of the images, without their sidecars."""
+        names, classes = [self.names[n] for n in rows], [self.classes[n] for n in rows]
+        return Batch(names, classes, self.images[rows])
+
 
 @dataclass
 class Processed:
@@ -116,8 +121,12 @@ class Perturbation(ABC):
     needs_network: ClassVar[bool] = False
 
     @abstractmethod
+    def refused(self, batch: Batch) -> dict[int, DsguardError]:
+        """Return the images that have no target, by index, and why."""
+
+    @abstractmethod
     def targets(self, batch: Batch) -> Image:
-        """Return the target of each image."""
+        """Return the target of each image; none of them is one that was refused."""
 
     @abstractmethod
     def settings(self) -> dict[str, str]:
@@ -138,12 +147,18 @@ class Protect(Task):
         return self.perturbation.needs_network
 
     def process(self, batch: Batch, threads: int | None) -> Processed:
-        target = self.perturbation.targets(batch)
-        done = protect_batch(
-            batch.images, self.key, target=target, profile=self.profile, threads=threads
-        )
-        profiles = [self.profile] * len(batch.names)
-        return Processed(done.images, sidecars=done.sidecars, profiles=profiles)
+        errors = self.perturbation.refused(batch)
+        good = [n for n in range(len(batch.names)) if n not in errors]
+        images, sidecars = batch.images, {}
+        if good:
+            part = batch if not errors else batch.taken(good)
+            target = self.perturbation.targets(part)
+            done = protect_batch(
+                part.images, self.key, target=target, profile=self.profile, threads=threads
+            )
+            images = done.images if not errors else _spread(done.images, good, batch.images)
+            sidecars = {good[n]: data for n, data in done.sidecars.items()}
+        return Processed(images, errors, sidecars, [self.profile] * len(batch.names))
 
     def settings(self) -> dict[str, str]:
         own = {"profile": self.profile, **self.perturbation.settings()}
@@ -159,9 +174,12 @@ class ClassWise(Perturbation):
     epsilon: int
     block: int
 
+    def refused(self, batch: Batch) -> dict[int, DsguardError]:
+        return _unknown(batch, self.class_names)
+
     def targets(self, batch: Batch) -> Image:
         known = {name: number for number, name in enumerate(self.class_names)}
-        numbers = np.array([_known(known, name) for name in batch.classes], np.int64)
+        numbers = np.array([known[name] for name in batch.classes], np.int64)
         out = batch.images.copy()
         out[..., :3] = self.patterns.added(
             batch.images, batch.images, numbers, self.epsilon, self.block
@@ -185,12 +203,15 @@ class SampleWise(Perturbation):
     attack: Attack
     device: str | None = None
 
+    def refused(self, batch: Batch) -> dict[int, DsguardError]:
+        return _unknown(batch, _loaded(self.surrogate, self.device).class_names)
+
     def targets(self, batch: Batch) -> Image:
         from dsguard.fsp import perturb
 
         surrogate = _loaded(self.surrogate, self.device)
         known = {name: number for number, name in enumerate(surrogate.class_names)}
-        numbers = np.array([_known(known, name) for name in batch.classes], np.int64)
+        numbers = np.array([known[name] for name in batch.classes], np.int64)
         return perturb(batch.images, surrogate.classes[numbers], surrogate, self.attack)
 
     def settings(self) -> dict[str, str]:
@@ -207,11 +228,19 @@ def _loaded(path: Path, device: str | None) -> Surrogate:
     return Surrogate.load(path, device)
 
 
-def _known(known: dict[str, int], name: str) -> int:
-    if name not in known:
-        msg = f"the surrogate was not trained on the class {name!r}"
-        raise InputError(msg)
-    return known[name]
+def _unknown(batch: Batch, known: tuple[str, ...]) -> dict[int, DsguardError]:
+    return {
+        n: InputError(f"the surrogate was not trained on its class, {name!r}")
+        for n, name in enumerate(batch.classes)
+        if name not in known
+    }
+
+
+def _spread(images: Image, rows: list[int], like: Image) -> Image:
+    """Return images in the places that they have among others."""
+    out = np.zeros_like(like)
+    out[rows] = images
+    return out
 
 
 @dataclass(frozen=True)
@@ -231,13 +260,15 @@ class Veil(Perturbation):
     spool: Path = Path()
     starts: dict[str, int] = field(default_factory=dict, repr=False)
 
+    def refused(self, batch: Batch) -> dict[int, DsguardError]:
+        msg = (
+            "profile veil hides each image in another of the same size, and there is no other; add "
+            "images of its size, or take another profile"
+        )
+        alone = (n for n, name in enumerate(batch.names) if name not in self.starts)
+        return {n: InputError(msg) for n in alone}
+
     def targets(self, batch: Batch) -> Image:
-        if any(name not in self.starts for name in batch.names):
-            msg = (
-                "profile veil hides each image in another of the same size, and there is no other; "
-                "add images of its size, or take another profile"
-            )
-            raise InputError(msg)
         with self.spool.open("rb") as file:
             shape = batch.images.shape[1:]
             shown = np.stack([read_image(file, self.starts[n], shape) for n in batch.names])

@@ -26,7 +26,7 @@ from dsguard.datasets.source import (
 from dsguard.errors import DsguardError, InputError
 
 COMPANIONS = frozenset(
-    {".csv", ".json", ".jsonl", ".md", ".tsv", ".txt", ".xml", ".yaml", ".yml", ".toml"}
+    {".cls", ".csv", ".json", ".jsonl", ".md", ".tsv", ".txt", ".xml", ".yaml", ".yml", ".toml"}
 )
 """Suffixes of the files that go along: text, which holds no clean image."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 from collections import defaultdict
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,7 +39,8 @@ LOSSLESS_FORMATS = {"png": ".png", "tiff": ".tiff"}
 def is_image_name(name: str) -> bool:
     """Tell whether a file of this name is taken for an image."""
     file = name.rpartition("/")[2]
-    return not file.startswith(".") and PurePosixPath(file).suffix.lower() in READABLE_SUFFIXES
+    stem, dot, suffix = file.rpartition(".")
+    return bool(stem) and stem[0] != "." and (dot + suffix).lower() in READABLE_SUFFIXES
 
 
 class UnreadableImageError(InputError):
@@ -135,19 +135,23 @@ def decode_files(
     dict of int to DsguardError
         By number, why a file cannot be read.
     """
-    plain: dict[tuple[int, int, int], list[tuple[int, bytes, bytes]]] = defaultdict(list)
+    plain: dict[tuple[int, int, int], tuple[list[int], list[bytes], list[bytes]]] = {}
     others: list[int] = []
     for number, file in enumerate(files):
-        if isinstance(file, bytes):
-            with contextlib.suppress(NotPlainError):
-                shape, rows, sidecar = read_plain(file, SIDECAR_CHUNK)
-                plain[shape].append((number, rows, sidecar))
-                continue
-        others.append(number)
+        try:
+            shape, rows, sidecar = read_plain(file, SIDECAR_CHUNK)  # type: ignore[arg-type]
+        except (NotPlainError, TypeError):
+            others.append(number)
+            continue
+        members = plain.get(shape)
+        if members is None:
+            members = plain[shape] = ([], [], [])
+        members[0].append(number)
+        members[1].append(rows)
+        members[2].append(sidecar)
     decoded: dict[tuple[int, ...], list[tuple[list[int], npt.NDArray[np.uint8], list[bytes]]]]
     decoded = defaultdict(list)
-    for shape, members in plain.items():
-        numbers, filtered, sidecars = map(list, zip(*members, strict=True))
+    for shape, (numbers, filtered, sidecars) in plain.items():
         images = unfiltered(filtered, shape)
         if images is None:
             others += numbers

@@ -28,9 +28,12 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = b"\0\0\0\0IEND\xaeB`\x82"
 _HEADER = struct.Struct(">IIBBBBB")
 _NUMBER = struct.Struct(">I")
+_START_OF_CHUNK = struct.Struct(">I4s")
+_START_OF_HEADER = b"\0\0\0\x0dIHDR"
 _COLOUR_TYPE = {1: 0, 3: 2, 4: 6}
 _CHANNELS = {0: 1, 2: 3, 6: 4}
 _UP = 2
+_CRC_OF_IDAT = deflate.crc32(b"IDAT")
 _MOST_PIXELS = 1 << 26  # what claims more, Pillow warns of or refuses
 
 
@@ -56,10 +59,24 @@ def encode_pngs(
     np.subtract(flat[:, 1:], flat[:, :-1], out=rows[:, 1:, 1:])
     header = _HEADER.pack(width, height, 8, _COLOUR_TYPE[channels], 0, 0, 0)
     start = _SIGNATURE + _chunk(b"IHDR", header)
+    contents = contents or {}
     files = []
-    for number, row in enumerate(rows):
-        extra = _chunk(chunk, contents[number]) if contents and number in contents else b""
-        files.append(start + extra + _chunk(b"IDAT", deflate.compress(row, _LEVEL)) + _END)
+    for number, row in enumerate(rows.reshape(count, -1)):
+        data = deflate.compress(row, _LEVEL)
+        extra = _chunk(chunk, contents[number]) if number in contents else b""
+        check = deflate.crc32(data, _CRC_OF_IDAT)
+        files.append(
+            b"".join(
+                (
+                    start,
+                    extra,
+                    _START_OF_CHUNK.pack(len(data), b"IDAT"),
+                    data,
+                    _NUMBER.pack(check),
+                    _END,
+                )
+            )
+        )
     return files
 
 
@@ -92,12 +109,22 @@ def read_plain(data: bytes, wanted: bytes) -> tuple[tuple[int, int, int], bytes,
     NotPlainError
         If it is anything else, is damaged, or has a chunk that might change what its pixels mean.
     """
-    if len(data) < 33 or data[:8] != _SIGNATURE or data[12:16] != b"IHDR":
+    if len(data) < 33 or data[:8] != _SIGNATURE or data[8:16] != _START_OF_HEADER:
         raise NotPlainError
     width, height, depth, colour, _, _, interlaced = _HEADER.unpack_from(data, 16)
     if depth != 8 or colour not in _CHANNELS or interlaced or width * height > _MOST_PIXELS:
         raise NotPlainError
     shape = (height, width, _CHANNELS[colour])
+    size = height * (1 + width * _CHANNELS[colour])
+    (length,) = _NUMBER.unpack_from(data, 33) if len(data) > 37 else (0,)
+    if len(data) == 57 + length and data[37:41] == b"IDAT":  # as it is written here
+        content = data[41:-16]
+        checked = (
+            deflate.crc32(content, _CRC_OF_IDAT) == _NUMBER.unpack_from(data, len(data) - 16)[0]
+        )
+        head = deflate.crc32(data[12:29]) == _NUMBER.unpack_from(data, 29)[0]
+        if checked and head and data[-12:] == _END:
+            return shape, _inflated(content, size), b""
     packed, found, position = [], b"", 8
     while data[position : position + 12] != _END:
         (length,) = _NUMBER.unpack(data[position : position + 4].ljust(4, b"\xff"))
@@ -116,7 +143,7 @@ def read_plain(data: bytes, wanted: bytes) -> tuple[tuple[int, int, int], bytes,
         elif kind not in (b"IHDR", b"tEXt", b"tIME", b"pHYs"):
             raise NotPlainError
         position = end
-    rows = _inflated(b"".join(packed), height * (1 + width * shape[2]))
+    rows = _inflated(b"".join(packed), size)
     return shape, rows, found
 
 
@@ -139,6 +166,8 @@ def unfiltered(rows: Sequence[bytes], shape: tuple[int, int, int]) -> npt.NDArra
     filtered = joined.reshape(len(rows), height, 1 + width * channels)
     if (filtered[:, :, 0] != _UP).any():
         return None
-    # In uint8 sums are modulo 256, as the filter is.
-    sums = np.add.accumulate(filtered[:, :, 1:], axis=1, dtype=np.uint8)
-    return sums.reshape(len(rows), height, width, channels)
+    out = np.empty((len(rows), height, width * channels), np.uint8)
+    out[:, 0] = filtered[:, 0, 1:]
+    for row in range(1, height):  # in uint8 sums are modulo 256, as the filter is
+        np.add(out[:, row - 1], filtered[:, row, 1:], out=out[:, row])
+    return out.reshape(len(rows), height, width, channels)

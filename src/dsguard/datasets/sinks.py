@@ -187,7 +187,7 @@ class TarSink(_FileSink):
             if kept.data is not None and kept.sample not in lost:
                 pieces += packed(kept.name, kept.data)
             elif kept.data is None and kept.row in results.files:
-                name = str(PurePosixPath(kept.name).with_suffix(suffix))
+                name = kept.name.rpartition(".")[0] + suffix
                 pieces += packed(name, results.files[kept.row])
         self._file.write(b"".join(pieces))
         self.is_empty = self.is_empty and not pieces
@@ -250,7 +250,7 @@ class ParquetSink(_FileSink):
         if not columns.is_plain:
             suffix = LOSSLESS_FORMATS[self.output.image_format]
             paths = pyarrow.array(
-                [path and str(PurePosixPath(path).with_suffix(suffix))
+                [_with_suffix(path, suffix)
                  for path in column.field("path").to_pylist()],
                 pyarrow.string(),
             )  # fmt: skip
@@ -298,6 +298,11 @@ class ParquetSink(_FileSink):
         if self._writer is not None:
             self._writer.close()
         super().abort()
+
+
+def _with_suffix(path: str | None, suffix: str) -> str | None:
+    stem, dot, _ = (path or "").rpartition(".")
+    return stem + suffix if dot and stem else path
 
 
 def _as_text(extras: dict[str, bytes]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
@@ -173,7 +174,7 @@ class Source(ABC):
 
 def class_of(name: str) -> str:
     """Return the class of an image in a tree: the name of the folder that it lies in."""
-    return PurePosixPath(name).parent.name
+    return name.rpartition("/")[0].rpartition("/")[2]
 
 
 def cut(names: list[str], size: int) -> Iterator[list[str]]:
@@ -187,8 +188,13 @@ def is_folder_name(name: str) -> bool:
     return name not in ("", ".", "..") and not set(name) & set("/\\\0")
 
 
+_PLAIN_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
+
+
 def safe_name(name: str, archive: str) -> str:
     """Return a member's name without a leading ``./``; refuse one that leaves the folder."""
+    if _PLAIN_NAME.fullmatch(name):
+        return name
     path = PurePosixPath(name)
     if path.is_absolute() or not all(is_folder_name(part) for part in path.parts):
         msg = f"{archive} has a member outside its folder: {name!r}; do not trust this archive"

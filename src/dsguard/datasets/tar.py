@@ -9,9 +9,9 @@ from __future__ import annotations
 import bz2
 import contextlib
 import gzip
-import io
 import json
 import lzma
+import mmap
 import shutil
 import tarfile
 import tempfile
@@ -21,11 +21,11 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeAlias, cast
 
 from dsguard.datasets.folder import distinct
 from dsguard.datasets.images import is_image_name
-from dsguard.datasets.place import Place
+from dsguard.datasets.place import LocalPlace, Place
 from dsguard.datasets.source import (
     CHUNK_BYTES,
     CHUNK_IMAGES,
@@ -40,8 +40,11 @@ from dsguard.datasets.source import (
 from dsguard.errors import DsguardError, InputError
 
 BLOCK = 512
-_FILE, _LINKS = b"0\0" + b"7", b"12"
-_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL = b"L", b"K", b"x", b"g"
+_FILE, _LINKS, _EXTENDED = b"0\0007", b"12", b"LKxg"
+_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL = _EXTENDED
+
+Content: TypeAlias = "mmap.mmap | bytes"
+"""An archive without its compression."""
 _DAMAGE = (EOFError, OSError, ValueError, lzma.LZMAError, zlib.error)
 
 
@@ -96,7 +99,7 @@ class Samples:
     members: list[Kept] = field(default_factory=list)
 
 
-def members(file: BinaryIO, start: int = 0, stop: int = 0) -> Iterator[Member]:
+def members(archive: Content, start: int = 0, stop: int = 0) -> Iterator[Member]:
     """Yield the files of an uncompressed archive whose headers begin at `start` and before `stop`.
 
     Raises
@@ -104,22 +107,31 @@ def members(file: BinaryIO, start: int = 0, stop: int = 0) -> Iterator[Member]:
     InputError
         If it stops within a member or at a damaged header: what lies behind would be lost.
     """
-    position = start
+    end = len(archive)
+    position = begin = start
     name, link, size = "", "", -1  # what headers of their own say of the member that follows
-    begin = start
     while not stop or begin < stop:
-        file.seek(position)
-        header = file.read(BLOCK)
+        header = archive[position : position + BLOCK]
         if len(header) < BLOCK:
             msg = "it stops where a member or the end of the archive should be"
             raise InputError(msg)
-        if not header.strip(b"\0"):
+        if header[0] == 0 and not header.strip(b"\0"):
             return
         _check(header)
-        kind, length = header[156:157], _number(header[124:136])
+        kind, length = header[156], _number(header[124:136])
         data = position + BLOCK
-        if kind in _LONG_NAME + _LONG_LINK + _PAX + _PAX_GLOBAL:
-            content = _whole(file.read(_checked(length)), length)
+        if kind in _FILE:
+            length = length if size < 0 else size
+            if data + length > end:
+                msg = "it stops within a member"
+                raise InputError(msg)
+            yield Member(name or _name(header), begin, data, length)
+        elif kind in _LINKS:
+            yield Member(name or _name(header), begin, data, 0, link or _text(header[157:257]))
+            length = 0
+        elif kind in _EXTENDED:
+            check_size(length)
+            content = archive[data : data + length]
             if kind == _PAX:
                 given = dict(_pax(content))
                 name, link = given.get("path", name), given.get("linkpath", link)
@@ -128,33 +140,26 @@ def members(file: BinaryIO, start: int = 0, stop: int = 0) -> Iterator[Member]:
                 name = _text(content)
             elif kind == _LONG_LINK:
                 link = _text(content)
-        else:
-            length = size if size >= 0 else length
-            if kind in _FILE:
-                yield Member(name or _name(header), begin, data, length)
-            elif kind in _LINKS:
-                yield Member(name or _name(header), begin, data, 0, link or _text(header[157:257]))
-                length = 0
-            elif kind not in b"5346":  # folder, devices, pipe
-                msg = f"a member is of kind {kind!r}, which dsguard does not read; pack it anew"
-                raise InputError(msg)
+        elif kind not in b"5346":  # folder, devices, pipe
+            msg = f"a member is of kind {chr(kind)!r}, which dsguard does not read; pack it anew"
+            raise InputError(msg)
+        position = data + length + -length % BLOCK
+        if kind not in _EXTENDED:
             name, link, size = "", "", -1
-        position = data + -(-length // BLOCK) * BLOCK
-        if not name and not link and size < 0:
             begin = position
 
 
 def _check(header: bytes) -> None:
-    given = _number(header[148:156])
-    if given != sum(header[:148]) + 256 + sum(header[156:]):
+    checked = header[148:156]
+    if _number(checked) != sum(header.rstrip(b"\0")) - sum(checked) + 8 * 32:
         msg = "it has a damaged header"
         raise InputError(msg)
 
 
 def _number(text: bytes) -> int:
-    if text[:1] == b"\x80":  # GNU, for what does not fit
-        return int.from_bytes(text[1:], "big")
     try:
+        if text[0] == 0x80:  # GNU, for what does not fit
+            return int.from_bytes(text[1:], "big")
         return int(text.strip(b" \0") or b"0", 8)
     except ValueError:
         msg = "it has a damaged header"
@@ -180,18 +185,6 @@ def _pax(content: bytes) -> Iterator[tuple[str, str]]:
         key, _, value = content[:length].partition(b" ")[2].rstrip(b"\n").partition(b"=")
         yield key.decode(), value.decode("utf-8", "surrogateescape")
         content = content[length:]
-
-
-def _checked(size: int) -> int:
-    check_size(size)
-    return size
-
-
-def _whole(data: bytes, size: int) -> bytes:
-    if len(data) < size:
-        msg = "it stops within a member"
-        raise InputError(msg)
-    return data
 
 
 _TEMPLATE = bytearray(tarfile.TarInfo("x").tobuf(tarfile.USTAR_FORMAT))
@@ -288,7 +281,7 @@ class TarSource(Source):
 
     def _members(self, part: Part) -> Iterator[Member]:
         try:
-            with self._opened(part.file) as archive:
+            with self._content(part.file) as archive:
                 yield from members(archive, part.start, part.stop)
         except _DAMAGE as error:
             raise _damaged(self._path(part.file), error) from error
@@ -296,22 +289,35 @@ class TarSource(Source):
     def _path(self, file: str) -> str:
         return str(Path(str(self.place), file))
 
-    def _opened(self, file: str) -> BinaryIO:
-        """Open an archive without its compression."""
-        if file in self._unpacked and self._unpacked[file].exists():
-            return self._unpacked[file].open("rb")
-        opened = self.place.open(file)
-        unpack = _unpacker(opened.read(6))
-        opened.seek(0)
-        if unpack is None:
-            return opened
-        if self.sharded:  # small, and unpacked by whoever works on it
-            with opened:
-                return io.BytesIO(unpack(opened).read())
-        with opened, self._new_file() as plain:
-            shutil.copyfileobj(unpack(opened), plain, 1 << 20)
-            self._unpacked[file] = Path(plain.name)
-        return self._unpacked[file].open("rb")
+    @contextlib.contextmanager
+    def _content(self, file: str) -> Iterator[Content]:
+        """Yield an archive without its compression."""
+        with self._local(file) as opened:
+            unpack = _unpacker(opened.read(6))
+            opened.seek(0)
+            if unpack is not None:  # a shard: small, and unpacked by whoever works on it
+                yield unpack(opened).read()
+            elif not opened.read(1):
+                yield b""
+            else:
+                with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                    yield content
+
+    @contextlib.contextmanager
+    def _local(self, file: str) -> Iterator[BinaryIO]:
+        """Open an archive as a file of this machine; a large compressed one is unpacked first."""
+        if file not in self._unpacked or not self._unpacked[file].exists():
+            with self.place.open(file) as opened:
+                unpack = None if self.sharded else _unpacker(opened.read(6))
+                opened.seek(0)
+                if unpack is None and isinstance(self.place, LocalPlace):
+                    yield opened
+                    return
+                with self._new_file() as plain:
+                    shutil.copyfileobj(unpack(opened) if unpack else opened, plain, 1 << 20)
+                    self._unpacked[file] = Path(plain.name)
+        with self._unpacked[file].open("rb") as opened:
+            yield opened
 
     def _new_file(self) -> BinaryIO:
         folder = tempfile.mkdtemp(prefix="dsguard-")
@@ -322,7 +328,7 @@ class TarSource(Source):
         wanted = None if part.names is None else set(part.names)
         chunk = _Chunk(self, part.file)
         sample = ""
-        with self._opened(part.file) as archive:
+        with self._content(part.file) as archive:
             found = members(archive, part.start, part.stop)
             while True:
                 try:
@@ -370,10 +376,10 @@ class _Chunk:
     def is_full(self) -> bool:
         return len(self.names) >= CHUNK_IMAGES or self._held >= CHUNK_BYTES
 
-    def add(self, member: Member, archive: BinaryIO, wanted: set[str] | None) -> None:
+    def add(self, member: Member, archive: Content, wanted: set[str] | None) -> None:
         sample = sample_of(member.name)
         if not is_image_name(member.name):
-            if not member.link and not PurePosixPath(member.name).name.startswith("."):
+            if not member.link and "/." not in f"/{member.name}":
                 check_size(member.size)
                 safe_name(member.name, str(self._source))
                 data = _content(archive, member)
@@ -388,8 +394,6 @@ class _Chunk:
             check_size(target.size)
             image: bytes | DsguardError = _content(archive, target)
         except InputError as error:
-            if "stops within" in str(error):
-                raise
             image = error
         self.samples.members.append(Kept(sample, member.name, None, len(self.names)))
         self.names.append(name)
@@ -414,9 +418,8 @@ class _Chunk:
         return found
 
 
-def _content(archive: BinaryIO, member: Member) -> bytes:
-    archive.seek(member.data)
-    return _whole(archive.read(member.size), member.size)
+def _content(archive: Content, member: Member) -> bytes:
+    return archive[member.data : member.data + member.size]
 
 
 def _class(name: str, extras: Extras) -> str:
@@ -450,7 +453,7 @@ def is_tar(place: Place, file: str) -> bool:
             unpack = _unpacker(opened.read(6))
             opened.seek(0)
             header = (unpack(opened) if unpack else opened).read(BLOCK)
-        _check(header)
+        _check(header.ljust(BLOCK, b"\0"))
     except (DsguardError, *_DAMAGE):
         return False
     return len(header) == BLOCK

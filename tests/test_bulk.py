@@ -1,0 +1,405 @@
+"""Runs over whole datasets: interrupted, killed, repeated, on damaged data, on other engines."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dsguard
+from dsguard.bulk import (
+    ClassWise,
+    Protect,
+    Restore,
+    Selection,
+    Settings,
+    TooManyErrors,
+    Verify,
+    WorkerError,
+    engines,
+    process_shard,
+    protect_dataset,
+    restore_dataset,
+    run,
+    verify_dataset,
+)
+from dsguard.bulk.journal import Journal
+from dsguard.cli.commands import Exit
+from dsguard.cli.commands import run as cli
+from dsguard.datasets import decode_image, encode_images, open_source
+from dsguard.datasets.place import LocalPlace, place_of
+from dsguard.patterns import Patterns
+
+
+@pytest.fixture
+def key():
+    return dsguard.DatasetKey(bytes(32))
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch, scenes, key):
+    """A working folder with a key, and 96 protected images of three classes, in `safe`."""
+    monkeypatch.chdir(tmp_path)
+    key.save("k")
+    images = np.concatenate([np.roll(scenes, shift, axis=(1, 2)) for shift in range(12)])
+    patterns = Patterns.drawn(range(3), key)
+    numbers = np.arange(len(images)) % 3
+    target = patterns.added(images, images, numbers, 16, 4)
+    done = dsguard.protect_batch(images, key, target=target)
+    files = encode_images(done.images, sidecars=done.sidecars)
+    for n, (file, clean) in enumerate(zip(files, encode_images(images), strict=True)):
+        for root, data in (("safe", file), ("clean", clean)):
+            path = tmp_path / root / "abc"[n % 3] / f"{n}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    return tmp_path
+
+
+def content(folder: Path) -> dict[str, str]:
+    """Return the digest of each file under a folder."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_the_manifest_tells_what_became_of_each_image(home, key):
+    (home / "safe" / "a" / "0.png").write_bytes(b"broken")
+    report = restore_dataset("safe", "back", key, shard_size=20)
+    assert (report.done, report.failed, report.shards) == (95, 1, 5)
+    lines = [
+        json.loads(line)
+        for path in sorted((home / "back.dsguard" / "shards").iterdir())
+        for line in path.read_text().splitlines()
+    ]
+    assert len(lines) == 96
+    for line in lines:
+        data = (home / "safe" / line["name"]).read_bytes()
+        assert line["sha256_in"] == hashlib.sha256(data).hexdigest()
+        assert line["key_id"] == key.key_id
+        if line["name"] == "a/0.png":
+            assert line["status"] == "UnreadableImageError"
+            assert "not an image" in line["error"]
+        else:
+            restored = (home / "back" / line["name"]).read_bytes()
+            assert line["sha256_out"] == hashlib.sha256(restored).hexdigest()
+            assert (line["status"], line["error"], line["profile"]) == ("restored", None, "exact")
+    assert not list(home.rglob("*tmp*"))
+    assert not (home / "back" / "a" / "0.png").exists()
+
+
+def test_shards_that_are_done_are_left_alone_and_failed_ones_tried_again(home, key):
+    good = (home / "safe" / "b" / "1.png").read_bytes()
+    (home / "safe" / "b" / "1.png").write_bytes(good[:-100])
+    first = restore_dataset("safe", "back", key, shard_size=20)
+    assert first.failed == 1
+    before = {path: path.stat().st_mtime_ns for path in (home / "back").rglob("*.png")}
+    (home / "safe" / "b" / "1.png").write_bytes(good)
+    second = restore_dataset("safe", "back", key, shard_size=20)
+    assert (second.done, second.failed, second.resumed) == (96, 0, 4)
+    after = {path: path.stat().st_mtime_ns for path in (home / "back").rglob("*.png")}
+    assert sum(after[path] == before.get(path) for path in after) == 76
+    third = restore_dataset("safe", "back", key, shard_size=20)
+    assert third.resumed == 5
+
+
+def test_another_run_is_refused(home, key):
+    restore_dataset("safe", "back", key)
+    for changes in ({"shard_size": 7}, {"image_format": "tiff"}, {"out_format": "webdataset"}):
+        with pytest.raises(dsguard.InputError, match="output of another run"):
+            restore_dataset("safe", "back", key, **changes)
+    other = dsguard.DatasetKey.generate()
+    with pytest.raises(dsguard.InputError, match=f"key was {key.key_id}, is {other.key_id}"):
+        restore_dataset("safe", "back", other)
+    (home / "safe" / "a" / "new.png").write_bytes((home / "safe" / "a" / "0.png").read_bytes())
+    with pytest.raises(dsguard.InputError, match="shards was"):
+        restore_dataset("safe", "back", key)
+    assert restore_dataset("safe", "back", key, overwrite=True).done == 97
+
+
+def test_foreign_files_are_not_written_among(home, key):
+    (home / "back").mkdir()
+    (home / "back" / "mine").write_text("x")
+    with pytest.raises(dsguard.InputError, match="not empty and was not begun by dsguard"):
+        restore_dataset("safe", "back", key)
+    assert content(home / "back").keys() == {"mine"}
+    assert not (home / "back.dsguard").exists()
+
+
+def hold(path: str, ready, stop) -> None:
+    with Journal(LocalPlace(Path(path))).locked():
+        ready.set()
+        stop.wait(60)
+
+
+def test_one_run_at_a_time(home, key):
+    context = multiprocessing.get_context("spawn")
+    ready, stop = context.Event(), context.Event()
+    other = context.Process(target=hold, args=(str(home / "back.dsguard"), ready, stop))
+    other.start()
+    assert ready.wait(60)
+    with pytest.raises(dsguard.InputError, match="another run is writing"):
+        restore_dataset("safe", "back", key)
+    other.kill()  # which frees the lock
+    other.join()
+    assert restore_dataset("safe", "back", key).done == 96
+
+
+COMMAND = [sys.executable, "-m", "dsguard"]
+
+
+@pytest.mark.parametrize("out_format", ["folder", "webdataset", "parquet"])
+def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(home, out_format):
+    options = ["--key", "k", "--shard-size", "8", "--out-format", out_format, "--workers", "2"]
+    whole = [*COMMAND, "restore", "safe", "whole", *options]
+    start = time.monotonic()
+    subprocess.run(whole, check=True, capture_output=True)
+    seconds = time.monotonic() - start
+    expected = content(home / "whole")
+    rng = random.Random(out_format)
+    command = [*COMMAND, "restore", "safe", "back", *options]
+    for _ in range(4):
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        time.sleep(rng.uniform(0.3, 1) * seconds)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    subprocess.run(command, check=True, capture_output=True)
+    assert content(home / "back") == expected
+    assert not list(home.rglob(".dsguard-tmp"))
+    with_manifest = content(home / "whole.dsguard").keys()
+    assert content(home / "back.dsguard").keys() == with_manifest
+
+
+def test_an_interrupt_finishes_the_shard_or_leaves_it(home):
+    command = [*COMMAND, "restore", "safe", "back", "--key", "k", "--shard-size", "1"]
+    process = subprocess.Popen([*command, "--workers", "2"], stderr=subprocess.PIPE, text=True)
+    while not list((home / "back.dsguard").glob("shards/*.jsonl")):
+        time.sleep(0.01)
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == Exit.INTERRUPTED
+    assert "interrupted" in told
+    written = {path.stem for path in (home / "back").rglob("*.png")}
+    noted = list((home / "back.dsguard" / "shards").glob("*.jsonl"))
+    assert 0 < len(written) == len(noted) <= 96
+    assert cli([*command[3:]]) == Exit.OK
+    assert len(list((home / "back").rglob("*.png"))) == 96
+
+
+def test_a_pool_gives_the_bytes_of_one_process(home, key):
+    restore_dataset("safe", "one", key, shard_size=10)
+    restore_dataset("safe", "pool", key, shard_size=10, workers=2)
+    assert content(home / "one") == content(home / "pool")
+
+
+def die_once(spec):
+    mark = Path("died")
+    if spec.number == 2 and not mark.exists():
+        mark.write_text("")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return process_shard(spec)
+
+
+def die(spec):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_is_replaced(home, key, monkeypatch):
+    monkeypatch.setattr(engines, "process_shard", die_once)
+    report = restore_dataset("safe", "back", key, shard_size=10, workers=2)
+    assert (home / "died").exists()
+    assert report.done == 96
+    monkeypatch.setattr(engines, "process_shard", die)
+    with pytest.raises(WorkerError, match="killed 3 times"):
+        restore_dataset("safe", "again", key, shard_size=10, workers=2)
+
+
+def test_class_wise_protection_of_whole_datasets(home, key):
+    task = Protect(key, "exact", ClassWise(Patterns.drawn(range(3), key), ("a", "b", "c"), 16, 4))
+    report = run(open_source("clean"), task, "out", Settings(shard_size=30))
+    assert report.done == 96
+    assert content(home / "out") == content(home / "safe")
+    (home / "clean" / "d").mkdir()
+    shutil.copy(home / "clean" / "a" / "0.png", home / "clean" / "d" / "0.png")
+    report = run(open_source("clean"), task, "more")
+    assert (report.done, list(report.failures)) == (96, ["d/0.png"])
+    assert "not trained on its class, 'd'" in str(report.failures["d/0.png"])
+
+
+def test_a_veil_is_the_same_however_it_is_cut_and_interrupted(home, key):
+    def protect(out, **settings):
+        return protect_dataset("clean", out, key, profile="veil", **settings)
+
+    protect("one", shard_size=40)
+    protect("two", shard_size=40, workers=2)
+    assert content(home / "one") == content(home / "two")
+    shutil.rmtree(home / "two" / "b")
+    (home / "two.dsguard" / "shards" / "00001.jsonl").unlink()
+    assert protect("two", shard_size=40).resumed == 2
+    assert set(content(home / "two").items()) <= set(content(home / "one").items())
+
+
+def test_selection(home, key):
+    chosen = Selection(include=("a/*", "b/*"), exclude=("*/1*.png",), limit=10)
+    report = restore_dataset("safe", "back", key, selection=chosen)
+    assert report.done == 10
+    names = content(home / "back")
+    assert sum(name.startswith("a/") for name in names) == 5
+    assert not any(name.startswith("c/") or "/1" in name for name in names)
+    with pytest.raises(dsguard.InputError, match="no images that are wanted"):
+        restore_dataset("safe", "none", key, selection=Selection(include=("z/*",)))
+
+
+def test_errors_can_end_a_run(home, key):
+    for n in (0, 3, 6):
+        (home / "safe" / "a" / f"{n}.png").write_bytes(b"x")
+    with pytest.raises(TooManyErrors, match="1 were accepted"):
+        restore_dataset("safe", "back", key, most_errors=1)
+    assert restore_dataset("safe", "back", key, most_errors=3).failed == 3
+    options = ["--key", "k", "--on-error", "fail", "--shard-size", "8"]
+    assert cli(["restore", "safe", "cli", *options]) == Exit.SOME_FAILED
+    assert len(list((home / "cli").rglob("*.png"))) < 93
+
+
+def test_damaged_inputs(home, key, capsys):
+    safe = home / "safe"
+    data = (safe / "a" / "0.png").read_bytes()
+    (safe / "a" / "truncated.png").write_bytes(data[:-200])
+    (safe / "a" / "empty.png").write_bytes(b"")
+    (safe / "a" / "text.png").write_text("hello")
+    (safe / "a" / "really.tiff").write_bytes(data)
+    image = decode_image(data).copy()
+    image[5, 5] ^= 1
+    (safe / "a" / "changed.png").write_bytes(encode_images(image[None])[0])
+    (safe / "a" / "clean.png").write_bytes((home / "clean" / "a" / "0.png").read_bytes())
+    (safe / "a" / "dangling.png").symlink_to("nowhere")
+    os.mkfifo(safe / "a" / "pipe.png")
+    assert cli(["restore", "safe", "back", "--key", "k", "--json"]) == Exit.DAMAGED
+    result = json.loads(capsys.readouterr().out)
+    assert result["restored"] == 97  # a PNG file under another suffix is one nevertheless
+    expected = {
+        "truncated": "cannot be read",
+        "empty": "is not an image file",
+        "text": "is not an image file",
+        "changed": "was changed after it was protected",
+        "clean": "carries no dsguard header",
+    }
+    assert sorted(result["failures"]) == sorted(f"a/{name}.png" for name in expected)
+    for name, message in expected.items():
+        assert message in result["failures"][f"a/{name}.png"]
+    assert cli(["verify", "safe", "--key", "k"]) == Exit.DAMAGED
+    assert "95.1% intact: 97 of 102" in capsys.readouterr().out
+
+
+def test_a_damaged_shard_gives_what_comes_before_the_damage(home, key):
+    restore_dataset("safe", "tars", key, out_format="webdataset", shard_size=50)
+    protect_dataset("tars", "veiled", key, profile="veil")
+    first = home / "veiled" / "00000.tar"
+    first.write_bytes(first.read_bytes()[:-20_000])
+    report = restore_dataset("veiled", "back", key)
+    assert list(report.failures) == ["00000.tar"]
+    assert "damaged or truncated" in str(report.failures["00000.tar"])
+    assert 46 + 20 < report.done < 96
+
+
+def test_unwritable_destinations(home, key, capsys):
+    (home / "file").write_text("x")
+    for out in ("file", "file/out"):
+        with pytest.raises(dsguard.InputError, match=r"is a file|not a writable folder"):
+            restore_dataset("safe", out, key)
+    for out in ("safe/out", ".", "safe"):
+        with pytest.raises(dsguard.InputError, match="must not lie in each other"):
+            restore_dataset("safe", out, key)
+    assert not list(home.glob("*.dsguard"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full's kin, a small file system")
+def test_a_full_disk_stops_the_run_which_can_go_on(home, key, capsys):
+    small = home / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=100k", "none", str(small)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small file system is not allowed here")
+    try:
+        command = ["restore", "safe", "small/back", "--key", "k", "--shard-size", "8"]
+        assert cli([*command, "--workers", "1"]) == Exit.USAGE
+        assert "No space left on device" in capsys.readouterr().err
+        subprocess.run(["mount", "-o", "remount,size=9m", str(small)], check=True)
+        assert cli([*command, "--workers", "1"]) == Exit.OK
+        assert len(list((small / "back").rglob("*.png"))) == 96
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_dry_run_writes_nothing(home, capsys):
+    before = content(home)
+    assert cli(["restore", "safe", "back", "--key", "k", "--dry-run", "--json"]) == Exit.OK
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["images"], facts["sample"], facts["failed_in_sample"]) == (96, 96, 0)
+    assert facts["bytes"] == sum(p.stat().st_size for p in (home / "clean").rglob("*.png"))
+    assert cli(["protect", "clean", "out", "--key", "k", "--dry-run"]) == Exit.OK
+    assert "96 images; of a sample of 96, 0 fail" in capsys.readouterr().out
+    assert content(home) == before
+
+
+def test_remote_places(home, key):
+    fsspec = pytest.importorskip("fsspec")
+    system = fsspec.filesystem("memory")
+    for path in (home / "safe").rglob("*.png"):
+        system.pipe_file(f"/data/{path.relative_to(home)}", path.read_bytes())
+    assert restore_dataset("memory://data/safe", "memory://data/back", key).done == 96
+    local = {name: hashlib.sha256(system.cat(f"/data/back/{name}")).hexdigest()
+             for name in place_of("memory://data/back").files()}  # fmt: skip
+    assert local == content(home / "clean")
+    assert restore_dataset("memory://data/safe", "memory://data/back", key).resumed == 1
+    for kind in ("webdataset", "parquet"):
+        restore_dataset(
+            "memory://data/safe", f"memory://data/{kind}", key, out_format=kind, shard_size=50
+        )
+        names = open_source(f"memory://data/{kind}").names()
+        assert len(names) == 96
+        report = verify_dataset(f"memory://data/{kind}", key)
+        assert (report.done, report.failed) == (0, 96)  # clean images
+    with pytest.raises(dsguard.InputError, match="there is nothing at"):
+        open_source("memory://data/missing")
+    with pytest.raises(dsguard.InputError, match="cannot be reached"):
+        open_source("nonsense://data").names()
+
+
+def test_verify_writes_nothing(home, key):
+    before = content(home)
+    report = run(open_source("safe"), Verify(key))
+    assert (report.done, report.failed) == (96, 0)
+    assert content(home) == before
+    with pytest.raises(dsguard.InputError, match="needs a destination"):
+        run(open_source("safe"), Restore(key))
+
+
+def test_startup_is_light():
+    code = (
+        "import sys; from dsguard.cli.commands import run; run(['--help'])\n"
+        "heavy = {'torch', 'numba', 'sklearn', 'PIL', 'pyarrow', 'ray', 'fsspec'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert shown.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,391 @@
+"""Every format there and back: labels, names and other fields kept, open to its own readers."""
+
+from __future__ import annotations
+
+import gc
+import io
+import json
+import pickle
+import tarfile
+import zipfile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import dsguard
+from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
+from dsguard.datasets import decode_image, encode_image, encode_images, open_source
+from dsguard.datasets.tar import END, members, packed, sample_of
+
+CLASSES = ["cat", "dog"]
+
+
+@pytest.fixture
+def key():
+    return dsguard.DatasetKey(bytes(32))
+
+
+@pytest.fixture(params=["made", "real"])
+def images(request, scenes):
+    """A dozen images, made here and real ones; the last is noise, which needs a sidecar."""
+    some = scenes if request.param == "made" else request.getfixturevalue("cifar")[0][::17]
+    noise = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+    return np.concatenate([some, noise])
+
+
+def label(n: int) -> int:
+    return n % 2
+
+
+def there_and_back(source, tmp_path, key, **settings):
+    """Protect with a veil and restore; return the two destinations."""
+    protected = protect_dataset(
+        source, tmp_path / "safe", key, profile="veil", epsilon=40, **settings
+    )
+    assert not protected.failures
+    assert protected.sidecars >= 1
+    checked = verify_dataset(tmp_path / "safe", key)
+    assert (checked.done, checked.failed) == (protected.done, 0)
+    restored = restore_dataset(tmp_path / "safe", tmp_path / "back", key)
+    assert not restored.failures
+    assert restored.done == protected.done
+    return tmp_path / "safe", tmp_path / "back"
+
+
+def test_folder(tmp_path, images, key):
+    for n, image in enumerate(images):
+        path = tmp_path / "clean" / "train" / CLASSES[label(n)] / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_image(image))
+    (tmp_path / "clean" / "labels.csv").write_text("0,cat\n")
+    (tmp_path / "clean" / "clean.zip").write_bytes(b"would give all away")
+    safe, back = there_and_back(tmp_path / "clean", tmp_path, key)
+    for n, image in enumerate(images):
+        name = f"train/{CLASSES[label(n)]}/{n}.png"
+        np.testing.assert_array_equal(decode_image((back / name).read_bytes()), image)
+        shown = decode_image((safe / name).read_bytes())
+        assert (shown != image).any()
+    assert (back / "labels.csv").read_text() == "0,cat\n"
+    assert not (safe / "clean.zip").exists()
+    assert open_source(tmp_path / "clean").left_out() == ["clean.zip"]
+
+
+def test_parquet(tmp_path, images, key):
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "label": datasets.ClassLabel(names=CLASSES),
+            "note": datasets.Value("string"),
+        }
+    )
+    rows = {
+        "image": [
+            {"bytes": encode_image(image), "path": f"{n}.bmp"} for n, image in enumerate(images)
+        ],
+        "label": [label(n) for n in range(len(images))],
+        "note": [f"number {n}" for n in range(len(images))],
+    }
+    (tmp_path / "clean").mkdir()
+    clean = datasets.Dataset.from_dict(rows, features=features)
+    clean.to_parquet(tmp_path / "clean" / "train-00000-of-00001.parquet")
+    names = open_source(tmp_path / "clean").names()
+    assert "train-00000-of-00001/dog/0000001.png" in names
+    safe, back = there_and_back(tmp_path / "clean", tmp_path, key, shard_size=3)
+    for folder in (safe, back):
+        files = sorted(str(path) for path in folder.glob("*.parquet"))
+        found = datasets.load_dataset(
+            "parquet", data_files=files, cache_dir=str(tmp_path / "cache"), split="train"
+        )
+        assert found.features == features
+        assert found["note"][:] == rows["note"]
+        assert found["label"][:] == rows["label"]
+        same = [(np.asarray(a) == b).all() for a, b in zip(found["image"][:], images, strict=True)]
+        assert all(same) if folder == back else not any(same)
+    raw = pq.read_table(sorted(safe.glob("*.parquet"))[0])
+    assert raw.column("image").chunk(0).field("path").to_pylist()[0] == "0.png"
+    given = pq.read_schema(next((tmp_path / "clean").glob("*")))
+    assert raw.schema.metadata[b"huggingface"] == given.metadata[b"huggingface"]
+
+
+def test_parquet_is_cut_at_row_groups(tmp_path, scenes, key):
+    files = encode_images(np.concatenate([scenes, scenes]))
+    table = pa.table({"image": pa.array(files, pa.binary()), "y": [0, 1] * len(scenes)})
+    pq.write_table(table, tmp_path / "data.parquet", row_group_size=4)
+    report = protect_dataset(
+        tmp_path / "data.parquet", tmp_path / "safe", key, profile="veil", shard_size=6
+    )
+    assert (report.shards, report.done) == (2, 16)
+    assert sorted(path.name for path in (tmp_path / "safe").iterdir()) == [
+        "data-00002.parquet",
+        "data.parquet",
+    ]
+    restore_dataset(tmp_path / "safe", tmp_path / "back", key)
+    back = [pq.read_table(tmp_path / "back" / f"data{cut}.parquet") for cut in ("", "-00002")]
+    found = [decode_image(data) for part in back for data in part["image"].to_pylist()]
+    np.testing.assert_array_equal(found, np.concatenate([scenes, scenes]))
+    assert [value for part in back for value in part["y"].to_pylist()] == [0, 1] * len(scenes)
+
+
+def webdataset_shard(path, images, start=0, names="{:04d}") -> None:
+    with tarfile.open(path, "w") as archive:
+        for n, image in enumerate(images, start):
+            key = names.format(n)
+            for suffix, data in (
+                ("cls", str(label(n)).encode()),
+                ("png", encode_image(image)),
+                ("json", json.dumps({"number": n}).encode()),
+            ):
+                member = tarfile.TarInfo(f"{key}.{suffix}")
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # its files
+def test_webdataset(tmp_path, images, key):
+    webdataset = pytest.importorskip("webdataset")
+    (tmp_path / "clean").mkdir()
+    half = len(images) // 2
+    long = "x" * 120 + "/é{:04d}"  # needs extended headers
+    webdataset_shard(tmp_path / "clean" / "a-000000.tar", images[:half])
+    webdataset_shard(tmp_path / "clean" / "a-000001.tar", images[half:], half, long)
+    safe, back = there_and_back(tmp_path / "clean", tmp_path, key)
+    for folder in (safe, back):
+        shards = sorted(str(path) for path in folder.glob("*.tar"))
+        found = list(webdataset.WebDataset(shards, shardshuffle=False).decode("rgb8"))
+        assert [sample["__key__"] for sample in found] == [
+            ("{:04d}" if n < half else long).format(n) for n in range(len(images))
+        ]
+        assert [sample["cls"] for sample in found] == [label(n) for n in range(len(images))]
+        assert [sample["json"]["number"] for sample in found] == list(range(len(images)))
+        same = [(s["png"] == image).all() for s, image in zip(found, images, strict=True)]
+        assert all(same) if folder == back else not any(same)
+    gc.collect()
+
+
+def test_an_archive_comes_out_as_a_folder(tmp_path, images, key):
+    webdataset_shard(tmp_path / "clean.tar", images, names="train/x/{:04d}")
+    _, back = there_and_back(tmp_path / "clean.tar", tmp_path, key)
+    assert (back / "train" / "x" / "0001.cls").read_text() == "1"
+    assert (decode_image((back / "train" / "x" / "0001.png").read_bytes()) == images[1]).all()
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_npz(tmp_path, images, key, named):
+    arrays = ("train_images", "train_labels") if named else ("x", "y")
+    labels = np.array([[label(n)] for n in range(len(images))])
+    content = {
+        arrays[0]: images,
+        arrays[1]: labels,
+        "gray_images": images[..., 0],
+        "more": np.arange(3.0),
+    }
+    (tmp_path / "clean").mkdir()
+    np.savez(tmp_path / "clean" / "data.npz", **content)
+    safe, back = there_and_back(tmp_path / "clean", tmp_path, key)
+    with np.load(back / "data.npz") as found:
+        assert sorted(found.files) == sorted(content)
+        for name, array in content.items():
+            np.testing.assert_array_equal(found[name], array)
+    with np.load(safe / "data.npz") as found:
+        assert (found[arrays[0]] != images).any(axis=(1, 2, 3)).all()
+        np.testing.assert_array_equal(found[arrays[1]], labels)
+
+
+def test_npy(tmp_path, images, key):
+    (tmp_path / "clean").mkdir()
+    np.save(tmp_path / "clean" / "images.npy", images)
+    np.save(tmp_path / "clean" / "labels.npy", np.arange(len(images)) % 2)
+    source = open_source(tmp_path / "clean")
+    assert "images/array/1/0000001.png" in source.names()
+    safe, back = there_and_back(tmp_path / "clean" / "images.npy", tmp_path, key)
+    np.testing.assert_array_equal(np.load(back / "images.npy"), images)
+    assert (back / "labels.npy").exists()
+    assert (safe / "images.npy.sidecars.npz").exists()
+    assert not (back / "images.npy.sidecars.npz").exists()
+
+
+def cifar_batch(images, labels, name: bytes) -> bytes:
+    rows = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).reshape(len(images), -1)
+    return pickle.dumps({b"data": rows, name: labels, b"filenames": [b"x"] * len(images)})
+
+
+@pytest.mark.parametrize("kind", [10, 100])
+def test_cifar(tmp_path, images, key, kind):
+    root = tmp_path / "clean"
+    root.mkdir()
+    labels = [label(n) for n in range(len(images))]
+    if kind == 10:
+        meta, name, files = "batches.meta", b"labels", ("data_batch_1", "test_batch")
+        (root / meta).write_bytes(pickle.dumps({b"label_names": [b"cat", b"dog"]}))
+    else:
+        meta, name, files = "meta", b"fine_labels", ("train", "test")
+        (root / meta).write_bytes(pickle.dumps({b"fine_label_names": [b"cat", b"dog"]}))
+    for file in files:
+        (root / file).write_bytes(cifar_batch(images, labels, name))
+    safe, back = there_and_back(root, tmp_path, key)
+    assert (back / meta).read_bytes() == (root / meta).read_bytes()
+    for file in files:
+        found = pickle.loads((back / file).read_bytes(), encoding="bytes")
+        clean = pickle.loads((root / file).read_bytes(), encoding="bytes")
+        assert found.keys() == clean.keys()
+        np.testing.assert_array_equal(found[b"data"], clean[b"data"])
+        assert (found[name], found[b"filenames"]) == (clean[name], clean[b"filenames"])
+    report = restore_dataset(safe, tmp_path / "folder", key, out_format="folder")
+    assert report.done == 2 * len(images)
+    shown = decode_image((tmp_path / f"folder/test/dog/{files[1]}-00001.png").read_bytes())
+    np.testing.assert_array_equal(shown, images[1])
+
+
+def test_coco(tmp_path, images, key):
+    root = tmp_path / "clean"
+    (root / "annotations").mkdir(parents=True)
+    (root / "train2017").mkdir()
+    listed, boxes = [], []
+    for n, image in enumerate(images):
+        suffix = ".bmp" if n == 0 else ".png"
+        name = f"{n:012d}{suffix}"
+        Image.fromarray(image).save(root / "train2017" / name)
+        listed.append({"id": n, "file_name": name, "height": 32, "width": 32})
+        boxes += [
+            {"id": 2 * n, "image_id": n, "category_id": 7, "area": 9, "bbox": [0, 0, 3, 3]},
+            {"id": 2 * n + 1, "image_id": n, "category_id": label(n) + 1, "area": 99},
+        ]
+    content = {
+        "images": listed,
+        "annotations": boxes[2:],  # the first image has none
+        "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}, {"id": 7, "name": "x"}],
+    }
+    file = root / "annotations" / "instances_train2017.json"
+    file.write_text(json.dumps(content))
+    source = open_source(root)
+    assert source.kind == "coco"
+    classes = {name: class_name for name, class_name, _ in source.read()}
+    assert classes["train2017/000000000000.bmp"] == "none"
+    assert classes["train2017/000000000001.png"] == "dog"
+    safe, back = there_and_back(root, tmp_path, key)
+    for folder in (safe, back):
+        found = json.loads((folder / "annotations" / file.name).read_text())
+        assert found["annotations"] == content["annotations"]
+        for entry in found["images"]:
+            with Image.open(folder / "train2017" / entry["file_name"]) as image:
+                assert image.size == (entry["width"], entry["height"])
+                if folder == back:
+                    np.testing.assert_array_equal(np.asarray(image), images[entry["id"]])
+    before = (safe / "annotations" / file.name).read_bytes()
+    assert (back / "annotations" / file.name).read_bytes() == before  # no name is new: untouched
+
+
+@pytest.mark.parametrize("out_format", ["webdataset", "parquet"])
+def test_a_folder_becomes_shards(tmp_path, scenes, key, out_format):
+    for n, image in enumerate(scenes):
+        path = tmp_path / "clean" / CLASSES[label(n)] / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_image(image))
+    protect_dataset(
+        tmp_path / "clean",
+        tmp_path / "safe",
+        key,
+        profile="veil",
+        out_format=out_format,
+        shard_size=3,
+    )
+    files = sorted((tmp_path / "safe").iterdir())
+    assert len(files) == 3
+    restored = restore_dataset(tmp_path / "safe", tmp_path / "back", key, out_format="folder")
+    assert restored.done == len(scenes)
+    source = open_source(tmp_path / "safe")
+    assert sorted({name for _, name, _ in source.read()}) == CLASSES
+    pixels = {image.tobytes() for _, _, image in open_source(tmp_path / "back").read()}
+    assert pixels == {image.tobytes() for image in scenes}
+    if out_format == "parquet":
+        datasets = pytest.importorskip("datasets")
+        found = datasets.load_dataset(
+            "parquet", data_files=[str(f) for f in files], cache_dir=str(tmp_path / "cache")
+        )["train"]
+        assert found.features["label"].names == CLASSES
+
+
+def test_zip_files_of_images_that_cannot_be_had(tmp_path, scenes, key):
+    path = tmp_path / "clean.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for n, image in enumerate(scenes):
+            archive.writestr(f"cat/{n}.png", encode_image(image))
+    whole = bytearray(path.read_bytes())
+    whole[200] ^= 0xFF
+    path.write_bytes(whole)
+    report = protect_dataset(path, tmp_path / "safe", key, profile="veil")
+    assert (report.done, report.failed) == (len(scenes) - 1, 1)
+    assert "cannot be read" in str(next(iter(report.failures.values())))
+
+
+def test_kinds_that_do_not_fit_are_refused(tmp_path, scenes, key):
+    for n, image in enumerate(scenes):
+        path = tmp_path / "clean" / "cat" / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_image(image))
+    for settings, message in [
+        ({"out_format": "cifar"}, "keeps the layout of its source"),
+        ({"out_format": "tfrecord"}, "no output format"),
+        ({"image_format": "jpg"}, "choose one of: png, tiff"),
+        ({"engine": "spark"}, "no engine"),
+    ]:
+        with pytest.raises(dsguard.InputError, match=message):
+            restore_dataset(tmp_path / "clean", tmp_path / "out", key, **settings)
+    with pytest.raises(dsguard.InputError, match="no format"):
+        open_source(tmp_path / "clean", "tfrecord")
+    with pytest.raises(dsguard.InputError, match="holds no parquet"):
+        open_source(tmp_path / "clean", "parquet")
+    (tmp_path / "clean" / "x.parquet").write_bytes(b"")
+    with pytest.raises(dsguard.InputError, match="several kinds"):
+        open_source(tmp_path / "clean")
+    with pytest.raises(dsguard.InputError, match="not a Parquet file"):
+        open_source(tmp_path / "clean" / "x.parquet").names()
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_parquet_without_images_is_refused(tmp_path, key):
+    pq.write_table(pa.table({"text": ["a"]}), tmp_path / "x.parquet")
+    with pytest.raises(dsguard.InputError, match="0 columns of images"):
+        open_source(tmp_path / "x.parquet").names()
+
+
+def test_our_tar_is_what_tarfile_reads():
+    files = {"a.png": b"1" * 513, "b" * 100: b"", "c/" + "d" * 150: b"x" * 512, "ü": b"y"}
+    data = b"".join(piece for name, file in files.items() for piece in packed(name, file)) + END
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        found = {m.name: archive.extractfile(m).read() for m in archive}
+    assert found == files
+    ours = {m.name: data[m.data : m.data + m.size] for m in members(data)}
+    assert ours == files
+
+
+@pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_tars_of_others_are_read(kind):
+    names = ["a/b.png", "c" * 90 + "/" + "d" * 90 + ".png", "e.txt"]
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=kind) as archive:
+        folder = tarfile.TarInfo("a")
+        folder.type = tarfile.DIRTYPE
+        archive.addfile(folder)
+        for n, name in enumerate(names):
+            member = tarfile.TarInfo(name)
+            member.size = 700 + n
+            archive.addfile(member, io.BytesIO(bytes([n]) * member.size))
+    data = file.getvalue()
+    found = list(members(data))
+    assert [member.name for member in found] == names
+    assert [member.size for member in found] == [700, 701, 702]
+    assert data[found[1].data] == 1
+    with pytest.raises(dsguard.InputError, match="stops within"):
+        list(members(data[: found[2].data + 5]))
+    again = list(members(data, found[1].start, found[2].start))
+    assert [member.name for member in again] == names[1:2]
+
+
+def test_samples_are_named_as_webdataset_does():
+    assert sample_of("a.b/c.left.png") == "a.b/c"
+    assert sample_of("c") == "c"
