@@ -207,6 +207,17 @@ def test_a_pool_gives_the_bytes_of_one_process(home, key):
     assert content(home / "one") == content(home / "pool")
 
 
+def test_an_engine_of_ones_own(home, key):
+    def backwards(specs, workers):
+        assert workers is None
+        yield from map(process_shard, reversed(specs))
+
+    restore_dataset("safe", "one", key, shard_size=10)
+    report = restore_dataset("safe", "own", key, shard_size=10, engine=backwards)
+    assert report.done == 96
+    assert content(home / "one") == content(home / "own")
+
+
 def die_once(spec):
     mark = Path("died")
     if spec.number == 2 and not mark.exists():
@@ -397,7 +408,7 @@ def test_verify_writes_nothing(home, key):
 def test_startup_is_light():
     code = (
         "import sys; from dsguard.cli.commands import run; run(['--help'])\n"
-        "heavy = {'torch', 'numba', 'sklearn', 'PIL', 'pyarrow', 'ray', 'fsspec'}\n"
+        "heavy = {'numpy', 'torch', 'numba', 'sklearn', 'PIL', 'pyarrow', 'ray', 'fsspec'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     command = [sys.executable, "-c", code]

@@ -286,7 +286,8 @@ def test_the_installed_command_runs():
 
 def test_importing_dsguard_is_light():
     code = (
-        "import sys, dsguard; heavy = {'torch', 'numba', 'click', 'rich', 'sklearn', 'PIL'};"
+        "import sys, dsguard; dsguard.protect_batch\n"
+        "heavy = {'torch', 'numba', 'click', 'rich', 'sklearn', 'PIL'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     command = [sys.executable, "-c", code]

@@ -8,36 +8,41 @@
 >>> bool((back == clean).all())
 True
 
-``import dsguard`` loads NumPy and the C core; FSP needs the extra ``dsguard[fsp]``.
+Names are loaded where they are first used, so that ``import dsguard`` takes no time; then NumPy and
+the C core are. FSP needs the extra ``dsguard[fsp]``.
 """
 
-from importlib.metadata import version as _version
+from __future__ import annotations
 
-from dsguard.envelope import DatasetKey
-from dsguard.errors import (
-    CapacityError,
-    DsguardError,
-    FormatError,
-    InputError,
-    MissingExtraError,
-    MissingSidecarError,
-    NotProtectedError,
-    TamperedError,
-    WrongKeyError,
-)
-from dsguard.kernels import get_backend, set_backend
-from dsguard.profile import Profile
-from dsguard.protection import (
-    ImageInfo,
-    ProtectedBatch,
-    RestoredBatch,
-    Status,
-    inspect,
-    protect_batch,
-    restore_batch,
-)
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__version__ = _version("dsguard")
+if TYPE_CHECKING:
+    from dsguard.envelope import DatasetKey
+    from dsguard.errors import (
+        CapacityError,
+        DsguardError,
+        FormatError,
+        InputError,
+        MissingExtraError,
+        MissingSidecarError,
+        NotProtectedError,
+        TamperedError,
+        WrongKeyError,
+    )
+    from dsguard.kernels import get_backend, set_backend
+    from dsguard.profile import Profile
+    from dsguard.protection import (
+        ImageInfo,
+        ProtectedBatch,
+        RestoredBatch,
+        Status,
+        inspect,
+        protect_batch,
+        restore_batch,
+    )
+
+    __version__: str
 
 __all__ = [
     "CapacityError",
@@ -62,3 +67,42 @@ __all__ = [
     "restore_batch",
     "set_backend",
 ]
+
+_HOMES = {
+    "CapacityError": "dsguard.errors",
+    "DatasetKey": "dsguard.envelope",
+    "DsguardError": "dsguard.errors",
+    "FormatError": "dsguard.errors",
+    "ImageInfo": "dsguard.protection",
+    "InputError": "dsguard.errors",
+    "MissingExtraError": "dsguard.errors",
+    "MissingSidecarError": "dsguard.errors",
+    "NotProtectedError": "dsguard.errors",
+    "Profile": "dsguard.profile",
+    "ProtectedBatch": "dsguard.protection",
+    "RestoredBatch": "dsguard.protection",
+    "Status": "dsguard.protection",
+    "TamperedError": "dsguard.errors",
+    "WrongKeyError": "dsguard.errors",
+    "get_backend": "dsguard.kernels",
+    "inspect": "dsguard.protection",
+    "protect_batch": "dsguard.protection",
+    "restore_batch": "dsguard.protection",
+    "set_backend": "dsguard.kernels",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        value: Any = importlib.import_module("importlib.metadata").version("dsguard")
+    elif name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    else:
+        msg = f"module 'dsguard' has no attribute {name!r}"
+        raise AttributeError(msg)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

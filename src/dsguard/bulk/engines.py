@@ -140,14 +140,16 @@ class _Worker:
 ENGINES: dict[str, Engine] = {"local": local, "ray": ray}
 
 
-def engine_named(name: str) -> Engine:
-    """Return an engine.
+def engine_of(name: str | Engine) -> Engine:
+    """Return the engine of this name, or the one given.
 
     Raises
     ------
     InputError
         If there is none of this name.
     """
+    if callable(name):
+        return name
     if name not in ENGINES:
         msg = f"there is no engine {name!r}; the engines are: {', '.join(ENGINES)}"
         raise InputError(msg)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from dsguard.bulk.engines import engine_named
+from dsguard.bulk.engines import Engine, engine_of
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.selection import Selection, output_names
 from dsguard.bulk.shard import ShardResult, ShardSpec
@@ -91,10 +91,14 @@ class Settings:
     out_format : str
         Format of what is written; ``"auto"`` for that of the source.
     image_format : {"png", "tiff"}
+    png_level : {0, 1}
+        Effort of compression; 0 is fastest and a third larger.
     shard_size : int
         Images of one shard; files of tar shards and row groups of Parquet are not cut.
     selection : Selection
-    engine : {"local", "ray"}
+    engine : {"local", "ray"} or callable
+        What works on the shards; a callable takes specs and `workers`, and yields the result that
+        `process_shard` returns for each, in any order.
     workers : int or None
         Processes; None does everything in this one, on all cores.
     overwrite : bool
@@ -107,10 +111,11 @@ class Settings:
     image_format: str = "png"
     shard_size: int = SHARD_SIZE
     selection: Selection = field(default_factory=Selection)
-    engine: str = "local"
+    engine: str | Engine = "local"
     workers: int | None = None
     overwrite: bool = False
     most_errors: int | None = None
+    png_level: int = 1
 
 
 def run(
@@ -147,7 +152,7 @@ def run(
         If the destination cannot be written.
     """
     settings = settings or Settings()
-    engine = engine_named(settings.engine)
+    engine = engine_of(settings.engine)
     plan = _plan(source, task, destination, settings)
     with plan.locked(), contextlib.ExitStack() as stack:
         report = Report(shards=len(plan.specs))
@@ -316,13 +321,13 @@ def _plan(
         raise InputError(msg)
     renames = _renames(source, wanted, kind, image_format)
     classes = _class_names(source) if kind == "parquet" else ()
-    output = Output(place, kind, image_format, classes)
+    output = Output(place, kind, image_format, classes, settings.png_level)
     journal = Journal.of(place)
     specs = _specs(source, task, parts, output, journal, renames)
     facts = {
         **task.settings(),
         "source": str(source),
-        "formats": f"{source.kind} to {kind} of {image_format}",
+        "formats": f"{source.kind} to {kind} of {image_format}, level {settings.png_level}",
         "shards": _fingerprint(source, parts),
     }
     return _Plan(specs, output, journal, facts, renames)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dsguard import DatasetKey, InputError
 from dsguard.cli import options
 from dsguard.cli.console import (
     Exit,
@@ -24,6 +23,7 @@ from dsguard.cli.console import (
     progress,
     show,
 )
+from dsguard.errors import InputError
 from dsguard.profile import VEIL, Profile
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dsguard.bulk.run import Progress
     from dsguard.bulk.tasks import Task
     from dsguard.datasets import Source
+    from dsguard.envelope import DatasetKey
     from dsguard.fsp import Attack, Surrogate
 
 _SURROGATE_IMAGES = 50_000
@@ -58,6 +59,7 @@ class Choices:
     quiet: bool
     out_format: str = "auto"
     image_format: str = "png"
+    png_level: int = 1
     overwrite: bool = False
     dry_run: bool = False
 
@@ -75,6 +77,7 @@ class Choices:
             thread_count(self.workers),
             self.overwrite,
             0 if self.on_error == "fail" else self.max_errors,
+            self.png_level,
         )
 
     def opened(self) -> tuple[Source, DatasetKey]:
@@ -163,6 +166,13 @@ def _writing(command: Callable[..., int]) -> Callable[..., int]:
             "--overwrite/--resume",
             help="Begin anew over what is in DESTINATION, or go on with what an earlier run left "
             "to do, which is the default.",
+        ),
+        click.option(
+            "--png-level",
+            type=click.IntRange(0, 1),
+            default=1,
+            show_default=True,
+            help="0 stores pixels without compression: fastest, a third larger.",
         ),
         click.option(
             "--image-format",
@@ -406,6 +416,7 @@ def _perturbation(
 ) -> Perturbation:
     """Load or fit the surrogate, and return what it does to images."""
     from dsguard.bulk import ClassWise, SampleWise, class_wise
+    from dsguard.envelope import DatasetKey
     from dsguard.patterns import Patterns
 
     chosen = Profile.named(profile)

@@ -13,7 +13,6 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from dsguard import DatasetKey, DsguardError, InputError, __version__
 from dsguard.cli import options
 from dsguard.cli.bulk import protect, restore, verify
 from dsguard.cli.console import (
@@ -28,7 +27,7 @@ from dsguard.cli.console import (
     step_bars,
     worst,
 )
-from dsguard.protection import inspect
+from dsguard.errors import DsguardError, InputError
 
 if TYPE_CHECKING:
     from dsguard.evaluation import Row
@@ -56,7 +55,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="dsguard")
+@click.version_option(package_name="dsguard", prog_name="dsguard")
 def cli() -> None:
     """Publish image datasets without giving them away.
 
@@ -88,6 +87,8 @@ for _command in (protect, restore, verify):
 )
 def keygen(path: Path, *, passphrase: bool) -> None:
     """Make a new key and write it to PATH, which must not exist."""
+    from dsguard.envelope import DatasetKey
+
     phrase = os.environ.get("DSGUARD_PASSPHRASE") if passphrase else None
     if passphrase and phrase is None:
         phrase = ask_passphrase(confirm=True)
@@ -106,6 +107,7 @@ def keygen(path: Path, *, passphrase: bool) -> None:
 def inspect_command(files: tuple[Path, ...], *, as_json: bool) -> int:
     """Tell what protected FILES say of themselves; no key is needed."""
     from dsguard.datasets import decode_protected
+    from dsguard.protection import inspect
 
     failures: dict[str, DsguardError] = {}
     for file in files:

@@ -8,14 +8,17 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dsguard import DatasetKey, DsguardError, TamperedError, WrongKeyError
+from dsguard.errors import DsguardError, TamperedError, WrongKeyError
+
+if TYPE_CHECKING:
+    from dsguard.envelope import DatasetKey
 
 _SHOWN_FAILURES = 3
 errors = Console(stderr=True)
@@ -36,6 +39,8 @@ class Exit(IntEnum):
 
 def load_key(path: Path) -> DatasetKey:
     """Load a key, with the passphrase of the environment or of the terminal."""
+    from dsguard.envelope import DatasetKey
+
     if not path.exists():
         msg = f"there is no key at {path}; make one with: dsguard keygen {path}"
         raise click.UsageError(msg)

@@ -217,7 +217,10 @@ def _sidecar(image: ImageFile.ImageFile) -> bytes:
 
 
 def encode_images(
-    images: npt.NDArray[np.uint8], name: str = "png", sidecars: Mapping[int, bytes] | None = None
+    images: npt.NDArray[np.uint8],
+    name: str = "png",
+    sidecars: Mapping[int, bytes] | None = None,
+    level: int = 1,
 ) -> list[bytes]:
     """Encode a batch of images as `encode_image` does each of them.
 
@@ -227,10 +230,12 @@ def encode_images(
     name : {"png", "tiff"}
     sidecars : mapping of int to bytes, optional
         By index.
+    level : {0, 1}
+        Effort of PNG compression; 0 stores the pixels as they are.
     """
     sidecars = sidecars or {}
     if name == "png":
-        return encode_pngs(images, SIDECAR_CHUNK, sidecars)
+        return encode_pngs(images, SIDECAR_CHUNK, sidecars, level)
     return [encode_image(image, name, sidecars.get(n, b"")) for n, image in enumerate(images)]
 
 

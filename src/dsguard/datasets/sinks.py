@@ -44,12 +44,15 @@ class Output:
         One of `LOSSLESS_FORMATS`.
     class_names : tuple of str
         All classes of the dataset, where they are known.
+    png_level : {0, 1}
+        Effort of compression; 0 stores the pixels as they are.
     """
 
     place: Place
     kind: str
     image_format: str = "png"
     class_names: tuple[str, ...] = ()
+    png_level: int = 1
 
 
 @dataclass
@@ -110,7 +113,7 @@ class Sink(ABC):
 
     def encoded(self, images: Image, sidecars: dict[int, bytes]) -> list[bytes]:
         """Return images as files."""
-        return encode_images(images, self.output.image_format, sidecars)
+        return encode_images(images, self.output.image_format, sidecars, self.output.png_level)
 
 
 class FolderSink(Sink):

@@ -1,0 +1,51 @@
+"""Hugging Face ``datasets``: a function for ``Dataset.map``."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from dsguard.envelope import DatasetKey
+from dsguard.integrations.images import as_bytes, restored_files
+
+
+@dataclass(frozen=True)
+class Restore:
+    """Restores a column of images; give it to ``Dataset.map(..., batched=True)``.
+
+    ``datasets`` keeps what the function is made of in the fingerprint of its cache, so this has the
+    path of the key and not the key.
+
+    >>> from datasets import Image  # doctest: +SKIP
+    >>> protected = protected.cast_column("image", Image(decode=False))  # doctest: +SKIP
+    >>> clean = protected.map(Restore("dataset.key"), batched=True)  # doctest: +SKIP
+    >>> clean = clean.cast_column("image", Image())  # doctest: +SKIP
+
+    Attributes
+    ----------
+    key_path : str
+        Key file; a passphrase is read from ``DSGUARD_PASSPHRASE``.
+    column : str
+    """
+
+    key_path: str | os.PathLike[str]
+    column: str = "image"
+
+    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        """Return the column with the restored images, as bytes of PNG files.
+
+        Raises
+        ------
+        DsguardError
+            If an image cannot be restored; the message names its place in the batch.
+        """
+        files = [as_bytes(value, row) for row, value in enumerate(batch[self.column])]
+        restored = restored_files(files, _key(os.fspath(self.key_path)))
+        return {self.column: [{"bytes": file, "path": None} for file in restored]}
+
+
+@cache
+def _key(path: str) -> DatasetKey:
+    return DatasetKey.load(path, os.environ.get("DSGUARD_PASSPHRASE"))

@@ -1,0 +1,91 @@
+"""What the integrations share: batches of image files through protect and restore."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dsguard.datasets.images import decode_files, encode_images
+from dsguard.errors import DsguardError, InputError
+from dsguard.protection import restore_batch
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from dsguard.envelope import DatasetKey
+
+Image = "npt.NDArray[np.uint8]"
+
+_LOSSY = (b"\xff\xd8\xff", b"RIFF", b"GIF8")
+"""How files of JPEG, WebP and GIF begin."""
+
+
+def restored_images(
+    files: Sequence[bytes], key: DatasetKey, threads: int | None = 1
+) -> list[npt.NDArray[np.uint8]]:
+    """Decode and restore protected image files.
+
+    Parameters
+    ----------
+    files : sequence of bytes
+    key : DatasetKey
+    threads : int or None
+
+    Returns
+    -------
+    list of ndarray of uint8, shape (H, W, C)
+
+    Raises
+    ------
+    DsguardError
+        If one cannot be restored; the message names its place in the batch.
+    """
+    groups, errors = decode_files(files)
+    out: list[npt.NDArray[np.uint8] | None] = [None] * len(files)
+    for rows, images, sidecars in groups:
+        given = {n: data for n, data in enumerate(sidecars) if data}
+        done = restore_batch(images, key, sidecars=given, on_error="report", threads=threads)
+        errors |= {rows[n]: error for n, error in done.errors.items()}
+        for n, row in enumerate(rows):
+            out[row] = done.images[n]
+    if errors:
+        row, error = min(errors.items(), key=lambda item: item[0])
+        raise _explained(files[row], error, row)
+    return [image for image in out if image is not None]
+
+
+def restored_files(files: Sequence[bytes], key: DatasetKey, threads: int | None = 1) -> list[bytes]:
+    """Restore protected image files into PNG files; arguments and errors as `restored_images`."""
+    return [encode_images(image[None])[0] for image in restored_images(files, key, threads)]
+
+
+def _explained(file: bytes, error: DsguardError, row: int) -> DsguardError:
+    """Return the error with the place of its image, and what may have happened to the file."""
+    message = error.message
+    if file[:4].startswith(_LOSSY) and file[12:16] != b"VP8L":
+        message += (
+            "; the file is lossy: something saved it anew as JPEG, WebP or GIF, which destroys "
+            "what protection hid. Keep the bytes of protected images as they are"
+        )
+    return type(error)(message, index=row)
+
+
+def as_bytes(value: object, row: int) -> bytes:
+    """Return the bytes of an image as Hugging Face stores it undecoded.
+
+    Raises
+    ------
+    InputError
+        If it was decoded, or is but a path.
+    """
+    found = value.get("bytes") if isinstance(value, dict) else value
+    if isinstance(found, bytes):
+        return found
+    kind = type(value).__name__
+    msg = (
+        f"expected the bytes of an image file, got {kind}; decoded images lose or change their "
+        'low bits on their way back: use dataset.cast_column("image", Image(decode=False)), and '
+        "embed files that are stored as paths"
+    )
+    raise InputError(msg, row)

@@ -1,0 +1,44 @@
+"""Ray Data: a class for ``map_batches``."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from dsguard.envelope import DatasetKey
+from dsguard.integrations.images import as_bytes, restored_files
+
+
+class Restore:
+    """Restores a column of image files; every actor loads the key once.
+
+    Costs some 65 µs an image on top, which Ray Data takes for each row; for whole datasets
+    ``dsguard restore --engine ray`` is faster.
+
+    >>> dataset.map_batches(  # doctest: +SKIP
+    ...     Restore, fn_constructor_kwargs={"key_path": "dataset.key"}, batch_format="numpy",
+    ...     num_cpus=0.5, compute=ActorPoolStrategy(size=2),
+    ... )
+
+    On a small machine give actors less than all CPUs (``num_cpus=0.5``): tasks that read get none
+    otherwise, and nothing moves.
+
+    Parameters
+    ----------
+    key_path : path-like
+        Key file, on every machine; a passphrase is read from ``DSGUARD_PASSPHRASE``.
+    column : str
+    """
+
+    def __init__(self, key_path: str | os.PathLike[str], column: str = "image") -> None:
+        self._key = DatasetKey.load(key_path, os.environ.get("DSGUARD_PASSPHRASE"))
+        self._column = column
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Return the batch with the restored images, as bytes of PNG files."""
+        files = [as_bytes(value, row) for row, value in enumerate(batch[self._column])]
+        restored = np.empty(len(files), object)
+        restored[:] = restored_files(files, self._key)
+        return {**batch, self._column: restored}

@@ -1,0 +1,63 @@
+"""WebDataset: a stage that restores samples, put before anything decodes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from dsguard.errors import InputError
+from dsguard.integrations.images import restored_files
+
+if TYPE_CHECKING:
+    from dsguard.envelope import DatasetKey
+
+Sample = dict[str, Any]
+
+_LOSSY = ("jpg", "jpeg", "webp", "gif")
+
+
+def restore(
+    key: DatasetKey, field: str = "png", batch_size: int = 256
+) -> Callable[[Iterable[Sample]], Iterator[Sample]]:
+    """Return a stage for a WebDataset pipeline.
+
+    >>> data = WebDataset(urls).compose(restore(key)).decode("rgb8")  # doctest: +SKIP
+
+    Parameters
+    ----------
+    key : DatasetKey
+    field : str
+        Suffix of the images. Where a writer is to store the samples again it must be ``"png"``: one
+        named ``jpg`` would be saved as JPEG.
+    batch_size : int
+        Samples restored at once.
+
+    Raises
+    ------
+    InputError
+        If `field` is one that WebDataset saves as JPEG, or a sample lacks it or has it decoded.
+    DsguardError
+        If an image cannot be restored; the message names its place in the batch.
+    """
+    if field.rpartition(".")[2].lower() in _LOSSY:
+        msg = f"field {field!r}: protected images are never stored under it; rename them to png"
+        raise InputError(msg)
+
+    def stage(samples: Iterable[Sample]) -> Iterator[Sample]:
+        source = iter(samples)
+        while batch := list(islice(source, batch_size)):
+            files = [_file(sample, field) for sample in batch]
+            for sample, file in zip(batch, restored_files(files, key), strict=True):
+                yield {**sample, field: file}
+
+    return stage
+
+
+def _file(sample: Sample, field: str) -> bytes:
+    found = sample.get(field)
+    if isinstance(found, bytes):
+        return found
+    what = "has no such field" if found is None else "has it decoded; restore before .decode()"
+    msg = f"field {field!r}: sample {sample.get('__key__')!r} {what}"
+    raise InputError(msg)
