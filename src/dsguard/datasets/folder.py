@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from dsguard.datasets.images import is_image_name
-from dsguard.datasets.place import LocalPlace, Place
+from dsguard.datasets.place import Place
 from dsguard.datasets.source import (
     CHUNK_BYTES,
     CHUNK_IMAGES,
@@ -67,7 +67,7 @@ class FolderSource(TreeSource):
     kind = "folder"
 
     def names(self) -> list[str]:
-        return [name for name in self._all if is_image_name(name) and self._is_file(name)]
+        return [name for name in self._all if is_image_name(name)]
 
     def companions(self) -> list[str]:
         return [name for name in self._others() if PurePosixPath(name).suffix in COMPANIONS]
@@ -76,8 +76,8 @@ class FolderSource(TreeSource):
         return [name for name in self._others() if PurePosixPath(name).suffix not in COMPANIONS]
 
     def _others(self) -> list[str]:
-        hidden = (name for name in self._all if not is_image_name(name) and self._is_file(name))
-        return [name for name in hidden if not PurePosixPath(name).name.startswith(".")]
+        others = (name for name in self._all if not is_image_name(name))
+        return [name for name in others if not PurePosixPath(name).name.startswith(".")]
 
     @cached_property
     def _all(self) -> list[str]:
@@ -85,10 +85,6 @@ class FolderSource(TreeSource):
 
     def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in self.__dict__.items() if name != "_all"}
-
-    def _is_file(self, name: str) -> bool:
-        """Tell whether it can be read to an end, as a pipe cannot."""
-        return not isinstance(self.place, LocalPlace) or (self.place.path / name).is_file()
 
     def _files(self, names: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
         for name in names:
