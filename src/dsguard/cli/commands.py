@@ -27,6 +27,7 @@ from dsguard.cli.console import (
     step_bars,
     worst,
 )
+from dsguard.cli.dmcp import dmcp
 from dsguard.errors import DsguardError, InputError
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def cli() -> None:
     """  # noqa: D301 - click wants the control character itself
 
 
-for _command in (protect, restore, verify):
+for _command in (protect, restore, verify, dmcp):
     cli.add_command(_command)
 
 

@@ -1,0 +1,235 @@
+"""The client: what owners and users do with a service, from Python."""
+
+from __future__ import annotations
+
+import io
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dsguard.dmcp import frames
+from dsguard.envelope import DatasetKey
+from dsguard.errors import DsguardError, MissingExtraError
+
+_IMAGES = 2000
+_BYTES = 4 << 20
+_AT_ONCE = 2
+
+
+class RefusedError(DsguardError):
+    """The service did not do what was asked; the message says why, and what to do.
+
+    Attributes
+    ----------
+    status : int
+        Of HTTP.
+    code : str
+    """
+
+    def __init__(
+        self, message: str, index: int | None = None, status: int = 0, code: str = ""
+    ) -> None:
+        super().__init__(message, index)
+        self.status, self.code = status, code
+
+
+class RestoredImage(NamedTuple):
+    """An image that came back; `data` is a PNG file, empty where `error` says why there is none."""
+
+    name: str
+    data: bytes
+    error: str
+
+
+class Client:
+    """A connection to a service.
+
+    Parameters
+    ----------
+    url : str
+    token : str, optional
+        From `register`; not needed for that.
+    """
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        try:
+            import httpx
+        except ImportError:
+            raise MissingExtraError.of(package="httpx", extra="dmcp") from None
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        self._unreachable: tuple[type[Exception], ...] = (httpx.TransportError,)
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=httpx.Timeout(120))
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def register(self, name: str) -> str:
+        """Make an account; return its token, which nobody can show again."""
+        return str(self._json("POST", "/v1/users", {"name": name})["token"])
+
+    def me(self) -> dict[str, Any]:
+        """Return whose token this is."""
+        return dict(self._json("GET", "/v1/me"))
+
+    def deposit(
+        self, dataset: str, key: DatasetKey | None = None, title: str = ""
+    ) -> dict[str, Any]:
+        """Deposit a dataset, or another version of its key; without a key the service makes it."""
+        content: dict[str, Any] = {"name": dataset, "title": title}
+        if key is not None:
+            content["secret"] = key.secret.hex()
+        return dict(self._json("POST", "/v1/datasets", content))
+
+    def datasets(self) -> list[dict[str, Any]]:
+        """Return all datasets, and one's rights to each."""
+        return list(self._json("GET", "/v1/datasets"))
+
+    def grant(
+        self,
+        dataset: str,
+        user: str,
+        right: str = "restore",
+        *,
+        not_before: datetime | None = None,
+        expires: datetime | None = None,
+        quota: int | None = None,
+    ) -> dict[str, Any]:
+        """Give a right: ``"restore"``, ``"manage"`` or ``"export-key"``; quota is in images."""
+        times = {"not_before": not_before, "expires": expires}
+        content = {name: time and time.isoformat() for name, time in times.items()}
+        asked = {"user": user, "right": right, "quota": quota, **content}
+        return dict(self._json("POST", f"/v1/datasets/{dataset}/grants", asked))
+
+    def revoke(self, dataset: str, user: str, right: str = "restore") -> int:
+        """Take a right back; return how many grants that ended."""
+        asked = {"user": user, "right": right}
+        return int(self._json("POST", f"/v1/datasets/{dataset}/revoke", asked)["ended"])
+
+    def grants(self, dataset: str) -> list[dict[str, Any]]:
+        """Return all grants of a dataset."""
+        return list(self._json("GET", f"/v1/datasets/{dataset}/grants"))
+
+    def request(self, dataset: str, message: str = "") -> dict[str, Any]:
+        """Ask for the right to restore."""
+        return dict(self._json("POST", f"/v1/datasets/{dataset}/requests", {"message": message}))
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Return one's requests, and those that one can answer."""
+        return list(self._json("GET", "/v1/requests"))
+
+    def answer(self, number: int, *, accept: bool, reason: str = "") -> dict[str, Any]:
+        """Accept or refuse a request."""
+        content = {"accept": accept, "reason": reason}
+        return dict(self._json("POST", f"/v1/requests/{number}", content))
+
+    def export_key(self, dataset: str, version: int) -> DatasetKey:
+        """Take a key away from the service."""
+        path = f"/v1/datasets/{dataset}/keys/{version}/export"
+        return DatasetKey(bytes.fromhex(self._json("POST", path)["secret"]))
+
+    def keys(self, dataset: str) -> list[dict[str, Any]]:
+        """Return the versions of a key, without the key."""
+        return list(self._json("GET", f"/v1/datasets/{dataset}/keys"))
+
+    def audit(self, dataset: str, after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
+        """Return the audit trail of a dataset."""
+        path = f"/v1/datasets/{dataset}/audit?after={after}&limit={limit}"
+        return list(self._json("GET", path))
+
+    def restore(self, dataset: str, images: Iterable[tuple[str, bytes]]) -> Iterator[RestoredImage]:
+        """Yield images as the service restores them, in order, in bounded memory.
+
+        Parameters
+        ----------
+        dataset : str
+        images : iterable of tuple of str and bytes
+            Names and protected image files.
+
+        Raises
+        ------
+        RefusedError
+            If it is not allowed, or not any more.
+        """
+        waiting: deque[Future[list[RestoredImage]]] = deque()
+        bodies = _bodies(images)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            try:
+                for body in islice(bodies, _AT_ONCE):
+                    waiting.append(pool.submit(self._restore, dataset, body))
+                while waiting:
+                    restored = waiting.popleft().result()
+                    for body in islice(bodies, 1):
+                        waiting.append(pool.submit(self._restore, dataset, body))
+                    yield from restored
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _restore(self, dataset: str, body: bytes) -> list[RestoredImage]:
+        path = f"/v1/datasets/{dataset}/restore"
+        content = self._send("POST", path, body, frames.CONTENT_TYPE)
+        restored = []
+        for frame in frames.read(io.BytesIO(content), len(content)):
+            if not frame.name and frame.status.startswith("Refused: "):
+                raise RefusedError(frame.status.removeprefix("Refused: "), None, 403, "refused")
+            error = "" if frame.status == frames.OK else frame.status
+            restored.append(RestoredImage(frame.name, frame.data, error))
+        return restored
+
+    def _json(self, method: str, path: str, content: Any = None) -> Any:
+        response = self._answer(method, path, json=content)
+        return response.json()
+
+    def _send(self, method: str, path: str, body: bytes, kind: str) -> bytes:
+        response = self._answer(method, path, content=body, headers={"content-type": kind})
+        return bytes(response.content)
+
+    def _answer(self, method: str, path: str, **content: Any) -> Any:
+        try:
+            response = self._http.request(method, path, **content)
+        except self._unreachable as error:
+            msg = f"the service at {self._http.base_url} does not answer: {error}"
+            raise RefusedError(msg) from error
+        if response.is_success:
+            return response
+        try:
+            problem = response.json()
+            told = f"{problem['message']}; {problem['remedy']}"
+            raise RefusedError(told, None, response.status_code, problem["code"])
+        except (ValueError, KeyError, TypeError):
+            msg = f"the service answered with status {response.status_code}"
+            raise RefusedError(msg, None, response.status_code) from None
+
+
+def _bodies(images: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+    pieces: list[bytes] = []
+    held = 0
+    for name, data in images:
+        pieces.append(frames.packed(name, "", data))
+        held += len(data)
+        if len(pieces) == _IMAGES or held >= _BYTES:
+            yield b"".join(pieces)
+            pieces, held = [], 0
+    if pieces:
+        yield b"".join(pieces)
+
+
+def read_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of the images under a folder."""
+    from dsguard.datasets.folder import FolderSource
+    from dsguard.datasets.place import LocalPlace
+
+    place = LocalPlace(folder)
+    for name in FolderSource(place).names():
+        yield name, place.read(name)

@@ -1,0 +1,13 @@
+"""How Alembic reaches the database."""
+
+from alembic import context
+from sqlalchemy import create_engine, pool
+
+from dsguard.dmcp.model import Base
+
+url = context.config.get_main_option("sqlalchemy.url")
+assert url is not None
+with create_engine(url, poolclass=pool.NullPool).connect() as connection:
+    context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True)
+    with context.begin_transaction():
+        context.run_migrations()

@@ -1,0 +1,194 @@
+"""The tables of the service, and how they are reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import (
+    BigInteger,
+    Engine,
+    ForeignKey,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+    create_engine,
+    event,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
+
+RIGHTS = ("restore", "manage", "export-key")
+"""What a grant can allow: restoring images, managing the dataset, taking its key away."""
+
+
+class Base(DeclarativeBase):
+    """Base of all tables."""
+
+
+def now() -> datetime:
+    """Return the time, UTC, without its zone, as all tables have it."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+class User(Base):
+    """Somebody with an account; a publisher may deposit datasets."""
+
+    __tablename__ = "users"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    publisher: Mapped[bool] = mapped_column(default=False)
+    created: Mapped[datetime] = mapped_column(default=now)
+
+
+class Token(Base):
+    """A token of a user, by its hash."""
+
+    __tablename__ = "tokens"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    created: Mapped[datetime] = mapped_column(default=now)
+    revoked: Mapped[datetime | None]
+    user: Mapped[User] = relationship()
+
+
+class Dataset(Base):
+    """A dataset whose keys are kept here."""
+
+    __tablename__ = "datasets"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    title: Mapped[str] = mapped_column(String(200), default="")
+    created: Mapped[datetime] = mapped_column(default=now)
+
+
+class Key(Base):
+    """One version of the key of a dataset, wrapped under the master key."""
+
+    __tablename__ = "keys"
+    __table_args__ = (UniqueConstraint("dataset_id", "version"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"), index=True)
+    version: Mapped[int]
+    key_id: Mapped[str] = mapped_column(String(12), unique=True)
+    wrapped: Mapped[bytes] = mapped_column(LargeBinary)
+    created: Mapped[datetime] = mapped_column(default=now)
+
+
+class Grant(Base):
+    """A right of a user to a dataset, for a time and a number of images."""
+
+    __tablename__ = "grants"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"), index=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    right: Mapped[str] = mapped_column(String(16))
+    not_before: Mapped[datetime | None]
+    expires: Mapped[datetime | None]
+    quota: Mapped[int | None] = mapped_column(BigInteger)
+    used: Mapped[int] = mapped_column(BigInteger, default=0)
+    revoked: Mapped[datetime | None]
+    created: Mapped[datetime] = mapped_column(default=now)
+    user: Mapped[User] = relationship()
+    dataset: Mapped[Dataset] = relationship()
+
+
+class Request(Base):
+    """Somebody's wish to have access, and what was said to it."""
+
+    __tablename__ = "requests"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"), index=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    message: Mapped[str] = mapped_column(String(2000), default="")
+    state: Mapped[str] = mapped_column(String(10), default="pending")
+    reason: Mapped[str] = mapped_column(String(2000), default="")
+    created: Mapped[datetime] = mapped_column(default=now)
+    user: Mapped[User] = relationship()
+    dataset: Mapped[Dataset] = relationship()
+
+
+class Usage(Base):
+    """How many images a user had restored on a day."""
+
+    __tablename__ = "usage"
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    day: Mapped[str] = mapped_column(String(10), primary_key=True)
+    images: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class Entry(Base):
+    """One line of the audit trail, chained to the one before."""
+
+    __tablename__ = "audit"
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    time: Mapped[str] = mapped_column(String(32))
+    actor: Mapped[str] = mapped_column(String(64))
+    action: Mapped[str] = mapped_column(String(32))
+    dataset: Mapped[str] = mapped_column(String(64), default="")
+    key_version: Mapped[int | None]
+    images: Mapped[int | None]
+    digest: Mapped[str] = mapped_column(String(64), default="")
+    outcome: Mapped[str] = mapped_column(String(200))
+    address: Mapped[str] = mapped_column(String(64), default="")
+    request: Mapped[str] = mapped_column(String(32), default="")
+    mac: Mapped[str] = mapped_column(String(64))
+
+
+class Head(Base):
+    """The end of the audit trail; its one row is what writers wait for each other at."""
+
+    __tablename__ = "audit_head"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    number: Mapped[int]
+    mac: Mapped[str] = mapped_column(String(64))
+
+
+class Fact(Base):
+    """Facts of the installation, such as the proof that the master key is the right one."""
+
+    __tablename__ = "facts"
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    value: Mapped[str] = mapped_column(String(200))
+
+
+def connect(url: str) -> Engine:
+    """Return an engine whose transactions are serial enough for quotas and the audit trail."""
+    engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    if engine.dialect.name == "sqlite":
+
+        @event.listens_for(engine, "connect")
+        def _settings(connection: Any, _: object) -> None:
+            connection.isolation_level = None  # transactions are begun below
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute("PRAGMA synchronous=FULL")  # what is audited survives a power cut
+            cursor.execute("PRAGMA busy_timeout=30000")
+            cursor.execute("PRAGMA foreign_keys=ON")
+            cursor.close()
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Any) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # readers that write would collide
+
+    return engine
+
+
+def migrate(url: str) -> None:
+    """Bring the database to the layout of this version."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+    command.upgrade(config, "head")
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Session]:
+    """Yield a session that is committed at the end, or not at all."""
+    with Session(engine, expire_on_commit=False) as session, session.begin():
+        yield session

@@ -1,0 +1,154 @@
+"""What goes over the wire as JSON."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from datetime import UTC  # isort: skip
+
+Name = Annotated[str, Field(max_length=64, examples=["chest-xrays"])]
+Right = Literal["restore", "manage", "export-key"]
+
+
+def _utc(value: datetime | None) -> datetime | None:
+    """Return a time in UTC without its zone; one without a zone is UTC already."""
+    return (
+        value
+        if value is None or value.tzinfo is None
+        else value.astimezone(UTC).replace(tzinfo=None)
+    )
+
+
+Time = Annotated[datetime | None, AfterValidator(_utc)]
+
+
+class Asked(BaseModel):
+    """Base of what is asked: nothing that is not known."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Registration(Asked):
+    """A new account."""
+
+    name: Name
+
+
+class Deposit(Asked):
+    """A dataset, or another version of its key."""
+
+    name: Name
+    title: str = Field("", max_length=200)
+    secret: str | None = Field(
+        None, pattern="^[0-9a-f]{64}$", description="The key; without one the service makes it."
+    )
+
+
+class GrantAsked(Asked):
+    """A right for a user."""
+
+    user: Name
+    right: Right = "restore"
+    not_before: Time = None
+    expires: Time = None
+    quota: int | None = Field(None, ge=1, le=10**12, description="Images.")
+
+
+class RevokeAsked(Asked):
+    """The end of a right."""
+
+    user: Name
+    right: Right = "restore"
+
+
+class AccessAsked(Asked):
+    """A wish to restore."""
+
+    message: str = Field("", max_length=2000)
+
+
+class Answer(Asked):
+    """What is said to it."""
+
+    accept: bool
+    reason: str = Field("", max_length=2000)
+
+
+class TokenGiven(BaseModel):
+    """An account's token, shown this once."""
+
+    name: str
+    token: str
+
+
+class DatasetShown(BaseModel):
+    """A dataset as others see it."""
+
+    name: str
+    title: str
+    rights: list[str] = Field(description="Of the user who asks, now.")
+
+
+class KeyShown(BaseModel):
+    """A version of a key, without the key."""
+
+    dataset: str
+    version: int
+    key_id: str
+
+
+class KeyExported(KeyShown):
+    """A version of a key, with it."""
+
+    secret: str
+
+
+class GrantShown(BaseModel):
+    """A grant and what became of it."""
+
+    user: str
+    right: str
+    not_before: datetime | None
+    expires: datetime | None
+    quota: int | None
+    used: int
+    revoked: datetime | None
+
+
+class RequestShown(BaseModel):
+    """A wish to restore, and the answer."""
+
+    number: int
+    dataset: str
+    user: str
+    message: str
+    state: str
+    reason: str
+
+
+class EntryShown(BaseModel):
+    """A line of the audit trail."""
+
+    number: int
+    time: str
+    actor: str
+    action: str
+    dataset: str
+    key_version: int | None
+    images: int | None
+    digest: str
+    outcome: str
+    address: str
+    request: str
+
+
+class Problem(BaseModel):
+    """Why something was not done."""
+
+    code: str
+    message: str
+    remedy: str
+    request: str

@@ -1,0 +1,63 @@
+"""Settings of the service, from the environment: ``DSGUARD_DMCP_DATABASE`` and so on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """All that an operator can set.
+
+    Attributes
+    ----------
+    folder : Path
+        Where the database, the master key and uploads on their way lie unless told otherwise.
+    database : str
+        URL as SQLAlchemy takes it; empty for SQLite in `folder`.
+    master_key : str
+        The master key, 64 hexadecimal digits; empty to read `master_key_file`.
+    master_key_file : Path or None
+        None for ``master.key`` in `folder`, which the first start makes.
+    host, port
+        Where to listen.
+    workers : int
+        Processes that restore.
+    waiting : int
+        Restorations at once; more are told to come again.
+    body_bytes : int
+        The largest request.
+    image_bytes : int
+        The largest image file in it.
+    requests_per_minute : int
+        Of one user, or of one address that has no token.
+    images_per_day : int
+        That one user may have restored.
+    open_registration : bool
+        Whether anybody may make an account; without a grant it is good for asking for one.
+    secure_cookies : bool
+        Whether browsers send the session over TLS alone; False only to try things out.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="DSGUARD_DMCP_", extra="ignore")
+
+    folder: Path = Path("dmcp")
+    database: str = ""
+    master_key: str = Field(default="", repr=False)
+    master_key_file: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = 8642
+    workers: int = 2
+    waiting: int = 16
+    body_bytes: int = 64 << 20
+    image_bytes: int = 16 << 20
+    requests_per_minute: int = 1200
+    images_per_day: int = 10_000_000
+    open_registration: bool = True
+    secure_cookies: bool = False
+
+    def url(self) -> str:
+        """Return the URL of the database."""
+        return self.database or f"sqlite:///{(self.folder / 'dmcp.sqlite').resolve()}"

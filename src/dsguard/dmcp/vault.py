@@ -1,0 +1,139 @@
+"""Keys at rest: wrapped under the master key, which lies elsewhere than the database."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from Crypto.Cipher import AES
+from Crypto.Hash import SHA256
+from Crypto.Protocol.KDF import HKDF
+from sqlalchemy import select
+
+from dsguard.dmcp.model import Dataset, Fact, Key
+from dsguard.envelope import DatasetKey
+from dsguard.errors import InputError, WrongKeyError
+from dsguard.files import write_new
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from dsguard.dmcp.settings import Settings
+
+_AUDIT_KEY = "audit-key"
+
+
+class Vault:
+    """Wraps and unwraps dataset keys (AES-SIV under keys derived from the master key).
+
+    Parameters
+    ----------
+    master : bytes
+        32 bytes.
+    """
+
+    def __init__(self, master: bytes) -> None:
+        if len(master) != 32:
+            msg = "the master key has 32 bytes, 64 hexadecimal digits"
+            raise InputError(msg)
+        self._wrapping = _derive(master, b"wrap", 64)
+        self._audit = b""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Vault:
+        """Return the vault of the master key that the settings name; the first start makes one."""
+        if settings.master_key:
+            return cls(_from_hex(settings.master_key, "DSGUARD_DMCP_MASTER_KEY"))
+        path = settings.master_key_file or settings.folder / "master.key"
+        if not path.exists():
+            if settings.master_key_file is not None:
+                msg = f"there is no master key at {path}"
+                raise InputError(msg)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_new(path, (secrets.token_hex(32) + "\n").encode())
+        return cls(_from_hex(path.read_text().strip(), str(path)))
+
+    def wrap(self, key: DatasetKey, dataset: str, version: int) -> bytes:
+        """Return a key as it is stored; bound to its dataset and version."""
+        cipher = AES.new(self._wrapping, AES.MODE_SIV)
+        cipher.update(f"{dataset}/{version}".encode())
+        sealed, tag = cipher.encrypt_and_digest(key.secret)
+        return bytes(tag + sealed)
+
+    def unwrap(self, wrapped: bytes, dataset: str, version: int) -> DatasetKey:
+        """Return a stored key.
+
+        Raises
+        ------
+        WrongKeyError
+            If it was stored under another master key, for another dataset, or was changed.
+        """
+        cipher = AES.new(self._wrapping, AES.MODE_SIV)
+        cipher.update(f"{dataset}/{version}".encode())
+        try:
+            return DatasetKey(cipher.decrypt_and_verify(wrapped[16:], wrapped[:16]))
+        except ValueError as error:
+            msg = f"the master key does not open version {version} of the key of {dataset}"
+            raise WrongKeyError(msg) from error
+
+    def mac(self, data: bytes) -> str:
+        """Return the authentication code of a line of the audit trail; after `open`."""
+        assert self._audit, "the vault is not open"
+        return hmac.new(self._audit, data, hashlib.sha256).hexdigest()
+
+    def open(self, session: Session) -> None:
+        """Take the key of the audit trail from the database; a new database gets one.
+
+        Raises
+        ------
+        WrongKeyError
+            If the database was made with another master key.
+        """
+        found = session.get(Fact, _AUDIT_KEY)
+        if found is None:
+            key = DatasetKey.generate()
+            session.add(Fact(name=_AUDIT_KEY, value=self.wrap(key, _AUDIT_KEY, 0).hex()))
+            self._audit = key.secret
+            return
+        try:
+            self._audit = self.unwrap(bytes.fromhex(found.value), _AUDIT_KEY, 0).secret
+        except WrongKeyError:
+            msg = (
+                "the master key does not open this database; give the one that it was made with "
+                "(DSGUARD_DMCP_MASTER_KEY or DSGUARD_DMCP_MASTER_KEY_FILE)"
+            )
+            raise WrongKeyError(msg) from None
+
+    def rewrap(self, session: Session, new: Vault) -> int:
+        """Wrap all keys of an open vault under another master key; return how many there are."""
+        names = {dataset.id: dataset.name for dataset in session.scalars(select(Dataset))}
+        keys = session.scalars(select(Key)).all()
+        for key in keys:
+            name = names[key.dataset_id]
+            key.wrapped = new.wrap(self.unwrap(key.wrapped, name, key.version), name, key.version)
+        audit = session.get(Fact, _AUDIT_KEY)
+        assert audit is not None
+        audit.value = new.wrap(DatasetKey(self._audit), _AUDIT_KEY, 0).hex()
+        return len(keys)
+
+
+def read_master_key(path: Path) -> Vault:
+    """Return the vault of a file with a master key."""
+    return Vault(_from_hex(path.read_text().strip(), str(path)))
+
+
+def _from_hex(text: str, where: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        msg = f"{where} does not hold a master key, which is 64 hexadecimal digits"
+        raise InputError(msg) from None
+
+
+def _derive(master: bytes, purpose: bytes, size: int) -> bytes:
+    derived = HKDF(master, size, b"", SHA256, context=b"dsguard/dmcp/v1/" + purpose)
+    assert isinstance(derived, bytes)
+    return derived

@@ -1,0 +1,542 @@
+"""The platform, over real HTTP: the story of the paper, and all that must be refused."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+import dsguard
+from dsguard.cli.commands import Exit
+from dsguard.cli.commands import run as cli
+from dsguard.datasets import decode_image, encode_images
+from dsguard.dmcp import frames
+from dsguard.dmcp.client import Client, RefusedError
+
+
+class Server:
+    """A service in a process of its own."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.folder, self.url = folder, f"http://127.0.0.1:{self.port}"
+        self.environment = {
+            **os.environ,
+            "DSGUARD_DMCP_FOLDER": str(folder),
+            "DSGUARD_DMCP_PORT": str(self.port),
+            **{f"DSGUARD_DMCP_{name.upper()}": value for name, value in settings.items()},
+        }
+        self.owner_token = ""
+        self.log: list[str] = []
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "dsguard", "dmcp", "serve"],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        for _ in range(600):
+            try:
+                if httpx.get(f"{self.url}/readyz").status_code == 200:
+                    break
+            except httpx.TransportError:
+                assert self.process.poll() is None, self.log
+                time.sleep(0.05)
+        for line in self.log:
+            if found := re.search(r"token (dsg_\S+)", line):
+                self.owner_token = found[1]
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as lines:
+            self.log += lines
+
+    def kill(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self._reader.join()
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+        self._reader.join()
+
+    def client(self, token: str | None = None) -> Client:
+        return Client(self.url, token)
+
+    def operate(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "dsguard", "dmcp", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+@contextmanager
+def running(folder: Path, **settings: str):
+    server = Server(folder, **settings)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.stop()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("dmcp"), body_bytes=str(6 << 20)) as one:
+        yield one
+
+
+@pytest.fixture
+def owner(server):
+    with server.client(server.owner_token) as client:
+        yield client
+
+
+_names = iter(f"name{n}" for n in range(1000))
+
+
+@pytest.fixture
+def user(server):
+    """A client with an account, whose name is `user.name`."""
+    name = next(_names)
+    with server.client() as stranger:
+        token = stranger.register(name)
+    with server.client(token) as client:
+        client.name, client.token = name, token
+        yield client
+
+
+@pytest.fixture
+def key():
+    return dsguard.DatasetKey.generate()
+
+
+@pytest.fixture
+def dataset(owner, key):
+    name = next(_names)
+    owner.deposit(name, key, "Some images")
+    return name
+
+
+def protected(scenes, key) -> list[tuple[str, bytes]]:
+    noise = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+    images = np.concatenate([scenes, noise])
+    target = np.clip(images.astype(int) + 16, 0, 255).astype(np.uint8)
+    done = dsguard.protect_batch(images, key, target=target)
+    assert done.sidecars
+    files = encode_images(done.images, sidecars=done.sidecars)
+    return [(f"a/{n}.png", file) for n, file in enumerate(files)]
+
+
+def refused(status: int, code: str):
+    return pytest.raises(RefusedError, check=lambda e: (e.status, e.code) == (status, code))
+
+
+def test_the_whole_story(tmp_path, server, scenes, monkeypatch, capsys):
+    """What docs/dmcp.md walks through, as its commands."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DSGUARD_DMCP_URL", server.url)
+    dsguard.DatasetKey.generate().save("dataset.key")
+    key = dsguard.DatasetKey.load("dataset.key")
+    for name, file in protected(scenes, key):
+        Path("published", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("published", name).write_bytes(file)
+
+    def run(arguments: str, home: str, code: int = 0) -> str:
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / home))
+        assert cli(["dmcp", *arguments.split()]) == code, capsys.readouterr()
+        shown = capsys.readouterr()
+        return shown.out + shown.err
+
+    monkeypatch.setenv("DSGUARD_DMCP_TOKEN", server.owner_token)
+    assert "version 1" in run("deposit xrays --key dataset.key --title Chests", "owner")
+    monkeypatch.delenv("DSGUARD_DMCP_TOKEN")
+    assert "registered as mary" in run(f"register mary --url {server.url}", "mary")
+    assert (tmp_path / "mary/dsguard/dmcp.json").stat().st_mode & 0o077 == 0
+    assert "xrays: no rights" in run("datasets", "mary")
+    assert "may not restore" in run("restore xrays published clean", "mary", Exit.USAGE)
+    assert "is with the owners" in run("request xrays --message please", "mary")
+    monkeypatch.setenv("DSGUARD_DMCP_TOKEN", server.owner_token)
+    number = run("requests", "owner").split(":")[0]
+    assert "accepted" in run(f"answer {number} --accept", "owner")
+    monkeypatch.delenv("DSGUARD_DMCP_TOKEN")
+    assert "restored 9 of 9" in run("restore xrays published clean", "mary")
+    for n, image in enumerate(scenes):
+        np.testing.assert_array_equal(decode_image(Path(f"clean/a/{n}.png").read_bytes()), image)
+    Path("published/a/0.png").write_bytes(encode_images(scenes[:1])[0])
+    assert "carries no dsguard header" in run("restore xrays published again", "mary", 3)
+    monkeypatch.setenv("DSGUARD_DMCP_TOKEN", server.owner_token)
+    assert "ended 1 grant" in run("revoke xrays mary", "owner")
+    lines = [json.loads(line) for line in run("audit show xrays", "owner").splitlines()]
+    actions = [line["action"] for line in lines]
+    assert actions[:3] == ["deposit", "refused", "request"] or "request" in actions
+    restored = [line for line in lines if line["action"] == "restore"]
+    assert [line["images"] for line in restored] == [9, 8]
+    assert {line["actor"] for line in restored} == {"mary"}
+    assert all(len(line["digest"]) == 64 and line["key_version"] == 1 for line in restored)
+    monkeypatch.delenv("DSGUARD_DMCP_TOKEN")
+    assert "was revoked" in run("restore xrays published more", "mary", Exit.USAGE)
+    assert "all good" in server.operate("audit", "verify").stdout
+
+
+def test_grants_begin_expire_and_run_out(owner, user, dataset, scenes, key):
+    images = protected(scenes, key)
+    with refused(403, "no-grant"):
+        list(user.restore(dataset, images))
+    hour = timedelta(hours=1)
+    now = datetime.now(UTC)
+    owner.grant(dataset, user.name, not_before=now + hour)
+    with pytest.raises(RefusedError, match="begins on"):
+        list(user.restore(dataset, images))
+    owner.grant(dataset, user.name, expires=now - hour)
+    with pytest.raises(RefusedError, match="expired on"):
+        list(user.restore(dataset, images))
+    owner.grant(dataset, user.name, quota=10, expires=now + hour)
+    found = list(user.restore(dataset, images))
+    assert [image.error for image in found] == [""] * 9
+    with refused(403, "quota"):
+        list(user.restore(dataset, images[:2]))
+    assert len(list(user.restore(dataset, images[:1]))) == 1
+    assert owner.grants(dataset)[-1]["used"] == 10
+
+
+def test_a_stream_stops_when_the_right_is_taken(server, owner, user, dataset, scenes, key):
+    owner.grant(dataset, user.name)
+    images = protected(scenes, key) * 700  # several chunks of several requests
+    got = []
+
+    def fetch():
+        for image in user.restore(dataset, images):
+            got.append(image)
+            if len(got) == 100:
+                owner.revoke(dataset, user.name)
+
+    with pytest.raises(RefusedError, match="was revoked"):
+        fetch()
+    assert 100 <= len(got) < len(images)
+
+
+def test_only_managers_manage(server, owner, user, dataset, key):
+    for action in (
+        lambda: user.grant(dataset, user.name),
+        lambda: user.revoke(dataset, user.name),
+        lambda: user.grants(dataset),
+        lambda: user.audit(dataset),
+        lambda: user.keys(dataset),
+        lambda: user.export_key(dataset, 1),
+    ):
+        with refused(403, "no-grant"):
+            action()
+    with refused(403, "not-a-publisher"):
+        user.deposit("mine", dsguard.DatasetKey.generate())
+    assert owner.export_key(dataset, 1) == key
+    assert "may deposit" in server.operate("publisher", user.name).stdout
+    mine = next(_names)
+    user.deposit(mine)
+    with refused(403, "no-grant"):
+        owner.grants(mine)
+    with refused(403, "no-grant"):
+        owner.deposit(mine, dsguard.DatasetKey.generate())
+    with refused(409, "own-right"):
+        user.revoke(mine, user.name, "manage")
+    with refused(409, "key-taken"):
+        user.deposit(next(_names), key)
+
+
+def test_a_ring_of_keys(owner, user, dataset, scenes, key):
+    newer = dsguard.DatasetKey.generate()
+    assert owner.deposit(dataset, newer)["version"] == 2
+    owner.grant(dataset, user.name)
+    other = dsguard.DatasetKey.generate()
+    images = protected(scenes, key)[:4] + protected(scenes, newer)[4:] + protected(scenes, other)
+    found = list(user.restore(dataset, images))
+    assert [bool(image.error) for image in found] == [False] * 9 + [True] * 9
+    assert "none of this dataset's" in found[-1].error
+    for n, image in enumerate(scenes):
+        np.testing.assert_array_equal(decode_image(found[n].data), image)
+
+
+def test_requests_are_answered_once(owner, user, dataset):
+    number = user.request(dataset, "for science")["number"]
+    with refused(409, "asked-already"):
+        user.request(dataset)
+    with refused(403, "no-grant"):
+        user.answer(number, accept=True)
+    assert owner.answer(number, accept=False, reason="no")["state"] == "refused"
+    assert user.requests()[-1]["reason"] == "no"
+    with refused(409, "answered"):
+        owner.answer(number, accept=True)
+    with refused(404, "no-request"):
+        owner.answer(10**6, accept=True)
+
+
+def tar_of(files: list[tuple[str, bytes]]) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, data in files:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return out.getvalue()
+
+
+def post(server, token, dataset, content, kind, **more):
+    return httpx.post(
+        f"{server.url}/v1/datasets/{dataset}/restore",
+        content=content,
+        headers={"authorization": f"Bearer {token}", "content-type": kind},
+        **more,
+    )
+
+
+def test_tar_and_forms(server, owner, user, dataset, scenes, key):
+    owner.grant(dataset, user.name)
+    images = [*protected(scenes, key), ("bad.png", b"x")]
+    answers = [
+        post(server, user.token, dataset, tar_of(images), "application/x-tar"),
+        httpx.post(
+            f"{server.url}/v1/datasets/{dataset}/restore",
+            files=[("files", (name, file)) for name, file in images],
+            headers={"authorization": f"Bearer {user.token}"},
+        ),
+    ]
+    for answer in answers:
+        assert answer.status_code == 200, answer.text
+        with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
+            found = {m.name: archive.extractfile(m).read() for m in archive}
+        assert "not an image" in json.loads(found.pop("errors.jsonl"))["error"]
+        assert list(found) == [name for name, _ in images[:-1]]
+        np.testing.assert_array_equal(decode_image(found["a/3.png"]), scenes[3])
+
+
+def test_what_must_be_refused(server, owner, user, dataset, scenes, key):
+    owner.grant(dataset, user.name)
+    good = protected(scenes, key)
+    before = len(owner.audit(dataset, 0, 1000))
+    bomb = frames._HEAD.pack(1, 0, 1 << 31) + b"x"
+    tar = "application/x-tar"
+    for token, where, content, kind, status, code in [
+        (None, dataset, b"", tar, 401, "bad-token"),
+        ("dsg_" + "x" * 43, dataset, b"", tar, 401, "bad-token"),
+        (user.token[:-1], dataset, b"", tar, 401, "bad-token"),
+        (user.token, "none", b"", tar, 404, "no-dataset"),
+        (user.token, "'; DROP TABLE users; --", b"", tar, 404, "no-dataset"),
+        (user.token, dataset, b"x", "text/html", 415, "content-type"),
+        (user.token, dataset, b"x" * 600, tar, 400, "damaged"),
+        (user.token, dataset, tar_of([("../evil.png", b"x")]), tar, 400, "damaged"),
+        (user.token, dataset, tar_of([("/evil.png", b"x")]), tar, 400, "damaged"),
+        (user.token, dataset, tar_of(good)[:-20000], tar, 400, "damaged"),
+        (user.token, dataset, bomb, frames.CONTENT_TYPE, 400, "damaged"),
+        (user.token, dataset, b"x", frames.CONTENT_TYPE, 400, "damaged"),
+        (user.token, dataset, bytes(7 << 20), tar, 413, "too-large"),
+        (user.token, dataset, iter([bytes(1 << 20)] * 7), tar, 413, "too-large"),
+    ]:
+        answer = post(server, token, where, content, kind)
+        problem = answer.json()
+        assert (answer.status_code, problem["code"]) == (status, code), problem
+        assert problem["message"]
+        assert problem["remedy"]
+        assert problem["request"] == answer.headers["x-request-id"]
+    with sqlite3.connect(server.folder / "dmcp.sqlite") as database:
+        rows = database.execute("SELECT outcome FROM audit WHERE action = 'refused'").fetchall()
+    database.close()
+    outcomes = {row[0] for row in rows}
+    assert {"bad-token", "no-dataset", "content-type", "damaged", "too-large"} <= outcomes
+    assert len(owner.audit(dataset, 0, 1000)) > before
+    assert len(list(user.restore(dataset, good))) == 9  # all is well after that
+
+
+@pytest.mark.parametrize(
+    "evil", ["'; DROP TABLE users; --", "a\x00b", "../x", "A", "", "é", "x" * 65]
+)
+def test_every_field_is_checked(server, owner, user, evil):
+    for path, content in [
+        ("/v1/users", {"name": evil}),
+        ("/v1/datasets", {"name": evil}),
+        ("/v1/datasets", {"name": "x", "secret": evil}),
+        ("/v1/datasets/x/grants", {"user": evil, "right": "restore"}),
+        ("/v1/datasets/x/grants", {"user": "x", "right": evil}),
+        ("/v1/datasets/x/grants", {"user": "x", "expires": evil}),
+        ("/v1/datasets/x/revoke", {"user": evil, "more": 1}),
+        ("/v1/requests/1", {"accept": evil}),
+    ]:
+        answer = httpx.post(
+            server.url + path,
+            json=content,
+            headers={"authorization": f"Bearer {server.owner_token}"},
+        )
+        assert 400 <= answer.status_code < 500, (path, content, answer.text)
+        assert answer.json()["remedy"]
+        assert "x" * 64 not in answer.text
+
+
+def test_tokens_are_replaced(server, user):
+    headers = {"authorization": f"Bearer {user.token}"}
+    token = httpx.post(f"{server.url}/v1/tokens", headers=headers).json()["token"]
+    with refused(401, "bad-token"):
+        user.me()
+    with server.client(token) as again:
+        assert again.me()["name"] == user.name
+
+
+def test_a_closed_and_busy_service(tmp_path, scenes):
+    settings = {
+        "open_registration": "false",
+        "requests_per_minute": "12",
+        "images_per_day": "10",
+    }
+    with running(tmp_path / "service", **settings) as server:
+        with server.client() as stranger, refused(403, "closed"):
+            stranger.register("x")
+        with server.client(server.owner_token) as owner:
+            key = dsguard.DatasetKey.generate()
+            owner.deposit("d", key)
+            images = protected(scenes, key)
+            assert len(list(owner.restore("d", images))) == 9
+            with refused(429, "daily-quota"):
+                list(owner.restore("d", images))
+            with refused(429, "rate"):
+                for _ in range(20):
+                    owner.me()
+
+
+def test_nothing_secret_is_stored_or_logged(tmp_path, scenes):
+    with running(tmp_path / "service") as server:
+        key = dsguard.DatasetKey.generate()
+        with server.client(server.owner_token) as owner:
+            owner.deposit("d", key)
+            list(owner.restore("d", protected(scenes, key)))
+            owner.export_key("d", 1)
+        metrics = httpx.get(f"{server.url}/metrics").text
+        assert "dsguard_images_total 9.0" in metrics
+        document = httpx.get(f"{server.url}/openapi.json").json()
+        assert "/v1/datasets/{name}/restore" in document["paths"]
+        server.stop()
+        logged = "".join(server.log[1:])
+        assert '"status": 200' in logged
+        files = [path for path in server.folder.iterdir() if path.name != "master.key"]
+        kept = b"".join(path.read_bytes() for path in files) + logged.encode()
+        master = (server.folder / "master.key").read_text().strip()
+        for secret in (key.secret.hex(), server.owner_token.removeprefix("dsg_"), master):
+            assert secret.encode() not in kept
+        assert key.secret not in kept
+
+
+def test_the_audit_trail_shows_what_was_done_to_it(tmp_path, scenes):
+    with running(tmp_path / "service") as server:
+        with server.client(server.owner_token) as owner:
+            for n in range(6):
+                owner.deposit(f"d{n}")
+        server.stop()
+        path = server.folder / "dmcp.sqlite"
+        assert "7 lines, all good" in server.operate("audit", "verify").stdout
+        whole = path.read_bytes()
+        for change, told in [
+            ("UPDATE audit SET outcome = 'other' WHERE number = 3", "line 3 was changed"),
+            ("UPDATE audit SET actor = 'other' WHERE number = 7", "line 7 was changed"),
+            ("DELETE FROM audit WHERE number = 4", "line 4 is missing"),
+            ("DELETE FROM audit WHERE number = 7", "ends at line 6"),
+            ("DELETE FROM audit", "ends at line 0"),
+            (
+                "UPDATE audit SET number = 99 WHERE number = 5;"
+                "UPDATE audit SET number = 5 WHERE number = 6;"
+                "UPDATE audit SET number = 6 WHERE number = 99",
+                "line 5 was changed",
+            ),
+        ]:
+            database = sqlite3.connect(path)
+            database.executescript(change)
+            database.close()
+            found = server.operate("audit", "verify")
+            assert found.returncode == Exit.DAMAGED
+            assert told in found.stderr, found
+            path.write_bytes(whole)
+        assert server.operate("audit", "verify", "--at-least", "8").returncode == Exit.DAMAGED
+
+
+def test_the_master_key_is_needed_and_can_be_changed(tmp_path, scenes):
+    with running(tmp_path / "service") as server:
+        key = dsguard.DatasetKey.generate()
+        with server.client(server.owner_token) as owner:
+            owner.deposit("d", key)
+        server.stop()
+        shown = server.operate("rotate-master-key", str(tmp_path / "new.key"))
+        assert "wrapped 1 keys" in shown.stdout, shown
+        refused_start = server.operate("serve")
+        assert refused_start.returncode == Exit.KEY_REFUSED
+        assert "does not open this database" in " ".join(refused_start.stderr.split())
+        server.environment["DSGUARD_DMCP_MASTER_KEY_FILE"] = str(tmp_path / "new.key")
+        server.start()
+        with server.client(server.owner_token) as owner:
+            assert owner.export_key("d", 1) == key
+        assert "all good" in server.operate("audit", "verify").stdout
+
+
+def test_killed_while_writing_it_loses_nothing_that_it_confirmed(tmp_path):
+    with running(tmp_path / "service") as server:
+        confirmed: list[str] = []
+        for round_ in range(3):
+            stop = time.monotonic() + 0.3 + 0.2 * round_
+
+            def write(round_=round_):
+                with server.client(server.owner_token) as owner:
+                    for n in range(10_000):
+                        try:
+                            owner.deposit(f"d{round_}-{n}")
+                        except RefusedError:
+                            return
+                        confirmed.append(f"d{round_}-{n}")
+
+            writer = threading.Thread(target=write)
+            writer.start()
+            time.sleep(max(0, stop - time.monotonic()))
+            server.kill()
+            writer.join()
+            server.start()
+            with server.client(server.owner_token) as owner:
+                rows = owner.datasets()
+                assert set(confirmed) <= {row["name"] for row in rows}
+                assert all(row["rights"] == ["restore", "manage", "export-key"] for row in rows)
+            found = server.operate("audit", "verify")
+            assert f"{len(rows) + 1} lines, all good" in found.stdout, found
+        assert confirmed
+
+
+def test_the_commands_explain_themselves(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    for name in ("DSGUARD_DMCP_URL", "DSGUARD_DMCP_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    assert cli(["dmcp", "datasets"]) == Exit.USAGE
+    assert "you are not logged in" in capsys.readouterr().err
+    monkeypatch.setenv("DSGUARD_DMCP_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("DSGUARD_DMCP_TOKEN", "dsg_x")
+    assert cli(["dmcp", "datasets"]) == Exit.USAGE
+    assert "does not answer" in capsys.readouterr().err
