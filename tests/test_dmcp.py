@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import sqlite3
@@ -405,6 +407,89 @@ def test_tokens_are_replaced(server, user):
         user.me()
     with server.client(token) as again:
         assert again.me()["name"] == user.name
+
+
+@contextmanager
+def browser(server, token: str | None = None):
+    headers = {"accept": "text/html"}
+    with httpx.Client(base_url=server.url, headers=headers, follow_redirects=True) as client:
+        if token:
+            assert client.post("/login", data={"token": token}).status_code == 200
+        yield client
+
+
+def test_the_page(server, owner, user, dataset, scenes, key):
+    images = protected(scenes, key)
+    with browser(server) as page:
+        assert "Log in" in page.get("/").text
+        wrong = page.post("/login", data={"token": "dsg_" + "x" * 43})
+        assert wrong.status_code == 401
+        assert "not valid" in wrong.text
+    with browser(server, user.token) as mine, browser(server, server.owner_token) as theirs:
+        cookie = next(iter(mine.cookies.jar))
+        assert cookie.has_nonstandard_attr("HttpOnly")
+        refused_page = mine.get(f"/datasets/{dataset}/restore")
+        assert refused_page.status_code == 403
+        assert "was never given" in refused_page.text
+        message = "<script>alert(1)</script>"
+        asked = mine.post(f"/datasets/{dataset}/ask", data={"message": message})
+        assert "with the owners" in asked.text
+        shown = theirs.get("/").text
+        assert message not in shown
+        assert "&lt;script&gt;" in shown
+        number = owner.requests()[-1]["number"]
+        accepted = theirs.post(f"/requests/{number}", data={"accept": "yes", "reason": ""})
+        assert f"request of {user.name} was accepted" in accepted.text
+        files = [("files", (name, file)) for name, file in [*images[:2], ("x.png", b"x")]]
+        restored = mine.post(f"/datasets/{dataset}/restore", files=files)
+        assert "not an image file" in restored.text
+        found = re.findall(r'alt="restored"|href="data:image/png;base64,([^"]+)"', restored.text)
+        pixels = decode_image(base64.b64decode(next(part for part in found if part)))
+        np.testing.assert_array_equal(pixels, scenes[0])
+        assert "restore" in theirs.get(f"/datasets/{dataset}").text
+        other = theirs.post(
+            f"/datasets/{dataset}/revoke",
+            data={"user": user.name, "right": "restore"},
+            headers={"origin": "https://evil.example"},
+        )
+        assert other.status_code == 403
+        theirs.post(f"/datasets/{dataset}/revoke", data={"user": user.name, "right": "restore"})
+        assert "was revoked" in mine.get(f"/datasets/{dataset}/restore").text
+        assert "script-src" not in restored.headers["content-security-policy"]
+        assert "default-src 'none'" in restored.headers["content-security-policy"]
+        mine.post("/logout")
+        assert "Log in" in mine.get("/").text
+
+
+def test_the_page_in_a_browser(tmp_path, server, owner, user, dataset, scenes, key):
+    """In headless Chromium, where there is one with its driver."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        pytest.skip("there is no chromium with chromedriver here")
+    owner.grant(dataset, user.name)
+    paths = []
+    for name, file in protected(scenes, key)[:6]:
+        path = tmp_path / name.replace("/", "-")
+        path.write_bytes(file)
+        paths.append(str(path))
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=900,900"):
+        options.add_argument(f"--{flag}")
+    with webdriver.Chrome(options, webdriver.ChromeService(driver)) as page:
+        page.implicitly_wait(20)
+        page.get(server.url)
+        page.find_element("name", "token").send_keys(user.token + "\n")
+        page.find_element("css selector", f"a[href='/datasets/{dataset}/restore']").click()
+        page.find_element("name", "files").send_keys("\n".join(paths))
+        page.find_element("css selector", "main button").click()
+        shown = page.find_elements("css selector", "figure img")
+        assert len(shown) == 12
+        assert all(
+            page.execute_script("return arguments[0].naturalWidth", image) == 32 for image in shown
+        )
+        page.save_screenshot(os.environ.get("DSGUARD_SCREENSHOT", str(tmp_path / "page.png")))
 
 
 def test_a_closed_and_busy_service(tmp_path, scenes):

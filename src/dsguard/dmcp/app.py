@@ -24,7 +24,7 @@ from sqlalchemy import Engine, select, text
 from sqlalchemy.exc import OperationalError
 from starlette.concurrency import run_in_threadpool
 
-from dsguard.dmcp import schemas
+from dsguard.dmcp import schemas, web
 from dsguard.dmcp.access import Refused, Service
 from dsguard.dmcp.audit import Origin
 from dsguard.dmcp.bodies import images_of, spooled, streamed
@@ -136,6 +136,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     _add_datasets(app)
     _add_grants(app)
     _add_restoring(app)
+    app.include_router(
+        web.router(platform, _asking_in_browser, rights_of, requests_for, _restored_for_page)
+    )
     return app
 
 
@@ -181,8 +184,10 @@ def _too_large(most: int) -> Refused:
     )
 
 
-async def _refused(request: Request, refusal: Exception) -> JSONResponse:
+async def _refused(request: Request, refusal: Exception) -> Response:
     assert isinstance(refusal, Refused)
+    if web.wants_page(request):
+        return web.refusal_page(refusal)
     headers = {"retry-after": "60" if refusal.status == 429 else "1"}
     content = {
         "code": refusal.code,
@@ -193,7 +198,7 @@ async def _refused(request: Request, refusal: Exception) -> JSONResponse:
     return JSONResponse(content, refusal.status, headers if refusal.status in (429, 503) else None)
 
 
-async def _invalid(request: Request, error: Exception) -> JSONResponse:
+async def _invalid(request: Request, error: Exception) -> Response:
     """Say what of a request is not as it has to be; the value itself may be a secret."""
     assert isinstance(error, RequestValidationError)
     told = "; ".join(
@@ -213,7 +218,8 @@ def _origin(request: Request, actor: str = "") -> Origin:
 
 def _token(request: Request) -> str | None:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return token if scheme.lower() == "bearer" else request.cookies.get("dsguard_token")
+    given = token if scheme.lower() == "bearer" else request.cookies.get(web.COOKIE)
+    return getattr(request.state, "token", given)  # that of a login form
 
 
 def platform_of(request: Request) -> Platform:
@@ -242,6 +248,22 @@ def service_of(
     """Yield the transaction of a request of a known user."""
     with platform_of(request).service(_origin(request, user.name)) as service:
         yield service, user
+
+
+@contextmanager
+def _asking_in_browser(request: Request) -> Iterator[tuple[Service, User]]:
+    """Yield the transaction of a request for a page."""
+    user = user_of(request)
+    with platform_of(request).service(_origin(request, user.name)) as service:
+        yield service, user
+
+
+def _restored_for_page(
+    request: Request, user: User, name: str, images: list[tuple[str, bytes]]
+) -> Iterator[list[Restored]]:
+    """Yield a few restored images for a page."""
+    origin = _origin(request, user.name)
+    yield from _allowed(platform_of(request), origin, user, name, iter(images))
 
 
 Asking = Annotated[tuple[Service, User], Depends(service_of, scope="function")]
