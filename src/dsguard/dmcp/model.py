@@ -26,6 +26,9 @@ RIGHTS = ("restore", "manage", "export-key")
 """What a grant can allow: restoring images, managing the dataset, taking its key away."""
 
 
+_LOCK = 0x64736775617264  # any number that others do not use
+
+
 class Base(DeclarativeBase):
     """Base of all tables."""
 
@@ -158,7 +161,10 @@ class Fact(Base):
 
 
 def connect(url: str) -> Engine:
-    """Return an engine whose transactions are serial enough for quotas and the audit trail."""
+    """Return an engine whose transactions wait for each other, as quotas and the trail need it.
+
+    They are short: no image is restored within one.
+    """
     engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
     if engine.dialect.name == "sqlite":
 
@@ -175,6 +181,12 @@ def connect(url: str) -> Engine:
         @event.listens_for(engine, "begin")
         def _begin(connection: Any) -> None:
             connection.exec_driver_sql("BEGIN IMMEDIATE")  # readers that write would collide
+
+    elif engine.dialect.name == "postgresql":
+
+        @event.listens_for(engine, "begin")
+        def _wait(connection: Any) -> None:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
 
     return engine
 
