@@ -338,7 +338,7 @@ def test_tar_and_forms(server, owner, user, dataset, scenes, key):
         assert answer.status_code == 200, answer.text
         with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
             found = {m.name: archive.extractfile(m).read() for m in archive}
-        assert "not an image" in json.loads(found.pop("errors.jsonl"))["error"]
+        assert b"not an image" in found.pop("bad.png.error.txt")
         assert list(found) == [name for name, _ in images[:-1]]
         np.testing.assert_array_equal(decode_image(found["a/3.png"]), scenes[3])
 
@@ -629,6 +629,47 @@ def test_the_commands_explain_themselves(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DSGUARD_DMCP_TOKEN", "dsg_x")
     assert cli(["dmcp", "datasets"]) == Exit.USAGE
     assert "does not answer" in capsys.readouterr().err
+
+
+def test_jobs_go_on_after_a_kill_and_are_fetched_in_pieces(tmp_path, scenes):
+    with running(tmp_path / "service") as server:
+        key = dsguard.DatasetKey.generate()
+        images = [
+            (f"{n}-{name}", file) for n in range(700) for name, file in protected(scenes, key)[:4]
+        ]
+        images[5] = ("bad.png", b"x")
+        headers = {"authorization": f"Bearer {server.owner_token}"}
+        kind = {"content-type": "application/x-tar"}
+        with server.client(server.owner_token) as owner:
+            owner.deposit("d", key)
+        with httpx.Client(base_url=server.url, headers=headers, timeout=60) as http:
+            job = http.post("/v1/datasets/d/jobs", content=tar_of(images), headers=kind).json()
+            where = f"/v1/jobs/{job['number']}"
+            assert http.get(f"{where}/result").json()["code"] == "not-done"
+            while not (state := http.get(where).json())["done"]:
+                time.sleep(0.01)
+            server.kill()
+        server.start()
+        with httpx.Client(base_url=server.url, headers=headers, timeout=60) as http:
+            while (state := http.get(where).json())["state"] != "done":
+                assert state["state"] in ("queued", "running")
+                time.sleep(0.05)
+            assert (state["done"], state["failed"]) == (2800, 1)
+            first = http.get(f"{where}/result", headers={"range": "bytes=0-99999"})
+            rest = http.get(f"{where}/result", headers={"range": "bytes=100000-"})
+            assert (first.status_code, rest.status_code) == (206, 206)
+            with tarfile.open(fileobj=io.BytesIO(first.content + rest.content)) as archive:
+                found = {m.name: archive.extractfile(m).read() for m in archive}
+            assert len(found) == 2800
+            for name, file in found.items():
+                if name != "bad.png.error.txt":
+                    n = int(name.partition("/")[2].removesuffix(".png"))
+                    np.testing.assert_array_equal(decode_image(file), scenes[n])
+            with server.client() as stranger:
+                other = stranger.register("other")
+            elsewhere = http.get(where, headers={"authorization": f"Bearer {other}"})
+            assert elsewhere.json()["code"] == "no-job"
+        assert "all good" in server.operate("audit", "verify").stdout
 
 
 @pytest.fixture

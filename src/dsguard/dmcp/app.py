@@ -15,7 +15,7 @@ from typing import Annotated, Any, BinaryIO, cast
 import structlog
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
@@ -24,11 +24,12 @@ from sqlalchemy import Engine, select, text
 from sqlalchemy.exc import OperationalError
 from starlette.concurrency import run_in_threadpool
 
-from dsguard.dmcp import schemas, web
+from dsguard.dmcp import frames, schemas, web
 from dsguard.dmcp.access import Refused, Service
 from dsguard.dmcp.audit import Origin
 from dsguard.dmcp.bodies import images_of, spooled, streamed
-from dsguard.dmcp.model import Dataset, Entry, Grant, User, connect, migrate, transaction
+from dsguard.dmcp.jobs import Jobs
+from dsguard.dmcp.model import Dataset, Entry, Grant, Job, User, connect, migrate, transaction
 from dsguard.dmcp.model import Request as AccessRequest
 from dsguard.dmcp.restoring import Chunk, Restored, restored_chunks
 from dsguard.dmcp.settings import Settings
@@ -59,6 +60,7 @@ class Platform:
         with transaction(self.engine) as session:
             self.vault.open(session)
         self.pool: ProcessPoolExecutor
+        self.jobs = Jobs(self, allowed)
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._limit = RateLimitItemPerMinute(settings.requests_per_minute)
         self._active = 0
@@ -118,7 +120,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["dsguard.dmcp.restoring"])
         with ProcessPoolExecutor(platform.settings.workers, context) as platform.pool:
+            platform.jobs.start()
             yield
+            await run_in_threadpool(platform.jobs.stop)
         platform.engine.dispose()
 
     app = FastAPI(
@@ -136,6 +140,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     _add_datasets(app)
     _add_grants(app)
     _add_restoring(app)
+    _add_jobs(app)
     app.include_router(
         web.router(platform, _asking_in_browser, rights_of, requests_for, _restored_for_page)
     )
@@ -151,11 +156,12 @@ async def _request(request: Request, call_next: Callable[..., Any]) -> Response:
     platform: Platform = request.app.state.platform
     start = time.perf_counter()
     size = request.headers.get("content-length", "0")
-    if size.isdigit() and int(size) > platform.settings.body_bytes:
-        response: Response = await _refused(request, _too_large(platform.settings.body_bytes))
-        await run_in_threadpool(
-            platform.audit_refusal, _origin(request), _too_large(platform.settings.body_bytes)
-        )
+    most = platform.settings.body_bytes
+    if request.url.path.endswith("/jobs"):
+        most = platform.settings.job_bytes
+    if size.isdigit() and int(size) > most:
+        response: Response = await _refused(request, _too_large(most))
+        await run_in_threadpool(platform.audit_refusal, _origin(request), _too_large(most))
     else:
         response = await call_next(request)
     route = getattr(request.scope.get("route"), "path", "unknown")
@@ -263,7 +269,7 @@ def _restored_for_page(
 ) -> Iterator[list[Restored]]:
     """Yield a few restored images for a page."""
     origin = _origin(request, user.name)
-    yield from _allowed(platform_of(request), origin, user, name, iter(images))
+    yield from allowed(platform_of(request), origin, user, name, iter(images))
 
 
 Asking = Annotated[tuple[Service, User], Depends(service_of, scope="function")]
@@ -493,7 +499,7 @@ def _add_restoring(app: FastAPI) -> None:
 
         The body is frames (`application/x-dsguard-frames`), a tar (`application/x-tar`) or a form
         with files (`multipart/form-data`); the answer is of the same kind, a tar for a form. What
-        fails is told for each image: by the status of its frame, or in the member `errors.jsonl`.
+        fails is told for each image: by the status of its frame, or in a member `NAME.error.txt`.
         """
         platform = platform_of(request)
         user = await run_in_threadpool(user_of, request)
@@ -512,6 +518,72 @@ def _add_restoring(app: FastAPI) -> None:
             raise
 
 
+def _add_jobs(app: FastAPI) -> None:
+    @app.post("/v1/datasets/{name}/jobs", status_code=202, tags=["jobs"])
+    async def begin(name: str, request: Request) -> schemas.JobShown:
+        """Have a large set restored in the background; the body is as for `restore`."""
+        platform = platform_of(request)
+        user = await run_in_threadpool(user_of, request)
+        origin = _origin(request, user.name)
+        await run_in_threadpool(_check_grant, platform, origin, user, name)
+        with tempfile.TemporaryFile(dir=platform.settings.folder) as body:
+            try:
+                kind = await spooled(request, body, platform.settings.job_bytes)
+            except Refused as refusal:
+                await run_in_threadpool(platform.audit_refusal, origin, refusal, name)
+                raise
+            return await run_in_threadpool(_begin_job, platform, origin, user, name, kind, body)
+
+    @app.get("/v1/jobs/{number}", tags=["jobs"])
+    def job(number: str, asking: Asking) -> schemas.JobShown:
+        """Tell how far a job is."""
+        return _job_shown(*_own_job(*asking, number))
+
+    @app.get("/v1/jobs/{number}/result", tags=["jobs"], response_class=FileResponse)
+    def result(number: str, request: Request, asking: Asking) -> FileResponse:
+        """Fetch the result of a finished job, from any byte on (`Range`)."""
+        service, user = asking
+        found, dataset = _own_job(service, user, number)
+        service.granted(user, dataset, "restore")
+        if found.state != "done":
+            raise Refused(
+                409, "not-done", f"the job is {found.state}", "ask for its state and come again"
+            )
+        service.audit("fetch", f"job {number}", dataset=dataset.name)
+        media_type = found.kind if found.kind == frames.CONTENT_TYPE else "application/x-tar"
+        return FileResponse(platform_of(request).jobs.path(number, "out"), media_type=media_type)
+
+
+def _begin_job(
+    platform: Platform, origin: Origin, user: User, name: str, kind: str, body: BinaryIO
+) -> schemas.JobShown:
+    with platform.service(origin) as service:
+        dataset = service.dataset_named(name)
+        service.granted(user, dataset, "restore")
+        job = platform.jobs.new(service.session, user, dataset, kind)
+        service.audit("job", job.id, dataset=name)
+    platform.jobs.put(job.id, body)
+    return _job_shown(job, dataset)
+
+
+def _own_job(service: Service, user: User, number: str) -> tuple[Job, Dataset]:
+    job = service.session.get(Job, number)
+    if job is None or job.user_id != user.id:
+        raise Refused(404, "no-job", "you have no such job", "begin one")
+    return job, service.session.get_one(Dataset, job.dataset_id)
+
+
+def _job_shown(job: Job, dataset: Dataset) -> schemas.JobShown:
+    return schemas.JobShown(
+        number=job.id,
+        dataset=dataset.name,
+        state=job.state,
+        message=job.message,
+        done=job.done,
+        failed=job.failed,
+    )
+
+
 def _check_grant(platform: Platform, origin: Origin, user: User, name: str) -> None:
     with platform.service(origin) as service:
         service.granted(user, service.dataset_named(name), "restore")
@@ -521,7 +593,7 @@ def _answer(
     platform: Platform, origin: Origin, user: User, name: str, kind: str, body: BinaryIO
 ) -> StreamingResponse:
     """Return the restored images; the first chunk is restored before anything is answered."""
-    chunks = _allowed(platform, origin, user, name, images_of(kind, body, platform.settings))
+    chunks = allowed(platform, origin, user, name, images_of(kind, body, platform.settings))
     first: list[Restored] = next(chunks, [])
 
     def everything() -> Iterator[list[Restored]]:
@@ -539,7 +611,7 @@ def _answer(
     return StreamingResponse(content, media_type=media_type)
 
 
-def _allowed(
+def allowed(
     platform: Platform,
     origin: Origin,
     user: User,

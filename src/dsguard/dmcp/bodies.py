@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -122,15 +121,12 @@ def _as_frames(chunks: Iterator[list[Restored]]) -> Iterator[bytes]:
 
 
 def _as_tar(chunks: Iterator[list[Restored]]) -> Iterator[bytes]:
-    failed: list[str] = []
     for chunk in chunks:
         pieces: list[bytes] = []
         for image in chunk:
             if image.status == frames.OK:
                 pieces += packed(image.name.rpartition(".")[0] + ".png", image.data)
             else:
-                failed.append(json.dumps({"name": image.name, "error": image.status}))
+                pieces += packed(f"{image.name or 'request'}.error.txt", image.status.encode())
         yield b"".join(pieces)
-    if failed:
-        yield b"".join(packed("errors.jsonl", "".join(f"{line}\n" for line in failed).encode()))
     yield END

@@ -125,6 +125,32 @@ class Usage(Base):
     images: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
+class Job(Base):
+    """A large restoration in the background.
+
+    Attributes
+    ----------
+    kind : str
+        Type of what came in and goes out.
+    done, failed : int
+        Images worked on, and those of them without a result.
+    size : int
+        Bytes of the result that hold them.
+    """
+
+    __tablename__ = "jobs"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"))
+    kind: Mapped[str] = mapped_column(String(64))
+    state: Mapped[str] = mapped_column(String(10), default="queued")
+    message: Mapped[str] = mapped_column(String(1000), default="")
+    done: Mapped[int] = mapped_column(BigInteger, default=0)
+    failed: Mapped[int] = mapped_column(BigInteger, default=0)
+    size: Mapped[int] = mapped_column(BigInteger, default=0)
+    created: Mapped[datetime] = mapped_column(default=now)
+
+
 class Entry(Base):
     """One line of the audit trail, chained to the one before."""
 

@@ -129,6 +129,17 @@ class RequestShown(BaseModel):
     reason: str
 
 
+class JobShown(BaseModel):
+    """A background job."""
+
+    number: str
+    dataset: str
+    state: str = Field(description="queued, running, done, refused or failed")
+    message: str
+    done: int
+    failed: int
+
+
 class EntryShown(BaseModel):
     """A line of the audit trail."""
 

@@ -31,6 +31,10 @@ class Settings(BaseSettings):
         The largest request.
     image_bytes : int
         The largest image file in it.
+    job_bytes : int
+        The largest request of a background job.
+    job_days : int
+        How long its result is kept.
     requests_per_minute : int
         Of one user, or of one address that has no token.
     images_per_day : int
@@ -53,6 +57,8 @@ class Settings(BaseSettings):
     waiting: int = 16
     body_bytes: int = 64 << 20
     image_bytes: int = 16 << 20
+    job_bytes: int = 16 << 30
+    job_days: int = 7
     requests_per_minute: int = 1200
     images_per_day: int = 10_000_000
     open_registration: bool = True
