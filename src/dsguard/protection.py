@@ -352,6 +352,21 @@ def inspect(image: npt.NDArray[np.uint8], sidecar: bytes | None = None) -> Image
     )
 
 
+def are_protected(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Tell which images of a batch have a whole header in their pixels, under whatever key.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (N, H, W, C) or (N, H, W)
+
+    Returns
+    -------
+    ndarray of bool, shape (N,)
+    """
+    batch = np.ascontiguousarray(as_batch(images, "images"))
+    return np.asarray(whole_headers(_headers(batch, {})), bool)
+
+
 def _check_key(key: object) -> None:
     if not isinstance(key, DatasetKey):
         msg = f"key: expected a DatasetKey, got {type(key).__name__}; use DatasetKey.load(path)"

@@ -18,6 +18,7 @@ from dsguard.bulk.selection import Selection, output_names
 from dsguard.bulk.shard import ShardResult, ShardSpec
 from dsguard.bulk.tasks import Protect, Task, Veil
 from dsguard.datasets.coco import CocoSource, renamed
+from dsguard.datasets.folder import distinct
 from dsguard.datasets.images import LOSSLESS_FORMATS, check_output_format
 from dsguard.datasets.place import LocalPlace, Place, RemotePlace, place_of
 from dsguard.datasets.sinks import Output, output_kind
@@ -33,6 +34,7 @@ SHARD_SIZE = 5000
 """Images of one shard, where the files of the dataset do not say otherwise."""
 
 _LISTED = 10_000
+_CONTENTS = "contents"
 
 
 @dataclass
@@ -265,10 +267,12 @@ class _Plan:
             told = "; ".join(
                 f"{name} was {earlier.get(name, 'not set')}, is {self.facts[name]}"
                 for name in other
+                if name != _CONTENTS
             )
             msg = (
-                f"{self.output.place} holds the output of another run ({told}); choose another "
-                "destination, or begin anew with --overwrite"
+                f"{self.output.place} holds the output of another run "
+                f"({told or 'the source has changed since'}); give what it was given, choose "
+                "another destination, or begin anew with --overwrite"
             )
             raise InputError(msg)
 
@@ -327,8 +331,10 @@ def _plan(
     facts = {
         **task.settings(),
         "source": str(source),
+        "shard size": str(settings.shard_size),
+        "selection": _told(settings.selection),
         "formats": f"{source.kind} to {kind} of {image_format}, level {settings.png_level}",
-        "shards": _fingerprint(source, parts),
+        _CONTENTS: _fingerprint(source, parts),
     }
     return _Plan(specs, output, journal, facts, renames)
 
@@ -377,7 +383,11 @@ def _renames(
     source: Source, wanted: list[str] | None, kind: str, image_format: str
 ) -> dict[str, str]:
     """Return the images whose name with the new suffix another image would have as well."""
-    if kind not in ("folder", "parquet", "webdataset") or source.kind in ("parquet", "numpy"):
+    if kind not in ("folder", "parquet", "webdataset") or source.kind == "numpy":
+        return {}
+    if source.kind == "parquet":
+        if kind == "folder":
+            distinct(source.names(), str(source))
         return {}
     if kind == source.kind == "webdataset":
         return {}
@@ -393,6 +403,10 @@ def _class_names(source: Source) -> tuple[str, ...]:
     if not isinstance(source, TreeSource):
         return ()
     return tuple(sorted({source.class_of(name) for name in source.names()}))
+
+
+def _told(selection: Selection) -> str:
+    return repr((selection.include, selection.exclude, selection.limit))
 
 
 def _fingerprint(source: Source, parts: list[Part]) -> str:

@@ -17,7 +17,7 @@ from dsguard.errors import DsguardError, InputError
 from dsguard.mrit.geometry import LARGEST_SIDE, SMALLEST_SIDE
 from dsguard.patterns import Patterns
 from dsguard.profile import VEIL, Profile
-from dsguard.protection import protect_batch, restore_batch
+from dsguard.protection import are_protected, protect_batch, restore_batch
 from dsguard.veil import EPSILON, marked
 
 if TYPE_CHECKING:
@@ -148,6 +148,8 @@ class Protect(Task):
 
     def process(self, batch: Batch, threads: int | None) -> Processed:
         errors = self.perturbation.refused(batch)
+        twice = "is protected already; give the clean images"
+        errors |= {int(n): InputError(twice) for n in are_protected(batch.images).nonzero()[0]}
         good = [n for n in range(len(batch.names)) if n not in errors]
         images, sidecars = batch.images, {}
         if good:

@@ -30,15 +30,19 @@ def load_training_set(
     images: list[Image] = []
     classes: list[str] = []
     alike = True
+    reason = ""
     for _, class_name, image in source.read(names):
-        if isinstance(image, DsguardError) or min(image.shape[:2]) < SMALLEST_SIDE:
+        if isinstance(image, DsguardError):
+            reason = reason or f"; the first {image.message}"
+            continue
+        if min(image.shape[:2]) < SMALLEST_SIDE:
             continue
         if images and alike and image.shape[:2] != images[0].shape[:2]:
             alike, images = False, [_resized(earlier) for earlier in images]
         images.append(image[..., :3] if alike else _resized(image[..., :3]))
         classes.append(class_name)
     if not images:
-        msg = f"{source} has no readable image"
+        msg = f"{source} has no readable image{reason}"
         raise InputError(msg)
     if len({image.shape[2] for image in images}) > 1:
         images = [np.broadcast_to(image, (*image.shape[:2], 3)) for image in images]

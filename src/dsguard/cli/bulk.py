@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _SURROGATE_IMAGES = 50_000
 _TOLD_EVERY = 10.0
 _SAMPLE = 256
+_WARNING = "[bold yellow]warning:[/]"
 
 
 @dataclass(frozen=True)
@@ -283,7 +284,12 @@ def verify(**given: Any) -> int:
 
     choices = Choices(destination=None, **given)
     source, key = choices.opened()
-    return _do(Verify(key), source, choices)
+    code = _do(Verify(key), source, choices)
+    unfinished = _unfinished(source)
+    if unfinished is not None:
+        complain(unfinished, _WARNING)
+        return max(code, Exit.SOME_FAILED)
+    return code
 
 
 def _do(task: Task, source: Source, choices: Choices) -> int:
@@ -305,11 +311,33 @@ def _do(task: Task, source: Source, choices: Choices) -> int:
             show(reports[0].failures)
             complain(str(error))
             return Exit.SOME_FAILED
+    _warn(task, source, reports[0], choices)
     left_out = source.left_out()
     if left_out and task.writes and not choices.quiet:
         text = f"{len(left_out)} other files were left out, {left_out[0]} the first of them"
-        complain(text, "[bold yellow]note:[/]")
+        complain(text, _WARNING)
     return _finish(task, reports[0], choices)
+
+
+def _warn(task: Task, source: Source, report: Report, choices: Choices) -> None:
+    """Say what an owner would want to know of a run that went as it was told to."""
+    from dsguard.bulk import Protect
+    from dsguard.errors import NotProtectedError
+
+    if isinstance(task, Protect) and len(_classes(source, choices)) == 1:
+        complain("all images are of one class: there is nothing to mislead", _WARNING)
+    if not report.done and set(report.kinds) == {NotProtectedError}:
+        complain("none of the images is protected: is this the clean set?", _WARNING)
+
+
+def _unfinished(source: Source) -> str | None:
+    """Return how far the run is that writes this dataset, None if it is done or there is none."""
+    from dsguard.bulk.journal import Journal
+
+    journal = Journal.of(source.place)
+    if journal.settings() is None or journal.is_finished():
+        return None
+    return f"the run that writes it is not finished: {len(journal.done())} shards are"
 
 
 def _finish(task: Task, report: Report, choices: Choices) -> int:
@@ -329,7 +357,8 @@ def _finish(task: Task, report: Report, choices: Choices) -> int:
             click.echo(f"{report.resumed} of {report.shards} shards were done before")
         if report.sidecars:
             click.echo(
-                f"{report.sidecars} of them have their payload beside the pixels in their file"
+                f"{report.sidecars} with their payload beside the pixels in the same file; keep "
+                "the files as they are"
             )
     return max((exit_code(kind(""), Exit.SOME_FAILED) for kind in report.kinds), default=Exit.OK)
 
@@ -339,7 +368,7 @@ def _estimate(task: Task, source: Source, choices: Choices) -> int:
     import tempfile
     from dataclasses import replace
 
-    from dsguard.bulk import Selection, run, select
+    from dsguard.bulk import Protect, Selection, run, select
 
     settings = choices.settings()
     names = settings.selection.names(source) or source.names()
@@ -373,6 +402,7 @@ def _estimate(task: Task, source: Source, choices: Choices) -> int:
             f"{facts['images']} images; of a sample of {len(sample)}, {report.failed} fail and "
             f"{report.sidecars} have their payload beside the pixels; about {facts['seconds']:g} s "
             f"and {facts['bytes'] / 1e6:.1f} MB"
+            + (", the training of a surrogate not counted" if isinstance(task, Protect) else "")
         )
     return max((exit_code(kind(""), Exit.SOME_FAILED) for kind in report.kinds), default=Exit.OK)
 
@@ -459,7 +489,10 @@ def _surrogate(
             "its own, or give labels as the format has them"
         )
         raise InputError(msg)
-    with progress("fit surrogate", epochs) as advance:
+    if not choices.quiet:
+        text = f"training a surrogate on {len(images)} images, {epochs} epochs"
+        errors.print(f"{text}; interrupted, it starts over", highlight=False)
+    with progress("epochs", epochs) as advance:
         surrogate = fit_surrogate(
             images,
             [known.index(name) for name in classes],

@@ -31,6 +31,9 @@ from dsguard.cli.dmcp import dmcp
 from dsguard.errors import DsguardError, InputError
 
 if TYPE_CHECKING:
+    from numpy import uint8
+    from numpy.typing import NDArray
+
     from dsguard.evaluation import Row
 
 
@@ -44,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        errors.print("interrupted; what was written is whole")
+        errors.print("interrupted; what was written is whole, and the same command goes on")
         return Exit.INTERRUPTED
     except DsguardError as error:
         complain(str(error))
@@ -60,7 +63,7 @@ def run(arguments: Sequence[str]) -> int:
 def cli() -> None:
     """Publish image datasets without giving them away.
 
-    Protected images are meant to mislead a network that is trained on them; `dsguard demo --data`
+    Protected images are meant to mislead a network that is trained on them; `dsguard evaluate`
     measures how far they do. Whoever has the key restores the clean images and trains as usual.
 
     \b
@@ -106,14 +109,16 @@ def keygen(path: Path, *, passphrase: bool) -> None:
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per file.")
 def inspect_command(files: tuple[Path, ...], *, as_json: bool) -> int:
-    """Tell what protected FILES say of themselves; no key is needed."""
-    from dsguard.datasets import decode_protected
+    """Tell what protected FILES say of themselves; no key is needed.
+
+    Of a folder or a file with many images the first is shown.
+    """
     from dsguard.protection import inspect
 
     failures: dict[str, DsguardError] = {}
     for file in files:
         try:
-            info = asdict(inspect(*decode_protected(file.read_bytes())))
+            info = asdict(inspect(*_first_image(file)))
         except DsguardError as error:
             failures[str(file)] = error
             continue
@@ -127,6 +132,29 @@ def inspect_command(files: tuple[Path, ...], *, as_json: bool) -> int:
             click.echo(f"{printable(str(file))}: {facts}")
     show(failures)
     return worst(failures)
+
+
+def _first_image(path: Path) -> tuple[NDArray[uint8], bytes]:
+    """Return the first image of a file or dataset, and its sidecar."""
+    from dsguard.datasets import decode_protected, open_source
+    from dsguard.datasets.images import is_image_name
+    from dsguard.datasets.source import decode_rows
+
+    if path.is_file() and is_image_name(path.name):
+        return decode_protected(path.read_bytes())
+    if not path.exists():
+        msg = "cannot be read: No such file or directory"
+        raise InputError(msg)
+    source = open_source(path)
+    for part in source.parts(1):
+        for rows in source.rows(part):
+            groups, errors = decode_rows(rows)
+            if errors:
+                raise min(errors.items())[1]
+            first = min(groups, key=lambda group: group.rows[0])
+            return first.images[0], first.sidecars.get(0, b"")
+    msg = "holds no images"
+    raise InputError(msg)
 
 
 @cli.command()

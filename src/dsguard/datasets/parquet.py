@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -17,11 +17,15 @@ from dsguard.datasets.source import (
     Rows,
     Source,
     is_folder_name,
+    safe_name,
 )
 from dsguard.errors import DsguardError, InputError, MissingExtraError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+NAMED = b"dsguard.named"
+"""Metadata of files whose paths are the names that images had in another format."""
 
 LABELS = ("label", "labels", "fine_label", "class", "cls", "category", "y", "target")
 """Columns that are taken for the class, the first that is there."""
@@ -52,7 +56,7 @@ class ParquetSource(Source):
             name
             for file in self.files
             for start, batch in self._batches(Part(file), read_images=False)
-            for name in _names(file, start, _classes(batch, self._columns(file)))
+            for name in _names(file, start, batch, self._columns(file))
         )
 
     def parts(self, size: int, wanted: Collection[str] | None = None) -> list[Part]:
@@ -60,6 +64,9 @@ class ParquetSource(Source):
         for file in self.files:
             stem = _stem(file) + "/"
             names = None if wanted is None else sorted(n for n in wanted if n.startswith(stem))
+            if wanted is not None and self._columns(file).named:
+                parts += self._named_parts(file, size, set(wanted))
+                continue
             for start, stop, first, last in self._runs(file, size):
                 if names is None:
                     parts.append(Part(file, start, stop))
@@ -68,6 +75,18 @@ class ParquetSource(Source):
                 if mine:
                     parts.append(Part(file, start, stop, tuple(mine)))
         return parts
+
+    def _named_parts(self, file: str, size: int, wanted: set[str]) -> Iterator[Part]:
+        """Yield the parts of a file that has names of its own."""
+        for start, stop, _, _ in self._runs(file, size):
+            found = (
+                name
+                for first, batch in self._batches(Part(file, start, stop), read_images=False)
+                for name in _names(file, first, batch, self._columns(file))
+            )
+            mine = tuple(name for name in found if name in wanted)
+            if mine:
+                yield Part(file, start, stop, mine)
 
     def _runs(self, file: str, size: int) -> Iterator[tuple[int, int, int, int]]:
         """Yield runs of row groups with `size` rows or more, and the rows that they have."""
@@ -85,7 +104,7 @@ class ParquetSource(Source):
         wanted = None if part.names is None else set(part.names)
         columns = self._columns(part.file)
         for start, batch in self._batches(part, read_images=True):
-            names = _names(part.file, start, classes := _classes(batch, columns))
+            names, classes = _names(part.file, start, batch, columns), _classes(batch, columns)
             if wanted is not None:
                 picked = [n for n, name in enumerate(names) if name in wanted]
                 if not picked:
@@ -112,7 +131,7 @@ class ParquetSource(Source):
             sizes = [file.metadata.row_group(n) for n in groups]
             each = sum(g.total_byte_size for g in sizes) / max(1, sum(g.num_rows for g in sizes))
             count = min(CHUNK_IMAGES, max(1, int(CHUNK_BYTES / max(each, 1))))
-            kept = None if read_images else [c for c in [columns.label] if c is not None]
+            kept = None if read_images else columns.light()
             try:
                 for batch in file.iter_batches(
                     CHUNK_IMAGES if not read_images else count, row_groups=groups, columns=kept
@@ -145,7 +164,10 @@ class ParquetSource(Source):
             raise InputError(msg) from error
 
 
-_NO_BYTES = InputError("has no bytes in the file, only a path; embed the images and write it anew")
+_NO_BYTES = InputError(
+    "is not in the file, which has but its path; embed the images before to_parquet: dataset = "
+    'dataset.with_format("arrow").map(datasets.table.embed_table_storage, batched=True)'
+)
 
 
 class Columns:
@@ -161,6 +183,8 @@ class Columns:
         The column with the class.
     class_names : list of str
         What its numbers mean, where the file says so; empty otherwise.
+    named : bool
+        Whether paths are the names of images, and no two alike: the file was written here.
     """
 
     def __init__(self, schema: pa.Schema, file: str) -> None:
@@ -183,6 +207,12 @@ class Columns:
         self.is_plain = not structs
         self.label = next((name for name in LABELS if name in schema.names), None)
         self.class_names = _class_names(schema, self.label)
+        self.named = NAMED in (schema.metadata or {})
+
+    def light(self) -> list[str]:
+        """Return the columns that names and classes are made of."""
+        columns = [] if self.label is None else [self.label]
+        return [*columns, f"{self.image}.path"] if self.named else columns
 
 
 def _class_names(schema: pa.Schema, label: str | None) -> list[str]:
@@ -204,9 +234,12 @@ def _classes(batch: pa.RecordBatch, columns: Columns) -> list[str]:
     ]
 
 
-def _names(file: str, start: int, classes: Sequence[str]) -> list[str]:
-    """Return a name for each row: its file, its class and its number."""
-    stem = _stem(file)
+def _names(file: str, start: int, batch: pa.RecordBatch, columns: Columns) -> list[str]:
+    """Return a name for each row: its own where it has one, else its file, class and number."""
+    if columns.named:
+        paths = batch.column(columns.image).field("path").to_pylist()
+        return [safe_name(path or "", file) for path in paths]
+    stem, classes = _stem(file), _classes(batch, columns)
     folders = {name: f"{stem}/{_as_folder(name)}" for name in set(classes)}
     return [f"{folders[name]}{row:07d}.png" for row, name in enumerate(classes, start)]
 
@@ -228,9 +261,36 @@ class _Extras:
     def __init__(self, batch: pa.RecordBatch, columns: Columns) -> None:
         names = [name for name in batch.schema.names if name not in (columns.image, columns.label)]
         self._others = batch.select(names) if names else None
+        self._named = columns.named
 
     def __call__(self, row: int) -> Extras:
         if self._others is None:
             return {}
         (values,) = self._others.slice(row, 1).to_pylist()
+        if self._named:
+            return _from_text(values.get("fields"))
         return {"json": json.dumps(values, default=str, ensure_ascii=False).encode()}
+
+
+def as_text(extras: Extras) -> str | None:
+    """Return what belongs to an image as one JSON object; bytes that are no text in hexadecimal."""
+    if not extras:
+        return None
+    text: dict[str, str] = {}
+    for suffix, data in extras.items():
+        try:
+            text[suffix] = data.decode()
+        except UnicodeDecodeError:
+            text[suffix + _HEX] = data.hex()
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _from_text(text: str | None) -> Extras:
+    given: dict[str, str] = json.loads(text) if text else {}
+    return {
+        suffix.removesuffix(_HEX): bytes.fromhex(value) if suffix.endswith(_HEX) else value.encode()
+        for suffix, value in given.items()
+    }
+
+
+_HEX = ":hex"

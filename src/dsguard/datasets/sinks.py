@@ -19,7 +19,7 @@ import numpy.typing as npt
 from dsguard.datasets.arrays import SIDECARS, ArrayRows, ArraySource, CifarSource
 from dsguard.datasets.folder import COMPANIONS
 from dsguard.datasets.images import LOSSLESS_FORMATS, encode_images
-from dsguard.datasets.parquet import Columns, arrow
+from dsguard.datasets.parquet import NAMED, Columns, arrow, as_text
 from dsguard.datasets.place import Place
 from dsguard.datasets.source import Image, Part, Rows, Source
 from dsguard.datasets.tar import END, Kept, Samples, packed, shard_name
@@ -278,7 +278,7 @@ class ParquetSink(_FileSink):
             if known
             else pyarrow.array(labels, pyarrow.string())
         )
-        fields = pyarrow.array([_as_text(rows.extras(row)) for row in kept], pyarrow.string())
+        fields = pyarrow.array([as_text(rows.extras(row)) for row in kept], pyarrow.string())
         features: dict[str, Any] = {
             "image": {"_type": "Image"},
             "label": {"names": list(known), "_type": "ClassLabel"}
@@ -288,7 +288,7 @@ class ParquetSink(_FileSink):
         }
         schema = pyarrow.schema(
             {"image": image.type, "label": label.type, "fields": pyarrow.string()},
-            metadata={b"huggingface": json.dumps({"info": {"features": features}})},
+            metadata={b"huggingface": json.dumps({"info": {"features": features}}), NAMED: b"1"},
         )
         return pyarrow.RecordBatch.from_arrays([image, label, fields], schema=schema)
 
@@ -306,19 +306,6 @@ class ParquetSink(_FileSink):
 def _with_suffix(path: str | None, suffix: str) -> str | None:
     stem, dot, _ = (path or "").rpartition(".")
     return stem + suffix if dot and stem else path
-
-
-def _as_text(extras: dict[str, bytes]) -> str | None:
-    """Return what belongs to an image as one JSON object; bytes that are no text in hexadecimal."""
-    if not extras:
-        return None
-    text: dict[str, str] = {}
-    for suffix, data in extras.items():
-        try:
-            text[suffix] = data.decode()
-        except UnicodeDecodeError:
-            text[suffix + ":hex"] = data.hex()
-    return json.dumps(text, ensure_ascii=False)
 
 
 class ArraySink(Sink):
