@@ -57,12 +57,20 @@ def both(row: dict[str, Any] | None) -> str:
 
 def table_1(studies: dict[str, Trials]) -> str:
     """Return one row per study, as the paper's Table 1."""
-    head = ("study", "clean", "protected", "restored", "protected / clean, last")
+    head = (
+        "study",
+        "clean",
+        "protected",
+        "restored",
+        "protected / clean, last epoch",
+        "protected, crop and flip",
+    )
     rows = []
     for name, trials in studies.items():
         ratio = trials["protected"]["test_accuracy"] / trials["clean"]["test_accuracy"]
         cells = (both(trials[version]) for version in ("clean", "protected", "restored"))
-        rows.append((f"`{name}`", *cells, f"{ratio:.2f}"))
+        augmented = both(trials.get("protected, crop and flip"))
+        rows.append((f"`{name}`", *cells, f"{ratio:.2f}", augmented))
     return table(head, rows)
 
 
