@@ -124,7 +124,7 @@ def test_another_run_is_refused(home, key):
     with pytest.raises(dsguard.InputError, match=f"key was {key.key_id}, is {other.key_id}"):
         restore_dataset("safe", "back", other)
     (home / "safe" / "a" / "new.png").write_bytes((home / "safe" / "a" / "0.png").read_bytes())
-    with pytest.raises(dsguard.InputError, match="the source has changed since"):
+    with pytest.raises(dsguard.InputError, match="the source has other images"):
         restore_dataset("safe", "back", key)
     assert restore_dataset("safe", "back", key, overwrite=True).done == 97
 
@@ -261,8 +261,8 @@ def test_a_veil_is_the_same_however_it_is_cut_and_interrupted(home, key):
     assert content(home / "one") == content(home / "two")
     shutil.rmtree(home / "two" / "b")
     (home / "two.dsguard" / "shards" / "00001.jsonl").unlink()
-    assert protect("two", shard_size=40).resumed == 2
-    assert set(content(home / "two").items()) <= set(content(home / "one").items())
+    assert protect("two", shard_size=40).resumed == 1
+    assert content(home / "two") == content(home / "one")
 
 
 def test_selection(home, key):

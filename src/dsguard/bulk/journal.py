@@ -11,7 +11,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 from dsguard import errors as _errors
 from dsguard.datasets.place import LocalPlace, Place
@@ -60,8 +60,8 @@ class Journal:
         if not self.place.exists(_SETTINGS):
             return None
         try:
-            content = json.loads(self.place.read(_SETTINGS))
-        except ValueError as error:
+            content = dict(json.loads(self.place.read(_SETTINGS)))
+        except (TypeError, ValueError) as error:
             msg = f"{self.place}/{_SETTINGS} is damaged; start anew with --overwrite"
             raise FormatError(msg) from error
         return {str(name): str(value) for name, value in content.items()}
@@ -69,18 +69,23 @@ class Journal:
     def begin(self, settings: dict[str, str]) -> None:
         """Forget earlier runs and note what this one does."""
         for name in self.place.files():
-            if name.startswith("shards/") or name == _DONE:
+            if name.startswith(("shards/", "stamps/")) or name == _DONE:
                 self.place.discard(name)
         self.place.write(_SETTINGS, (json.dumps(settings, indent=2) + "\n").encode())
 
-    def write(self, number: int, lines: list[str]) -> None:
-        """Write the manifest of a shard, which makes it done."""
+    def write(self, number: int, lines: list[str], stamp: str) -> None:
+        """Write the manifest of a shard, which makes it done, and what its source was then."""
+        self.place.write(_stamp(number), stamp.encode())
         self.place.write(_manifest(number), "".join(line + "\n" for line in lines).encode())
 
     def done(self) -> set[int]:
         """Return the numbers of the shards that are done."""
         names = self.place.files() if self.place.exists("") else []
-        numbers = (n.removeprefix("shards/").removesuffix(".jsonl") for n in names if "/" in n)
+        numbers = (
+            n.removeprefix("shards/").removesuffix(".jsonl")
+            for n in names
+            if n.startswith("shards/")
+        )
         return {int(number) for number in numbers if number.isdigit()}
 
     def finish(self) -> None:
@@ -91,17 +96,37 @@ class Journal:
         """Tell whether all shards were done."""
         return self.place.exists(_DONE)
 
-    def failures(self, number: int) -> tuple[int, dict[str, DsguardError]]:
-        """Return how many images of a shard are done, and why others are not."""
-        done, failed = 0, {}
-        for line in self.place.read(_manifest(number)).decode().splitlines():
-            row = json.loads(line)
-            if row["error"] is None:
-                done += 1
-            else:
-                kind = getattr(_errors, row["status"], InputError)
-                failed[row["name"]] = kind(row["error"])
-        return done, failed
+    def lines(self, number: int) -> list[dict[str, Any]] | None:
+        """Return the manifest of a shard, None where it is damaged."""
+        try:
+            text = self.place.read(_manifest(number)).decode()
+            rows = [json.loads(line) for line in text.splitlines()]
+        except ValueError:
+            return None
+        whole = all(isinstance(row, dict) and row.keys() >= _FIELDS for row in rows)
+        return rows if whole else None
+
+    def stamp(self, number: int) -> str:
+        """Return what the source of a shard was when it was done."""
+        name = _stamp(number)
+        return self.place.read(name).decode() if self.place.exists(name) else ""
+
+
+_FIELDS = {"name", "file", "status", "error"}
+
+
+def told(lines: list[dict[str, Any]]) -> tuple[int, dict[str, DsguardError]]:
+    """Return how many images of a manifest are done, and why others are not."""
+    failed = {
+        row["name"]: getattr(_errors, row["status"], InputError)(row["error"])
+        for row in lines
+        if row["error"] is not None
+    }
+    return len(lines) - len(failed), failed
+
+
+def _stamp(number: int) -> str:
+    return f"stamps/{number:05d}"
 
 
 def _manifest(number: int) -> str:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dsguard.bulk.engines import Engine, engine_of
-from dsguard.bulk.journal import Journal
+from dsguard.bulk.engines import Engine, WorkerError, engine_of
+from dsguard.bulk.journal import Journal, told
 from dsguard.bulk.selection import Selection, output_names
 from dsguard.bulk.shard import ShardResult, ShardSpec
 from dsguard.bulk.tasks import Protect, Task, Veil
@@ -21,9 +21,10 @@ from dsguard.datasets.coco import CocoSource, renamed
 from dsguard.datasets.folder import distinct
 from dsguard.datasets.images import LOSSLESS_FORMATS, check_output_format
 from dsguard.datasets.place import LocalPlace, Place, RemotePlace, place_of
-from dsguard.datasets.sinks import Output, output_kind
+from dsguard.datasets.sinks import Output, file_name, output_kind
 from dsguard.datasets.source import Part, decode_rows
 from dsguard.datasets.spool import Spool
+from dsguard.envelope import DatasetKey
 from dsguard.errors import DsguardError, InputError
 from dsguard.veil import others
 
@@ -54,6 +55,8 @@ class Report:
         By name, why; the first 10,000. The manifest has all.
     kinds : Counter of type
         How many images failed with each class of error.
+    broken : int
+        How many of the failures are files that hold images, of which more may be lost.
     shards, resumed : int
         Shards of the dataset, and those of them that earlier runs had done.
     """
@@ -65,6 +68,7 @@ class Report:
     kinds: Counter[type[DsguardError]] = field(default_factory=Counter)
     shards: int = 0
     resumed: int = 0
+    broken: int = 0
 
     def add(self, result: ShardResult) -> None:
         """Add what became of a shard."""
@@ -72,6 +76,7 @@ class Report:
         self.sidecars += result.sidecars
         self.failed += len(result.failures)
         self.kinds.update(type(error) for error in result.failures.values())
+        self.broken += result.broken
         for name, error in result.failures.items():
             if len(self.failures) < _LISTED:
                 self.failures[name] = error
@@ -119,6 +124,16 @@ class Settings:
     most_errors: int | None = None
     png_level: int = 1
 
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("shard_size", self.shard_size, 1),
+            ("workers", 1 if self.workers is None else self.workers, 1),
+            ("png_level", self.png_level, 0),
+        ):
+            if type(value) is not int or value < least or (name == "png_level" and value > 1):
+                msg = f"{name} is a whole number, {least} or more, not {value!r}"
+                raise InputError(msg)
+
 
 def run(
     source: Source,
@@ -154,6 +169,10 @@ def run(
         If the destination cannot be written.
     """
     settings = settings or Settings()
+    given: object = task.key
+    if not isinstance(given, DatasetKey):
+        msg = f"key: expected a DatasetKey, got {type(given).__name__}; use DatasetKey.load(path)"
+        raise InputError(msg)
     engine = engine_of(settings.engine)
     plan = _plan(source, task, destination, settings)
     with plan.locked(), contextlib.ExitStack() as stack:
@@ -164,7 +183,8 @@ def run(
         shards = len(plan.specs) - len(left)
         if progress is not None:
             progress(report, shards)
-        with closing(engine(left, settings.workers)) as results:
+        results = engine(left, settings.workers)
+        with closing(results) if hasattr(results, "close") else contextlib.nullcontext():
             for result in results:
                 report.add(result)
                 shards += 1
@@ -173,6 +193,9 @@ def run(
                 if settings.most_errors is not None and report.failed > settings.most_errors:
                     msg = f"{report.failed} images failed; {settings.most_errors} were accepted"
                     raise TooManyErrors(msg)
+        if shards != len(plan.specs):
+            msg = f"the engine gave results for {shards} of {len(plan.specs)} shards"
+            raise WorkerError(msg)
         plan.finish()
     return report
 
@@ -242,7 +265,9 @@ class _Plan:
         earlier = None if overwrite else self.journal.settings()
         self.output.place.clear_scratch()
         if earlier is None:
-            if not overwrite:
+            if overwrite:
+                self._remove_earlier()
+            else:
                 _check_empty(self.output.place)
             self.journal.begin(self.facts)
             return self.specs
@@ -251,14 +276,31 @@ class _Plan:
         done = self.journal.done()
         left = []
         for spec in self.specs:
-            if spec.number in done:
-                count, failures = self.journal.failures(spec.number)
+            lines = self.journal.lines(spec.number) if spec.number in done else None
+            same = self.journal.stamp(spec.number) == spec.stamp
+            if lines is not None and same and self._are_there(lines):
+                count, failures = told(lines)
                 if not (again and failures):
                     report.add(ShardResult(spec.number, count, 0, failures))
                     report.resumed += 1
                     continue
             left.append(spec)
         return left
+
+    def _are_there(self, lines: list[dict[str, Any]]) -> bool:
+        """Tell whether what a manifest lists was not removed since."""
+        assert self.output is not None
+        good = {line["file"] for line in lines if line["error"] is None}
+        return all(self.output.place.exists(name) for name in good)
+
+    def _remove_earlier(self) -> None:
+        """Remove what an earlier run wrote: it might have other images."""
+        assert self.journal is not None
+        assert self.output is not None
+        for number in self.journal.done():
+            for name in {line["file"] for line in self.journal.lines(number) or ()}:
+                if name and self.output.place.exists(name):
+                    self.output.place.discard(name)
 
     def _check_same(self, earlier: dict[str, str]) -> None:
         assert self.output is not None
@@ -271,7 +313,7 @@ class _Plan:
             )
             msg = (
                 f"{self.output.place} holds the output of another run "
-                f"({told or 'the source has changed since'}); give what it was given, choose "
+                f"({told or 'the source has other images'}); give what it was given, choose "
                 "another destination, or begin anew with --overwrite"
             )
             raise InputError(msg)
@@ -281,11 +323,12 @@ class _Plan:
         if self.journal is None or self.output is None:
             return
         source = self.specs[0].source
-        if output_kind(source, "auto") == self.output.kind:
+        if output_kind(source, "auto") in (self.output.kind, "folder"):
             for name in source.companions():
-                data = source.place.read(name)
+                data = source.read_companion(name)
                 if isinstance(source, CocoSource) and name.endswith(".json"):
-                    data = renamed(data, self._new_names(source))
+                    split = PurePosixPath(name).stem.rpartition("_")[2]
+                    data = renamed(data, self._new_names(source), split)
                 self.output.place.write(name, data)
         self.output.place.clear_scratch()
         self.journal.finish()
@@ -293,12 +336,9 @@ class _Plan:
 
     def _new_names(self, source: Source) -> dict[str, str]:
         suffix = self.specs[0].suffix
-        names = (name for spec in self.specs for name in spec.part.names or ())
         return {
-            PurePosixPath(name).name: PurePosixPath(
-                self.renamed.get(name) or name.rpartition(".")[0] + suffix
-            ).name
-            for name in names
+            name: self.renamed.get(name) or name.rpartition(".")[0] + suffix
+            for name in source.names()
         }
 
 
@@ -324,9 +364,10 @@ def _plan(
         msg = f"format {kind} is written whole; choose another out-format to write some images"
         raise InputError(msg)
     renames = _renames(source, wanted, kind, image_format)
-    classes = _class_names(source) if kind == "parquet" else ()
+    classes = _class_names(source) if kind in ("parquet", "webdataset") else ()
     output = Output(place, kind, image_format, classes, settings.png_level)
     journal = Journal.of(place)
+    _check_files(kind, source, parts)
     specs = _specs(source, task, parts, output, journal, renames)
     facts = {
         **task.settings(),
@@ -358,6 +399,7 @@ def _specs(
             journal,
             suffix,
             {name: renames[name] for name in part.names or renames if name in renames},
+            source.stamp(part) if journal else "",
         )
         for number, part in enumerate(parts)
     ]
@@ -372,11 +414,20 @@ def _check_apart(source: Source, destination: Place) -> None:
         assert isinstance(destination, LocalPlace)
         here, there = source.place.path.resolve(), destination.path.resolve()
         same = here == there or here in there.parents or there in here.parents
-        if source.kind == "archive" or len(getattr(source, "files", ())) == 1:
+        if source.is_file:
             same = here == there or there in here.parents
     if same:
         msg = "source and destination must not lie in each other"
         raise InputError(msg)
+
+
+def _check_files(kind: str, source: Source, parts: list[Part]) -> None:
+    """Refuse parts of which two would come out as one file."""
+    names = Counter(file_name(kind, source, part, number) for number, part in enumerate(parts))
+    for name, count in names.items():
+        if name and count > 1:
+            msg = f"two files of {source} would come out as {name}; rename one of them"
+            raise InputError(msg)
 
 
 def _renames(
@@ -412,11 +463,8 @@ def _told(selection: Selection) -> str:
 def _fingerprint(source: Source, parts: list[Part]) -> str:
     """Return what changes when the shards do."""
     digest = hashlib.sha256()
-    stamps: dict[str, str] = {}
     for part in parts:
-        if part.file not in stamps:
-            stamps[part.file] = source.stamp(part)
-        digest.update(repr((part, stamps[part.file])).encode("utf-8", "surrogateescape"))
+        digest.update(repr(part).encode("utf-8", "surrogateescape"))
     return f"{len(parts)} ({digest.hexdigest()[:16]})"
 
 

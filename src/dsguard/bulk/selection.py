@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from dsguard.datasets.images import LOSSLESS_FORMATS
+from dsguard.errors import InputError
 
 if TYPE_CHECKING:
     from dsguard.datasets.source import Source
@@ -30,6 +31,15 @@ class Selection:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     limit: int | None = None
+
+    def __post_init__(self) -> None:
+        for given in (self.include, self.exclude):
+            if type(given) is not tuple:
+                msg = f"include and exclude are tuples of patterns, not {given!r}"
+                raise InputError(msg)
+        if self.limit is not None and self.limit < 1:
+            msg = f"limit is 1 or more, not {self.limit}"
+            raise InputError(msg)
 
     def names(self, source: Source) -> list[str] | None:
         """Return the wanted names, None for all."""

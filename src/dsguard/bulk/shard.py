@@ -10,7 +10,7 @@ from typing import Any
 
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.tasks import Batch, Task
-from dsguard.datasets.sinks import Output, Results, Sink, open_sink
+from dsguard.datasets.sinks import Output, Results, Sink, file_name, open_sink
 from dsguard.datasets.source import Group, Part, Rows, Source, decode_rows
 from dsguard.errors import DsguardError
 
@@ -33,6 +33,8 @@ class ShardSpec:
         Of the written images.
     renamed : dict of str to str
         By name, under which an image is written, where it is not its own with that suffix.
+    stamp : str
+        What changes when the source does; kept with the manifest.
     threads : int or None
     """
 
@@ -44,6 +46,7 @@ class ShardSpec:
     journal: Journal | None = None
     suffix: str = ".png"
     renamed: dict[str, str] = field(default_factory=dict, repr=False)
+    stamp: str = ""
     threads: int | None = 1
 
 
@@ -60,12 +63,15 @@ class ShardResult:
         Images that could not hold their payload; it is beside the pixels, in the same file.
     failures : dict of str to DsguardError
         By name, why an image has no result.
+    broken : int
+        How many of these are no images but files that hold images: what they had is not known.
     """
 
     number: int
     done: int = 0
     sidecars: int = 0
     failures: dict[str, DsguardError] = field(default_factory=dict)
+    broken: int = 0
 
 
 def process_shard(spec: ShardSpec) -> ShardResult:
@@ -95,7 +101,7 @@ def process_shard(spec: ShardSpec) -> ShardResult:
             sink.abort()
         raise
     if spec.journal is not None:
-        spec.journal.write(spec.number, lines)
+        spec.journal.write(spec.number, lines, spec.stamp)
     return result
 
 
@@ -106,6 +112,7 @@ def _rows(spec: ShardSpec, result: ShardResult, lines: list[str]) -> Iterator[Ro
     except DsguardError as error:
         name = spec.part.file or f"shard {spec.number}"
         result.failures[name] = error
+        result.broken += 1
         lines.append(_line(name, spec, error=error))
 
 
@@ -124,10 +131,24 @@ def _work(spec: ShardSpec, rows: Rows, sink: Sink | None, result: ShardResult) -
     result.done += len(results.images)
     result.sidecars += len(results.sidecars.keys() & results.images.keys())
     result.failures |= {rows.names[row]: error for row, error in errors.items()}
+    shard = "" if spec.output is None else _shard_file(spec)
     return [
-        _line(rows.names[n], spec, _hashes(rows, results, n), profiles[n], errors.get(n))
+        _line(
+            rows.names[n],
+            spec,
+            _hashes(rows, results, n),
+            profiles[n],
+            errors.get(n),
+            shard or (_output_name(spec, rows.names[n]) if n in results.images else ""),
+        )
         for n in range(len(rows.names))
     ]
+
+
+def _shard_file(spec: ShardSpec) -> str:
+    """Return the file that a shard comes out as, empty where each image has its own."""
+    assert spec.output is not None
+    return file_name(spec.output.kind, spec.source, spec.part, spec.number)
 
 
 def _process(
@@ -182,12 +203,14 @@ def _line(
     hashes: tuple[str, str] = ("", ""),
     profile: str = "",
     error: DsguardError | None = None,
+    file: str = "",
 ) -> str:
     """Return one line of the manifest, JSON."""
     status = spec.task.verb if error is None else type(error).__name__
     told = "null" if error is None else json.dumps(error.message)
     return (
-        f'{{"name": {json.dumps(name)}, "sha256_in": "{hashes[0]}", "sha256_out": "{hashes[1]}", '
+        f'{{"name": {json.dumps(name)}, "file": {json.dumps(file)}, '
+        f'"sha256_in": "{hashes[0]}", "sha256_out": "{hashes[1]}", '
         f'"key_id": "{spec.task.key.key_id}", "profile": "{profile}", "status": "{status}", '
         f'"error": {told}}}'
     )

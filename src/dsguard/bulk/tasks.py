@@ -262,6 +262,11 @@ class Veil(Perturbation):
     spool: Path = Path()
     starts: dict[str, int] = field(default_factory=dict, repr=False)
 
+    def __post_init__(self) -> None:
+        if type(self.epsilon) is not int or not 0 <= self.epsilon <= 255:
+            msg = f"epsilon is a whole number of 0 to 255, not {self.epsilon!r}"
+            raise InputError(msg)
+
     def refused(self, batch: Batch) -> dict[int, DsguardError]:
         msg = (
             "profile veil hides each image in another of the same size, and there is no other; add "
@@ -283,7 +288,9 @@ class Veil(Perturbation):
 
 def _number_of(class_name: str) -> int:
     """Return a number for a class that does not depend on which others there are."""
-    return int.from_bytes(hashlib.sha256(class_name.encode()).digest()[:7], "little")
+    return int.from_bytes(
+        hashlib.sha256(class_name.encode("utf-8", "surrogateescape")).digest()[:7], "little"
+    )
 
 
 def is_veil(profile: str) -> bool:

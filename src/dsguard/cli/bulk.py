@@ -342,7 +342,9 @@ def _unfinished(source: Source) -> str | None:
 
 def _finish(task: Task, report: Report, choices: Choices) -> int:
     show(report.failures, report.failed)
-    total = report.done + report.failed
+    total = report.done + report.failed - report.broken
+    if report.broken:
+        complain(f"{report.broken} files could not be read to their end; more images are lost")
     if choices.as_json:
         failures = {name: error.message for name, error in report.failures.items()}
         result = {task.verb: report.done, "of": total, "sidecars": report.sidecars}

@@ -58,7 +58,7 @@ class ArraySource(Source):
     def image_name(self, file: str, array: str, row: int, class_name: str) -> str:
         """Return the name of an image."""
         folder = f"{class_name}/" if class_name else ""
-        return f"{PurePosixPath(file).stem}/{array}/{folder}{row:07d}.png"
+        return f"{file.rpartition('.')[0]}/{array}/{folder}{row:07d}.png"
 
     def names(self) -> list[str]:
         return sorted(
@@ -69,8 +69,18 @@ class ArraySource(Source):
         )
 
     def parts(self, size: int, wanted: Collection[str] | None = None) -> list[Part]:
-        names = None if wanted is None else tuple(sorted(wanted))
-        return [Part(file, names=names) for file in self.array_files]
+        if wanted is None:
+            return [Part(file) for file in self.array_files]
+        parts = []
+        for file in self.array_files:
+            own = {
+                self.image_name(file, array, row, name)
+                for array in self.arrays(file)
+                for row, name in enumerate(self.classes(file, array))
+            }
+            names = tuple(sorted(own & set(wanted)))
+            parts += [Part(file, names=names)] if names else []
+        return parts
 
     def rows(self, part: Part) -> Iterator[Rows]:
         wanted = None if part.names is None else set(part.names)
@@ -146,8 +156,11 @@ class NumpySource(ArraySource):
     def classes(self, file: str, array: str) -> list[str]:
         count = len(self.content(file)[array])
         labels = self._labels(file, array)
-        if labels is None or len(labels) != count:
+        if labels is None:
             return [""] * count
+        if len(labels) != count:
+            msg = f"{self.place}/{file} has {count} images in {array} and {len(labels)} labels"
+            raise InputError(msg)
         flat = labels.reshape(count, -1)[:, 0]
         return [str(value) for value in flat.tolist()]
 

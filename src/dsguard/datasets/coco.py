@@ -85,22 +85,30 @@ def _classes(content: dict[str, Any]) -> dict[str, str]:
         raise InputError(msg) from error
 
 
-def renamed(data: bytes, names: dict[str, str]) -> bytes:
+def renamed(data: bytes, names: dict[str, str], split: str) -> bytes:
     """Return an annotation file with the new names of its images; as it is where none is new.
 
     Parameters
     ----------
     data : bytes
     names : dict of str to str
-        New by old file name, without folders.
+        New by old relative path.
+    split : str
+        Folder that the annotations are of, where images of several have the same name.
     """
+    own = {PurePosixPath(old).name: PurePosixPath(new).name for old, new in names.items()}
+    own |= {
+        PurePosixPath(old).name: PurePosixPath(new).name
+        for old, new in names.items()
+        if PurePosixPath(old).parent.name == split
+    }
     try:
         content = json.loads(data)
         images = content["images"] if isinstance(content, dict) else []
         changed = False
         for image in images:
             path = PurePosixPath(image["file_name"])
-            new = names.get(path.name, path.name)
+            new = own.get(path.name, path.name)
             changed |= new != path.name
             image["file_name"] = str(path.with_name(new))
     except (KeyError, TypeError, ValueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import zipfile
 from collections.abc import Callable, Collection, Iterator
@@ -21,6 +22,7 @@ from dsguard.datasets.source import (
     check_size,
     class_of,
     cut,
+    is_hidden,
     safe_name,
 )
 from dsguard.errors import DsguardError, InputError
@@ -75,6 +77,13 @@ class FolderSource(TreeSource):
     def left_out(self) -> list[str]:
         return [name for name in self._others() if PurePosixPath(name).suffix not in COMPANIONS]
 
+    def stamp(self, part: Part) -> str:
+        """Return a digest of sizes and times of all files of the part."""
+        digest = hashlib.sha256()
+        for name in part.names or ():
+            digest.update(f"{name} {self.place.stamp(name)}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
     def _others(self) -> list[str]:
         others = (name for name in self._all if not is_image_name(name))
         return [name for name in others if not PurePosixPath(name).name.startswith(".")]
@@ -107,6 +116,19 @@ class ZipSource(TreeSource):
         with self._opened() as archive:
             return distinct([name for name, _ in self._images(archive)], str(self))
 
+    def companions(self) -> list[str]:
+        with self._opened() as archive:
+            names = [
+                safe_name(member.filename, str(self))
+                for member in archive.infolist()
+                if PurePosixPath(member.filename).suffix in COMPANIONS
+            ]
+        return [name for name in names if not is_hidden(name)]
+
+    def read_companion(self, name: str) -> bytes:
+        with self._opened() as archive:
+            return _unzip(archive, archive.getinfo(name))
+
     def stamp(self, part: Part) -> str:
         return self.place.stamp(self.file)
 
@@ -126,7 +148,8 @@ class ZipSource(TreeSource):
 
     def _images(self, archive: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.ZipInfo]]:
         for member in archive.infolist():
-            if is_image_name(member.filename) and not member.is_dir():
+            hidden = is_hidden(member.filename.removeprefix("./"))
+            if is_image_name(member.filename) and not member.is_dir() and not hidden:
                 yield safe_name(member.filename, str(self)), member
 
 

@@ -251,6 +251,8 @@ def _stem(file: str) -> str:
 def _as_folder(name: str) -> str:
     if not name:
         return ""
+    if name.startswith("."):  # a hidden folder would be passed over
+        name = "_" + name
     cleaned = name.replace("/", "_").replace("\\", "_").replace("\0", "_")
     return f"{cleaned if is_folder_name(cleaned) else '_'}/"
 
@@ -269,7 +271,11 @@ class _Extras:
         (values,) = self._others.slice(row, 1).to_pylist()
         if self._named:
             return _from_text(values.get("fields"))
-        return {"json": json.dumps(values, default=str, ensure_ascii=False).encode()}
+        return {"json": json.dumps(values, default=_as_json, ensure_ascii=False).encode()}
+
+
+def _as_json(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def as_text(extras: Extras) -> str | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
+from urllib.request import url2pathname
 
 from dsguard.errors import InputError, MissingExtraError
 
@@ -224,8 +225,17 @@ def _write_new(path: str, data: bytes) -> None:
 
 def place_of(location: str | os.PathLike[str]) -> Place:
     """Return the place at a local path or URL."""
-    text = os.fspath(location)
+    text = local_path(location)
     return RemotePlace(text) if is_url(text) else LocalPlace(Path(text))
+
+
+def local_path(location: str | os.PathLike[str]) -> str:
+    """Return a ``file://`` URL as the path that it is, anything else unchanged."""
+    text = os.fspath(location)
+    for start in ("file://", "local://"):
+        if text.startswith(start):
+            return url2pathname(text.removeprefix(start))
+    return text
 
 
 def is_url(location: str | os.PathLike[str]) -> bool:

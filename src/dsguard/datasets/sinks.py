@@ -22,7 +22,7 @@ from dsguard.datasets.images import LOSSLESS_FORMATS, encode_images
 from dsguard.datasets.parquet import NAMED, Columns, arrow, as_text
 from dsguard.datasets.place import Place
 from dsguard.datasets.source import Image, Part, Rows, Source
-from dsguard.datasets.tar import END, Kept, Samples, packed, shard_name
+from dsguard.datasets.tar import CLASS_NAME, END, Kept, Samples, packed, shard_name
 from dsguard.errors import DsguardError, InputError
 
 OUTPUT_FORMATS = ("folder", "webdataset", "parquet", "numpy", "cifar")
@@ -144,10 +144,25 @@ class FolderSink(Sink):
                 self.output.place.write(kept.name, kept.data)
 
 
+def file_name(kind: str, source: Source, part: Part, number: int) -> str:
+    """Return the file that a part comes out as: the source's, with a number where that is cut.
+
+    Empty where each image has its own.
+    """
+    if kind == "folder":
+        return ""
+    if kind in ("numpy", "cifar"):
+        return part.file
+    suffix = {"webdataset": ".tar", "parquet": ".parquet"}[kind]
+    if not part.file or source.kind == "archive":
+        return f"{number:05d}{suffix}"
+    stem = shard_name(part.file).removesuffix(".parquet")
+    cut = f"-{part.start:05d}" if part.start else ""
+    return f"{stem}{cut}{suffix}"
+
+
 class _FileSink(Sink):
     """One file for the whole part, made in the scratch folder."""
-
-    suffix: ClassVar[str]
 
     def __init__(self, output: Output, source: Source, part: Part, number: int) -> None:
         super().__init__(output, source, part, number)
@@ -155,20 +170,13 @@ class _FileSink(Sink):
         self._file: BinaryIO = self._scratch.open("xb")
         self.is_empty = True
 
-    def name(self) -> str:
-        """Return the name of the file: that of the source's, with a number where that is cut."""
-        if not self.part.file or self.source.kind == "archive":
-            return f"{self.number:05d}{self.suffix}"
-        stem = shard_name(self.part.file).removesuffix(".parquet")
-        cut = f"-{self.part.start:05d}" if self.part.start else ""
-        return f"{stem}{cut}{self.suffix}"
-
     def close(self) -> None:
         self._file.close()
         if self.is_empty:
             self._scratch.unlink()
         else:
-            self.output.place.take(self._scratch, self.name())
+            name = file_name(self.output.kind, self.source, self.part, self.number)
+            self.output.place.take(self._scratch, name)
 
     def abort(self) -> None:
         self._file.close()
@@ -178,12 +186,16 @@ class _FileSink(Sink):
 class TarSink(_FileSink):
     """A WebDataset shard: images and what belongs to them, side by side."""
 
-    suffix = ".tar"
+    def __init__(self, output: Output, source: Source, part: Part, number: int) -> None:
+        super().__init__(output, source, part, number)
+        self._names: set[str] = set()
+        self._keys: set[str] = set()
 
     def write(self, rows: Rows, names: dict[int, str], results: Results) -> dict[int, DsguardError]:
         record = rows.record if isinstance(rows.record, Samples) else self._samples(rows, names)
         images = [kept for kept in record.members if kept.data is None]
-        lost = {kept.sample for kept in images if kept.row not in results.files}
+        good = {kept.sample for kept in images if kept.row in results.files}
+        lost = {kept.sample for kept in images} - good
         suffix = LOSSLESS_FORMATS[self.output.image_format]
         pieces: list[bytes] = []
         for kept in record.members:
@@ -191,10 +203,22 @@ class TarSink(_FileSink):
                 pieces += packed(kept.name, kept.data)
             elif kept.data is None and kept.row in results.files:
                 name = kept.name.rpartition(".")[0] + suffix
+                if name in self._names:  # a.jpg and a.png of one sample
+                    name = kept.name + suffix
+                self._names.add(name)
                 pieces += packed(name, results.files[kept.row])
         self._file.write(b"".join(pieces))
         self.is_empty = self.is_empty and not pieces
         return {}
+
+    def _class(self, name: str) -> dict[str, bytes]:
+        """Return the class as fields: ``cls`` is a number, which readers take it for."""
+        if not name:
+            return {}
+        named = {CLASS_NAME: name.encode("utf-8", "surrogateescape")}
+        if name in self.output.class_names:
+            return {"cls": b"%d" % self.output.class_names.index(name), **named}
+        return {"cls": name.encode()} if name.isascii() and name.isdigit() else named
 
     def _samples(self, rows: Rows, names: dict[int, str]) -> Samples:
         """Return rows of another format as samples: keys are names, classes are in ``cls``."""
@@ -203,9 +227,13 @@ class TarSink(_FileSink):
             if row not in names:
                 continue
             path = PurePosixPath(names[row])
-            key = str(path.with_name(path.stem.replace(".", "_")))
+            plain = str(path.with_name(path.stem.replace(".", "_")))
+            key, number = plain, 2
+            while key in self._keys:
+                key, number = f"{plain}_{number}", number + 1
+            self._keys.add(key)
             members.append(Kept(key, key + path.suffix, None, row))
-            extras = {"cls": rows.classes[row].encode()} if rows.classes[row] else {}
+            extras = self._class(rows.classes[row])
             for suffix, data in (extras | rows.extras(row)).items():
                 members.append(Kept(key, f"{key}.{suffix}", data))
         return Samples(members)
@@ -217,8 +245,6 @@ class TarSink(_FileSink):
 
 class ParquetSink(_FileSink):
     """A Parquet file with one row group for each chunk, as ``datasets`` reads it."""
-
-    suffix = ".parquet"
 
     def __init__(self, output: Output, source: Source, part: Part, number: int) -> None:
         super().__init__(output, source, part, number)
@@ -269,10 +295,10 @@ class ParquetSink(_FileSink):
         """Return rows of another format as columns image, label and, as JSON, fields."""
         pyarrow, _ = arrow()
         files = pyarrow.array([results.files[row] for row in kept], pyarrow.binary())
-        paths = pyarrow.array([names[row] for row in kept], pyarrow.string())
+        paths = pyarrow.array([_text(names[row]) for row in kept], pyarrow.string())
         image = pyarrow.StructArray.from_arrays([files, paths], ["bytes", "path"])
-        known = {name: number for number, name in enumerate(self.output.class_names)}
-        labels = [rows.classes[row] for row in kept]
+        known = {_text(name): number for number, name in enumerate(self.output.class_names)}
+        labels = [_text(rows.classes[row]) for row in kept]
         label = (
             pyarrow.array([known[name] for name in labels], pyarrow.int64())
             if known
@@ -301,6 +327,11 @@ class ParquetSink(_FileSink):
         if self._writer is not None:
             self._writer.close()
         super().abort()
+
+
+def _text(name: str) -> str:
+    """Return a name whose bytes may be no UTF-8 as text that is."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _with_suffix(path: str | None, suffix: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
@@ -121,6 +122,8 @@ class Source(ABC):
     """
 
     kind: ClassVar[str]
+    is_file = False
+    """Whether it is one file of a folder that may hold others."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
@@ -149,6 +152,10 @@ class Source(ABC):
     def companions(self) -> list[str]:
         """Return the files that belong to the dataset as a whole, to be copied as they are."""
         return []
+
+    def read_companion(self, name: str) -> bytes:
+        """Return the content of a companion."""
+        return self.place.read(name)
 
     def left_out(self) -> list[str]:
         """Return the files that are neither images nor companions."""
@@ -185,9 +192,10 @@ def cut(names: list[str], size: int) -> Iterator[list[str]]:
 
 def is_folder_name(name: str) -> bool:
     """Tell whether a folder can have this name."""
-    return name not in ("", ".", "..") and not set(name) & set("/\\\0")
+    return name not in ("", ".", "..") and not set(name) & _NOT_IN_NAMES
 
 
+_NOT_IN_NAMES = set("/\0" if os.name == "posix" else "/\\\0")
 _PLAIN_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
 
 
@@ -200,6 +208,13 @@ def safe_name(name: str, archive: str) -> str:
         msg = f"{archive} has a member outside its folder: {name!r}; do not trust this archive"
         raise InputError(msg)
     return path.as_posix()
+
+
+def is_hidden(name: str) -> bool:
+    """Tell whether a file, or a folder that it lies in, is hidden."""
+    if "/." not in f"/{name}":
+        return False
+    return any(part.startswith(".") and part not in (".", "..") for part in name.split("/"))
 
 
 def check_size(size: int) -> None:

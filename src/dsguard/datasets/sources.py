@@ -11,7 +11,7 @@ from dsguard.datasets.coco import CocoSource
 from dsguard.datasets.folder import FolderSource, ZipSource
 from dsguard.datasets.images import is_image_name
 from dsguard.datasets.parquet import ParquetSource
-from dsguard.datasets.place import LocalPlace, Place, RemotePlace, is_url
+from dsguard.datasets.place import LocalPlace, Place, RemotePlace, is_url, local_path
 from dsguard.datasets.source import Source
 from dsguard.datasets.tar import TarSource, is_tar
 from dsguard.errors import InputError
@@ -40,8 +40,10 @@ def open_source(location: str | os.PathLike[str], kind: str = "auto") -> Source:
     if kind not in ("auto", *INPUT_FORMATS):
         msg = f"there is no format {kind!r}; the formats are: {', '.join(INPUT_FORMATS)}"
         raise InputError(msg)
-    place, file = _located(location)
-    return _of_file(place, file, kind) if file else _of_folder(place, kind)
+    place, file = _located(local_path(location))
+    source = _of_file(place, file, kind) if file else _of_folder(place, kind)
+    source.is_file = bool(file)
+    return source
 
 
 def _located(location: str | os.PathLike[str]) -> tuple[Place, str]:
@@ -105,6 +107,9 @@ def _of_folder(place: Place, kind: str) -> Source:
         return NumpySource(place, by_kind["numpy"])
     if kind == "cifar":
         msg = f"{place} does not hold the pickled batches of CIFAR-10 or CIFAR-100"
+        raise InputError(msg)
+    if kind == "coco" and not CocoSource.recognises(place, files):
+        msg = f"{place} has no file in annotations/ that lists images and annotations"
         raise InputError(msg)
     return CocoSource(place) if kind == "coco" else FolderSource(place)
 

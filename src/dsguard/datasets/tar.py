@@ -35,11 +35,15 @@ from dsguard.datasets.source import (
     Source,
     check_size,
     class_of,
+    is_hidden,
     safe_name,
 )
 from dsguard.errors import DsguardError, InputError
 
 BLOCK = 512
+CLASS_NAME = "classname.txt"
+"""Field of a sample for the name of its class, where ``cls`` has its number."""
+
 _FILE, _LINKS, _EXTENDED = b"0\0007", b"12", b"LKxg"
 _LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL = _EXTENDED
 
@@ -238,7 +242,7 @@ class TarSource(Source):
         return str(self.place) if self.sharded else str(Path(str(self.place), self.archives[0]))
 
     def names(self) -> list[str]:
-        found = [self._named(file, m.name) for file, m in self._all if is_image_name(m.name)]
+        found = [self._named(file, m.name) for file, m in self._all if _is_shown_image(m.name)]
         return distinct(found, str(self))
 
     def parts(self, size: int, wanted: Collection[str] | None = None) -> list[Part]:
@@ -262,7 +266,7 @@ class TarSource(Source):
                 yield Part(file, start, member.start, None if wanted is None else tuple(names))
                 start, names = member.start, []
             name = self._named(file, member.name)
-            if is_image_name(member.name) and (wanted is None or name in wanted):
+            if _is_shown_image(name) and (wanted is None or name in wanted):
                 names.append(name)
                 sample = sample_of(member.name)
         if names:
@@ -327,7 +331,7 @@ class TarSource(Source):
     def rows(self, part: Part) -> Iterator[Rows]:
         wanted = None if part.names is None else set(part.names)
         chunk = _Chunk(self, part.file)
-        sample = ""
+        sample, seen = "", set[str]()
         with self._content(part.file) as archive:
             found = members(archive, part.start, part.stop)
             while True:
@@ -335,10 +339,14 @@ class TarSource(Source):
                     member = next(found, None)
                     if member is None:
                         break
-                    key = sample_of(member.name)
-                    if chunk.is_full() and key != sample:
-                        yield chunk.rows()
-                        chunk = _Chunk(self, part.file)
+                    key = sample_of(member.name.removeprefix("./"))
+                    if key != sample:
+                        if self.sharded and key in seen:
+                            raise _scattered(self._path(part.file), key)
+                        seen.add(key)
+                        if chunk.is_full():
+                            yield chunk.rows()
+                            chunk = _Chunk(self, part.file)
                     sample = key
                     chunk.add(member, archive, wanted)
                 except _DAMAGE as error:
@@ -377,11 +385,13 @@ class _Chunk:
         return len(self.names) >= CHUNK_IMAGES or self._held >= CHUNK_BYTES
 
     def add(self, member: Member, archive: Content, wanted: set[str] | None) -> None:
+        member.name = safe_name(member.name, str(self._source))
+        if is_hidden(member.name):
+            return
         sample = sample_of(member.name)
         if not is_image_name(member.name):
-            if not member.link and "/." not in f"/{member.name}":
+            if not member.link:
                 check_size(member.size)
-                safe_name(member.name, str(self._source))
                 data = _content(archive, member)
                 self._held += len(data)
                 self.samples.members.append(Kept(sample, member.name, data))
@@ -424,6 +434,8 @@ def _content(archive: Content, member: Member) -> bytes:
 
 def _class(name: str, extras: Extras) -> str:
     """Return the class of a sample: its ``cls``, the label in its ``json``, or its folder."""
+    if CLASS_NAME in extras:
+        return extras[CLASS_NAME].decode("utf-8", "replace").strip()
     if "cls" in extras:
         return extras["cls"].decode("utf-8", "replace").strip()
     with contextlib.suppress(ValueError, UnicodeDecodeError):
@@ -431,6 +443,10 @@ def _class(name: str, extras: Extras) -> str:
         if isinstance(given, dict) and isinstance(given.get("label"), str | int):
             return str(given["label"])
     return class_of(name)
+
+
+def _is_shown_image(name: str) -> bool:
+    return is_image_name(name) and not is_hidden(name.removeprefix("./"))
 
 
 def sample_of(name: str) -> str:
@@ -470,8 +486,15 @@ def _unpacker(start: bytes) -> Callable[[BinaryIO], BinaryIO] | None:
     return None
 
 
+def _scattered(path: str, sample: str) -> InputError:
+    return InputError(
+        f"{path} has members of sample {sample!r} in two places; pack it anew with the members of "
+        "each sample side by side, as WebDataset wants them (tar --sort=name)"
+    )
+
+
 def _damaged(path: str, error: Exception) -> InputError:
     reason = error.message if isinstance(error, DsguardError) else error
-    if isinstance(error, InputError) and "do not trust" in error.message:
+    if isinstance(error, InputError) and path in error.message:
         return error
     return InputError(f"{path} is damaged or truncated: {reason}")

@@ -82,10 +82,11 @@ def as_bytes(value: object, row: int) -> bytes:
     found = value.get("bytes") if isinstance(value, dict) else value
     if isinstance(found, bytes):
         return found
-    kind = type(value).__name__
+    kind = "a path" if isinstance(value, dict) else type(value).__name__
     msg = (
         f"expected the bytes of an image file, got {kind}; decoded images lose or change their "
-        'low bits on their way back: use dataset.cast_column("image", Image(decode=False)), and '
-        "embed files that are stored as paths"
+        'low bits on their way back: use dataset.cast_column("image", Image(decode=False)) and '
+        "map(..., batched=True); embed files that are stored as paths "
+        '(dataset.with_format("arrow").map(datasets.table.embed_table_storage, batched=True))'
     )
     raise InputError(msg, row)

@@ -44,6 +44,10 @@ def restore(
         msg = f"field {field!r}: protected images are never stored under it; rename them to png"
         raise InputError(msg)
 
+    if batch_size < 1:
+        msg = f"batch_size is 1 or more, not {batch_size}"
+        raise InputError(msg)
+
     def stage(samples: Iterable[Sample]) -> Iterator[Sample]:
         source = iter(samples)
         while batch := list(islice(source, batch_size)):
