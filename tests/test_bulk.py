@@ -414,3 +414,58 @@ def test_startup_is_light():
     command = [sys.executable, "-c", code]
     shown = subprocess.run(command, capture_output=True, text=True, check=True)
     assert shown.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_file_url_is_the_path_that_it_is(home, key):
+    before = content(home / "clean")
+    for out in ("clean", "clean/out"):
+        url = (home / out).as_uri()
+        with pytest.raises(dsguard.InputError, match="must not lie in each other"):
+            protect_dataset("clean", url, key, profile="veil", overwrite=True)
+    assert content(home / "clean") == before
+    assert restore_dataset((home / "safe").as_uri(), "back", key).done == 96
+
+
+def test_changed_images_are_done_again(home, key):
+    restore_dataset("safe", "back", key, shard_size=40)
+    first, other = home / "safe" / "a" / "0.png", home / "safe" / "a" / "3.png"
+    first.write_bytes(other.read_bytes())
+    assert restore_dataset("safe", "back", key, shard_size=40).resumed == 2
+    back = home / "back" / "a"
+    assert (back / "0.png").read_bytes() == (back / "3.png").read_bytes()
+
+
+def test_begun_anew_nothing_earlier_is_left(home, key):
+    restore_dataset("safe", "back", key)
+    (home / "back" / "mine.txt").write_text("mine")
+    (home / "safe" / "b" / "1.png").unlink()
+    assert restore_dataset("safe", "back", key, overwrite=True).done == 95
+    assert not (home / "back" / "b" / "1.png").exists()
+    assert (home / "back" / "mine.txt").exists()
+
+
+def test_a_damaged_journal_is_explained_or_done_again(home, key):
+    restore_dataset("safe", "back", key)
+    manifest = home / "back.dsguard" / "shards" / "00000.jsonl"
+    manifest.write_bytes(manifest.read_bytes()[:-40])
+    assert restore_dataset("safe", "back", key).resumed == 0
+    (home / "back.dsguard" / "settings.json").write_text("[1]")
+    with pytest.raises(dsguard.FormatError, match="is damaged"):
+        restore_dataset("safe", "back", key)
+
+
+def test_arguments_are_checked(home, key):
+    for settings in ({"shard_size": 0}, {"workers": 0}, {"png_level": 9}, {"workers": "2"}):
+        with pytest.raises(dsguard.InputError, match=next(iter(settings))):
+            restore_dataset("safe", "back", key, **settings)
+    with pytest.raises(dsguard.InputError, match="tuples of patterns"):
+        Selection(include="a/*")
+    with pytest.raises(dsguard.InputError, match="limit is"):
+        Selection(limit=0)
+    with pytest.raises(dsguard.InputError, match="expected a DatasetKey"):
+        restore_dataset("safe", "back", "k")
+    with pytest.raises(dsguard.InputError, match="epsilon is"):
+        protect_dataset("clean", "out", key, profile="veil", epsilon=300)
+    with pytest.raises(WorkerError, match="results for 0 of 1 shards"):
+        restore_dataset("safe", "back", key, engine=lambda specs, workers: iter(()))
+    assert protect_dataset("safe", "twice", key, profile="veil").failed == 96  # protected already

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import json
+import os
 import pickle
 import tarfile
 import zipfile
@@ -392,3 +393,87 @@ def test_tars_of_others_are_read(kind):
 def test_samples_are_named_as_webdataset_does():
     assert sample_of("a.b/c.left.png") == "a.b/c"
     assert sample_of("c") == "c"
+
+
+def shard_of(path, files: list[tuple[str, bytes]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = b"".join(piece for name, file in files for piece in packed(name, file)) + END
+    path.write_bytes(data)
+
+
+def test_members_below_a_dot_keep_what_belongs_to_them(tmp_path, scenes, key):
+    files = encode_images(scenes)
+    shard = [
+        (f"./{n}.{suffix}", data)
+        for n, file in enumerate(files)
+        for suffix, data in (("png", file), ("cls", b"%d" % n))
+    ]
+    shard_of(tmp_path / "clean" / "0.tar", [*shard, ("./.hidden/x.png", files[0])])
+    protect_dataset(tmp_path / "clean", tmp_path / "safe", key, profile="veil")
+    restore_dataset(tmp_path / "safe", tmp_path / "back", key)
+    data = (tmp_path / "back" / "0.tar").read_bytes()
+    found = {m.name: data[m.data : m.data + m.size] for m in members(data)}
+    assert len(found) == 2 * len(scenes)
+    for n, image in enumerate(scenes):
+        assert found[f"{n}.cls"] == b"%d" % n
+        np.testing.assert_array_equal(decode_image(found[f"{n}.png"]), image)
+
+
+def test_files_that_would_come_out_as_one_are_refused(tmp_path, scenes, key):
+    files = encode_images(scenes)
+    for name in ("s.tar", "s.tar.gz"):
+        shard_of(tmp_path / "tars" / name, [(f"{n}.png", f) for n, f in enumerate(files)])
+    with pytest.raises(dsguard.InputError, match=r"would come out as s\.tar"):
+        restore_dataset(tmp_path / "tars", tmp_path / "out", key)
+    table = pa.table({"image": pa.array(files, pa.binary())})
+    (tmp_path / "pq").mkdir()
+    pq.write_table(table, tmp_path / "pq" / "t.parquet", row_group_size=4)
+    pq.write_table(table, tmp_path / "pq" / "t-00001.parquet")
+    with pytest.raises(dsguard.InputError, match=r"would come out as t-00001\.parquet"):
+        restore_dataset(tmp_path / "pq", tmp_path / "out", key, shard_size=4)
+
+
+def test_images_of_one_sample_keep_apart(tmp_path, scenes, key):
+    files = encode_images(scenes)
+    shard = [("0.jpg", files[0]), ("0.png", files[1]), ("0.cls", b"1")]
+    shard += [("1.left.png", files[2]), ("1.right.png", b"broken"), ("1.json", b"{}")]
+    shard_of(tmp_path / "clean" / "0.tar", shard)
+    report = protect_dataset(tmp_path / "clean", tmp_path / "safe", key, profile="veil")
+    assert (report.done, report.failed) == (3, 1)
+    names = [member.name for member in members((tmp_path / "safe" / "0.tar").read_bytes())]
+    assert names == ["0.png", "0.png.png", "0.cls", "1.left.png", "1.json"]
+
+
+def test_samples_in_pieces_are_refused(tmp_path, scenes, key):
+    files = encode_images(scenes)
+    shard = [(f"{n}.png", file) for n, file in enumerate(files)]
+    shard += [(f"{n}.cls", b"1") for n in range(len(files))]
+    shard_of(tmp_path / "clean" / "0.tar", shard)
+    report = protect_dataset(tmp_path / "clean", tmp_path / "safe", key, profile="veil")
+    assert "in two places" in str(report.failures["0.tar"])
+
+
+def test_arrays_of_one_name_keep_apart(tmp_path, scenes, key):
+    for split in ("train", "test"):
+        (tmp_path / "clean" / split).mkdir(parents=True)
+        np.save(tmp_path / "clean" / split / "images.npy", scenes)
+    report = protect_dataset(
+        tmp_path / "clean", tmp_path / "safe", key, profile="veil", out_format="folder"
+    )
+    assert report.done == len(list((tmp_path / "safe").rglob("*.png"))) == 2 * len(scenes)
+
+
+@pytest.mark.parametrize("out_format", ["webdataset", "parquet", "folder"])
+def test_odd_names_come_through(tmp_path, scenes, key, out_format):
+    names = [b"caf\xe9/\xff.png", b"a/b\\c.png", "é/ü.png".encode(), b"a/0.b.png", b"a/0_b.png"]
+    for name, image in zip(names, scenes, strict=False):
+        path = tmp_path / "clean" / os.fsdecode(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_image(image))
+    protected = protect_dataset(
+        tmp_path / "clean", tmp_path / "safe", key, profile="veil", out_format=out_format
+    )
+    restored = restore_dataset(tmp_path / "safe", tmp_path / "back", key, out_format="folder")
+    assert (protected.done, restored.done, restored.failed) == (len(names), len(names), 0)
+    found = {image.tobytes() for _, _, image in open_source(tmp_path / "back").read()}
+    assert found == {image.tobytes() for image in scenes[: len(names)]}
