@@ -31,6 +31,7 @@ def back(file: bytes):
 def deflate(request, monkeypatch):
     if request.param == "zlib":
         monkeypatch.setattr(codec, "deflate", zlib)
+        monkeypatch.setattr(codec, "compressed", zlib.compress)
 
 
 @given(

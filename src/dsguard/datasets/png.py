@@ -1,8 +1,9 @@
 """A small PNG codec for batches of images of one shape (ISO/IEC 15948), and nothing more.
 
 Pillow costs some 60 µs an image whatever its size, which is most of the time of bulk work on small
-ones. Here rows have the filter Up, which NumPy does for a batch at once, and deflate is igzip's
-where it is installed (``dsguard[fast]``), else zlib's. What is not read here Pillow reads.
+ones. Here rows have the filter Up, which NumPy does for a batch at once; libdeflate writes and
+igzip reads where they are installed (``dsguard[fast]``), else zlib. What is not read here Pillow
+reads.
 """
 
 from __future__ import annotations
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 deflate: Any = zlib
 with contextlib.suppress(ImportError):
     from isal import isal_zlib as deflate
+
+# igzip's output is not always the same for the same input, and a run that goes on has to end in the
+# same bytes; that of libdeflate is, at the same speed and size.
+compressed: Any = zlib.compress
+with contextlib.suppress(ImportError):
+    from deflate import zlib_compress as compressed
 
 LEVELS = (0, 1)
 """Effort of compression. 0 stores the pixels as they are, a third larger and fastest; more than 1
@@ -69,7 +76,7 @@ def encode_pngs(
     header = _HEADER.pack(width, height, 8, _COLOUR_TYPE[channels], 0, 0, 0)
     start = _SIGNATURE + _chunk(b"IHDR", header)
     contents = contents or {}
-    compress: Any = deflate.compress if level else zlib.compress
+    compress: Any = compressed if level else zlib.compress
     files = []
     for number, row in enumerate(rows.reshape(count, -1)):
         data = compress(row, level)
