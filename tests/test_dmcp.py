@@ -290,6 +290,18 @@ def test_a_ring_of_keys(owner, user, dataset, scenes, key):
         np.testing.assert_array_equal(decode_image(found[n].data), image)
 
 
+def test_images_of_which_none_can_be_restored_are_told_one_by_one(
+    owner, user, dataset, scenes, key
+):
+    owner.deposit(dataset, dsguard.DatasetKey.generate())  # the newest key opens none of them
+    owner.grant(dataset, user.name)
+    clean = [("small.png", encode_images(scenes[:1, :16, :16])[0])]
+    (alone,) = user.restore(dataset, clean)
+    assert "carries no dsguard header" in alone.error
+    found = list(user.restore(dataset, [*protected(scenes, key)[:2], *clean]))
+    assert [bool(image.error) for image in found] == [False, False, True]
+
+
 def test_requests_are_answered_once(owner, user, dataset):
     number = user.request(dataset, "for science")["number"]
     with refused(409, "asked-already"):

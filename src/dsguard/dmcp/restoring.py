@@ -61,8 +61,8 @@ def restore_chunk(names: list[str], files: list[bytes], ring: Ring) -> Chunk:
             good = [k for k in range(len(left)) if k not in done.errors]
             if good:
                 used.add(version)
-            for k, file in zip(good, encode_images(done.images[good]), strict=True):
-                status[rows[left[k]]], data[rows[left[k]]] = OK, file
+                for k, file in zip(good, encode_images(done.images[good]), strict=True):
+                    status[rows[left[k]]], data[rows[left[k]]] = OK, file
             errors |= {rows[left[k]]: error for k, error in done.errors.items()}
             left = [left[k] for k, e in done.errors.items() if isinstance(e, WrongKeyError)]
             if not left:
