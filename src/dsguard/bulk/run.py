@@ -19,7 +19,7 @@ from dsguard.bulk.shard import ShardResult, ShardSpec
 from dsguard.bulk.tasks import Protect, Task, Veil
 from dsguard.datasets.coco import CocoSource, renamed
 from dsguard.datasets.folder import distinct
-from dsguard.datasets.images import LOSSLESS_FORMATS, check_output_format
+from dsguard.datasets.images import LOSSLESS_FORMATS, check_output_format, with_suffix
 from dsguard.datasets.place import LocalPlace, Place, RemotePlace, place_of
 from dsguard.datasets.sinks import Output, file_name, output_kind
 from dsguard.datasets.source import Part, decode_rows
@@ -337,8 +337,7 @@ class _Plan:
     def _new_names(self, source: Source) -> dict[str, str]:
         suffix = self.specs[0].suffix
         return {
-            name: self.renamed.get(name) or name.rpartition(".")[0] + suffix
-            for name in source.names()
+            name: self.renamed.get(name) or with_suffix(name, suffix) for name in source.names()
         }
 
 
@@ -444,7 +443,7 @@ def _renames(
         return {}
     suffix = LOSSLESS_FORMATS[image_format]
     outputs = output_names(source.names() if wanted is None else wanted, image_format)
-    return {name: out for name, out in outputs.items() if out != name.rpartition(".")[0] + suffix}
+    return {name: out for name, out in outputs.items() if out != with_suffix(name, suffix)}
 
 
 def _class_names(source: Source) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from dsguard.datasets.images import LOSSLESS_FORMATS
+from dsguard.datasets.images import LOSSLESS_FORMATS, with_suffix
 from dsguard.errors import InputError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def output_names(names: Collection[str], output_format: str) -> dict[str, str]:
     before the new one; where that is taken as well, a number comes between. No two are alike.
     """
     suffix = LOSSLESS_FORMATS[output_format]
-    plain = {name: name.rpartition(".")[0] + suffix for name in names}
+    plain = {name: with_suffix(name, suffix) for name in names}
     wanted = Counter(plain.values())
     outputs = {name: out for name, out in plain.items() if wanted[out] == 1}
     taken = set(outputs.values())

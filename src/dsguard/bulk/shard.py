@@ -10,8 +10,9 @@ from typing import Any
 
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.tasks import Batch, Task
+from dsguard.datasets.images import Group, with_suffix
 from dsguard.datasets.sinks import Output, Results, Sink, file_name, open_sink
-from dsguard.datasets.source import Group, Part, Rows, Source, decode_rows
+from dsguard.datasets.source import Part, Rows, Source, decode_rows
 from dsguard.errors import DsguardError
 
 
@@ -181,7 +182,7 @@ def _process(
 
 
 def _output_name(spec: ShardSpec, name: str) -> str:
-    return spec.renamed.get(name) or name.rpartition(".")[0] + spec.suffix
+    return spec.renamed.get(name) or with_suffix(name, spec.suffix)
 
 
 def _hashes(rows: Rows, results: Results, row: int) -> tuple[str, str]:

@@ -238,6 +238,7 @@ def export_key(dataset: str, version: int, path: Path) -> None:
 @click.argument("destination", type=click.Path(path_type=Path))
 def restore_command(dataset: str, source: Path, destination: Path) -> int:
     """Have the protected images of the folder SOURCE restored into DESTINATION."""
+    from dsguard.datasets.images import with_suffix
     from dsguard.datasets.place import LocalPlace
     from dsguard.dmcp.client import read_folder
 
@@ -253,7 +254,7 @@ def restore_command(dataset: str, source: Path, destination: Path) -> int:
                 if image.error:
                     failed[image.name] = image.error
                 else:
-                    place.write(image.name.rpartition(".")[0] + ".png", image.data)
+                    place.write(with_suffix(image.name, ".png"), image.data)
                     done += 1
     finally:
         place.clear_scratch()

@@ -38,13 +38,23 @@ class ArraySource(Source):
     def __init__(self, place: Place, files: list[str]) -> None:
         super().__init__(place)
         self.array_files = files
+        self._held: tuple[str, dict[Any, Any]] = ("", {})
 
-    def arrays(self, file: str) -> dict[str, Image]:
-        """Return by name the arrays of a file that hold images, (N, H, W) or (N, H, W, C)."""
+    def __getstate__(self) -> dict[str, object]:
+        return {**super().__getstate__(), "_held": ("", {})}
+
+    def load(self, file: str) -> dict[Any, Any]:
+        """Read all that a file holds."""
         raise NotImplementedError
 
     def content(self, file: str) -> dict[Any, Any]:
-        """Return all that a file holds."""
+        """Return all that a file holds; that of the last one is kept."""
+        if self._held[0] != file:
+            self._held = (file, self.load(file))
+        return self._held[1]
+
+    def arrays(self, file: str) -> dict[str, Image]:
+        """Return by name the arrays of a file that hold images, (N, H, W) or (N, H, W, C)."""
         raise NotImplementedError
 
     def classes(self, file: str, array: str) -> list[str]:
@@ -61,24 +71,19 @@ class ArraySource(Source):
         return f"{file.rpartition('.')[0]}/{array}/{folder}{row:07d}.png"
 
     def names(self) -> list[str]:
-        return sorted(
-            self.image_name(file, array, row, name)
-            for file in self.array_files
-            for array in self.arrays(file)
-            for row, name in enumerate(self.classes(file, array))
-        )
+        return sorted(name for file in self.array_files for name in self._names_in(file))
+
+    def _names_in(self, file: str) -> Iterator[str]:
+        for array in self.arrays(file):
+            for row, name in enumerate(self.classes(file, array)):
+                yield self.image_name(file, array, row, name)
 
     def parts(self, size: int, wanted: Collection[str] | None = None) -> list[Part]:
         if wanted is None:
             return [Part(file) for file in self.array_files]
-        parts = []
+        parts, chosen = [], set(wanted)
         for file in self.array_files:
-            own = {
-                self.image_name(file, array, row, name)
-                for array in self.arrays(file)
-                for row, name in enumerate(self.classes(file, array))
-            }
-            names = tuple(sorted(own & set(wanted)))
+            names = tuple(sorted(chosen.intersection(self._names_in(file))))
             parts += [Part(file, names=names)] if names else []
         return parts
 
@@ -129,18 +134,12 @@ class NumpySource(ArraySource):
         labels = {name for file in files for name in label_files(file)}
         super().__init__(place, [file for file in files if file not in labels])
         self.label_files = [file for file in files if file in labels]
-        self._cache: tuple[str, dict[str, npt.NDArray[Any]]] = ("", {})
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_cache": ("", {})}
 
     def companions(self) -> list[str]:
         return self.label_files
 
-    def content(self, file: str) -> dict[str, npt.NDArray[Any]]:
-        if self._cache[0] != file:
-            self._cache = (file, _loaded(self.place, file))
-        return self._cache[1]
+    def load(self, file: str) -> dict[str, npt.NDArray[Any]]:
+        return _loaded(self.place, file)
 
     def arrays(self, file: str) -> dict[str, Image]:
         content = self.content(file)
@@ -243,10 +242,6 @@ class CifarSource(ArraySource):
         super().__init__(place, [file for file in files if place.exists(file)])
         self._meta = "meta" if hundred else "batches.meta"
         self._labels = b"fine_labels" if hundred else b"labels"
-        self._cache: tuple[str, dict[bytes, Any]] = ("", {})
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_cache": ("", {})}
 
     @staticmethod
     def recognises(place: Place) -> bool:
@@ -262,10 +257,8 @@ class CifarSource(ArraySource):
         split = "test" if file.startswith("test") else "train"
         return f"{split}/{class_name}/{file}-{row:05d}.png"
 
-    def content(self, file: str) -> dict[bytes, Any]:
-        if self._cache[0] != file:
-            self._cache = (file, _unpickle(self.place, file))
-        return self._cache[1]
+    def load(self, file: str) -> dict[bytes, Any]:
+        return _unpickle(self.place, file)
 
     def arrays(self, file: str) -> dict[str, Image]:
         batch = self.content(file)

@@ -52,9 +52,6 @@ class CocoSource(FolderSource):
                 known.setdefault(("", PurePosixPath(file).name), label)
         return known
 
-    def __getstate__(self) -> dict[str, object]:
-        return {name: value for name, value in super().__getstate__().items() if name != "_known"}
-
 
 def _loaded(place: Place, name: str) -> dict[str, Any]:
     try:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from dsguard.datasets.images import is_image_name
-from dsguard.datasets.place import Place
+from dsguard.datasets.place import Place, is_hidden
 from dsguard.datasets.source import (
     CHUNK_BYTES,
     CHUNK_IMAGES,
@@ -22,7 +22,6 @@ from dsguard.datasets.source import (
     check_size,
     class_of,
     cut,
-    is_hidden,
     safe_name,
 )
 from dsguard.errors import DsguardError, InputError
@@ -91,9 +90,6 @@ class FolderSource(TreeSource):
     @cached_property
     def _all(self) -> list[str]:
         return self.place.files()
-
-    def __getstate__(self) -> dict[str, object]:
-        return {name: value for name, value in self.__dict__.items() if name != "_all"}
 
     def _files(self, names: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
         for name in names:

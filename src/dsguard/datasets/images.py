@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from PIL import (
@@ -41,6 +41,29 @@ def is_image_name(name: str) -> bool:
     file = name.rpartition("/")[2]
     stem, dot, suffix = file.rpartition(".")
     return bool(stem) and stem[0] != "." and (dot + suffix).lower() in READABLE_SUFFIXES
+
+
+def with_suffix(name: str, suffix: str) -> str:
+    """Return the name of an image file with another suffix."""
+    return name.rpartition(".")[0] + suffix
+
+
+@dataclass
+class Group:
+    """Decoded images of one shape.
+
+    Attributes
+    ----------
+    rows : list of int
+        Where they stand among the files, or rows, that they come from.
+    images : ndarray of uint8, shape (N, H, W, C)
+    sidecars : dict of int to bytes
+        By index in `images`.
+    """
+
+    rows: list[int]
+    images: npt.NDArray[np.uint8]
+    sidecars: dict[int, bytes]
 
 
 class UnreadableImageError(InputError):
@@ -93,11 +116,14 @@ def decode_image(data: bytes) -> npt.NDArray[np.uint8]:
 
 def decode_protected(data: bytes) -> tuple[npt.NDArray[np.uint8], bytes]:
     """Decode an image file as `decode_image` does, and its sidecar, which is empty as a rule."""
-    with contextlib.suppress(NotPlainError):
-        shape, rows, sidecar = read_plain(data, SIDECAR_CHUNK)
-        plain = unfiltered([rows], shape)
-        if plain is not None:
-            return plain[0], sidecar
+    groups, errors = decode_files([data])
+    if errors:
+        raise errors[0]
+    return groups[0].images[0], groups[0].sidecars.get(0, b"")
+
+
+def _by_pillow(data: bytes) -> tuple[npt.NDArray[np.uint8], bytes]:
+    """Decode an image file that the codec for batches leaves alone."""
     try:
         with Image.open(io.BytesIO(data), formats=_READABLE_FORMATS) as image:
             if getattr(image, "n_frames", 1) > 1:
@@ -120,7 +146,7 @@ def decode_protected(data: bytes) -> tuple[npt.NDArray[np.uint8], bytes]:
 
 def decode_files(
     files: Sequence[bytes | DsguardError],
-) -> tuple[list[tuple[list[int], npt.NDArray[np.uint8], list[bytes]]], dict[int, DsguardError]]:
+) -> tuple[list[Group], dict[int, DsguardError]]:
     """Decode many image files, those of one shape together.
 
     Parameters
@@ -130,54 +156,49 @@ def decode_files(
 
     Returns
     -------
-    list of tuple
-        For each shape: the numbers of its files, images (N, H, W, C), and sidecars.
+    list of Group
     dict of int to DsguardError
         By number, why a file cannot be read.
     """
-    plain: dict[tuple[int, int, int], tuple[list[int], list[bytes], list[bytes]]] = {}
-    others: list[int] = []
+    plain: dict[tuple[int, int, int], list[tuple[int, bytes, bytes]]] = defaultdict(list)
+    errors: dict[int, DsguardError] = {}
+    others: list[tuple[int, bytes]] = []
     for number, file in enumerate(files):
-        try:
-            shape, rows, sidecar = read_plain(file, SIDECAR_CHUNK)  # type: ignore[arg-type]
-        except (NotPlainError, TypeError):
-            others.append(number)
+        if isinstance(file, DsguardError):
+            errors[number] = file
             continue
-        members = plain.get(shape)
-        if members is None:
-            members = plain[shape] = ([], [], [])
-        members[0].append(number)
-        members[1].append(rows)
-        members[2].append(sidecar)
-    decoded: dict[tuple[int, ...], list[tuple[list[int], npt.NDArray[np.uint8], list[bytes]]]]
-    decoded = defaultdict(list)
-    for shape, (numbers, filtered, sidecars) in plain.items():
+        try:
+            shape, rows, sidecar = read_plain(file, SIDECAR_CHUNK)
+        except NotPlainError:
+            others.append((number, file))
+        else:
+            plain[shape].append((number, rows, sidecar))
+    decoded: dict[tuple[int, ...], list[_Piece]] = defaultdict(list)
+    for shape, members in plain.items():
+        numbers, filtered, sidecars = map(list, zip(*members, strict=True))
         images = unfiltered(filtered, shape)
         if images is None:
-            others += numbers
+            others += [(number, files[number]) for number in numbers]
         else:
             decoded[shape].append((numbers, images, sidecars))
-    errors: dict[int, DsguardError] = {}
-    for number in sorted(others):
-        file = files[number]
+    for number, file in sorted(others):
         try:
-            if isinstance(file, DsguardError):
-                raise file
-            image, sidecar = decode_protected(file)
-            decoded[image.shape].append(([number], image[None], [sidecar]))
+            image, sidecar = _by_pillow(file)
         except DsguardError as error:
             errors[number] = error
+        else:
+            decoded[image.shape].append(([number], image[None], [sidecar]))
     return [_joined(same) for same in decoded.values()], errors
 
 
-def _joined(
-    pieces: list[tuple[list[int], npt.NDArray[np.uint8], list[bytes]]],
-) -> tuple[list[int], npt.NDArray[np.uint8], list[bytes]]:
-    if len(pieces) == 1:
-        return pieces[0]
+_Piece: TypeAlias = "tuple[list[int], npt.NDArray[np.uint8], list[bytes]]"
+
+
+def _joined(pieces: list[_Piece]) -> Group:
     numbers = [number for piece in pieces for number in piece[0]]
     sidecars = [sidecar for piece in pieces for sidecar in piece[2]]
-    return numbers, np.concatenate([piece[1] for piece in pieces]), sidecars
+    images = pieces[0][1] if len(pieces) == 1 else np.concatenate([piece[1] for piece in pieces])
+    return Group(numbers, images, {n: data for n, data in enumerate(sidecars) if data})
 
 
 def _is_deep(image: ImageFile.ImageFile) -> bool:

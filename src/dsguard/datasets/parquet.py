@@ -152,9 +152,6 @@ class ParquetSource(Source):
     def _known(self) -> dict[str, Columns]:
         return {}
 
-    def __getstate__(self) -> dict[str, object]:
-        return {name: value for name, value in self.__dict__.items() if name != "_known"}
-
     def _file(self, opened: Any, name: str) -> Any:
         pyarrow, parquet = arrow()
         try:

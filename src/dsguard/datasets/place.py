@@ -19,7 +19,6 @@ from dsguard.errors import InputError, MissingExtraError
 SCRATCH = ".dsguard-tmp"
 """Folder of a destination for what is not whole yet; a run begins and ends by removing it."""
 
-
 _AT_ONCE = 1 << 16
 _BINARY = getattr(os, "O_BINARY", 0)
 
@@ -110,16 +109,11 @@ class LocalPlace(Place):
         final = f"{self.path}/{name}"
         temporary = f"{self.path}/{SCRATCH}/{os.getpid()}-{next(_count)}"
         try:
-            _write_new(temporary, data)
-            os.replace(temporary, final)  # noqa: PTH105 - no Path for a million names
+            _put(temporary, final, data)
         except FileNotFoundError:  # a folder is missing, as it is for the first file in it
             self.scratch()
             Path(final).parent.mkdir(parents=True, exist_ok=True)
-            _write_new(temporary, data)
-            os.replace(temporary, final)  # noqa: PTH105
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+            _put(temporary, final, data)
 
     def discard(self, name: str) -> None:
         (self.path / name).unlink(missing_ok=True)
@@ -174,10 +168,16 @@ class RemotePlace(Place):
     def _at(self, name: str) -> str:
         return f"{self._opened[1]}/{name}" if name else self._opened[1]
 
+    def _with_folder(self, name: str) -> str:
+        """Return where a file is to lie, in a folder that is there."""
+        path = self._at(name)
+        self._opened[0].makedirs(str(PurePosixPath(path).parent), exist_ok=True)
+        return path
+
     def files(self) -> list[str]:
         system, root = self._opened
         found = (path[len(root) :].lstrip("/") for path in system.find(root))
-        return sorted(name for name in found if not _is_hidden(PurePosixPath(name).parent))
+        return sorted(name for name in found if not is_hidden(name.rpartition("/")[0]))
 
     def open(self, name: str) -> BinaryIO:
         return cast("BinaryIO", self._opened[0].open(self._at(name), "rb"))
@@ -186,17 +186,13 @@ class RemotePlace(Place):
         return bool(self._opened[0].exists(self._at(name)))
 
     def write(self, name: str, data: bytes) -> None:
-        system, _ = self._opened
-        system.makedirs(str(PurePosixPath(self._at(name)).parent), exist_ok=True)
-        system.pipe_file(self._at(name), data)
+        self._opened[0].pipe_file(self._with_folder(name), data)
 
     def discard(self, name: str) -> None:
         self._opened[0].rm_file(self._at(name))
 
     def take(self, path: Path, name: str) -> None:
-        system, _ = self._opened
-        system.makedirs(str(PurePosixPath(self._at(name)).parent), exist_ok=True)
-        system.put_file(str(path), self._at(name))
+        self._opened[0].put_file(str(path), self._with_folder(name))
         path.unlink()
 
     def scratch(self) -> Path:
@@ -214,13 +210,19 @@ class RemotePlace(Place):
 _count = itertools.count()
 
 
-def _write_new(path: str, data: bytes) -> None:
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _BINARY, 0o666)
+def _put(temporary: str, final: str, data: bytes) -> None:
+    """Write a file under one name and give it the other; leave nothing where that fails."""
+    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _BINARY, 0o666)
     try:
-        while data:
-            data = data[os.write(file, data) :]
-    finally:
-        os.close(file)
+        try:
+            while data:
+                data = data[os.write(file, data) :]
+        finally:
+            os.close(file)
+        os.replace(temporary, final)  # noqa: PTH105 - no Path for a million names
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def place_of(location: str | os.PathLike[str]) -> Place:
@@ -263,5 +265,8 @@ def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
             yield from _walk(entry.path, seen)
 
 
-def _is_hidden(path: PurePosixPath) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+def is_hidden(name: str) -> bool:
+    """Tell whether a file, or a folder that it lies in, is hidden."""
+    if "/." not in f"/{name}":
+        return False
+    return any(part.startswith(".") and part not in (".", "..") for part in name.split("/"))

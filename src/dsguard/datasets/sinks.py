@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from dsguard.datasets.arrays import SIDECARS, ArrayRows, ArraySource, CifarSource
 from dsguard.datasets.folder import COMPANIONS
-from dsguard.datasets.images import LOSSLESS_FORMATS, encode_images
+from dsguard.datasets.images import LOSSLESS_FORMATS, encode_images, with_suffix
 from dsguard.datasets.parquet import NAMED, Columns, arrow, as_text
 from dsguard.datasets.place import Place
 from dsguard.datasets.source import Image, Part, Rows, Source
@@ -125,7 +125,7 @@ class FolderSink(Sink):
             try:
                 self.output.place.write(names[row], file)
                 for suffix, data in rows.extras(row).items():
-                    beside = names[row].rpartition(".")[0] + ("." + suffix if suffix else "")
+                    beside = with_suffix(names[row], "." + suffix if suffix else "")
                     self.output.place.write(beside, data)
             except OSError as error:
                 if error.errno not in _OWN_FAULTS:
@@ -169,6 +169,7 @@ class _FileSink(Sink):
         self._scratch = output.place.scratch() / f"{number:05d}-{secrets.token_hex(4)}"
         self._file: BinaryIO = self._scratch.open("xb")
         self.is_empty = True
+        self.numbers = {name: n for n, name in enumerate(output.class_names)}
 
     def close(self) -> None:
         self._file.close()
@@ -202,7 +203,7 @@ class TarSink(_FileSink):
             if kept.data is not None and kept.sample not in lost:
                 pieces += packed(kept.name, kept.data)
             elif kept.data is None and kept.row in results.files:
-                name = kept.name.rpartition(".")[0] + suffix
+                name = with_suffix(kept.name, suffix)
                 if name in self._names:  # a.jpg and a.png of one sample
                     name = kept.name + suffix
                 self._names.add(name)
@@ -216,8 +217,8 @@ class TarSink(_FileSink):
         if not name:
             return {}
         named = {CLASS_NAME: name.encode("utf-8", "surrogateescape")}
-        if name in self.output.class_names:
-            return {"cls": b"%d" % self.output.class_names.index(name), **named}
+        if name in self.numbers:
+            return {"cls": b"%d" % self.numbers[name], **named}
         return {"cls": name.encode()} if name.isascii() and name.isdigit() else named
 
     def _samples(self, rows: Rows, names: dict[int, str]) -> Samples:
@@ -297,17 +298,17 @@ class ParquetSink(_FileSink):
         files = pyarrow.array([results.files[row] for row in kept], pyarrow.binary())
         paths = pyarrow.array([_text(names[row]) for row in kept], pyarrow.string())
         image = pyarrow.StructArray.from_arrays([files, paths], ["bytes", "path"])
-        known = {_text(name): number for number, name in enumerate(self.output.class_names)}
-        labels = [_text(rows.classes[row]) for row in kept]
+        known = [_text(name) for name in self.output.class_names]
+        labels = [rows.classes[row] for row in kept]
         label = (
-            pyarrow.array([known[name] for name in labels], pyarrow.int64())
+            pyarrow.array([self.numbers[name] for name in labels], pyarrow.int64())
             if known
-            else pyarrow.array(labels, pyarrow.string())
+            else pyarrow.array([_text(name) for name in labels], pyarrow.string())
         )
         fields = pyarrow.array([as_text(rows.extras(row)) for row in kept], pyarrow.string())
         features: dict[str, Any] = {
             "image": {"_type": "Image"},
-            "label": {"names": list(known), "_type": "ClassLabel"}
+            "label": {"names": known, "_type": "ClassLabel"}
             if known
             else {"dtype": "string", "_type": "Value"},
             "fields": {"dtype": "string", "_type": "Value"},

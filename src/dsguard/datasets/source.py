@@ -7,13 +7,14 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from dsguard.datasets.images import decode_files
+from dsguard.datasets.images import Group, decode_files
 from dsguard.datasets.place import Place
 from dsguard.errors import DsguardError, InputError
 
@@ -80,35 +81,12 @@ class Rows:
     extras: Callable[[int], Extras] = lambda row: {}
 
 
-@dataclass
-class Group:
-    """Decoded images of one shape.
-
-    Attributes
-    ----------
-    rows : list of int
-        Where they stand among the rows.
-    images : ndarray of uint8, shape (N, H, W, C)
-    sidecars : dict of int to bytes
-        By index in `images`.
-    """
-
-    rows: list[int]
-    images: Image
-    sidecars: dict[int, bytes]
-
-
 def decode_rows(rows: Rows) -> tuple[list[Group], dict[int, DsguardError]]:
     """Return the images of some rows by shape, and by row why one cannot be read."""
     if rows.images is not None:
         everything = list(range(len(rows.names)))
         return [Group(everything, rows.images, rows.sidecars)] if everything else [], {}
-    decoded, errors = decode_files(rows.files)
-    groups = [
-        Group(members, images, {n: data for n, data in enumerate(sidecars) if data})
-        for members, images, sidecars in decoded
-    ]
-    return groups, errors
+    return decode_files(rows.files)
 
 
 class Source(ABC):
@@ -130,6 +108,15 @@ class Source(ABC):
 
     def __str__(self) -> str:
         return str(self.place)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return what other processes need: not what was only kept to be found sooner."""
+        kept = self.__dict__.items()
+        return {
+            name: value
+            for name, value in kept
+            if not isinstance(getattr(type(self), name, None), cached_property)
+        }
 
     @abstractmethod
     def names(self) -> list[str]:
@@ -208,13 +195,6 @@ def safe_name(name: str, archive: str) -> str:
         msg = f"{archive} has a member outside its folder: {name!r}; do not trust this archive"
         raise InputError(msg)
     return path.as_posix()
-
-
-def is_hidden(name: str) -> bool:
-    """Tell whether a file, or a folder that it lies in, is hidden."""
-    if "/." not in f"/{name}":
-        return False
-    return any(part.startswith(".") and part not in (".", "..") for part in name.split("/"))
 
 
 def check_size(size: int) -> None:

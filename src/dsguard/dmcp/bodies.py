@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
+from dsguard.datasets.images import with_suffix
 from dsguard.datasets.source import safe_name
 from dsguard.datasets.tar import END, members, packed
 from dsguard.dmcp import frames
@@ -125,7 +126,7 @@ def _as_tar(chunks: Iterator[list[Restored]]) -> Iterator[bytes]:
         pieces: list[bytes] = []
         for image in chunk:
             if image.status == frames.OK:
-                pieces += packed(image.name.rpartition(".")[0] + ".png", image.data)
+                pieces += packed(with_suffix(image.name, ".png"), image.data)
             else:
                 pieces += packed(f"{image.name or 'request'}.error.txt", image.status.encode())
         yield b"".join(pieces)

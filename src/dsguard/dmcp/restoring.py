@@ -52,12 +52,14 @@ def restore_chunk(names: list[str], files: list[bytes], ring: Ring) -> Chunk:
     status = [""] * len(files)
     data = [b""] * len(files)
     used: set[int] = set()
-    for rows, images, sidecars in groups:
-        given = {n: sidecar for n, sidecar in enumerate(sidecars) if sidecar}
+    for group in groups:
+        rows = group.rows
         left = list(range(len(rows)))
         for version, key in ring.values():
-            own = {k: given[n] for k, n in enumerate(left) if n in given}
-            done = restore_batch(images[left], key, sidecars=own, on_error="report", threads=1)
+            own = {k: group.sidecars[n] for k, n in enumerate(left) if n in group.sidecars}
+            done = restore_batch(
+                group.images[left], key, sidecars=own, on_error="report", threads=1
+            )
             good = [k for k in range(len(left)) if k not in done.errors]
             if good:
                 used.add(version)

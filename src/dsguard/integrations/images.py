@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dsguard.datasets.images import decode_files, encode_images
+from dsguard.datasets.images import decode_files, encode_image
 from dsguard.errors import DsguardError, InputError
 from dsguard.protection import restore_batch
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from dsguard.envelope import DatasetKey
-
-Image = "npt.NDArray[np.uint8]"
 
 _LOSSY = (b"\xff\xd8\xff", b"RIFF", b"GIF8")
 """How files of JPEG, WebP and GIF begin."""
@@ -43,11 +41,12 @@ def restored_images(
     """
     groups, errors = decode_files(files)
     out: list[npt.NDArray[np.uint8] | None] = [None] * len(files)
-    for rows, images, sidecars in groups:
-        given = {n: data for n, data in enumerate(sidecars) if data}
-        done = restore_batch(images, key, sidecars=given, on_error="report", threads=threads)
-        errors |= {rows[n]: error for n, error in done.errors.items()}
-        for n, row in enumerate(rows):
+    for group in groups:
+        done = restore_batch(
+            group.images, key, sidecars=group.sidecars, on_error="report", threads=threads
+        )
+        errors |= {group.rows[n]: error for n, error in done.errors.items()}
+        for n, row in enumerate(group.rows):
             out[row] = done.images[n]
     if errors:
         row, error = min(errors.items(), key=lambda item: item[0])
@@ -57,7 +56,7 @@ def restored_images(
 
 def restored_files(files: Sequence[bytes], key: DatasetKey, threads: int | None = 1) -> list[bytes]:
     """Restore protected image files into PNG files; arguments and errors as `restored_images`."""
-    return [encode_images(image[None])[0] for image in restored_images(files, key, threads)]
+    return [encode_image(image) for image in restored_images(files, key, threads)]
 
 
 def _explained(file: bytes, error: DsguardError, row: int) -> DsguardError:
