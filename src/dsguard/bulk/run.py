@@ -18,7 +18,7 @@ from dsguard.bulk.selection import Selection, output_names
 from dsguard.bulk.shard import ShardResult, ShardSpec
 from dsguard.bulk.tasks import Protect, Task, Veil
 from dsguard.datasets.coco import CocoSource, renamed
-from dsguard.datasets.folder import distinct
+from dsguard.datasets.folder import TreeSource, distinct
 from dsguard.datasets.images import LOSSLESS_FORMATS, check_output_format, with_suffix
 from dsguard.datasets.place import LocalPlace, Place, RemotePlace, place_of
 from dsguard.datasets.sinks import Output, file_name, output_kind
@@ -208,13 +208,20 @@ def check(source: Source, destination: str | os.PathLike[str], settings: Setting
     InputError
         If it lies in the source, cannot be made, or has something else in it.
     """
+    place, _, _ = _checked(source, destination, settings)
+    if not settings.overwrite and Journal.of(place).settings() is None:
+        _check_empty(place)
+
+
+def _checked(
+    source: Source, destination: str | os.PathLike[str], settings: Settings
+) -> tuple[Place, str, str]:
+    """Return where to write, in which format, and images in which; refuse what will not do."""
     place = place_of(destination)
     _check_apart(source, place)
     _check_writable(place)
-    check_output_format(settings.image_format)
-    output_kind(source, settings.out_format)
-    if not settings.overwrite and Journal.of(place).settings() is None:
-        _check_empty(place)
+    kind = output_kind(source, settings.out_format)
+    return place, kind, check_output_format(settings.image_format)
 
 
 def _check_writable(place: Place) -> None:
@@ -354,11 +361,7 @@ def _plan(
     if destination is None:
         msg = "this task needs a destination"
         raise InputError(msg)
-    image_format = check_output_format(settings.image_format)
-    place = place_of(destination)
-    _check_apart(source, place)
-    _check_writable(place)
-    kind = output_kind(source, settings.out_format)
+    place, kind, image_format = _checked(source, destination, settings)
     if kind in ("numpy", "cifar") and wanted is not None:
         msg = f"format {kind} is written whole; choose another out-format to write some images"
         raise InputError(msg)
@@ -374,7 +377,7 @@ def _plan(
         "shard size": str(settings.shard_size),
         "selection": _told(settings.selection),
         "formats": f"{source.kind} to {kind} of {image_format}, level {settings.png_level}",
-        _CONTENTS: _fingerprint(source, parts),
+        _CONTENTS: _fingerprint(parts),
     }
     return _Plan(specs, output, journal, facts, renames)
 
@@ -412,9 +415,8 @@ def _check_apart(source: Source, destination: Place) -> None:
         assert isinstance(source.place, LocalPlace)
         assert isinstance(destination, LocalPlace)
         here, there = source.place.path.resolve(), destination.path.resolve()
-        same = here == there or here in there.parents or there in here.parents
-        if source.is_file:
-            same = here == there or there in here.parents
+        inside = here in there.parents and not source.is_file
+        same = here == there or inside or there in here.parents
     if same:
         msg = "source and destination must not lie in each other"
         raise InputError(msg)
@@ -448,8 +450,6 @@ def _renames(
 
 def _class_names(source: Source) -> tuple[str, ...]:
     """Return all classes, where names tell them."""
-    from dsguard.datasets.folder import TreeSource
-
     if not isinstance(source, TreeSource):
         return ()
     return tuple(sorted({source.class_of(name) for name in source.names()}))
@@ -459,7 +459,7 @@ def _told(selection: Selection) -> str:
     return repr((selection.include, selection.exclude, selection.limit))
 
 
-def _fingerprint(source: Source, parts: list[Part]) -> str:
+def _fingerprint(parts: list[Part]) -> str:
     """Return what changes when the shards do."""
     digest = hashlib.sha256()
     for part in parts:

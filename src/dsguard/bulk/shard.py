@@ -123,16 +123,18 @@ def _work(spec: ShardSpec, rows: Rows, sink: Sink | None, result: ShardResult) -
     results, profiles = Results(), [""] * len(rows.names)
     for group in groups:
         _process(spec, rows, group, sink, results, errors, profiles)
+    files: dict[int, str] = {}
     if sink is not None:
         names = {row: _output_name(spec, rows.names[row]) for row in results.images}
+        shard = file_name(sink.output.kind, spec.source, spec.part, spec.number)
+        files = dict.fromkeys(range(len(rows.names)), shard) if shard else names
         failed = sink.write(rows, names, results)
         errors |= failed
         for row in failed:
-            del results.images[row]
+            del results.images[row], names[row]
     result.done += len(results.images)
     result.sidecars += len(results.sidecars.keys() & results.images.keys())
     result.failures |= {rows.names[row]: error for row, error in errors.items()}
-    shard = "" if spec.output is None else _shard_file(spec)
     return [
         _line(
             rows.names[n],
@@ -140,16 +142,10 @@ def _work(spec: ShardSpec, rows: Rows, sink: Sink | None, result: ShardResult) -
             _hashes(rows, results, n),
             profiles[n],
             errors.get(n),
-            shard or (_output_name(spec, rows.names[n]) if n in results.images else ""),
+            files.get(n, ""),
         )
         for n in range(len(rows.names))
     ]
-
-
-def _shard_file(spec: ShardSpec) -> str:
-    """Return the file that a shard comes out as, empty where each image has its own."""
-    assert spec.output is not None
-    return file_name(spec.output.kind, spec.source, spec.part, spec.number)
 
 
 def _process(

@@ -16,7 +16,7 @@ from dsguard.datasets.spool import read_image
 from dsguard.errors import DsguardError, InputError
 from dsguard.mrit.geometry import LARGEST_SIDE, SMALLEST_SIDE
 from dsguard.patterns import Patterns
-from dsguard.profile import VEIL, Profile
+from dsguard.profile import VEIL
 from dsguard.protection import are_protected, protect_batch, restore_batch
 from dsguard.veil import EPSILON, marked
 
@@ -180,8 +180,7 @@ class ClassWise(Perturbation):
         return _unknown(batch, self.class_names)
 
     def targets(self, batch: Batch) -> Image:
-        known = {name: number for number, name in enumerate(self.class_names)}
-        numbers = np.array([known[name] for name in batch.classes], np.int64)
+        numbers = _numbers(batch, self.class_names)
         out = batch.images.copy()
         out[..., :3] = self.patterns.added(
             batch.images, batch.images, numbers, self.epsilon, self.block
@@ -212,8 +211,7 @@ class SampleWise(Perturbation):
         from dsguard.fsp import perturb
 
         surrogate = _loaded(self.surrogate, self.device)
-        known = {name: number for number, name in enumerate(surrogate.class_names)}
-        numbers = np.array([known[name] for name in batch.classes], np.int64)
+        numbers = _numbers(batch, surrogate.class_names)
         return perturb(batch.images, surrogate.classes[numbers], surrogate, self.attack)
 
     def settings(self) -> dict[str, str]:
@@ -230,7 +228,13 @@ def _loaded(path: Path, device: str | None) -> Surrogate:
     return Surrogate.load(path, device)
 
 
-def _unknown(batch: Batch, known: tuple[str, ...]) -> dict[int, DsguardError]:
+def _numbers(batch: Batch, class_names: tuple[str, ...]) -> npt.NDArray[np.int64]:
+    known = {name: number for number, name in enumerate(class_names)}
+    return np.array([known[name] for name in batch.classes], np.int64)
+
+
+def _unknown(batch: Batch, class_names: tuple[str, ...]) -> dict[int, DsguardError]:
+    known = set(class_names)
     return {
         n: InputError(f"the surrogate was not trained on its class, {name!r}")
         for n, name in enumerate(batch.classes)
@@ -291,8 +295,3 @@ def _number_of(class_name: str) -> int:
     return int.from_bytes(
         hashlib.sha256(class_name.encode("utf-8", "surrogateescape")).digest()[:7], "little"
     )
-
-
-def is_veil(profile: str) -> bool:
-    """Tell whether a profile hides images in each other."""
-    return Profile.named(profile).target == "other"

@@ -18,10 +18,10 @@ from dsguard.cli.console import (
     bars_of,
     complain,
     errors,
-    exit_code,
     load_key,
     progress,
     show,
+    worst,
 )
 from dsguard.errors import InputError
 from dsguard.profile import VEIL, Profile
@@ -362,7 +362,7 @@ def _finish(task: Task, report: Report, choices: Choices) -> int:
                 f"{report.sidecars} with their payload beside the pixels in the same file; keep "
                 "the files as they are"
             )
-    return max((exit_code(kind(""), Exit.SOME_FAILED) for kind in report.kinds), default=Exit.OK)
+    return worst(kind("") for kind in report.kinds)
 
 
 def _estimate(task: Task, source: Source, choices: Choices) -> int:
@@ -406,7 +406,7 @@ def _estimate(task: Task, source: Source, choices: Choices) -> int:
             f"and {facts['bytes'] / 1e6:.1f} MB"
             + (", the training of a surrogate not counted" if isinstance(task, Protect) else "")
         )
-    return max((exit_code(kind(""), Exit.SOME_FAILED) for kind in report.kinds), default=Exit.OK)
+    return worst(kind("") for kind in report.kinds)
 
 
 def _literal(name: str) -> str:

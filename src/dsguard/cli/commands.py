@@ -131,7 +131,7 @@ def inspect_command(files: tuple[Path, ...], *, as_json: bool) -> int:
             facts = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in info.items())
             click.echo(f"{printable(str(file))}: {facts}")
     show(failures)
-    return worst(failures)
+    return worst(failures.values())
 
 
 def _first_image(path: Path) -> tuple[NDArray[uint8], bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,9 +73,9 @@ def exit_code(error: DsguardError, otherwise: Exit) -> Exit:
     return otherwise
 
 
-def worst(failures: dict[str, DsguardError]) -> Exit:
+def worst(failures: Iterable[DsguardError]) -> Exit:
     """Return the exit code of several failures."""
-    return max((exit_code(error, Exit.SOME_FAILED) for error in failures.values()), default=Exit.OK)
+    return max((exit_code(error, Exit.SOME_FAILED) for error in failures), default=Exit.OK)
 
 
 def show(failures: Mapping[str, DsguardError], total: int | None = None) -> None:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import Annotated, Any, BinaryIO, cast
 
 import structlog
@@ -27,7 +27,7 @@ from starlette.concurrency import run_in_threadpool
 from dsguard.dmcp import frames, schemas, web
 from dsguard.dmcp.access import Refused, Service
 from dsguard.dmcp.audit import Origin
-from dsguard.dmcp.bodies import images_of, spooled, streamed
+from dsguard.dmcp.bodies import TAR, images_of, spooled, streamed, too_large
 from dsguard.dmcp.jobs import Jobs
 from dsguard.dmcp.model import Dataset, Entry, Grant, Job, User, connect, migrate, transaction
 from dsguard.dmcp.model import Request as AccessRequest
@@ -160,8 +160,8 @@ async def _request(request: Request, call_next: Callable[..., Any]) -> Response:
     if request.url.path.endswith("/jobs"):
         most = platform.settings.job_bytes
     if size.isdigit() and int(size) > most:
-        response: Response = await _refused(request, _too_large(most))
-        await run_in_threadpool(platform.audit_refusal, _origin(request), _too_large(most))
+        response: Response = await _refused(request, too_large(most))
+        await run_in_threadpool(platform.audit_refusal, _origin(request), too_large(most))
     else:
         response = await call_next(request)
     route = getattr(request.scope.get("route"), "path", "unknown")
@@ -179,15 +179,6 @@ async def _request(request: Request, call_next: Callable[..., Any]) -> Response:
         milliseconds=round(1000 * seconds, 1),
     )
     return response
-
-
-def _too_large(most: int) -> Refused:
-    return Refused(
-        413,
-        "too-large",
-        f"a request has at most {most} bytes",
-        "send the images in several requests",
-    )
 
 
 async def _refused(request: Request, refusal: Exception) -> Response:
@@ -256,12 +247,9 @@ def service_of(
         yield service, user
 
 
-@contextmanager
-def _asking_in_browser(request: Request) -> Iterator[tuple[Service, User]]:
-    """Yield the transaction of a request for a page."""
-    user = user_of(request)
-    with platform_of(request).service(_origin(request, user.name)) as service:
-        yield service, user
+def _asking_in_browser(request: Request) -> AbstractContextManager[tuple[Service, User]]:
+    """Return the transaction of a request for a page."""
+    return contextmanager(service_of)(request, user_of(request))
 
 
 def _restored_for_page(
@@ -501,10 +489,7 @@ def _add_restoring(app: FastAPI) -> None:
         with files (`multipart/form-data`); the answer is of the same kind, a tar for a form. What
         fails is told for each image: by the status of its frame, or in a member `NAME.error.txt`.
         """
-        platform = platform_of(request)
-        user = await run_in_threadpool(user_of, request)
-        origin = _origin(request, user.name)
-        await run_in_threadpool(_check_grant, platform, origin, user, name)
+        platform, origin, user = await run_in_threadpool(_admitted, request, name)
         body = tempfile.SpooledTemporaryFile(max_size=4 << 20)  # noqa: SIM115 - closed at the end
         try:
             kind = await spooled(request, cast("BinaryIO", body), platform.settings.body_bytes)
@@ -522,10 +507,7 @@ def _add_jobs(app: FastAPI) -> None:
     @app.post("/v1/datasets/{name}/jobs", status_code=202, tags=["jobs"])
     async def begin(name: str, request: Request) -> schemas.JobShown:
         """Have a large set restored in the background; the body is as for `restore`."""
-        platform = platform_of(request)
-        user = await run_in_threadpool(user_of, request)
-        origin = _origin(request, user.name)
-        await run_in_threadpool(_check_grant, platform, origin, user, name)
+        platform, origin, user = await run_in_threadpool(_admitted, request, name)
         with tempfile.TemporaryFile(dir=platform.settings.folder) as body:
             try:
                 kind = await spooled(request, body, platform.settings.job_bytes)
@@ -550,7 +532,7 @@ def _add_jobs(app: FastAPI) -> None:
                 409, "not-done", f"the job is {found.state}", "ask for its state and come again"
             )
         service.audit("fetch", f"job {number}", dataset=dataset.name)
-        media_type = found.kind if found.kind == frames.CONTENT_TYPE else "application/x-tar"
+        media_type = found.kind if found.kind == frames.CONTENT_TYPE else TAR
         return FileResponse(platform_of(request).jobs.path(number, "out"), media_type=media_type)
 
 
@@ -584,9 +566,13 @@ def _job_shown(job: Job, dataset: Dataset) -> schemas.JobShown:
     )
 
 
-def _check_grant(platform: Platform, origin: Origin, user: User, name: str) -> None:
+def _admitted(request: Request, name: str) -> tuple[Platform, Origin, User]:
+    """Return who asks, if they may restore: before any image is taken."""
+    platform, user = platform_of(request), user_of(request)
+    origin = _origin(request, user.name)
     with platform.service(origin) as service:
         service.granted(user, service.dataset_named(name), "restore")
+    return platform, origin, user
 
 
 def _answer(

@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 TAR, FORM = "application/x-tar", "multipart/form-data"
 
 
+def too_large(most: int) -> Refused:
+    """Return the refusal of a request of more than `most` bytes."""
+    return Refused(
+        413, "too-large", f"a request has at most {most} bytes",
+        "send the images in several requests",
+    )  # fmt: skip
+
+
 async def spooled(request: Request, body: BinaryIO, most: int) -> str:
     """Write the body of a request to a file, forms as frames; return its kind.
 
@@ -47,10 +55,7 @@ async def spooled(request: Request, body: BinaryIO, most: int) -> str:
         async for piece in request.stream():
             size += len(piece)
             if size > most:
-                raise Refused(
-                    413, "too-large", f"a request has at most {most} bytes",
-                    "send the images in several requests",
-                )  # fmt: skip
+                raise too_large(most)
             body.write(piece)
     body.seek(0)
     return kind

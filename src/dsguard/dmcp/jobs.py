@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("dsguard.dmcp")
 
-Allowed = "Callable[..., Iterator[list[Restored]]]"
-
 
 class Jobs:
     """The queue of jobs, and the thread that works on them one by one.

@@ -17,9 +17,10 @@ from dsguard.dmcp.frames import OK
 from dsguard.dmcp.model import Dataset, Entry, Grant, User
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from dsguard.dmcp.app import Platform
+    from dsguard.dmcp.restoring import Restored
 
 COOKIE = "dsguard_token"
 _MOST_FILES = 12
@@ -30,8 +31,6 @@ _pages = Environment(
     trim_blocks=True,
 )
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'"
-
-Restore = "Callable[[Request, User, str, list[tuple[str, bytes]]], Iterator[list[Restored]]]"
 
 
 def page(name: str, user: User | None = None, status: int = 200, **content: Any) -> HTMLResponse:
@@ -71,7 +70,7 @@ def router(
     asking: Callable[[Request], Any],
     rights_of: Callable[[Service, User, Dataset], list[str]],
     requests_for: Callable[[Service, User], Any],
-    restore: Any,
+    restore: Callable[[Request, User, str, list[tuple[str, bytes]]], Iterator[list[Restored]]],
 ) -> APIRouter:
     """Return the routes of the page; what they do is what the API does."""
     routes = APIRouter(include_in_schema=False)
