@@ -63,7 +63,7 @@ class Results:
 
 
 def import_milliseconds() -> float:
-    """Return the shortest time of several fresh ``import dsguard``, Python's own start excluded."""
+    """Return the shortest time of several fresh imports of all that the library needs, in ms."""
 
     def run(code: str) -> float:
         timed = "import time; t = time.perf_counter();" + code + ";print(time.perf_counter() - t)"

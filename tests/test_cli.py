@@ -286,6 +286,15 @@ def test_the_installed_command_runs():
     assert shown.stdout == f"dsguard, version {dsguard.__version__}\n"
 
 
+def test_every_public_name_is_there():
+    assert {name for name in dsguard.__all__ if getattr(dsguard, name) is not None} == set(
+        dsguard.__all__
+    )
+    assert set(dsguard.__all__) <= set(dir(dsguard))
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        dsguard.nonsense  # noqa: B018
+
+
 def test_importing_dsguard_is_light():
     code = (
         "import sys, dsguard; dsguard.protect_batch\n"

@@ -14,8 +14,8 @@ from dsguard.integrations.images import as_bytes, restored_files
 class Restore:
     """Restores a column of image files; every actor loads the key once.
 
-    Costs some 65 µs an image on top, which Ray Data takes for each row; for whole datasets
-    ``dsguard restore --engine ray`` is faster.
+    Ray Data takes its time for each row; for whole datasets ``dsguard restore --engine ray`` is
+    faster.
 
     >>> dataset.map_batches(  # doctest: +SKIP
     ...     Restore, fn_constructor_kwargs={"key_path": "dataset.key"}, batch_format="numpy",
