@@ -23,7 +23,7 @@ from dsguard.datasets import (
     encode_image,
     open_source,
 )
-from dsguard.datasets.images import SIDECAR_TAG, UnreadableImageError
+from dsguard.datasets.images import SIDECAR_TAG, UnreadableImageError, with_suffix
 from dsguard.errors import DsguardError
 
 
@@ -272,6 +272,14 @@ def test_linked_folders_are_read_and_loops_refused(tmp_path, folder):
     (tmp_path / "links" / "train" / "again").symlink_to(tmp_path / "links")
     with pytest.raises(dsguard.InputError, match="met before"):
         open_source(tmp_path / "links").names()
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [("a/b.jpg", "a/b.png"), ("a.b/c", "a.b/c.png"), ("c", "c.png"), ("a.b.tif", "a.b.png")],
+)
+def test_suffixes_are_changed(name, changed):
+    assert with_suffix(name, ".png") == changed
 
 
 def test_select_draws_evenly():

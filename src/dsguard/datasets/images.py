@@ -44,8 +44,9 @@ def is_image_name(name: str) -> bool:
 
 
 def with_suffix(name: str, suffix: str) -> str:
-    """Return the name of an image file with another suffix."""
-    return name.rpartition(".")[0] + suffix
+    """Return the name of an image file with another suffix; one that has none gets it."""
+    folder, slash, file = name.rpartition("/")
+    return folder + slash + (file.rpartition(".")[0] or file) + suffix
 
 
 @dataclass
