@@ -88,6 +88,7 @@ class Service:
             "DSGUARD_DMCP_PORT": str(port),
             "DSGUARD_DMCP_REQUESTS_PER_MINUTE": "1000000",
             "DSGUARD_DMCP_WAITING": "64",
+            "DSGUARD_DMCP_WAITING_PER_USER": "64",
         }
         self._log = folder.with_name(folder.name + ".log")
         self.start()

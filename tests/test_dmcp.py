@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -116,7 +116,13 @@ def running(folder: Path, **settings: str):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with running(tmp_path_factory.mktemp("dmcp"), body_bytes=str(6 << 20)) as one:
+    settings = {
+        "body_bytes": str(6 << 20),
+        "image_bytes": str(1 << 20),
+        "image_pixels": "1000000",
+        "secure_cookies": "false",  # httpx has no exception for this machine, as browsers have
+    }
+    with running(tmp_path_factory.mktemp("dmcp"), **settings) as one:
         yield one
 
 
@@ -355,6 +361,11 @@ def test_tar_and_forms(server, owner, user, dataset, scenes, key):
         np.testing.assert_array_equal(decode_image(found["a/3.png"]), scenes[3])
 
 
+def endless_form():
+    yield b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    yield from [bytes(1 << 20)] * 7
+
+
 def test_what_must_be_refused(server, owner, user, dataset, scenes, key):
     owner.grant(dataset, user.name)
     good = protected(scenes, key)
@@ -374,7 +385,11 @@ def test_what_must_be_refused(server, owner, user, dataset, scenes, key):
         (user.token, dataset, tar_of(good)[:-20000], tar, 400, "damaged"),
         (user.token, dataset, bomb, frames.CONTENT_TYPE, 400, "damaged"),
         (user.token, dataset, b"x", frames.CONTENT_TYPE, 400, "damaged"),
+        ("dsg_" + "x" * 43, dataset, bytes(1 << 20), tar, 401, "bad-token"),
+        ("dsg_" + "x" * 43, dataset, iter([bytes(1 << 20)]), tar, 401, "bad-token"),
+        (user.token, dataset, b"x", "multipart/form-data", 400, "invalid"),
         (user.token, dataset, bytes(7 << 20), tar, 413, "too-large"),
+        (user.token, dataset, endless_form(), "multipart/form-data; boundary=x", 413, "too-large"),
         (user.token, dataset, iter([bytes(1 << 20)] * 7), tar, 413, "too-large"),
     ]:
         answer = post(server, token, where, content, kind)
@@ -390,6 +405,202 @@ def test_what_must_be_refused(server, owner, user, dataset, scenes, key):
     assert {"bad-token", "no-dataset", "content-type", "damaged", "too-large"} <= outcomes
     assert len(owner.audit(dataset, 0, 1000)) > before
     assert len(list(user.restore(dataset, good))) == 9  # all is well after that
+
+
+def refusals(server) -> list[tuple[str, str, str]]:
+    """Return outcome, dataset and address of all refusals in the trail."""
+    database = sqlite3.connect(server.folder / "dmcp.sqlite")
+    query = "SELECT outcome, dataset, address FROM audit WHERE action = 'refused' ORDER BY number"
+    rows = database.execute(query).fetchall()
+    database.close()
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content", "status"),
+    [
+        ("POST", "/v1/datasets/{}/keys/99999999999999999999/export", b"", 422),
+        ("POST", "/v1/requests/99999999999999999999", b'{"accept": true}', 422),
+        ("GET", "/v1/datasets/{}/audit?after=99999999999999999999", b"", 422),
+        ("POST", "/v1/datasets/{}/grants", b'{"user": "owner", "expires": 1e300}', 422),
+        ("POST", "/v1/datasets/{}/grants", b'{"user": "x", "expires": "0001-01-01T00:00+09"}', 422),
+        ("POST", "/v1/datasets/{}/grants", b'{"user": "o\\u0000", "quota": 1}', 404),
+        ("POST", "/v1/datasets/{}/requests", b'{"message": "\\u0000"}', 422),
+        ("POST", "/v1/datasets/{}/requests", b'{"message": "\\ud800"}', 422),
+        ("POST", "/v1/datasets/{}/requests", b'{"message"', 422),
+        ("POST", "/v1/datasets/{}/requests", b'{"message": "' + b"x" * 100_000 + b'"}', 413),
+        ("GET", "/v1/datasets/%00/grants", b"", 404),
+        ("GET", "/v1/jobs/%00", b"", 404),
+        ("GET", "/nowhere", b"", 404),
+        ("PUT", "/v1/me", b"", 405),
+    ],
+)  # fmt: skip
+def test_odd_requests_are_answered_as_all_others(server, dataset, method, path, content, status):
+    answer = httpx.request(
+        method,
+        server.url + path.format(dataset),
+        content=content,
+        headers={
+            "authorization": f"Bearer {server.owner_token}",
+            "content-type": "application/json",
+        },
+    )
+    assert answer.status_code == status, answer.text
+    assert set(answer.json()) == {"code", "message", "remedy", "request"}
+
+
+def test_refusals_have_dataset_and_true_address(server, user, dataset):
+    with refused(403, "no-grant"):
+        user.grants(dataset)
+    headers = {"x-forwarded-for": "9.9.9.9"}
+    assert httpx.get(f"{server.url}/v1/me", headers=headers).status_code == 401
+    assert refusals(server)[-2:] == [
+        ("no-grant", dataset, "127.0.0.1"),
+        ("no-token", "", "127.0.0.1"),
+    ]
+
+
+def test_images_that_are_too_large_do_not_spoil_the_rest(server, owner, user, dataset, scenes, key):
+    owner.grant(dataset, user.name)
+    heavy = bytes((1 << 20) + 1)
+    bomb = encode_images(np.zeros((1, 2000, 2000, 3), np.uint8))[0]
+    images = protected(scenes, key)
+    sent = [images[0], ("heavy.png", heavy), ("bomb.png", bomb), images[1]]
+    found = list(user.restore(dataset, sent))
+    assert [image.name for image in found] == [name for name, _ in sent]
+    assert [bool(image.data) for image in found] == [True, False, False, True]
+    assert "1048576 are allowed" in found[1].error
+    assert "4000000 pixels" in found[2].error
+    answer = post(server, user.token, dataset, tar_of(sent), "application/x-tar")
+    with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
+        names = archive.getnames()
+    assert names == ["a/0.png", "heavy.png.error.txt", "bomb.png.error.txt", "a/1.png"]
+
+
+def test_images_whose_names_differ_in_the_suffix_alone(
+    tmp_path, server, owner, user, dataset, scenes, key, monkeypatch
+):
+    owner.grant(dataset, user.name)
+    files = [file for _, file in protected(scenes, key)]
+    sent = list(zip(["a.png", "a.tif", "a", "a.tif.png"], files, strict=False))
+    answer = post(server, user.token, dataset, tar_of(sent), "application/x-tar")
+    with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
+        found = [decode_image(archive.extractfile(member).read()) for member in archive]
+        assert len(set(archive.getnames())) == 4
+    np.testing.assert_array_equal(found, scenes[:4])
+    for name, file in sent:
+        tmp_path.joinpath("in", name).parent.mkdir(exist_ok=True)
+        tmp_path.joinpath("in", name).write_bytes(file)
+    monkeypatch.setenv("DSGUARD_DMCP_URL", server.url)
+    monkeypatch.setenv("DSGUARD_DMCP_TOKEN", user.token)
+    monkeypatch.chdir(tmp_path)
+    assert cli(["dmcp", "restore", dataset, "in", "out"]) == Exit.OK
+    found = {path.name: decode_image(path.read_bytes()) for path in Path("out").iterdir()}
+    assert len(found) == 3  # what has no suffix is no image to a folder
+    np.testing.assert_array_equal(found["a.png.png"], scenes[0])
+
+
+def test_the_client_trusts_no_names(scenes):
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=frames.packed("../evil.png", frames.OK, b"x"))
+
+    with Client("http://x", "t") as client:
+        client._http = httpx.Client(base_url="http://x", transport=httpx.MockTransport(answer))
+        with pytest.raises(RefusedError, match="other images"):
+            list(client.restore("d", [("good.png", b"x")]))
+
+
+def group_of(pid: int) -> list[int]:
+    """Return the other processes of a process group."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            if int(fields[2]) == pid and fields[0] != "Z" and int(path.parent.name) != pid:
+                found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="/proc tells the processes")
+def test_workers_that_die_are_replaced(tmp_path, scenes):
+    with running(tmp_path / "service") as server:
+        key = dsguard.DatasetKey.generate()
+        images = protected(scenes, key)
+        with server.client(server.owner_token) as owner:
+            owner.deposit("d", key)
+            for _ in range(2):
+                assert len(list(owner.restore("d", images))) == 9
+                others = group_of(server.process.pid)
+                assert others
+                for other in others:
+                    os.kill(other, signal.SIGKILL)
+            got = 0
+            for image in owner.restore("d", images * 1000):
+                assert not image.error
+                if got == 1000:
+                    for other in group_of(server.process.pid):
+                        os.kill(other, signal.SIGKILL)
+                got += 1
+            assert got == 9000
+
+
+def test_the_master_key_is_rotated_beside_a_service(tmp_path, scenes):
+    with running(tmp_path / "service") as server:
+        key = dsguard.DatasetKey.generate()
+        with server.client(server.owner_token) as owner:
+            owner.deposit("d", key)
+            new = tmp_path / "new.key"
+            assert "wrapped 1 keys" in server.operate("rotate-master-key", str(new)).stdout
+            with refused(503, "not-ready"):
+                owner.deposit("lost")
+            with refused(503, "not-ready"):
+                list(owner.restore("d", protected(scenes, key)))
+            assert httpx.get(f"{server.url}/readyz").status_code == 503
+            server.stop()
+            server.environment["DSGUARD_DMCP_MASTER_KEY_FILE"] = str(new)
+            server.start()
+            assert owner.export_key("d", 1) == key
+            assert len(list(owner.restore("d", protected(scenes, key)))) == 9
+        assert "all good" in server.operate("audit", "verify").stdout
+
+
+def test_who_stops_reading_or_sending_is_given_up(tmp_path, scenes):
+    with running(tmp_path / "service", patience="2", waiting_per_user="1") as server:
+        key = dsguard.DatasetKey.generate()
+        images = protected(scenes, key)
+        with server.client(server.owner_token) as owner, server.client() as stranger:
+            owner.deposit("d", key)
+            token = stranger.register("mary")
+            owner.grant("d", "mary")
+            body = b"".join(frames.packed(name, "", file) for name, file in images) * 1200
+            with socket.socket() as reader, server.client(token) as mary:
+                reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                reader.connect(("127.0.0.1", server.port))
+                reader.sendall(request_head(server.owner_token, len(body)) + body)
+                time.sleep(1)
+                busy = post(server, server.owner_token, "d", body[:9], frames.CONTENT_TYPE)
+                assert (busy.status_code, busy.json()["code"]) == (429, "busy")
+                assert len(list(mary.restore("d", images))) == 9  # is not in her way
+                assert len(list(owner.restore("d", images))) == 9  # waits till it is given up
+            with socket.create_connection(("127.0.0.1", server.port)) as sender:
+                sender.sendall(request_head(server.owner_token, 1000))
+                assert b" 408 " in sender.recv(4096).partition(b"\r\n")[0]
+        assert {code for code, _, _ in refusals(server)} == {"busy", "too-slow"}
+
+
+def request_head(token: str, size: int) -> bytes:
+    return (
+        "POST /v1/datasets/d/restore HTTP/1.1\r\nhost: x\r\n"
+        f"authorization: Bearer {token}\r\ncontent-type: {frames.CONTENT_TYPE}\r\n"
+        f"content-length: {size}\r\n\r\n"
+    ).encode()
+
+
+def test_refusals_fill_the_trail_no_faster_than_the_rate(tmp_path):
+    with running(tmp_path / "service", requests_per_minute="5") as server:
+        codes = [httpx.get(f"{server.url}/v1/me").status_code for _ in range(20)]
+        assert codes == [401] * 5 + [429] * 15
+        assert len(refusals(server)) == 5
 
 
 @pytest.mark.parametrize(
@@ -469,6 +680,12 @@ def test_the_page(server, owner, user, dataset, scenes, key):
             headers={"origin": "https://evil.example"},
         )
         assert other.status_code == 403
+        assert refusals(server)[-1][:2] == ("other-site", dataset)
+        files = [("files", (name, file)) for name, file in images + images]
+        assert "more than 12" in mine.post(f"/datasets/{dataset}/restore", files=files).text
+        files = [("files", ("heavy.png", bytes((1 << 20) + 1)))]
+        heavy = mine.post(f"/datasets/{dataset}/restore", files=files)
+        assert "1048576 are allowed" in heavy.text
         theirs.post(f"/datasets/{dataset}/revoke", data={"user": user.name, "right": "restore"})
         assert "was revoked" in mine.get(f"/datasets/{dataset}/restore").text
         assert "script-src" not in restored.headers["content-security-policy"]
@@ -477,13 +694,13 @@ def test_the_page(server, owner, user, dataset, scenes, key):
         assert "Log in" in mine.get("/").text
 
 
-def test_the_page_in_a_browser(tmp_path, server, owner, user, dataset, scenes, key):
-    """In headless Chromium, where there is one with its driver."""
+def test_the_page_in_a_browser(tmp_path, scenes):
+    """In headless Chromium, where there is one with its driver; with cookies for TLS alone."""
     webdriver = pytest.importorskip("selenium.webdriver")
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (chromium and driver):
         pytest.skip("there is no chromium with chromedriver here")
-    owner.grant(dataset, user.name)
+    key = dsguard.DatasetKey.generate()
     paths = []
     for name, file in protected(scenes, key)[:6]:
         path = tmp_path / name.replace("/", "-")
@@ -493,11 +710,16 @@ def test_the_page_in_a_browser(tmp_path, server, owner, user, dataset, scenes, k
     options.binary_location = chromium
     for flag in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=900,900"):
         options.add_argument(f"--{flag}")
-    with webdriver.Chrome(options, webdriver.ChromeService(driver)) as page:
+    with (
+        running(tmp_path / "service") as server,
+        webdriver.Chrome(options, webdriver.ChromeService(driver)) as page,
+    ):
+        with server.client(server.owner_token) as owner:
+            owner.deposit("scenes", key, "Some images")
         page.implicitly_wait(20)
         page.get(server.url)
-        page.find_element("name", "token").send_keys(user.token + "\n")
-        page.find_element("css selector", f"a[href='/datasets/{dataset}/restore']").click()
+        page.find_element("name", "token").send_keys(server.owner_token + "\n")
+        page.find_element("css selector", "a[href='/datasets/scenes/restore']").click()
         page.find_element("name", "files").send_keys("\n".join(paths))
         page.find_element("css selector", "main button").click()
         shown = page.find_elements("css selector", "figure img")
@@ -734,3 +956,60 @@ def test_postgresql(tmp_path, postgres, scenes):
             assert owner.export_key("d", 1) == key
             assert sum(entry["images"] or 0 for entry in owner.audit("d")) == 72
         assert "all good" in server.operate("audit", "verify").stdout
+
+
+def test_jobs_end_in_a_stated_way(tmp_path, scenes):
+    with running(tmp_path / "service", jobs_per_user="2") as server:
+        key = dsguard.DatasetKey.generate()
+        images = protected(scenes, key)
+        headers = {"authorization": f"Bearer {server.owner_token}"}
+        kind = {"content-type": "application/x-tar"}
+        jobs = server.folder / "jobs"
+        with server.client(server.owner_token) as owner:
+            owner.deposit("d", key)
+
+        with httpx.Client(base_url=server.url, headers=headers, timeout=60) as http:
+
+            def begin(content: bytes) -> dict:
+                return http.post("/v1/datasets/d/jobs", content=content, headers=kind).json()
+
+            def ended(number: str) -> dict:
+                while (state := http.get(f"/v1/jobs/{number}").json())["state"] in (
+                    "queued",
+                    "running",
+                ):
+                    time.sleep(0.02)
+                return state
+
+            good, bad = begin(tar_of(images))["number"], begin(tar_of(images)[:-20000])["number"]
+            assert ended(good)["state"] == "done"
+            assert "send the images anew" in ended(bad)["message"]
+            assert ended(bad)["state"] == "refused"
+            assert refusals(server)[-1] == ("damaged", "d", "job")
+            assert begin(tar_of(images))["code"] == "jobs"
+            assert [job["number"] for job in http.get("/v1/jobs").json()] == [good, bad]
+            for number in (good, bad):
+                assert http.delete(f"/v1/jobs/{number}").json() == {"removed": number}
+            assert list(jobs.iterdir()) == []
+            server.stop()
+            # killed after a job was noted, before its images were put in place; and before both
+            path = server.folder / "dmcp.sqlite"
+            database = sqlite3.connect(path)
+            for number in ("1" * 32, "2" * 32):
+                database.execute(
+                    "INSERT INTO jobs VALUES (?, 1, 1, 'application/x-tar', 'queued', '', 0, 0, 0,"
+                    " '2026-01-01 00:00:00')",
+                    (number,),
+                )
+            database.commit()
+            database.close()
+            (jobs / f"{'1' * 32}.part").write_bytes(tar_of(images))
+            (jobs / f"{'3' * 32}.part").write_bytes(b"half of a")
+            server.start()
+            assert ended("1" * 32)["done"] == 9
+            assert "not there any more" in ended("2" * 32)["message"]
+            assert [path.name for path in jobs.iterdir()] == [f"{'1' * 32}.out"]
+            server.stop()
+            server.start()  # they are of another year
+            assert http.get("/v1/jobs").json() == []
+            assert list(jobs.iterdir()) == []

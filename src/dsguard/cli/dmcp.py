@@ -238,23 +238,24 @@ def export_key(dataset: str, version: int, path: Path) -> None:
 @click.argument("destination", type=click.Path(path_type=Path))
 def restore_command(dataset: str, source: Path, destination: Path) -> int:
     """Have the protected images of the folder SOURCE restored into DESTINATION."""
-    from dsguard.datasets.images import with_suffix
+    from dsguard.bulk import output_names
     from dsguard.datasets.place import LocalPlace
-    from dsguard.dmcp.client import read_folder
+    from dsguard.dmcp.client import names_in, read_images
 
     here, there = source.resolve(), destination.resolve()
     if here == there or here in there.parents or there in here.parents:
         msg = "source and destination must not lie in each other"
         raise InputError(msg)
     place = LocalPlace(destination)
+    names = output_names(names_in(source), "png")
     done, failed = 0, {}
     try:
         with _client() as client:
-            for image in client.restore(dataset, read_folder(source)):
+            for image in client.restore(dataset, read_images(source, names)):
                 if image.error:
                     failed[image.name] = image.error
                 else:
-                    place.write(with_suffix(image.name, ".png"), image.data)
+                    place.write(names[image.name], image.data)
                     done += 1
     finally:
         place.clear_scratch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -18,7 +19,7 @@ from PIL import (
     UnidentifiedImageError,
 )
 
-from dsguard.datasets.png import NotPlainError, encode_pngs, read_plain, unfiltered
+from dsguard.datasets.png import NotPlainError, encode_pngs, read_plain, size_of, unfiltered
 from dsguard.errors import DsguardError, InputError
 
 if TYPE_CHECKING:
@@ -121,6 +122,20 @@ def decode_protected(data: bytes) -> tuple[npt.NDArray[np.uint8], bytes]:
     if errors:
         raise errors[0]
     return groups[0].images[0], groups[0].sidecars.get(0, b"")
+
+
+def pixels_of(data: bytes) -> int:
+    """Return how many pixels an image file says it has, without decoding it; 0 if it is none."""
+    size = size_of(data)
+    if size is None:
+        try:
+            with Image.open(io.BytesIO(data), formats=_READABLE_FORMATS) as image:
+                size = image.size
+        except Image.DecompressionBombError:
+            return sys.maxsize
+        except Exception:
+            return 0
+    return size[0] * size[1]
 
 
 def _by_pillow(data: bytes) -> tuple[npt.NDArray[np.uint8], bytes]:

@@ -102,6 +102,14 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return b"".join((_NUMBER.pack(len(data)), kind, data, _NUMBER.pack(check)))
 
 
+def size_of(data: bytes) -> tuple[int, int] | None:
+    """Return width and height of a PNG file, None if it is none."""
+    if len(data) < 33 or data[:8] != _SIGNATURE or data[8:16] != _START_OF_HEADER:
+        return None
+    width, height = _HEADER.unpack_from(data, 16)[:2]
+    return width, height
+
+
 class NotPlainError(Exception):
     """A PNG file, or something else, that is not read here."""
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import joinedload
 
 from dsguard.dmcp.audit import Origin, record
 from dsguard.dmcp.model import RIGHTS, Dataset, Grant, Key, Request, Token, Usage, User, now
@@ -55,6 +56,14 @@ class Service:
         """Append a line to the audit trail."""
         record(self.session, self.vault, self.origin, action, outcome, **facts)  # type: ignore[arg-type]
 
+    def check_vault(self) -> None:
+        """Refuse to touch keys after the master key was rotated beside a running service."""
+        if not self.vault.opens(self.session):
+            raise Refused(
+                503, "not-ready", "the master key was changed while the service ran",
+                "the operator has to start it anew, with the new master key",
+            )  # fmt: skip
+
     # Accounts
 
     def register(self, name: str, *, publisher: bool = False) -> tuple[User, str]:
@@ -99,13 +108,12 @@ class Service:
 
     def user_named(self, name: str) -> User:
         """Return a user by name."""
-        user = self.session.scalar(select(User).where(User.name == name))
+        user = (
+            self.session.scalar(select(User).where(User.name == name)) if _is_name(name) else None
+        )
         if user is None:
             raise Refused(
-                404,
-                "no-user",
-                f"there is no user {name}",
-                "ask them to register, or check the name",
+                404, "no-user", "there is no such user", "ask them to register, or check the name"
             )
         return user
 
@@ -119,6 +127,7 @@ class Service:
                 "ask the operator of this service: `dsguard dmcp publisher NAME`",
             )  # fmt: skip
         _check_name(name, "dataset")
+        self.check_vault()
         key = key or DatasetKey.generate()
         if self.session.scalar(select(Key).where(Key.key_id == key.key_id)):
             raise Refused(
@@ -151,7 +160,9 @@ class Service:
 
     def dataset_named(self, name: str) -> Dataset:
         """Return a dataset by name."""
-        dataset = self.session.scalar(select(Dataset).where(Dataset.name == name))
+        dataset = None
+        if _is_name(name):
+            dataset = self.session.scalar(select(Dataset).where(Dataset.name == name))
         if dataset is None:
             raise Refused(
                 404, "no-dataset", "there is no such dataset",
@@ -161,6 +172,7 @@ class Service:
 
     def ring(self, dataset: Dataset) -> dict[str, tuple[int, DatasetKey]]:
         """Return version and key by key id, the newest first."""
+        self.check_vault()
         rows = self.session.scalars(
             select(Key).where(Key.dataset_id == dataset.id).order_by(Key.version.desc())
         )
@@ -170,6 +182,23 @@ class Service:
         }
 
     # Grants
+
+    def rights(self, user: User) -> dict[int, list[str]]:
+        """Return what a user may do now, by the id of the dataset."""
+        rights: dict[int, list[str]] = {}
+        grants = self.session.scalars(select(Grant).where(Grant.user_id == user.id))
+        for grant in sorted(grants, key=lambda grant: RIGHTS.index(grant.right)):
+            if _why_not(grant) is None:
+                rights.setdefault(grant.dataset_id, []).append(grant.right)
+        return rights
+
+    def requests(self, user: User) -> list[Request]:
+        """Return the requests of a user, and those that the user can answer."""
+        managed = [number for number, rights in self.rights(user).items() if "manage" in rights]
+        wanted = or_(Request.user_id == user.id, Request.dataset_id.in_(managed))
+        options = joinedload(Request.user), joinedload(Request.dataset)
+        query = select(Request).where(wanted).options(*options).order_by(Request.id)
+        return list(self.session.scalars(query))
 
     def granted(self, user: User, dataset: Dataset, right: str) -> Grant:
         """Return the grant that lets a user do something now."""
@@ -316,8 +345,13 @@ def _why_not(grant: Grant) -> str | None:
     return None
 
 
+def _is_name(name: str) -> bool:
+    """Tell whether anything can be called so; what cannot, some databases choke on."""
+    return NAME.fullmatch(name) is not None
+
+
 def _check_name(name: str, what: str) -> None:
-    if not NAME.fullmatch(name):
+    if not _is_name(name):
         raise Refused(
             422, "bad-name", f"this is no name of a {what}",
             "use 1 to 64 of a-z, 0-9, '.', '_', '-', the first a letter or digit",

@@ -11,14 +11,12 @@ from dsguard.datasets.source import safe_name
 from dsguard.datasets.tar import END, members, packed
 from dsguard.dmcp import frames
 from dsguard.dmcp.access import Refused
+from dsguard.dmcp.restoring import Restored, Upload
 from dsguard.errors import DsguardError
 
 if TYPE_CHECKING:
     from starlette.datastructures import UploadFile
     from starlette.requests import Request
-
-    from dsguard.dmcp.restoring import Restored
-    from dsguard.dmcp.settings import Settings
 
 TAR, FORM = "application/x-tar", "multipart/form-data"
 
@@ -31,13 +29,15 @@ def too_large(most: int) -> Refused:
     )  # fmt: skip
 
 
-async def spooled(request: Request, body: BinaryIO, most: int) -> str:
+async def spooled(request: Request, body: BinaryIO) -> str:
     """Write the body of a request to a file, forms as frames; return its kind.
+
+    How large it may be is for `dsguard.dmcp.gate` to see to.
 
     Raises
     ------
     Refused
-        If it is of another kind, or larger than `most` bytes.
+        If it is of another kind, or a form that cannot be read.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in (frames.CONTENT_TYPE, TAR, FORM):
@@ -51,22 +51,21 @@ async def spooled(request: Request, body: BinaryIO, most: int) -> str:
                 if not isinstance(file, str):
                     await _frame(file, body)
     else:
-        size = 0
         async for piece in request.stream():
-            size += len(piece)
-            if size > most:
-                raise too_large(most)
             body.write(piece)
     body.seek(0)
     return kind
 
 
 async def _frame(file: UploadFile, body: BinaryIO) -> None:
-    body.write(frames.packed(file.filename or "", "", await file.read()))
+    body.write(frames.packed(file.filename or "image", "", await file.read()))
 
 
-def images_of(kind: str, body: BinaryIO, settings: Settings) -> Iterator[tuple[str, bytes]]:
-    """Yield names and image files of a request.
+def images_of(kind: str, body: BinaryIO, most: int) -> Iterator[Upload]:
+    """Yield the images of a request; those of more than `most` bytes with that fault instead.
+
+    An answer that is a tar needs names that are not alike: one that would be that of an earlier
+    image, but for the suffix, gets another.
 
     Raises
     ------
@@ -74,29 +73,41 @@ def images_of(kind: str, body: BinaryIO, settings: Settings) -> Iterator[tuple[s
         If it is damaged, or has a name that leaves its folder.
     """
     try:
-        if kind == TAR:
-            yield from _members(body, settings.image_bytes)
+        if kind == frames.CONTENT_TYPE:
+            yield from _framed(body, most)
         else:
-            for frame in frames.read(body, settings.image_bytes):
-                yield frame.name, frame.data
+            yield from _unlike(_members(body, most) if kind == TAR else _framed(body, most))
     except (frames.BadFrameError, DsguardError) as error:
         raise Refused(
             400, "damaged", getattr(error, "message", str(error)), "send the images anew"
         ) from error
 
 
-def _members(body: BinaryIO, most: int) -> Iterator[tuple[str, bytes]]:
+def _framed(body: BinaryIO, most: int) -> Iterator[Upload]:
+    for frame in frames.read(body, most):
+        yield Upload(safe_name(frame.name, "the request"), frame.data, frame.status)
+
+
+def _members(body: BinaryIO, most: int) -> Iterator[Upload]:
     archive = _Sliced(body)
     for member in members(archive):  # type: ignore[arg-type]
         name = safe_name(member.name, "the archive")
         if member.link:
             raise Refused(400, "link", f"{name!r} is a link", "pack the files themselves")
         if member.size > most:
-            raise Refused(
-                413, "too-large", f"{name!r} has {member.size} bytes; {most} are allowed",
-                "leave it out",
-            )  # fmt: skip
-        yield name, archive[member.data : member.data + member.size]
+            yield Upload(name, b"", frames.too_large(member.size, most))
+        else:
+            yield Upload(name, archive[member.data : member.data + member.size])
+
+
+def _unlike(images: Iterator[Upload]) -> Iterator[Upload]:
+    taken: set[str] = set()
+    for image in images:
+        name = image.name
+        while (out := with_suffix(name, ".png")) in taken:
+            name += ".png"
+        taken.add(out)
+        yield image._replace(name=name)
 
 
 class _Sliced:

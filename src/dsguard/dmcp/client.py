@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,11 +14,12 @@ from typing import Any, NamedTuple
 
 from dsguard.dmcp import frames
 from dsguard.envelope import DatasetKey
-from dsguard.errors import DsguardError, MissingExtraError
+from dsguard.errors import DsguardError, InputError, MissingExtraError
 
 _IMAGES = 2000
 _BYTES = 4 << 20
 _AT_ONCE = 2
+_ATTEMPTS = 60
 
 
 class RefusedError(DsguardError):
@@ -165,26 +167,33 @@ class Client:
         bodies = _bodies(images)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             try:
-                for body in islice(bodies, _AT_ONCE):
-                    waiting.append(pool.submit(self._restore, dataset, body))
+                for names, body in islice(bodies, _AT_ONCE):
+                    waiting.append(pool.submit(self._restore, dataset, names, body))
                 while waiting:
                     restored = waiting.popleft().result()
-                    for body in islice(bodies, 1):
-                        waiting.append(pool.submit(self._restore, dataset, body))
+                    for names, body in islice(bodies, 1):
+                        waiting.append(pool.submit(self._restore, dataset, names, body))
                     yield from restored
             finally:
                 for future in waiting:
                     future.cancel()
 
-    def _restore(self, dataset: str, body: bytes) -> list[RestoredImage]:
+    def _restore(self, dataset: str, names: list[str], body: bytes) -> list[RestoredImage]:
         path = f"/v1/datasets/{dataset}/restore"
         content = self._send("POST", path, body, frames.CONTENT_TYPE)
         restored = []
-        for frame in frames.read(io.BytesIO(content), len(content)):
-            if not frame.name and frame.status.startswith("Refused: "):
-                raise RefusedError(frame.status.removeprefix("Refused: "), None, 403, "refused")
-            error = "" if frame.status == frames.OK else frame.status
-            restored.append(RestoredImage(frame.name, frame.data, error))
+        try:
+            for frame in frames.read(io.BytesIO(content), len(content)):
+                error = "" if frame.status == frames.OK else _printable(frame.status)
+                if not frame.name and error.startswith("Refused: "):
+                    raise RefusedError(error.removeprefix("Refused: "), None, 403, "refused")
+                restored.append(RestoredImage(frame.name, frame.data, error))
+        except frames.BadFrameError as error:
+            msg = f"the answer of the service is damaged: {error}"
+            raise RefusedError(msg) from None
+        if [image.name for image in restored] != names:  # they may become names of files
+            msg = "the service answered with other images than it was asked for"
+            raise RefusedError(msg)
         return restored
 
     def _json(self, method: str, path: str, content: Any = None) -> Any:
@@ -196,40 +205,69 @@ class Client:
         return bytes(response.content)
 
     def _answer(self, method: str, path: str, **content: Any) -> Any:
-        try:
-            response = self._http.request(method, path, **content)
-        except self._unreachable as error:
-            msg = f"the service at {self._http.base_url} does not answer: {error}"
-            raise RefusedError(msg) from error
-        if response.is_success:
-            return response
-        try:
-            problem = response.json()
-            told = f"{problem['message']}; {problem['remedy']}"
-            raise RefusedError(told, None, response.status_code, problem["code"])
-        except (ValueError, KeyError, TypeError):
-            msg = f"the service answered with status {response.status_code}"
-            raise RefusedError(msg, None, response.status_code) from None
+        """Return what the service answers; while it is busy, ask again."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                response = self._http.request(method, path, **content)
+            except self._unreachable as error:
+                msg = f"the service at {self._http.base_url} does not answer: {error}"
+                raise RefusedError(msg) from error
+            if response.is_success:
+                return response
+            refusal = _refusal(response)
+            if refusal.code != "busy":
+                break
+            time.sleep(min(1.0, 0.05 * 2**attempt))
+        raise refusal
 
 
-def _bodies(images: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+def _refusal(response: Any) -> RefusedError:
+    """Return what the service said of a request that it did not grant."""
+    status = response.status_code
+    try:
+        problem = response.json()
+        told = _printable(f"{problem['message']}; {problem['remedy']}")
+        return RefusedError(told, None, status, problem["code"])
+    except (ValueError, KeyError, TypeError):
+        return RefusedError(f"the service answered with status {status}", None, status)
+
+
+def _printable(text: str) -> str:
+    """Return what a service says without anything that a terminal would obey."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _bodies(images: Iterable[tuple[str, bytes]]) -> Iterator[tuple[list[str], bytes]]:
+    """Yield names and frames of some images at a time."""
+    names: list[str] = []
     pieces: list[bytes] = []
     held = 0
     for name, data in images:
-        pieces.append(frames.packed(name, "", data))
+        try:
+            pieces.append(frames.packed(name, "", data))
+        except frames.BadFrameError as error:
+            raise InputError(str(error)) from None
+        names.append(name)
         held += len(data)
         if len(pieces) == _IMAGES or held >= _BYTES:
-            yield b"".join(pieces)
-            pieces, held = [], 0
+            yield names, b"".join(pieces)
+            names, pieces, held = [], [], 0
     if pieces:
-        yield b"".join(pieces)
+        yield names, b"".join(pieces)
 
 
-def read_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of the images under a folder."""
+def names_in(folder: Path) -> list[str]:
+    """Return the names of the images under a folder."""
     from dsguard.datasets.folder import FolderSource
     from dsguard.datasets.place import LocalPlace
 
+    return FolderSource(LocalPlace(folder)).names()
+
+
+def read_images(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of images under a folder."""
+    from dsguard.datasets.place import LocalPlace
+
     place = LocalPlace(folder)
-    for name in FolderSource(place).names():
+    for name in names:
         yield name, place.read(name)

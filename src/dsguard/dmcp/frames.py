@@ -7,6 +7,7 @@ status; what is answered has ``ok``, or why there is no image.
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
@@ -30,33 +31,54 @@ class BadFrameError(Exception):
 
 
 def packed(name: str, status: str, data: bytes) -> bytes:
-    """Return one frame."""
-    title, state = name.encode("utf-8", "surrogateescape"), status.encode()[:65535]
-    return b"".join((_HEAD.pack(len(title), len(state), len(data)), title, state, data))
-
-
-def read(file: BinaryIO, most: int) -> Iterator[Frame]:
-    """Yield the frames of a file.
+    """Return one frame.
 
     Raises
     ------
     BadFrameError
-        If it ends within a frame, or one has more than `most` bytes of data.
+        If the name has no place in it.
     """
+    try:
+        title, state = name.encode("utf-8", "surrogateescape"), status.encode()[:65535]
+    except UnicodeEncodeError:
+        msg = f"this name cannot be sent: {name!r}"
+        raise BadFrameError(msg) from None
+    if len(title) > 65535:
+        msg = f"a name of {len(title)} bytes cannot be sent: {name[:40]!r}…"
+        raise BadFrameError(msg)
+    return b"".join((_HEAD.pack(len(title), len(state), len(data)), title, state, data))
+
+
+def too_large(size: int, most: int) -> str:
+    """Return the status of an image that is larger than allowed."""
+    return f"its file has {size} bytes; {most} are allowed"
+
+
+def read(file: BinaryIO, most: int) -> Iterator[Frame]:
+    """Yield the frames of a file; one of more than `most` bytes has that status, and no data.
+
+    Raises
+    ------
+    BadFrameError
+        If it ends within a frame.
+    """
+    start = file.tell()
+    end = file.seek(0, io.SEEK_END)
+    file.seek(start)
     while head := file.read(_HEAD.size):
         if len(head) < _HEAD.size:
-            msg = "the request ends within a frame"
-            raise BadFrameError(msg)
+            raise _ends()
         title, state, size = _HEAD.unpack(head)
+        if file.tell() + title + state + size > end:
+            raise _ends()
+        name = file.read(title).decode("utf-8", "surrogateescape")
+        status = file.read(state).decode("utf-8", "replace")
         if size > most:
-            msg = f"an image file has {size} bytes; {most} are allowed"
-            raise BadFrameError(msg)
-        content = file.read(title + state + size)
-        if len(content) < title + state + size:
-            msg = "the request ends within a frame"
-            raise BadFrameError(msg)
-        yield Frame(
-            content[:title].decode("utf-8", "surrogateescape"),
-            content[title : title + state].decode("utf-8", "replace"),
-            content[title + state :],
-        )
+            file.seek(size, io.SEEK_CUR)
+            yield Frame(name, too_large(size, most), b"")
+        else:
+            yield Frame(name, status, file.read(size))
+
+
+def _ends() -> BadFrameError:
+    return BadFrameError("the request ends within a frame")

@@ -1,13 +1,18 @@
-"""Background jobs: large sets, restored while nobody waits, and fetched in pieces."""
+"""Background jobs: large sets, restored while nobody waits, and fetched in pieces.
+
+The files of a job are ``NUMBER.part`` while its images come in, ``NUMBER.in`` until they are
+restored, and ``NUMBER.out``.
+"""
 
 from __future__ import annotations
 
 import queue
 import secrets
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -23,8 +28,11 @@ from dsguard.dmcp.model import Dataset, Job, User, now, transaction
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from dsguard.dmcp.app import Platform
+    from dsguard.dmcp.platform import Platform
     from dsguard.dmcp.restoring import Restored
+
+_UNDONE = ("queued", "running")
+_CLEANED_EVERY = 3600.0  # seconds
 
 log = structlog.get_logger("dsguard.dmcp")
 
@@ -35,14 +43,10 @@ class Jobs:
     Parameters
     ----------
     platform : Platform
-    allowed : callable
-        As `dsguard.dmcp.app.allowed`.
     """
 
-    def __init__(
-        self, platform: Platform, allowed: Callable[..., Iterator[list[Restored]]]
-    ) -> None:
-        self._platform, self._allowed = platform, allowed
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
         self._folder = platform.settings.folder / "jobs"
         self._folder.mkdir(exist_ok=True)
         self._queue: queue.Queue[str | None] = queue.Queue()
@@ -51,13 +55,15 @@ class Jobs:
 
     def start(self) -> None:
         """Begin with the jobs that an earlier process left."""
-        self.clean()
         with transaction(self._platform.engine) as session:
             left = session.scalars(
-                select(Job.id).where(Job.state.in_(("queued", "running"))).order_by(Job.created)
+                select(Job.id).where(Job.state.in_(_UNDONE)).order_by(Job.created)
             ).all()
         for number in left:
-            self._queue.put(number)
+            self.enqueue(number)
+        for part in self._folder.glob("*.part"):
+            part.unlink()
+        self._clean()
         self._thread.start()
 
     def stop(self) -> None:
@@ -66,74 +72,119 @@ class Jobs:
         self._queue.put(None)
         self._thread.join()
 
-    def clean(self) -> None:
-        """Remove what is older than the settings say, and files of no job."""
-        oldest = now() - timedelta(days=self._platform.settings.job_days)
-        with transaction(self._platform.engine) as session:
-            for job in session.scalars(select(Job).where(Job.created < oldest)):
-                session.delete(job)
-            session.flush()
-            known = set(session.scalars(select(Job.id)))
-        for path in self._folder.iterdir():
-            if path.stem not in known:
-                path.unlink()
+    @contextmanager
+    def taking(self) -> Iterator[tuple[str, BinaryIO]]:
+        """Yield the number of a new job and the file that its images go to."""
+        number = secrets.token_hex(16)
+        part = self.path(number, "part")
+        try:
+            with part.open("w+b") as body:
+                yield number, body
+        finally:
+            part.unlink(missing_ok=True)
 
-    def new(self, session: Session, user: User, dataset: Dataset, kind: str) -> Job:
-        """Make a job whose images are still to come."""
-        job = Job(id=secrets.token_hex(16), user_id=user.id, dataset_id=dataset.id, kind=kind)
+    def new(self, session: Session, number: str, user: User, dataset: Dataset, kind: str) -> Job:
+        """Make a job whose images have come in."""
+        most = self._platform.settings.jobs_per_user
+        if len(self.of(session, user)) >= most:
+            raise Refused(
+                429, "jobs", f"you have {most} jobs, which is as many as are kept",
+                "remove one whose result you have: DELETE /v1/jobs/NUMBER",
+            )  # fmt: skip
+        job = Job(id=number, user_id=user.id, dataset_id=dataset.id, kind=kind)
         session.add(job)
         session.flush()
         return job
 
-    def put(self, number: str, body: BinaryIO) -> None:
-        """Take the images of a job and let it begin."""
-        path = self.path(number, "in")
-        with path.open("wb") as file:
-            while piece := body.read(1 << 20):
-                file.write(piece)
+    def enqueue(self, number: str) -> None:
+        """Let a job begin whose images are all there."""
+        with suppress(FileNotFoundError):  # it was done before the service was killed
+            self.path(number, "part").rename(self.path(number, "in"))
         self._queue.put(number)
+
+    def of(self, session: Session, user: User) -> list[Job]:
+        """Return the jobs of a user, the oldest first."""
+        query = select(Job).where(Job.user_id == user.id).order_by(Job.created, Job.id)
+        return list(session.scalars(query))
+
+    def remove(self, session: Session, job: Job) -> None:
+        """Remove a job and its files; the thread ends it when it comes to the next chunk."""
+        session.delete(job)
+        session.flush()
+        for part in ("in", "out"):
+            self.path(job.id, part).unlink(missing_ok=True)
 
     def path(self, number: str, part: str) -> Path:
         """Return where what came in, or what goes out, lies."""
         return self._folder / f"{number}.{part}"
 
-    def _run(self) -> None:
-        while (number := self._queue.get()) is not None and not self._stopping.is_set():
-            try:
-                self._work(number)
-            except Refused as refusal:
-                self._end(number, "refused", f"{refusal.message}; {refusal.remedy}")
-            except Exception:
-                log.exception("job", job=number)
-                self._end(number, "failed", "an internal error, which the log has")
+    def _clean(self) -> None:
+        """Remove jobs whose time is over, and files of no job."""
+        oldest = now() - timedelta(days=self._platform.settings.job_days)
+        ended = select(Job).where(Job.created < oldest, Job.state.not_in(_UNDONE))
+        with transaction(self._platform.engine) as session:
+            for job in session.scalars(ended):
+                session.delete(job)
+            session.flush()
+            known = set(session.scalars(select(Job.id)))
+        for path in self._folder.iterdir():
+            if path.stem not in known and path.suffix != ".part":
+                path.unlink()
 
-    def _end(self, number: str, state: str, message: str = "") -> None:
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                number = self._queue.get(timeout=_CLEANED_EVERY)
+            except queue.Empty:
+                self._clean()
+                continue
+            if number is not None and not self._stopping.is_set():
+                self._try(number)
+
+    def _try(self, number: str) -> None:
+        try:
+            self._work(number)
+        except Refused as refusal:
+            self._end(number, "refused", f"{refusal.message}; {refusal.remedy}", refusal)
+        except Exception:
+            log.exception("job", job=number)
+            self._end(number, "failed", "an internal error, which the log has")
+
+    def _end(
+        self, number: str, state: str, message: str = "", refusal: Refused | None = None
+    ) -> None:
         with transaction(self._platform.engine) as session:
             job = session.get(Job, number)
             if job is not None:
-                job.state, job.message = state, message
+                job.state, job.message = state, message[:1000]
+                user = session.get_one(User, job.user_id)
+                dataset = session.get_one(Dataset, job.dataset_id)
+        if job is not None and refusal is not None:
+            self._platform.audit_refusal(_origin(user, number), refusal, dataset.name)
         self.path(number, "in").unlink(missing_ok=True)
+        if job is None:
+            self.path(number, "out").unlink(missing_ok=True)
 
     def _work(self, number: str) -> None:
         """Restore the images of a job, from where it was left."""
+        if not self.path(number, "in").exists():
+            self._end(number, "failed", "its images are not there any more; send them again")
+            return
         with transaction(self._platform.engine) as session:
             job = session.get(Job, number)
-            if job is None or not self.path(number, "in").exists():
+            if job is None:
                 return
             job.state = "running"
             done, size, kind = job.done, job.size, job.kind
-            user, dataset = (
-                session.get_one(User, job.user_id),
-                session.get_one(Dataset, job.dataset_id),
-            )
-        origin = Origin(user.name, "job", number[:16])
+            user = session.get_one(User, job.user_id)
+            dataset = session.get_one(Dataset, job.dataset_id)
         out = self.path(number, "out")
         with self.path(number, "in").open("rb") as body, out.open("ab") as file:
             file.truncate(size)
-            images = images_of(kind, body, self._platform.settings)
-            for _ in range(done):  # these are in the file already
-                next(images)
-            chunks = self._allowed(self._platform, origin, user, dataset.name, images)
+            images = images_of(kind, body, self._platform.settings.image_bytes)
+            for _ in islice(images, done):  # these are in the file already
+                pass
+            chunks = self._platform.restored(_origin(user, number), user, dataset.name, images)
             content, _ = streamed(kind, self._counted(number, chunks, file))
             for piece in content:
                 file.write(piece)
@@ -148,11 +199,15 @@ class Jobs:
         for chunk in chunks:
             yield chunk
             with transaction(self._platform.engine) as session:
-                job = session.get_one(Job, number)
-                job.done += len(chunk)
-                job.failed += sum(image.status != OK for image in chunk)
-                job.size = file.tell()
-            if self._stopping.is_set():
-                with suppress(AttributeError):
-                    chunks.close()  # type: ignore[attr-defined]
+                job = session.get(Job, number)
+                if job is not None:
+                    job.done += len(chunk)
+                    job.failed += sum(image.status != OK for image in chunk)
+                    job.size = file.tell()
+            if job is None or self._stopping.is_set():
+                chunks.close()  # type: ignore[attr-defined]
                 return
+
+
+def _origin(user: User, number: str) -> Origin:
+    return Origin(user.name, "job", number[:16])

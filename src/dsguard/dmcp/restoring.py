@@ -5,21 +5,30 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from dsguard.datasets.images import decode_files, encode_images
+from dsguard.datasets.images import decode_files, encode_images, pixels_of
 from dsguard.dmcp.frames import OK
 from dsguard.envelope import DatasetKey
-from dsguard.errors import DsguardError, WrongKeyError
+from dsguard.errors import DsguardError, InputError, WrongKeyError
 from dsguard.protection import restore_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dsguard.dmcp.workers import Task, Workers
+
 CHUNK_IMAGES = 500
 CHUNK_BYTES = 8 << 20
+
+
+class Upload(NamedTuple):
+    """An image file that was sent; `fault` tells why it cannot be taken."""
+
+    name: str
+    data: bytes
+    fault: str = ""
 
 
 class Restored(NamedTuple):
@@ -46,11 +55,13 @@ class Chunk(NamedTuple):
 Ring = dict[str, tuple[int, DatasetKey]]
 
 
-def restore_chunk(names: list[str], files: list[bytes], ring: Ring) -> Chunk:
+def restore_chunk(images: list[Upload], ring: Ring) -> Chunk:
     """Restore image files with whichever key of a ring protected them; runs in a worker process."""
-    groups, errors = decode_files(files)
-    status = [""] * len(files)
-    data = [b""] * len(files)
+    groups, errors = decode_files(
+        [InputError(image.fault) if image.fault else image.data for image in images]
+    )
+    status = [""] * len(images)
+    data = [b""] * len(images)
     used: set[int] = set()
     for group in groups:
         rows = group.rows
@@ -72,8 +83,8 @@ def restore_chunk(names: list[str], files: list[bytes], ring: Ring) -> Chunk:
     for row, error in errors.items():
         if status[row] != OK:
             status[row] = _told(error)
-    digest = hashlib.sha256(b"".join(hashlib.sha256(file).digest() for file in files))
-    restored = list(map(Restored, names, status, data))
+    digest = hashlib.sha256(b"".join(hashlib.sha256(image.data).digest() for image in images))
+    restored = list(map(Restored, (image.name for image in images), status, data))
     return Chunk(restored, digest.hexdigest(), tuple(sorted(used)))
 
 
@@ -84,49 +95,56 @@ def _told(error: DsguardError) -> str:
 
 
 def restored_chunks(
-    images: Iterable[tuple[str, bytes]],
+    images: Iterable[Upload],
     ring: Ring,
-    pool: ProcessPoolExecutor,
+    workers: Workers,
     allow: Callable[[Chunk], None],
+    most_pixels: int,
 ) -> Iterator[list[Restored]]:
     """Yield restored images in order, chunk by chunk.
 
     Parameters
     ----------
-    images : iterable of tuple of str and bytes
-        Names and files.
+    images : iterable of Upload
     ring : dict
         Version and key by key id.
-    pool : ProcessPoolExecutor
+    workers : Workers
     allow : callable
         Called with each chunk before it is yielded: counts, audits, and raises to end it all.
+    most_pixels : int
+        Of an image, and of a chunk: a small file can hold a very large image.
     """
-    waiting: deque[Future[Chunk]] = deque()
-    source = _chunks(images)
+    waiting: deque[Task[Chunk]] = deque()
+    source = _chunks(images, most_pixels)
     try:
-        for names, files in islice(source, 2):
-            waiting.append(pool.submit(restore_chunk, names, files, ring))
+        for some in islice(source, 2):
+            waiting.append(workers.submit(restore_chunk, some, ring))
         while waiting:
             chunk = waiting.popleft().result()
-            for names, files in islice(source, 1):
-                waiting.append(pool.submit(restore_chunk, names, files, ring))
+            for some in islice(source, 1):
+                waiting.append(workers.submit(restore_chunk, some, ring))
             allow(chunk)
             yield chunk.images
     finally:
-        for future in waiting:
-            future.cancel()
+        for task in waiting:
+            task.cancel()
 
 
-def _chunks(images: Iterable[tuple[str, bytes]]) -> Iterator[tuple[list[str], list[bytes]]]:
-    names: list[str] = []
-    files: list[bytes] = []
-    held = 0
-    for name, file in images:
-        names.append(name)
-        files.append(file)
-        held += len(file)
-        if len(names) == CHUNK_IMAGES or held >= CHUNK_BYTES:
-            yield names, files
-            names, files, held = [], [], 0
-    if names:
-        yield names, files
+def _chunks(images: Iterable[Upload], most_pixels: int) -> Iterator[list[Upload]]:
+    chunk: list[Upload] = []
+    size = area = 0
+    for image in images:
+        pixels = pixels_of(image.data)
+        if pixels > most_pixels:
+            fault = f"it has {pixels} pixels; {most_pixels} are allowed"
+            image, pixels = image._replace(data=b"", fault=fault), 0  # noqa: PLW2901
+        if chunk and area + pixels > most_pixels:
+            yield chunk
+            chunk, size, area = [], 0, 0
+        chunk.append(image)
+        size, area = size + len(image.data), area + pixels
+        if len(chunk) == CHUNK_IMAGES or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size, area = [], 0, 0
+    if chunk:
+        yield chunk

@@ -5,21 +5,26 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
+from fastapi import Path
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from datetime import UTC  # isort: skip
 
 Name = Annotated[str, Field(max_length=64, examples=["chest-xrays"])]
+Text = Annotated[str, Field(max_length=2000, pattern=r"^[^\x00]*$")]
+Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
 Right = Literal["restore", "manage", "export-key"]
 
 
 def _utc(value: datetime | None) -> datetime | None:
     """Return a time in UTC without its zone; one without a zone is UTC already."""
-    return (
-        value
-        if value is None or value.tzinfo is None
-        else value.astimezone(UTC).replace(tzinfo=None)
-    )
+    if value is None or value.tzinfo is None:
+        return value
+    try:
+        return value.astimezone(UTC).replace(tzinfo=None)
+    except OverflowError:
+        msg = "this time is out of range"
+        raise ValueError(msg) from None
 
 
 Time = Annotated[datetime | None, AfterValidator(_utc)]
@@ -41,7 +46,7 @@ class Deposit(Asked):
     """A dataset, or another version of its key."""
 
     name: Name
-    title: str = Field("", max_length=200)
+    title: Annotated[Text, Field(max_length=200)] = ""
     secret: str | None = Field(
         None, pattern="^[0-9a-f]{64}$", description="The key; without one the service makes it."
     )
@@ -67,14 +72,14 @@ class RevokeAsked(Asked):
 class AccessAsked(Asked):
     """A wish to restore."""
 
-    message: str = Field("", max_length=2000)
+    message: Text = ""
 
 
 class Answer(Asked):
     """What is said to it."""
 
     accept: bool
-    reason: str = Field("", max_length=2000)
+    reason: Text = ""
 
 
 class TokenGiven(BaseModel):

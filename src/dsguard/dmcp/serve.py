@@ -28,4 +28,11 @@ def run(settings: Settings, on_owner: Callable[[str], None]) -> None:
     token = first_owner(settings)
     if token is not None:
         on_owner(token)
-    uvicorn.run(create_app(settings), host=settings.host, port=settings.port, access_log=False)
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        access_log=False,
+        proxy_headers=bool(settings.proxies),
+        forwarded_allow_ips=settings.proxies or None,
+    )

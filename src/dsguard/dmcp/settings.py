@@ -25,16 +25,20 @@ class Settings(BaseSettings):
         Where to listen.
     workers : int
         Processes that restore.
-    waiting : int
+    waiting, waiting_per_user : int
         Restorations at once; more are told to come again.
+    patience : float
+        Seconds without a byte after which a request, or the reader of an answer, is given up.
     body_bytes : int
         The largest request.
-    image_bytes : int
-        The largest image file in it.
+    image_bytes, image_pixels : int
+        The largest image file in it, and the most pixels of one.
     job_bytes : int
         The largest request of a background job.
     job_days : int
         How long its result is kept.
+    jobs_per_user : int
+        Kept at once, in work or done.
     requests_per_minute : int
         Of one user, or of one address that has no token.
     images_per_day : int
@@ -42,7 +46,11 @@ class Settings(BaseSettings):
     open_registration : bool
         Whether anybody may make an account; without a grant it is good for asking for one.
     secure_cookies : bool
-        Whether browsers send the session over TLS alone; False only to try things out.
+        Whether browsers send the session over TLS alone (or to this machine itself); False only to
+        try things out.
+    proxies : str
+        Addresses of proxies whose ``X-Forwarded-For`` is believed, with commas between; none by
+        default.
     """
 
     model_config = SettingsConfigDict(env_prefix="DSGUARD_DMCP_", extra="ignore")
@@ -55,14 +63,19 @@ class Settings(BaseSettings):
     port: int = 8642
     workers: int = 2
     waiting: int = 16
+    waiting_per_user: int = 8
+    patience: float = 60
     body_bytes: int = 64 << 20
     image_bytes: int = 16 << 20
+    image_pixels: int = 40_000_000
     job_bytes: int = 16 << 30
     job_days: int = 7
+    jobs_per_user: int = 8
     requests_per_minute: int = 1200
     images_per_day: int = 10_000_000
     open_registration: bool = True
-    secure_cookies: bool = False
+    secure_cookies: bool = True
+    proxies: str = ""
 
     def url(self) -> str:
         """Return the URL of the database."""

@@ -41,6 +41,7 @@ class Vault:
             raise InputError(msg)
         self._wrapping = _derive(master, b"wrap", 64)
         self._audit = b""
+        self._proof = ""
 
     @classmethod
     def of(cls, settings: Settings) -> Vault:
@@ -95,17 +96,24 @@ class Vault:
         found = session.get(Fact, _AUDIT_KEY)
         if found is None:
             key = DatasetKey.generate()
-            session.add(Fact(name=_AUDIT_KEY, value=self.wrap(key, _AUDIT_KEY, 0).hex()))
+            self._proof = self.wrap(key, _AUDIT_KEY, 0).hex()
+            session.add(Fact(name=_AUDIT_KEY, value=self._proof))
             self._audit = key.secret
             return
         try:
             self._audit = self.unwrap(bytes.fromhex(found.value), _AUDIT_KEY, 0).secret
+            self._proof = found.value
         except WrongKeyError:
             msg = (
                 "the master key does not open this database; give the one that it was made with "
                 "(DSGUARD_DMCP_MASTER_KEY or DSGUARD_DMCP_MASTER_KEY_FILE)"
             )
             raise WrongKeyError(msg) from None
+
+    def opens(self, session: Session) -> bool:
+        """Tell whether the master key is still that of the database: it may have been rotated."""
+        found = session.get(Fact, _AUDIT_KEY)
+        return found is not None and found.value == self._proof
 
     def rewrap(self, session: Session, new: Vault) -> int:
         """Wrap all keys of an open vault under another master key; return how many there are."""

@@ -1,0 +1,220 @@
+"""A small page, rendered here: an owner's datasets, a user's datasets, a few images restored."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlencode, urlsplit
+
+from fastapi import APIRouter, Depends, Form, Request, UploadFile
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+from sqlalchemy import select
+from sqlalchemy.orm import joinedload
+from starlette.concurrency import run_in_threadpool
+
+from dsguard.dmcp import schemas
+from dsguard.dmcp.access import Refused
+from dsguard.dmcp.asking import COOKIE, Asking, Here, Known, identify, origin_of, user_of
+from dsguard.dmcp.frames import OK, too_large
+from dsguard.dmcp.model import Dataset, Entry, Grant, User
+from dsguard.dmcp.restoring import Upload
+
+_MOST_FILES = 12
+_SHOWN_ENTRIES = 200
+_pages = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=select_autoescape(),
+    trim_blocks=True,
+)
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'"
+
+
+def page(name: str, user: User | None = None, status: int = 200, **content: Any) -> HTMLResponse:
+    """Return a rendered page that loads nothing from elsewhere and cannot be framed."""
+    text = _pages.get_template(name).render(user=user and user.name, **content)
+    headers = {
+        "content-security-policy": f"{_POLICY}; frame-ancestors 'none'",
+        "referrer-policy": "same-origin",
+        "cache-control": "no-store",
+    }
+    return HTMLResponse(text, status, headers)
+
+
+def wants_page(request: Request) -> bool:
+    """Tell whether a browser asks, and not a program."""
+    return not request.url.path.startswith("/v1/") and "text/html" in request.headers.get(
+        "accept", ""
+    )
+
+
+def refusal_page(refusal: Refused) -> HTMLResponse:
+    """Return what a browser shows of a refusal; who is not logged in can do so there."""
+    name = "login.html" if refusal.status == 401 else "page.html"
+    note = f"{refusal.message}. {refusal.remedy[:1].upper()}{refusal.remedy[1:]}."
+    return page(name, status=refusal.status, note=note if refusal.code != "no-token" else "")
+
+
+async def check_same_site(request: Request) -> None:
+    """Refuse a form that another site sent."""
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        raise Refused(403, "other-site", "this form came from another site", "use the page itself")
+
+
+router = APIRouter(include_in_schema=False)
+_form = APIRouter(include_in_schema=False, dependencies=[Depends(check_same_site)])
+Message = Annotated[schemas.Text, Form()]
+
+
+@router.get("/")
+def home(asking: Asking, note: str = "") -> Response:
+    """Show datasets and requests."""
+    service, user = asking
+    rights = service.rights(user)
+    rows = service.session.scalars(select(Dataset).order_by(Dataset.name)).all()
+    datasets = [(row, rights.get(row.id, [])) for row in rows]
+    return page(
+        "home.html",
+        user,
+        note=note,
+        datasets=datasets,
+        managed={row.name for row, rights in datasets if "manage" in rights},
+        requests=service.requests(user),
+    )
+
+
+@_form.post("/login")
+async def login(
+    request: Request, platform: Here, token: Annotated[str, Form(max_length=100)]
+) -> Response:
+    """Keep a token in a cookie."""
+    token = token.strip()
+    await run_in_threadpool(identify, platform, request, token)
+    await user_of(request)
+    answer = RedirectResponse("/", 303)
+    secure = platform.settings.secure_cookies
+    answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=secure)
+    return answer
+
+
+@_form.post("/logout")
+def logout() -> Response:
+    """Forget the token."""
+    answer = RedirectResponse("/", 303)
+    answer.delete_cookie(COOKIE)
+    return answer
+
+
+@_form.post("/requests/{number}")
+def answer_request(
+    asking: Asking, number: schemas.Number, accept: Annotated[str, Form()], reason: Message = ""
+) -> Response:
+    """Accept or refuse a request."""
+    service, user = asking
+    row = service.answer(user, number, reason, accept=accept == "yes")
+    return _home(f"The request of {row.user.name} was {row.state}.")
+
+
+@_form.post("/datasets/{name}/ask")
+def ask(asking: Asking, name: str, message: Message = "") -> Response:
+    """Ask for the right to restore."""
+    service, user = asking
+    service.ask(user, service.dataset_named(name), message)
+    return _home("Your request is with the owners.")
+
+
+@router.get("/datasets/{name}")
+def manage(asking: Asking, name: str) -> Response:
+    """Show keys, grants and trail of a dataset."""
+    service, user = asking
+    dataset = service.dataset_named(name)
+    service.granted(user, dataset, "manage")
+    grants = (
+        select(Grant)
+        .where(Grant.dataset_id == dataset.id)
+        .options(joinedload(Grant.user))
+        .order_by(Grant.id.desc())
+    )
+    entries = (
+        select(Entry)
+        .where(Entry.dataset == name)
+        .order_by(Entry.number.desc())
+        .limit(_SHOWN_ENTRIES)
+    )
+    return page(
+        "dataset.html",
+        user,
+        dataset=dataset,
+        keys=[(version, key_id) for key_id, (version, _) in service.ring(dataset).items()],
+        grants=service.session.scalars(grants).all(),
+        entries=service.session.scalars(entries).all(),
+    )
+
+
+@_form.post("/datasets/{name}/revoke")
+def revoke(
+    asking: Asking,
+    name: str,
+    user: Annotated[str, Form()],
+    right: Annotated[schemas.Right, Form()],
+) -> Response:
+    """Take a right back."""
+    service, manager = asking
+    service.revoke(manager, service.dataset_named(name), service.user_named(user), right)
+    return RedirectResponse(f"/datasets/{name}", 303)
+
+
+@router.get("/datasets/{name}/restore")
+def choose(asking: Asking, name: str) -> Response:
+    """Show where images are dropped."""
+    service, user = asking
+    service.granted(user, service.dataset_named(name), "restore")
+    return page("restore.html", user, dataset=name, most=_MOST_FILES)
+
+
+@_form.post("/datasets/{name}/restore")
+def show(
+    request: Request, platform: Here, user: Known, name: str, files: list[UploadFile]
+) -> Response:
+    """Show a few images, protected and restored."""
+    with platform.service(origin_of(request)) as service:
+        service.granted(user, service.dataset_named(name), "restore")
+    if len(files) > _MOST_FILES:
+        raise Refused(
+            422, "too-many", f"{len(files)} files are more than {_MOST_FILES}",
+            "use the command line for more: `dsguard dmcp restore`",
+        )  # fmt: skip
+    given = [_upload(file, platform.settings.image_bytes) for file in files]
+    with platform.place(user):
+        chunks = platform.restored(origin_of(request), user, name, given)
+        restored = [image for chunk in chunks for image in chunk]
+    pairs = [
+        {
+            "name": image.name,
+            "before": _as_url(before.data),
+            "after": _as_url(image.data),
+            "error": "" if image.status == OK else image.status,
+        }
+        for before, image in zip(given, restored, strict=True)
+    ]
+    return page("restore.html", user, dataset=name, most=_MOST_FILES, pairs=pairs)
+
+
+def _upload(file: UploadFile, most: int) -> Upload:
+    name, size = file.filename or "image", file.size or 0
+    return (
+        Upload(name, b"", too_large(size, most)) if size > most else Upload(name, file.file.read())
+    )
+
+
+def _home(note: str) -> RedirectResponse:
+    return RedirectResponse("/?" + urlencode({"note": note}), 303)
+
+
+def _as_url(file: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(file).decode() if file else ""
+
+
+router.include_router(_form)
