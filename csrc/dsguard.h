@@ -1,5 +1,6 @@
 /*
- * dsguard.h - the C core of dsguard: mRIT, bit-plane embedding and reversible hiding.
+ * dsguard.h - the C core of dsguard: mRIT, bit-plane embedding, reversible hiding, and rows of PNG
+ * files.
  *
  * All functions are pure: they read and write the caller's memory and nothing else.  They do not
  * allocate, start threads, print, or read the environment, so any number of threads may call them
@@ -157,6 +158,36 @@ int dsg_reveal(const struct dsg_geometry *geometry, size_t count, const uint8_t 
                const uint8_t *modes, const uint8_t *thresholds, const uint32_t *lengths,
                uint8_t *payloads, size_t stride, uint8_t *temporary, uint64_t *scratch,
                uint8_t *failed);
+
+/*
+ * ---- Scanlines of PNG files (ISO/IEC 15948), for batches of images of one shape. ----
+ *
+ * An image is 'height' rows of 'row_bytes' bytes; 'pixel_bytes' (1 to 8) make a pixel, and whole
+ * pixels a row.  A filtered row has one byte more before it: the number of its filter.
+ */
+struct dsg_rows {
+    uint32_t height;
+    uint32_t row_bytes;
+    uint32_t pixel_bytes;
+};
+
+/* *bytes = room that dsg_png_pack needs for an image of this shape. */
+int dsg_png_bound(const struct dsg_rows *rows, size_t *bytes);
+
+/*
+ * Filter the rows of 'count' images (each by the one above it: Up) and write each image as a zlib
+ * stream of lengths[i] bytes to packed + i * stride, where 'stride' is at least the bound.
+ * 'store': not zero to keep the bytes as they are, without a code.
+ */
+int dsg_png_pack(const struct dsg_rows *rows, size_t count, int store, const uint8_t *images,
+                 uint8_t *packed, size_t stride, uint64_t *lengths);
+
+/*
+ * Undo the filters of 'count' images, all five kinds.  malformed[i] becomes 1 where a row has
+ * another, and 0 elsewhere; a malformed image comes out unspecified.
+ */
+int dsg_png_unfilter(const struct dsg_rows *rows, size_t count, const uint8_t *filtered,
+                     uint8_t *images, uint8_t *malformed);
 
 /*
  * Use one instruction set ("scalar", "avx2", "avx512", "neon") in every later call of the

@@ -27,11 +27,23 @@ def back(file: bytes):
     return unfiltered([rows], shape)
 
 
-@pytest.fixture(params=["fast", "zlib"], autouse=True)
-def deflate(request, monkeypatch):
-    if request.param == "zlib":
+@pytest.fixture(params=["fast", "plain"], autouse=True)
+def way(request, monkeypatch):
+    if request.param == "plain":  # neither igzip nor the C core
         monkeypatch.setattr(codec, "deflate", zlib)
-        monkeypatch.setattr(codec, "compressed", zlib.compress)
+        monkeypatch.setattr(codec, "scanlines", None)
+    return request.param
+
+
+def drawn(rng, shape, kind):
+    """Images with long runs, few values, skewed ones, all."""
+    if kind == "flat":
+        return np.repeat(rng.integers(0, 256, (*shape[:2], 1, shape[3])), shape[2], 2)
+    if kind == "smooth":
+        return rng.normal(0, 3, shape).cumsum(axis=1)
+    if kind == "skewed":
+        return np.minimum(rng.geometric(rng.uniform(0.005, 0.9), shape), 255)
+    return rng.integers(0, 256, shape)
 
 
 @given(
@@ -40,15 +52,27 @@ def deflate(request, monkeypatch):
     st.integers(1, 40),
     st.sampled_from([1, 3, 4]),
     st.integers(0, 2**32 - 1),
+    st.sampled_from(["flat", "smooth", "skewed", "noise"]),
+    st.sampled_from(codec.LEVELS),
 )
-def test_pillow_reads_what_is_written(count, height, width, channels, seed):
+def test_pillow_reads_what_is_written(count, height, width, channels, seed, kind, level):
     rng = np.random.default_rng(seed)
-    images = rng.integers(0, 256, (count, height, width, channels), dtype=np.uint8)
-    files = encode_pngs(images, b"dsGD", {0: b"sidecar"})
+    images = drawn(rng, (count, height, width, channels), kind).astype(np.int64).astype(np.uint8)
+    files = encode_pngs(images, b"dsGD", {0: b"sidecar"}, level)
     for n, file in enumerate(files):
         np.testing.assert_array_equal(opened(file), images[n])
         np.testing.assert_array_equal(back(file)[0], images[n])
         assert read_plain(file, b"dsGD")[2] == (b"" if n else b"sidecar")
+
+
+@pytest.mark.parametrize("kind", ["flat", "smooth", "skewed", "noise"])
+def test_large_images_are_several_blocks(kind, monkeypatch):
+    monkeypatch.setattr(codec, "_AT_ONCE", 400_000)
+    images = drawn(np.random.default_rng(0), (3, 211, 307, 3), kind).astype(np.int64)
+    images = images.astype(np.uint8)
+    for file, image in zip(encode_pngs(images), images, strict=True):
+        np.testing.assert_array_equal(opened(file), image)
+        assert len(file) < 1.01 * image.size
 
 
 def test_batches_equal_single_images(scenes):
@@ -63,7 +87,7 @@ def test_batches_equal_single_images(scenes):
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "1", "LA", "I;16"])
-def test_files_of_others_read_as_pillow_reads_them(scenes, mode):
+def test_files_of_others_read_as_pillow_reads_them(scenes, mode, way):
     gray = Image.fromarray(scenes[0]).convert("L")
     image = gray.point(lambda x: x * 256).convert("I;16") if mode == "I;16" else None
     image = image or Image.fromarray(scenes[0]).convert(mode)
@@ -74,6 +98,7 @@ def test_files_of_others_read_as_pillow_reads_them(scenes, mode):
         plain = unfiltered([rows], shape)
     except NotPlainError:
         plain = None
+    assert (plain is not None) == (way == "fast" and mode in ("L", "RGB", "RGBA"))
     if plain is not None:
         np.testing.assert_array_equal(plain[0], opened(file.getvalue()))
     if mode in ("L", "RGB", "RGBA"):
@@ -114,9 +139,21 @@ def test_a_claim_of_very_many_pixels_is_left_to_pillow():
         read_plain(file, b"dsGD")
 
 
-def test_other_filters_are_left_to_pillow(scenes):
-    file = io.BytesIO()
-    Image.fromarray(scenes[0]).save(file, "png")
-    shape, rows, _ = read_plain(file.getvalue(), b"dsGD")
-    assert unfiltered([rows], shape) is None
-    np.testing.assert_array_equal(decode_image(file.getvalue()), scenes[0])
+@given(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3, 4]), st.data())
+def test_all_filters_are_undone(height, width, channels, data):
+    kinds = data.draw(st.lists(st.integers(0, 5), min_size=height, max_size=height))
+    pixels = data.draw(st.binary(min_size=height * width * channels))
+    rows = [
+        bytes([kind]) + pixels[y * width * channels : (y + 1) * width * channels]
+        for y, kind in enumerate(kinds)
+    ]
+    header = codec._HEADER.pack(width, height, 8, codec._COLOUR_TYPE[channels], 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b"")]
+    file = codec._SIGNATURE + b"".join(codec._chunk(*chunk) for chunk in chunks)
+    found = back(file)
+    if 5 in kinds:
+        assert found is None  # there is no such filter
+    elif found is not None:
+        np.testing.assert_array_equal(found[0], opened(file))
+    else:
+        assert codec.scanlines is None

@@ -1,4 +1,4 @@
-"""The kernels in C. The only module that sees cffi objects."""
+"""The kernels in C. The only module, beside `scanlines`, that sees cffi objects."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def transform(
     temporary = np.empty_like(clean) if out is None else out
     sequences = np.empty((len(clean), geometry.sequence_bytes), np.uint8)
     shape = _shape(clean, geometry)
-    _check(
+    check(
         lib.dsg_transform(
             _c_geometry(geometry),
             len(clean),
-            _input(clean, shape),
-            _input(target, shape),
-            _output(temporary, shape),
-            _output(sequences, sequences.shape),
+            in_buffer(clean, shape),
+            in_buffer(target, shape),
+            out_buffer(temporary, shape),
+            out_buffer(sequences, sequences.shape),
         )
     )
     return temporary, sequences
@@ -46,14 +46,14 @@ def invert(
     clean = np.empty_like(temporary) if out is None else out
     malformed = np.empty(len(temporary), np.uint8)
     shape = _shape(temporary, geometry)
-    _check(
+    check(
         lib.dsg_invert(
             _c_geometry(geometry),
             len(temporary),
-            _input(temporary, shape),
-            _input(sequences, (len(temporary), geometry.sequence_bytes)),
-            _output(clean, shape),
-            _output(malformed, malformed.shape),
+            in_buffer(temporary, shape),
+            in_buffer(sequences, (len(temporary), geometry.sequence_bytes)),
+            out_buffer(clean, shape),
+            out_buffer(malformed, malformed.shape),
         )
     )
     return clean, malformed.view(np.bool_)
@@ -64,12 +64,12 @@ def embed(images: Images, payloads: Bytes, geometry: Geometry) -> None:
     size = payloads.shape[-1]
     shape = _shape(images, geometry)
     shared = payloads.ndim == 1
-    _check(
+    check(
         lib.dsg_embed(
             _c_geometry(geometry),
             len(images),
-            _output(images, shape),
-            _input(payloads, (size,) if shared else (len(images), size)),
+            out_buffer(images, shape),
+            in_buffer(payloads, (size,) if shared else (len(images), size)),
             0 if shared else size,
             size,
         )
@@ -80,12 +80,12 @@ def extract(images: Images, size: int, geometry: Geometry) -> Bytes:
     """See `dsguard.kernels.contract.Kernels.extract`."""
     payloads = np.empty((len(images), size), np.uint8)
     shape = _shape(images, geometry)
-    _check(
+    check(
         lib.dsg_extract(
             _c_geometry(geometry),
             len(images),
-            _input(images, shape),
-            _output(payloads, payloads.shape),
+            in_buffer(images, shape),
+            out_buffer(payloads, payloads.shape),
             size,
         )
     )
@@ -98,23 +98,23 @@ def encode(
     """See `dsguard.kernels.contract.Kernels.encode`."""
     count, shape = len(clean), _shape(clean, geometry)
     room, places = ffi.new("size_t *"), ffi.new("size_t *")
-    _check(lib.dsg_exact_sizes(_c_geometry(geometry), block, room, places))
+    check(lib.dsg_exact_sizes(_c_geometry(geometry), block, room, places))
     temporary = np.empty_like(clean)
     sequences = np.empty((count, room[0]), np.uint8)
     lengths, modes = np.empty(count, np.uint32), np.empty(count, np.uint8)
-    _check(
+    check(
         lib.dsg_encode(
             _c_geometry(geometry),
             block,
             int(coarse),
             count,
-            _input(clean, shape),
-            _input(target, shape),
-            _output(temporary, shape),
-            _output(sequences, sequences.shape),
+            in_buffer(clean, shape),
+            in_buffer(target, shape),
+            out_buffer(temporary, shape),
+            out_buffer(sequences, sequences.shape),
             room[0],
             _lengths(lengths, count),
-            _output(modes, (count,)),
+            out_buffer(modes, (count,)),
         )
     )
     return temporary, sequences, lengths, modes
@@ -126,17 +126,17 @@ def decode(
     """See `dsguard.kernels.contract.Kernels.decode`."""
     count, shape = len(temporary), _shape(temporary, geometry)
     clean, malformed = np.empty_like(temporary), np.empty(count, np.uint8)
-    _check(
+    check(
         lib.dsg_decode(
             _c_geometry(geometry),
             count,
-            _input(temporary, shape),
-            _input(modes, (count,)),
-            _input(sequences, (count, sequences.shape[1])),
+            in_buffer(temporary, shape),
+            in_buffer(modes, (count,)),
+            in_buffer(sequences, (count, sequences.shape[1])),
             sequences.shape[1],
             _lengths(lengths, count),
-            _output(clean, shape),
-            _output(malformed, (count,)),
+            out_buffer(clean, shape),
+            out_buffer(malformed, (count,)),
         )
     )
     return clean, malformed.view(np.bool_)
@@ -150,18 +150,18 @@ def hide(
     hidden, chosen = np.empty_like(temporary), modes.copy()
     thresholds = np.empty((count, lib.DSG_BUCKETS), np.uint8)
     failed = np.empty(count, np.uint8)
-    _check(
+    check(
         lib.dsg_hide(
             _c_geometry(geometry),
             count,
-            _input(temporary, shape),
-            _input(payloads, (count, payloads.shape[1])),
+            in_buffer(temporary, shape),
+            in_buffer(payloads, (count, payloads.shape[1])),
             payloads.shape[1],
             _lengths(lengths, count),
-            _output(chosen, (count,)),
-            _output(thresholds, thresholds.shape),
-            _output(hidden, shape),
-            _output(failed, (count,)),
+            out_buffer(chosen, (count,)),
+            out_buffer(thresholds, thresholds.shape),
+            out_buffer(hidden, shape),
+            out_buffer(failed, (count,)),
         )
     )
     return hidden, chosen, thresholds, failed.view(np.bool_)
@@ -177,19 +177,19 @@ def reveal(
     payloads = np.empty((count, longest + places // 8 + 1), np.uint8)
     temporary, failed = np.empty_like(hidden), np.empty(count, np.uint8)
     scratch = ffi.new("uint64_t[]", places)
-    _check(
+    check(
         lib.dsg_reveal(
             _c_geometry(geometry),
             count,
-            _input(hidden, shape),
-            _input(modes, (count,)),
-            _input(thresholds, (count, lib.DSG_BUCKETS)),
+            in_buffer(hidden, shape),
+            in_buffer(modes, (count,)),
+            in_buffer(thresholds, (count, lib.DSG_BUCKETS)),
             _lengths(lengths, count),
-            _output(payloads, payloads.shape),
+            out_buffer(payloads, payloads.shape),
             payloads.shape[1],
-            _output(temporary, shape),
+            out_buffer(temporary, shape),
             scratch,
-            _output(failed, (count,)),
+            out_buffer(failed, (count,)),
         )
     )
     return temporary, payloads[:, :longest], failed.view(np.bool_)
@@ -208,10 +208,11 @@ def set_isa(name: str | None) -> None:
     InputError
         If `name` is unknown or not available on this CPU.
     """
-    _check(lib.dsg_set_isa(ffi.NULL if name is None else name.encode()))
+    check(lib.dsg_set_isa(ffi.NULL if name is None else name.encode()))
 
 
-def _check(status: int) -> None:
+def check(status: int) -> None:
+    """Raise what a status of the C core means."""
     if status != lib.DSG_OK:
         raise InputError(_ERRORS.get(status, f"C core: status {status}"))
 
@@ -240,12 +241,14 @@ def _lengths(lengths: Lengths, count: int) -> Any:
     return ffi.from_buffer("uint32_t[]", lengths)
 
 
-def _input(array: Images, shape: tuple[int, ...]) -> Any:
+def in_buffer(array: Images, shape: tuple[int, ...]) -> Any:
+    """Return a pointer to an array that C reads."""
     _check_buffer(array, shape)
     return ffi.from_buffer("uint8_t[]", array)
 
 
-def _output(array: Images, shape: tuple[int, ...]) -> Any:
+def out_buffer(array: Images, shape: tuple[int, ...]) -> Any:
+    """Return a pointer to an array that C writes."""
     _check_buffer(array, shape)
     if not array.flags.writeable:
         msg = "the array to write to is read-only"
