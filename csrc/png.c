@@ -50,12 +50,16 @@ static inline void flush(struct writer *w)
 
 /* ---- Codes. ---- */
 
-static unsigned log2_floor(uint32_t value)
+static inline unsigned log2_floor(uint32_t value)
 {
+#if defined(__GNUC__)
+    return 31u - (unsigned)__builtin_clz(value);
+#else
     unsigned log = 0;
     while (value >>= 1)
         log++;
     return log;
+#endif
 }
 
 /* Lengths of a complete prefix code for symbols by their uses: Shannon's, shortened until nothing
