@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import settings
 from PIL import Image
 
@@ -19,10 +18,6 @@ from dsguard.kernels import native
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-
-if torch.backends.cpu.get_cpu_capability() == "AVX2":
-    # There oneDNN of torch 2.13 frees memory twice in the backward pass of small gray batches.
-    torch.backends.mkldnn.enabled = False
 
 settings.register_profile("dsguard", deadline=None, max_examples=40)
 settings.load_profile("dsguard")

@@ -41,7 +41,7 @@ def test_every_one_trains(scenes, name, channels):
         assert images.shape == before.shape
         assert images.dtype == np.uint8
         assert test.shape == before[:2].shape
-    model = build_network("resnet18", before.shape[1:], 2, 2, 0)
+    model = build_network("resnet18", before.shape[1:], 2, 8, 0)
     recipe = Recipe(epochs=1, batch_size=4)
     train(model, images, labels, recipe, torch.device("cpu"), alter=measure.alter)
     assert (scenes[..., :channels] == before).all()
@@ -93,7 +93,7 @@ def test_cutout_erases_a_quarter_at_most():
 
 def test_the_attack_stays_in_its_ball_and_hurts(scenes):
     labels = LABELS[: len(scenes)]
-    model = build_network("resnet18", scenes.shape[1:], 2, 4, 0)
+    model = build_network("resnet18", scenes.shape[1:], 2, 8, 0)
     train(model, scenes, labels, Recipe(epochs=4, batch_size=4), torch.device("cpu"))
     pixels = torch.from_numpy(scenes).permute(0, 3, 1, 2).float() / 255
     answers = torch.nn.functional.one_hot(torch.from_numpy(labels)).float()
@@ -109,16 +109,18 @@ def test_the_attack_stays_in_its_ball_and_hurts(scenes):
 @pytest.mark.parametrize("shape", [(32, 32, 3), (64, 48, 1)])
 def test_networks_take_images_and_repeat(name, shape):
     height, width, channels = shape
-    one, other = (build_network(name, shape, 5, 4, seed=3) for _ in range(2))
+    one, other = (build_network(name, shape, 5, 8, seed=3) for _ in range(2))
     pixels = torch.rand(2, channels, height, width)
     assert one(pixels).shape == (2, 5)
     torch.testing.assert_close(one(pixels), other(pixels))
-    assert not torch.equal(one(pixels), build_network(name, shape, 5, 4, seed=4)(pixels))
+    assert not torch.equal(one(pixels), build_network(name, shape, 5, 8, seed=4)(pixels))
 
 
 def test_an_unknown_network_is_named():
     with pytest.raises(InputError, match=r"no network 'magic'.*vgg11"):
-        build_network("magic", (32, 32, 3), 2, 4, 0)
+        build_network("magic", (32, 32, 3), 2, 8, 0)
+    with pytest.raises(InputError, match="width of 8 or more"):
+        build_network("resnet18", (32, 32, 3), 2, 4, 0)
 
 
 def test_a_share_is_protected():

@@ -30,7 +30,7 @@ def test_compare_sees_what_labels_mean():
         images[:32],
         labels[:32],
         recipe=recipe,
-        width=2,
+        width=8,
         device="cpu",
         on_epoch=lambda: seen.append(1),
     )
@@ -113,7 +113,7 @@ def test_a_study_goes_on_where_it_was_interrupted(tmp_path, scenes):
     images = np.concatenate([scenes] * 4)[:, :16, :16] // 2 + (labels * 100)[:, None, None, None]
     data = Data("made", images.astype(np.uint8), labels, images[:8].astype(np.uint8), labels[:8])
     recipe = Recipe(epochs=3, batch_size=8)
-    preset = Preset("tiny", None, None, 2, recipe, Recipe(epochs=1, batch_size=8), (0, 1))
+    preset = Preset("tiny", None, None, 8, recipe, Recipe(epochs=1, batch_size=8), (0, 1))
     attack = Attack.carried_by("exact", epsilon=8, steps=1)
     whole = run_study(data, tmp_path / "whole", preset, attack, "exact", device="cpu")
     assert [row.name for row in whole.mean_rows()] == ["clean", "protected", "restored"]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dsguard.errors import InputError
-from dsguard.fsp.resnet import build
+from dsguard.fsp.resnet import NARROWEST, build
 
 
 def build_network(
@@ -79,8 +79,9 @@ def _mobilenet(channels: int, _: tuple[int, ...], width: int) -> nn.Module:
 
 def _densenet(channels: int, _: tuple[int, ...], width: int) -> nn.Module:
     """DenseNet-BC (Huang et al., CVPR 2017): three stages of six layers, growth `width` / 2."""
-    growth, layers = max(4, width // 2), [nn.Conv2d(channels, width, 3, padding=1, bias=False)]
-    channels, stages = width, list[nn.Module](layers)
+    growth = max(NARROWEST, width // 2)
+    stages: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1, bias=False)]
+    channels = width
     for stage in range(3):
         for _layer in range(6):
             stages.append(_Dense(channels, growth))

@@ -6,7 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dsguard.errors import InputError
+
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
+NARROWEST = 8
+"""Channels of a network's first stage at least: oneDNN as torch 2.13 has it writes past the end of
+narrower layers where a CPU has AVX2 and no more."""
 
 
 class ResNet18(nn.Module):
@@ -18,7 +23,7 @@ class ResNet18(nn.Module):
     channels : int
         1 or 3.
     width : int
-        Channels of the first stage: 64 in the paper; less is faster.
+        Channels of the first stage: 64 in the paper; less is faster, 8 the least.
     small_images : bool
         True takes the 3×3 stem that is usual for CIFAR (sides up to 64), False the 7×7 stem with
         pooling.
@@ -28,6 +33,9 @@ class ResNet18(nn.Module):
         self, classes: int, channels: int = 3, width: int = 64, *, small_images: bool = True
     ) -> None:
         super().__init__()
+        if width < NARROWEST:
+            msg = f"a network has a width of {NARROWEST} or more, not {width}"
+            raise InputError(msg)
         self.stem: nn.Module
         if small_images:
             self.stem = _conv_norm(channels, width, 3)
