@@ -218,4 +218,4 @@ def test_augmentation_crops_and_flips_only():
 def test_large_images_take_the_large_stem():
     model = build((96, 96, 3), 2, 8, seed=0)
     assert model(torch.zeros(1, 3, 96, 96)).shape == (1, 2)
-    assert model.features(torch.zeros(1, 3, 96, 96), "layer1").shape == (1, 2)
+    assert model.features(torch.zeros(1, 3, 96, 96), "layer1").shape == (1, 8)

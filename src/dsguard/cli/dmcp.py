@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dsguard.cli.console import Exit, complain, load_key
+from dsguard.cli.console import Exit, complain, load_key, show
 from dsguard.errors import DsguardError, InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from dsguard.dmcp.settings import Settings
 
 _DEFAULT_URL = "http://127.0.0.1:8642"
+_PREFIX = "DSGUARD_DMCP_"
 _TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"])
 _right = click.option(
     "--right",
@@ -56,20 +58,40 @@ def serve(host: str | None, port: int | None, folder: Path | None) -> None:
 @click.option("--folder", type=click.Path(path_type=Path))
 def publisher(name: str, folder: Path | None) -> None:
     """Let the user NAME deposit datasets; on the machine of the service."""
+    settings = _settings(folder=folder)
     from dsguard.dmcp.operate import make_publisher
 
-    make_publisher(_settings(folder=folder), name)
+    make_publisher(settings, name)
     click.echo(f"{name} may deposit datasets")
+
+
+@dmcp.command()
+@click.argument("name")
+@click.option("--folder", type=click.Path(path_type=Path))
+def token(name: str, folder: Path | None) -> None:
+    """Print a new token for the user NAME, the old one ends; on the machine of the service.
+
+    An account is made if there is none of that name.
+    """
+    settings = _settings(folder=folder)
+    from dsguard.dmcp.operate import give_token
+
+    click.echo(give_token(settings, name))
 
 
 @dmcp.command("rotate-master-key")
 @click.argument("new", type=click.Path(path_type=Path))
 @click.option("--folder", type=click.Path(path_type=Path))
 def rotate_master_key(new: Path, folder: Path | None) -> None:
-    """Wrap all keys under the master key in the file NEW; the service must be stopped."""
+    """Wrap all keys under the master key in the file NEW, made if it is not there.
+
+    Stop the service first. Afterwards it, and the other commands of the operator, need
+    DSGUARD_DMCP_MASTER_KEY_FILE; the old key opens nothing any more.
+    """
+    settings = _settings(folder=folder)
     from dsguard.dmcp.operate import rotate
 
-    count = rotate(_settings(folder=folder), new)
+    count = rotate(settings, new)
     click.echo(f"wrapped {count} keys; start the service with DSGUARD_DMCP_MASTER_KEY_FILE={new}")
 
 
@@ -83,9 +105,10 @@ def audit() -> None:
 @click.option("--at-least", type=int, default=0, help="Lines that there were once.")
 def audit_verify(folder: Path | None, at_least: int) -> int:
     """Find lines of the audit trail that were edited, removed or moved; where the service is."""
+    settings = _settings(folder=folder)
     from dsguard.dmcp.operate import verify_audit
 
-    count, fault = verify_audit(_settings(folder=folder))
+    count, fault = verify_audit(settings)
     if fault is None and count < at_least:
         fault = f"there were {at_least} lines once"
     if fault is not None:
@@ -93,6 +116,17 @@ def audit_verify(folder: Path | None, at_least: int) -> int:
         return Exit.DAMAGED
     click.echo(f"{count} lines, all good")
     return Exit.OK
+
+
+@audit.command("all")
+@click.option("--folder", type=click.Path(path_type=Path))
+def audit_all(folder: Path | None) -> None:
+    """Print the whole audit trail, one JSON object a line; on the machine of the service."""
+    settings = _settings(folder=folder)
+    from dsguard.dmcp.operate import whole_trail
+
+    for entry in whole_trail(settings):
+        click.echo(json.dumps(entry))
 
 
 @audit.command("show")
@@ -111,7 +145,10 @@ def audit_show(dataset: str, after: int) -> None:
 @click.argument("url", default=_DEFAULT_URL)
 def login(url: str) -> None:
     """Keep URL and token for the other commands; the token is asked for, or read from stdin."""
-    token = click.prompt("Token", hide_input=True, err=True)
+    if sys.stdin.isatty():
+        token = str(click.prompt("Token", hide_input=True, err=True))
+    else:
+        token = sys.stdin.readline().strip()
     from dsguard.dmcp.client import Client
 
     with Client(url, token) as client:
@@ -122,9 +159,16 @@ def login(url: str) -> None:
 
 @dmcp.command()
 @click.argument("name")
-@click.option("--url", default=_DEFAULT_URL, show_default=True)
-def register(name: str, url: str) -> None:
+@click.option("--url", default=_DEFAULT_URL, show_default=True, envvar="DSGUARD_DMCP_URL")
+@click.option("--replace", is_flag=True, help="Forget the login of another account.")
+def register(name: str, url: str, *, replace: bool) -> None:
     """Make an account NAME, and log in with it."""
+    if _config().exists() and not replace:
+        msg = (
+            f"another account is logged in here, and its token may lie in {_config()} alone; "
+            "keep that file elsewhere, or give --replace"
+        )
+        raise InputError(msg)
     from dsguard.dmcp.client import Client
 
     with Client(url) as client:
@@ -135,11 +179,22 @@ def register(name: str, url: str) -> None:
 
 @dmcp.command()
 @click.argument("dataset")
-@click.option("--key", "key_path", type=click.Path(path_type=Path), help="Else one is made there.")
+@click.option(
+    "--key",
+    "key_path",
+    envvar="DSGUARD_KEY_FILE",
+    show_envvar=True,
+    type=click.Path(path_type=Path),
+    help="Key file that the images are protected with.",
+)
+@click.option("--new-key", is_flag=True, help="Let the service make a key, for `export-key`.")
 @click.option("--title", default="")
-def deposit(dataset: str, key_path: Path | None, title: str) -> None:
+def deposit(dataset: str, key_path: Path | None, title: str, *, new_key: bool) -> None:
     """Deposit DATASET with its key, or another version of the key of one of yours."""
-    key = None if key_path is None else load_key(key_path)
+    if key_path is None and not new_key:
+        msg = "give the key that the images are protected with, --key FILE, or --new-key"
+        raise click.UsageError(msg)
+    key = None if new_key or key_path is None else load_key(key_path)
     with _client() as client:
         done = client.deposit(dataset, key, title)
     click.echo(f"deposited {dataset}, version {done['version']}, key {done['key_id']}")
@@ -174,6 +229,24 @@ def grant(
     with _client() as client:
         client.grant(dataset, user, right, quota=images, **zoned)
     click.echo(f"{user} may {right} {dataset}")
+
+
+@dmcp.command()
+@click.argument("dataset")
+def grants(dataset: str) -> None:
+    """List the grants of DATASET, past ones too, one JSON object a line."""
+    with _client() as client:
+        for row in client.grants(dataset):
+            click.echo(json.dumps(row))
+
+
+@dmcp.command()
+@click.argument("dataset")
+def keys(dataset: str) -> None:
+    """List the versions of the key of DATASET."""
+    with _client() as client:
+        for row in client.keys(dataset):
+            click.echo(f"version {row['version']}: key {row['key_id']}")
 
 
 @dmcp.command()
@@ -226,6 +299,9 @@ def answer(number: int, reason: str, *, accept: bool) -> None:
 @click.argument("path", type=click.Path(path_type=Path))
 def export_key(dataset: str, version: int, path: Path) -> None:
     """Write a key of DATASET to PATH; needs the right export-key."""
+    if path.exists():
+        msg = f"there is something at {path} already; no key was asked for"
+        raise InputError(msg)
     with _client() as client:
         key = client.export_key(dataset, version)
     key.save(path)
@@ -236,8 +312,12 @@ def export_key(dataset: str, version: int, path: Path) -> None:
 @click.argument("dataset")
 @click.argument("source", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("destination", type=click.Path(path_type=Path))
-def restore_command(dataset: str, source: Path, destination: Path) -> int:
-    """Have the protected images of the folder SOURCE restored into DESTINATION."""
+@click.option("--overwrite", is_flag=True, help="Restore what is there already once more.")
+def restore_command(dataset: str, source: Path, destination: Path, *, overwrite: bool) -> int:
+    """Have the protected images of the folder SOURCE restored into DESTINATION.
+
+    What is there already is left as it is, and not counted against a quota again.
+    """
     from dsguard.bulk import output_names
     from dsguard.datasets.place import LocalPlace
     from dsguard.dmcp.client import names_in, read_images
@@ -248,29 +328,48 @@ def restore_command(dataset: str, source: Path, destination: Path) -> int:
         raise InputError(msg)
     place = LocalPlace(destination)
     names = output_names(names_in(source), "png")
-    done, failed = 0, {}
+    if not names:
+        msg = f"there are no image files in {source}; of other formats restore a tar, or a job"
+        raise InputError(msg)
+    left = [name for name, out in names.items() if overwrite or not (destination / out).exists()]
+    done = len(names) - len(left)
+    failed: dict[str, DsguardError] = {}
     try:
         with _client() as client:
-            for image in client.restore(dataset, read_images(source, names)):
+            for image in client.restore(dataset, read_images(source, left)):
                 if image.error:
-                    failed[image.name] = image.error
+                    failed[image.name] = InputError(image.error)
                 else:
                     place.write(names[image.name], image.data)
                     done += 1
     finally:
         place.clear_scratch()
-    for name, error in list(failed.items())[:3]:
-        complain(f"{name}: {error}")
-    click.echo(f"restored {done} of {done + len(failed)} images into {destination}")
+        show(failed)
+        click.echo(
+            f"restored {done} of {len(names)} images into {destination}"
+            + (f"; {len(names) - len(left)} were there" if len(left) < len(names) else "")
+        )
     return Exit.SOME_FAILED if failed else Exit.OK
 
 
 def _settings(**given: Any) -> Settings:
     try:
+        from pydantic import ValidationError
+
         from dsguard.dmcp.settings import Settings
     except ImportError as error:
         raise MissingExtraError.of(package=str(error.name), extra="dmcp") from None
-    return Settings(**{name: value for name, value in given.items() if value is not None})
+    known = {f"{_PREFIX}{name}".upper() for name in (*Settings.model_fields, "url", "token")}
+    for variable in os.environ:
+        if variable.startswith(_PREFIX) and variable not in known:
+            msg = f"{variable} is no setting; there are: {', '.join(sorted(known))}"
+            raise InputError(msg)
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValueError as error:
+        faults = error.errors() if isinstance(error, ValidationError) else []
+        told = [f"{_PREFIX}{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in faults]
+        raise InputError("; ".join(told) or str(error)) from None
 
 
 def _config() -> Path:

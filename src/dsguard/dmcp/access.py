@@ -37,11 +37,16 @@ class Refused(Exception):
         What is wrong.
     remedy : str
         What to do next.
+    dataset : str
+        Whose trail it belongs to.
     """
 
-    def __init__(self, status: int, code: str, message: str, remedy: str) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, remedy: str, dataset: str = ""
+    ) -> None:
         super().__init__(message)
         self.status, self.code, self.message, self.remedy = status, code, message, remedy
+        self.dataset = dataset
 
 
 @dataclass(frozen=True)
@@ -218,7 +223,10 @@ class Service:
             403,
             "no-grant",
             f"{user.name} may not {right} {dataset.name}: the right {why}",
-            f"ask for it: `dsguard dmcp request {dataset.name}`",
+            f"ask for it: `dsguard dmcp request {dataset.name}`"
+            if right == "restore"
+            else "ask somebody who manages it to grant that",
+            dataset.name,
         )
 
     def grant(
@@ -233,6 +241,11 @@ class Service:
     ) -> Grant:
         """Give a right; an earlier grant of it to the same user is revoked."""
         self.granted(manager, dataset, "manage")
+        if expires is not None and expires <= max(now(), not_before or now()):
+            raise Refused(
+                422, "over", f"a grant until {expires:%Y-%m-%d %H:%M} UTC would be over already",
+                "give a later time", dataset.name,
+            )  # fmt: skip
         self._revoke(dataset, user, right)
         grant = Grant(
             dataset_id=dataset.id,
@@ -243,7 +256,11 @@ class Service:
             quota=quota,
         )
         self.session.add(grant)
-        self.audit("grant", f"{right} to {user.name}", dataset=dataset.name)
+        limits = [f"from {not_before:%Y-%m-%d %H:%M}"] if not_before else []
+        limits += [f"until {expires:%Y-%m-%d %H:%M}"] if expires else []
+        limits += [f"{quota} images"] if quota else []
+        told = ", ".join([f"{right} to {user.name}", *limits])
+        self.audit("grant", told, dataset=dataset.name)
         return grant
 
     def revoke(self, manager: User, dataset: Dataset, user: User, right: str) -> int:
@@ -307,7 +324,8 @@ class Service:
         request.state, request.reason = ("accepted" if accept else "refused"), reason
         if accept:
             self.grant(manager, request.dataset, request.user, "restore")
-        self.audit(request.state, f"request {number}", dataset=request.dataset.name)
+        outcome = f"request {number} was {request.state}"
+        self.audit("answer", outcome, dataset=request.dataset.name)
         return request
 
     # Restoring
@@ -317,8 +335,9 @@ class Service:
         if grant.quota is not None and grant.used + images > grant.quota:
             left = grant.quota - grant.used
             raise Refused(
-                403, "quota", f"the grant is for {grant.quota} images; {left} are left",
-                f"ask for more: `dsguard dmcp request {grant.dataset.name}`",
+                403, "quota",
+                f"the grant is for {grant.quota} images; {left} are left, and these are {images}",
+                "send no more than are left, or ask somebody who manages the dataset for more",
             )  # fmt: skip
         day = now().date().isoformat()
         usage = self.session.get(Usage, (user.id, day), with_for_update=True)
@@ -327,7 +346,9 @@ class Service:
             self.session.add(usage)
         if usage.images + images > a_day:
             raise Refused(
-                429, "daily-quota", f"of {a_day} images a day {usage.images} were restored",
+                429, "daily-quota",
+                f"{a_day} images a day are allowed; {usage.images} were restored, and these are "
+                f"{images}",
                 "come again tomorrow (UTC)",
             )  # fmt: skip
         grant.used += images

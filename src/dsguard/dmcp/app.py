@@ -30,6 +30,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="dsguard DMCP",
         description="Keeps the keys of protected image datasets and restores for who may.",
         lifespan=lifespan,
+        docs_url=None,  # they would load scripts from elsewhere; `pages` has a page of its own
+        redoc_url=None,
         responses={status: {"model": schemas.Problem} for status in problems.STATUSES},
     )
     app.state.platform = platform

@@ -90,6 +90,10 @@ def _framed(body: BinaryIO, most: int) -> Iterator[Upload]:
 
 def _members(body: BinaryIO, most: int) -> Iterator[Upload]:
     archive = _Sliced(body)
+    if archive[0:2] == b"\x1f\x8b":
+        raise Refused(
+            400, "damaged", "the archive is compressed", "send it as it is: tar without z"
+        )
     for member in members(archive):  # type: ignore[arg-type]
         name = safe_name(member.name, "the archive")
         if member.link:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from dsguard.dmcp import frames
 from dsguard.envelope import DatasetKey
 from dsguard.errors import DsguardError, InputError, MissingExtraError
+from dsguard.files import write_whole
 
 _IMAGES = 2000
 _BYTES = 4 << 20
@@ -47,6 +48,13 @@ class RestoredImage(NamedTuple):
     error: str
 
 
+class _Answer(NamedTuple):
+    """What a request brought: images, and why there are no more."""
+
+    images: list[RestoredImage]
+    refusal: RefusedError | None
+
+
 class Client:
     """A connection to a service.
 
@@ -63,6 +71,9 @@ class Client:
         except ImportError:
             raise MissingExtraError.of(package="httpx", extra="dmcp") from None
         headers = {"authorization": f"Bearer {token}"} if token else {}
+        if not url.startswith(("http://", "https://")):
+            msg = f"{url!r} is no address of a service; it begins with http:// or https://"
+            raise InputError(msg)
         self._unreachable: tuple[type[Exception], ...] = (httpx.TransportError,)
         self._http = httpx.Client(base_url=url, headers=headers, timeout=httpx.Timeout(120))
 
@@ -161,40 +172,76 @@ class Client:
         Raises
         ------
         RefusedError
-            If it is not allowed, or not any more.
+            If it is not allowed, or not any more: after the images that came before that.
         """
-        waiting: deque[Future[list[RestoredImage]]] = deque()
+        waiting: deque[Future[_Answer]] = deque()
         bodies = _bodies(images)
+        refusal: RefusedError | None = None
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             try:
                 for names, body in islice(bodies, _AT_ONCE):
                     waiting.append(pool.submit(self._restore, dataset, names, body))
                 while waiting:
-                    restored = waiting.popleft().result()
-                    for names, body in islice(bodies, 1):
+                    answer = waiting.popleft().result()
+                    refusal = refusal or answer.refusal
+                    for names, body in islice(bodies, 0 if refusal else 1):
                         waiting.append(pool.submit(self._restore, dataset, names, body))
-                    yield from restored
+                    yield from answer.images
             finally:
                 for future in waiting:
                     future.cancel()
+        if refusal is not None:
+            raise refusal
 
-    def _restore(self, dataset: str, names: list[str], body: bytes) -> list[RestoredImage]:
+    def begin_job(self, dataset: str, tar: Path) -> str:
+        """Have the images of a tar restored in the background; return the number of the job."""
+        with tar.open("rb") as body:
+            path = f"/v1/datasets/{dataset}/jobs"
+            headers = {"content-type": "application/x-tar"}
+            return str(self._answer("POST", path, content=body, headers=headers).json()["number"])
+
+    def job(self, number: str) -> dict[str, Any]:
+        """Return how far a job is."""
+        return dict(self._json("GET", f"/v1/jobs/{number}"))
+
+    def fetch_job(self, number: str, tar: Path) -> None:
+        """Write the restored images of a finished job to a tar, whole or not at all."""
+        with (
+            write_whole(tar) as file,
+            self._http.stream("GET", f"/v1/jobs/{number}/result") as answer,
+        ):
+            if not answer.is_success:
+                answer.read()
+                raise _refusal(answer)
+            for piece in answer.iter_bytes():
+                file.write(piece)
+
+    def remove_job(self, number: str) -> None:
+        """Remove a job with its result."""
+        self._json("DELETE", f"/v1/jobs/{number}")
+
+    def _restore(self, dataset: str, names: list[str], body: bytes) -> _Answer:
         path = f"/v1/datasets/{dataset}/restore"
-        content = self._send("POST", path, body, frames.CONTENT_TYPE)
-        restored = []
         try:
-            for frame in frames.read(io.BytesIO(content), len(content)):
-                error = "" if frame.status == frames.OK else _printable(frame.status)
-                if not frame.name and error.startswith("Refused: "):
-                    raise RefusedError(error.removeprefix("Refused: "), None, 403, "refused")
-                restored.append(RestoredImage(frame.name, frame.data, error))
+            content = self._send("POST", path, body, frames.CONTENT_TYPE)
+            answer = list(frames.read(io.BytesIO(content), len(content)))
+        except RefusedError as error:
+            return _Answer([], error)
         except frames.BadFrameError as error:
-            msg = f"the answer of the service is damaged: {error}"
-            raise RefusedError(msg) from None
-        if [image.name for image in restored] != names:  # they may become names of files
+            return _Answer([], RefusedError(f"the answer of the service is damaged: {error}"))
+        refusal = None
+        if answer and not answer[-1].name and answer[-1].status.startswith("Refused: "):
+            told = answer.pop().status.removeprefix("Refused: ")
+            refusal = RefusedError(told, None, 403, "refused")
+        if [frame.name for frame in answer] != names[: len(answer) if refusal else None]:
             msg = "the service answered with other images than it was asked for"
-            raise RefusedError(msg)
-        return restored
+            return _Answer([], RefusedError(msg))  # names may become names of files
+        errors = ["" if frame.status == frames.OK else frame.status for frame in answer]
+        restored = [
+            RestoredImage(frame.name, frame.data, error)
+            for frame, error in zip(answer, errors, strict=True)
+        ]
+        return _Answer(restored, refusal)
 
     def _json(self, method: str, path: str, content: Any = None) -> Any:
         response = self._answer(method, path, json=content)
@@ -226,15 +273,11 @@ def _refusal(response: Any) -> RefusedError:
     status = response.status_code
     try:
         problem = response.json()
-        told = _printable(f"{problem['message']}; {problem['remedy']}")
+        told = f"{problem['message']}; {problem['remedy']}"
         return RefusedError(told, None, status, problem["code"])
     except (ValueError, KeyError, TypeError):
-        return RefusedError(f"the service answered with status {status}", None, status)
-
-
-def _printable(text: str) -> str:
-    """Return what a service says without anything that a terminal would obey."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+        msg = f"{response.url} answered with status {status}; is it the address of a DMCP?"
+        return RefusedError(msg, None, status)
 
 
 def _bodies(images: Iterable[tuple[str, bytes]]) -> Iterator[tuple[list[str], bytes]]:

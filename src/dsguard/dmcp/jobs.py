@@ -48,7 +48,7 @@ class Jobs:
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
         self._folder = platform.settings.folder / "jobs"
-        self._folder.mkdir(exist_ok=True)
+        self._folder.mkdir(exist_ok=True, mode=0o700)
         self._queue: queue.Queue[str | None] = queue.Queue()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dsguard-jobs")

@@ -20,7 +20,10 @@ from sqlalchemy import (
     create_engine,
     event,
 )
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
+
+from dsguard.errors import InputError, MissingExtraError
 
 RIGHTS = ("restore", "manage", "export-key")
 """What a grant can allow: restoring images, managing the dataset, taking its key away."""
@@ -215,6 +218,23 @@ def connect(url: str) -> Engine:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
 
     return engine
+
+
+def check_url(url: str) -> None:
+    """Refuse a database that cannot be reached, or has no driver here."""
+    try:
+        engine = create_engine(url)
+        with engine.connect():
+            engine.dispose()
+    except ModuleNotFoundError as error:
+        if error.name == "psycopg":
+            raise MissingExtraError.of(package="psycopg", extra="postgres") from None
+        msg = f"there is no driver for this database here: {error.name}; install it"
+        raise InputError(msg) from None
+    except SQLAlchemyError as error:
+        told = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+        msg = f"the database cannot be reached: {told}; see DSGUARD_DMCP_DATABASE"
+        raise InputError(msg) from None
 
 
 def migrate(url: str) -> None:

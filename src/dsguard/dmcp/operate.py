@@ -6,18 +6,20 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
 from dsguard.dmcp.access import Service
 from dsguard.dmcp.audit import Origin, verify
-from dsguard.dmcp.model import User, connect, migrate, transaction
+from dsguard.dmcp.model import Entry, User, check_url, connect, migrate, transaction
+from dsguard.dmcp.schemas import EntryShown
 from dsguard.dmcp.vault import Vault, read_master_key
 from dsguard.errors import InputError
 from dsguard.files import write_new
 
 if TYPE_CHECKING:
+    from dsguard.dmcp.platform import Platform
     from dsguard.dmcp.settings import Settings
 
 _OPERATOR = Origin(actor="(operator)")
@@ -26,22 +28,36 @@ _OPERATOR = Origin(actor="(operator)")
 @contextmanager
 def _opened(settings: Settings) -> Iterator[Service]:
     """Yield a transaction of the operator, with the vault open."""
-    vault, engine = Vault.of(settings), connect(settings.url())
+    if not settings.database and not (settings.folder / "dmcp.sqlite").exists():
+        msg = f"there is no service in {settings.folder}; name its folder: --folder"
+        raise InputError(msg)
+    check_url(settings.url())
+    migrate(settings.url())
+    engine = connect(settings.url())
     try:
         with transaction(engine) as session:
+            vault = Vault.of(settings)
             vault.open(session)
             yield Service(session, vault, _OPERATOR)
     finally:
         engine.dispose()
 
 
-def first_owner(settings: Settings) -> str | None:
+def first_owner(platform: Platform) -> str | None:
     """Make the user ``owner``, who may deposit datasets; return the token, None if there is one."""
-    migrate(settings.url())
-    with _opened(settings) as service:
+    with platform.service(_OPERATOR) as service:
         if service.session.scalar(select(User).limit(1)) is not None:
             return None
         return service.register("owner", publisher=True)[1]
+
+
+def give_token(settings: Settings, name: str) -> str:
+    """Return a new token of a user, whose account is made if there is none."""
+    with _opened(settings) as service:
+        user = service.session.scalar(select(User).where(User.name == name))
+        if user is None:
+            return service.register(name)[1]
+        return service.new_token(user)
 
 
 def make_publisher(settings: Settings, name: str) -> None:
@@ -57,9 +73,9 @@ def make_publisher(settings: Settings, name: str) -> None:
 
 def rotate(settings: Settings, new: Path) -> int:
     """Wrap all keys under the master key of a file, which is made if it is not there."""
-    if not new.exists():
-        write_new(new, (os.urandom(32).hex() + "\n").encode())
     with _opened(settings) as service:
+        if not new.exists():
+            write_new(new, (os.urandom(32).hex() + "\n").encode())
         service.audit("rotate-master-key")
         return service.vault.rewrap(service.session, read_master_key(new))
 
@@ -68,3 +84,10 @@ def verify_audit(settings: Settings) -> tuple[int, str | None]:
     """Return how many lines of the audit trail are good, and what is wrong with the next."""
     with _opened(settings) as service:
         return verify(service.session, service.vault)
+
+
+def whole_trail(settings: Settings) -> Iterator[dict[str, Any]]:
+    """Yield all lines of the audit trail, those of no dataset too."""
+    with _opened(settings) as service:
+        for entry in service.session.scalars(select(Entry).order_by(Entry.number)).yield_per(1000):
+            yield EntryShown.model_validate(entry, from_attributes=True).model_dump()

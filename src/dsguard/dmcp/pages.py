@@ -23,6 +23,11 @@ from dsguard.dmcp.restoring import Upload
 
 _MOST_FILES = 12
 _SHOWN_ENTRIES = 200
+_NOTES = {
+    "asked": "Your request is with the owners.",
+    "accepted": "The request was accepted.",
+    "refused": "The request was refused.",
+}
 _pages = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=select_autoescape(),
@@ -49,11 +54,13 @@ def wants_page(request: Request) -> bool:
     )
 
 
-def refusal_page(refusal: Refused) -> HTMLResponse:
+def refusal_page(request: Request, refusal: Refused) -> HTMLResponse:
     """Return what a browser shows of a refusal; who is not logged in can do so there."""
     name = "login.html" if refusal.status == 401 else "page.html"
     note = f"{refusal.message}. {refusal.remedy[:1].upper()}{refusal.remedy[1:]}."
-    return page(name, status=refusal.status, note=note if refusal.code != "no-token" else "")
+    who = getattr(request.state, "who", None)
+    user = who if isinstance(who, User) else None
+    return page(name, user, refusal.status, note=note if refusal.code != "no-token" else "")
 
 
 async def check_same_site(request: Request) -> None:
@@ -68,6 +75,18 @@ _form = APIRouter(include_in_schema=False, dependencies=[Depends(check_same_site
 Message = Annotated[schemas.Text, Form()]
 
 
+@router.get("/docs")
+def reference(request: Request) -> Response:
+    """Show what the API takes."""
+    document = request.app.openapi()
+    routes = [
+        (method.upper(), path, facts)
+        for path, methods in document["paths"].items()
+        for method, facts in methods.items()
+    ]
+    return page("docs.html", routes=routes)
+
+
 @router.get("/")
 def home(asking: Asking, note: str = "") -> Response:
     """Show datasets and requests."""
@@ -78,7 +97,7 @@ def home(asking: Asking, note: str = "") -> Response:
     return page(
         "home.html",
         user,
-        note=note,
+        note=_NOTES.get(note, ""),
         datasets=datasets,
         managed={row.name for row, rights in datasets if "manage" in rights},
         requests=service.requests(user),
@@ -114,7 +133,7 @@ def answer_request(
     """Accept or refuse a request."""
     service, user = asking
     row = service.answer(user, number, reason, accept=accept == "yes")
-    return _home(f"The request of {row.user.name} was {row.state}.")
+    return _home(row.state)
 
 
 @_form.post("/datasets/{name}/ask")
@@ -122,7 +141,7 @@ def ask(asking: Asking, name: str, message: Message = "") -> Response:
     """Ask for the right to restore."""
     service, user = asking
     service.ask(user, service.dataset_named(name), message)
-    return _home("Your request is with the owners.")
+    return _home("asked")
 
 
 @router.get("/datasets/{name}")

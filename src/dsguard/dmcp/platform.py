@@ -40,11 +40,11 @@ class Platform:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        settings.folder.mkdir(parents=True, exist_ok=True)
-        self.vault = Vault.of(settings)
+        settings.make_folder()
         migrate(settings.url())
         self.engine: Engine = connect(settings.url())
         with transaction(self.engine) as session:
+            self.vault = Vault.of(settings, new=not Vault.is_needed(session))
             self.vault.open(session)
         self.workers = Workers(settings.workers)
         self.jobs = Jobs(self)

@@ -53,7 +53,7 @@ def add_handlers(app: FastAPI) -> None:
 async def answer_refusal(request: Request, refusal: Refused) -> Response:
     """Note a refusal in the trail and return what is said of it."""
     if refusal.code not in _NOT_AUDITED:
-        dataset = request.path_params.get("name", "")
+        dataset = refusal.dataset or request.path_params.get("name", "")
         known = dataset if NAME.fullmatch(dataset) else ""
         await run_in_threadpool(
             platform_of(request).audit_refusal, origin_of(request), refusal, known
@@ -63,7 +63,7 @@ async def answer_refusal(request: Request, refusal: Refused) -> Response:
 
 def _answer(request: Request, refusal: Refused) -> Response:
     if pages.wants_page(request):
-        return pages.refusal_page(refusal)
+        return pages.refusal_page(request, refusal)
     waits = {429: "60", 503: "1"}
     headers = {"retry-after": waits[refusal.status]} if refusal.status in waits else None
     content = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -9,14 +10,22 @@ import structlog
 import uvicorn
 
 from dsguard.dmcp.app import create_app
+from dsguard.dmcp.model import check_url
 from dsguard.dmcp.operate import first_owner
+from dsguard.errors import InputError
 
 if TYPE_CHECKING:
     from dsguard.dmcp.settings import Settings
 
 
 def run(settings: Settings, on_owner: Callable[[str], None]) -> None:
-    """Serve until stopped; the token of a first owner goes to `on_owner`, and nowhere else."""
+    """Serve until stopped; the token of a first owner goes to `on_owner`, and nowhere else.
+
+    Raises
+    ------
+    InputError
+        If the port is taken, the database cannot be reached, or there is no master key for it.
+    """
     structlog.configure(
         processors=[
             structlog.processors.TimeStamper("iso"),
@@ -24,15 +33,30 @@ def run(settings: Settings, on_owner: Callable[[str], None]) -> None:
             structlog.processors.JSONRenderer(),
         ]
     )
-    settings.folder.mkdir(parents=True, exist_ok=True)
-    token = first_owner(settings)
-    if token is not None:
-        on_owner(token)
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        access_log=False,
-        proxy_headers=bool(settings.proxies),
-        forwarded_allow_ips=settings.proxies or None,
-    )
+    with _listening(settings.host, settings.port) as listener:  # before anything is made
+        settings.make_folder()
+        check_url(settings.url())
+        app = create_app(settings)
+        token = first_owner(app.state.platform)
+        if token is not None:
+            on_owner(token)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                access_log=False,
+                proxy_headers=bool(settings.proxies),
+                forwarded_allow_ips=settings.proxies or None,
+            )
+        )
+        server.run(sockets=[listener])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        msg = (
+            f"cannot listen on {host}, port {port}: {error.strerror}; choose others: --host, --port"
+        )
+        raise InputError(msg) from None

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import ByteSize, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Count = Annotated[int, Field(ge=1)]
 
 
 class Settings(BaseSettings):
@@ -60,22 +63,26 @@ class Settings(BaseSettings):
     master_key: str = Field(default="", repr=False)
     master_key_file: Path | None = None
     host: str = "127.0.0.1"
-    port: int = 8642
-    workers: int = 2
-    waiting: int = 16
-    waiting_per_user: int = 8
-    patience: float = 60
-    body_bytes: int = 64 << 20
-    image_bytes: int = 16 << 20
-    image_pixels: int = 40_000_000
-    job_bytes: int = 16 << 30
+    port: Annotated[int, Field(ge=0, le=65535)] = 8642
+    workers: Count = 2
+    waiting: Count = 16
+    waiting_per_user: Count = 8
+    patience: Annotated[float, Field(gt=0)] = 60
+    body_bytes: ByteSize = ByteSize(64 << 20)
+    image_bytes: ByteSize = ByteSize(16 << 20)
+    image_pixels: Count = 40_000_000
+    job_bytes: ByteSize = ByteSize(16 << 30)
     job_days: int = 7
     jobs_per_user: int = 8
-    requests_per_minute: int = 1200
-    images_per_day: int = 10_000_000
+    requests_per_minute: Count = 1200
+    images_per_day: Count = 10_000_000
     open_registration: bool = True
     secure_cookies: bool = True
     proxies: str = ""
+
+    def make_folder(self) -> None:
+        """Make the folder, which is nobody else's to read."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def url(self) -> str:
         """Return the URL of the database."""

@@ -44,14 +44,29 @@ class Vault:
         self._proof = ""
 
     @classmethod
-    def of(cls, settings: Settings) -> Vault:
-        """Return the vault of the master key that the settings name; the first start makes one."""
+    def of(cls, settings: Settings, *, new: bool = False) -> Vault:
+        """Return the vault of the master key that the settings name.
+
+        Parameters
+        ----------
+        settings : Settings
+        new : bool
+            Whether one may be made, for a database that has none.
+
+        Raises
+        ------
+        InputError
+            If there is none, or it is no master key.
+        """
         if settings.master_key:
             return cls(_from_hex(settings.master_key, "DSGUARD_DMCP_MASTER_KEY"))
         path = settings.master_key_file or settings.folder / "master.key"
         if not path.exists():
-            if settings.master_key_file is not None:
-                msg = f"there is no master key at {path}"
+            if not new:
+                msg = (
+                    f"there is no master key at {path}, and without it the keys in the database "
+                    "cannot be read; put it back, or name it: DSGUARD_DMCP_MASTER_KEY_FILE"
+                )
                 raise InputError(msg)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_new(path, (secrets.token_hex(32) + "\n").encode())
@@ -84,6 +99,11 @@ class Vault:
         """Return the authentication code of a line of the audit trail; after `open`."""
         assert self._audit, "the vault is not open"
         return hmac.new(self._audit, data, hashlib.sha256).hexdigest()
+
+    @staticmethod
+    def is_needed(session: Session) -> bool:
+        """Tell whether a database has been made with some master key."""
+        return session.get(Fact, _AUDIT_KEY) is not None
 
     def open(self, session: Session) -> None:
         """Take the key of the audit trail from the database; a new database gets one.
