@@ -9,6 +9,7 @@ import json
 import os
 import pwd
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -173,8 +174,42 @@ def refused(status: int, code: str):
     return pytest.raises(RefusedError, check=lambda e: (e.status, e.code) == (status, code))
 
 
+STORY = Path(__file__).parents[1] / "docs/dmcp.md"
+
+
+def test_the_story_in_the_docs(tmp_path, scenes, monkeypatch, capsys):
+    """Each command of the walk-through, as it stands there, by whom it is to be given."""
+    told = STORY.read_text(encoding="utf-8").partition("## The story")[2].partition("![")[0]
+    lines = re.findall(
+        r"^(?:(The owner|A user|The user)\b.*|    (dsguard .*))$", told, re.MULTILINE
+    )
+    assert len(lines) > 15
+    monkeypatch.chdir(tmp_path)
+    for n, image in enumerate(np.concatenate([scenes] * 4)):
+        path = Path("photos", "odd" if n % 2 else "even", f"{n}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_images(image[None] ^ np.uint8(n))[0])
+    with running(tmp_path / "service") as server:
+        for who, line in lines:
+            if who:
+                home = "owner" if who == "The owner" else "user"
+                monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / home))
+                continue
+            command, _, comment = line.replace("http://127.0.0.1:8642", server.url).partition("#")
+            if " login " in command:
+                monkeypatch.setattr(sys, "stdin", io.StringIO(server.owner_token + "\n"))
+            code = cli(shlex.split(command)[1:])
+            shown = capsys.readouterr()
+            assert (code != 0) == ("refused" in comment), (command, shown)
+    for path in Path("photos").rglob("*.png"):
+        clean = Path("clean") / path.relative_to("photos")
+        np.testing.assert_array_equal(
+            decode_image(clean.read_bytes()), decode_image(path.read_bytes())
+        )
+
+
 def test_the_whole_story(tmp_path, server, scenes, monkeypatch, capsys):
-    """What docs/dmcp.md walks through, as its commands."""
+    """The same, and what it says on the way."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DSGUARD_DMCP_URL", server.url)
     dsguard.DatasetKey.generate().save("dataset.key")
@@ -253,13 +288,8 @@ def test_what_a_quota_allows_arrives(owner, user, dataset, scenes, key):
     """Of requests side by side that together are more: nothing is paid for and lost."""
     owner.grant(dataset, user.name, quota=3000)
     got = []
-
-    def fetch():
-        for image in user.restore(dataset, protected(scenes, key) * 700):
-            got.append(image.name)  # noqa: PERF402 - it is to be there when the refusal comes
-
     with pytest.raises(RefusedError, match="the grant is for 3000 images"):
-        fetch()
+        got.extend(user.restore(dataset, protected(scenes, key) * 700))
     assert len(got) == owner.grants(dataset)[-1]["used"]
     assert 2000 <= len(got) <= 3000
 
