@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -333,6 +333,8 @@ def test_only_managers_manage(server, owner, user, dataset, key):
         owner.deposit(mine, dsguard.DatasetKey.generate())
     with refused(409, "own-right"):
         user.revoke(mine, user.name, "manage")
+    with refused(409, "own-right"):
+        user.grant(mine, user.name, "manage", expires=datetime.now(UTC) + timedelta(hours=1))
     with refused(409, "key-taken"):
         user.deposit(next(_names), key)
 
@@ -415,6 +417,18 @@ def test_tar_and_forms(server, owner, user, dataset, scenes, key):
         np.testing.assert_array_equal(decode_image(found["a/3.png"]), scenes[3])
 
 
+def header_of(kind: bytes, size: bytes) -> bytes:
+    header = bytearray(tarfile.TarInfo("x").tobuf(tarfile.USTAR_FORMAT))
+    header[124:136], header[148:156], header[156:157] = size.ljust(12, b"\0"), b" " * 8, kind
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + bytes(1024)
+
+
+def odd_form() -> bytes:
+    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="\\ud800.png"'
+    return head + b"\r\n\r\na\r\n--x--\r\n"
+
+
 def endless_form():
     yield b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
     yield from [bytes(1 << 20)] * 7
@@ -425,7 +439,7 @@ def test_what_must_be_refused(server, owner, user, dataset, scenes, key):
     good = protected(scenes, key)
     before = len(owner.audit(dataset, 0, 1000))
     bomb = frames._HEAD.pack(1, 0, 1 << 31) + b"x"
-    tar = "application/x-tar"
+    tar, form = "application/x-tar", "multipart/form-data; boundary=x"
     for token, where, content, kind, status, code in [
         (None, dataset, b"", tar, 401, "bad-token"),
         ("dsg_" + "x" * 43, dataset, b"", tar, 401, "bad-token"),
@@ -438,6 +452,10 @@ def test_what_must_be_refused(server, owner, user, dataset, scenes, key):
         (user.token, dataset, tar_of([("../evil.png", b"x")]), tar, 400, "damaged"),
         (user.token, dataset, tar_of([("/evil.png", b"x")]), tar, 400, "damaged"),
         (user.token, dataset, tar_of(good)[:-20000], tar, 400, "damaged"),
+        (user.token, dataset, header_of(b"5", b"-0000001000"), tar, 400, "damaged"),
+        (user.token, dataset, header_of(b"0", b"-0000001000"), tar, 400, "damaged"),
+        (user.token, dataset, odd_form(), f"{form}; charset=undefined", 400, "damaged"),
+        (user.token, dataset, odd_form(), f"{form}; charset=unicode_escape", 400, "damaged"),
         (user.token, dataset, bomb, frames.CONTENT_TYPE, 400, "damaged"),
         (user.token, dataset, b"x", frames.CONTENT_TYPE, 400, "damaged"),
         ("dsg_" + "x" * 43, dataset, bytes(1 << 20), tar, 401, "bad-token"),
@@ -509,9 +527,12 @@ def test_refusals_have_dataset_and_true_address(server, user, dataset):
         user.grants(dataset)
     headers = {"x-forwarded-for": "9.9.9.9"}
     assert httpx.get(f"{server.url}/v1/me", headers=headers).status_code == 401
-    assert refusals(server)[-2:] == [
+    large = post(server, user.token, dataset, bytes(7 << 20), "application/x-tar")
+    assert large.status_code == 413
+    assert refusals(server)[-3:] == [
         ("no-grant", dataset, "127.0.0.1"),
         ("no-token", "", "127.0.0.1"),
+        ("too-large", dataset, "127.0.0.1"),
     ]
 
 
@@ -519,17 +540,21 @@ def test_images_that_are_too_large_do_not_spoil_the_rest(server, owner, user, da
     owner.grant(dataset, user.name)
     heavy = bytes((1 << 20) + 1)
     bomb = encode_images(np.zeros((1, 2000, 2000, 3), np.uint8))[0]
+    small = encode_images(np.zeros((1, 1, 1, 3), np.uint8))[0]
+    twice = small[:33] + bomb[8:]  # some decoders take the second header
     images = protected(scenes, key)
-    sent = [images[0], ("heavy.png", heavy), ("bomb.png", bomb), images[1]]
+    sent = [images[0], ("heavy.png", heavy), ("bomb.png", bomb), ("two.png", twice), images[1]]
     found = list(user.restore(dataset, sent))
     assert [image.name for image in found] == [name for name, _ in sent]
-    assert [bool(image.data) for image in found] == [True, False, False, True]
+    assert [bool(image.data) for image in found] == [True, False, False, False, True]
     assert "1048576 are allowed" in found[1].error
     assert "4000000 pixels" in found[2].error
+    assert "4000000 pixels" in found[3].error
     answer = post(server, user.token, dataset, tar_of(sent), "application/x-tar")
     with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
         names = archive.getnames()
-    assert names == ["a/0.png", "heavy.png.error.txt", "bomb.png.error.txt", "a/1.png"]
+    failed = [f"{name}.png.error.txt" for name in ("heavy", "bomb", "two")]
+    assert names == ["a/0.png", *failed, "a/1.png"]
 
 
 def test_images_whose_names_differ_in_the_suffix_alone(
@@ -640,15 +665,86 @@ def test_who_stops_reading_or_sending_is_given_up(tmp_path, scenes):
             with socket.create_connection(("127.0.0.1", server.port)) as sender:
                 sender.sendall(request_head(server.owner_token, 1000))
                 assert b" 408 " in sender.recv(4096).partition(b"\r\n")[0]
+            for said in (b"", b"GET /healthz HTTP/1.1\r\nx: "):
+                with socket.create_connection(("127.0.0.1", server.port), timeout=20) as half:
+                    half.sendall(said)
+                    assert half.recv(4096) == b""
+            with socket.create_connection(("127.0.0.1", server.port)) as slow:
+                slow.sendall(request_head(server.owner_token, 1000))
+                server.stop()  # which waits 30 seconds at most
         assert {code for code, _, _ in refusals(server)} == {"busy", "too-slow"}
 
 
-def request_head(token: str, size: int) -> bytes:
+def request_head(token: str, size: int, path: str = "/v1/datasets/d/restore") -> bytes:
     return (
-        "POST /v1/datasets/d/restore HTTP/1.1\r\nhost: x\r\n"
+        f"POST {path} HTTP/1.1\r\nhost: x\r\n"
         f"authorization: Bearer {token}\r\ncontent-type: {frames.CONTENT_TYPE}\r\n"
+        f"cookie: dsguard_token={token}\r\n"
         f"content-length: {size}\r\n\r\n"
     ).encode()
+
+
+def test_nothing_is_read_of_whom_is_refused(server, user, dataset):
+    for path in (f"/v1/datasets/{dataset}/restore", f"/datasets/{dataset}/restore"):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sender:
+            sender.sendall(request_head(user.token, 5 << 20, path))
+            assert b" 403 " in sender.recv(4096).partition(b"\r\n")[0]
+
+
+def test_the_cookie_of_the_page_is_no_token_of_the_api(server, user):
+    cookies = {"dsguard_token": user.token}
+    with httpx.Client(base_url=server.url, cookies=cookies) as page:
+        assert page.get("/").status_code == 200
+        assert page.post("/v1/tokens").status_code == 401
+
+
+def test_many_at_once_do_not_stop_the_service(server, user):
+    """All of them come to their end in the same moment, more than there are threads."""
+    head = f"GET /v1/datasets HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {user.token}\r\n"
+    with ExitStack() as held:
+        everyone = [
+            held.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=25))
+            for _ in range(120)
+        ]
+        for one in everyone:
+            one.sendall(head.encode())
+        for one in everyone:
+            one.sendall(b"\r\n")
+        lines = [one.recv(4096).partition(b"\r\n")[0] for one in everyone]
+    assert set(lines) == {b"HTTP/1.1 200 OK"}
+
+
+def test_a_stream_stops_when_the_token_is_replaced(server, owner, user, dataset, scenes, key):
+    owner.grant(dataset, user.name)
+    got = []
+    headers = {"authorization": f"Bearer {user.token}"}
+
+    def fetch():
+        for image in user.restore(dataset, protected(scenes, key) * 1500):
+            got.append(image)
+            if len(got) == 100:
+                assert httpx.post(f"{server.url}/v1/tokens", headers=headers).status_code == 201
+
+    with pytest.raises(RefusedError, match="this token is not valid"):
+        fetch()
+    assert 100 <= len(got) < 9000
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="/proc tells the processes")
+def test_workers_end_with_the_service(tmp_path, scenes):
+    with running(tmp_path / "service") as server:
+        key = dsguard.DatasetKey.generate()
+        with server.client(server.owner_token) as owner:
+            owner.deposit("d", key)
+            assert len(list(owner.restore("d", protected(scenes, key)))) == 9
+        assert group_of(server.process.pid)
+        server.process.kill()
+        server.process.wait()
+        for _ in range(200):
+            if not group_of(server.process.pid):
+                break
+            time.sleep(0.05)
+        assert group_of(server.process.pid) == []
 
 
 def test_refusals_fill_the_trail_no_faster_than_the_rate(tmp_path):
@@ -740,7 +836,7 @@ def test_the_page(server, owner, user, dataset, scenes, key):
         assert other.status_code == 403
         assert refusals(server)[-1][:2] == ("other-site", dataset)
         files = [("files", (name, file)) for name, file in images + images]
-        assert "more than 12" in mine.post(f"/datasets/{dataset}/restore", files=files).text
+        assert "send 1 to 12" in mine.post(f"/datasets/{dataset}/restore", files=files).text
         files = [("files", ("heavy.png", bytes((1 << 20) + 1)))]
         heavy = mine.post(f"/datasets/{dataset}/restore", files=files)
         assert "1048576 are allowed" in heavy.text
@@ -1090,6 +1186,25 @@ def test_postgresql(tmp_path, postgres, scenes):
         assert "all good" in server.operate("audit", "verify").stdout
 
 
+def test_a_job_stops_at_a_quota_and_what_it_has_can_be_fetched(
+    tmp_path, server, owner, user, dataset, scenes, key
+):
+    owner.grant(dataset, user.name, quota=1000)
+    images = protected(scenes, key) * 150
+    named = [(f"{n}.png", file) for n, (_, file) in enumerate(images)]
+    (tmp_path / "in.tar").write_bytes(tar_of(named))
+    number = user.begin_job(dataset, tmp_path / "in.tar")
+    while (state := user.job(number))["state"] in ("queued", "running"):
+        time.sleep(0.05)
+    assert (state["state"], state["done"]) == ("refused", 1000)
+    user.fetch_job(number, tmp_path / "out.tar")
+    with tarfile.open(tmp_path / "out.tar") as archive:
+        names = archive.getnames()
+    assert names == [*(name for name, _ in named[:1000]), "request.error.txt"]
+    user.remove_job(number)
+    owner.revoke(dataset, user.name)
+
+
 def test_jobs_end_in_a_stated_way(tmp_path, scenes):
     with running(tmp_path / "service", jobs_per_user="2") as server:
         key = dsguard.DatasetKey.generate()
@@ -1135,11 +1250,11 @@ def test_jobs_end_in_a_stated_way(tmp_path, scenes):
             # killed after a job was noted, before its images were put in place; and before both
             path = server.folder / "dmcp.sqlite"
             database = sqlite3.connect(path)
-            for number in ("1" * 32, "2" * 32):
+            today = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+            for number, day in (("1" * 32, "2026-01-01 00:00:00"), ("2" * 32, today)):
                 database.execute(
-                    "INSERT INTO jobs VALUES (?, 1, 1, 'application/x-tar', 'queued', '', 0, 0, 0,"
-                    " '2026-01-01 00:00:00')",
-                    (number,),
+                    "INSERT INTO jobs VALUES (?, 1, 1, 'application/x-tar', 'queued', '', 0, 0, 0, ?)",
+                    (number, day),
                 )
             database.commit()
             database.close()
@@ -1150,6 +1265,6 @@ def test_jobs_end_in_a_stated_way(tmp_path, scenes):
             assert "not there any more" in ended("2" * 32)["message"]
             assert [path.name for path in jobs.iterdir()] == [f"{'1' * 32}.out"]
             server.stop()
-            server.start()  # they are of another year
-            assert http.get("/v1/jobs").json() == []
+            server.start()
+            assert [job["number"] for job in http.get("/v1/jobs").json()] == ["2" * 32]
             assert list(jobs.iterdir()) == []

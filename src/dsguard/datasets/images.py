@@ -127,7 +127,7 @@ def decode_protected(data: bytes) -> tuple[npt.NDArray[np.uint8], bytes]:
 def pixels_of(data: bytes) -> int:
     """Return how many pixels an image file says it has, without decoding it; 0 if it is none."""
     size = size_of(data)
-    if size is None:
+    if size is None or data.count(b"IHDR") != 1:  # some decoders take the last one
         try:
             with Image.open(io.BytesIO(data), formats=_READABLE_FORMATS) as image:
                 size = image.size
@@ -138,11 +138,20 @@ def pixels_of(data: bytes) -> int:
     return size[0] * size[1]
 
 
+def _has_more(image: Image.Image) -> bool:
+    """Tell whether a file holds a second image; to count them all can take minutes."""
+    try:
+        image.seek(1)
+    except EOFError:
+        return False
+    return True
+
+
 def _by_pillow(data: bytes) -> tuple[npt.NDArray[np.uint8], bytes]:
     """Decode an image file that the codec for batches leaves alone."""
     try:
         with Image.open(io.BytesIO(data), formats=_READABLE_FORMATS) as image:
-            if getattr(image, "n_frames", 1) > 1:
+            if _has_more(image):
                 msg = "is animated or has several pages; split it into single images"
                 raise UnreadableImageError(msg)
             if _is_deep(image):

@@ -125,9 +125,7 @@ def members(archive: Content, start: int = 0, stop: int = 0) -> Iterator[Member]
         data = position + BLOCK
         if kind in _FILE:
             length = length if size < 0 else size
-            if data + length > end:
-                msg = "it stops within a member"
-                raise InputError(msg)
+            _check_end(data + length, end)
             yield Member(name or _name(header), begin, data, length)
         elif kind in _LINKS:
             yield Member(name or _name(header), begin, data, 0, link or _text(header[157:257]))
@@ -138,7 +136,7 @@ def members(archive: Content, start: int = 0, stop: int = 0) -> Iterator[Member]
             if kind == _PAX:
                 given = dict(_pax(content))
                 name, link = given.get("path", name), given.get("linkpath", link)
-                size = int(given.get("size", size))
+                size = _decimal(given["size"]) if "size" in given else size
             elif kind == _LONG_NAME:
                 name = _text(content)
             elif kind == _LONG_LINK:
@@ -146,6 +144,7 @@ def members(archive: Content, start: int = 0, stop: int = 0) -> Iterator[Member]
         elif kind not in b"5346":  # folder, devices, pipe
             msg = f"a member is of kind {chr(kind)!r}, which dsguard does not read; pack it anew"
             raise InputError(msg)
+        _check_end(data + length, end)
         position = data + length + -length % BLOCK
         if kind not in _EXTENDED:
             name, link, size = "", "", -1
@@ -155,18 +154,32 @@ def members(archive: Content, start: int = 0, stop: int = 0) -> Iterator[Member]
 def _check(header: bytes) -> None:
     checked = header[148:156]
     if _number(checked) != sum(header.rstrip(b"\0")) - sum(checked) + 8 * 32:
-        msg = "it has a damaged header"
+        raise _bad_header()
+
+
+def _check_end(position: int, end: int) -> None:
+    if position > end:
+        msg = "it stops within a member"
         raise InputError(msg)
 
 
 def _number(text: bytes) -> int:
-    try:
-        if text[0] == 0x80:  # GNU, for what does not fit
-            return int.from_bytes(text[1:], "big")
-        return int(text.strip(b" \0") or b"0", 8)
-    except ValueError:
-        msg = "it has a damaged header"
-        raise InputError(msg) from None
+    if text[0] == 0x80:  # GNU, for what does not fit
+        return int.from_bytes(text[1:], "big")
+    digits = text.strip(b" \0") or b"0"
+    if digits.strip(b"01234567"):  # `int` would take signs and underscores
+        raise _bad_header()
+    return int(digits, 8)
+
+
+def _decimal(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise _bad_header()
+    return int(text)
+
+
+def _bad_header() -> InputError:
+    return InputError("it has a damaged header")
 
 
 def _name(header: bytes) -> str:
@@ -180,14 +193,16 @@ def _text(field: bytes) -> str:
 
 
 def _pax(content: bytes) -> Iterator[tuple[str, str]]:
-    while content:
-        length = int(content[: content.index(b" ")])
-        if not 3 < length <= len(content):
-            msg = "it has a damaged header"
-            raise InputError(msg)
-        key, _, value = content[:length].partition(b" ")[2].rstrip(b"\n").partition(b"=")
-        yield key.decode(), value.decode("utf-8", "surrogateescape")
-        content = content[length:]
+    start = 0
+    while start < len(content):
+        space = content.find(b" ", start, start + 20)
+        length = _decimal(content[start : max(space, start)].decode("latin-1"))
+        stop = start + length
+        if not space < stop <= len(content):
+            raise _bad_header()
+        key, _, value = content[space + 1 : stop].rstrip(b"\n").partition(b"=")
+        yield key.decode("utf-8", "replace"), value.decode("utf-8", "surrogateescape")
+        start = stop
 
 
 _TEMPLATE = bytearray(tarfile.TarInfo("x").tobuf(tarfile.USTAR_FORMAT))

@@ -246,6 +246,8 @@ class Service:
                 422, "over", f"a grant until {expires:%Y-%m-%d %H:%M} UTC would be over already",
                 "give a later time", dataset.name,
             )  # fmt: skip
+        if right == "manage" and user.id == manager.id:
+            raise _own_right(dataset)
         self._revoke(dataset, user, right)
         grant = Grant(
             dataset_id=dataset.id,
@@ -267,10 +269,7 @@ class Service:
         """Take a right back; return how many grants that ended."""
         self.granted(manager, dataset, "manage")
         if right == "manage" and user.id == manager.id:
-            raise Refused(
-                409, "own-right", "nobody can take the right to manage from themselves",
-                "let another manager of the dataset do it",
-            )  # fmt: skip
+            raise _own_right(dataset)
         count = self._revoke(dataset, user, right)
         self.audit("revoke", f"{right} of {user.name}", dataset=dataset.name)
         return count
@@ -353,6 +352,13 @@ class Service:
             )  # fmt: skip
         grant.used += images
         usage.images += images
+
+
+def _own_right(dataset: Dataset) -> Refused:
+    return Refused(
+        409, "own-right", "nobody can change their own right to manage",
+        "let another manager of the dataset do it", dataset.name,
+    )  # fmt: skip
 
 
 def _why_not(grant: Grant) -> str | None:

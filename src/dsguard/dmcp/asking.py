@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
@@ -33,19 +34,23 @@ def identify(platform: Platform, request: Request, token: str | None = None) -> 
     Without a valid one the address is what has a rate. Whether that matters is for the route to
     say, which asks `user_of`.
     """
+    token = token or _token(request)
     with platform.service(origin_of(request)) as service:
         try:
-            who: User | Refused = service.user_of(token or _token(request))
+            who: User | Refused = service.user_of(token)
         except Refused as refusal:
             who = refusal
     address = request.client.host if request.client else ""
     platform.check_rate(f"user {who.id}" if isinstance(who, User) else f"address {address}")
-    request.state.who = who
+    request.state.who, request.state.token = who, token
 
 
 def _token(request: Request) -> str | None:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return token if scheme.lower() == "bearer" else request.cookies.get(COOKIE)
+    if scheme.lower() == "bearer":
+        return token
+    # Other sites can have a browser send its cookie: the API, which has no forms, takes none.
+    return None if request.url.path.startswith("/v1/") else request.cookies.get(COOKIE)
 
 
 async def user_of(request: Request) -> User:
@@ -56,14 +61,23 @@ async def user_of(request: Request) -> User:
     return who
 
 
-def service_of(
+async def asking_of(
     request: Request, user: Annotated[User, Depends(user_of)]
-) -> Iterator[tuple[Service, User]]:
-    """Yield the transaction of a request of a known user."""
+) -> AbstractContextManager[tuple[Service, User]]:
+    """Return the transaction of a request of a known user, for the route to enter.
+
+    It begins and ends in the thread of the route: one that waited for a thread while it holds the
+    database would stop all others.
+    """
+    return _transaction(request, user)
+
+
+@contextmanager
+def _transaction(request: Request, user: User) -> Iterator[tuple[Service, User]]:
     with platform_of(request).service(origin_of(request)) as service:
         yield service, user
 
 
-Asking = Annotated[tuple[Service, User], Depends(service_of, scope="function")]
+Asking = Annotated[AbstractContextManager[tuple[Service, User]], Depends(asking_of)]
 Here = Annotated[Platform, Depends(platform_of)]
 Known = Annotated[User, Depends(user_of)]

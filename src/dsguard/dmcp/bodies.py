@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from starlette.datastructures import UploadFile
     from starlette.requests import Request
 
+_PIECE = 1 << 20
 TAR, FORM = "application/x-tar", "multipart/form-data"
 
 
@@ -46,10 +47,15 @@ async def spooled(request: Request, body: BinaryIO) -> str:
             f"send {frames.CONTENT_TYPE}, {TAR} or {FORM}",
         )  # fmt: skip
     if kind == FORM:
-        async with request.form(max_files=1000) as form:
-            for _, file in form.multi_items():
-                if not isinstance(file, str):
-                    await _frame(file, body)
+        try:
+            async with request.form(max_files=1000) as form:
+                for _, file in form.multi_items():
+                    if not isinstance(file, str):
+                        await _frame(file, body)
+        except (UnicodeError, LookupError, frames.BadFrameError) as error:
+            raise Refused(
+                400, "damaged", f"the form cannot be read: {error}", "send it in UTF-8"
+            ) from error
     else:
         async for piece in request.stream():
             body.write(piece)
@@ -58,7 +64,9 @@ async def spooled(request: Request, body: BinaryIO) -> str:
 
 
 async def _frame(file: UploadFile, body: BinaryIO) -> None:
-    body.write(frames.packed(file.filename or "image", "", await file.read()))
+    body.write(frames.head(file.filename or "image", "", file.size or 0))
+    while piece := await file.read(_PIECE):
+        body.write(piece)
 
 
 def images_of(kind: str, body: BinaryIO, most: int) -> Iterator[Upload]:
@@ -105,12 +113,13 @@ def _members(body: BinaryIO, most: int) -> Iterator[Upload]:
 
 
 def _unlike(images: Iterator[Upload]) -> Iterator[Upload]:
-    taken: set[str] = set()
+    taken: dict[str, int] = {}  # and how many came by each name
     for image in images:
         name = image.name
         while (out := with_suffix(name, ".png")) in taken:
-            name += ".png"
-        taken.add(out)
+            taken[out] += 1
+            name = f"{out[: -len('.png')]}.{taken[out]}.png"
+        taken[out] = 1
         yield image._replace(name=name)
 
 

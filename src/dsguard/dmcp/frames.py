@@ -31,7 +31,12 @@ class BadFrameError(Exception):
 
 
 def packed(name: str, status: str, data: bytes) -> bytes:
-    """Return one frame.
+    """Return one frame; raises as `head` does."""
+    return head(name, status, len(data)) + data
+
+
+def head(name: str, status: str, size: int) -> bytes:
+    """Return what goes before the data of a frame.
 
     Raises
     ------
@@ -46,7 +51,7 @@ def packed(name: str, status: str, data: bytes) -> bytes:
     if len(title) > 65535:
         msg = f"a name of {len(title)} bytes cannot be sent: {name[:40]!r}…"
         raise BadFrameError(msg)
-    return b"".join((_HEAD.pack(len(title), len(state), len(data)), title, state, data))
+    return b"".join((_HEAD.pack(len(title), len(state), size), title, state))
 
 
 def too_large(size: int, most: int) -> str:

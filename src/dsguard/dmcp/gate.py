@@ -16,7 +16,7 @@ from dsguard.dmcp.access import Refused
 from dsguard.dmcp.asking import identify
 from dsguard.dmcp.bodies import too_large
 from dsguard.dmcp.model import User
-from dsguard.dmcp.problems import RefusedInBody, answer_refusal
+from dsguard.dmcp.problems import CutOffError, RefusedInBody, answer_refusal
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -61,8 +61,8 @@ class Gate:
         else:
             try:
                 await self._app(scope, body.receive, answer.send)
-            except TimeoutError:
-                log.warning("the reader of an answer stopped", id=request.state.id)
+            except (TimeoutError, CutOffError) as error:
+                log.warning("cut off", id=request.state.id, error=type(error).__name__)
         finally:
             answer.log()
 
@@ -121,7 +121,10 @@ class _Answer:
         """Send a part of the answer, if the reader takes it in time."""
         if message["type"] == "http.response.start":
             self._status, self._seconds = message["status"], time.perf_counter() - self._start
-            MutableHeaders(scope=message)["x-request-id"] = self._request.state.id
+            headers = MutableHeaders(scope=message)
+            headers["x-request-id"] = self._request.state.id
+            headers["x-content-type-options"] = "nosniff"
+            headers.setdefault("cache-control", "no-store")
         async with asyncio.timeout(self._platform.settings.patience):
             await self._send(message)
 

@@ -18,21 +18,23 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import structlog
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 
 from dsguard.dmcp.access import Refused
 from dsguard.dmcp.audit import Origin
 from dsguard.dmcp.bodies import images_of, streamed
 from dsguard.dmcp.frames import OK
 from dsguard.dmcp.model import Dataset, Job, User, now, transaction
+from dsguard.dmcp.restoring import Restored
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from dsguard.dmcp.platform import Platform
-    from dsguard.dmcp.restoring import Restored
 
 _UNDONE = ("queued", "running")
 _CLEANED_EVERY = 3600.0  # seconds
+_PUT_OFF = 5.0
 
 log = structlog.get_logger("dsguard.dmcp")
 
@@ -59,8 +61,11 @@ class Jobs:
             left = session.scalars(
                 select(Job.id).where(Job.state.in_(_UNDONE)).order_by(Job.created)
             ).all()
+        alone = not self._platform.settings.database  # else it may be another process that has it
+        here = {path.stem for path in self._folder.iterdir()}
         for number in left:
-            self.enqueue(number)
+            if alone or number in here:
+                self.enqueue(number)
         for part in self._folder.glob("*.part"):
             part.unlink()
         self._clean()
@@ -121,10 +126,11 @@ class Jobs:
     def _clean(self) -> None:
         """Remove jobs whose time is over, and files of no job."""
         oldest = now() - timedelta(days=self._platform.settings.job_days)
-        ended = select(Job).where(Job.created < oldest, Job.state.not_in(_UNDONE))
+        here = {path.stem for path in self._folder.iterdir()}
         with transaction(self._platform.engine) as session:
-            for job in session.scalars(ended):
-                session.delete(job)
+            for job in session.scalars(select(Job).where(Job.created < oldest)):
+                if job.state not in _UNDONE or job.id not in here:
+                    session.delete(job)
             session.flush()
             known = set(session.scalars(select(Job.id)))
         for path in self._folder.iterdir():
@@ -133,19 +139,26 @@ class Jobs:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
+            number = None
             try:
                 number = self._queue.get(timeout=_CLEANED_EVERY)
+                if number is not None and not self._stopping.is_set():
+                    self._try(number)
             except queue.Empty:
-                self._clean()
-                continue
-            if number is not None and not self._stopping.is_set():
-                self._try(number)
+                with suppress(OSError, SQLAlchemyError):
+                    self._clean()
+            except (OSError, SQLAlchemyError) as error:  # a full disk, or a database that is away
+                log.error("job put off", job=number, error=str(error))
+                self._stopping.wait(_PUT_OFF)
+                self._queue.put(number)
 
     def _try(self, number: str) -> None:
         try:
             self._work(number)
         except Refused as refusal:
             self._end(number, "refused", f"{refusal.message}; {refusal.remedy}", refusal)
+        except (OSError, SQLAlchemyError):
+            raise
         except Exception:
             log.exception("job", job=number)
             self._end(number, "failed", "an internal error, which the log has")
@@ -185,18 +198,36 @@ class Jobs:
             for _ in islice(images, done):  # these are in the file already
                 pass
             chunks = self._platform.restored(_origin(user, number), user, dataset.name, images)
-            content, _ = streamed(kind, self._counted(number, chunks, file))
+            refusals: list[Refused] = []
+            content, _ = streamed(kind, self._counted(number, chunks, file, refusals))
             for piece in content:
                 file.write(piece)
                 file.flush()
+        for refusal in refusals:  # what came before can be fetched
+            raise refusal
         if not self._stopping.is_set():
             self._end(number, "done")
 
     def _counted(
-        self, number: str, chunks: Iterator[list[Restored]], file: BinaryIO
+        self,
+        number: str,
+        chunks: Iterator[list[Restored]],
+        file: BinaryIO,
+        refusals: list[Refused],
     ) -> Iterator[list[Restored]]:
-        """Yield chunks; note how far the file is whenever one has been written."""
-        for chunk in chunks:
+        """Yield chunks; note how far the file is whenever one has been written.
+
+        What ends them goes to `refusals`, and is told at their end.
+        """
+        while True:
+            try:
+                chunk = next(chunks)
+            except StopIteration:
+                return
+            except Refused as refusal:
+                refusals.append(refusal)
+                yield [Restored("", f"Refused: {refusal.message}; {refusal.remedy}", b"")]
+                return
             yield chunk
             with transaction(self._platform.engine) as session:
                 job = session.get(Job, number)

@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlencode, urlsplit
 
-from fastapi import APIRouter, Depends, Form, Request, UploadFile
+from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
 
 from dsguard.dmcp import schemas
 from dsguard.dmcp.access import Refused
 from dsguard.dmcp.asking import COOKIE, Asking, Here, Known, identify, origin_of, user_of
 from dsguard.dmcp.frames import OK, too_large
 from dsguard.dmcp.model import Dataset, Entry, Grant, User
+from dsguard.dmcp.platform import Platform
 from dsguard.dmcp.restoring import Upload
 
 _MOST_FILES = 12
@@ -90,18 +92,18 @@ def reference(request: Request) -> Response:
 @router.get("/")
 def home(asking: Asking, note: str = "") -> Response:
     """Show datasets and requests."""
-    service, user = asking
-    rights = service.rights(user)
-    rows = service.session.scalars(select(Dataset).order_by(Dataset.name)).all()
-    datasets = [(row, rights.get(row.id, [])) for row in rows]
-    return page(
-        "home.html",
-        user,
-        note=_NOTES.get(note, ""),
-        datasets=datasets,
-        managed={row.name for row, rights in datasets if "manage" in rights},
-        requests=service.requests(user),
-    )
+    with asking as (service, user):
+        rights = service.rights(user)
+        rows = service.session.scalars(select(Dataset).order_by(Dataset.name)).all()
+        datasets = [(row, rights.get(row.id, [])) for row in rows]
+        return page(
+            "home.html",
+            user,
+            note=_NOTES.get(note, ""),
+            datasets=datasets,
+            managed={row.name for row, rights in datasets if "manage" in rights},
+            requests=service.requests(user),
+        )
 
 
 @_form.post("/login")
@@ -131,45 +133,45 @@ def answer_request(
     asking: Asking, number: schemas.Number, accept: Annotated[str, Form()], reason: Message = ""
 ) -> Response:
     """Accept or refuse a request."""
-    service, user = asking
-    row = service.answer(user, number, reason, accept=accept == "yes")
-    return _home(row.state)
+    with asking as (service, user):
+        row = service.answer(user, number, reason, accept=accept == "yes")
+        return _home(row.state)
 
 
 @_form.post("/datasets/{name}/ask")
 def ask(asking: Asking, name: str, message: Message = "") -> Response:
     """Ask for the right to restore."""
-    service, user = asking
-    service.ask(user, service.dataset_named(name), message)
-    return _home("asked")
+    with asking as (service, user):
+        service.ask(user, service.dataset_named(name), message)
+        return _home("asked")
 
 
 @router.get("/datasets/{name}")
 def manage(asking: Asking, name: str) -> Response:
     """Show keys, grants and trail of a dataset."""
-    service, user = asking
-    dataset = service.dataset_named(name)
-    service.granted(user, dataset, "manage")
-    grants = (
-        select(Grant)
-        .where(Grant.dataset_id == dataset.id)
-        .options(joinedload(Grant.user))
-        .order_by(Grant.id.desc())
-    )
-    entries = (
-        select(Entry)
-        .where(Entry.dataset == name)
-        .order_by(Entry.number.desc())
-        .limit(_SHOWN_ENTRIES)
-    )
-    return page(
-        "dataset.html",
-        user,
-        dataset=dataset,
-        keys=[(version, key_id) for key_id, (version, _) in service.ring(dataset).items()],
-        grants=service.session.scalars(grants).all(),
-        entries=service.session.scalars(entries).all(),
-    )
+    with asking as (service, user):
+        dataset = service.dataset_named(name)
+        service.granted(user, dataset, "manage")
+        grants = (
+            select(Grant)
+            .where(Grant.dataset_id == dataset.id)
+            .options(joinedload(Grant.user))
+            .order_by(Grant.id.desc())
+        )
+        entries = (
+            select(Entry)
+            .where(Entry.dataset == name)
+            .order_by(Entry.number.desc())
+            .limit(_SHOWN_ENTRIES)
+        )
+        return page(
+            "dataset.html",
+            user,
+            dataset=dataset,
+            keys=[(version, key_id) for key_id, (version, _) in service.ring(dataset).items()],
+            grants=service.session.scalars(grants).all(),
+            entries=service.session.scalars(entries).all(),
+        )
 
 
 @_form.post("/datasets/{name}/revoke")
@@ -180,35 +182,45 @@ def revoke(
     right: Annotated[schemas.Right, Form()],
 ) -> Response:
     """Take a right back."""
-    service, manager = asking
-    service.revoke(manager, service.dataset_named(name), service.user_named(user), right)
-    return RedirectResponse(f"/datasets/{name}", 303)
+    with asking as (service, manager):
+        service.revoke(manager, service.dataset_named(name), service.user_named(user), right)
+        return RedirectResponse(f"/datasets/{name}", 303)
 
 
 @router.get("/datasets/{name}/restore")
 def choose(asking: Asking, name: str) -> Response:
     """Show where images are dropped."""
-    service, user = asking
-    service.granted(user, service.dataset_named(name), "restore")
-    return page("restore.html", user, dataset=name, most=_MOST_FILES)
+    with asking as (service, user):
+        service.granted(user, service.dataset_named(name), "restore")
+        return page("restore.html", user, dataset=name, most=_MOST_FILES)
 
 
 @_form.post("/datasets/{name}/restore")
-def show(
-    request: Request, platform: Here, user: Known, name: str, files: list[UploadFile]
-) -> Response:
-    """Show a few images, protected and restored."""
+async def show(request: Request, platform: Here, user: Known, name: str) -> Response:
+    """Show a few images, protected and restored; nothing is read for who may not restore."""
+    await run_in_threadpool(_admit, platform, request, user, name)
+    with platform.place(user):
+        async with request.form(max_files=100) as form:
+            files = [file for file in form.getlist("files") if not isinstance(file, str)]
+            if not 0 < len(files) <= _MOST_FILES:
+                raise Refused(
+                    422, "too-many", f"these are {len(files)} files; send 1 to {_MOST_FILES}",
+                    "use the command line for more: `dsguard dmcp restore`",
+                )  # fmt: skip
+            given = [_upload(file, platform.settings.image_bytes) for file in files]
+        return await run_in_threadpool(_shown, platform, request, user, name, given)
+
+
+def _admit(platform: Platform, request: Request, user: User, name: str) -> None:
     with platform.service(origin_of(request)) as service:
         service.granted(user, service.dataset_named(name), "restore")
-    if len(files) > _MOST_FILES:
-        raise Refused(
-            422, "too-many", f"{len(files)} files are more than {_MOST_FILES}",
-            "use the command line for more: `dsguard dmcp restore`",
-        )  # fmt: skip
-    given = [_upload(file, platform.settings.image_bytes) for file in files]
-    with platform.place(user):
-        chunks = platform.restored(origin_of(request), user, name, given)
-        restored = [image for chunk in chunks for image in chunk]
+
+
+def _shown(
+    platform: Platform, request: Request, user: User, name: str, given: list[Upload]
+) -> Response:
+    chunks = platform.restored(origin_of(request), user, name, given, request.state.token)
+    restored = [image for chunk in chunks for image in chunk]
     pairs = [
         {
             "name": image.name,
@@ -222,7 +234,7 @@ def show(
 
 
 def _upload(file: UploadFile, most: int) -> Upload:
-    name, size = file.filename or "image", file.size or 0
+    name, size = (file.filename or "image").encode(errors="replace").decode(), file.size or 0
     return (
         Upload(name, b"", too_large(size, most)) if size > most else Upload(name, file.file.read())
     )

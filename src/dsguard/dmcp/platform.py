@@ -104,14 +104,21 @@ class Platform:
                 self._places += Tally()  # forgets who has none
 
     def restored(
-        self, origin: Origin, user: User, name: str, images: Iterable[Upload]
+        self,
+        origin: Origin,
+        user: User,
+        name: str,
+        images: Iterable[Upload],
+        token: str | None = None,
     ) -> Iterator[list[Restored]]:
-        """Yield restored chunks; the grant is looked at, and the trail written, before each."""
+        """Yield restored chunks; token and grant are looked at, the trail written, before each."""
         with self.service(origin) as service:
             ring = service.ring(service.dataset_named(name))
 
         def allow(chunk: Chunk) -> None:
             with self.service(origin) as service:
+                if token is not None:
+                    service.user_of(token)
                 grant = service.granted(user, service.dataset_named(name), "restore")
                 service.take(grant, user, chunk.good, self.settings.images_per_day)
                 service.audit(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
@@ -12,10 +16,16 @@ from dsguard.dmcp import pages
 from dsguard.dmcp.access import NAME, Refused
 from dsguard.dmcp.asking import origin_of, platform_of
 
+log = structlog.get_logger("dsguard.dmcp")
 STATUSES = (400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 503)
 
+_DATASET = re.compile(r"(?:/v1)?/datasets/([^/]+)(?:/|$)")
 _NOT_AUDITED = ("rate", "not-ready", "no-route")
 """Who asks too often must not fill the trail; the others tell of nothing that is guarded."""
+
+
+class CutOffError(Exception):
+    """An answer that has begun may not go on."""
 
 
 class RefusedInBody(HTTPException):
@@ -41,6 +51,16 @@ def add_handlers(app: FastAPI) -> None:
     async def http(request: Request, error: HTTPException) -> Response:
         return await answer_refusal(request, _of_http(error))
 
+    @app.exception_handler(OSError)
+    @app.exception_handler(SQLAlchemyError)
+    async def unable(request: Request, error: Exception) -> Response:
+        log.error("unable", id=request.state.id, error=str(error))
+        refusal = Refused(
+            503, "not-ready", "the service cannot read or write what it has to",
+            "come again later; the operator finds in the log why, a full disk perhaps",
+        )  # fmt: skip
+        return _answer(request, refusal)
+
     @app.exception_handler(Exception)
     async def unexpected(request: Request, _: Exception) -> Response:
         refusal = Refused(
@@ -53,7 +73,8 @@ def add_handlers(app: FastAPI) -> None:
 async def answer_refusal(request: Request, refusal: Refused) -> Response:
     """Note a refusal in the trail and return what is said of it."""
     if refusal.code not in _NOT_AUDITED:
-        dataset = refusal.dataset or request.path_params.get("name", "")
+        found = _DATASET.match(request.url.path)
+        dataset = refusal.dataset or (found[1] if found else "")
         known = dataset if NAME.fullmatch(dataset) else ""
         await run_in_threadpool(
             platform_of(request).audit_refusal, origin_of(request), refusal, known

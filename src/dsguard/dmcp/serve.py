@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -12,10 +13,14 @@ import uvicorn
 from dsguard.dmcp.app import create_app
 from dsguard.dmcp.model import check_url
 from dsguard.dmcp.operate import first_owner
+from dsguard.dmcp.patience import Patient
 from dsguard.errors import InputError
 
 if TYPE_CHECKING:
     from dsguard.dmcp.settings import Settings
+
+
+_GRACE = 10  # seconds that requests in work have when the service is told to stop
 
 
 def run(settings: Settings, on_owner: Callable[[str], None]) -> None:
@@ -44,6 +49,8 @@ def run(settings: Settings, on_owner: Callable[[str], None]) -> None:
             uvicorn.Config(
                 app,
                 access_log=False,
+                http=Patient.within(settings.patience),
+                timeout_graceful_shutdown=math.ceil(min(settings.patience, _GRACE)),
                 proxy_headers=bool(settings.proxies),
                 forwarded_allow_ips=settings.proxies or None,
             )

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import anyio
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from dsguard.dmcp import frames, schemas
 from dsguard.dmcp.access import Refused, Service
@@ -21,9 +22,11 @@ from dsguard.dmcp.audit import Origin
 from dsguard.dmcp.bodies import TAR, images_of, spooled, streamed
 from dsguard.dmcp.model import Dataset, Job, User
 from dsguard.dmcp.platform import Platform
+from dsguard.dmcp.problems import CutOffError
 from dsguard.dmcp.restoring import Restored
 
 _IN_MEMORY = 4 << 20
+_CHECKED_EVERY = 4 << 20  # bytes of a result
 _JOB = re.compile("[0-9a-f]{32}")
 
 router = APIRouter()
@@ -44,7 +47,7 @@ async def restore(name: str, request: Request, platform: Here, user: Known) -> S
         body = held.enter_context(tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY))
         kind = await spooled(request, cast("BinaryIO", body))
         images = images_of(kind, cast("BinaryIO", body), platform.settings.image_bytes)
-        chunks = platform.restored(origin, user, name, images)
+        chunks = platform.restored(origin, user, name, images, request.state.token)
         held.callback(chunks.close)  # type: ignore[attr-defined]
         first: list[Restored] = await run_in_threadpool(next, chunks, [])
         kept = held.pop_all()
@@ -116,42 +119,80 @@ def _begin(
 @router.get("/v1/jobs", tags=["jobs"])
 def jobs(asking: Asking, platform: Here) -> list[schemas.JobShown]:
     """List one's jobs, the oldest first."""
-    service, user = asking
-    return [
-        _shown(job, service.session.get_one(Dataset, job.dataset_id))
-        for job in platform.jobs.of(service.session, user)
-    ]
+    with asking as (service, user):
+        return [
+            _shown(job, service.session.get_one(Dataset, job.dataset_id))
+            for job in platform.jobs.of(service.session, user)
+        ]
 
 
 @router.get("/v1/jobs/{number}", tags=["jobs"])
 def job(number: str, asking: Asking) -> schemas.JobShown:
     """Tell how far a job is."""
-    return _shown(*_own(*asking, number))
+    with asking as (service, user):
+        return _shown(*_own(service, user, number))
 
 
 @router.delete("/v1/jobs/{number}", tags=["jobs"])
 def remove(number: str, asking: Asking, platform: Here) -> dict[str, str]:
     """Remove a job with its result; one that runs ends."""
-    service, user = asking
-    found, dataset = _own(service, user, number)
-    service.audit("remove-job", number, dataset=dataset.name)
-    platform.jobs.remove(service.session, found)
-    return {"removed": number}
+    with asking as (service, user):
+        found, dataset = _own(service, user, number)
+        service.audit("remove-job", number, dataset=dataset.name)
+        platform.jobs.remove(service.session, found)
+        return {"removed": number}
 
 
 @router.get("/v1/jobs/{number}/result", tags=["jobs"], response_class=FileResponse)
-def result(number: str, asking: Asking, platform: Here) -> FileResponse:
+def result(number: str, request: Request, asking: Asking, platform: Here) -> FileResponse:
     """Fetch the result of a finished job, from any byte on (`Range`)."""
-    service, user = asking
-    found, dataset = _own(service, user, number)
-    service.granted(user, dataset, "restore")
-    if found.state != "done":
-        raise Refused(
-            409, "not-done", f"the job is {found.state}", "ask for its state and come again"
-        )
-    service.audit("fetch", f"job {number}", dataset=dataset.name)
+    with asking as (service, user):
+        found, dataset = _own(service, user, number)
+        service.granted(user, dataset, "restore")
+        path = platform.jobs.path(number, "out")
+        if found.state in ("queued", "running") or not found.done:
+            raise Refused(
+                409, "not-done", f"the job is {found.state}", "ask for its state and come again"
+            )
+        if not path.exists():
+            raise Refused(
+                409, "elsewhere", "the result lies with another process of this service",
+                "ask the one that took the job",
+            )  # fmt: skip
+        service.audit("fetch", f"job {number}", dataset=dataset.name)
+    origin, token = origin_of(request), request.state.token
+
+    def still() -> None:
+        with platform.service(origin) as service:
+            service.user_of(token)
+            service.granted(user, dataset, "restore")
+
     media_type = found.kind if found.kind == frames.CONTENT_TYPE else TAR
-    return FileResponse(platform.jobs.path(number, "out"), media_type=media_type)
+    return _Result(path, media_type, still)
+
+
+class _Result(FileResponse):
+    """A file that is cut off when it may not be fetched any more."""
+
+    def __init__(self, path: Path, media_type: str, still: Callable[[], None]) -> None:
+        super().__init__(path, media_type=media_type)
+        self._still = still
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        unchecked = 0
+
+        async def checked(message: Message) -> None:
+            nonlocal unchecked
+            unchecked += len(message.get("body", b""))
+            if unchecked > _CHECKED_EVERY:
+                unchecked = 0
+                try:
+                    await run_in_threadpool(self._still)
+                except Refused as refusal:
+                    raise CutOffError from refusal
+            await send(message)
+
+        await super().__call__(scope, receive, checked)
 
 
 def _own(service: Service, user: User, number: str) -> tuple[Job, Dataset]:

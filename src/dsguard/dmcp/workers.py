@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import structlog
@@ -49,7 +51,7 @@ class Workers:
             if self._pool is None:
                 context = multiprocessing.get_context("forkserver")
                 context.set_forkserver_preload(["dsguard.dmcp.restoring"])
-                self._pool = ProcessPoolExecutor(self._count, context)
+                self._pool = ProcessPoolExecutor(self._count, context, _end_with_parent)
             return self._pool
 
     def replace(self, broken: ProcessPoolExecutor) -> None:
@@ -66,6 +68,18 @@ class Workers:
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Have a worker end when the service does, in whatever way."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @dataclass
