@@ -1252,10 +1252,8 @@ def test_jobs_end_in_a_stated_way(tmp_path, scenes):
             database = sqlite3.connect(path)
             today = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
             for number, day in (("1" * 32, "2026-01-01 00:00:00"), ("2" * 32, today)):
-                database.execute(
-                    "INSERT INTO jobs VALUES (?, 1, 1, 'application/x-tar', 'queued', '', 0, 0, 0, ?)",
-                    (number, day),
-                )
+                row = (number, "application/x-tar", "queued", "", day)
+                database.execute("INSERT INTO jobs VALUES (?, 1, 1, ?, ?, ?, 0, 0, 0, ?)", row)
             database.commit()
             database.close()
             (jobs / f"{'1' * 32}.part").write_bytes(tar_of(images))
