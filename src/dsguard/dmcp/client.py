@@ -19,7 +19,7 @@ from dsguard.files import write_whole
 
 _IMAGES = 2000
 _BYTES = 4 << 20
-_AT_ONCE = 2
+_AT_ONCE = 3
 _ATTEMPTS = 60
 
 

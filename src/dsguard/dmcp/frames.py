@@ -67,22 +67,24 @@ def read(file: BinaryIO, most: int) -> Iterator[Frame]:
     BadFrameError
         If it ends within a frame.
     """
-    start = file.tell()
+    position = file.tell()
     end = file.seek(0, io.SEEK_END)
-    file.seek(start)
+    file.seek(position)
     while head := file.read(_HEAD.size):
         if len(head) < _HEAD.size:
             raise _ends()
         title, state, size = _HEAD.unpack(head)
-        if file.tell() + title + state + size > end:
+        position += _HEAD.size + title + state + size
+        if position > end:
             raise _ends()
-        name = file.read(title).decode("utf-8", "surrogateescape")
-        status = file.read(state).decode("utf-8", "replace")
+        content = file.read(title + state + (size if size <= most else 0))
+        name = content[:title].decode("utf-8", "surrogateescape")
         if size > most:
-            file.seek(size, io.SEEK_CUR)
+            file.seek(position)
             yield Frame(name, too_large(size, most), b"")
         else:
-            yield Frame(name, status, file.read(size))
+            status = content[title : title + state].decode("utf-8", "replace")
+            yield Frame(name, status, content[title + state :])
 
 
 def _ends() -> BadFrameError:

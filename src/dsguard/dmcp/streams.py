@@ -25,7 +25,7 @@ from dsguard.dmcp.platform import Platform
 from dsguard.dmcp.problems import CutOffError
 from dsguard.dmcp.restoring import Restored
 
-_IN_MEMORY = 4 << 20
+_IN_MEMORY = 6 << 20  # more than the client sends at once
 _CHECKED_EVERY = 4 << 20  # bytes of a result
 _JOB = re.compile("[0-9a-f]{32}")
 
