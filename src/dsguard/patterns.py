@@ -9,11 +9,14 @@ their sign from image to image, have no mean, and no linear classifier sees them
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+from dsguard.profile import STRENGTHS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +28,8 @@ GRID = 8
 pixels of a CIFAR image, whole blocks of any image."""
 
 _CELL_BITS = 3 * GRID * GRID
+_PERIOD = 4
+_CANDIDATES = 64
 
 Cells = npt.NDArray[np.int8]
 Images = npt.NDArray[np.uint8]
@@ -83,6 +88,45 @@ class Patterns:
             cells = np.where(cells.sum(axis=3, keepdims=True) > 0, 1, -1)
         rows, columns = cell_of(height, block), cell_of(width, block)
         return cells[:, rows[:, None], columns].astype(np.int8)
+
+    def for_radius(self, epsilon: int) -> Patterns:
+        """Return what to use of these at a radius: below 16, periodic ones made from them.
+
+        A small pattern is found too late where crops and flips move it about, unless it looks the
+        same wherever it is moved to.
+        """
+        if epsilon >= STRENGTHS["standard"]:
+            return self
+        secret = hashlib.sha256(self.signs.tobytes() + self.fixed.tobytes()).digest()
+        classes, channels = self.signs.shape[:2]
+        return Patterns.periodic(classes, channels, secret)
+
+    @classmethod
+    def periodic(cls, classes: int, channels: int, secret: bytes) -> Patterns:
+        """Draw patterns that repeat every four cells, are mirrored, and fixed throughout.
+
+        Each is the one of some drawn that is least like those before it, wherever it is moved to.
+
+        Parameters
+        ----------
+        classes, channels : int
+        secret : bytes
+            Equal secrets give equal patterns.
+        """
+        rng = np.random.default_rng(np.frombuffer(secret, np.uint32))
+        chosen = np.empty((0, channels, _PERIOD, _PERIOD), np.float32)
+        while len(chosen) < classes:
+            half = rng.choice([-1.0, 1.0], (_CANDIDATES, channels, _PERIOD, _PERIOD // 2))
+            drawn = np.concatenate([half, half[..., ::-1]], axis=3).astype(np.float32)
+            likeness = [
+                drawn.reshape(_CANDIDATES, -1)
+                @ np.roll(chosen, move, (2, 3)).reshape(len(chosen), channels * _PERIOD**2).T
+                for move in np.ndindex(_PERIOD, _PERIOD)
+            ]
+            best = np.max(likeness, axis=(0, 2), initial=-np.inf).argmin()
+            chosen = np.concatenate([chosen, drawn[best][None]])
+        signs = np.tile(chosen.astype(np.int8), (1, 1, GRID // _PERIOD, GRID // _PERIOD))
+        return cls(signs, np.ones(signs.shape, bool))
 
     @classmethod
     def drawn(cls, labels: Sequence[int], key: DatasetKey) -> Patterns:

@@ -143,7 +143,8 @@ def perturb(
 def _class_wise(
     images: Images, numbers: npt.NDArray[np.int64], surrogate: Surrogate, attack: Attack
 ) -> Images:
-    return surrogate.patterns.added(images, images, numbers, attack.epsilon, attack.block)
+    patterns = surrogate.patterns.for_radius(attack.epsilon)
+    return patterns.added(images, images, numbers, attack.epsilon, attack.block)
 
 
 def _sample_wise(
