@@ -198,7 +198,7 @@ def choose(asking: Asking, name: str) -> Response:
 @_form.post("/datasets/{name}/restore")
 async def show(request: Request, platform: Here, user: Known, name: str) -> Response:
     """Show a few images, protected and restored; nothing is read for who may not restore."""
-    await run_in_threadpool(_admit, platform, request, user, name)
+    await run_in_threadpool(platform.admit, origin_of(request), user, name)
     with platform.place(user):
         async with request.form(max_files=100) as form:
             files = [file for file in form.getlist("files") if not isinstance(file, str)]
@@ -209,11 +209,6 @@ async def show(request: Request, platform: Here, user: Known, name: str) -> Resp
                 )  # fmt: skip
             given = [_upload(file, platform.settings.image_bytes) for file in files]
         return await run_in_threadpool(_shown, platform, request, user, name, given)
-
-
-def _admit(platform: Platform, request: Request, user: User, name: str) -> None:
-    with platform.service(origin_of(request)) as service:
-        service.granted(user, service.dataset_named(name), "restore")
 
 
 def _shown(

@@ -103,6 +103,11 @@ class Platform:
                 self._places[user.id] -= 1
                 self._places += Tally()  # forgets who has none
 
+    def admit(self, origin: Origin, user: User, name: str) -> None:
+        """Refuse who may not restore a dataset, before any image is taken."""
+        with self.service(origin) as service:
+            service.granted(user, service.dataset_named(name), "restore")
+
     def restored(
         self,
         origin: Origin,

@@ -41,7 +41,7 @@ async def restore(name: str, request: Request, platform: Here, user: Known) -> S
     fails is told for each image: by the status of its frame, or in a member `NAME.error.txt`.
     """
     origin = origin_of(request)
-    await run_in_threadpool(_admit, platform, origin, user, name)
+    await run_in_threadpool(platform.admit, origin, user, name)
     with ExitStack() as held:
         held.enter_context(platform.place(user))
         body = held.enter_context(tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY))
@@ -85,12 +85,6 @@ class _Stream(StreamingResponse):
                 await run_in_threadpool(self._held.close)
 
 
-def _admit(platform: Platform, origin: Origin, user: User, name: str) -> None:
-    """Refuse who may not restore, before any image is taken."""
-    with platform.service(origin) as service:
-        service.granted(user, service.dataset_named(name), "restore")
-
-
 # Jobs
 
 
@@ -98,7 +92,7 @@ def _admit(platform: Platform, origin: Origin, user: User, name: str) -> None:
 async def begin(name: str, request: Request, platform: Here, user: Known) -> schemas.JobShown:
     """Have a large set restored in the background; the body is as for `restore`."""
     origin = origin_of(request)
-    await run_in_threadpool(_admit, platform, origin, user, name)
+    await run_in_threadpool(platform.admit, origin, user, name)
     with platform.place(user), platform.jobs.taking() as (number, body):
         kind = await spooled(request, body)
         return await run_in_threadpool(_begin, platform, origin, user, name, number, kind)
