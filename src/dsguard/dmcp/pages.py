@@ -82,11 +82,21 @@ def reference(request: Request) -> Response:
     """Show what the API takes."""
     document = request.app.openapi()
     routes = [
-        (method.upper(), path, facts)
+        (f"{method.upper()} {path}", facts["description"], _fields(document, facts))
         for path, methods in document["paths"].items()
         for method, facts in methods.items()
     ]
     return page("docs.html", routes=routes)
+
+
+def _fields(document: dict[str, Any], facts: dict[str, Any]) -> list[str]:
+    """Return what a route takes beside its path: parameters, and fields of its JSON."""
+    taken = [given["name"] for given in facts.get("parameters", []) if given["in"] == "query"]
+    body = facts.get("requestBody", {}).get("content", {}).get("application/json")
+    if body:
+        name = body["schema"]["$ref"].rpartition("/")[2]
+        taken += document["components"]["schemas"][name]["properties"]
+    return taken
 
 
 @router.get("/")
