@@ -915,7 +915,9 @@ def test_nothing_secret_is_stored_or_logged(tmp_path, scenes):
         metrics = httpx.get(f"{server.url}/metrics").text
         assert "dsguard_images_total 9.0" in metrics
         document = httpx.get(f"{server.url}/openapi.json").json()
-        assert "/v1/datasets/{name}/restore" in document["paths"]
+        images = document["paths"]["/v1/datasets/{name}/restore"]["post"]
+        assert "application/x-tar" in images["requestBody"]["content"]
+        assert "application/x-tar" in images["responses"]["200"]["content"]
         server.stop()
         logged = "".join(server.log[1:])
         assert '"status": 200' in logged

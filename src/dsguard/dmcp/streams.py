@@ -19,7 +19,7 @@ from dsguard.dmcp import frames, schemas
 from dsguard.dmcp.access import Refused, Service
 from dsguard.dmcp.asking import Asking, Here, Known, origin_of
 from dsguard.dmcp.audit import Origin
-from dsguard.dmcp.bodies import TAR, images_of, spooled, streamed
+from dsguard.dmcp.bodies import FORM, TAR, images_of, spooled, streamed
 from dsguard.dmcp.model import Dataset, Job, User
 from dsguard.dmcp.platform import Platform
 from dsguard.dmcp.problems import CutOffError
@@ -29,10 +29,31 @@ _IN_MEMORY = 6 << 20  # more than the client sends at once
 _CHECKED_EVERY = 4 << 20  # bytes of a result
 _JOB = re.compile("[0-9a-f]{32}")
 
+_BYTES = {"schema": {"type": "string", "format": "binary"}}
+_FILES = {
+    "schema": {
+        "type": "object",
+        "properties": {"files": {"type": "array", "items": _BYTES["schema"]}},
+    }
+}
+_IMAGES: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {frames.CONTENT_TYPE: _BYTES, TAR: _BYTES, FORM: _FILES},
+    }
+}
+"""What OpenAPI says of a body with images."""
+
 router = APIRouter()
 
 
-@router.post("/v1/datasets/{name}/restore", tags=["restoring"], response_class=StreamingResponse)
+@router.post(
+    "/v1/datasets/{name}/restore",
+    tags=["restoring"],
+    response_class=StreamingResponse,
+    responses={200: {"content": dict.fromkeys((frames.CONTENT_TYPE, TAR), _BYTES)}},
+    openapi_extra=_IMAGES,
+)
 async def restore(name: str, request: Request, platform: Here, user: Known) -> StreamingResponse:
     """Restore images.
 
@@ -88,7 +109,7 @@ class _Stream(StreamingResponse):
 # Jobs
 
 
-@router.post("/v1/datasets/{name}/jobs", status_code=202, tags=["jobs"])
+@router.post("/v1/datasets/{name}/jobs", status_code=202, tags=["jobs"], openapi_extra=_IMAGES)
 async def begin(name: str, request: Request, platform: Here, user: Known) -> schemas.JobShown:
     """Have a large set restored in the background; the body is as for `restore`."""
     origin = origin_of(request)
