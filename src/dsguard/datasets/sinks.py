@@ -279,11 +279,10 @@ class ParquetSink(_FileSink):
         column = kept_batch.column(columns.image)
         if not columns.is_plain:
             suffix = LOSSLESS_FORMATS[self.output.image_format]
-            paths = pyarrow.array(
-                [_with_suffix(path, suffix)
-                 for path in column.field("path").to_pylist()],
-                pyarrow.string(),
-            )  # fmt: skip
+            old, paths = column.field("path"), pyarrow.nulls(len(column), pyarrow.string())
+            if old.null_count < len(old):
+                named = [_with_suffix(path, suffix) for path in old.to_pylist()]
+                paths = pyarrow.array(named, pyarrow.string())
             files = pyarrow.StructArray.from_arrays([files, paths], ["bytes", "path"])
         place = kept_batch.schema.get_field_index(columns.image)
         return kept_batch.set_column(place, columns.image, files).replace_schema_metadata(
