@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,23 +28,26 @@ from dsguard.veil import veils
 
 KEY = dsguard.DatasetKey(bytes(32))
 PRESET = QUICK.computed_in(bfloat16=True)
-MEASURES = ("none", "projection", "jpeg")
+MEASURES = ("none", "crop-and-flip", "projection", "jpeg")
 Make = Callable[[Data, Surrogate], np.ndarray]
 
 
-def class_wise(epsilon: int, share: float | None) -> Make:
+def class_wise(epsilon: int, share: float | str) -> Make:
     """Return what adds a pattern to each image: fitted with this share of fixed cells, or drawn."""
 
     def make(data: Data, surrogate: Surrogate) -> np.ndarray:
         images, labels = data.train_images, data.train_labels
-        if share is None:
+        if share == "drawn":
             patterns = Patterns.drawn(surrogate.classes.tolist(), KEY)
+        elif share == "periodic":
+            patterns = Patterns.periodic(len(surrogate.classes), 3, KEY.secret)
         else:
             goals = surrogate.centroids["layer4"].roll(-1, dims=0)
             patterns = fit_patterns(
-                surrogate.model, goals, images, labels, choose_device("cpu"), 100, share
+                surrogate.model, goals, images, labels, choose_device("cpu"), 100, float(share)
             )
-        return perturb(images, labels, replace(surrogate, patterns=patterns), Attack(epsilon))
+        numbers = surrogate.class_numbers(labels, len(images))
+        return patterns.added(images, images, numbers, epsilon, 4)
 
     return make
 
@@ -66,7 +68,8 @@ CANDIDATES: dict[str, tuple[str, Make]] = {
     "class-wise, half fixed, ε 16": ("exact", class_wise(16, 0.5)),
     "class-wise, all fixed, ε 16": ("exact", class_wise(16, 1.0)),
     "class-wise, all alternating, ε 16": ("exact", class_wise(16, 0.0)),
-    "class-wise, half fixed, drawn without a network, ε 16": ("exact", class_wise(16, None)),
+    "class-wise, half fixed, drawn without a network, ε 16": ("exact", class_wise(16, "drawn")),
+    "class-wise, periodic, ε 8": ("exact", class_wise(8, "periodic")),
     "class-wise, half fixed, ε 8": ("exact", class_wise(8, 0.5)),
     "class-wise, half fixed, ε 4": ("exact", class_wise(4, 0.5)),
     "class-wise, half fixed, ε 32": ("exact", class_wise(32, 0.5)),
