@@ -23,9 +23,14 @@ def platform_of(request: Request) -> Platform:
 
 def origin_of(request: Request) -> Origin:
     """Return where a request comes from."""
+    who, address = known(request), request.client.host if request.client else ""
+    return Origin(who.name if who else "", address, request.state.id)
+
+
+def known(request: Request) -> User | None:
+    """Return who asks, as far as that is known."""
     who = getattr(request.state, "who", None)
-    address = request.client.host if request.client else ""
-    return Origin(who.name if isinstance(who, User) else "", address, request.state.id)
+    return who if isinstance(who, User) else None
 
 
 def identify(platform: Platform, request: Request, token: str | None = None) -> None:

@@ -230,8 +230,8 @@ class Client:
         except frames.BadFrameError as error:
             return _Answer([], RefusedError(f"the answer of the service is damaged: {error}"))
         refusal = None
-        if answer and not answer[-1].name and answer[-1].status.startswith("Refused: "):
-            told = answer.pop().status.removeprefix("Refused: ")
+        if answer and not answer[-1].name and answer[-1].status.startswith(frames.REFUSED):
+            told = answer.pop().status.removeprefix(frames.REFUSED)
             refusal = RefusedError(told, None, 403, "refused")
         if [frame.name for frame in answer] != names[: len(answer) if refusal else None]:
             msg = "the service answered with other images than it was asked for"

@@ -14,6 +14,8 @@ from typing import BinaryIO, NamedTuple
 
 CONTENT_TYPE = "application/x-dsguard-frames"
 OK = "ok"
+REFUSED = "Refused: "
+"""What the status of a last frame without a name begins with, where no more images may follow."""
 
 _HEAD = struct.Struct("<HHI")
 

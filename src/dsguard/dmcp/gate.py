@@ -13,9 +13,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 
 from dsguard.dmcp.access import Refused
-from dsguard.dmcp.asking import identify
+from dsguard.dmcp.asking import identify, known
 from dsguard.dmcp.bodies import too_large
-from dsguard.dmcp.model import User
 from dsguard.dmcp.problems import CutOffError, RefusedInBody, answer_refusal
 
 if TYPE_CHECKING:
@@ -61,8 +60,8 @@ class Gate:
         else:
             try:
                 await self._app(scope, body.receive, answer.send)
-            except (TimeoutError, CutOffError) as error:
-                log.warning("cut off", id=request.state.id, error=type(error).__name__)
+            except CutOffError as error:
+                log.warning("cut off", id=request.state.id, error=str(error))
         finally:
             answer.log()
 
@@ -125,14 +124,18 @@ class _Answer:
             headers["x-request-id"] = self._request.state.id
             headers["x-content-type-options"] = "nosniff"
             headers.setdefault("cache-control", "no-store")
-        async with asyncio.timeout(self._platform.settings.patience):
-            await self._send(message)
+        try:
+            async with asyncio.timeout(self._platform.settings.patience):
+                await self._send(message)
+        except TimeoutError:  # an OSError, which would be taken for one of the service's own
+            msg = "the reader stopped"
+            raise CutOffError(msg) from None
 
     def log(self) -> None:
         """Count the request and write its line; nothing secret is in it."""
         request, platform = self._request, self._platform
         route = getattr(request.scope.get("route"), "path", "unknown")
-        who = getattr(request.state, "who", None)
+        who = known(request)
         platform.requests.labels(route, self._status).inc()
         platform.seconds.labels(route).observe(self._seconds)
         log.info(
@@ -141,7 +144,7 @@ class _Answer:
             method=request.method,
             route=route,
             status=self._status,
-            user=who.name if isinstance(who, User) else "",
+            user=who.name if who else "",
             milliseconds=round(1000 * self._seconds, 1),
         )
 

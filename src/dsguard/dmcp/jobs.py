@@ -25,12 +25,13 @@ from dsguard.dmcp.audit import Origin
 from dsguard.dmcp.bodies import images_of, streamed
 from dsguard.dmcp.frames import OK
 from dsguard.dmcp.model import Dataset, Job, User, now, transaction
-from dsguard.dmcp.restoring import Restored
+from dsguard.dmcp.restoring import end_of
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from dsguard.dmcp.platform import Platform
+    from dsguard.dmcp.restoring import Restored
 
 _UNDONE = ("queued", "running")
 _CLEANED_EVERY = 3600.0  # seconds
@@ -226,7 +227,7 @@ class Jobs:
                 return
             except Refused as refusal:
                 refusals.append(refusal)
-                yield [Restored("", f"Refused: {refusal.message}; {refusal.remedy}", b"")]
+                yield [end_of(refusal)]
                 return
             yield chunk
             with transaction(self._platform.engine) as session:

@@ -17,7 +17,7 @@ from starlette.datastructures import UploadFile
 
 from dsguard.dmcp import schemas
 from dsguard.dmcp.access import Refused
-from dsguard.dmcp.asking import COOKIE, Asking, Here, Known, identify, origin_of, user_of
+from dsguard.dmcp.asking import COOKIE, Asking, Here, Known, identify, known, origin_of, user_of
 from dsguard.dmcp.frames import OK, too_large
 from dsguard.dmcp.model import Dataset, Entry, Grant, User
 from dsguard.dmcp.platform import Platform
@@ -44,7 +44,6 @@ def page(name: str, user: User | None = None, status: int = 200, **content: Any)
     headers = {
         "content-security-policy": f"{_POLICY}; frame-ancestors 'none'",
         "referrer-policy": "same-origin",
-        "cache-control": "no-store",
     }
     return HTMLResponse(text, status, headers)
 
@@ -60,9 +59,8 @@ def refusal_page(request: Request, refusal: Refused) -> HTMLResponse:
     """Return what a browser shows of a refusal; who is not logged in can do so there."""
     name = "login.html" if refusal.status == 401 else "page.html"
     note = f"{refusal.message}. {refusal.remedy[:1].upper()}{refusal.remedy[1:]}."
-    who = getattr(request.state, "who", None)
-    user = who if isinstance(who, User) else None
-    return page(name, user, refusal.status, note=note if refusal.code != "no-token" else "")
+    note = note if refusal.code != "no-token" else ""
+    return page(name, known(request), refusal.status, note=note)
 
 
 async def check_same_site(request: Request) -> None:

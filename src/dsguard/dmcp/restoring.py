@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from dsguard.datasets.images import decode_files, encode_images, pixels_of
-from dsguard.dmcp.frames import OK
+from dsguard.dmcp.frames import OK, REFUSED
 from dsguard.envelope import DatasetKey
 from dsguard.errors import DsguardError, InputError, WrongKeyError
 from dsguard.protection import restore_batch
@@ -17,6 +17,7 @@ from dsguard.protection import restore_batch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dsguard.dmcp.access import Refused
     from dsguard.dmcp.workers import Task, Workers
 
 CHUNK_IMAGES = 500
@@ -37,6 +38,11 @@ class Restored(NamedTuple):
     name: str
     status: str
     data: bytes
+
+
+def end_of(refusal: Refused) -> Restored:
+    """Return what stands for the images that were not allowed any more."""
+    return Restored("", f"{REFUSED}{refusal.message}; {refusal.remedy}", b"")
 
 
 class Chunk(NamedTuple):

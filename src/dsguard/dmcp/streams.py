@@ -23,7 +23,7 @@ from dsguard.dmcp.bodies import FORM, TAR, images_of, spooled, streamed
 from dsguard.dmcp.model import Dataset, Job, User
 from dsguard.dmcp.platform import Platform
 from dsguard.dmcp.problems import CutOffError
-from dsguard.dmcp.restoring import Restored
+from dsguard.dmcp.restoring import Restored, end_of
 
 _IN_MEMORY = 6 << 20  # more than the client sends at once
 _CHECKED_EVERY = 4 << 20  # bytes of a result
@@ -88,7 +88,7 @@ def _told(
         yield from chunks
     except Refused as refusal:
         platform.audit_refusal(origin, refusal, name)
-        yield [Restored("", f"Refused: {refusal.message}; {refusal.remedy}", b"")]
+        yield [end_of(refusal)]
 
 
 class _Stream(StreamingResponse):
@@ -204,7 +204,7 @@ class _Result(FileResponse):
                 try:
                     await run_in_threadpool(self._still)
                 except Refused as refusal:
-                    raise CutOffError from refusal
+                    raise CutOffError(refusal.message) from refusal
             await send(message)
 
         await super().__call__(scope, receive, checked)
