@@ -183,11 +183,13 @@ int dsg_png_pack(const struct dsg_rows *rows, size_t count, int store, const uin
                  uint8_t *packed, size_t stride, uint64_t *lengths);
 
 /*
- * Undo the filters of 'count' images, all five kinds.  malformed[i] becomes 1 where a row has
- * another, and 0 elsewhere; a malformed image comes out unspecified.
+ * The inverse, for any zlib streams of filtered rows: one behind the other, stream i up to
+ * packed + ends[i].  'scratch': room for the rows of two images, filtered.  malformed[i] becomes 1
+ * where a stream is damaged, has more or fewer bytes than the rows, or a filter that there is not,
+ * and 0 elsewhere; a malformed image comes out unspecified.
  */
-int dsg_png_unfilter(const struct dsg_rows *rows, size_t count, const uint8_t *filtered,
-                     uint8_t *images, uint8_t *malformed);
+int dsg_png_unpack(const struct dsg_rows *rows, size_t count, const uint8_t *packed,
+                   const uint64_t *ends, uint8_t *scratch, uint8_t *images, uint8_t *malformed);
 
 /*
  * Use one instruction set ("scalar", "avx2", "avx512", "neon") in every later call of the

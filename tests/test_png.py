@@ -13,7 +13,7 @@ from PIL import Image
 
 from dsguard.datasets import decode_image, decode_protected, encode_image, encode_images
 from dsguard.datasets import png as codec
-from dsguard.datasets.png import NotPlainError, encode_pngs, read_plain, unfiltered
+from dsguard.datasets.png import NotPlainError, encode_pngs, read_plain, unpacked
 
 
 def opened(file: bytes):
@@ -23,8 +23,13 @@ def opened(file: bytes):
 
 
 def back(file: bytes):
-    shape, rows, _ = read_plain(file, b"dsGD")
-    return unfiltered([rows], shape)
+    """Return the image, or None where it is left to Pillow."""
+    try:
+        shape, stream, _ = read_plain(file, b"dsGD")
+    except NotPlainError:
+        return None
+    images, malformed = unpacked([stream], shape)
+    return None if malformed[0] else images[0]
 
 
 @pytest.fixture(params=["fast", "plain"], autouse=True)
@@ -61,7 +66,7 @@ def test_pillow_reads_what_is_written(count, height, width, channels, seed, kind
     files = encode_pngs(images, b"dsGD", {0: b"sidecar"}, level)
     for n, file in enumerate(files):
         np.testing.assert_array_equal(opened(file), images[n])
-        np.testing.assert_array_equal(back(file)[0], images[n])
+        np.testing.assert_array_equal(back(file), images[n])
         assert read_plain(file, b"dsGD")[2] == (b"" if n else b"sidecar")
 
 
@@ -72,6 +77,7 @@ def test_large_images_are_several_blocks(kind, monkeypatch):
     images = images.astype(np.uint8)
     for file, image in zip(encode_pngs(images), images, strict=True):
         np.testing.assert_array_equal(opened(file), image)
+        np.testing.assert_array_equal(back(file), image)
         assert len(file) < 1.01 * image.size
 
 
@@ -93,14 +99,10 @@ def test_files_of_others_read_as_pillow_reads_them(scenes, mode, way):
     image = image or Image.fromarray(scenes[0]).convert(mode)
     file = io.BytesIO()
     image.save(file, "png")
-    try:
-        shape, rows, _ = read_plain(file.getvalue(), b"dsGD")
-        plain = unfiltered([rows], shape)
-    except NotPlainError:
-        plain = None
+    plain = back(file.getvalue())
     assert (plain is not None) == (way == "fast" and mode in ("L", "RGB", "RGBA"))
     if plain is not None:
-        np.testing.assert_array_equal(plain[0], opened(file.getvalue()))
+        np.testing.assert_array_equal(plain, opened(file.getvalue()))
     if mode in ("L", "RGB", "RGBA"):
         np.testing.assert_array_equal(decode_image(file.getvalue()), opened(file.getvalue()))
 
@@ -117,18 +119,58 @@ def test_every_damage_is_noticed(scenes):
     for place in range(len(file)):
         damaged = bytearray(file)
         damaged[place] ^= 0x55
-        with pytest.raises(NotPlainError):
-            read_plain(bytes(damaged), b"dsGD")
+        assert back(bytes(damaged)) is None
     for length in range(len(file) - 12):
-        with pytest.raises(NotPlainError):
-            read_plain(file[:length], b"dsGD")
+        assert back(file[:length]) is None
+
+
+@given(
+    st.integers(1, 30),
+    st.integers(1, 30),
+    st.integers(0, 9),
+    st.sampled_from([zlib.Z_DEFAULT_STRATEGY, zlib.Z_RLE, zlib.Z_HUFFMAN_ONLY, zlib.Z_FIXED]),
+    st.integers(9, 15),
+    st.sampled_from(["flat", "smooth", "skewed", "noise"]),
+    st.integers(0, 2**32 - 1),
+)
+def test_streams_of_others_are_read(height, width, level, strategy, window, kind, seed):
+    rng = np.random.default_rng(seed)
+    images = drawn(rng, (3, height, width, 1), kind).astype(np.int64).astype(np.uint8)
+    streams = []
+    for rows in codec._filtered(images):
+        packer = zlib.compressobj(level, zlib.DEFLATED, window, 9, strategy)
+        streams.append(packer.compress(rows.tobytes()) + packer.flush())
+    found, malformed = unpacked(streams, images.shape[1:])
+    assert not malformed.any()
+    np.testing.assert_array_equal(found, images)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 9), st.integers(1, 8))
+def test_damaged_streams_are_read_as_zlib_reads_them(seed, level, flips):
+    rng = np.random.default_rng(seed)
+    rows = b"".join(b"\0" + rng.integers(0, 4, 16, np.uint8).tobytes() for _ in range(16))
+    stream = bytearray(zlib.compress(rows, level))
+    for _ in range(flips):
+        stream[rng.integers(2, len(stream))] ^= 1 << rng.integers(8)
+    images, malformed = unpacked([bytes(stream), zlib.compress(rows)], (16, 16, 1))
+    if not malformed[0]:
+        kept = np.frombuffer(zlib.decompress(bytes(stream)), np.uint8).reshape(16, 17)
+        np.testing.assert_array_equal(images[0, ..., 0], kept[:, 1:])
+    if codec.scanlines is not None:
+        assert not malformed[1]
 
 
 def test_a_bomb_does_not_unpack():
     header = codec._chunk(b"IHDR", codec._HEADER.pack(8, 8, 8, 2, 0, 0, 0))
     bomb = codec._chunk(b"IDAT", zlib.compress(bytes(1 << 28)))
+    assert back(codec._SIGNATURE + header + bomb + codec._chunk(b"IEND", b"")) is None
+
+
+def test_a_small_file_cannot_ask_for_much_memory():
+    header = codec._chunk(b"IHDR", codec._HEADER.pack(8000, 8000, 8, 2, 0, 0, 0))
+    file = codec._SIGNATURE + header + codec._chunk(b"IDAT", zlib.compress(bytes(8))) + codec._END
     with pytest.raises(NotPlainError):
-        read_plain(codec._SIGNATURE + header + bomb + codec._chunk(b"IEND", b""), b"dsGD")
+        read_plain(file, b"dsGD")
 
 
 def test_a_claim_of_very_many_pixels_is_left_to_pillow():
@@ -154,6 +196,6 @@ def test_all_filters_are_undone(height, width, channels, data):
     if 5 in kinds:
         assert found is None  # there is no such filter
     elif found is not None:
-        np.testing.assert_array_equal(found[0], opened(file))
+        np.testing.assert_array_equal(found, opened(file))
     else:
         assert codec.scanlines is None

@@ -52,8 +52,8 @@ struct dsg_rows {
 int dsg_png_bound(const struct dsg_rows *rows, size_t *bytes);
 int dsg_png_pack(const struct dsg_rows *rows, size_t count, int store, const uint8_t *images,
                  uint8_t *packed, size_t stride, uint64_t *lengths);
-int dsg_png_unfilter(const struct dsg_rows *rows, size_t count, const uint8_t *filtered,
-                     uint8_t *images, uint8_t *malformed);
+int dsg_png_unpack(const struct dsg_rows *rows, size_t count, const uint8_t *packed,
+                   const uint64_t *ends, uint8_t *scratch, uint8_t *images, uint8_t *malformed);
 int dsg_reveal(const struct dsg_geometry *geometry, size_t count, const uint8_t *hidden,
                const uint8_t *modes, const uint8_t *thresholds, const uint32_t *lengths,
                uint8_t *payloads, size_t stride, uint8_t *temporary, uint64_t *scratch,

@@ -19,7 +19,7 @@ from PIL import (
     UnidentifiedImageError,
 )
 
-from dsguard.datasets.png import NotPlainError, encode_pngs, read_plain, size_of, unfiltered
+from dsguard.datasets.png import NotPlainError, encode_pngs, read_plain, size_of, unpacked
 from dsguard.errors import DsguardError, InputError
 
 if TYPE_CHECKING:
@@ -193,18 +193,21 @@ def decode_files(
             errors[number] = file
             continue
         try:
-            shape, rows, sidecar = read_plain(file, SIDECAR_CHUNK)
+            shape, stream, sidecar = read_plain(file, SIDECAR_CHUNK)
         except NotPlainError:
             others.append((number, file))
         else:
-            plain[shape].append((number, rows, sidecar))
+            plain[shape].append((number, stream, sidecar))
     decoded: dict[tuple[int, ...], list[_Piece]] = defaultdict(list)
     for shape, members in plain.items():
-        numbers, filtered, sidecars = map(list, zip(*members, strict=True))
-        images = unfiltered(filtered, shape)
-        if images is None:
-            others += [(number, files[number]) for number in numbers]
-        else:
+        numbers, streams, sidecars = map(list, zip(*members, strict=True))
+        images, malformed = unpacked(streams, shape)
+        if malformed.any():
+            others += [(numbers[n], files[numbers[n]]) for n in malformed.nonzero()[0]]
+            good = (~malformed).nonzero()[0]
+            numbers, sidecars = [numbers[n] for n in good], [sidecars[n] for n in good]
+            images = images[good]
+        if numbers:
             decoded[shape].append((numbers, images, sidecars))
     for number, file in sorted(others):
         try:

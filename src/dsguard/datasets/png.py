@@ -1,8 +1,8 @@
 """A small PNG codec for batches of images of one shape (ISO/IEC 15948), and nothing more.
 
 Pillow costs some 60 µs an image whatever its size, which is most of the time of bulk work on small
-ones. Here C filters, compresses and undoes filters for a batch at once; igzip unpacks where it is
-installed (``dsguard[fast]``), else zlib. What is not read here Pillow reads.
+ones. Here C filters and compresses a batch at once, and reads it; checksums are igzip's where it is
+installed (``dsguard[fast]``), else zlib's. What is not read here Pillow reads.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ _UP = 2
 _CRC_OF_IDAT = deflate.crc32(b"IDAT")
 _AT_ONCE = 8 << 20  # bytes of images that are packed in one call
 _MOST_PIXELS = 1 << 26  # what claims more, Pillow warns of or refuses
+_MOST_EXPANSION = 1040  # of a byte, a little more than deflate's 1032
 
 
 def encode_pngs(
@@ -133,7 +134,8 @@ def read_plain(data: bytes, wanted: bytes) -> tuple[tuple[int, int, int], bytes,
     Returns
     -------
     tuple
-        Shape (H, W, C), the filtered rows, and the content of the wanted chunk, empty without it.
+        Shape (H, W, C), the zlib stream of the filtered rows, and the content of the wanted chunk,
+        empty without it.
 
     Raises
     ------
@@ -145,8 +147,9 @@ def read_plain(data: bytes, wanted: bytes) -> tuple[tuple[int, int, int], bytes,
     width, height, depth, colour, _, _, interlaced = _HEADER.unpack_from(data, 16)
     if depth != 8 or colour not in _CHANNELS or interlaced or width * height > _MOST_PIXELS:
         raise NotPlainError
+    if height * (1 + width) > _MOST_EXPANSION * len(data):  # memory for it is not worth asking for
+        raise NotPlainError
     shape = (height, width, _CHANNELS[colour])
-    size = height * (1 + width * _CHANNELS[colour])
     (length,) = _NUMBER.unpack_from(data, 33) if len(data) > 37 else (0,)
     if len(data) == 57 + length and data[37:41] == b"IDAT":  # as it is written here
         content = data[41:-16]
@@ -155,7 +158,7 @@ def read_plain(data: bytes, wanted: bytes) -> tuple[tuple[int, int, int], bytes,
         )
         head = deflate.crc32(data[12:29]) == _NUMBER.unpack_from(data, 29)[0]
         if checked and head and data[-12:] == _END:
-            return shape, _inflated(content, size), b""
+            return shape, content, b""
     packed, found, position = [], b"", 8
     while data[position : position + 12] != _END:
         (length,) = _NUMBER.unpack(data[position : position + 4].ljust(4, b"\xff"))
@@ -174,31 +177,33 @@ def read_plain(data: bytes, wanted: bytes) -> tuple[tuple[int, int, int], bytes,
         elif kind not in (b"IHDR", b"tEXt", b"tIME", b"pHYs"):
             raise NotPlainError
         position = end
-    rows = _inflated(b"".join(packed), size)
-    return shape, rows, found
+    return shape, b"".join(packed), found
+
+
+def unpacked(
+    streams: Sequence[bytes], shape: tuple[int, int, int]
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    """Return images (N, H, W, C), and which of them are left to Pillow: those mean nothing."""
+    if scanlines is not None:
+        unpack: Any = scanlines.unpack
+        return unpack(streams, shape)  # type: ignore[no-any-return]
+    height, width, channels = shape
+    filtered = np.zeros((len(streams), height, 1 + width * channels), np.uint8)
+    for rows, stream in zip(filtered, streams, strict=True):
+        with contextlib.suppress(NotPlainError):
+            rows[...] = np.frombuffer(_inflated(stream, rows.size), np.uint8).reshape(rows.shape)
+    malformed = (filtered[:, :, 0] != _UP).any(axis=1)  # those that could not be read as well
+    sums = np.add.accumulate(filtered[:, :, 1:], axis=1, dtype=np.uint8)  # modulo 256
+    return sums.reshape(len(streams), *shape), malformed
 
 
 def _inflated(packed: bytes, size: int) -> bytes:
     """Return `size` bytes; a short file can unpack to any length."""
     try:
-        inflater: Any = deflate.decompressobj()
-        rows: bytes = inflater.decompress(packed, size + 1)
-    except Exception as error:
+        inflater = zlib.decompressobj()
+        rows = inflater.decompress(packed, size + 1)
+    except zlib.error as error:
         raise NotPlainError from error
     if len(rows) != size or not inflater.eof:
         raise NotPlainError
     return rows
-
-
-def unfiltered(rows: Sequence[bytes], shape: tuple[int, int, int]) -> npt.NDArray[np.uint8] | None:
-    """Return the images (N, H, W, C) of filtered rows, None where that is left to Pillow."""
-    height, width, channels = shape
-    joined = np.frombuffer(b"".join(rows), np.uint8).reshape(len(rows), -1)
-    if scanlines is not None:
-        images, malformed = scanlines.unfilter(joined, shape)
-        return None if malformed.any() else images
-    filtered = joined.reshape(len(rows), height, 1 + width * channels)
-    if (filtered[:, :, 0] != _UP).any():
-        return None
-    sums = np.add.accumulate(filtered[:, :, 1:], axis=1, dtype=np.uint8)  # modulo 256
-    return sums.reshape(len(rows), height, width, channels)

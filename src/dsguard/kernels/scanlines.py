@@ -1,8 +1,8 @@
-"""Scanlines of PNG files in C: filtered and compressed, and filters undone."""
+"""Scanlines of PNG files in C: filtered and compressed, and read again."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,9 @@ import numpy.typing as npt
 from dsguard._core import ffi, lib
 from dsguard.kernels.contract import Bytes, Images, Mask
 from dsguard.kernels.native import check, in_buffer, out_buffer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def pack(images: Images, *, store: bool) -> tuple[Bytes, npt.NDArray[np.uint64]]:
@@ -48,12 +51,12 @@ def pack(images: Images, *, store: bool) -> tuple[Bytes, npt.NDArray[np.uint64]]
     return packed, lengths
 
 
-def unfilter(filtered: Bytes, shape: tuple[int, int, int]) -> tuple[Images, Mask]:
-    """Undo the filters of images of one shape.
+def unpack(streams: Sequence[bytes], shape: tuple[int, int, int]) -> tuple[Images, Mask]:
+    """Read images of one shape from zlib streams of their filtered rows.
 
     Parameters
     ----------
-    filtered : ndarray of uint8, shape (N, H * (1 + W * C))
+    streams : sequence of bytes-like, N of them
     shape : tuple of int
         (H, W, C).
 
@@ -61,16 +64,20 @@ def unfilter(filtered: Bytes, shape: tuple[int, int, int]) -> tuple[Images, Mask
     -------
     ndarray of uint8, shape (N, H, W, C)
     ndarray of bool, shape (N,)
-        True where a row has a filter that there is not.
+        True where a stream is damaged, has not as many bytes as the rows, or a filter that there is
+        not; such an image is unspecified.
     """
-    images = np.empty((len(filtered), *shape), np.uint8)
-    malformed = np.empty(len(filtered), np.uint8)
+    images = np.empty((len(streams), *shape), np.uint8)
+    malformed = np.empty(len(streams), np.uint8)
+    ends = np.cumsum([len(stream) for stream in streams], dtype=np.uint64)
     height, width, channels = shape
     check(
-        lib.dsg_png_unfilter(
+        lib.dsg_png_unpack(
             _rows(images.shape),
             len(images),
-            in_buffer(filtered, (len(images), height * (1 + width * channels))),
+            ffi.from_buffer("uint8_t[]", b"".join(streams)),
+            ffi.from_buffer("uint64_t[]", ends),
+            ffi.new("uint8_t[]", 2 * height * (1 + width * channels)),
             out_buffer(images, images.shape),
             out_buffer(malformed, malformed.shape),
         )
