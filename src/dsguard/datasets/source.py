@@ -186,7 +186,7 @@ _NOT_IN_NAMES = set("/\0" if os.name == "posix" else "/\\\0")
 _PLAIN_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
 
 
-def safe_name(name: str, archive: str) -> str:
+def safe_name(name: str, archive: object) -> str:
     """Return a member's name without a leading ``./``; refuse one that leaves the folder."""
     if _PLAIN_NAME.fullmatch(name):
         return name

@@ -153,8 +153,16 @@ def members(archive: Content, start: int = 0, stop: int = 0) -> Iterator[Member]
 
 def _check(header: bytes) -> None:
     checked = header[148:156]
-    if _number(checked) != sum(header.rstrip(b"\0")) - sum(checked) + 8 * 32:
+    if (_number(checked) - (_sum(header) - _sum(checked) + 8 * 32)) % _ADLER_MODULUS:
         raise _bad_header()
+
+
+def _sum(data: bytes) -> int:
+    """Return the sum of bytes, modulo `_ADLER_MODULUS`, ten times as soon as `sum` does."""
+    return (zlib.adler32(data) & 0xFFFF) - 1
+
+
+_ADLER_MODULUS = 65521
 
 
 def _check_end(position: int, end: int) -> None:
@@ -184,7 +192,7 @@ def _bad_header() -> InputError:
 
 def _name(header: bytes) -> str:
     name = _text(header[:100])
-    prefix = _text(header[345:500]) if header[257:263] == b"ustar\0" else ""
+    prefix = _text(header[345:500]) if header[345] and header[257:263] == b"ustar\0" else ""
     return f"{prefix}/{name}" if prefix else name
 
 
@@ -205,11 +213,9 @@ def _pax(content: bytes) -> Iterator[tuple[str, str]]:
         start = stop
 
 
-_TEMPLATE = bytearray(tarfile.TarInfo("x").tobuf(tarfile.USTAR_FORMAT))
-_TEMPLATE[0] = 0
-_TEMPLATE[124:136] = bytes(12)
-_TEMPLATE[148:156] = b" " * 8
-_SUM = sum(_TEMPLATE)
+_TEMPLATE = tarfile.TarInfo("").tobuf(tarfile.USTAR_FORMAT)
+_MODE, _TIME, _KIND = _TEMPLATE[100:124], _TEMPLATE[136:148], _TEMPLATE[156:]
+_REST_SUM = sum(_MODE + _TIME + _KIND) + 8 * 32
 
 
 def packed(name: str, data: bytes) -> list[bytes]:
@@ -221,12 +227,9 @@ def packed(name: str, data: bytes) -> list[bytes]:
         info = tarfile.TarInfo(name)
         info.size = size
         return [info.tobuf(tarfile.PAX_FORMAT), data, padding]
-    header = _TEMPLATE.copy()
-    header[: len(raw)] = raw
     length = b"%011o\0" % size
-    header[124:136] = length
-    header[148:156] = b"%06o\0 " % (_SUM + sum(raw) + sum(length))
-    return [bytes(header), data, padding]
+    check = b"%06o\0 " % (_REST_SUM + _sum(raw + length))
+    return [raw.ljust(100, b"\0"), _MODE, length, _TIME, check, _KIND, data, padding]
 
 
 END = bytes(2 * BLOCK)
@@ -301,7 +304,10 @@ class TarSource(Source):
         return {file: {m.name: m for m in members} for file, members in self._all.items()}
 
     def _named(self, file: str, name: str) -> str:
-        name = safe_name(name, str(self))
+        return self.shown(file, safe_name(name, self))
+
+    def shown(self, file: str, name: str) -> str:
+        """Return what the image in a member is called."""
         return f"{shard_name(file)}/{name}" if self.sharded else name
 
     def _members(self, part: Part) -> Iterator[Member]:
@@ -360,7 +366,8 @@ class TarSource(Source):
                     member = next(found, None)
                     if member is None:
                         break
-                    key = sample_of(member.name.removeprefix("./"))
+                    member.name = safe_name(member.name, self)
+                    key = sample_of(member.name)
                     if key != sample:
                         if self.sharded and key in seen:
                             raise _scattered(self._path(part.file), key)
@@ -369,7 +376,7 @@ class TarSource(Source):
                             yield chunk.rows()
                             chunk = _Chunk(self, part.file)
                     sample = key
-                    chunk.add(member, archive, wanted)
+                    chunk.add(member, key, archive, wanted)
                 except _DAMAGE as error:
                     if chunk.names:
                         yield chunk.rows()
@@ -405,11 +412,9 @@ class _Chunk:
     def is_full(self) -> bool:
         return len(self.names) >= CHUNK_IMAGES or self._held >= CHUNK_BYTES
 
-    def add(self, member: Member, archive: Content, wanted: set[str] | None) -> None:
-        member.name = safe_name(member.name, str(self._source))
+    def add(self, member: Member, sample: str, archive: Content, wanted: set[str] | None) -> None:
         if is_hidden(member.name):
             return
-        sample = sample_of(member.name)
         if not is_image_name(member.name):
             if not member.link:
                 check_size(member.size)
@@ -417,7 +422,7 @@ class _Chunk:
                 self._held += len(data)
                 self.samples.members.append(Kept(sample, member.name, data))
             return
-        name = self._source._named(self._file, member.name)
+        name = self._source.shown(self._file, member.name)
         if wanted is not None and name not in wanted:
             return
         try:
