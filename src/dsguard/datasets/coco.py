@@ -21,7 +21,7 @@ class CocoSource(FolderSource):
     def recognises(place: Place, files: list[str]) -> bool:
         """Tell whether there is a JSON file that lists images and annotations."""
         for name in files:
-            if PurePosixPath(name).parent.name == "annotations" and name.endswith(".json"):
+            if name.endswith(".json") and PurePosixPath(name).parent.name == "annotations":
                 try:
                     content = _loaded(place, name)
                 except DsguardError:

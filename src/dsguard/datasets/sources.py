@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from dsguard.datasets.arrays import CifarSource, NumpySource, is_array_file, label_files
 from dsguard.datasets.coco import CocoSource
@@ -85,7 +85,7 @@ def _of_file(place: Place, file: str, kind: str) -> Source:
 def _of_folder(place: Place, kind: str) -> Source:
     if kind in ("auto", "cifar") and CifarSource.recognises(place):
         return CifarSource(place)
-    files = [name for name in place.files() if not PurePosixPath(name).name.startswith(".")]
+    files = [name for name in place.files() if not name.rpartition("/")[2].startswith(".")]
     by_kind = {
         "parquet": [name for name in files if name.endswith(".parquet")],
         "webdataset": [name for name in files if name.endswith(_TAR_SUFFIXES)],
