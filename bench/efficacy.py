@@ -4,7 +4,8 @@
 
 reads ``bench/results/efficacy``: ``explored.json``, and of each study its
 ``results.json`` under the name
-``<preset>-<data>-<profile>-<epsilon>.json``.
+``<preset>-<data>-<profile>-<epsilon>.json``; what was measured later, in
+another precision, has that behind its name.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def main() -> None:
     explored = json.loads((FOLDER / "explored.json").read_text())
     trials = {name: by_title(study) for name, study in studies.items()}
     mark("table 1", table_1(trials))
-    mark("matrix", matrix(trials["quick-cifar10-exact-16"], trials["quick-cifar10-veil-16"]))
+    veil = trials["quick-cifar10-veil-16-float32"] | trials["quick-cifar10-veil-16"]
+    mark("matrix", matrix(trials["quick-cifar10-exact-16"], veil))
     mark("candidates", candidates(explored))
     draw_epochs(trials["quick-cifar10-exact-16"], PICTURES / "epochs.png")
 
@@ -67,6 +69,8 @@ def table_1(studies: dict[str, Trials]) -> str:
     )
     rows = []
     for name, trials in studies.items():
+        if "clean" not in trials:
+            continue
         ratio = trials["protected"]["test_accuracy"] / trials["clean"]["test_accuracy"]
         cells = (both(trials[version]) for version in ("clean", "protected", "restored"))
         augmented = both(trials.get("protected, crop and flip"))

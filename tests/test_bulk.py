@@ -331,6 +331,20 @@ def test_a_damaged_shard_gives_what_comes_before_the_damage(home, key):
     assert 46 + 20 < report.done < 96
 
 
+def test_a_damaged_parquet_file_does_not_stop_the_others(home, key):
+    pytest.importorskip("pyarrow")
+    restore_dataset("safe", "tables", key, out_format="parquet", shard_size=40)
+    protect_dataset("tables", "veiled", key, profile="veil")
+    first, second = sorted((home / "veiled").glob("*.parquet"))[:2]
+    first.write_bytes(first.read_bytes()[:-2000])
+    second.write_bytes(b"")
+    assert cli(["restore", "veiled", "back", "--key", "k"]) == Exit.SOME_FAILED
+    report = restore_dataset("veiled", "back", key)
+    assert sorted(report.failures) == [first.name, second.name]
+    assert all("is damaged" in str(error) for error in report.failures.values())
+    assert report.done == 96 - 2 * 40
+
+
 def test_unwritable_destinations(home, key, capsys):
     (home / "file").write_text("x")
     for out in ("file", "file/out"):

@@ -194,6 +194,9 @@ def _sha256(data: object) -> str:
     return hashlib.sha256(data).hexdigest() if isinstance(data, bytes) else ""
 
 
+_quoted = json.encoder.encode_basestring_ascii  # `json.dumps` of text, without its detours
+
+
 def _line(
     name: str,
     spec: ShardSpec,
@@ -204,9 +207,9 @@ def _line(
 ) -> str:
     """Return one line of the manifest, JSON."""
     status = spec.task.verb if error is None else type(error).__name__
-    told = "null" if error is None else json.dumps(error.message)
+    told = "null" if error is None else _quoted(error.message)
     return (
-        f'{{"name": {json.dumps(name)}, "file": {json.dumps(file)}, '
+        f'{{"name": {_quoted(name)}, "file": {_quoted(file)}, '
         f'"sha256_in": "{hashes[0]}", "sha256_out": "{hashes[1]}", '
         f'"key_id": "{spec.task.key.key_id}", "profile": "{profile}", "status": "{status}", '
         f'"error": {told}}}'

@@ -46,8 +46,10 @@ def is_image_name(name: str) -> bool:
 
 def with_suffix(name: str, suffix: str) -> str:
     """Return the name of an image file with another suffix; one that has none gets it."""
-    folder, slash, file = name.rpartition("/")
-    return folder + slash + (file.rpartition(".")[0] or file) + suffix
+    stem, _, last = name.rpartition(".")
+    if not stem or stem.endswith("/") or "/" in last:
+        return name + suffix
+    return stem + suffix
 
 
 @dataclass

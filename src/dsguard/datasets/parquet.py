@@ -62,19 +62,29 @@ class ParquetSource(Source):
     def parts(self, size: int, wanted: Collection[str] | None = None) -> list[Part]:
         parts: list[Part] = []
         for file in self.files:
-            stem = _stem(file) + "/"
-            names = None if wanted is None else sorted(n for n in wanted if n.startswith(stem))
-            if wanted is not None and self._columns(file).named:
+            if wanted is None:
+                parts += self._whole_parts(file, size)
+            elif self._columns(file).named:
                 parts += self._named_parts(file, size, set(wanted))
-                continue
-            for start, stop, first, last in self._runs(file, size):
-                if names is None:
-                    parts.append(Part(file, start, stop))
-                    continue
-                mine = [name for name in names if first <= int(PurePosixPath(name).stem) < last]
-                if mine:
-                    parts.append(Part(file, start, stop, tuple(mine)))
+            else:
+                parts += self._numbered_parts(file, size, wanted)
         return parts
+
+    def _whole_parts(self, file: str, size: int) -> list[Part]:
+        """Return the parts of a file; a damaged one is a part, that whoever reads it may say so."""
+        try:
+            return [Part(file, start, stop) for start, stop, _, _ in self._runs(file, size)]
+        except InputError:
+            return [Part(file)]
+
+    def _numbered_parts(self, file: str, size: int, wanted: Collection[str]) -> Iterator[Part]:
+        """Yield the parts of a file whose names end in the number of the row."""
+        stem = _stem(file) + "/"
+        names = sorted(name for name in wanted if name.startswith(stem))
+        for start, stop, first, last in self._runs(file, size):
+            mine = [name for name in names if first <= int(PurePosixPath(name).stem) < last]
+            if mine:
+                yield Part(file, start, stop, tuple(mine))
 
     def _named_parts(self, file: str, size: int, wanted: set[str]) -> Iterator[Part]:
         """Yield the parts of a file that has names of its own."""
@@ -104,7 +114,8 @@ class ParquetSource(Source):
         wanted = None if part.names is None else set(part.names)
         columns = self._columns(part.file)
         for start, batch in self._batches(part, read_images=True):
-            names, classes = _names(part.file, start, batch, columns), _classes(batch, columns)
+            classes = _classes(batch, columns)
+            names = _names(part.file, start, batch, columns, classes)
             if wanted is not None:
                 picked = [n for n, name in enumerate(names) if name in wanted]
                 if not picked:
@@ -231,12 +242,14 @@ def _classes(batch: pa.RecordBatch, columns: Columns) -> list[str]:
     ]
 
 
-def _names(file: str, start: int, batch: pa.RecordBatch, columns: Columns) -> list[str]:
+def _names(
+    file: str, start: int, batch: pa.RecordBatch, columns: Columns, classes: list[str] | None = None
+) -> list[str]:
     """Return a name for each row: its own where it has one, else its file, class and number."""
     if columns.named:
         paths = batch.column(columns.image).field("path").to_pylist()
         return [safe_name(path or "", file) for path in paths]
-    stem, classes = _stem(file), _classes(batch, columns)
+    stem, classes = _stem(file), classes or _classes(batch, columns)
     folders = {name: f"{stem}/{_as_folder(name)}" for name in set(classes)}
     return [f"{folders[name]}{row:07d}.png" for row, name in enumerate(classes, start)]
 
