@@ -23,6 +23,7 @@ from dsguard.datasets import (
     encode_image,
     open_source,
 )
+from dsguard.datasets.folder import _opened
 from dsguard.datasets.images import SIDECAR_TAG, UnreadableImageError, with_suffix
 from dsguard.errors import DsguardError
 
@@ -156,6 +157,22 @@ def test_sources_that_cannot_be_read(tmp_path, folder):
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(dsguard.InputError, match="damaged or truncated"):
         open_source(path).names()
+
+
+def test_the_directory_of_a_zip_archive_is_read_once(folder, monkeypatch):
+    path = archive(folder, "zip")
+    source = open_source(path)
+    parts, before, opened = source.parts(2), read_all(source), []
+    monkeypatch.setattr(
+        "dsguard.datasets.folder._opened",
+        lambda *where, open_archive=_opened: opened.append(where) or open_archive(*where),
+    )
+    with zipfile.ZipFile(path, "a") as file:  # another archive now
+        file.writestr("more.txt", "x")
+    rows = [rows for part in parts for rows in pickle.loads(pickle.dumps(source)).rows(part)]
+    assert len(rows) == len(parts) > 2
+    assert len(opened) == 1
+    assert sorted(name for some in rows for name in some.names) == sorted(before)
 
 
 def test_members_met_twice_are_refused_and_links_followed(tmp_path, folder):

@@ -267,6 +267,12 @@ def test_coco(tmp_path, images, key):
     classes = {name: class_name for name, class_name, _ in source.read()}
     assert classes["train2017/000000000000.bmp"] == "none"
     assert classes["train2017/000000000001.png"] == "dog"
+    sent = pickle.loads(pickle.dumps((source, source.parts(2))))  # as a worker gets it
+    file.rename(file.with_suffix(".away"))
+    found = {name: c for part in sent[1] for rows in sent[0].rows(part)
+             for name, c in zip(rows.names, rows.classes, strict=True)}  # fmt: skip
+    assert found == classes
+    file.with_suffix(".away").rename(file)
     safe, back = there_and_back(root, tmp_path, key)
     for folder in (safe, back):
         found = json.loads((folder / "annotations" / file.name).read_text())

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
+from dataclasses import replace
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
 from dsguard.datasets.folder import FolderSource
 from dsguard.datasets.place import Place
+from dsguard.datasets.source import Part
 from dsguard.errors import DsguardError, InputError
 
 
@@ -29,6 +32,13 @@ class CocoSource(FolderSource):
                 if {"images", "annotations"} <= content.keys():
                     return True
         return False
+
+    def parts(self, size: int, wanted: Collection[str] | None = None) -> list[Part]:
+        """Cut the dataset; the annotations, which may be large, are read once for all parts."""
+        return [
+            replace(part, classes=tuple(map(self.class_of, part.names or ())))
+            for part in super().parts(size, wanted)
+        ]
 
     def class_of(self, name: str) -> str:
         path = PurePosixPath(name)

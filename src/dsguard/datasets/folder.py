@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import zipfile
 from collections.abc import Callable, Collection, Iterator
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -41,11 +41,12 @@ class TreeSource(Source):
 
     def rows(self, part: Part) -> Iterator[Rows]:
         rows, held = Rows([], []), 0
+        known = dict(zip(part.names or (), part.classes or (), strict=False))
         for name, read in self._files(part.names or ()):
             file = _read(read)
             rows.names.append(name)
             rows.files.append(file)
-            rows.classes.append(self.class_of(name))
+            rows.classes.append(known[name] if known else self.class_of(name))
             held += len(file) if isinstance(file, bytes) else 0
             if len(rows.names) == CHUNK_IMAGES or held >= CHUNK_BYTES:
                 yield rows
@@ -109,11 +110,11 @@ class ZipSource(TreeSource):
         return str(Path(str(self.place), self.file))
 
     def names(self) -> list[str]:
-        with self._opened() as archive:
-            return distinct([name for name, _ in self._images(archive)], str(self))
+        with _opened(self.place, self.file) as archive:
+            return distinct([name for name, _ in _images(archive, str(self))], str(self))
 
     def companions(self) -> list[str]:
-        with self._opened() as archive:
+        with _opened(self.place, self.file) as archive:
             names = [
                 safe_name(member.filename, str(self))
                 for member in archive.infolist()
@@ -122,7 +123,7 @@ class ZipSource(TreeSource):
         return [name for name in names if not is_hidden(name)]
 
     def read_companion(self, name: str) -> bytes:
-        with self._opened() as archive:
+        with _opened(self.place, self.file) as archive:
             return _unzip(archive, archive.getinfo(name))
 
     def stamp(self, part: Part) -> str:
@@ -130,23 +131,10 @@ class ZipSource(TreeSource):
 
     def _files(self, names: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
         wanted = set(names)
-        with self._opened() as archive:
-            for name, member in self._images(archive):
-                if name in wanted:
-                    yield name, partial(_unzip, archive, member)
-
-    def _opened(self) -> zipfile.ZipFile:
-        try:
-            return _ClosingZip(self.place.open(self.file))
-        except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError) as error:
-            msg = f"{self} is damaged or truncated: {error}"
-            raise InputError(msg) from error
-
-    def _images(self, archive: zipfile.ZipFile) -> Iterator[tuple[str, zipfile.ZipInfo]]:
-        for member in archive.infolist():
-            hidden = is_hidden(member.filename.removeprefix("./"))
-            if is_image_name(member.filename) and not member.is_dir() and not hidden:
-                yield safe_name(member.filename, str(self)), member
+        archive, images = _kept_open(self.place, self.file, self.stamp(Part()))
+        for name, member in images.items():
+            if name in wanted:
+                yield name, partial(_unzip, archive, member)
 
 
 class _ClosingZip(zipfile.ZipFile):
@@ -163,6 +151,31 @@ class _ClosingZip(zipfile.ZipFile):
     def close(self) -> None:
         super().close()
         self._given.close()
+
+
+def _opened(place: Place, file: str) -> zipfile.ZipFile:
+    try:
+        return _ClosingZip(place.open(file))
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError) as error:
+        msg = f"{place}/{file} is damaged or truncated: {error}"
+        raise InputError(msg) from error
+
+
+@lru_cache(maxsize=1)
+def _kept_open(
+    place: Place, file: str, stamp: str
+) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
+    """Return an archive and its images: to read its directory for each shard would take long."""
+    del stamp  # a file that was replaced is another archive
+    archive = _opened(place, file)
+    return archive, dict(_images(archive, f"{place}/{file}"))
+
+
+def _images(archive: zipfile.ZipFile, path: str) -> Iterator[tuple[str, zipfile.ZipInfo]]:
+    for member in archive.infolist():
+        hidden = is_hidden(member.filename.removeprefix("./"))
+        if is_image_name(member.filename) and not member.is_dir() and not hidden:
+            yield safe_name(member.filename, path), member
 
 
 def _unzip(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:

@@ -42,12 +42,15 @@ class Part:
         Where in the file, in units of the format; stop 0 means its end.
     names : tuple of str or None
         The images that are wanted; None for all.
+    classes : tuple of str or None
+        Their classes, where it would take long to find them for each part anew.
     """
 
     file: str = ""
     start: int = 0
     stop: int = 0
     names: tuple[str, ...] | None = None
+    classes: tuple[str, ...] | None = None
 
 
 @dataclass
