@@ -2,7 +2,7 @@
 
     python -m bench.efficacy
 
-reads ``bench/results/efficacy``: ``explored.json``, and of each study its
+reads ``bench/results/efficacy``: ``explored.json``, ``visibility.json``, and of each study its
 ``results.json`` under the name
 ``<preset>-<data>-<profile>-<epsilon>.json``; what was measured later, in
 another precision, has that behind its name.
@@ -22,6 +22,8 @@ FOLDER = Path(__file__).parent / "results" / "efficacy"
 PAGE = Path(__file__).parents[1] / "docs" / "efficacy.md"
 PICTURES = PAGE.parent / "pictures"
 Trials = dict[str, dict[str, Any]]
+RADII = (4, 8, 16, 32)
+Radius = tuple[int, dict[str, float], Trials]
 
 
 def main() -> None:
@@ -38,6 +40,10 @@ def main() -> None:
     mark("matrix", matrix(trials["quick-cifar10-exact-16"], veil))
     mark("candidates", candidates(explored))
     draw_epochs(trials["quick-cifar10-exact-16"], PICTURES / "epochs.png")
+    visible = json.loads((FOLDER / "visibility.json").read_text())
+    by_radius = [(n, visible[f"exact, ε {n}"], trials[f"quick-cifar10-exact-{n}"]) for n in RADII]
+    mark("radii", radii(by_radius))
+    draw_radii(by_radius, PICTURES / "radii.png")
 
 
 def mark(name: str, text: str) -> None:
@@ -125,6 +131,44 @@ def candidates(explored: dict[str, Any]) -> str:
 def cell(trial: dict[str, float] | None) -> str:
     """Return last and best accuracy of a trial of a candidate."""
     return "–" if trial is None else f"{trial['last']:.1%} ({trial['peak']:.1%})"
+
+
+def radii(by_radius: list[Radius]) -> str:
+    """Return one row per ε: how much shows, and what is learned."""
+    rows = [
+        (
+            f"{radius}/255",
+            f"{visible['psnr']:.1f} dB",
+            f"{visible['ssim']:.2f}",
+            both(trials["clean"]),
+            both(trials["protected"]),
+            both(trials.get("protected, crop and flip")),
+        )
+        for radius, visible, trials in by_radius
+    ]
+    return table(("ε", "PSNR", "SSIM", "clean", "protected", "protected, crop and flip"), rows)
+
+
+def draw_radii(by_radius: list[Radius], path: Path) -> None:
+    """Plot what is learned against how much shows."""
+    figure = Figure(figsize=(6, 4), dpi=100, layout="constrained")
+    axes = figure.add_subplot(
+        xlabel="SSIM, protected against clean", ylabel="test accuracy, %", ylim=(0, 65)
+    )
+    seen = [visible["ssim"] for _, visible, _ in by_radius]
+    for title, of, style in (
+        ("best of any epoch", "peak_accuracy", "r--o"),
+        ("after the last epoch", "test_accuracy", "r-o"),
+    ):
+        learned = [100 * trials["protected"][of] for _, _, trials in by_radius]
+        axes.plot(seen, learned, style, label=f"protected, {title}")
+    clean = [100 * trials["clean"]["test_accuracy"] for _, _, trials in by_radius]
+    axes.plot(seen, clean, "k:", label="clean, after the last epoch")
+    for (radius, _, trials), at in zip(by_radius, seen, strict=True):
+        height = 100 * trials["protected"]["peak_accuracy"]
+        axes.annotate(f"ε {radius}", (at, height), (0, 6), textcoords="offset points")
+    axes.legend(fontsize="small")
+    figure.savefig(path)
 
 
 def draw_epochs(trials: Trials, path: Path) -> None:

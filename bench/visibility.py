@@ -1,0 +1,53 @@
+"""How much protection shows, by ε: PSNR and SSIM of protected images against the clean ones.
+
+    python -m bench.visibility ../shared/data/cifar10.tar.xz \
+        --out bench/results/efficacy/visibility.json
+
+protects 500 training images with the patterns that each ε takes, drawn without a network, and with
+a veil. What networks learn from such images is in the studies beside the results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import dsguard
+from dsguard.evaluation import own_images
+from dsguard.patterns import Patterns
+from dsguard.veil import veils
+
+from .choices import KEY, distance
+
+COUNT = 500
+RADII = (4, 8, 16, 32)
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    data = own_images(options.data, COUNT, COUNT)
+    images, labels = data.train_images, data.train_labels
+    drawn = Patterns.drawn(range(int(labels.max()) + 1), KEY)
+    targets = {
+        f"exact, ε {radius}": (
+            "exact",
+            drawn.for_radius(radius).added(images, images, labels, radius, 4),
+        )
+        for radius in RADII
+    }
+    targets["veil, ε 16"] = ("veil", veils(images, labels, KEY, 4, 16))
+    found = {}
+    for name, (profile, target) in targets.items():
+        batch = dsguard.protect_batch(images, KEY, target=target, profile=profile)
+        found[name] = distance(batch.images, images)
+        print(f"{name:16} {found[name]['psnr']:5.1f} dB  SSIM {found[name]['ssim']:.2f}")
+    options.out.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()
