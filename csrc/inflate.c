@@ -37,6 +37,7 @@ struct reader {
     uint8_t *out, *out_start, *out_end;
     enum { IN_CODE, DONE, MALFORMED } state;
     int last;
+    int has_fixed; /* the tables are those of the fixed codes */
     struct table bytes, distances;
 };
 
@@ -147,6 +148,7 @@ static unsigned decode(struct reader *r, const struct table *t)
 static int read_codes(struct reader *r)
 {
     uint8_t lengths[MOST_SYMBOLS + 32] = {0}, of_lengths[LENGTH_SYMBOLS] = {0};
+    r->has_fixed = 0;
     refill(r);
     unsigned symbols = take(r, 5) + FIRST_LENGTH, distances = take(r, 5) + 1;
     unsigned described = take(r, 4) + 4, total = symbols + distances;
@@ -178,6 +180,8 @@ static int read_codes(struct reader *r)
 static int fixed_codes(struct reader *r)
 {
     uint8_t lengths[MOST_SYMBOLS];
+    if (r->has_fixed) /* or a stream of empty blocks would take as long as it likes */
+        return 1;
     memset(lengths, 8, 144);
     memset(lengths + 144, 9, 112);
     memset(lengths + 256, 7, 24);
@@ -185,7 +189,8 @@ static int fixed_codes(struct reader *r)
     if (!make_table(&r->bytes, lengths, MOST_SYMBOLS, BYTE_BITS))
         return 0;
     memset(lengths, 5, 32); /* 30 and 31 stand for nothing */
-    return make_table(&r->distances, lengths, 32, DISTANCE_BITS);
+    r->has_fixed = make_table(&r->distances, lengths, 32, DISTANCE_BITS);
+    return r->has_fixed;
 }
 
 /* ---- Blocks. ---- */
@@ -355,6 +360,7 @@ static void begin(struct reader *r, const struct inflated *stream, size_t size)
     r->out = r->out_start = stream->out;
     r->out_end = stream->out + size;
     r->last = 0;
+    r->has_fixed = 0;
     int genuine = stream->length >= 6 && (in[0] & 15) == 8 && in[0] >> 4 < 8 && !(in[1] & 32) &&
                   (in[0] * 256 + in[1]) % 31 == 0;
     r->state = genuine ? IN_CODE : MALFORMED;

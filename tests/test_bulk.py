@@ -336,6 +336,7 @@ def test_a_damaged_parquet_file_does_not_stop_the_others(home, key):
     restore_dataset("safe", "tables", key, out_format="parquet", shard_size=40)
     protect_dataset("tables", "veiled", key, profile="veil")
     first, second = sorted((home / "veiled").glob("*.parquet"))[:2]
+    whole = first.read_bytes(), second.read_bytes()
     first.write_bytes(first.read_bytes()[:-2000])
     second.write_bytes(b"")
     assert cli(["restore", "veiled", "back", "--key", "k"]) == Exit.SOME_FAILED
@@ -343,6 +344,9 @@ def test_a_damaged_parquet_file_does_not_stop_the_others(home, key):
     assert sorted(report.failures) == [first.name, second.name]
     assert all("is damaged" in str(error) for error in report.failures.values())
     assert report.done == 96 - 2 * 40
+    first.write_bytes(whole[0])
+    second.write_bytes(whole[1])
+    assert restore_dataset("veiled", "back", key).done == 96  # repaired, it goes on
 
 
 def test_unwritable_destinations(home, key, capsys):

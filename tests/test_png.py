@@ -13,6 +13,7 @@ from PIL import Image
 
 from dsguard.datasets import decode_image, decode_protected, encode_image, encode_images
 from dsguard.datasets import png as codec
+from dsguard.datasets.images import decode_files
 from dsguard.datasets.png import NotPlainError, encode_pngs, read_plain, unpacked
 
 
@@ -171,6 +172,58 @@ def test_a_small_file_cannot_ask_for_much_memory():
     file = codec._SIGNATURE + header + codec._chunk(b"IDAT", zlib.compress(bytes(8))) + codec._END
     with pytest.raises(NotPlainError):
         read_plain(file, b"dsGD")
+
+
+def file_of(width, height, colour, stream, methods=(0, 0, 0), more=b""):
+    header = codec._chunk(b"IHDR", codec._HEADER.pack(width, height, 8, colour, *methods))
+    return codec._SIGNATURE + header + more + codec._chunk(b"IDAT", stream) + codec._END
+
+
+@pytest.mark.parametrize("size", [(4, 0), (0, 4), (0, 0), (2**31 - 1, 0), (2**32 - 1, 0)])
+def test_one_image_without_pixels_fails_alone(scenes, size):
+    bad = file_of(*size, 2, zlib.compress(b""))
+    groups, errors = decode_files([encode_image(scenes[0]), bad])
+    assert [group.rows for group in groups] == [[0]]
+    assert list(errors) == [1]
+
+
+def test_claims_of_a_batch_do_not_take_memory(scenes, monkeypatch):
+    asked = []
+    real = codec.np.empty
+    monkeypatch.setattr(codec, "_AT_ONCE", 1 << 20)
+    monkeypatch.setattr(
+        "numpy.empty", lambda shape, *a, **k: asked.append(np.prod(shape)) or real(shape, *a, **k)
+    )
+    liar = file_of(600, 500, 6, bytes(2000))
+    groups, errors = decode_files([encode_image(scenes[0]), *[liar] * 20])
+    assert [group.rows for group in groups] == [[0]]
+    assert len(errors) == 20
+    assert max(asked, default=0) < 2 * 600 * 500 * 4
+
+
+def test_unknown_methods_and_a_second_header_are_left_to_pillow():
+    stream = zlib.compress(bytes(8 * 9))
+    assert back(file_of(8, 8, 0, stream)) is not None or codec.scanlines is None
+    second = codec._chunk(b"IHDR", codec._HEADER.pack(4, 4, 8, 0, 0, 0, 0))
+    for methods in ((1, 0, 0), (0, 1, 0), (0, 0, 1)):
+        assert back(file_of(8, 8, 0, stream, methods)) is None
+    assert back(file_of(8, 8, 0, stream, more=second)) is None
+
+
+def test_blocks_of_all_kinds_follow_each_other():
+    rng = np.random.default_rng(0)
+    rows = codec._filtered(rng.integers(0, 9, (1, 40, 40, 1), np.uint8))[0].tobytes()
+    body, step = b"", len(rows) // 8 + 1
+    for n, start in enumerate(range(0, len(rows), step)):  # fixed, dynamic, stored, fixed, ...
+        strategy = zlib.Z_FIXED if n % 3 != 1 else zlib.Z_DEFAULT_STRATEGY
+        packer = zlib.compressobj(0 if n % 3 == 2 else 9, zlib.DEFLATED, -15, 9, strategy)
+        body += packer.compress(rows[start : start + step]) + packer.flush(zlib.Z_FULL_FLUSH)
+    stream = b"\x78\x01" + body + b"\x03\x00" + zlib.adler32(rows).to_bytes(4, "big")
+    assert zlib.decompress(stream) == rows
+    images, malformed = unpacked([stream], (40, 40, 1))
+    assert not malformed[0]
+    filtered = np.frombuffer(rows, np.uint8).reshape(40, 41)[:, 1:]
+    np.testing.assert_array_equal(images[0, ..., 0], np.add.accumulate(filtered, 0, np.uint8))
 
 
 def test_a_claim_of_very_many_pixels_is_left_to_pillow():

@@ -19,7 +19,7 @@ from PIL import (
     UnidentifiedImageError,
 )
 
-from dsguard.datasets.png import NotPlainError, encode_pngs, read_plain, size_of, unpacked
+from dsguard.datasets.png import NotPlainError, at_once, encode_pngs, read_plain, size_of, unpacked
 from dsguard.errors import DsguardError, InputError
 
 if TYPE_CHECKING:
@@ -202,15 +202,17 @@ def decode_files(
             plain[shape].append((number, stream, sidecar))
     decoded: dict[tuple[int, ...], list[_Piece]] = defaultdict(list)
     for shape, members in plain.items():
-        numbers, streams, sidecars = map(list, zip(*members, strict=True))
-        images, malformed = unpacked(streams, shape)
-        if malformed.any():
-            others += [(numbers[n], files[numbers[n]]) for n in malformed.nonzero()[0]]
-            good = (~malformed).nonzero()[0]
-            numbers, sidecars = [numbers[n] for n in good], [sidecars[n] for n in good]
-            images = images[good]
-        if numbers:
-            decoded[shape].append((numbers, images, sidecars))
+        step = at_once(shape)
+        for start in range(0, len(members), step):
+            numbers, streams, sidecars = map(list, zip(*members[start : start + step], strict=True))
+            images, malformed = unpacked(streams, shape)
+            if malformed.any():
+                others += [(numbers[n], files[numbers[n]]) for n in malformed.nonzero()[0]]
+                good = (~malformed).nonzero()[0]
+                numbers, sidecars = [numbers[n] for n in good], [sidecars[n] for n in good]
+                images = images[good]
+            if numbers:
+                decoded[shape].append((numbers, images, sidecars))
     for number, file in sorted(others):
         try:
             image, sidecar = _by_pillow(file)

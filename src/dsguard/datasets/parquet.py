@@ -73,9 +73,12 @@ class ParquetSource(Source):
     def _whole_parts(self, file: str, size: int) -> list[Part]:
         """Return the parts of a file; a damaged one is a part, that whoever reads it may say so."""
         try:
-            return [Part(file, start, stop) for start, stop, _, _ in self._runs(file, size)]
+            runs = list(self._runs(file, size))
         except InputError:
             return [Part(file)]
+        if len(runs) == 1:  # the same part as while it was damaged, so that a run can go on
+            return [Part(file)]
+        return [Part(file, start, stop) for start, stop, _, _ in runs]
 
     def _numbered_parts(self, file: str, size: int, wanted: Collection[str]) -> Iterator[Part]:
         """Yield the parts of a file whose names end in the number of the row."""

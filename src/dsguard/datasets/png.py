@@ -8,6 +8,7 @@ installed (``dsguard[fast]``), else zlib's. What is not read here Pillow reads.
 from __future__ import annotations
 
 import contextlib
+import math
 import struct
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,7 @@ _COLOUR_TYPE = {1: 0, 3: 2, 4: 6}
 _CHANNELS = {0: 1, 2: 3, 6: 4}
 _UP = 2
 _CRC_OF_IDAT = deflate.crc32(b"IDAT")
-_AT_ONCE = 8 << 20  # bytes of images that are packed in one call
+_AT_ONCE = 8 << 20  # bytes of images that are packed, or unpacked, in one call
 _MOST_PIXELS = 1 << 26  # what claims more, Pillow warns of or refuses
 _MOST_EXPANSION = 1040  # of a byte, a little more than deflate's 1032
 
@@ -144,12 +145,14 @@ def read_plain(data: bytes, wanted: bytes) -> tuple[tuple[int, int, int], bytes,
     """
     if len(data) < 33 or data[:8] != _SIGNATURE or data[8:16] != _START_OF_HEADER:
         raise NotPlainError
-    width, height, depth, colour, _, _, interlaced = _HEADER.unpack_from(data, 16)
-    if depth != 8 or colour not in _CHANNELS or interlaced or width * height > _MOST_PIXELS:
+    width, height, depth, colour, *methods = _HEADER.unpack_from(data, 16)
+    if depth != 8 or colour not in _CHANNELS or any(methods):
         raise NotPlainError
-    if height * (1 + width) > _MOST_EXPANSION * len(data):  # memory for it is not worth asking for
+    if not 0 < width * height <= _MOST_PIXELS:
         raise NotPlainError
     shape = (height, width, _CHANNELS[colour])
+    if height * (1 + width * shape[2]) > _MOST_EXPANSION * len(data):  # nothing unpacks to that
+        raise NotPlainError
     (length,) = _NUMBER.unpack_from(data, 33) if len(data) > 37 else (0,)
     if len(data) == 57 + length and data[37:41] == b"IDAT":  # as it is written here
         content = data[41:-16]
@@ -174,10 +177,15 @@ def read_plain(data: bytes, wanted: bytes) -> tuple[tuple[int, int, int], bytes,
             packed.append(content)
         elif kind == wanted:
             found = content
-        elif kind not in (b"IHDR", b"tEXt", b"tIME", b"pHYs"):
+        elif kind not in (b"tEXt", b"tIME", b"pHYs") and position != 8:  # where the header is
             raise NotPlainError
         position = end
     return shape, b"".join(packed), found
+
+
+def at_once(shape: tuple[int, int, int]) -> int:
+    """Return how many images to unpack in one call: a small file can claim to be a large image."""
+    return max(1, _AT_ONCE // math.prod(shape))
 
 
 def unpacked(
