@@ -349,6 +349,25 @@ def test_a_damaged_parquet_file_does_not_stop_the_others(home, key):
     assert restore_dataset("veiled", "back", key).done == 96  # repaired, it goes on
 
 
+def test_damage_within_a_parquet_file_does_not_stop_the_others(home, key):
+    pytest.importorskip("pyarrow")
+    restore_dataset("safe", "tables", key, out_format="parquet", shard_size=40)
+    protect_dataset("tables", "veiled", key, profile="veil")
+    file = min((home / "veiled").glob("*.parquet"))
+    whole = file.read_bytes()
+    length = whole.index(b"\x89PNG") - 1  # the high byte of the length of the first image
+    footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    rng = np.random.default_rng(0)
+    places = [length, *rng.integers(footer, len(whole) - 8, 25)]
+    stopped = 0
+    for n, place in enumerate(places):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 0x7F]) + whole[place + 1 :])
+        report = restore_dataset("veiled", f"back{n}", key)
+        assert report.done >= 96 - 40
+        stopped += file.name in report.failures
+    assert stopped > 1
+
+
 def test_unwritable_destinations(home, key, capsys):
     (home / "file").write_text("x")
     for out in ("file", "file/out"):

@@ -152,7 +152,7 @@ class ParquetSource(Source):
                 ):
                     yield row, batch
                     row += batch.num_rows
-            except OSError as error:
+            except _damage() as error:
                 msg = f"{self.place}/{part.file} is damaged: {error}"
                 raise InputError(msg) from error
 
@@ -167,12 +167,17 @@ class ParquetSource(Source):
         return {}
 
     def _file(self, opened: Any, name: str) -> Any:
-        pyarrow, parquet = arrow()
+        _, parquet = arrow()
         try:
             return parquet.ParquetFile(opened)
-        except (pyarrow.ArrowInvalid, OSError) as error:
+        except _damage() as error:
             msg = f"{self.place}/{name} is not a Parquet file, or is damaged: {error}"
             raise InputError(msg) from error
+
+
+def _damage() -> tuple[type[Exception], ...]:
+    """Return what Arrow raises where a file is damaged; text that is no text is a ValueError."""
+    return (arrow()[0].ArrowException, OSError, ValueError)
 
 
 _NO_BYTES = InputError(
