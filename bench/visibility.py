@@ -19,9 +19,9 @@ from dsguard.patterns import Patterns
 from dsguard.veil import veils
 
 from .choices import KEY, distance
+from .efficacy import RADII
 
 COUNT = 500
-RADII = (4, 8, 16, 32)
 
 
 def main() -> None:

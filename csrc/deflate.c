@@ -16,7 +16,7 @@ enum {
     MOST_RUNS = DEFLATE_BLOCK / (SHORTEST_RUN + 1) + 1,
 };
 
-/* At most 57 bits may wait. */
+/* With those that wait, up to 7 after 'flush', at most 63 bits. */
 static inline void put(struct bit_writer *w, uint64_t value, unsigned count)
 {
     w->bits |= value << w->count;
@@ -287,7 +287,7 @@ static void put_codes(struct bit_writer *w, const struct code *code)
     flush(w);
 }
 
-/* Write 'at_once' bytes at a time, whose codes have 57 bits together at most. */
+/* Write 'at_once' bytes at a time, whose codes have 56 bits together at most. */
 static inline void put_bytes(struct bit_writer *writer, const uint8_t *bytes, size_t count,
                              const struct code *code, unsigned at_once)
 {

@@ -17,7 +17,7 @@ enum {
     BYTE_BITS = 12, /* of codes that a table has, by use; longer ones are decoded bit by bit */
     DISTANCE_BITS = 8,
     LENGTH_BITS = 7,
-    SYMBOL = 4, /* entry: symbol << SYMBOL | length of its code, 0 where there is none so short */
+    SYMBOL = 4, /* entry: symbol << SYMBOL | length of its code, length 0 where none is so short */
     NO_BYTE = END_OF_BLOCK << SYMBOL, /* what entries of other symbols, and of none, have set */
     AT_ONCE = 4,                      /* codes of the table that have 56 bits at most together */
 };
@@ -41,13 +41,19 @@ struct reader {
     struct table bytes, distances;
 };
 
+/* Have 56 bits or more, where eight bytes are left. */
+static inline void refill_word(uint64_t *bits, const uint8_t **in, unsigned *count)
+{
+    *bits |= load_word(*in) << *count;
+    *in += (63 - *count) >> 3;
+    *count |= 56;
+}
+
 /* Have 56 bits or more, or all that are left. */
 static inline void refill(struct reader *r)
 {
     if (r->in_end - r->in >= 8) {
-        r->bits |= load_word(r->in) << r->count;
-        r->in += (63 - r->count) >> 3;
-        r->count |= 56;
+        refill_word(&r->bits, &r->in, &r->count);
         return;
     }
     while (r->count <= 56 && r->in < r->in_end) {
@@ -306,14 +312,6 @@ static inline void close_lane(struct reader *r, const struct lane *lane)
     r->count = lane->count;
 }
 
-/* As 'refill', where eight bytes are left. */
-static inline void refill_lane(struct lane *lane)
-{
-    lane->bits |= load_word(lane->in) << lane->count;
-    lane->in += (63 - lane->count) >> 3;
-    lane->count |= 56;
-}
-
 static inline unsigned look_up(const struct lane *lane)
 {
     return lane->entry[lane->bits & ((1u << BYTE_BITS) - 1)];
@@ -334,8 +332,8 @@ static void read_bytes(struct reader *first, struct reader *second)
     unsigned other = 0;
     while (!other && first->in_end - a.in >= 8 && second->in_end - b.in >= 8 &&
            first->out_end - a.out >= AT_ONCE && second->out_end - b.out >= AT_ONCE) {
-        refill_lane(&a);
-        refill_lane(&b);
+        refill_word(&a.bits, &a.in, &a.count);
+        refill_word(&b.bits, &b.in, &b.count);
         for (unsigned n = 0; n < AT_ONCE && !other; n++) {
             unsigned entry_a = look_up(&a), entry_b = look_up(&b);
             other = (entry_a | entry_b) & NO_BYTE;
@@ -354,7 +352,6 @@ static void read_bytes(struct reader *first, struct reader *second)
 static void begin(struct reader *r, const struct inflated *stream, size_t size)
 {
     const uint8_t *in = stream->packed;
-    r->in = in + 2;
     r->in_end = in + stream->length;
     r->bits = r->count = 0;
     r->out = r->out_start = stream->out;
@@ -363,6 +360,7 @@ static void begin(struct reader *r, const struct inflated *stream, size_t size)
     r->has_fixed = 0;
     int genuine = stream->length >= 6 && (in[0] & 15) == 8 && in[0] >> 4 < 8 && !(in[1] & 32) &&
                   (in[0] * 256 + in[1]) % 31 == 0;
+    r->in = genuine ? in + 2 : in;
     r->state = genuine ? IN_CODE : MALFORMED;
     next_code(r);
 }

@@ -190,7 +190,7 @@ def test_one_image_without_pixels_fails_alone(scenes, size):
 def test_claims_of_a_batch_do_not_take_memory(scenes, monkeypatch):
     asked = []
     real = codec.np.empty
-    monkeypatch.setattr(codec, "_AT_ONCE", 1 << 20)
+    monkeypatch.setattr(codec, "_MOST_CLAIMED", 1 << 20)
     monkeypatch.setattr(
         "numpy.empty", lambda shape, *a, **k: asked.append(np.prod(shape)) or real(shape, *a, **k)
     )

@@ -23,7 +23,7 @@ from dsguard.datasets.png import NotPlainError, at_once, encode_pngs, read_plain
 from dsguard.errors import DsguardError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -189,7 +189,7 @@ def decode_files(
     """
     plain: dict[tuple[int, int, int], list[tuple[int, bytes, bytes]]] = defaultdict(list)
     errors: dict[int, DsguardError] = {}
-    others: list[tuple[int, bytes]] = []
+    others: list[int] = []
     for number, file in enumerate(files):
         if isinstance(file, DsguardError):
             errors[number] = file
@@ -197,23 +197,18 @@ def decode_files(
         try:
             shape, stream, sidecar = read_plain(file, SIDECAR_CHUNK)
         except NotPlainError:
-            others.append((number, file))
+            others.append(number)
         else:
             plain[shape].append((number, stream, sidecar))
     decoded: dict[tuple[int, ...], list[_Piece]] = defaultdict(list)
     for shape, members in plain.items():
-        step = at_once(shape)
-        for start in range(0, len(members), step):
-            numbers, streams, sidecars = map(list, zip(*members[start : start + step], strict=True))
-            images, malformed = unpacked(streams, shape)
-            if malformed.any():
-                others += [(numbers[n], files[numbers[n]]) for n in malformed.nonzero()[0]]
-                good = (~malformed).nonzero()[0]
-                numbers, sidecars = [numbers[n] for n in good], [sidecars[n] for n in good]
-                images = images[good]
-            if numbers:
-                decoded[shape].append((numbers, images, sidecars))
-    for number, file in sorted(others):
+        for piece, left in _unpacked(members, shape):
+            others += left
+            if piece[0]:
+                decoded[shape].append(piece)
+    for number in sorted(others):
+        file = files[number]
+        assert isinstance(file, bytes)
         try:
             image, sidecar = _by_pillow(file)
         except DsguardError as error:
@@ -224,6 +219,22 @@ def decode_files(
 
 
 _Piece: TypeAlias = "tuple[list[int], npt.NDArray[np.uint8], list[bytes]]"
+
+
+def _unpacked(
+    members: list[tuple[int, bytes, bytes]], shape: tuple[int, int, int]
+) -> Iterator[tuple[_Piece, list[int]]]:
+    """Yield the images of some files, and the numbers of those that are left to Pillow."""
+    step = at_once(shape)
+    for start in range(0, len(members), step):
+        numbers, streams, sidecars = map(list, zip(*members[start : start + step], strict=True))
+        images, malformed = unpacked(streams, shape)
+        left = [numbers[n] for n in malformed.nonzero()[0]]
+        if left:
+            good = (~malformed).nonzero()[0]
+            numbers, sidecars = [numbers[n] for n in good], [sidecars[n] for n in good]
+            images = images[good]
+        yield (numbers, images, sidecars), left
 
 
 def _joined(pieces: list[_Piece]) -> Group:

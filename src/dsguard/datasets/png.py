@@ -42,7 +42,8 @@ _COLOUR_TYPE = {1: 0, 3: 2, 4: 6}
 _CHANNELS = {0: 1, 2: 3, 6: 4}
 _UP = 2
 _CRC_OF_IDAT = deflate.crc32(b"IDAT")
-_AT_ONCE = 8 << 20  # bytes of images that are packed, or unpacked, in one call
+_AT_ONCE = 8 << 20  # bytes of images that are packed in one call
+_MOST_CLAIMED = 64 << 20  # bytes of images that are unpacked in one call
 _MOST_PIXELS = 1 << 26  # what claims more, Pillow warns of or refuses
 _MOST_EXPANSION = 1040  # of a byte, a little more than deflate's 1032
 
@@ -185,7 +186,7 @@ def read_plain(data: bytes, wanted: bytes) -> tuple[tuple[int, int, int], bytes,
 
 def at_once(shape: tuple[int, int, int]) -> int:
     """Return how many images to unpack in one call: a small file can claim to be a large image."""
-    return max(1, _AT_ONCE // math.prod(shape))
+    return max(1, _MOST_CLAIMED // math.prod(shape))
 
 
 def unpacked(
