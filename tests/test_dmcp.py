@@ -65,7 +65,7 @@ class Server:
             text=True,
             start_new_session=True,
         )
-        self._reader = threading.Thread(target=self._read)
+        self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         for _ in range(600):
             try:
@@ -90,7 +90,11 @@ class Server:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(30)
+        try:
+            self.process.wait(30)
+        finally:  # or its reader would wait for ever, and the tests with it
+            if self.process.poll() is None:
+                self.kill()
         self._reader.join()
 
     def client(self, token: str | None = None) -> Client:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dsguard.bulk.engines import WorkerError
 from dsguard.bulk.run import SHARD_SIZE, Progress, Report, Settings, TooManyErrors, run
 from dsguard.bulk.selection import Selection, output_names, select
 from dsguard.bulk.shard import ShardResult, ShardSpec, process_shard
@@ -17,6 +16,7 @@ from dsguard.bulk.training_set import load_training_set
 from dsguard.datasets import Source, open_source
 from dsguard.errors import InputError
 from dsguard.profile import DEFAULT, Profile
+from dsguard.workers import WorkerError
 
 if TYPE_CHECKING:
     import os

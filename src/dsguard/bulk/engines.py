@@ -4,57 +4,27 @@ from __future__ import annotations
 
 import importlib
 import itertools
-import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
 from dsguard.bulk.shard import ShardResult, ShardSpec, process_shard
-from dsguard.errors import DsguardError, InputError, MissingExtraError
+from dsguard.errors import InputError, MissingExtraError
+from dsguard.workers import ATTEMPTS, Workers
 
 Engine = Callable[[Sequence[ShardSpec], int | None], Generator[ShardResult]]
 
-_MOST_DEATHS = 3
-
-
-class WorkerError(DsguardError):
-    """Worker processes died again and again."""
-
 
 def local(specs: Sequence[ShardSpec], workers: int | None) -> Generator[ShardResult]:
-    """Yield the results of shards as they come, from a pool of processes where that pays.
+    """Yield the results of shards as they come, from worker processes where that pays.
 
     When the iteration ends early, shards in work are finished, others are not begun.
     """
     if workers is None or workers == 1 or len(specs) < 2:
         yield from map(process_shard, specs)
         return
-    left = {spec.number: spec for spec in specs}
-    for _ in range(_MOST_DEATHS):
-        try:
-            with closing(_pooled(list(left.values()), min(workers, len(left)))) as results:
-                for result in results:
-                    del left[result.number]
-                    yield result
-        except BrokenProcessPool:
-            continue
-        return
-    msg = (
-        f"worker processes were killed {_MOST_DEATHS} times, perhaps for want of memory; try fewer "
-        "workers or smaller shards; the same command goes on where this run stopped"
-    )
-    raise WorkerError(msg)
-
-
-def _pooled(specs: Sequence[ShardSpec], workers: int) -> Generator[ShardResult]:
-    context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-    if os.name == "posix":
-        context.set_forkserver_preload(["dsguard.bulk.shard"])
-    pool = ProcessPoolExecutor(workers, context, initializer=_ignore_interrupt)
+    pool = Workers(min(workers, len(specs)), "dsguard.bulk.shard")
     waiting, running = list(reversed(specs)), set[Future[ShardResult]]()
     try:
         while waiting or running:
@@ -64,12 +34,7 @@ def _pooled(specs: Sequence[ShardSpec], workers: int) -> Generator[ShardResult]:
             for future in done:
                 yield future.result()
     finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _ignore_interrupt() -> None:
-    """Leave Ctrl-C, which the terminal sends to all processes, to the one that waits for us."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+        pool.stop()
 
 
 def ray(specs: Sequence[ShardSpec], workers: int | None) -> Generator[ShardResult]:
@@ -120,11 +85,11 @@ def _connect(cluster: Any, workers: int | None) -> None:
 
 
 def _tasks(cluster: Any) -> Callable[[ShardSpec], Any]:
-    return cluster.remote(num_cpus=1, max_retries=_MOST_DEATHS)(process_shard).remote  # type: ignore[no-any-return]
+    return cluster.remote(num_cpus=1, max_retries=ATTEMPTS)(process_shard).remote  # type: ignore[no-any-return]
 
 
 def _actors(cluster: Any, count: int) -> Callable[[ShardSpec], Any]:
-    worker = cluster.remote(num_gpus=1, max_restarts=-1, max_task_retries=_MOST_DEATHS)(_Worker)
+    worker = cluster.remote(num_gpus=1, max_restarts=-1, max_task_retries=ATTEMPTS)(_Worker)
     actors = [worker.remote() for _ in range(count)]
     turns = itertools.cycle(actors)
     return lambda spec: next(turns).process.remote(spec)  # noqa: PLW0108 - another one each time

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from dsguard.bulk.engines import Engine, WorkerError, engine_of
+from dsguard.bulk.engines import Engine, engine_of
 from dsguard.bulk.journal import Journal, told
 from dsguard.bulk.selection import Selection, output_names
 from dsguard.bulk.shard import ShardResult, ShardSpec
@@ -27,6 +27,7 @@ from dsguard.datasets.spool import Spool
 from dsguard.envelope import DatasetKey
 from dsguard.errors import DsguardError, InputError
 from dsguard.veil import others
+from dsguard.workers import WorkerError
 
 if TYPE_CHECKING:
     from dsguard.datasets.source import Source

@@ -7,6 +7,7 @@ from collections import Counter as Tally
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+import structlog
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
@@ -20,7 +21,9 @@ from dsguard.dmcp.model import User, connect, migrate, transaction
 from dsguard.dmcp.restoring import Chunk, Restored, Upload, restored_chunks
 from dsguard.dmcp.settings import Settings
 from dsguard.dmcp.vault import Vault
-from dsguard.dmcp.workers import Workers
+from dsguard.workers import WorkerError, Workers
+
+log = structlog.get_logger("dsguard.dmcp")
 
 
 class Platform:
@@ -46,7 +49,7 @@ class Platform:
         with transaction(self.engine) as session:
             self.vault = Vault.of(settings, new=not Vault.is_needed(session))
             self.vault.open(session)
-        self.workers = Workers(settings.workers)
+        self.workers = Workers(settings.workers, "dsguard.dmcp.restoring", _tell_of_death)
         self.jobs = Jobs(self)
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._limit = RateLimitItemPerMinute(settings.requests_per_minute)
@@ -136,6 +139,16 @@ class Platform:
                 )
             self.images.inc(chunk.good)
 
-        yield from restored_chunks(
-            images, ring, self.workers, allow, most_pixels=self.settings.image_pixels
-        )
+        try:
+            yield from restored_chunks(
+                images, ring, self.workers, allow, most_pixels=self.settings.image_pixels
+            )
+        except WorkerError as error:
+            raise Refused(
+                503, "workers-died", "the processes that restore died, perhaps for want of memory",
+                "send fewer or smaller images in a request",
+            ) from error  # fmt: skip
+
+
+def _tell_of_death() -> None:
+    log.error("a worker died; another takes its place")

@@ -16,9 +16,10 @@ from dsguard.protection import restore_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     from dsguard.dmcp.access import Refused
-    from dsguard.dmcp.workers import Task, Workers
+    from dsguard.workers import Workers
 
 CHUNK_IMAGES = 500
 CHUNK_BYTES = 8 << 20
@@ -120,7 +121,7 @@ def restored_chunks(
     most_pixels : int
         Of an image, and of a chunk: a small file can hold a very large image.
     """
-    waiting: deque[Task[Chunk]] = deque()
+    waiting: deque[Future[Chunk]] = deque()
     source = _chunks(images, most_pixels)
     try:
         for some in islice(source, 2):
@@ -132,8 +133,8 @@ def restored_chunks(
             allow(chunk)
             yield chunk.images
     finally:
-        for task in waiting:
-            task.cancel()
+        for future in waiting:
+            future.cancel()
 
 
 def _chunks(images: Iterable[Upload], most_pixels: int) -> Iterator[list[Upload]]:

@@ -1,0 +1,159 @@
+"""Worker processes that may be killed at any moment: what they had to do is done by others.
+
+`concurrent.futures.ProcessPoolExecutor` gives all its workers one pipe for results: where one is
+killed while it writes there, everybody waits for the rest for ever. Here each has a pipe of its
+own, and a thread that waits at the other end of it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.connection import Connection, wait
+from typing import Any, ParamSpec, TypeVar
+
+from dsguard.errors import DsguardError
+
+ATTEMPTS = 3
+_PAUSE = 0.1  # seconds, which what was killed may take to be gone
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class WorkerError(DsguardError):
+    """Worker processes died again and again."""
+
+
+class Workers:
+    """A number of processes that do what they are given.
+
+    Parameters
+    ----------
+    count : int
+    preload : str
+        The module that has what they will do, imported once for all of them.
+    on_death : callable, optional
+        Called when one has died.
+    """
+
+    def __init__(
+        self, count: int, preload: str, on_death: Callable[[], None] = lambda: None
+    ) -> None:
+        self._context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
+        if os.name == "posix":
+            self._context.set_forkserver_preload([preload])
+        self._on_death = on_death
+        self._threads = ThreadPoolExecutor(count, "dsguard-worker")
+        self._own = threading.local()  # the process of each thread
+        self._all: set[_Worker] = set()
+        self._lock = threading.Lock()
+
+    def submit(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Have something done; arguments and result have to survive `pickle`.
+
+        The future raises `WorkerError` where each worker that it was given to died.
+        """
+        return self._threads.submit(self._done, pickle.dumps((call, args, kwargs)))
+
+    def stop(self) -> None:
+        """End the processes when they have done what they began; cancel all else."""
+        self._threads.shutdown(cancel_futures=True)
+        for worker in self._all:
+            worker.end()
+
+    def _done(self, work: bytes) -> Any:
+        for attempt in range(ATTEMPTS):
+            try:
+                outcome = self._worker().done(work)
+            except (EOFError, OSError):
+                self._on_death()
+                self._forget()
+                time.sleep(_PAUSE * attempt)
+                continue
+            good, value = pickle.loads(outcome)
+            if good:
+                return value
+            raise value
+        msg = (
+            f"worker processes were killed {ATTEMPTS} times, perhaps for want of memory; try fewer "
+            "workers or smaller shards; the same command goes on where this run stopped"
+        )
+        raise WorkerError(msg)
+
+    def _worker(self) -> _Worker:
+        """Return the process of this thread."""
+        worker: _Worker | None = getattr(self._own, "worker", None)
+        if worker is None:
+            with self._lock:
+                worker = self._own.worker = _Worker(self._context)
+                self._all.add(worker)
+        return worker
+
+    def _forget(self) -> None:
+        worker: _Worker | None = getattr(self._own, "worker", None)
+        if worker is not None:
+            self._own.worker = None
+            worker.end()
+            self._all.discard(worker)
+
+
+class _Worker:
+    """One process, and our end of the pipe to it."""
+
+    def __init__(self, context: Any) -> None:
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_work, args=(theirs,), daemon=True)
+        try:
+            self._process.start()
+        except BaseException:
+            self._pipe.close()
+            raise
+        finally:
+            theirs.close()  # so that nobody has it but the process, and its end is the pipe's
+
+    def done(self, work: bytes) -> bytes:
+        self._pipe.send_bytes(work)
+        outcome: bytes = self._pipe.recv_bytes()
+        return outcome
+
+    def end(self) -> None:
+        self._pipe.close()
+        self._process.join()
+
+
+def _work(pipe: Connection) -> None:
+    """Do what comes through the pipe until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: whoever waits for us decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    while True:
+        try:
+            work = pipe.recv_bytes()
+        except EOFError:
+            return
+        pipe.send_bytes(_outcome(work))
+
+
+def _outcome(work: bytes) -> bytes:
+    """Do it; return whether it went well and the result, or what was raised."""
+    try:
+        call, args, kwargs = pickle.loads(work)
+        return pickle.dumps((True, call(*args, **kwargs)))
+    except Exception as error:
+        error.add_note("in a worker process:\n" + traceback.format_exc())
+        return pickle.dumps((False, error))
+
+
+def _end_with_parent() -> None:
+    """End at once when the process that we work for does, in whatever way."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
