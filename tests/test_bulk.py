@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import multiprocessing
@@ -184,7 +185,16 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(home, out_format):
     assert content(home / "back.dsguard").keys() == with_manifest
 
 
-def test_an_interrupt_finishes_the_shard_or_leaves_it(home):
+@pytest.fixture
+def interruptible():
+    """Let processes that are begun here hear SIGINT, which those in a shell's background do not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_finishes_the_shard_or_leaves_it(home, interruptible, number):
     copies = 20  # so many shards that it is still at work when the signal comes
     for n in range(copies):
         shutil.copytree(home / "safe", home / "many" / str(n))
@@ -193,7 +203,7 @@ def test_an_interrupt_finishes_the_shard_or_leaves_it(home):
     while not list((home / "back.dsguard").glob("shards/*.jsonl")):
         time.sleep(0.01)
         assert process.poll() is None
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, told = process.communicate(timeout=60)
     assert process.returncode == Exit.INTERRUPTED
     assert "interrupted" in told
@@ -231,6 +241,32 @@ def die_once(spec):
 
 def die(spec):
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def processes_of(session: int) -> set[int]:
+    """Return the processes of a session."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session and fields[0] != "Z":
+                found.add(int(path.parent.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="/proc tells the processes")
+def test_workers_end_with_a_run_that_is_killed(home):
+    for n in range(20):
+        shutil.copytree(home / "safe", home / "many" / str(n))
+    command = [*COMMAND, "restore", "many", "back", "--key", "k", "--shard-size", "1"]
+    process = subprocess.Popen([*command, "--workers", "2"], start_new_session=True)
+    while not list((home / "back.dsguard").glob("shards/*.jsonl")):
+        time.sleep(0.01)
+    assert len(processes_of(process.pid)) > 2
+    process.kill()
+    process.wait()
+    while processes_of(process.pid):  # the time limit of tests ends it
+        time.sleep(0.01)
 
 
 def test_a_worker_that_is_killed_is_replaced(home, key, monkeypatch):
