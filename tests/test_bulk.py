@@ -362,9 +362,18 @@ def test_a_damaged_shard_gives_what_comes_before_the_damage(home, key):
     first = home / "veiled" / "00000.tar"
     first.write_bytes(first.read_bytes()[:-20_000])
     report = restore_dataset("veiled", "back", key)
-    assert list(report.failures) == ["00000.tar"]
-    assert "damaged or truncated" in str(report.failures["00000.tar"])
+    last, shard = report.failures
+    assert (last[:6], shard) == ("00000/", "00000.tar")
+    assert "right before the damage" in str(report.failures[last])  # its label may be lost
+    assert "damaged or truncated" in str(report.failures[shard])
     assert 46 + 20 < report.done < 96
+    others = Selection(exclude=("00001/*",))
+    report = restore_dataset("veiled", "some", key, selection=others)
+    assert list(report.failures) == [last, shard]
+    options = ["--key", "k", "--exclude", "00000/*"]
+    assert cli(["restore", "veiled", "rest", *options, "--dry-run"]) == Exit.SOME_FAILED
+    assert cli(["restore", "veiled", "rest", *options]) == Exit.SOME_FAILED
+    assert len(list((home / "rest").glob("*.tar"))) == 1
 
 
 def test_a_damaged_parquet_file_does_not_stop_the_others(home, key):
@@ -446,6 +455,60 @@ def test_a_dry_run_writes_nothing(home, capsys):
     assert cli(["protect", "clean", "out", "--key", "k", "--dry-run"]) == Exit.OK
     assert "96 images; of a sample of 96, 0 fail" in capsys.readouterr().out
     assert content(home) == before
+
+
+def test_the_wrong_key_leaves_nothing_behind(home, key):
+    before = content(home)
+    report = restore_dataset("safe", "back", dsguard.DatasetKey.generate())
+    assert (report.done, report.failed) == (0, 96)
+    assert content(home) == before
+    assert not (home / "back").exists()
+    assert restore_dataset("safe", "back", key).done == 96
+
+
+def test_what_is_missing_from_the_source_is_told(home, key, capsys):
+    protect_dataset("clean", "veiled", key, profile="veil", shard_size=20)
+    assert verify_dataset("veiled", key).lost == 0
+    gone = list((home / "veiled").rglob("*.png"))[:3]
+    for path in gone:
+        path.unlink()
+    assert cli(["verify", "veiled", "--key", "k", "--json"]) == Exit.SOME_FAILED
+    result = json.loads(capsys.readouterr().out)
+    assert (result["intact"], result["of"], result["lost"]) == (93, 96, 3)
+    assert not result["source_unfinished"]
+    (home / "veiled.dsguard" / "done").unlink()
+    assert cli(["restore", "veiled", "back", "--key", "k", "--json"]) == Exit.SOME_FAILED
+    told = capsys.readouterr()
+    assert json.loads(told.out)["source_unfinished"]
+    assert "is not finished" in told.err
+    (home / "veiled.dsguard" / "settings.json").write_text("[1]")
+    assert cli(["verify", "veiled", "--key", "k"]) == Exit.OK  # it tells nothing of them then
+
+
+def test_the_worst_that_failed_decides_the_exit_code(home, key):
+    image = decode_image((home / "safe" / "a" / "0.png").read_bytes()).copy()
+    image[5, 5] ^= 1
+    (home / "safe" / "a" / "0.png").write_bytes(encode_images(image[None])[0])
+    options = ["--key", "k", "--on-error", "fail"]
+    assert cli(["restore", "safe", "back", *options]) == Exit.DAMAGED
+    dsguard.DatasetKey.generate().save("other")
+    options = ["--key", "other", "--max-errors", "5"]
+    assert cli(["restore", "safe", "back2", *options]) == Exit.KEY_REFUSED
+
+
+def test_short_files_of_very_large_images_are_unpacked_one_by_one(home, key):
+    tracemalloc = pytest.importorskip("tracemalloc")
+    large = encode_images(np.zeros((1, 4000, 4000, 1), np.uint8))[0]
+    (home / "bombs").mkdir()
+    for n in range(12):
+        (home / "bombs" / f"{n}.png").write_bytes(large)
+    assert len(large) < 100_000
+    tracemalloc.start()
+    report = verify_dataset("bombs", key)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert report.failed == 12
+    assert most < 5 * 16_000_000
 
 
 def test_remote_places(home, key):

@@ -53,6 +53,9 @@ def test_protect_and_restore(home, capsys):
         "shards": 1,
         "resumed": 0,
         "failures": {},
+        "broken_files": 0,
+        "lost": 0,
+        "source_unfinished": False,
     }
     assert run(["restore", "out", "back", "--key", "k", "--image-format", "tiff"]) == Exit.OK
     assert {path: path.read_bytes() for path in clean.rglob("*.*")} == before

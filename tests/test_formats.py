@@ -332,6 +332,108 @@ def test_zip_files_of_images_that_cannot_be_had(tmp_path, scenes, key):
     assert "cannot be read" in str(next(iter(report.failures.values())))
 
 
+def by_way_of_a_folder(tmp_path, key, out_format):
+    """Protect into a folder and restore from there into a format; return the files."""
+    protect_dataset(tmp_path / "clean", tmp_path / "safe", key, profile="veil", out_format="folder")
+    report = restore_dataset(tmp_path / "safe", tmp_path / "back", key, out_format=out_format)
+    assert not report.failures
+    return list((tmp_path / "back").iterdir())
+
+
+@pytest.mark.parametrize("out_format", ["webdataset", "parquet"])
+def test_labels_and_fields_come_back_by_way_of_a_folder(tmp_path, scenes, key, out_format):
+    (tmp_path / "clean").mkdir()
+    webdataset_shard(tmp_path / "clean" / "a.tar", scenes)
+    (path,) = by_way_of_a_folder(tmp_path, key, out_format)
+    classes = {name.split("/")[-2] for name in open_source(tmp_path / "safe").names()}
+    assert classes == {"0", "1"}  # folders, as all that read folders take them
+    if out_format == "webdataset":
+        with tarfile.open(path) as archive:
+            found = [
+                (int(json.loads(archive.extractfile(m).read())["number"]),
+                 int(archive.extractfile(m.name.replace(".json", ".cls")).read()))
+                for m in archive.getmembers() if m.name.endswith(".json")
+            ]  # fmt: skip
+    else:
+        rows = pq.read_table(path).to_pylist()
+        fields = [json.loads(row["fields"]) for row in rows]
+        assert [int(field["cls"]) for field in fields] == [row["label"] for row in rows]
+        found = [
+            (json.loads(field["json"])["number"], row["label"])
+            for field, row in zip(fields, rows, strict=True)
+        ]
+    assert sorted(found) == [(n, label(n)) for n in range(len(scenes))]
+
+
+def test_columns_come_back_by_way_of_a_folder(tmp_path, scenes, key):
+    files = [{"bytes": encode_image(image), "path": None} for image in scenes]
+    captions = [f"no. {n}" for n in range(len(scenes))]
+    columns = {"image": files, "label": [label(n) for n in range(len(scenes))]}
+    (tmp_path / "clean").mkdir()
+    pq.write_table(pa.table(columns | {"caption": captions}), tmp_path / "clean" / "x.parquet")
+    (path,) = by_way_of_a_folder(tmp_path, key, "parquet")
+    rows = pq.read_table(path).to_pylist()
+    found = [json.loads(json.loads(row["fields"])["json"])["caption"] for row in rows]
+    assert sorted(found) == captions
+    assert {(text, row["label"]) for text, row in zip(found, rows, strict=True)} == {
+        (text, label(n)) for n, text in enumerate(captions)
+    }
+
+
+def test_text_beside_an_image_belongs_to_its_sample(tmp_path, scenes, key):
+    for name, data in [("b/1.png", encode_image(scenes[0])), ("b/1.txt", b"a cat"),
+                       ("b/1.seg.json", b"{}"), ("b/12.txt", b"nobody's"),
+                       ("b/2.png", encode_image(scenes[1]))]:  # fmt: skip
+        (tmp_path / "clean" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "clean" / name).write_bytes(data)
+    protect_dataset(tmp_path / "clean", tmp_path / "shards", key, profile="veil",
+                    out_format="webdataset")  # fmt: skip
+    with tarfile.open(tmp_path / "shards" / "00000.tar") as archive:
+        names = archive.getnames()
+    assert names == [
+        *("b/1.png", "b/1.cls", "b/1.classname.txt", "b/1.seg.json", "b/1.txt"),
+        *("b/2.png", "b/2.cls", "b/2.classname.txt"),
+    ]
+    protect_dataset(tmp_path / "clean", tmp_path / "files", key, profile="veil")
+    assert (tmp_path / "files" / "b" / "12.txt").read_bytes() == b"nobody's"
+    assert (tmp_path / "files" / "b" / "1.txt").read_bytes() == b"a cat"
+
+
+def test_fields_that_are_damaged_fail_with_their_image(tmp_path, scenes, key):
+    (tmp_path / "clean" / "a").mkdir(parents=True)
+    for n, image in enumerate(scenes):
+        (tmp_path / "clean" / "a" / f"{n}.png").write_bytes(encode_image(image))
+        (tmp_path / "clean" / "a" / f"{n}.txt").write_text("text")
+    protect_dataset(tmp_path / "clean", tmp_path / "safe", key, profile="veil",
+                    out_format="parquet")  # fmt: skip
+    path = tmp_path / "safe" / "00000.parquet"
+    table = pq.read_table(path)
+    texts = ["[1]", "{", *table["fields"].to_pylist()[2:]]
+    pq.write_table(table.set_column(2, table.schema.field(2), pa.array(texts)), path)
+    report = restore_dataset(tmp_path / "safe", tmp_path / "back", key, out_format="folder")
+    assert sorted(report.failures) == ["a/0.png", "a/1.png"]
+    assert (tmp_path / "back" / "a" / "2.txt").read_text() == "text"
+
+
+def test_links_within_an_archive(tmp_path, scenes):
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        data = encode_image(scenes[0])
+        member = tarfile.TarInfo("./all/1.png")
+        member.size = len(data)
+        archive.addfile(member, io.BytesIO(data))
+        for name, kind, target in [("./cat/1.png", tarfile.SYMTYPE, "../all/1.png"),
+                                   ("./all/2.png", tarfile.SYMTYPE, "1.png"),
+                                   ("./cat/2.png", tarfile.LNKTYPE, "./all/1.png"),
+                                   ("./cat/3.png", tarfile.SYMTYPE, "/all/1.png")]:  # fmt: skip
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, target
+            archive.addfile(link)
+    found = {name: image for name, _, image in open_source(tmp_path / "x.tar").read()}
+    for name in ("cat/1.png", "all/2.png", "cat/2.png"):
+        np.testing.assert_array_equal(found[name], scenes[0])
+    assert "not in the archive" in str(found["cat/3.png"])
+
+
 def test_kinds_that_do_not_fit_are_refused(tmp_path, scenes, key):
     for n, image in enumerate(scenes):
         path = tmp_path / "clean" / "cat" / f"{n}.png"

@@ -6,6 +6,8 @@ image without reading a message.
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class DsguardError(Exception):
     """Base of all errors of dsguard.
@@ -28,6 +30,11 @@ class DsguardError(Exception):
         super().__init__(message if index is None else f"image {index}: {message}")
         self.message = message
         self.index = index
+
+    def to_keep(self) -> Self:
+        """Return itself without what it was raised in: that would keep its images in memory."""
+        self.__cause__ = self.__context__ = None
+        return self.with_traceback(None)
 
 
 class InputError(DsguardError, ValueError):

@@ -478,7 +478,7 @@ def _by_header(
         try:
             Header.parse(raw[index].tobytes())
         except DsguardError as error:
-            failures[int(index)] = error
+            failures[int(index)] = error.to_keep()
     good = np.flatnonzero(whole)
     for kind in _alike(raw[good, :_KIND_BYTES]):
         members = good[kind]
@@ -488,7 +488,7 @@ def _by_header(
                 msg = f"was protected under key {header.key_id.hex()}, not {key.key_id}"
                 raise WrongKeyError(msg)
         except DsguardError as error:
-            failures |= dict.fromkeys(members.tolist(), error)
+            failures |= dict.fromkeys(members.tolist(), error.to_keep())
         else:
             groups.append((members, header))
     return groups

@@ -73,6 +73,12 @@ class Journal:
                 self.place.discard(name)
         self.place.write(_SETTINGS, (json.dumps(settings, indent=2) + "\n").encode())
 
+    def forget(self) -> None:
+        """Remove what was noted; whoever holds the lock removes the rest."""
+        for name in self.place.files():
+            if name != _LOCK:
+                self.place.discard(name)
+
     def write(self, number: int, lines: list[str], stamp: str) -> None:
         """Write the manifest of a shard, which makes it done, and what its source was then."""
         self.place.write(_stamp(number), stamp.encode())

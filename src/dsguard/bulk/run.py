@@ -25,7 +25,7 @@ from dsguard.datasets.sinks import Output, file_name, output_kind
 from dsguard.datasets.source import Part, decode_rows
 from dsguard.datasets.spool import Spool
 from dsguard.envelope import DatasetKey
-from dsguard.errors import DsguardError, InputError
+from dsguard.errors import DsguardError, FormatError, InputError, NotProtectedError, WrongKeyError
 from dsguard.veil import others
 from dsguard.workers import WorkerError
 
@@ -58,6 +58,11 @@ class Report:
         How many images failed with each class of error.
     broken : int
         How many of the failures are files that hold images, of which more may be lost.
+    lost : int
+        Images that the manifest of the source lists, and whose files are not there. Only tasks that
+        read all of a dataset and write nothing look for them.
+    unfinished : bool
+        Whether the run that writes the source is not at its end: images are still to come.
     shards, resumed : int
         Shards of the dataset, and those of them that earlier runs had done.
     """
@@ -70,6 +75,8 @@ class Report:
     shards: int = 0
     resumed: int = 0
     broken: int = 0
+    lost: int = 0
+    unfinished: bool = False
 
     def add(self, result: ShardResult) -> None:
         """Add what became of a shard."""
@@ -178,6 +185,7 @@ def run(
     plan = _plan(source, task, destination, settings)
     with plan.locked(), contextlib.ExitStack() as stack:
         report = Report(shards=len(plan.specs))
+        _look_back(report, source, task, settings)
         left = plan.begin(report, overwrite=settings.overwrite)
         if left and isinstance(task, Protect) and isinstance(task.perturbation, Veil):
             left = stack.enter_context(_veiled(left, plan.specs, task.perturbation))
@@ -197,8 +205,29 @@ def run(
         if shards != len(plan.specs):
             msg = f"the engine gave results for {shards} of {len(plan.specs)} shards"
             raise WorkerError(msg)
-        plan.finish()
+        refused = report.kinds.keys() <= {WrongKeyError, NotProtectedError}
+        if report.failed and refused and not report.done:
+            plan.abandon()  # it was the wrong key or source: the right one finds the place free
+        else:
+            plan.finish()
     return report
+
+
+def _look_back(report: Report, source: Source, task: Task, settings: Settings) -> None:
+    """Note what the journal of the source says of it, where there is one."""
+    journal = Journal.of(source.place)
+    try:
+        if source.is_file or journal.settings() is None:
+            return
+    except FormatError:  # it matters to the run that writes there
+        return
+    report.unfinished = not journal.is_finished()
+    if task.writes or settings.selection != Selection():
+        return
+    here = set(source.place.files())
+    for number in journal.done():
+        for line in journal.lines(number) or ():
+            report.lost += line["error"] is None and line["file"] not in here
 
 
 def check(source: Source, destination: str | os.PathLike[str], settings: Settings) -> None:
@@ -332,7 +361,10 @@ class _Plan:
             return
         source = self.specs[0].source
         if output_kind(source, "auto") in (self.output.kind, "folder"):
+            own = self._in_shards()
             for name in source.companions():
+                if name in own:
+                    continue
                 data = source.read_companion(name)
                 if isinstance(source, CocoSource) and name.endswith(".json"):
                     split = PurePosixPath(name).stem.rpartition("_")[2]
@@ -341,6 +373,22 @@ class _Plan:
         self.output.place.clear_scratch()
         self.journal.finish()
         self.journal.place.clear_scratch()
+
+    def _in_shards(self) -> set[str]:
+        """Return the text files that shards have as fields of their images."""
+        assert self.output is not None
+        if self.output.kind == "folder":
+            return set()
+        texts = (spec.part.beside or () for spec in self.specs)
+        return {name for of_part in texts for of_image in of_part for name in of_image}
+
+    def abandon(self) -> None:
+        """Leave nothing behind of a run that had nothing to write."""
+        if self.journal is None or self.output is None:
+            return
+        self.output.place.clear_scratch()
+        self.output.place.remove_if_empty()
+        self.journal.forget()
 
     def _new_names(self, source: Source) -> dict[str, str]:
         suffix = self.specs[0].suffix
@@ -457,7 +505,12 @@ def _class_names(source: Source) -> tuple[str, ...]:
 
 
 def _told(selection: Selection) -> str:
-    return repr((selection.include, selection.exclude, selection.limit))
+    parts = [
+        *(f"include {pattern}" for pattern in selection.include),
+        *(f"exclude {pattern}" for pattern in selection.exclude),
+        *([] if selection.limit is None else [f"limit {selection.limit}"]),
+    ]
+    return ", ".join(parts) or "everything"
 
 
 def _fingerprint(parts: list[Part]) -> str:
@@ -493,10 +546,11 @@ def _spooled(spec: ShardSpec, spool: Spool) -> list[str]:
     names: list[str] = []
     with contextlib.suppress(DsguardError):  # reported when the shard is worked on
         for rows in spec.source.rows(spec.part):
-            for group in decode_rows(rows)[0]:
-                own = [rows.names[row] for row in group.rows]
-                spool.append(own, group.images)
-                names += own
+            for groups, _ in decode_rows(rows):
+                for group in groups:
+                    own = [rows.names[row] for row in group.rows]
+                    spool.append(own, group.images)
+                    names += own
     return names
 
 

@@ -13,7 +13,7 @@ from dsguard.bulk.tasks import Batch, Task
 from dsguard.datasets.images import Group, with_suffix
 from dsguard.datasets.sinks import Output, Results, Sink, file_name, open_sink
 from dsguard.datasets.source import Part, Rows, Source, decode_rows
-from dsguard.errors import DsguardError
+from dsguard.errors import DsguardError, InputError
 
 
 @dataclass(frozen=True)
@@ -112,29 +112,36 @@ def _rows(spec: ShardSpec, result: ShardResult, lines: list[str]) -> Iterator[Ro
         yield from spec.source.rows(spec.part)
     except DsguardError as error:
         name = spec.part.file or f"shard {spec.number}"
-        result.failures[name] = error
+        result.failures[name] = error.to_keep()
         result.broken += 1
         lines.append(_line(name, spec, error=error))
 
 
 def _work(spec: ShardSpec, rows: Rows, sink: Sink | None, result: ShardResult) -> list[str]:
     """Process and write some rows; return their lines of the manifest."""
-    groups, errors = decode_rows(rows)
     results, profiles = Results(), [""] * len(rows.names)
-    for group in groups:
-        _process(spec, rows, group, sink, results, errors, profiles)
+    errors: dict[int, DsguardError] = {}
+    for groups, unreadable in decode_rows(rows):
+        errors |= unreadable
+        for group in groups:
+            _process(spec, rows, group, sink, results, errors, profiles)
     files: dict[int, str] = {}
     if sink is not None:
-        names = {row: _output_name(spec, rows.names[row]) for row in results.images}
+        if sink.wants_extras(rows):
+            _add_extras(rows, results, errors)
+        names = {row: _output_name(spec, rows, row) for row in sorted(results.rows)}
         shard = file_name(sink.output.kind, spec.source, spec.part, spec.number)
         files = dict.fromkeys(range(len(rows.names)), shard) if shard else names
         failed = sink.write(rows, names, results)
         errors |= failed
         for row in failed:
-            del results.images[row], names[row]
-    result.done += len(results.images)
-    result.sidecars += len(results.sidecars.keys() & results.images.keys())
+            results.drop(row)
+            del names[row]
+    result.done += len(results.rows)
+    result.sidecars += len(results.sidecars)
     result.failures |= {rows.names[row]: error for row, error in errors.items()}
+    if spec.journal is None:
+        return []
     return [
         _line(
             rows.names[n],
@@ -146,6 +153,19 @@ def _work(spec: ShardSpec, rows: Rows, sink: Sink | None, result: ShardResult) -
         )
         for n in range(len(rows.names))
     ]
+
+
+def _add_extras(rows: Rows, results: Results, errors: dict[int, DsguardError]) -> None:
+    """Fetch what else belongs to the rows; an image does not go without it."""
+    for row in sorted(results.rows):
+        try:
+            results.extras[row] = rows.extras(row)
+        except DsguardError as error:
+            errors[row] = error.to_keep()
+        except OSError as error:
+            errors[row] = InputError(f"what belongs to it cannot be read: {error.strerror}")
+        if row in errors:
+            results.drop(row)
 
 
 def _process(
@@ -168,17 +188,22 @@ def _process(
     for row, profile in zip(group.rows, done.profiles, strict=False):
         profiles[row] = profile
     good = [n for n in range(len(group.rows)) if n not in done.errors]
-    results.images |= {group.rows[n]: done.images[n] for n in good}
+    results.rows.update(group.rows[n] for n in good)
     results.sidecars |= {group.rows[n]: data for n, data in done.sidecars.items()}
-    if sink is not None and sink.takes_files and good:
+    if sink is not None and not sink.takes_files:
+        results.images |= {group.rows[n]: done.images[n] for n in good}
+    elif sink is not None and good:
         images = done.images if len(good) == len(group.rows) else done.images[good]
         sidecars = {k: done.sidecars[n] for k, n in enumerate(good) if n in done.sidecars}
         files = sink.encoded(images, sidecars)
         results.files |= {group.rows[n]: file for n, file in zip(good, files, strict=True)}
 
 
-def _output_name(spec: ShardSpec, name: str) -> str:
-    return spec.renamed.get(name) or with_suffix(name, spec.suffix)
+def _output_name(spec: ShardSpec, rows: Rows, row: int) -> str:
+    name = rows.names[row]
+    new = spec.renamed.get(name) or with_suffix(name, spec.suffix)
+    folder = spec.output is not None and spec.output.kind == "folder"
+    return spec.source.as_file(new, rows.classes[row]) if folder else new
 
 
 def _hashes(rows: Rows, results: Results, row: int) -> tuple[str, str]:

@@ -90,7 +90,8 @@ class Task(ABC):
                 raise InputError(msg)
             return self.process(batch, threads)
         except DsguardError as error:  # one that concerns every image of this shape
-            return Processed(batch.images, dict.fromkeys(range(len(batch.names)), error))
+            everyone = range(len(batch.names))
+            return Processed(batch.images, dict.fromkeys(everyone, error.to_keep()))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from dsguard.cli.console import (
     Exit,
     bars_of,
     complain,
+    counted,
     errors,
     load_key,
     progress,
@@ -284,12 +285,7 @@ def verify(**given: Any) -> int:
 
     choices = Choices(destination=None, **given)
     source, key = choices.opened()
-    code = _do(Verify(key), source, choices)
-    unfinished = _unfinished(source)
-    if unfinished is not None:
-        complain(unfinished, _WARNING)
-        return max(code, Exit.SOME_FAILED)
-    return code
+    return _do(Verify(key), source, choices)
 
 
 def _do(task: Task, source: Source, choices: Choices) -> int:
@@ -309,12 +305,12 @@ def _do(task: Task, source: Source, choices: Choices) -> int:
             run(source, task, choices.destination, choices.settings(), keep)
         except TooManyErrors as error:
             show(reports[0].failures)
-            complain(str(error))
-            return Exit.SOME_FAILED
+            complain(f"{error}; the same command goes on")
+            return _code(reports[0])
     _warn(task, source, reports[0], choices)
     left_out = source.left_out()
     if left_out and task.writes and not choices.quiet:
-        text = f"{len(left_out)} other files were left out, {left_out[0]} the first of them"
+        text = f"other files left out: {len(left_out)}, the first of them {left_out[0]}"
         complain(text, _WARNING)
     return _finish(task, reports[0], choices)
 
@@ -330,31 +326,34 @@ def _warn(task: Task, source: Source, report: Report, choices: Choices) -> None:
         complain("none of the images is protected: is this the clean set?", _WARNING)
 
 
-def _unfinished(source: Source) -> str | None:
-    """Return how far the run is that writes this dataset, None if it is done or there is none."""
-    from dsguard.bulk.journal import Journal
-
-    journal = Journal.of(source.place)
-    if journal.settings() is None or journal.is_finished():
-        return None
-    return f"the run that writes it is not finished: {len(journal.done())} shards are"
-
-
 def _finish(task: Task, report: Report, choices: Choices) -> int:
     show(report.failures, report.failed)
-    total = report.done + report.failed - report.broken
+    total = report.done + report.failed - report.broken + report.lost
     if report.broken:
-        complain(f"{report.broken} files could not be read to their end; more images are lost")
+        complain(
+            f"{counted(report.broken, 'file')} could not be read to the end; what else was there "
+            "is lost"
+        )
+    if report.lost:
+        complain(f"{counted(report.lost, 'image')} of the manifest are not there any more")
+    if report.unfinished:
+        complain("the run that writes the source is not finished: images are missing", _WARNING)
     if choices.as_json:
         failures = {name: error.message for name, error in report.failures.items()}
         result = {task.verb: report.done, "of": total, "sidecars": report.sidecars}
         facts = {"shards": report.shards, "resumed": report.resumed, "failures": failures}
-        click.echo(json.dumps({**result, **facts}))
+        source = {
+            "broken_files": report.broken,
+            "lost": report.lost,
+            "source_unfinished": report.unfinished,
+        }
+        click.echo(json.dumps({**result, **facts, **source}))
     elif not task.writes:
         share = report.done / total if total else 0
-        click.echo(f"{share:.1%} intact: {report.done} of {total} images")
+        click.echo(f"{share:.1%} intact: {report.done} of {counted(total, 'image')}")
     else:
-        click.echo(f"{task.verb} {report.done} of {total} images into {choices.destination}")
+        images = counted(total, "image")
+        click.echo(f"{task.verb} {report.done} of {images} into {choices.destination}")
         if report.resumed:
             click.echo(f"{report.resumed} of {report.shards} shards were done before")
         if report.sidecars:
@@ -362,7 +361,13 @@ def _finish(task: Task, report: Report, choices: Choices) -> int:
                 f"{report.sidecars} with their payload beside the pixels in the same file; keep "
                 "the files as they are"
             )
-    return worst(kind("") for kind in report.kinds)
+    return _code(report)
+
+
+def _code(report: Report) -> int:
+    """Return the exit code of a run: that of the worst of what failed."""
+    missing = report.lost or report.unfinished
+    return max(worst(kind("") for kind in report.kinds), Exit.SOME_FAILED if missing else Exit.OK)
 
 
 def _estimate(task: Task, source: Source, choices: Choices) -> int:
@@ -401,9 +406,9 @@ def _estimate(task: Task, source: Source, choices: Choices) -> int:
         click.echo(json.dumps(facts))
     else:
         click.echo(
-            f"{facts['images']} images; of a sample of {len(sample)}, {report.failed} fail and "
-            f"{report.sidecars} have their payload beside the pixels; about {facts['seconds']:g} s "
-            f"and {facts['bytes'] / 1e6:.1f} MB"
+            f"{counted(len(names), 'image')}; of a sample of {len(sample)}, {report.failed} fail "
+            f"and {report.sidecars} have their payload beside the pixels; about "
+            f"{facts['seconds']:g} s and {facts['bytes'] / 1e6:.1f} MB"
             + (", the training of a surrogate not counted" if isinstance(task, Protect) else "")
         )
     return worst(kind("") for kind in report.kinds)

@@ -148,11 +148,11 @@ def _first_image(path: Path) -> tuple[NDArray[uint8], bytes]:
     source = open_source(path)
     for part in source.parts(1):
         for rows in source.rows(part):
-            groups, errors = decode_rows(rows)
-            if errors:
-                raise min(errors.items())[1]
-            first = min(groups, key=lambda group: group.rows[0])
-            return first.images[0], first.sidecars.get(0, b"")
+            for groups, failed in decode_rows(rows):
+                if failed:
+                    raise min(failed.items())[1]
+                first = min(groups, key=lambda group: group.rows[0])
+                return first.images[0], first.sidecars.get(0, b"")
     msg = "holds no images"
     raise InputError(msg)
 

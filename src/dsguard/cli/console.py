@@ -90,9 +90,14 @@ def show(failures: Mapping[str, DsguardError], total: int | None = None) -> None
         for name in names[:_SHOWN_FAILURES]:
             complain(f"{name}: {message}")
         if len(names) > _SHOWN_FAILURES:
-            complain(f"and {len(names) - _SHOWN_FAILURES} more images: {message}")
+            complain(f"and {counted(len(names) - _SHOWN_FAILURES, 'more image')}: {message}")
     if total is not None and total > len(failures):
-        complain(f"and {total - len(failures)} more images, which the manifest names")
+        complain(f"and {counted(total - len(failures), 'more image')}, named in the manifest")
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of things in words: ``1 image``, ``2 images``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def complain(message: str, kind: str = "[bold red]error:[/]") -> None:

@@ -16,6 +16,7 @@ from dsguard.datasets.source import (
     CHUNK_BYTES,
     CHUNK_IMAGES,
     MOST_BYTES,
+    Extras,
     Part,
     Rows,
     Source,
@@ -37,11 +38,19 @@ class TreeSource(Source):
 
     def parts(self, size: int, wanted: Collection[str] | None = None) -> list[Part]:
         names = self.names() if wanted is None else sorted(wanted)
-        return [Part(names=tuple(run)) for run in cut(names, size)]
+        beside = texts_beside(names, self.companions())
+        return [
+            Part(
+                names=tuple(run),
+                beside=tuple(beside.get(name, ()) for name in run) if beside else None,
+            )
+            for run in cut(names, size)
+        ]
 
     def rows(self, part: Part) -> Iterator[Rows]:
         rows, held = Rows([], []), 0
         known = dict(zip(part.names or (), part.classes or (), strict=False))
+        beside = dict(zip(part.names or (), part.beside or (), strict=False))
         for name, read in self._files(part.names or ()):
             file = _read(read)
             rows.names.append(name)
@@ -49,10 +58,25 @@ class TreeSource(Source):
             rows.classes.append(known[name] if known else self.class_of(name))
             held += len(file) if isinstance(file, bytes) else 0
             if len(rows.names) == CHUNK_IMAGES or held >= CHUNK_BYTES:
-                yield rows
+                yield self._with_texts(rows, beside)
                 rows, held = Rows([], []), 0
         if rows.names:
-            yield rows
+            yield self._with_texts(rows, beside)
+
+    def _with_texts(self, rows: Rows, beside: dict[str, tuple[str, ...]]) -> Rows:
+        """Return rows to which the text files beside their images belong."""
+
+        def extras(row: int) -> Extras:
+            stem = _stem(rows.names[row])
+            texts = beside.get(rows.names[row], ())
+            return {text[len(stem) + 1 :]: self.read_companion(text) for text in texts}
+
+        if beside:
+            rows.extras = extras
+        return rows
+
+    def as_file(self, name: str, class_name: str) -> str:
+        return name
 
     def class_of(self, name: str) -> str:
         """Return the class of an image."""
@@ -61,6 +85,32 @@ class TreeSource(Source):
     def _files(self, names: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
         """Yield the name and the reader of each image file."""
         raise NotImplementedError
+
+
+def texts_beside(names: list[str], texts: list[str]) -> dict[str, tuple[str, ...]]:
+    """Return by image the text files that have its name but for the suffix: ``x.txt`` of ``x.png``.
+
+    A suffix may have dots, as fields of WebDataset samples do: ``x.classname.txt``.
+    """
+    if not texts:
+        return {}
+    images: dict[str, list[str]] = {}
+    for name in names:
+        images.setdefault(_stem(name), []).append(name)
+    found: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        stem = _stem(text)
+        while stem not in images and "." in stem.rpartition("/")[2]:
+            stem = _stem(stem)
+        for name in images.get(stem, ()):
+            found[name] = (*found.get(name, ()), text)
+    return found
+
+
+def _stem(name: str) -> str:
+    """Return a name without its suffix."""
+    folder, slash, file = name.rpartition("/")
+    return folder + slash + file.rpartition(".")[0]
 
 
 class FolderSource(TreeSource):
@@ -123,11 +173,15 @@ class ZipSource(TreeSource):
         return [name for name in names if not is_hidden(name)]
 
     def read_companion(self, name: str) -> bytes:
-        with _opened(self.place, self.file) as archive:
-            return _unzip(archive, archive.getinfo(name))
+        archive, _ = _kept_open(self.place, self.file, self.stamp(Part()))
+        return _unzip(archive, archive.getinfo(name))
 
     def stamp(self, part: Part) -> str:
-        return self.place.stamp(self.file)
+        try:
+            return self.place.stamp(self.file)
+        except OSError as error:
+            msg = f"{self} cannot be read: {error.strerror or error}"
+            raise InputError(msg) from error
 
     def _files(self, names: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
         wanted = set(names)

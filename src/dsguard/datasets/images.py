@@ -140,6 +140,28 @@ def pixels_of(data: bytes) -> int:
     return size[0] * size[1]
 
 
+_PIXELS_AT_ONCE = 1 << 24
+
+
+def runs_of(files: Sequence[bytes | DsguardError]) -> Iterator[tuple[int, int]]:
+    """Yield the bounds of runs of files that say they have 16 million pixels at most, or of one.
+
+    A short file can hold a very large image, and a thousand of them more than any memory.
+    """
+    start = pixels = 0
+    for number, file in enumerate(files):
+        if isinstance(file, DsguardError):
+            continue
+        size = size_of(file)
+        own = pixels_of(file) if size is None else size[0] * size[1]
+        if pixels and pixels + own > _PIXELS_AT_ONCE:
+            yield start, number
+            start, pixels = number, 0
+        pixels += own
+    if start < len(files):
+        yield start, len(files)
+
+
 def _has_more(image: Image.Image) -> bool:
     """Tell whether a file holds a second image; to count them all can take minutes."""
     try:
@@ -212,7 +234,7 @@ def decode_files(
         try:
             image, sidecar = _by_pillow(file)
         except DsguardError as error:
-            errors[number] = error
+            errors[number] = error.to_keep()
         else:
             decoded[image.shape].append(([number], image[None], [sidecar]))
     return [_joined(same) for same in decoded.values()], errors

@@ -16,7 +16,7 @@ from dsguard.datasets.source import (
     Part,
     Rows,
     Source,
-    is_folder_name,
+    as_folder,
     safe_name,
 )
 from dsguard.errors import DsguardError, InputError, MissingExtraError
@@ -52,30 +52,41 @@ class ParquetSource(Source):
         arrow()
 
     def names(self) -> list[str]:
-        return sorted(
+        found: list[str] = []
+        for file in self.files:
+            try:
+                found += self._names_in(Part(file))
+            except InputError:  # told by whoever reads its images, but for a dataset of one file
+                if len(self.files) == 1:
+                    raise
+        return sorted(found)
+
+    def _names_in(self, part: Part) -> list[str]:
+        columns = self._columns(part.file)
+        return [
             name
-            for file in self.files
-            for start, batch in self._batches(Part(file), read_images=False)
-            for name in _names(file, start, batch, self._columns(file))
-        )
+            for start, batch in self._batches(part, read_images=False)
+            for name in _names(part.file, start, batch, columns)
+        ]
 
     def parts(self, size: int, wanted: Collection[str] | None = None) -> list[Part]:
         parts: list[Part] = []
         for file in self.files:
-            if wanted is None:
-                parts += self._whole_parts(file, size)
-            elif self._columns(file).named:
-                parts += self._named_parts(file, size, set(wanted))
-            else:
-                parts += self._numbered_parts(file, size, wanted)
+            try:
+                parts += self._parts(file, size, wanted)
+            except InputError:  # a damaged file is a part, so that whoever reads it may say so
+                parts.append(Part(file, names=None if wanted is None else ()))
         return parts
 
+    def _parts(self, file: str, size: int, wanted: Collection[str] | None) -> list[Part]:
+        if wanted is None:
+            return self._whole_parts(file, size)
+        if self._columns(file).named:
+            return list(self._named_parts(file, size, set(wanted)))
+        return list(self._numbered_parts(file, size, wanted))
+
     def _whole_parts(self, file: str, size: int) -> list[Part]:
-        """Return the parts of a file; a damaged one is a part, that whoever reads it may say so."""
-        try:
-            runs = list(self._runs(file, size))
-        except InputError:
-            return [Part(file)]
+        runs = list(self._runs(file, size))
         if len(runs) == 1:  # the same part as while it was damaged, so that a run can go on
             return [Part(file)]
         return [Part(file, start, stop) for start, stop, _, _ in runs]
@@ -92,11 +103,7 @@ class ParquetSource(Source):
     def _named_parts(self, file: str, size: int, wanted: set[str]) -> Iterator[Part]:
         """Yield the parts of a file that has names of its own."""
         for start, stop, _, _ in self._runs(file, size):
-            found = (
-                name
-                for first, batch in self._batches(Part(file, start, stop), read_images=False)
-                for name in _names(file, first, batch, self._columns(file))
-            )
+            found = self._names_in(Part(file, start, stop))
             mine = tuple(name for name in found if name in wanted)
             if mine:
                 yield Part(file, start, stop, mine)
@@ -258,21 +265,12 @@ def _names(
         paths = batch.column(columns.image).field("path").to_pylist()
         return [safe_name(path or "", file) for path in paths]
     stem, classes = _stem(file), classes or _classes(batch, columns)
-    folders = {name: f"{stem}/{_as_folder(name)}" for name in set(classes)}
+    folders = {name: f"{stem}/{as_folder(name)}/" if name else f"{stem}/" for name in set(classes)}
     return [f"{folders[name]}{row:07d}.png" for row, name in enumerate(classes, start)]
 
 
 def _stem(file: str) -> str:
     return file.removesuffix(".parquet")
-
-
-def _as_folder(name: str) -> str:
-    if not name:
-        return ""
-    if name.startswith("."):  # a hidden folder would be passed over
-        name = "_" + name
-    cleaned = name.replace("/", "_").replace("\\", "_").replace("\0", "_")
-    return f"{cleaned if is_folder_name(cleaned) else '_'}/"
 
 
 class _Extras:
@@ -310,11 +308,17 @@ def as_text(extras: Extras) -> str | None:
 
 
 def _from_text(text: str | None) -> Extras:
-    given: dict[str, str] = json.loads(text) if text else {}
-    return {
-        suffix.removesuffix(_HEX): bytes.fromhex(value) if suffix.endswith(_HEX) else value.encode()
-        for suffix, value in given.items()
-    }
+    try:
+        given: dict[str, str] = json.loads(text) if text else {}
+        return {
+            suffix.removesuffix(_HEX): (
+                bytes.fromhex(value) if suffix.endswith(_HEX) else value.encode()
+            )
+            for suffix, value in given.items()
+        }
+    except (AttributeError, TypeError, ValueError) as error:
+        msg = "its column fields is not the JSON object that was written here"
+        raise InputError(msg) from error
 
 
 _HEX = ":hex"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -48,6 +49,9 @@ class Place(ABC):
     @abstractmethod
     def discard(self, name: str) -> None:
         """Remove a file."""
+
+    def remove_if_empty(self) -> None:  # noqa: B027 - some have no empty folders
+        """Remove the folder where nothing is in it."""
 
     @abstractmethod
     def take(self, path: Path, name: str) -> None:
@@ -131,6 +135,10 @@ class LocalPlace(Place):
     def clear_scratch(self) -> None:
         shutil.rmtree(self.path / SCRATCH, ignore_errors=True)
 
+    def remove_if_empty(self) -> None:
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
+
     def beside(self, suffix: str) -> LocalPlace:
         whole = self.path.resolve()
         return LocalPlace(whole.with_name(whole.name + suffix))
@@ -184,6 +192,9 @@ class RemotePlace(Place):
 
     def exists(self, name: str) -> bool:
         return bool(self._opened[0].exists(self._at(name)))
+
+    def stamp(self, name: str) -> str:
+        return str(self._opened[0].ukey(self._at(name)))
 
     def write(self, name: str, data: bytes) -> None:
         self._opened[0].pipe_file(self._with_folder(name), data)

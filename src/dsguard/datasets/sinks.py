@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard.datasets.arrays import SIDECARS, ArrayRows, ArraySource, CifarSource
-from dsguard.datasets.folder import COMPANIONS
+from dsguard.datasets.folder import COMPANIONS, TreeSource
 from dsguard.datasets.images import LOSSLESS_FORMATS, encode_images, with_suffix
 from dsguard.datasets.parquet import NAMED, Columns, arrow, as_text
 from dsguard.datasets.place import Place
-from dsguard.datasets.source import Image, Part, Rows, Source
+from dsguard.datasets.source import Extras, Image, Part, Rows, Source
 from dsguard.datasets.tar import CLASS_NAME, END, Kept, Samples, packed, shard_name
 from dsguard.errors import DsguardError, InputError
 
@@ -61,15 +61,28 @@ class Results:
 
     Attributes
     ----------
-    images : dict of int to ndarray of uint8, shape (H, W, C)
+    rows : set of int
+        Those that have a result.
     sidecars : dict of int to bytes
+    images : dict of int to ndarray of uint8, shape (H, W, C)
+        For sinks that take arrays.
     files : dict of int to bytes
         The images as files, for sinks that take files.
+    extras : dict of int to Extras
+        What else belongs to them, for sinks that want it.
     """
 
-    images: dict[int, Image] = field(default_factory=dict)
+    rows: set[int] = field(default_factory=set)
     sidecars: dict[int, bytes] = field(default_factory=dict)
+    images: dict[int, Image] = field(default_factory=dict)
     files: dict[int, bytes] = field(default_factory=dict)
+    extras: dict[int, Extras] = field(default_factory=dict)
+
+    def drop(self, row: int) -> None:
+        """Forget a row."""
+        self.rows.discard(row)
+        for by_row in (self.sidecars, self.images, self.files, self.extras):
+            by_row.pop(row, None)
 
 
 def output_kind(source: Source, wanted: str) -> str:
@@ -105,6 +118,10 @@ class Sink(ABC):
     def write(self, rows: Rows, names: dict[int, str], results: Results) -> dict[int, DsguardError]:
         """Write the rows that have a result, under these names; return what cannot be written."""
 
+    def wants_extras(self, rows: Rows) -> bool:
+        """Tell whether it writes what else belongs to rows, and does not have it from them."""
+        return False
+
     def close(self) -> None:  # noqa: B027 - some have nothing to do
         """Let the files appear."""
 
@@ -119,12 +136,23 @@ class Sink(ABC):
 class FolderSink(Sink):
     """Each image is a file; what belongs to it lies beside it, under its name."""
 
+    def __init__(self, output: Output, source: Source, part: Part, number: int) -> None:
+        super().__init__(output, source, part, number)
+        self._names: set[str] = set()
+
+    def wants_extras(self, rows: Rows) -> bool:
+        return not isinstance(self.source, TreeSource)  # whose text files are copied as they are
+
     def write(self, rows: Rows, names: dict[int, str], results: Results) -> dict[int, DsguardError]:
         errors: dict[int, DsguardError] = {}
         for row, file in results.files.items():
+            if names[row] in self._names:
+                errors[row] = InputError(f"another image comes out as {names[row]}; rename it")
+                continue
+            self._names.add(names[row])
             try:
                 self.output.place.write(names[row], file)
-                for suffix, data in rows.extras(row).items():
+                for suffix, data in results.extras.get(row, {}).items():
                     beside = with_suffix(names[row], "." + suffix if suffix else "")
                     self.output.place.write(beside, data)
             except OSError as error:
@@ -192,8 +220,12 @@ class TarSink(_FileSink):
         self._names: set[str] = set()
         self._keys: set[str] = set()
 
+    def wants_extras(self, rows: Rows) -> bool:
+        return not isinstance(rows.record, Samples)
+
     def write(self, rows: Rows, names: dict[int, str], results: Results) -> dict[int, DsguardError]:
-        record = rows.record if isinstance(rows.record, Samples) else self._samples(rows, names)
+        given = rows.record
+        record = given if isinstance(given, Samples) else self._samples(rows, names, results)
         images = [kept for kept in record.members if kept.data is None]
         good = {kept.sample for kept in images if kept.row in results.files}
         lost = {kept.sample for kept in images} - good
@@ -221,7 +253,7 @@ class TarSink(_FileSink):
             return {"cls": b"%d" % self.numbers[name], **named}
         return {"cls": name.encode()} if name.isascii() and name.isdigit() else named
 
-    def _samples(self, rows: Rows, names: dict[int, str]) -> Samples:
+    def _samples(self, rows: Rows, names: dict[int, str], results: Results) -> Samples:
         """Return rows of another format as samples: keys are names, classes are in ``cls``."""
         members: list[Kept] = []
         for row in range(len(rows.names)):
@@ -234,9 +266,8 @@ class TarSink(_FileSink):
                 key, number = f"{plain}_{number}", number + 1
             self._keys.add(key)
             members.append(Kept(key, key + path.suffix, None, row))
-            extras = self._class(rows.classes[row])
-            for suffix, data in (extras | rows.extras(row)).items():
-                members.append(Kept(key, f"{key}.{suffix}", data))
+            fields = self._class(rows.classes[row]) | results.extras.get(row, {})
+            members += [Kept(key, f"{key}.{suffix}", data) for suffix, data in fields.items()]
         return Samples(members)
 
     def close(self) -> None:
@@ -250,6 +281,9 @@ class ParquetSink(_FileSink):
     def __init__(self, output: Output, source: Source, part: Part, number: int) -> None:
         super().__init__(output, source, part, number)
         self._writer: Any = None
+
+    def wants_extras(self, rows: Rows) -> bool:
+        return not isinstance(rows.record, tuple)
 
     def write(self, rows: Rows, names: dict[int, str], results: Results) -> dict[int, DsguardError]:
         kept = sorted(results.files)
@@ -304,7 +338,8 @@ class ParquetSink(_FileSink):
             if known
             else pyarrow.array([_text(name) for name in labels], pyarrow.string())
         )
-        fields = pyarrow.array([as_text(rows.extras(row)) for row in kept], pyarrow.string())
+        texts = [as_text(results.extras.get(row, {})) for row in kept]
+        fields = pyarrow.array(texts, pyarrow.string())
         features: dict[str, Any] = {
             "image": {"_type": "Image"},
             "label": {"names": known, "_type": "ClassLabel"}

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from dsguard.datasets.images import Group, decode_files
+from dsguard.datasets.images import Group, decode_files, runs_of
 from dsguard.datasets.place import Place
 from dsguard.errors import DsguardError, InputError
 
@@ -44,6 +44,8 @@ class Part:
         The images that are wanted; None for all.
     classes : tuple of str or None
         Their classes, where it would take long to find them for each part anew.
+    beside : tuple of tuple of str or None
+        Names of the text files that belong to each image, where any has one.
     """
 
     file: str = ""
@@ -51,6 +53,7 @@ class Part:
     stop: int = 0
     names: tuple[str, ...] | None = None
     classes: tuple[str, ...] | None = None
+    beside: tuple[tuple[str, ...], ...] | None = None
 
 
 @dataclass
@@ -84,12 +87,21 @@ class Rows:
     extras: Callable[[int], Extras] = lambda row: {}
 
 
-def decode_rows(rows: Rows) -> tuple[list[Group], dict[int, DsguardError]]:
-    """Return the images of some rows by shape, and by row why one cannot be read."""
+def decode_rows(rows: Rows) -> Iterator[tuple[list[Group], dict[int, DsguardError]]]:
+    """Yield the images of some rows by shape, and by row why one cannot be read.
+
+    As a rule that is all at once; where short files hold very large images, some rows at a time.
+    """
     if rows.images is not None:
         everything = list(range(len(rows.names)))
-        return [Group(everything, rows.images, rows.sidecars)] if everything else [], {}
-    return decode_files(rows.files)
+        if everything:
+            yield [Group(everything, rows.images, rows.sidecars)], {}
+        return
+    for start, stop in runs_of(rows.files):
+        groups, errors = decode_files(rows.files[start:stop])
+        for group in groups:
+            group.rows = [start + row for row in group.rows]
+        yield groups, {start + row: error for row, error in errors.items()}
 
 
 class Source(ABC):
@@ -151,6 +163,14 @@ class Source(ABC):
         """Return the files that are neither images nor companions."""
         return []
 
+    def as_file(self, name: str, class_name: str) -> str:
+        """Return the name of an image in a folder of images: its class is the folder above it."""
+        folder = as_folder(class_name)
+        if not folder or class_of(name) == folder:
+            return name
+        above, slash, file = name.rpartition("/")
+        return f"{above}{slash}{folder}/{file}"
+
     def stamp(self, part: Part) -> str:
         """Return what changes when the file of a part does."""
         return self.place.stamp(part.file) if part.file else ""
@@ -161,12 +181,12 @@ class Source(ABC):
         """Yield name, class and pixels of the wanted images; an unreadable one as its error."""
         for part in self.parts(CHUNK_IMAGES, wanted):
             for rows in self.rows(part):
-                groups, errors = decode_rows(rows)
-                found: dict[int, Image | DsguardError] = dict(errors)
-                for group in groups:
-                    found |= zip(group.rows, group.images, strict=True)
-                for row in sorted(found):
-                    yield rows.names[row], rows.classes[row], found[row]
+                for groups, errors in decode_rows(rows):
+                    found: dict[int, Image | DsguardError] = dict(errors)
+                    for group in groups:
+                        found |= zip(group.rows, group.images, strict=True)
+                    for row in sorted(found):
+                        yield rows.names[row], rows.classes[row], found[row]
 
 
 def class_of(name: str) -> str:
@@ -178,6 +198,14 @@ def cut(names: list[str], size: int) -> Iterator[list[str]]:
     """Yield the names in runs of `size`."""
     for start in range(0, len(names), size):
         yield names[start : start + size]
+
+
+def as_folder(class_name: str) -> str:
+    """Return what the folder of a class is called: as the class, where a folder can be."""
+    if class_name.startswith("."):  # a hidden folder would be passed over
+        class_name = "_" + class_name
+    cleaned = class_name.replace("/", "_").replace("\\", "_").replace("\0", "_")
+    return cleaned if is_folder_name(cleaned) or not cleaned else "_"
 
 
 def is_folder_name(name: str) -> bool:

@@ -73,6 +73,11 @@ def _of_file(place: Place, file: str, kind: str) -> Source:
         with place.open(file) as opened:
             if zipfile.is_zipfile(opened):
                 return ZipSource(place, file)
+            opened.seek(0)
+            begins_as_zip = opened.read(4) == b"PK\3\4"
+        if begins_as_zip:
+            msg = f"{place}/{file} is a zip archive that is damaged or truncated"
+            raise InputError(msg)
         if is_tar(place, file):
             return TarSource(place, [file], sharded=kind == "webdataset")
     except (EOFError, OSError) as error:

@@ -12,6 +12,7 @@ import gzip
 import json
 import lzma
 import mmap
+import posixpath
 import shutil
 import tarfile
 import tempfile
@@ -20,7 +21,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO, TypeAlias, cast
 
 from dsguard.datasets.folder import distinct
@@ -44,6 +45,7 @@ CLASS_NAME = "classname.txt"
 """Field of a sample for the name of its class, where ``cls`` has its number."""
 
 _FILE, _LINKS, _EXTENDED = b"0\0007", b"12", b"LKxg"
+_SYMBOLIC = _LINKS[1]
 _LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL = _EXTENDED
 
 Content: TypeAlias = "mmap.mmap | bytes"
@@ -64,7 +66,8 @@ class Member:
         Where its content begins.
     size : int
     link : str
-        The member that it is another name of, as tar stores a file met twice; empty as a rule.
+        The member that it is another name of, as tar stores a file met twice, or a symbolic link;
+        empty as a rule.
     """
 
     name: str
@@ -128,7 +131,10 @@ def members(archive: Content, start: int = 0, stop: int = 0) -> Iterator[Member]
             _check_end(data + length, end)
             yield Member(name or _name(header), begin, data, length)
         elif kind in _LINKS:
-            yield Member(name or _name(header), begin, data, 0, link or _text(header[157:257]))
+            name, link = name or _name(header), link or _text(header[157:257])
+            if kind == _SYMBOLIC:  # from where it lies, not from the root of the archive
+                link = posixpath.join(posixpath.dirname(name), link)
+            yield Member(name, begin, data, 0, link)
             length = 0
         elif kind in _EXTENDED:
             check_size(length)
@@ -254,6 +260,7 @@ class TarSource(Source):
         self.sharded = sharded
         self.kind = "webdataset" if sharded else "archive"  # type: ignore[misc]
         self._unpacked: dict[str, Path] = {}
+        self._damaged: set[str] = set()
 
     def __str__(self) -> str:
         return str(self.place) if self.sharded else str(Path(str(self.place), self.archives[0]))
@@ -280,7 +287,10 @@ class TarSource(Source):
     def _cut(
         self, file: str, found: list[Member], size: int, wanted: set[str] | None
     ) -> Iterator[Part]:
-        """Yield runs of members with `size` images each, that begin and end between samples."""
+        """Yield runs of members with `size` images each, that begin and end between samples.
+
+        A damaged archive has a run that goes on to the damage, so that whoever reads it may say so.
+        """
         size = len(found) + 1 if self.sharded else size
         start, names, sample = 0, list[str](), ""
         for member in found:
@@ -291,17 +301,30 @@ class TarSource(Source):
             if _is_shown_image(name) and (wanted is None or name in wanted):
                 names.append(name)
                 sample = sample_of(member.name)
-        if names:
+        if names or file in self._damaged:
             yield Part(file, start, 0, None if wanted is None else tuple(names))
 
     @cached_property
     def _all(self) -> dict[str, list[Member]]:
-        """The members of each archive."""
-        return {file: list(self._members(Part(file))) for file in self.archives}
+        """The members of each archive, of a damaged shard those before the damage."""
+        found: dict[str, list[Member]] = {}
+        for file in self.archives:
+            found[file] = []
+            try:
+                for member in self._members(Part(file)):
+                    found[file].append(member)
+            except InputError:
+                if not self.sharded:
+                    raise
+                self._damaged.add(file)
+        return found
 
     @cached_property
     def _by_name(self) -> dict[str, dict[str, Member]]:
-        return {file: {m.name: m for m in members} for file, members in self._all.items()}
+        return {
+            file: {posixpath.normpath(m.name): m for m in members}
+            for file, members in self._all.items()
+        }
 
     def _named(self, file: str, name: str) -> str:
         return self.shown(file, safe_name(name, self))
@@ -309,6 +332,9 @@ class TarSource(Source):
     def shown(self, file: str, name: str) -> str:
         """Return what the image in a member is called."""
         return f"{shard_name(file)}/{name}" if self.sharded else name
+
+    def as_file(self, name: str, class_name: str) -> str:
+        return super().as_file(name, class_name) if self.sharded else name
 
     def _members(self, part: Part) -> Iterator[Member]:
         try:
@@ -379,6 +405,7 @@ class TarSource(Source):
                     chunk.add(member, key, archive, wanted)
                 except _DAMAGE as error:
                     if chunk.names:
+                        chunk.cut_off(sample)
                         yield chunk.rows()
                     raise _damaged(self._path(part.file), error) from error
         if chunk.names or chunk.samples.members:
@@ -390,8 +417,7 @@ class TarSource(Source):
         for _ in range(16):
             if not member.link:
                 return member
-            aside = str(PurePosixPath(member.name).parent / member.link)
-            target = known.get(member.link) or known.get(aside)
+            target = known.get(posixpath.normpath(member.link))
             if target is None:
                 break
             member = target
@@ -436,13 +462,24 @@ class _Chunk:
         self.files.append(image)
         self._held += len(image) if isinstance(image, bytes) else 0
 
+    def cut_off(self, sample: str) -> None:
+        """Take the sample right before damage for lost: a part of it may be."""
+        for kept in self.samples.members:
+            if self._source.sharded and kept.sample == sample and kept.data is None:
+                self.files[kept.row] = InputError(
+                    "lies right before the damage of its shard, which may have had more of it"
+                )
+
     def rows(self) -> Rows:
         extras = self._extras()
         mine: list[Extras] = [{} for _ in self.names]
         for kept in self.samples.members:
             if kept.data is None:
                 mine[kept.row] = extras.get(kept.sample, {})
-        classes = [_class(name, own) for name, own in zip(self.names, mine, strict=True)]
+        classes = [""] * len(mine)
+        for kept in self.samples.members:
+            if kept.data is None:
+                classes[kept.row] = _class(kept.name, mine[kept.row])
         return Rows(self.names, classes, self.files, record=self.samples, extras=mine.__getitem__)
 
     def _extras(self) -> dict[str, Extras]:
@@ -459,7 +496,10 @@ def _content(archive: Content, member: Member) -> bytes:
 
 
 def _class(name: str, extras: Extras) -> str:
-    """Return the class of a sample: its ``cls``, the label in its ``json``, or its folder."""
+    """Return the class of a sample: its ``cls``, the label in its ``json``, or its folder.
+
+    The folder is one of the archive: shards are no classes.
+    """
     if CLASS_NAME in extras:
         return extras[CLASS_NAME].decode("utf-8", "replace").strip()
     if "cls" in extras:
