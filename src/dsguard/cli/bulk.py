@@ -108,7 +108,7 @@ def _common(command: Callable[..., int]) -> Callable[..., int]:
             type=click.Choice(["skip", "fail"]),
             default="skip",
             show_default=True,
-            help="Leave out images that fail, or stop at the first.",
+            help="Leave out images that fail, or stop after the shard that has the first.",
         ),
         click.option(
             "--engine",

@@ -71,7 +71,7 @@ def cli() -> None:
       0    all went well
       1    internal error
       2    wrong usage, or files that cannot be read or written
-      3    some images failed, each of them named
+      3    some images failed, each of them named, or are missing
       4    wrong key or passphrase
       5    damaged images
       130  interrupted; what was written is whole, the same command goes on
