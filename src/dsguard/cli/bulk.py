@@ -530,21 +530,36 @@ def _classes(source: Source, choices: Choices) -> set[str]:
     return {source.class_of(name) for name in (source.names() if wanted is None else wanted)}
 
 
+class _Pace:
+    """How fast a run goes; what earlier runs had done does not count."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._before: tuple[int, int] | None = None
+
+    def of(self, report: Report, shards: int) -> tuple[float, float]:
+        """Return images a second and the seconds that are left."""
+        images = report.done + report.failed
+        if self._before is None:  # nothing is done yet
+            self._before = images, shards
+        seconds = max(time.monotonic() - self._start, 1e-9)
+        ours = max(1, shards - self._before[1])
+        return (images - self._before[0]) / seconds, seconds * (report.shards - shards) / ours
+
+
 @contextlib.contextmanager
 def _told(verb: str, quiet: bool) -> Iterator[Progress]:
     """Show a bar on a terminal, lines elsewhere, nothing if `quiet`."""
-    start = time.monotonic()
-    last = start
+    pace, last = _Pace(), time.monotonic()
 
     def lines(report: Report, shards: int) -> None:
         nonlocal last
-        now = time.monotonic()
-        if not quiet and now - last >= _TOLD_EVERY:
-            last = now
-            done = report.done + report.failed
+        rate, left = pace.of(report, shards)
+        if not quiet and time.monotonic() - last >= _TOLD_EVERY:
+            last = time.monotonic()
             errors.print(
-                f"{verb} {done} images, {shards} of {report.shards} shards, "
-                f"{done / (now - start):.0f} images/s",
+                f"{verb} {report.done + report.failed} images, {shards} of {report.shards} shards, "
+                f"{rate:.0f} images/s, {left:.0f} s left",
                 highlight=False,
             )
 
@@ -555,9 +570,8 @@ def _told(verb: str, quiet: bool) -> Iterator[Progress]:
         task = bars.add_task(verb, total=None)
 
         def bar(report: Report, shards: int) -> None:
-            done = report.done + report.failed
-            rate = done / max(time.monotonic() - start, 1e-9)
-            text = f"{verb} {done} images, {rate:.0f}/s, shards"
+            rate, _ = pace.of(report, shards)
+            text = f"{verb} {report.done + report.failed} images, {rate:.0f}/s, shards"
             bars.update(task, completed=shards, total=report.shards, description=text)
 
         yield bar
