@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -463,7 +464,14 @@ def test_the_wrong_key_leaves_nothing_behind(home, key):
     assert (report.done, report.failed) == (0, 96)
     assert content(home) == before
     assert not (home / "back").exists()
-    assert restore_dataset("safe", "back", key).done == 96
+    dsguard.DatasetKey.generate().save("other")
+    (home / "safe" / "a" / "0.png").write_bytes(b"x")
+    (home / "safe" / "README.txt").write_text("text")
+    for options in ((), ("--on-error", "fail", "--shard-size", "9"), ("--out-format", "parquet")):
+        command = ["restore", "safe", "back", "--key", "other", *options]
+        assert cli(command) == Exit.KEY_REFUSED
+        assert not (home / "back").exists()
+    assert restore_dataset("safe", "back", key).done == 95
 
 
 def test_what_is_missing_from_the_source_is_told(home, key, capsys):
@@ -482,7 +490,38 @@ def test_what_is_missing_from_the_source_is_told(home, key, capsys):
     assert json.loads(told.out)["source_unfinished"]
     assert "is not finished" in told.err
     (home / "veiled.dsguard" / "settings.json").write_text("[1]")
-    assert cli(["verify", "veiled", "--key", "k"]) == Exit.OK  # it tells nothing of them then
+    assert cli(["verify", "veiled", "--key", "k"]) == Exit.SOME_FAILED
+    assert "the journal beside the source is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "parquet"])
+def test_what_is_missing_within_a_shard_is_told(home, key, kind):
+    protect_dataset("clean", "safe2", key, profile="veil", out_format=kind, shard_size=40)
+    (first, *_) = sorted(path for path in (home / "safe2").iterdir() if path.is_file())
+    if kind == "parquet":
+        parquet = pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(parquet.read_table(first).slice(0, 30), first)
+    else:
+        data = bytearray(first.read_bytes())
+        with tarfile.open(first) as archive:
+            start = [m.offset for m in archive if m.name.endswith(".png")][30]
+        data[start:] = bytes(len(data) - start)  # as a disk leaves a file that was not written out
+        first.write_bytes(data)
+    report = verify_dataset("safe2", key)
+    assert (report.done, report.lost, report.failed) == (86, 10, 0)
+
+
+def test_a_header_of_zeros_is_damage(home, key):
+    protect_dataset("clean", "tars", key, profile="veil", out_format="webdataset")
+    path = home / "tars" / "00000.tar"
+    data = bytearray(path.read_bytes())
+    with tarfile.open(path) as archive:
+        start = [m.offset for m in archive if m.name.endswith(".png")][30]
+    data[start : start + 512] = bytes(512)
+    path.write_bytes(data)
+    report = restore_dataset("tars", "back", key)
+    assert report.done == 29  # and the sample right before it
+    assert "goes on behind a block of zeros" in str(report.failures["00000.tar"])
 
 
 def test_the_worst_that_failed_decides_the_exit_code(home, key):

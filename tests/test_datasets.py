@@ -23,7 +23,7 @@ from dsguard.datasets import (
     encode_image,
     open_source,
 )
-from dsguard.datasets.folder import _opened
+from dsguard.datasets.archives import _ClosingZip
 from dsguard.datasets.images import SIDECAR_TAG, UnreadableImageError, with_suffix
 from dsguard.errors import DsguardError
 
@@ -164,8 +164,8 @@ def test_the_directory_of_a_zip_archive_is_read_once(folder, monkeypatch):
     source = open_source(path)
     parts, before, opened = source.parts(2), read_all(source), []
     monkeypatch.setattr(
-        "dsguard.datasets.folder._opened",
-        lambda *where, open_archive=_opened: opened.append(where) or open_archive(*where),
+        "dsguard.datasets.archives._ClosingZip",
+        lambda file, opens=_ClosingZip: opened.append(file) or opens(file),
     )
     with zipfile.ZipFile(path, "a") as file:  # another archive now
         file.writestr("more.txt", "x")

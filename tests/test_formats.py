@@ -17,9 +17,10 @@ import pytest
 from PIL import Image
 
 import dsguard
-from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
+from dsguard.bulk import Selection, protect_dataset, restore_dataset, verify_dataset
 from dsguard.datasets import decode_image, encode_image, encode_images, open_source
-from dsguard.datasets.tar import END, members, packed, sample_of
+from dsguard.datasets.tar import END, members, packed
+from dsguard.datasets.webdataset import sample_of
 
 CLASSES = ["cat", "dog"]
 
@@ -397,6 +398,174 @@ def test_text_beside_an_image_belongs_to_its_sample(tmp_path, scenes, key):
     protect_dataset(tmp_path / "clean", tmp_path / "files", key, profile="veil")
     assert (tmp_path / "files" / "b" / "12.txt").read_bytes() == b"nobody's"
     assert (tmp_path / "files" / "b" / "1.txt").read_bytes() == b"a cat"
+
+
+@pytest.mark.parametrize("field", ["/../../../out.txt", "..\\\\x", "png", "a/b", "seg.png"])
+@pytest.mark.parametrize("out_format", ["folder", "webdataset"])
+def test_fields_write_nothing_but_text_beside_their_image(tmp_path, scenes, key, field, out_format):
+    tables = tmp_path / "deep" / "er" / "clean"
+    tables.mkdir(parents=True)
+    table = pa.table(
+        {
+            "image": [{"bytes": encode_image(image), "path": f"{n}.png"}
+                      for n, image in enumerate(scenes[:2])],
+            "label": ["a", "b"],
+            "fields": [json.dumps({field: "text"}), json.dumps({"txt": "text"})],
+        }
+    ).replace_schema_metadata({"dsguard.named": "1"})  # fmt: skip
+    pq.write_table(table, tables / "x.parquet")
+    before = set(tmp_path.rglob("*"))
+    report = protect_dataset(tables, tmp_path / "deep" / "er" / "out", key, profile="veil",
+                             out_format=out_format)  # fmt: skip
+    assert list(report.failures) == ["0.png"]
+    assert "no file beside it can be" in str(report.failures["0.png"])
+    new = {path for path in set(tmp_path.rglob("*")) - before if path.is_file()}
+    assert all(tmp_path / "deep" / "er" in path.parents for path in new)
+    assert len([path for path in new if ".dsguard" not in str(path)]) == (
+        2 if out_format == "folder" else 1
+    )
+
+
+def shard(path, content: list[tuple[str, bytes | tuple[bytes, str]]]) -> None:
+    """Write a tar; a pair stands for a link."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name, data in content:
+            member = tarfile.TarInfo(name)
+            if isinstance(data, bytes):
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+            else:
+                member.type, member.linkname = data
+                archive.addfile(member)
+
+
+def content_of(path) -> dict[str, bytes]:
+    with tarfile.open(path) as archive:
+        return {m.name: archive.extractfile(m).read() for m in archive if m.isfile()}
+
+
+def test_links_to_text_are_followed_or_told(tmp_path, scenes, key):
+    one, two, three = (encode_image(image) for image in scenes[:3])
+    shard(tmp_path / "clean" / "0.tar", [
+        ("a.cls", b"3"), ("a.png", one), ("b.png", two), ("b.cls", (tarfile.LNKTYPE, "a.cls")),
+        ("c.cls", (tarfile.SYMTYPE, "gone")), ("c.png", three),
+    ])  # fmt: skip
+    report = protect_dataset(tmp_path / "clean", tmp_path / "safe", key, profile="veil")
+    assert content_of(tmp_path / "safe" / "0.tar")["b.cls"] == b"3"
+    assert list(report.failures) == ["0/c.png"]
+    assert "c.cls, that is a link to 'gone'" in str(report.failures["0/c.png"])
+
+
+def test_what_belongs_to_images_that_are_not_wanted_stays_away(tmp_path, scenes, key):
+    members = [("README.txt", b"all")]
+    for n, image in enumerate(scenes[:4]):
+        members += [(f"{n}.png", encode_image(image)), (f"{n}.txt", b"text")]
+    shard(tmp_path / "clean" / "0.tar", members)
+    protect_dataset(tmp_path / "clean", tmp_path / "safe", key, profile="veil",
+                    selection=Selection(exclude=("0/1.png",)))  # fmt: skip
+    names = {"README.txt", *(f"{n}.{suffix}" for n in (0, 2, 3) for suffix in ("png", "txt"))}
+    assert content_of(tmp_path / "safe" / "0.tar").keys() == names
+
+
+def test_text_of_no_image_keeps_the_name_of_its_shard(tmp_path, scenes, key):
+    for n in range(2):
+        images = [(f"{n}{k}.png", encode_image(scenes[2 * n + k])) for k in range(2)]
+        text = [("README.txt", b"shard %d" % n), ("c/ab.seg.json", b"{}")]
+        shard(tmp_path / "clean" / f"{n}.tar", [*text, *images])
+    (tmp_path / "clean" / "labels.csv").write_text("x")
+    for out_format in ("folder", "parquet"):
+        out = tmp_path / out_format
+        protect_dataset(tmp_path / "clean", out, key, profile="veil", out_format=out_format)
+        assert [(out / f"{n}" / "README.txt").read_bytes() for n in range(2)] == [
+            b"shard 0",
+            b"shard 1",
+        ]
+        assert (out / "labels.csv").read_text() == "x"
+
+
+def test_an_archive_is_the_folder_that_it_was_made_of(tmp_path, scenes, key):
+    text = {"c/IMG.001.txt": b"one", "c/IMG.002.txt": b"two", "c/IMG.txt": b"about", "x.md": b"x"}
+    images = {f"c/IMG.00{n}.png": encode_image(scenes[n]) for n in (1, 2)}
+    given = [*images.items(), *text.items(), ("c/cat.json", b'{"label": 7}'), ("c/x.npy", b"x")]
+    shard(tmp_path / "clean.tar", given)  # texts behind all images, as they may be
+    source = open_source(tmp_path / "clean.tar")
+    assert source.left_out() == ["c/x.npy"]
+    protect_dataset(source, tmp_path / "safe", key, profile="veil")
+    found = {p.relative_to(tmp_path / "safe").as_posix() for p in (tmp_path / "safe").rglob("*.*")}
+    assert found == {*images, *text, "c/cat.json"}
+    assert all((tmp_path / "safe" / name).read_bytes() == data for name, data in text.items())
+    protect_dataset(source, tmp_path / "tars", key, profile="veil", out_format="webdataset")
+    samples = content_of(tmp_path / "tars" / "00000.tar")
+    assert (samples["c/IMG_001.txt"], samples["c/IMG_002.txt"]) == (b"one", b"two")
+    assert samples["c/IMG_001.classname.txt"] == b"c"
+    restore_dataset(tmp_path / "tars", tmp_path / "back", key)  # it reads what it wrote
+
+
+CLASS_NAMES = ["a/b", "a_b", "", ".", "..", "x\\y", " cat ", "%2F", "ü"]
+
+
+def test_classes_that_no_folder_can_be_called_come_back(tmp_path, scenes, key):
+    images = [np.roll(scenes[n % 8], n, axis=0) for n in range(len(CLASS_NAMES))]
+    files = [{"bytes": encode_image(image), "path": None} for image in images]
+    (tmp_path / "clean").mkdir()
+    pq.write_table(pa.table({"image": files, "label": CLASS_NAMES}), tmp_path / "clean/x.parquet")
+    for out_format in ("folder", "webdataset", "parquet"):
+        out = tmp_path / out_format
+        protect_dataset(tmp_path / "clean", out, key, profile="veil", out_format=out_format)
+        found = {name for _, name, _ in open_source(out).read()}
+        if out_format == "folder":
+            found = found - {"x"} | {""}  # without a class it lies in the folder of its file
+        assert found == set(CLASS_NAMES)
+
+
+def test_two_rows_do_not_come_out_as_one_file(tmp_path, scenes, key):
+    table = pa.table(
+        {
+            "image": [{"bytes": encode_image(image), "path": path}
+                      for image, path in zip(scenes, ("c/x.png", "m.png", "x.png"), strict=False)],
+            "label": ["c", "", "c"],
+        }
+    ).replace_schema_metadata({"dsguard.named": "1"})  # fmt: skip
+    (tmp_path / "clean").mkdir()
+    pq.write_table(table, tmp_path / "clean" / "x.parquet", row_group_size=1)
+    with pytest.raises(dsguard.InputError, match=r"more than one member named c/x\.png"):
+        protect_dataset(tmp_path / "clean", tmp_path / "safe", key, profile="veil",
+                        out_format="folder", shard_size=1)  # fmt: skip
+
+
+def test_text_in_columns_that_is_damaged_fails_with_its_file(tmp_path, scenes, key):
+    (tmp_path / "clean").mkdir()
+    files = [{"bytes": encode_image(image), "path": None} for image in scenes]
+    for n in range(2):
+        columns = {"image": files, "label": ["é"] * len(files)}
+        pq.write_table(pa.table(columns), tmp_path / "clean" / f"{n}.parquet",
+                       compression="none", use_dictionary=False, write_statistics=False)  # fmt: skip
+    path = tmp_path / "clean" / "0.parquet"
+    data = path.read_bytes()
+    at = data.rindex("é".encode())
+    path.write_bytes(data[:at] + b"\xff" + data[at + 1 :])
+    report = protect_dataset(tmp_path / "clean", tmp_path / "safe", key, profile="veil")
+    assert list(report.failures) == ["0.parquet"]
+    assert report.done == len(files)
+
+
+def test_a_zip_archive_with_damaged_text(tmp_path, scenes, key):
+    path = tmp_path / "clean.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for n in range(2):
+            archive.writestr(f"./c/{n}.png", encode_image(scenes[n]))
+        archive.writestr("./c/0.txt", "hello hello")
+    protect_dataset(path, tmp_path / "safe", key, profile="veil")
+    assert (tmp_path / "safe" / "c" / "0.txt").read_text() == "hello hello"
+    path.write_bytes(path.read_bytes().replace(b"hello hello", b"hello hullo"))
+    report = protect_dataset(path, tmp_path / "safe2", key, profile="veil")
+    assert (report.done, list(report.failures)) == (2, ["c/0.txt"])
+    whole = path.read_bytes()
+    end = whole.rindex(b"PK\5\6")
+    path.write_bytes(whole[: end + 10] + b"\x09" + whole[end + 11 :])
+    with pytest.raises(dsguard.InputError, match="tells of 9 members"):
+        open_source(path).names()
 
 
 def test_fields_that_are_damaged_fail_with_their_image(tmp_path, scenes, key):

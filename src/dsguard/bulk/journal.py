@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
@@ -52,8 +51,9 @@ class Journal:
             try:
                 yield
             finally:
-                if not self.place.exists(_SETTINGS):  # nothing was begun
-                    shutil.rmtree(self.place.path)
+                if not self.place.exists(_SETTINGS):  # nothing was begun; a surrogate may be there
+                    self.place.discard(_LOCK)
+                    self.place.remove_if_empty()
 
     def settings(self) -> dict[str, str] | None:
         """Return what the run of this journal was asked to do, None where there was none."""
@@ -74,10 +74,11 @@ class Journal:
         self.place.write(_SETTINGS, (json.dumps(settings, indent=2) + "\n").encode())
 
     def forget(self) -> None:
-        """Remove what was noted; whoever holds the lock removes the rest."""
-        for name in self.place.files():
-            if name != _LOCK:
-                self.place.discard(name)
+        """Remove what was noted of the run; whoever holds the lock removes that."""
+        self.place.discard(_SETTINGS)
+        self.place.discard(_DONE)
+        for folder in ("shards", "stamps"):
+            self.place.clear(folder)
 
     def write(self, number: int, lines: list[str], stamp: str) -> None:
         """Write the manifest of a shard, which makes it done, and what its source was then."""
@@ -102,6 +103,11 @@ class Journal:
         """Tell whether all shards were done."""
         return self.place.exists(_DONE)
 
+    def is_whole(self) -> bool:
+        """Tell whether a run that was finished has the manifests of all its shards."""
+        stamps = {name for name in self.place.files() if name.startswith("stamps/")}
+        return not self.is_finished() or stamps == {_stamp(number) for number in self.done()}
+
     def lines(self, number: int) -> list[dict[str, Any]] | None:
         """Return the manifest of a shard, None where it is damaged."""
         try:
@@ -109,7 +115,12 @@ class Journal:
             rows = [json.loads(line) for line in text.splitlines()]
         except ValueError:
             return None
-        whole = all(isinstance(row, dict) and row.keys() >= _FIELDS for row in rows)
+        whole = all(
+            isinstance(row, dict)
+            and row.keys() >= _FIELDS
+            and all(isinstance(row[name], str) for name in ("name", "file", "status"))
+            for row in rows
+        )
         return rows if whole else None
 
     def stamp(self, number: int) -> str:

@@ -63,6 +63,8 @@ class Report:
         read all of a dataset and write nothing look for them.
     unfinished : bool
         Whether the run that writes the source is not at its end: images are still to come.
+    journal_damaged : bool
+        Whether the journal beside the source cannot tell all that it had.
     shards, resumed : int
         Shards of the dataset, and those of them that earlier runs had done.
     """
@@ -77,6 +79,14 @@ class Report:
     broken: int = 0
     lost: int = 0
     unfinished: bool = False
+    journal_damaged: bool = False
+
+    def add_broken(self, name: str, error: DsguardError) -> None:
+        """Add a file that cannot be read and is no image."""
+        self.failed += 1
+        self.broken += 1
+        self.kinds[type(error)] += 1
+        self.failures[name] = error
 
     def add(self, result: ShardResult) -> None:
         """Add what became of a shard."""
@@ -185,17 +195,19 @@ def run(
     plan = _plan(source, task, destination, settings)
     with plan.locked(), contextlib.ExitStack() as stack:
         report = Report(shards=len(plan.specs))
-        _look_back(report, source, task, settings)
+        report.unfinished, report.journal_damaged = _state_of(source)
         left = plan.begin(report, overwrite=settings.overwrite)
         if left and isinstance(task, Protect) and isinstance(task.perturbation, Veil):
             left = stack.enter_context(_veiled(left, plan.specs, task.perturbation))
         shards = len(plan.specs) - len(left)
         if progress is not None:
             progress(report, shards)
+        stack.callback(plan.abandon_if_refused, report)
         results = engine(left, settings.workers)
         with closing(results) if hasattr(results, "close") else contextlib.nullcontext():
             for result in results:
                 report.add(result)
+                plan.seen[result.number] = result.done + len(result.failures) - result.broken
                 shards += 1
                 if progress is not None:
                     progress(report, shards)
@@ -205,29 +217,23 @@ def run(
         if shards != len(plan.specs):
             msg = f"the engine gave results for {shards} of {len(plan.specs)} shards"
             raise WorkerError(msg)
-        refused = report.kinds.keys() <= {WrongKeyError, NotProtectedError}
-        if report.failed and refused and not report.done:
-            plan.abandon()  # it was the wrong key or source: the right one finds the place free
-        else:
-            plan.finish()
+        plan.finish(report)
+        if not task.writes and settings.selection == Selection():
+            plan.look_for_lost(report)
     return report
 
 
-def _look_back(report: Report, source: Source, task: Task, settings: Settings) -> None:
-    """Note what the journal of the source says of it, where there is one."""
+def _state_of(source: Source) -> tuple[bool, bool]:
+    """Tell whether the run that writes a source is unfinished, and its journal damaged."""
+    if source.is_file:
+        return False, False
     journal = Journal.of(source.place)
     try:
-        if source.is_file or journal.settings() is None:
-            return
-    except FormatError:  # it matters to the run that writes there
-        return
-    report.unfinished = not journal.is_finished()
-    if task.writes or settings.selection != Selection():
-        return
-    here = set(source.place.files())
-    for number in journal.done():
-        for line in journal.lines(number) or ():
-            report.lost += line["error"] is None and line["file"] not in here
+        if journal.settings() is None:
+            return False, False
+    except FormatError:
+        return False, True
+    return not journal.is_finished(), not journal.is_whole()
 
 
 def check(source: Source, destination: str | os.PathLike[str], settings: Settings) -> None:
@@ -285,6 +291,8 @@ class _Plan:
     journal: Journal | None
     facts: dict[str, str]
     renamed: dict[str, str]
+    seen: dict[int, int] = field(default_factory=dict)  # images by shard
+    is_new: bool = False
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -306,6 +314,7 @@ class _Plan:
                 self._remove_earlier()
             else:
                 _check_empty(self.output.place)
+                self.is_new = True
             self.journal.begin(self.facts)
             return self.specs
         self._check_same(earlier)
@@ -327,7 +336,12 @@ class _Plan:
     def _are_there(self, lines: list[dict[str, Any]]) -> bool:
         """Tell whether what a manifest lists was not removed since."""
         assert self.output is not None
-        good = {line["file"] for line in lines if line["error"] is None}
+        good = {
+            name
+            for line in lines
+            if line["error"] is None
+            for name in (line["file"], *line.get("beside", ()))
+        }
         return all(self.output.place.exists(name) for name in good)
 
     def _remove_earlier(self) -> None:
@@ -355,17 +369,21 @@ class _Plan:
             )
             raise InputError(msg)
 
-    def finish(self) -> None:
+    def finish(self, report: Report) -> None:
         """Copy what belongs to the dataset as a whole, and note that all is done."""
-        if self.journal is None or self.output is None:
+        if self.journal is None or self.output is None or self._is_refused(report):
             return
         source = self.specs[0].source
-        if output_kind(source, "auto") in (self.output.kind, "folder"):
+        if source.kind not in ("numpy", "cifar") or self.output.kind == source.kind:
             own = self._in_shards()
             for name in source.companions():
                 if name in own:
                     continue
-                data = source.read_companion(name)
+                try:
+                    data = source.read_companion(name)
+                except DsguardError as error:
+                    report.add_broken(name, error)
+                    continue
                 if isinstance(source, CocoSource) and name.endswith(".json"):
                     split = PurePosixPath(name).stem.rpartition("_")[2]
                     data = renamed(data, self._new_names(source), split)
@@ -382,13 +400,34 @@ class _Plan:
         texts = (spec.part.beside or () for spec in self.specs)
         return {name for of_part in texts for of_image in of_part for name in of_image}
 
-    def abandon(self) -> None:
-        """Leave nothing behind of a run that had nothing to write."""
-        if self.journal is None or self.output is None:
+    def _is_refused(self, report: Report) -> bool:
+        """Tell whether nothing came of it, since the key or the source was the wrong one."""
+        refused = report.kinds.keys() & {WrongKeyError, NotProtectedError}
+        return self.is_new and bool(refused) and not report.done
+
+    def abandon_if_refused(self, report: Report) -> None:
+        """Leave nothing behind then, so that the right one finds the place free."""
+        if self.journal is not None and self.output is not None and self._is_refused(report):
+            self.output.place.clear()
+            self.journal.forget()
+
+    def look_for_lost(self, report: Report) -> None:
+        """Count the images that the journal of the source lists and that were not in it."""
+        source = self.specs[0].source
+        if source.is_file:
             return
-        self.output.place.clear_scratch()
-        self.output.place.remove_if_empty()
-        self.journal.forget()
+        expected, found = Counter[str](), Counter[str]()
+        journal = Journal.of(source.place)
+        for number in journal.done():
+            lines = journal.lines(number)
+            report.journal_damaged |= lines is None
+            expected.update(line["file"] for line in lines or () if line["error"] is None)
+        if any(spec.part.file for spec in self.specs):
+            for spec in self.specs:
+                found[spec.part.file] += self.seen.get(spec.number, 0)
+        elif expected:  # each image has its own
+            found.update(source.place.files())
+        report.lost = (expected - found).total()
 
     def _new_names(self, source: Source) -> dict[str, str]:
         suffix = self.specs[0].suffix
@@ -450,7 +489,7 @@ def _specs(
             journal,
             suffix,
             {name: renames[name] for name in part.names or renames if name in renames},
-            source.stamp(part) if journal else "",
+            f"{source.stamp(part)} {part.start}-{part.stop}" if journal else "",
         )
         for number, part in enumerate(parts)
     ]
@@ -488,7 +527,7 @@ def _renames(
         return {}
     if source.kind == "parquet":
         if kind == "folder":
-            distinct(source.names(), str(source))
+            distinct(source.file_names(), str(source))
         return {}
     if kind == source.kind == "webdataset":
         return {}
@@ -515,10 +554,14 @@ def _told(selection: Selection) -> str:
 
 def _fingerprint(parts: list[Part]) -> str:
     """Return what changes when the shards do."""
-    digest = hashlib.sha256()
+    digest, last = hashlib.sha256(), ""
     for part in parts:
-        digest.update(repr(part).encode("utf-8", "surrogateescape"))
-    return f"{len(parts)} ({digest.hexdigest()[:16]})"
+        # How a file is cut may change when it is repaired; what is in it, its stamp tells.
+        told = part.file if part.names is None else repr((part.file, part.start, part.names))
+        if told != last:
+            digest.update(f"{told}\0".encode("utf-8", "surrogateescape"))
+        last = told
+    return digest.hexdigest()[:16]
 
 
 @contextlib.contextmanager

@@ -10,9 +10,9 @@ from typing import Any
 
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.tasks import Batch, Task
-from dsguard.datasets.images import Group, with_suffix
+from dsguard.datasets.images import Group, is_image_name, with_suffix
 from dsguard.datasets.sinks import Output, Results, Sink, file_name, open_sink
-from dsguard.datasets.source import Part, Rows, Source, decode_rows
+from dsguard.datasets.source import Extras, Part, Rows, Source, decode_rows
 from dsguard.errors import DsguardError, InputError
 
 
@@ -150,6 +150,7 @@ def _work(spec: ShardSpec, rows: Rows, sink: Sink | None, result: ShardResult) -
             profiles[n],
             errors.get(n),
             files.get(n, ""),
+            results.beside.get(n, []),
         )
         for n in range(len(rows.names))
     ]
@@ -159,13 +160,22 @@ def _add_extras(rows: Rows, results: Results, errors: dict[int, DsguardError]) -
     """Fetch what else belongs to the rows; an image does not go without it."""
     for row in sorted(results.rows):
         try:
-            results.extras[row] = rows.extras(row)
+            results.extras[row] = _checked(rows.extras(row))
         except DsguardError as error:
             errors[row] = error.to_keep()
         except OSError as error:
             errors[row] = InputError(f"what belongs to it cannot be read: {error.strerror}")
         if row in errors:
             results.drop(row)
+
+
+def _checked(extras: Extras) -> Extras:
+    """Refuse fields that would come out as an image, or in another folder."""
+    for name in extras:
+        if set(name) & set("/\\\0") or is_image_name(f"x.{name}"):
+            msg = f"has a field named {name!r}, which no file beside it can be; rename the field"
+            raise InputError(msg)
+    return extras
 
 
 def _process(
@@ -229,6 +239,7 @@ def _line(
     profile: str = "",
     error: DsguardError | None = None,
     file: str = "",
+    beside: list[str] | None = None,
 ) -> str:
     """Return one line of the manifest, JSON."""
     status = spec.task.verb if error is None else type(error).__name__
@@ -237,5 +248,5 @@ def _line(
         f'{{"name": {_quoted(name)}, "file": {_quoted(file)}, '
         f'"sha256_in": "{hashes[0]}", "sha256_out": "{hashes[1]}", '
         f'"key_id": "{spec.task.key.key_id}", "profile": "{profile}", "status": "{status}", '
-        f'"error": {told}}}'
+        f'"error": {told}' + (f', "beside": {json.dumps(beside)}}}' if beside else "}")
     )

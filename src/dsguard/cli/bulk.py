@@ -336,6 +336,11 @@ def _finish(task: Task, report: Report, choices: Choices) -> int:
         )
     if report.lost:
         complain(f"{counted(report.lost, 'image')} of the manifest are not there any more")
+    if report.journal_damaged:
+        complain(
+            "the journal beside the source is damaged: it does not tell whether images are missing",
+            _WARNING,
+        )
     if report.unfinished:
         complain("the run that writes the source is not finished: images are missing", _WARNING)
     if choices.as_json:
@@ -346,6 +351,7 @@ def _finish(task: Task, report: Report, choices: Choices) -> int:
             "broken_files": report.broken,
             "lost": report.lost,
             "source_unfinished": report.unfinished,
+            "journal_damaged": report.journal_damaged,
         }
         click.echo(json.dumps({**result, **facts, **source}))
     elif not task.writes:
@@ -366,7 +372,7 @@ def _finish(task: Task, report: Report, choices: Choices) -> int:
 
 def _code(report: Report) -> int:
     """Return the exit code of a run: that of the worst of what failed."""
-    missing = report.lost or report.unfinished
+    missing = report.lost or report.unfinished or report.journal_damaged
     return max(worst(kind("") for kind in report.kinds), Exit.SOME_FAILED if missing else Exit.OK)
 
 
@@ -377,10 +383,11 @@ def _estimate(task: Task, source: Source, choices: Choices) -> int:
 
     from dsguard.bulk import Protect, Selection, run, select
 
-    settings = choices.settings()
-    names = settings.selection.names(source) or source.names()
+    settings = replace(choices.settings(), most_errors=None)
+    wanted = settings.selection.names(source)
+    names = source.names() if wanted is None else wanted
     if not names:
-        msg = f"{source} holds no images"
+        msg = f"{source} holds no images{'' if wanted is None else ' that are wanted'}"
         raise InputError(msg)
     sample = select(names, _SAMPLE)
     with tempfile.TemporaryDirectory(prefix="dsguard-") as folder:

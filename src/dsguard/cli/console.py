@@ -66,10 +66,14 @@ def ask_passphrase(*, confirm: bool) -> str:
 
 def exit_code(error: DsguardError, otherwise: Exit) -> Exit:
     """Return the exit code of an error."""
+    from dsguard.workers import WorkerError
+
     if isinstance(error, TamperedError):
         return Exit.DAMAGED
     if isinstance(error, WrongKeyError):
         return Exit.KEY_REFUSED
+    if isinstance(error, WorkerError):
+        return Exit.INTERNAL
     return otherwise
 
 

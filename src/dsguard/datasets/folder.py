@@ -1,29 +1,24 @@
-"""Trees of image files: in a folder, or in a zip archive."""
+"""Trees of image files, and folders that have them."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-import zipfile
 from collections.abc import Callable, Collection, Iterator
-from functools import cached_property, lru_cache, partial
-from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from functools import cached_property, partial
+from pathlib import PurePosixPath
 
 from dsguard.datasets.images import is_image_name
-from dsguard.datasets.place import Place, is_hidden
+from dsguard.datasets.place import is_hidden
 from dsguard.datasets.source import (
     CHUNK_BYTES,
     CHUNK_IMAGES,
-    MOST_BYTES,
     Extras,
     Part,
     Rows,
     Source,
-    check_size,
     class_of,
     cut,
-    safe_name,
 )
 from dsguard.errors import DsguardError, InputError
 
@@ -52,7 +47,7 @@ class TreeSource(Source):
         known = dict(zip(part.names or (), part.classes or (), strict=False))
         beside = dict(zip(part.names or (), part.beside or (), strict=False))
         for name, read in self._files(part.names or ()):
-            file = _read(read)
+            file = read_or_error(read)
             rows.names.append(name)
             rows.files.append(file)
             rows.classes.append(known[name] if known else self.class_of(name))
@@ -85,6 +80,21 @@ class TreeSource(Source):
     def _files(self, names: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
         """Yield the name and the reader of each image file."""
         raise NotImplementedError
+
+
+def is_text(name: str) -> bool:
+    """Tell whether a file goes along as it is."""
+    return PurePosixPath(name).suffix in COMPANIONS
+
+
+def texts_among(names: list[str]) -> list[str]:
+    """Return the text files among those of a folder."""
+    return [name for name in names if is_text(name) and not is_hidden(name)]
+
+
+def others_among(names: list[str]) -> list[str]:
+    """Return the files of a folder that are neither images nor text."""
+    return [name for name in names if not (is_text(name) or is_image_name(name) or is_hidden(name))]
 
 
 def texts_beside(names: list[str], texts: list[str]) -> dict[str, tuple[str, ...]]:
@@ -122,10 +132,10 @@ class FolderSource(TreeSource):
         return [name for name in self._all if is_image_name(name)]
 
     def companions(self) -> list[str]:
-        return [name for name in self._others() if PurePosixPath(name).suffix in COMPANIONS]
+        return texts_among(self._all)
 
     def left_out(self) -> list[str]:
-        return [name for name in self._others() if PurePosixPath(name).suffix not in COMPANIONS]
+        return others_among(self._all)
 
     def stamp(self, part: Part) -> str:
         """Return a digest of sizes and times of all files of the part."""
@@ -133,10 +143,6 @@ class FolderSource(TreeSource):
         for name in part.names or ():
             digest.update(f"{name} {self.place.stamp(name)}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
-
-    def _others(self) -> list[str]:
-        others = (name for name in self._all if not is_image_name(name))
-        return [name for name in others if not PurePosixPath(name).name.startswith(".")]
 
     @cached_property
     def _all(self) -> list[str]:
@@ -147,98 +153,8 @@ class FolderSource(TreeSource):
             yield name, partial(self.place.read, name)
 
 
-class ZipSource(TreeSource):
-    """A zip archive of such a folder."""
-
-    kind = "archive"
-
-    def __init__(self, place: Place, file: str) -> None:
-        super().__init__(place)
-        self.file = file
-
-    def __str__(self) -> str:
-        return str(Path(str(self.place), self.file))
-
-    def names(self) -> list[str]:
-        with _opened(self.place, self.file) as archive:
-            return distinct([name for name, _ in _images(archive, str(self))], str(self))
-
-    def companions(self) -> list[str]:
-        with _opened(self.place, self.file) as archive:
-            names = [
-                safe_name(member.filename, str(self))
-                for member in archive.infolist()
-                if PurePosixPath(member.filename).suffix in COMPANIONS
-            ]
-        return [name for name in names if not is_hidden(name)]
-
-    def read_companion(self, name: str) -> bytes:
-        archive, _ = _kept_open(self.place, self.file, self.stamp(Part()))
-        return _unzip(archive, archive.getinfo(name))
-
-    def stamp(self, part: Part) -> str:
-        try:
-            return self.place.stamp(self.file)
-        except OSError as error:
-            msg = f"{self} cannot be read: {error.strerror or error}"
-            raise InputError(msg) from error
-
-    def _files(self, names: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
-        wanted = set(names)
-        archive, images = _kept_open(self.place, self.file, self.stamp(Part()))
-        for name, member in images.items():
-            if name in wanted:
-                yield name, partial(_unzip, archive, member)
-
-
-class _ClosingZip(zipfile.ZipFile):
-    """A zip archive that closes the file that it was given."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._given = file
-        try:
-            super().__init__(file)
-        except BaseException:
-            file.close()
-            raise
-
-    def close(self) -> None:
-        super().close()
-        self._given.close()
-
-
-def _opened(place: Place, file: str) -> zipfile.ZipFile:
-    try:
-        return _ClosingZip(place.open(file))
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError) as error:
-        msg = f"{place}/{file} is damaged or truncated: {error}"
-        raise InputError(msg) from error
-
-
-@lru_cache(maxsize=1)
-def _kept_open(
-    place: Place, file: str, stamp: str
-) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
-    """Return an archive and its images: to read its directory for each shard would take long."""
-    del stamp  # a file that was replaced is another archive
-    archive = _opened(place, file)
-    return archive, dict(_images(archive, f"{place}/{file}"))
-
-
-def _images(archive: zipfile.ZipFile, path: str) -> Iterator[tuple[str, zipfile.ZipInfo]]:
-    for member in archive.infolist():
-        hidden = is_hidden(member.filename.removeprefix("./"))
-        if is_image_name(member.filename) and not member.is_dir() and not hidden:
-            yield safe_name(member.filename, path), member
-
-
-def _unzip(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-    check_size(member.file_size)
-    with archive.open(member) as file:
-        return file.read(MOST_BYTES)  # whatever the directory says of its size
-
-
-def _read(read: Callable[[], bytes]) -> bytes | DsguardError:
+def read_or_error(read: Callable[[], bytes]) -> bytes | DsguardError:
+    """Read a file, or return why it cannot be read."""
     try:
         return read()
     except DsguardError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import warnings
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -19,7 +20,14 @@ from PIL import (
     UnidentifiedImageError,
 )
 
-from dsguard.datasets.png import NotPlainError, at_once, encode_pngs, read_plain, size_of, unpacked
+from dsguard.datasets.png import (
+    NotPlainError,
+    at_once,
+    encode_pngs,
+    read_plain,
+    size_of,
+    unpacked,
+)
 from dsguard.errors import DsguardError, InputError
 
 if TYPE_CHECKING:
@@ -171,10 +179,21 @@ def _has_more(image: Image.Image) -> bool:
     return True
 
 
+def _opened(data: bytes) -> ImageFile.ImageFile:
+    """Open an image file, not one of which Pillow warns that it may fill the memory."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return Image.open(io.BytesIO(data), formats=_READABLE_FORMATS)
+
+
 def _by_pillow(data: bytes) -> tuple[npt.NDArray[np.uint8], bytes]:
     """Decode an image file that the codec for batches leaves alone."""
     try:
-        with Image.open(io.BytesIO(data), formats=_READABLE_FORMATS) as image:
+        with _opened(data) as image:
+            size = size_of(data)
+            if size is not None and size != image.size:
+                msg = "has two headers that tell two sizes; replace it by an undamaged copy"
+                raise UnreadableImageError(msg)
             if _has_more(image):
                 msg = "is animated or has several pages; split it into single images"
                 raise UnreadableImageError(msg)
@@ -185,6 +204,9 @@ def _by_pillow(data: bytes) -> tuple[npt.NDArray[np.uint8], bytes]:
             return _pixels(ImageOps.exif_transpose(image)), _sidecar(image)
     except UnreadableImageError:
         raise
+    except Image.DecompressionBombWarning as error:
+        msg = f"claims to be very large: {error}; cut it, or raise PIL.Image.MAX_IMAGE_PIXELS"
+        raise UnreadableImageError(msg) from error
     except UnidentifiedImageError as error:
         msg = "is not an image file, or its beginning is damaged"
         raise UnreadableImageError(msg) from error

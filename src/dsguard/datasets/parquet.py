@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Collection, Iterator
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from dsguard.datasets.folder import texts_among
 from dsguard.datasets.place import Place
 from dsguard.datasets.source import (
     CHUNK_BYTES,
@@ -62,12 +64,24 @@ class ParquetSource(Source):
         return sorted(found)
 
     def _names_in(self, part: Part) -> list[str]:
+        return [name for name, _ in self._listed(part)]
+
+    def _listed(self, part: Part) -> Iterator[tuple[str, str]]:
+        """Yield name and class of the images of a part."""
         columns = self._columns(part.file)
-        return [
-            name
-            for start, batch in self._batches(part, read_images=False)
-            for name in _names(part.file, start, batch, columns)
-        ]
+        for start, batch in self._batches(part, read_images=False):
+            classes = _classes(batch, columns)
+            yield from zip(_names(part.file, start, batch, columns, classes), classes, strict=True)
+
+    def file_names(self) -> list[str]:
+        found: list[str] = []
+        for file in self.files:
+            with contextlib.suppress(InputError):  # as in `names`
+                found += (self.as_file(*listed) for listed in self._listed(Part(file)))
+        return found
+
+    def companions(self) -> list[str]:
+        return [] if self.is_file else texts_among(self.place.files())
 
     def parts(self, size: int, wanted: Collection[str] | None = None) -> list[Part]:
         parts: list[Part] = []
@@ -157,6 +171,7 @@ class ParquetSource(Source):
                 for batch in file.iter_batches(
                     CHUNK_IMAGES if not read_images else count, row_groups=groups, columns=kept
                 ):
+                    batch.validate(full=True)  # text that is none would be met by whoever reads it
                     yield row, batch
                     row += batch.num_rows
             except _damage() as error:
@@ -242,9 +257,9 @@ def _class_names(schema: pa.Schema, label: str | None) -> list[str]:
     try:
         info = json.loads((schema.metadata or {})[b"huggingface"])["info"]
         names = info["features"][label]["names"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return []
-    return list(names) if isinstance(names, list) else []
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def _classes(batch: pa.RecordBatch, columns: Columns) -> list[str]:
@@ -252,7 +267,9 @@ def _classes(batch: pa.RecordBatch, columns: Columns) -> list[str]:
         return [""] * batch.num_rows
     known = columns.class_names
     return [
-        known[value] if isinstance(value, int) and 0 <= value < len(known) else str(value)
+        known[value]
+        if isinstance(value, int) and 0 <= value < len(known)
+        else ("" if value is None else str(value))
         for value in batch.column(columns.label).to_pylist()
     ]
 
@@ -300,10 +317,11 @@ def as_text(extras: Extras) -> str | None:
         return None
     text: dict[str, str] = {}
     for suffix, data in extras.items():
+        name = suffix.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         try:
-            text[suffix] = data.decode()
+            text[name] = data.decode()
         except UnicodeDecodeError:
-            text[suffix + _HEX] = data.hex()
+            text[name + _HEX] = data.hex()
     return json.dumps(text, ensure_ascii=False)
 
 
@@ -316,7 +334,7 @@ def _from_text(text: str | None) -> Extras:
             )
             for suffix, value in given.items()
         }
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:
         msg = "its column fields is not the JSON object that was written here"
         raise InputError(msg) from error
 

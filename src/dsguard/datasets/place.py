@@ -54,6 +54,10 @@ class Place(ABC):
         """Remove the folder where nothing is in it."""
 
     @abstractmethod
+    def clear(self, folder: str = "") -> None:
+        """Remove a folder with all that is in it, by default this one."""
+
+    @abstractmethod
     def take(self, path: Path, name: str) -> None:
         """Move a file of the scratch folder here, whole or not at all."""
 
@@ -132,8 +136,11 @@ class LocalPlace(Place):
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def clear(self, folder: str = "") -> None:
+        shutil.rmtree(self.path / folder, ignore_errors=True)
+
     def clear_scratch(self) -> None:
-        shutil.rmtree(self.path / SCRATCH, ignore_errors=True)
+        self.clear(SCRATCH)
 
     def remove_if_empty(self) -> None:
         with contextlib.suppress(OSError):
@@ -201,6 +208,10 @@ class RemotePlace(Place):
 
     def discard(self, name: str) -> None:
         self._opened[0].rm_file(self._at(name))
+
+    def clear(self, folder: str = "") -> None:
+        if self.exists(folder):
+            self._opened[0].rm(self._at(folder), recursive=True)
 
     def take(self, path: Path, name: str) -> None:
         self._opened[0].put_file(str(path), self._with_folder(name))

@@ -44,7 +44,7 @@ _UP = 2
 _CRC_OF_IDAT = deflate.crc32(b"IDAT")
 _AT_ONCE = 8 << 20  # bytes of images that are packed in one call
 _MOST_CLAIMED = 64 << 20  # bytes of images that are unpacked in one call
-_MOST_PIXELS = 1 << 26  # what claims more, Pillow warns of or refuses
+_MOST_PIXELS = 1 << 26  # what claims more is left to Pillow, which may refuse it
 _MOST_EXPANSION = 1040  # of a byte, a little more than deflate's 1032
 
 

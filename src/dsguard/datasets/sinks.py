@@ -9,6 +9,7 @@ import pickle
 import secrets
 import zipfile
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, ClassVar
@@ -17,12 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard.datasets.arrays import SIDECARS, ArrayRows, ArraySource, CifarSource
-from dsguard.datasets.folder import COMPANIONS, TreeSource
+from dsguard.datasets.folder import TreeSource, is_text
 from dsguard.datasets.images import LOSSLESS_FORMATS, encode_images, with_suffix
 from dsguard.datasets.parquet import NAMED, Columns, arrow, as_text
 from dsguard.datasets.place import Place
-from dsguard.datasets.source import Extras, Image, Part, Rows, Source
-from dsguard.datasets.tar import CLASS_NAME, END, Kept, Samples, packed, shard_name
+from dsguard.datasets.source import CLASS_NAME, Extras, Image, Part, Rows, Source, class_of
+from dsguard.datasets.tar import END, packed
+from dsguard.datasets.webdataset import Kept, Samples, sample_of, shard_name
 from dsguard.errors import DsguardError, InputError
 
 OUTPUT_FORMATS = ("folder", "webdataset", "parquet", "numpy", "cifar")
@@ -70,6 +72,8 @@ class Results:
         The images as files, for sinks that take files.
     extras : dict of int to Extras
         What else belongs to them, for sinks that want it.
+    beside : dict of int to list of str
+        The files that a sink has made of that.
     """
 
     rows: set[int] = field(default_factory=set)
@@ -77,6 +81,7 @@ class Results:
     images: dict[int, Image] = field(default_factory=dict)
     files: dict[int, bytes] = field(default_factory=dict)
     extras: dict[int, Extras] = field(default_factory=dict)
+    beside: dict[int, list[str]] = field(default_factory=dict)
 
     def drop(self, row: int) -> None:
         """Forget a row."""
@@ -134,7 +139,10 @@ class Sink(ABC):
 
 
 class FolderSink(Sink):
-    """Each image is a file; what belongs to it lies beside it, under its name."""
+    """Each image is a file; what belongs to it lies beside it, under its name.
+
+    Of a WebDataset sample that is the name of the sample: it may have several images.
+    """
 
     def __init__(self, output: Output, source: Source, part: Part, number: int) -> None:
         super().__init__(output, source, part, number)
@@ -151,25 +159,33 @@ class FolderSink(Sink):
                 continue
             self._names.add(names[row])
             try:
+                for name, data in self._beside(names[row], results.extras.get(row, {})):
+                    self.output.place.write(name, data)
+                    results.beside.setdefault(row, []).append(name)
                 self.output.place.write(names[row], file)
-                for suffix, data in results.extras.get(row, {}).items():
-                    beside = with_suffix(names[row], "." + suffix if suffix else "")
-                    self.output.place.write(beside, data)
             except OSError as error:
                 if error.errno not in _OWN_FAULTS:
                     raise  # a full disk will be full for the next image as well
                 errors[row] = InputError(f"cannot be written: {error.strerror}")
-        if isinstance(rows.record, Samples):
-            self._write_others(rows.record)
+        _write_nobodys(self.output.place, rows)
         return errors
 
-    def _write_others(self, samples: Samples) -> None:
-        """Write the members of an archive that belong to no image, if they are text."""
-        with_image = {kept.sample for kept in samples.members if kept.data is None}
-        for kept in samples.members:
-            suffix = PurePosixPath(kept.name).suffix
-            if kept.data is not None and kept.sample not in with_image and suffix in COMPANIONS:
-                self.output.place.write(kept.name, kept.data)
+    def _beside(self, name: str, extras: Extras) -> Iterator[tuple[str, bytes]]:
+        """Yield the files of what belongs to an image."""
+        webdataset = self.source.kind == "webdataset"
+        stem = sample_of(name) if webdataset else with_suffix(name, "")
+        for suffix, data in extras.items():
+            yield f"{stem}.{suffix}" if suffix else stem, data
+
+
+def _write_nobodys(place: Place, rows: Rows) -> None:
+    """Write the members of a shard that belong to no image, if they are text, in its folder."""
+    if not isinstance(rows.record, Samples):
+        return
+    with_image = {kept.sample for kept in rows.record.members if kept.data is None}
+    for kept in rows.record.members:
+        if kept.data is not None and kept.sample not in with_image and is_text(kept.name):
+            place.write(f"{rows.record.shard}/{kept.name}", kept.data)
 
 
 def file_name(kind: str, source: Source, part: Part, number: int) -> str:
@@ -236,18 +252,18 @@ class TarSink(_FileSink):
                 pieces += packed(kept.name, kept.data)
             elif kept.data is None and kept.row in results.files:
                 name = with_suffix(kept.name, suffix)
-                if name in self._names:  # a.jpg and a.png of one sample
-                    name = kept.name + suffix
+                while name in self._names:  # a.jpg and a.png of one sample
+                    name = (kept.name if name == with_suffix(kept.name, suffix) else name) + suffix
                 self._names.add(name)
                 pieces += packed(name, results.files[kept.row])
         self._file.write(b"".join(pieces))
         self.is_empty = self.is_empty and not pieces
         return {}
 
-    def _class(self, name: str) -> dict[str, bytes]:
+    def _class(self, key: str, name: str) -> dict[str, bytes]:
         """Return the class as fields: ``cls`` is a number, which readers take it for."""
-        if not name:
-            return {}
+        if not name:  # where it lies in a folder, that is not to be taken for its class
+            return {CLASS_NAME: b""} if class_of(key) else {}
         named = {CLASS_NAME: name.encode("utf-8", "surrogateescape")}
         if name in self.numbers:
             return {"cls": b"%d" % self.numbers[name], **named}
@@ -266,7 +282,7 @@ class TarSink(_FileSink):
                 key, number = f"{plain}_{number}", number + 1
             self._keys.add(key)
             members.append(Kept(key, key + path.suffix, None, row))
-            fields = self._class(rows.classes[row]) | results.extras.get(row, {})
+            fields = self._class(key, rows.classes[row]) | results.extras.get(row, {})
             members += [Kept(key, f"{key}.{suffix}", data) for suffix, data in fields.items()]
         return Samples(members)
 
@@ -287,6 +303,7 @@ class ParquetSink(_FileSink):
 
     def write(self, rows: Rows, names: dict[int, str], results: Results) -> dict[int, DsguardError]:
         kept = sorted(results.files)
+        _write_nobodys(self.output.place, rows)
         if not kept:
             return {}
         if isinstance(rows.record, tuple):

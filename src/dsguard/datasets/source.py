@@ -22,6 +22,9 @@ Image: TypeAlias = npt.NDArray[np.uint8]
 Extras: TypeAlias = dict[str, bytes]
 """What belongs to an image besides its pixels, by suffix: ``{"json": b"..."}``."""
 
+CLASS_NAME = "classname.txt"
+"""Field of a sample for the name of its class, where ``cls`` has its number."""
+
 CHUNK_IMAGES = 1024
 CHUNK_BYTES = 4 << 20
 """Of image files, which are some ten times as large once decoded."""
@@ -165,11 +168,14 @@ class Source(ABC):
 
     def as_file(self, name: str, class_name: str) -> str:
         """Return the name of an image in a folder of images: its class is the folder above it."""
-        folder = as_folder(class_name)
-        if not folder or class_of(name) == folder:
+        if not class_name or class_of(name) == class_name:
             return name
         above, slash, file = name.rpartition("/")
-        return f"{above}{slash}{folder}/{file}"
+        return f"{above}{slash}{as_folder(class_name)}/{file}"
+
+    def file_names(self) -> list[str]:
+        """Return the names that all images have as files of a folder, but for the suffix."""
+        return self.names()
 
     def stamp(self, part: Part) -> str:
         """Return what changes when the file of a part does."""
@@ -191,7 +197,10 @@ class Source(ABC):
 
 def class_of(name: str) -> str:
     """Return the class of an image in a tree: the name of the folder that it lies in."""
-    return name.rpartition("/")[0].rpartition("/")[2]
+    folder = name.rpartition("/")[0].rpartition("/")[2]
+    if "%" not in folder:
+        return folder
+    return _ESCAPES.sub(lambda found: chr(int(found[1], 16)), folder)
 
 
 def cut(names: list[str], size: int) -> Iterator[list[str]]:
@@ -201,11 +210,17 @@ def cut(names: list[str], size: int) -> Iterator[list[str]]:
 
 
 def as_folder(class_name: str) -> str:
-    """Return what the folder of a class is called: as the class, where a folder can be."""
-    if class_name.startswith("."):  # a hidden folder would be passed over
-        class_name = "_" + class_name
-    cleaned = class_name.replace("/", "_").replace("\\", "_").replace("\0", "_")
-    return cleaned if is_folder_name(cleaned) or not cleaned else "_"
+    """Return what the folder of a class is called: as the class, but for what no folder can be.
+
+    That is written as in URLs, ``a%2Fb`` for ``a/b``, and `class_of` reads it as the class again.
+    """
+    coded = _ESCAPES.sub(lambda found: "%25" + found[1], class_name)
+    for character, code in (("/", "%2F"), ("\\", "%5C"), ("\0", "%00")):
+        coded = coded.replace(character, code)
+    return "%2E" + coded[1:] if coded.startswith(".") else coded  # hidden ones are passed over
+
+
+_ESCAPES = re.compile("%(2F|5C|00|2E|25)")
 
 
 def is_folder_name(name: str) -> bool:

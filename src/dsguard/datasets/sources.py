@@ -6,14 +6,16 @@ import os
 import zipfile
 from pathlib import Path
 
+from dsguard.datasets.archives import TarSource, ZipSource
 from dsguard.datasets.arrays import CifarSource, NumpySource, is_array_file, label_files
 from dsguard.datasets.coco import CocoSource
-from dsguard.datasets.folder import FolderSource, ZipSource
+from dsguard.datasets.folder import FolderSource
 from dsguard.datasets.images import is_image_name
 from dsguard.datasets.parquet import ParquetSource
 from dsguard.datasets.place import LocalPlace, Place, RemotePlace, is_url, local_path
 from dsguard.datasets.source import Source
-from dsguard.datasets.tar import TarSource, is_tar
+from dsguard.datasets.tar import is_tar
+from dsguard.datasets.webdataset import WebDatasetSource
 from dsguard.errors import InputError
 
 INPUT_FORMATS = ("folder", "archive", "webdataset", "parquet", "numpy", "cifar", "coco")
@@ -79,7 +81,9 @@ def _of_file(place: Place, file: str, kind: str) -> Source:
             msg = f"{place}/{file} is a zip archive that is damaged or truncated"
             raise InputError(msg)
         if is_tar(place, file):
-            return TarSource(place, [file], sharded=kind == "webdataset")
+            if kind == "webdataset":
+                return WebDatasetSource(place, [file])
+            return TarSource(place, file)
     except (EOFError, OSError) as error:
         msg = f"{place}/{file} cannot be read: {error}"
         raise InputError(msg) from error
@@ -107,7 +111,7 @@ def _of_folder(place: Place, kind: str) -> Source:
     if kind == "parquet":
         return ParquetSource(place, by_kind["parquet"])
     if kind == "webdataset":
-        return TarSource(place, by_kind["webdataset"], sharded=True)
+        return WebDatasetSource(place, by_kind["webdataset"])
     if kind == "numpy":
         return NumpySource(place, by_kind["numpy"])
     if kind == "cifar":

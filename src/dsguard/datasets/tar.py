@@ -1,7 +1,6 @@
-"""Tar archives: of a tree of images, or WebDataset shards, members of one sample side by side.
+"""Tar archives: their headers, read here and, but for long names, written here.
 
-For small images `tarfile` takes longer for a member than restoring it does: headers are read here,
-and written here but for long names.
+For small images `tarfile` takes longer for a member than restoring it does.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import bz2
 import contextlib
 import gzip
-import json
 import lzma
 import mmap
 import posixpath
@@ -18,39 +16,28 @@ import tarfile
 import tempfile
 import weakref
 import zlib
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeAlias, cast
 
-from dsguard.datasets.folder import distinct
-from dsguard.datasets.images import is_image_name
-from dsguard.datasets.place import LocalPlace, Place, is_hidden
-from dsguard.datasets.source import (
-    CHUNK_BYTES,
-    CHUNK_IMAGES,
-    Extras,
-    Part,
-    Rows,
-    Source,
-    check_size,
-    class_of,
-    safe_name,
-)
+from dsguard.datasets.place import LocalPlace, Place
+from dsguard.datasets.source import check_size
 from dsguard.errors import DsguardError, InputError
 
 BLOCK = 512
-CLASS_NAME = "classname.txt"
-"""Field of a sample for the name of its class, where ``cls`` has its number."""
 
 _FILE, _LINKS, _EXTENDED = b"0\0007", b"12", b"LKxg"
 _SYMBOLIC = _LINKS[1]
 _LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL = _EXTENDED
 
+_MOST_UNPACKED = 1 << 30
+"""Of a compressed shard, which is unpacked in memory."""
+
 Content: TypeAlias = "mmap.mmap | bytes"
 """An archive without its compression."""
-_DAMAGE = (EOFError, OSError, ValueError, lzma.LZMAError, zlib.error)
+DAMAGE = (EOFError, OSError, ValueError, lzma.LZMAError, zlib.error)
+"""What is raised where an archive is damaged."""
 
 
 @dataclass
@@ -77,34 +64,6 @@ class Member:
     link: str = ""
 
 
-@dataclass
-class Kept:
-    """A member that goes along as it is, or the place of an image among others.
-
-    Attributes
-    ----------
-    sample : str
-        Key of its WebDataset sample: the name up to the first dot of its last part.
-    name : str
-    data : bytes or None
-        None for an image.
-    row : int
-        Of an image.
-    """
-
-    sample: str
-    name: str
-    data: bytes | None = None
-    row: int = -1
-
-
-@dataclass
-class Samples:
-    """The members of some rows, in the order of the archive."""
-
-    members: list[Kept] = field(default_factory=list)
-
-
 def members(archive: Content, start: int = 0, stop: int = 0) -> Iterator[Member]:
     """Yield the files of an uncompressed archive whose headers begin at `start` and before `stop`.
 
@@ -122,6 +81,7 @@ def members(archive: Content, start: int = 0, stop: int = 0) -> Iterator[Member]
             msg = "it stops where a member or the end of the archive should be"
             raise InputError(msg)
         if header[0] == 0 and not header.strip(b"\0"):
+            _check_rest(archive, position)
             return
         _check(header)
         kind, length = header[156], _number(header[124:136])
@@ -155,6 +115,17 @@ def members(archive: Content, start: int = 0, stop: int = 0) -> Iterator[Member]
         if kind not in _EXTENDED:
             name, link, size = "", "", -1
             begin = position
+
+
+def _check_rest(archive: Content, position: int) -> None:
+    """Refuse an archive that goes on behind its end: a header was overwritten with zeros."""
+    for start in range(position, len(archive), _AT_ONCE):
+        if archive[start : start + _AT_ONCE].strip(b"\0"):
+            msg = "it goes on behind a block of zeros, which ends an archive"
+            raise InputError(msg)
+
+
+_AT_ONCE = 1 << 20
 
 
 def _check(header: bytes) -> None:
@@ -242,132 +213,74 @@ END = bytes(2 * BLOCK)
 """What an archive ends with."""
 
 
-class TarSource(Source):
-    """One tar archive, or a folder of WebDataset shards.
+class Tars:
+    """The archives of a place, without their compression.
 
     Parameters
     ----------
     place : Place
-    files : list of str
-        The archives.
-    sharded : bool
-        Whether they are shards, each of them a part; names then begin with that of their shard.
+    small : bool
+        Whether compressed ones are unpacked in memory, by whoever works on them; if not, they are
+        to a temporary file, once for all.
     """
 
-    def __init__(self, place: Place, files: list[str], *, sharded: bool) -> None:
-        super().__init__(place)
-        self.archives = files
-        self.sharded = sharded
-        self.kind = "webdataset" if sharded else "archive"  # type: ignore[misc]
+    def __init__(self, place: Place, *, small: bool) -> None:
+        self._place, self._small = place, small
         self._unpacked: dict[str, Path] = {}
-        self._damaged: set[str] = set()
 
-    def __str__(self) -> str:
-        return str(self.place) if self.sharded else str(Path(str(self.place), self.archives[0]))
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tars) and self._facts() == other._facts()
 
-    def names(self) -> list[str]:
-        found = [
-            self._named(file, member.name)
-            for file, members in self._all.items()
-            for member in members
-            if _is_shown_image(member.name)
-        ]
-        return distinct(found, str(self))
+    def __hash__(self) -> int:
+        return hash(self._facts())
 
-    def parts(self, size: int, wanted: Collection[str] | None = None) -> list[Part]:
-        if self.sharded and wanted is None:
-            return [Part(file) for file in self.archives]
-        chosen = None if wanted is None else set(wanted)
-        return [
-            part
-            for file, members in self._all.items()
-            for part in self._cut(file, members, size, chosen)
-        ]
+    def _facts(self) -> tuple[Place, bool]:
+        return self._place, self._small
 
-    def _cut(
-        self, file: str, found: list[Member], size: int, wanted: set[str] | None
-    ) -> Iterator[Part]:
-        """Yield runs of members with `size` images each, that begin and end between samples.
+    def path(self, file: str) -> str:
+        """Return what an archive is called in messages."""
+        return str(Path(str(self._place), file))
 
-        A damaged archive has a run that goes on to the damage, so that whoever reads it may say so.
+    def members(self, file: str) -> Iterator[Member]:
+        """Yield the files of an archive; safe names are up to the caller.
+
+        Raises
+        ------
+        InputError
+            At damage.
         """
-        size = len(found) + 1 if self.sharded else size
-        start, names, sample = 0, list[str](), ""
-        for member in found:
-            if len(names) >= size and sample_of(member.name) != sample:
-                yield Part(file, start, member.start, None if wanted is None else tuple(names))
-                start, names = member.start, []
-            name = self._named(file, member.name)
-            if _is_shown_image(name) and (wanted is None or name in wanted):
-                names.append(name)
-                sample = sample_of(member.name)
-        if names or file in self._damaged:
-            yield Part(file, start, 0, None if wanted is None else tuple(names))
-
-    @cached_property
-    def _all(self) -> dict[str, list[Member]]:
-        """The members of each archive, of a damaged shard those before the damage."""
-        found: dict[str, list[Member]] = {}
-        for file in self.archives:
-            found[file] = []
-            try:
-                for member in self._members(Part(file)):
-                    found[file].append(member)
-            except InputError:
-                if not self.sharded:
-                    raise
-                self._damaged.add(file)
-        return found
-
-    @cached_property
-    def _by_name(self) -> dict[str, dict[str, Member]]:
-        return {
-            file: {posixpath.normpath(m.name): m for m in members}
-            for file, members in self._all.items()
-        }
-
-    def _named(self, file: str, name: str) -> str:
-        return self.shown(file, safe_name(name, self))
-
-    def shown(self, file: str, name: str) -> str:
-        """Return what the image in a member is called."""
-        return f"{shard_name(file)}/{name}" if self.sharded else name
-
-    def as_file(self, name: str, class_name: str) -> str:
-        return super().as_file(name, class_name) if self.sharded else name
-
-    def _members(self, part: Part) -> Iterator[Member]:
         try:
-            with self._content(part.file) as archive:
-                yield from members(archive, part.start, part.stop)
-        except _DAMAGE as error:
-            raise _damaged(self._path(part.file), error) from error
-
-    def _path(self, file: str) -> str:
-        return str(Path(str(self.place), file))
+            with self.content(file) as archive:
+                yield from members(archive)
+        except DAMAGE as error:
+            raise damaged(self.path(file), error) from error
 
     @contextlib.contextmanager
-    def _content(self, file: str) -> Iterator[Content]:
-        """Yield an archive without its compression."""
+    def content(self, file: str) -> Iterator[Content]:
+        """Open an archive."""
         with self._local(file) as opened:
             unpack = _unpacker(opened.read(6))
             opened.seek(0)
-            if unpack is not None:  # a shard: small, and unpacked by whoever works on it
-                yield unpack(opened).read()
+            if unpack is not None:
+                content = unpack(opened).read(_MOST_UNPACKED + 1)
+                if len(content) > _MOST_UNPACKED:
+                    msg = f"it unpacks to more than {_MOST_UNPACKED} bytes; unpack it yourself"
+                    raise InputError(msg)
+                yield content
             elif not opened.read(1):
                 yield b""
             else:
-                with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                    yield content
+                with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+                    yield mapped
 
     @contextlib.contextmanager
     def _local(self, file: str) -> Iterator[BinaryIO]:
         """Open an archive as a file of this machine; a large compressed one is unpacked first."""
         if file not in self._unpacked or not self._unpacked[file].exists():
-            with self.place.open(file) as opened:
-                unpack = None if self.sharded else _unpacker(opened.read(6))
+            with self._place.open(file) as opened:
+                unpack = None if self._small else _unpacker(opened.read(6))
                 opened.seek(0)
-                if unpack is None and isinstance(self.place, LocalPlace):
+                if unpack is None and isinstance(self._place, LocalPlace):
                     yield opened
                     return
                 with self._new_file() as plain:
@@ -381,151 +294,29 @@ class TarSource(Source):
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         return Path(folder, "archive.tar").open("wb")
 
-    def rows(self, part: Part) -> Iterator[Rows]:
-        wanted = None if part.names is None else set(part.names)
-        chunk = _Chunk(self, part.file)
-        sample, seen = "", set[str]()
-        with self._content(part.file) as archive:
-            found = members(archive, part.start, part.stop)
-            while True:
-                try:
-                    member = next(found, None)
-                    if member is None:
-                        break
-                    member.name = safe_name(member.name, self)
-                    key = sample_of(member.name)
-                    if key != sample:
-                        if self.sharded and key in seen:
-                            raise _scattered(self._path(part.file), key)
-                        seen.add(key)
-                        if chunk.is_full():
-                            yield chunk.rows()
-                            chunk = _Chunk(self, part.file)
-                    sample = key
-                    chunk.add(member, key, archive, wanted)
-                except _DAMAGE as error:
-                    if chunk.names:
-                        chunk.cut_off(sample)
-                        yield chunk.rows()
-                    raise _damaged(self._path(part.file), error) from error
-        if chunk.names or chunk.samples.members:
-            yield chunk.rows()
 
-    def linked(self, file: str, member: Member) -> Member:
-        """Return the member that a link leads to."""
-        known = self._by_name[file]
-        for _ in range(16):
-            if not member.link:
-                return member
-            target = known.get(posixpath.normpath(member.link))
-            if target is None:
-                break
-            member = target
-        msg = f"is a link to {member.link!r}, which is not in the archive"
-        raise InputError(msg)
+def linked(member: Member, known: dict[str, Member]) -> Member:
+    """Return the member that a link leads to, among those known by their normalised names.
 
-
-class _Chunk:
-    """Rows in the making."""
-
-    def __init__(self, source: TarSource, file: str) -> None:
-        self._source, self._file = source, file
-        self.names: list[str] = []
-        self.files: list[bytes | DsguardError] = []
-        self.samples = Samples()
-        self._held = 0
-
-    def is_full(self) -> bool:
-        return len(self.names) >= CHUNK_IMAGES or self._held >= CHUNK_BYTES
-
-    def add(self, member: Member, sample: str, archive: Content, wanted: set[str] | None) -> None:
-        if is_hidden(member.name):
-            return
-        if not is_image_name(member.name):
-            if not member.link:
-                check_size(member.size)
-                data = _content(archive, member)
-                self._held += len(data)
-                self.samples.members.append(Kept(sample, member.name, data))
-            return
-        name = self._source.shown(self._file, member.name)
-        if wanted is not None and name not in wanted:
-            return
-        try:
-            target = self._source.linked(self._file, member) if member.link else member
-            check_size(target.size)
-            image: bytes | DsguardError = _content(archive, target)
-        except InputError as error:
-            image = error
-        self.samples.members.append(Kept(sample, member.name, None, len(self.names)))
-        self.names.append(name)
-        self.files.append(image)
-        self._held += len(image) if isinstance(image, bytes) else 0
-
-    def cut_off(self, sample: str) -> None:
-        """Take the sample right before damage for lost: a part of it may be."""
-        for kept in self.samples.members:
-            if self._source.sharded and kept.sample == sample and kept.data is None:
-                self.files[kept.row] = InputError(
-                    "lies right before the damage of its shard, which may have had more of it"
-                )
-
-    def rows(self) -> Rows:
-        extras = self._extras()
-        mine: list[Extras] = [{} for _ in self.names]
-        for kept in self.samples.members:
-            if kept.data is None:
-                mine[kept.row] = extras.get(kept.sample, {})
-        classes = [""] * len(mine)
-        for kept in self.samples.members:
-            if kept.data is None:
-                classes[kept.row] = _class(kept.name, mine[kept.row])
-        return Rows(self.names, classes, self.files, record=self.samples, extras=mine.__getitem__)
-
-    def _extras(self) -> dict[str, Extras]:
-        found: dict[str, Extras] = {}
-        for kept in self.samples.members:
-            if kept.data is not None:
-                suffix = kept.name[len(kept.sample) :].lstrip(".")
-                found.setdefault(kept.sample, {})[suffix] = kept.data
-        return found
-
-
-def _content(archive: Content, member: Member) -> bytes:
-    return archive[member.data : member.data + member.size]
-
-
-def _class(name: str, extras: Extras) -> str:
-    """Return the class of a sample: its ``cls``, the label in its ``json``, or its folder.
-
-    The folder is one of the archive: shards are no classes.
+    Raises
+    ------
+    InputError
+        If it leads nowhere.
     """
-    if CLASS_NAME in extras:
-        return extras[CLASS_NAME].decode("utf-8", "replace").strip()
-    if "cls" in extras:
-        return extras["cls"].decode("utf-8", "replace").strip()
-    with contextlib.suppress(ValueError, UnicodeDecodeError):
-        given = json.loads(extras.get("json", b"null"))
-        if isinstance(given, dict) and isinstance(given.get("label"), str | int):
-            return str(given["label"])
-    return class_of(name)
+    for _ in range(16):
+        if not member.link:
+            return member
+        target = known.get(posixpath.normpath(member.link))
+        if target is None:
+            break
+        member = target
+    msg = f"is a link to {member.link!r}, which is not in the archive"
+    raise InputError(msg)
 
 
-def _is_shown_image(name: str) -> bool:
-    return is_image_name(name) and not is_hidden(name.removeprefix("./"))
-
-
-def sample_of(name: str) -> str:
-    """Return the key of the WebDataset sample that a member belongs to."""
-    folder, slash, file = name.rpartition("/")
-    return folder + slash + file.split(".", 1)[0]
-
-
-def shard_name(file: str) -> str:
-    """Return the name of a shard without the suffixes of an archive."""
-    for suffix in (".gz", ".xz", ".bz2", ".tgz", ".tar"):
-        file = file.removesuffix(suffix)
-    return file
+def by_name(found: list[Member]) -> dict[str, Member]:
+    """Return members by their normalised names."""
+    return {posixpath.normpath(member.name): member for member in found}
 
 
 def is_tar(place: Place, file: str) -> bool:
@@ -536,7 +327,7 @@ def is_tar(place: Place, file: str) -> bool:
             opened.seek(0)
             header = (unpack(opened) if unpack else opened).read(BLOCK)
         _check(header.ljust(BLOCK, b"\0"))
-    except (DsguardError, *_DAMAGE):
+    except (DsguardError, *DAMAGE):
         return False
     return len(header) == BLOCK
 
@@ -552,14 +343,8 @@ def _unpacker(start: bytes) -> Callable[[BinaryIO], BinaryIO] | None:
     return None
 
 
-def _scattered(path: str, sample: str) -> InputError:
-    return InputError(
-        f"{path} has members of sample {sample!r} in two places; pack it anew with the members of "
-        "each sample side by side, as WebDataset wants them (tar --sort=name)"
-    )
-
-
-def _damaged(path: str, error: Exception) -> InputError:
+def damaged(path: str, error: Exception) -> InputError:
+    """Return what is said of a damaged archive."""
     reason = error.message if isinstance(error, DsguardError) else error
     if isinstance(error, InputError) and path in error.message:
         return error

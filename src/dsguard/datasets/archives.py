@@ -1,0 +1,171 @@
+"""Trees of image files in one archive, zip or tar."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Iterator
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import BinaryIO
+
+from dsguard.datasets.folder import TreeSource, distinct, is_text, read_or_error
+from dsguard.datasets.images import is_image_name
+from dsguard.datasets.place import Place, is_hidden
+from dsguard.datasets.source import MOST_BYTES, Part, check_size, safe_name
+from dsguard.datasets.tar import Content, Member, Tars, by_name, linked
+from dsguard.errors import DsguardError, InputError
+
+
+class ArchiveSource(TreeSource):
+    """A folder of images, packed into one file."""
+
+    kind = "archive"
+
+    def __init__(self, place: Place, file: str) -> None:
+        super().__init__(place)
+        self.file = file
+
+    def __str__(self) -> str:
+        return str(Path(str(self.place), self.file))
+
+    @abstractmethod
+    def _members(self) -> list[str]:
+        """Return the names of all files that are not hidden."""
+
+    def names(self) -> list[str]:
+        return distinct([name for name in self._members() if is_image_name(name)], str(self))
+
+    def companions(self) -> list[str]:
+        return [name for name in self._others() if is_text(name)]
+
+    def left_out(self) -> list[str]:
+        return [name for name in self._others() if not is_text(name)]
+
+    def _others(self) -> list[str]:
+        return sorted({name for name in self._members() if not is_image_name(name)})
+
+    def read_companion(self, name: str) -> bytes:
+        for _, read in self._files([name]):
+            found = read_or_error(read)
+            if isinstance(found, DsguardError):
+                msg = f"{name} of {self} {found.message}"
+                raise InputError(msg)
+            return found
+        msg = f"{self} has no member {name}"
+        raise InputError(msg)
+
+    def stamp(self, part: Part) -> str:
+        try:
+            return self.place.stamp(self.file)
+        except OSError as error:
+            msg = f"{self} cannot be read: {error.strerror or error}"
+            raise InputError(msg) from error
+
+
+def _shown(names: list[str], archive: str) -> list[str]:
+    """Return the safe names of members, in order, without those that are hidden."""
+    return [safe_name(name, archive) for name in names if not is_hidden(name.removeprefix("./"))]
+
+
+class ZipSource(ArchiveSource):
+    """A folder of images in a zip archive."""
+
+    def _members(self) -> list[str]:
+        _, members = _zip(self.place, self.file, self.stamp(Part()))
+        return _shown([member.filename for member in members if not member.is_dir()], str(self))
+
+    def _files(self, names: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
+        archive, members = _zip(self.place, self.file, self.stamp(Part()))
+        wanted = set(names)
+        for member in members:
+            name = safe_name(member.filename, str(self))
+            if name in wanted:
+                yield name, partial(_unzip, archive, member)
+
+
+class _ClosingZip(zipfile.ZipFile):
+    """A zip archive that closes the file that it was given."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._given = file
+        try:
+            super().__init__(file)
+            self._check_count()
+        except BaseException:
+            file.close()
+            raise
+
+    def _check_count(self) -> None:
+        """Refuse a directory that has other members than it says at its end."""
+        said = 0xFFFF  # or more
+        self._given.seek(-_END.size - len(self.comment), 2)
+        record = self._given.read(_END.size)
+        if len(record) == _END.size and record.startswith(b"PK\5\6"):
+            said = _END.unpack(record)[4]
+        if said not in (0xFFFF, len(self.filelist)):
+            msg = f"its end tells of {said} members, and there are {len(self.filelist)}"
+            raise zipfile.BadZipFile(msg)
+
+    def close(self) -> None:
+        super().close()
+        self._given.close()
+
+
+_END = struct.Struct("<4s4H2LH")
+"""What a zip archive ends with, but for a comment."""
+
+
+@lru_cache(maxsize=1)
+def _zip(place: Place, file: str, stamp: str) -> tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]:
+    """Return an archive and its members: to read its directory for each shard would take long."""
+    del stamp  # a file that was replaced is another archive
+    try:
+        archive = _ClosingZip(place.open(file))
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError) as error:
+        msg = f"{place}/{file} is damaged or truncated: {error}"
+        raise InputError(msg) from error
+    return archive, archive.infolist()
+
+
+def _unzip(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    check_size(member.file_size)
+    with archive.open(member) as file:
+        return file.read(MOST_BYTES)  # whatever the directory says of its size
+
+
+class TarSource(ArchiveSource):
+    """A folder of images in a tar archive, compressed or not."""
+
+    def __init__(self, place: Place, file: str) -> None:
+        super().__init__(place, file)
+        self.tars = Tars(place, small=False)
+
+    def _members(self) -> list[str]:
+        return _shown([m.name for m in self._all()], str(self))
+
+    def _all(self) -> list[Member]:
+        return _tar(self.tars, self.file, self.stamp(Part()))
+
+    def _files(self, names: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
+        wanted, members = set(names), self._all()
+        known = by_name(members)
+        with self.tars.content(self.file) as archive:
+            for member in members:
+                name = safe_name(member.name, str(self))
+                if name in wanted:
+                    yield name, partial(_cut_out, archive, member, known)
+
+
+@lru_cache(maxsize=1)
+def _tar(tars: Tars, file: str, stamp: str) -> list[Member]:
+    """Return the members of an archive: to read all headers for each shard would take long."""
+    del stamp
+    return list(tars.members(file))
+
+
+def _cut_out(archive: Content, member: Member, known: dict[str, Member]) -> bytes:
+    target = linked(member, known)
+    check_size(target.size)
+    return archive[target.data : target.data + target.size]
