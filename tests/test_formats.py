@@ -540,7 +540,7 @@ def test_text_in_columns_that_is_damaged_fails_with_its_file(tmp_path, scenes, k
     for n in range(2):
         columns = {"image": files, "label": ["é"] * len(files)}
         pq.write_table(pa.table(columns), tmp_path / "clean" / f"{n}.parquet",
-                       compression="none", use_dictionary=False, write_statistics=False)  # fmt: skip
+                       compression="none", use_dictionary=False, write_statistics=False)  # fmt: skip  # noqa: E501
     path = tmp_path / "clean" / "0.parquet"
     data = path.read_bytes()
     at = data.rindex("é".encode())
