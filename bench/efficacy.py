@@ -2,10 +2,9 @@
 
     python -m bench.efficacy
 
-reads ``bench/results/efficacy``: ``explored.json``, ``visibility.json``, and of each study its
-``results.json`` under the name
-``<preset>-<data>-<profile>-<epsilon>.json``; what was measured later, in
-another precision, has that behind its name.
+reads ``bench/results/efficacy``: ``explored.json``, ``choices.json``, ``visibility.json``, and of
+each study its ``results.json`` under the name ``<preset>-<data>-<profile>-<epsilon>.json``; what was
+measured later, in another precision, has that behind its name.
 """
 
 from __future__ import annotations
@@ -23,6 +22,12 @@ PAGE = Path(__file__).parents[1] / "docs" / "efficacy.md"
 PICTURES = PAGE.parent / "pictures"
 Trials = dict[str, dict[str, Any]]
 RADII = (4, 8, 16, 32)
+MEASURES = {
+    "plain": "none",
+    "projection": "projection",
+    "crop and flip": "crop-and-flip",
+    "JPEG 10": "jpeg",
+}
 Radius = tuple[int, dict[str, float], Trials]
 
 
@@ -39,6 +44,7 @@ def main() -> None:
     veil = trials["quick-cifar10-veil-16-float32"] | trials["quick-cifar10-veil-16"]
     mark("matrix", matrix(trials["quick-cifar10-exact-16"], veil))
     mark("candidates", candidates(explored))
+    mark("repeated", repeated(json.loads((FOLDER / "choices.json").read_text())))
     draw_epochs(trials["quick-cifar10-exact-16"], PICTURES / "epochs.png")
     visible = json.loads((FOLDER / "visibility.json").read_text())
     by_radius = [(n, visible[f"exact, ε {n}"], trials[f"quick-cifar10-exact-{n}"]) for n in RADII]
@@ -114,18 +120,25 @@ def matrix(exact: Trials, veil: Trials) -> str:
 
 def candidates(explored: dict[str, Any]) -> str:
     """Return one row per candidate."""
-    measures = {
-        "plain": "none",
-        "projection": "projection",
-        "crop and flip": "crop-and-flip",
-        "JPEG 10": "jpeg",
-        "adversarial": "adversarial",
-    }
+    measures = {**MEASURES, "adversarial": "adversarial"}
     rows = [
         (name, *(cell(entry["trials"].get(measure)) for measure in measures.values()))
         for name, entry in explored.items()
     ]
     return table(("candidate", *measures), rows)
+
+
+def repeated(choices: dict[str, Any]) -> str:
+    """Return one row per candidate that was tried again, and how much it shows."""
+    rows = [
+        (
+            name,
+            f"{entry['psnr']:.1f} dB" if "psnr" in entry else "–",
+            *(cell(entry["trials"].get(measure)) for measure in MEASURES.values()),
+        )
+        for name, entry in choices.items()
+    ]
+    return table(("candidate", "PSNR", *MEASURES), rows)
 
 
 def cell(trial: dict[str, float] | None) -> str:
