@@ -3,8 +3,8 @@
     python -m bench.efficacy
 
 reads ``bench/results/efficacy``: ``explored.json``, ``choices.json``, ``visibility.json``, and of
-each study its ``results.json`` under the name ``<preset>-<data>-<profile>-<epsilon>.json``; what was
-measured later, in another precision, has that behind its name.
+each study its ``results.json`` under the name ``<preset>-<data>-<profile>-<epsilon>.json``; what
+was measured later, in another precision, has that behind its name.
 """
 
 from __future__ import annotations

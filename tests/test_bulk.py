@@ -319,7 +319,7 @@ def test_selection(home, key):
 def test_errors_can_end_a_run(home, key):
     for n in (0, 3, 6):
         (home / "safe" / "a" / f"{n}.png").write_bytes(b"x")
-    with pytest.raises(TooManyErrors, match="1 were accepted"):
+    with pytest.raises(TooManyErrors, match="accepted: 1"):
         restore_dataset("safe", "back", key, most_errors=1)
     assert restore_dataset("safe", "back", key, most_errors=3).failed == 3
     options = ["--key", "k", "--on-error", "fail", "--shard-size", "8"]

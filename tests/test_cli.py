@@ -49,6 +49,7 @@ def test_protect_and_restore(home, capsys):
     assert json.loads(capsys.readouterr().out) == {
         "protected": 9,
         "of": 9,
+        "failed": 0,
         "sidecars": 0,
         "shards": 1,
         "resumed": 0,

@@ -316,6 +316,7 @@ def test_output_names_never_collide():
         "x/b.jpeg": "x/b.png",
         "y/a.jpg": "y/a.png",
     }
+    assert output_names(["a.jpg", "a.png"], "png") == {"a.jpg": "a.jpg.png", "a.png": "a.png"}
     stubborn = ["x.png", "x.bmp", "x.png.png", "x.png.2.png"]
     assert len(set(output_names(stubborn, "png").values())) == len(stubborn)
 

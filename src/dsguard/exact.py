@@ -217,7 +217,8 @@ def _from_sidecars(
         sidecar = sidecars.get(i)
         if sidecar is None:
             failures[i] = MissingSidecarError(
-                "could not hold its payload; give the sidecar that was made with it"
+                "could not hold its payload; give the sidecar that was made with it (image files "
+                "have it inside, until another program saves them again)"
             )
             continue
         head, payload = sidecar[:EXACT_HEADER_BYTES], sidecar[EXACT_HEADER_BYTES:]

@@ -202,7 +202,7 @@ def run(
         shards = len(plan.specs) - len(left)
         if progress is not None:
             progress(report, shards)
-        stack.callback(plan.abandon_if_refused, report)
+        stack.callback(plan.clean_up, report)
         results = engine(left, settings.workers)
         with closing(results) if hasattr(results, "close") else contextlib.nullcontext():
             for result in results:
@@ -212,7 +212,10 @@ def run(
                 if progress is not None:
                     progress(report, shards)
                 if settings.most_errors is not None and report.failed > settings.most_errors:
-                    msg = f"{report.failed} images failed; {settings.most_errors} were accepted"
+                    msg = (
+                        f"stopped after {shards} of {report.shards} shards: images failed: "
+                        f"{report.failed}, accepted: {settings.most_errors}"
+                    )
                     raise TooManyErrors(msg)
         if shards != len(plan.specs):
             msg = f"the engine gave results for {shards} of {len(plan.specs)} shards"
@@ -405,9 +408,12 @@ class _Plan:
         refused = report.kinds.keys() & {WrongKeyError, NotProtectedError}
         return self.is_new and bool(refused) and not report.done
 
-    def abandon_if_refused(self, report: Report) -> None:
-        """Leave nothing behind then, so that the right one finds the place free."""
-        if self.journal is not None and self.output is not None and self._is_refused(report):
+    def clean_up(self, report: Report) -> None:
+        """Leave nothing half done behind; nothing at all if the key or the source was wrong."""
+        if self.journal is None or self.output is None:
+            return
+        self.output.place.clear_scratch()
+        if self._is_refused(report):
             self.output.place.clear()
             self.journal.forget()
 
@@ -443,6 +449,10 @@ def _plan(
     parts = source.parts(settings.shard_size, wanted)
     if not parts:
         msg = f"{source} holds no images{'' if wanted is None else ' that are wanted'}"
+        if wanted is None and _state_of(source)[0]:
+            msg += "; the run that writes it is not finished"
+        if wanted is None and source.kind == "archive":
+            msg += "; if it holds a dataset of another format, unpack it and give the folder"
         raise InputError(msg)
     if not task.writes:
         return _Plan(_specs(source, task, parts, None, None, {}), None, None, {}, {})

@@ -71,13 +71,14 @@ def select(names: Sequence[str], limit: int | None) -> list[str]:
 def output_names(names: Collection[str], output_format: str) -> dict[str, str]:
     """Return the name that each image is written under: its own with the format's suffix.
 
-    Where that would give two images one name (``a.jpg`` and ``a.bmp``), both keep their old suffix
-    before the new one; where that is taken as well, a number comes between. No two are alike.
+    Where that would give two images one name (``a.jpg`` and ``a.bmp``), they keep their old suffix
+    before the new one, but for one that has the name already; where that is taken as well, a number
+    comes between. No two are alike.
     """
     suffix = LOSSLESS_FORMATS[output_format]
     plain = {name: with_suffix(name, suffix) for name in names}
     wanted = Counter(plain.values())
-    outputs = {name: out for name, out in plain.items() if wanted[out] == 1}
+    outputs = {name: out for name, out in plain.items() if wanted[out] == 1 or name == out}
     taken = set(outputs.values())
     for name in sorted(set(names) - set(outputs)):
         out, number = name + suffix, 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,8 @@ from dsguard.cli.console import (
     counted,
     errors,
     load_key,
-    progress,
     show,
+    step_bars,
     worst,
 )
 from dsguard.errors import InputError
@@ -305,7 +305,7 @@ def _do(task: Task, source: Source, choices: Choices) -> int:
             run(source, task, choices.destination, choices.settings(), keep)
         except TooManyErrors as error:
             show(reports[0].failures)
-            complain(f"{error}; the same command goes on")
+            complain(str(error))
             return _code(reports[0])
     _warn(task, source, reports[0], choices)
     left_out = source.left_out()
@@ -327,7 +327,8 @@ def _warn(task: Task, source: Source, report: Report, choices: Choices) -> None:
 
 
 def _finish(task: Task, report: Report, choices: Choices) -> int:
-    show(report.failures, report.failed)
+    manifest = ", named in the manifest" if task.writes else ""
+    show(report.failures, report.failed, manifest)
     total = report.done + report.failed - report.broken + report.lost
     if report.broken:
         complain(
@@ -345,8 +346,13 @@ def _finish(task: Task, report: Report, choices: Choices) -> int:
         complain("the run that writes the source is not finished: images are missing", _WARNING)
     if choices.as_json:
         failures = {name: error.message for name, error in report.failures.items()}
-        result = {task.verb: report.done, "of": total, "sidecars": report.sidecars}
-        facts = {"shards": report.shards, "resumed": report.resumed, "failures": failures}
+        result = {task.verb: report.done, "of": total, "failed": report.failed - report.broken}
+        facts = {
+            "sidecars": report.sidecars,
+            "shards": report.shards,
+            "resumed": report.resumed,
+            "failures": failures,
+        }
         source = {
             "broken_files": report.broken,
             "lost": report.lost,
@@ -364,8 +370,8 @@ def _finish(task: Task, report: Report, choices: Choices) -> int:
             click.echo(f"{report.resumed} of {report.shards} shards were done before")
         if report.sidecars:
             click.echo(
-                f"{report.sidecars} with their payload beside the pixels in the same file; keep "
-                "the files as they are"
+                f"{report.sidecars} with their payload beside the pixels, in the same file or, of "
+                "x.npy, in x.npy.sidecars.npz; keep the files as they are"
             )
     return _code(report)
 
@@ -381,7 +387,7 @@ def _estimate(task: Task, source: Source, choices: Choices) -> int:
     import tempfile
     from dataclasses import replace
 
-    from dsguard.bulk import Protect, Selection, run, select
+    from dsguard.bulk import Protect, Selection, Veil, run, select
 
     settings = replace(choices.settings(), most_errors=None)
     wanted = settings.selection.names(source)
@@ -399,6 +405,7 @@ def _estimate(task: Task, source: Source, choices: Choices) -> int:
         )
         seconds = time.perf_counter() - start
         size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    trains = isinstance(task, Protect) and not isinstance(task.perturbation, Veil)
     each = seconds / len(sample) / (settings.workers or 1)
     facts = {
         "images": len(names),
@@ -416,7 +423,7 @@ def _estimate(task: Task, source: Source, choices: Choices) -> int:
             f"{counted(len(names), 'image')}; of a sample of {len(sample)}, {report.failed} fail "
             f"and {report.sidecars} have their payload beside the pixels; about "
             f"{facts['seconds']:g} s and {facts['bytes'] / 1e6:.1f} MB"
-            + (", the training of a surrogate not counted" if isinstance(task, Protect) else "")
+            + (", the training of a surrogate not counted" if trains else "")
         )
     return worst(kind("") for kind in report.kinds)
 
@@ -430,7 +437,7 @@ def _check_destination(source: Source, choices: Choices) -> None:
     """Find out that the destination will not do before a surrogate is trained."""
     from dsguard.bulk.run import check
 
-    if not choices.dry_run and choices.destination is not None:
+    if choices.destination is not None:
         check(source, choices.destination, choices.settings())
 
 
@@ -466,6 +473,7 @@ def _perturbation(
     chosen = Profile.named(profile)
     if choices.dry_run and not (path and path.exists()):  # any patterns will do
         classes = tuple(sorted({name for _, name, _ in source.read(_some(source, choices, 512))}))
+        _check_classes(classes)
         drawn = Patterns.drawn(range(len(classes)), DatasetKey(bytes(32)))
         return ClassWise(drawn, classes, attack.epsilon, chosen.perturbation_block)
     surrogate = _surrogate(source, choices, path, epochs, device)
@@ -483,6 +491,7 @@ def _surrogate(
     """Load the surrogate, or fit one to the source and keep it if a path was given."""
     from dsguard.bulk import load_training_set
     from dsguard.fsp import Recipe, Surrogate, fit_surrogate
+    from dsguard.fsp.patterns import ROUNDS
 
     if path is not None and path.exists():
         surrogate = Surrogate.load(path, device)
@@ -497,27 +506,36 @@ def _surrogate(
         raise InputError(msg)
     images, classes = load_training_set(source, names)
     known = sorted(set(classes))
-    if len(known) < 2:
-        msg = (
-            "protection needs at least two classes: put the images of each class in a folder of "
-            "its own, or give labels as the format has them"
-        )
-        raise InputError(msg)
+    _check_classes(known)
     if not choices.quiet:
-        text = f"training a surrogate on {len(images)} images, {epochs} epochs"
-        errors.print(f"{text}; interrupted, it starts over", highlight=False)
-    with progress("epochs", epochs) as advance:
+        text = (
+            f"training a surrogate on {counted(len(images), 'image')}, {counted(epochs, 'epoch')}"
+        )
+        errors.print(
+            f"{text}, then fitting patterns with it; interrupted, it starts over", highlight=False
+        )
+    with step_bars() as tell:
         surrogate = fit_surrogate(
             images,
             [known.index(name) for name in classes],
             recipe=Recipe(epochs=epochs),
             device=device,
             class_names=known,
-            on_epoch=advance,
+            on_epoch=lambda done: tell("epochs", done, epochs),
+            on_round=lambda done: tell("patterns", done, ROUNDS),
         )
     if path is not None:
         surrogate.save(path)
     return surrogate
+
+
+def _check_classes(known: Sequence[str]) -> None:
+    if len(known) < 2:
+        msg = (
+            "protection needs at least two classes: put the images of each class in a folder of "
+            "its own, or give labels as the format has them"
+        )
+        raise InputError(msg)
 
 
 def _some(source: Source, choices: Choices, most: int) -> list[str]:

@@ -42,7 +42,10 @@ def load_key(path: Path) -> DatasetKey:
     from dsguard.envelope import DatasetKey
 
     if not path.exists():
-        msg = f"there is no key at {path}; make one with: dsguard keygen {path}"
+        msg = (
+            f"there is no key at {path}; give that of the dataset, or, to protect a new one, make "
+            f"one with: dsguard keygen {path}"
+        )
         raise click.UsageError(msg)
     if os.name == "posix" and path.stat().st_mode & 0o077:
         complain(f"others can read the key; run: chmod 600 {path}", "[bold yellow]warning:[/]")
@@ -82,10 +85,10 @@ def worst(failures: Iterable[DsguardError]) -> Exit:
     return max((exit_code(error, Exit.SOME_FAILED) for error in failures), default=Exit.OK)
 
 
-def show(failures: Mapping[str, DsguardError], total: int | None = None) -> None:
+def show(failures: Mapping[str, DsguardError], total: int | None = None, where: str = "") -> None:
     """Show the first images of each kind of failure, and how many there are.
 
-    `failures` may be the first of a greater `total`.
+    `failures` may be the first of a greater `total`; `where` tells of the others.
     """
     alike: dict[str, list[str]] = {}
     for name, error in failures.items():
@@ -96,7 +99,7 @@ def show(failures: Mapping[str, DsguardError], total: int | None = None) -> None
         if len(names) > _SHOWN_FAILURES:
             complain(f"and {counted(len(names) - _SHOWN_FAILURES, 'more image')}: {message}")
     if total is not None and total > len(failures):
-        complain(f"and {counted(total - len(failures), 'more image')}, named in the manifest")
+        complain(f"and {counted(total - len(failures), 'more image')}{where}")
 
 
 def counted(number: int, what: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -12,10 +14,11 @@ from dsguard.fsp.training import frozen, precision, to_pixels
 from dsguard.kernels.contract import Images
 from dsguard.patterns import GRID, Patterns, cell_of
 
+ROUNDS = 80
+
 _RADIUS = 16 / 255
 _STEP = 1.6 / 255
 _DECAY = 0.9
-_ROUNDS = 80
 _BATCH = 512
 
 
@@ -27,6 +30,7 @@ def fit_patterns(
     device: torch.device,
     seed: int = 0,
     fixed_share: float = 0.5,
+    on_round: Callable[[int], None] = lambda done: None,
 ) -> Patterns:
     """Find the patterns that drive the images of each class to its goal in feature space.
 
@@ -46,6 +50,8 @@ def fit_patterns(
         Of the first signs, of which cells are fixed, and of the order of the images.
     fixed_share : float
         Of the cells, those that are the same in all images of the class.
+    on_round : callable, optional
+        Called with the number of rounds done, of `ROUNDS`, after each of them.
 
     Returns
     -------
@@ -58,7 +64,7 @@ def fit_patterns(
     momentum = torch.zeros_like(pattern)
     rows, columns = (torch.from_numpy(cell_of(side, 1)).to(device) for side in images.shape[1:3])
     with frozen(model):
-        for _ in range(_ROUNDS):
+        for done in range(1, ROUNDS + 1):
             picked = rng.permutation(len(images))[:_BATCH]
             of_class = torch.from_numpy(numbers[picked]).to(device)
             alternate = torch.from_numpy(rng.choice([-1.0, 1.0], len(picked))).float().to(device)
@@ -75,6 +81,7 @@ def fit_patterns(
             summed = torch.zeros_like(pattern).index_add_(0, of_class, _scaled(gradient) * turned)
             momentum = _DECAY * momentum + _scaled(summed)
             pattern = (pattern - _STEP * momentum.sign()).clamp(-_RADIUS, _RADIUS)
+            on_round(done)
     signs = np.where(pattern.cpu().numpy() < 0, -1, 1).astype(np.int8)
     return Patterns(signs, fixed)
 
