@@ -100,7 +100,7 @@ def fill_page(facts: dict[str, Any]) -> None:
             f"{killed['finished']} that ended, {killed['equal']} were equal to the last byte. PNG "
             f"files of 32×32, µs: encode {codec['encode']} (Pillow {codec['encode, Pillow']}), "
             f"decode {codec['decode']} (Pillow {codec['decode, Pillow']}). The loose files merely "
-            f"copied by as many processes: {copied:,} a second.",
+            f"copied right after, by as many processes: {copied:,} a second.",
         )
     )
     put_into_page(

@@ -467,6 +467,11 @@ def test_the_wrong_key_leaves_nothing_behind(home, key):
     dsguard.DatasetKey.generate().save("other")
     (home / "safe" / "a" / "0.png").write_bytes(b"x")
     (home / "safe" / "README.txt").write_text("text")
+    (home / "kept" / ".git" / "refs").mkdir(parents=True)
+    (home / "kept" / ".git" / "HEAD").write_text("mine")
+    assert cli(["restore", "safe", "kept", "--key", "other"]) == Exit.KEY_REFUSED
+    assert content(home / "kept").keys() == {".git/HEAD"}
+    assert (home / "kept" / ".git" / "refs").is_dir()
     for options in ((), ("--on-error", "fail", "--shard-size", "9"), ("--out-format", "parquet")):
         command = ["restore", "safe", "back", "--key", "other", *options]
         assert cli(command) == Exit.KEY_REFUSED

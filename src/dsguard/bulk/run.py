@@ -414,7 +414,7 @@ class _Plan:
             return
         self.output.place.clear_scratch()
         if self._is_refused(report):
-            self.output.place.clear()
+            self.output.place.discard_all()  # there was nothing before
             self.journal.forget()
 
     def look_for_lost(self, report: Report) -> None:

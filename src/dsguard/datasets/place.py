@@ -51,11 +51,17 @@ class Place(ABC):
         """Remove a file."""
 
     def remove_if_empty(self) -> None:  # noqa: B027 - some have no empty folders
-        """Remove the folder where nothing is in it."""
+        """Remove the folders where nothing is in them, this one as well; hidden ones stay."""
+
+    def discard_all(self) -> None:
+        """Remove all files that `files` has, and what is left empty by that."""
+        for name in self.files() if self.exists("") else ():
+            self.discard(name)
+        self.remove_if_empty()
 
     @abstractmethod
-    def clear(self, folder: str = "") -> None:
-        """Remove a folder with all that is in it, by default this one."""
+    def clear(self, folder: str) -> None:
+        """Remove a folder in this one with all that is in it."""
 
     @abstractmethod
     def take(self, path: Path, name: str) -> None:
@@ -136,15 +142,17 @@ class LocalPlace(Place):
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def clear(self, folder: str = "") -> None:
+    def clear(self, folder: str) -> None:
         shutil.rmtree(self.path / folder, ignore_errors=True)
 
     def clear_scratch(self) -> None:
         self.clear(SCRATCH)
 
     def remove_if_empty(self) -> None:
-        with contextlib.suppress(OSError):
-            self.path.rmdir()
+        for folder, _, _ in os.walk(self.path, topdown=False):
+            if not is_hidden(os.path.relpath(folder, self.path)):
+                with contextlib.suppress(OSError):  # it has something in it
+                    Path(folder).rmdir()
 
     def beside(self, suffix: str) -> LocalPlace:
         whole = self.path.resolve()
@@ -209,7 +217,7 @@ class RemotePlace(Place):
     def discard(self, name: str) -> None:
         self._opened[0].rm_file(self._at(name))
 
-    def clear(self, folder: str = "") -> None:
+    def clear(self, folder: str) -> None:
         if self.exists(folder):
             self._opened[0].rm(self._at(folder), recursive=True)
 
