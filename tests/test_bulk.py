@@ -196,7 +196,7 @@ def interruptible():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_finishes_the_shard_or_leaves_it(home, interruptible, number):
-    copies = 20  # so many shards that it is still at work when the signal comes
+    copies = 10  # so many shards that it is still at work when the signal comes
     for n in range(copies):
         shutil.copytree(home / "safe", home / "many" / str(n))
     command = [*COMMAND, "restore", "many", "back", "--key", "k", "--shard-size", "1"]
@@ -257,7 +257,7 @@ def processes_of(session: int) -> set[int]:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="/proc tells the processes")
 def test_workers_end_with_a_run_that_is_killed(home):
-    for n in range(20):
+    for n in range(10):
         shutil.copytree(home / "safe", home / "many" / str(n))
     command = [*COMMAND, "restore", "many", "back", "--key", "k", "--shard-size", "1"]
     process = subprocess.Popen([*command, "--workers", "2"], start_new_session=True)
@@ -393,6 +393,21 @@ def test_a_damaged_parquet_file_does_not_stop_the_others(home, key):
     first.write_bytes(whole[0])
     second.write_bytes(whole[1])
     assert restore_dataset("veiled", "back", key).done == 96  # repaired, it goes on
+
+
+def test_a_repaired_parquet_file_that_is_cut_lets_its_run_go_on(home, key):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    protect_dataset("clean", "safe2", key, profile="veil", out_format="parquet", shard_size=40)
+    files = sorted((home / "safe2").glob("*.parquet"))
+    for file in files:
+        parquet.write_table(parquet.read_table(file), file, row_group_size=10)
+    restore_dataset("safe2", "whole", key, shard_size=10)
+    data = files[0].read_bytes()
+    files[0].write_bytes(data[:-50])
+    assert restore_dataset("safe2", "back", key, shard_size=10).done == 96 - 40
+    files[0].write_bytes(data)
+    assert restore_dataset("safe2", "back", key, shard_size=10).done == 96
+    assert content(home / "back") == content(home / "whole")
 
 
 def test_damage_within_a_parquet_file_does_not_stop_the_others(home, key):
