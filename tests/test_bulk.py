@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import multiprocessing
 import os
@@ -408,6 +409,72 @@ def test_a_repaired_parquet_file_that_is_cut_lets_its_run_go_on(home, key):
     files[0].write_bytes(data)
     assert restore_dataset("safe2", "back", key, shard_size=10).done == 96
     assert content(home / "back") == content(home / "whole")
+
+
+def test_a_shard_that_is_done_again_leaves_nothing_earlier(home, key):
+    restore_dataset("safe", "tars", key, out_format="webdataset", shard_size=40)
+
+    def protect():
+        return protect_dataset("tars", "out", key, profile="veil", out_format="folder")
+
+    protect()
+    first = home / "tars" / "00000.tar"
+    with tarfile.open(first) as archive:
+        members = [(m, archive.extractfile(m).read()) for m in archive]
+    gone = members[0][0].name.split(".")[0]
+    with tarfile.open(first, "w") as archive:
+        for member, data in members:
+            if member.name.split(".")[0] != gone:
+                archive.addfile(member, io.BytesIO(data))
+    assert protect().done == 95
+    assert len(list((home / "out").rglob("*.png"))) == 95
+    assert verify_dataset("out", key).lost == 0
+
+
+def test_parquet_that_is_cut_otherwise_leaves_nothing_earlier(home, key):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    restore_dataset("safe", "tables", key, out_format="parquet", shard_size=40)
+    first, second, _ = sorted((home / "tables").glob("*.parquet"))
+    parquet.write_table(parquet.read_table(first), first, row_group_size=10)
+    parquet.write_table(parquet.read_table(second), second, row_group_size=20)
+
+    def protect():
+        return protect_dataset("tables", "out", key, profile="veil", shard_size=10)
+
+    assert protect().shards == 7
+    parquet.write_table(parquet.read_table(first), first)
+    assert protect().done == 96
+    report = verify_dataset("out", key)
+    assert (report.done, report.lost) == (96, 0)
+
+
+def test_a_journal_is_no_part_of_a_dataset(home, key):
+    restore_dataset("safe/a", "clean/d", key)
+    assert (home / "clean" / "d.dsguard").is_dir()
+    protect_dataset("clean", "out", key, profile="veil")
+    assert not list((home / "out").rglob("*.json*"))
+
+
+def test_begun_anew_no_text_of_an_earlier_run_is_left(home, key):
+    for name in ("README.md", "a/0.txt"):
+        (home / "safe" / name).write_text("text")
+    restore_dataset("safe", "back", key)
+    for name in ("README.md", "a/0.txt"):
+        (home / "safe" / name).unlink()
+    restore_dataset("safe", "back", key, overwrite=True)
+    assert not list((home / "back").rglob("*.txt")) + list((home / "back").rglob("*.md"))
+
+
+def test_a_damaged_shard_beside_a_selection_can_be_repaired(home, key):
+    restore_dataset("safe", "tars", key, out_format="webdataset", shard_size=40)
+    protect_dataset("tars", "safe2", key, profile="veil")
+    second = home / "safe2" / "00001.tar"
+    whole, selection = second.read_bytes(), Selection(include=("00000/*",))
+    second.write_bytes(whole[:-3000])
+    assert restore_dataset("safe2", "back", key, selection=selection).broken == 1
+    second.write_bytes(whole)
+    report = restore_dataset("safe2", "back", key, selection=selection)
+    assert (report.done, report.broken) == (40, 0)
 
 
 def test_damage_within_a_parquet_file_does_not_stop_the_others(home, key):

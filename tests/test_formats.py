@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import gc
+import gzip
 import io
 import json
+import lzma
 import os
 import pickle
 import tarfile
@@ -445,6 +448,62 @@ def content_of(path) -> dict[str, bytes]:
         return {m.name: archive.extractfile(m).read() for m in archive if m.isfile()}
 
 
+def test_an_archive_that_ends_in_another_is_itself(tmp_path, scenes):
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr("masks/0.png", encode_image(scenes[0]))
+    images = [(f"c/{n}.png", encode_image(image)) for n, image in enumerate(scenes)]
+    shard(tmp_path / "x.tar", [*images, ("c/masks.zip", inner.getvalue())])
+    source = open_source(tmp_path / "x.tar")
+    assert source.names() == [name for name, _ in images]
+    assert source.left_out() == ["c/masks.zip"]
+    assert open_source(tmp_path / "x.tar", "webdataset").kind == "webdataset"
+    shard(tmp_path / "y.tar", [("BZh0.png", encode_image(scenes[0]))])
+    assert open_source(tmp_path / "y.tar").names() == ["BZh0.png"]
+
+
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
+def test_damaged_compression_fails_with_its_shard(tmp_path, scenes, key, kind):
+    for n in range(2):
+        images = [(f"{k}.png", encode_image(scenes[4 * n + k])) for k in range(4)]
+        shard(tmp_path / "plain" / f"{n}.tar", images)
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "clean" / "0.tar").write_bytes((tmp_path / "plain" / "0.tar").read_bytes())
+    pack = {"gz": gzip, "bz2": bz2, "xz": lzma}[kind].compress
+    packed_shard = pack((tmp_path / "plain" / "1.tar").read_bytes())
+    flipped = packed_shard[:40] + b"\0\1\2\3" + packed_shard[44:]
+    for number, damaged in enumerate((packed_shard[: len(packed_shard) // 2], flipped)):
+        (tmp_path / "clean" / f"1.tar.{kind}").write_bytes(damaged)
+        out = tmp_path / f"out{number}"
+        report = protect_dataset(tmp_path / "clean", out, key, profile="veil")
+        assert list(report.failures) == [f"1.tar.{kind}"]
+        assert report.done == 4
+
+
+def test_of_text_met_twice_the_last_counts(tmp_path, scenes, key):
+    images = [(f"c/{n}.png", encode_image(image)) for n, image in enumerate(scenes[:2])]
+    shard(tmp_path / "x.tar", [("a.csv", b"old"), *images, ("a.csv", b"new")])
+    protect_dataset(tmp_path / "x.tar", tmp_path / "safe", key, profile="veil")
+    assert (tmp_path / "safe" / "a.csv").read_bytes() == b"new"
+
+
+def test_an_image_that_was_moved_has_the_class_of_its_folder(tmp_path, scenes, key):
+    images = [(f"{n}.png", encode_image(image)) for n, image in enumerate(scenes[:4])]
+    classes = [(f"{n}.classname.txt", b"cat" if n < 3 else b"dog") for n in range(4)]
+    shard(
+        tmp_path / "clean" / "a.tar",
+        [m for pair in zip(images, classes, strict=True) for m in pair],
+    )
+    protect_dataset(tmp_path / "clean", tmp_path / "safe", key, profile="veil",
+                    out_format="folder")  # fmt: skip
+    for file in (tmp_path / "safe" / "a" / "cat").glob("1.*"):
+        file.rename(tmp_path / "safe" / "a" / "dog" / file.name)
+    restore_dataset(tmp_path / "safe", tmp_path / "back", key, out_format="webdataset")
+    found = content_of(tmp_path / "back" / "00000.tar")
+    names = {name.split(".")[0][-1]: data for name, data in found.items() if "classname" in name}
+    assert names == {"0": b"cat", "1": b"dog", "2": b"cat", "3": b"dog"}
+
+
 def test_links_to_text_are_followed_or_told(tmp_path, scenes, key):
     one, two, three = (encode_image(image) for image in scenes[:3])
     shard(tmp_path / "clean" / "0.tar", [
@@ -718,7 +777,7 @@ def test_images_of_one_sample_keep_apart(tmp_path, scenes, key):
     report = protect_dataset(tmp_path / "clean", tmp_path / "safe", key, profile="veil")
     assert (report.done, report.failed) == (3, 1)
     names = [member.name for member in members((tmp_path / "safe" / "0.tar").read_bytes())]
-    assert names == ["0.png", "0.png.png", "0.cls", "1.left.png", "1.json"]
+    assert names == ["0.jpg.png", "0.png", "0.cls", "1.left.png", "1.json"]
 
 
 def test_samples_in_pieces_are_refused(tmp_path, scenes, key):

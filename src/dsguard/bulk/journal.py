@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from dsguard import errors as _errors
-from dsguard.datasets.place import LocalPlace, Place
+from dsguard.datasets.place import JOURNAL, LocalPlace, Place
 from dsguard.errors import DsguardError, FormatError, InputError
 
-SUFFIX = ".dsguard"
 _SETTINGS, _LOCK, _DONE = "settings.json", "lock", "done"
 
 
@@ -29,7 +28,7 @@ class Journal:
     @classmethod
     def of(cls, destination: Place) -> Journal:
         """Return the journal of a destination, whether there is one or not."""
-        return cls(destination.beside(SUFFIX))
+        return cls(destination.beside(JOURNAL))
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -85,6 +84,10 @@ class Journal:
         self.place.write(_stamp(number), stamp.encode())
         self.place.write(_manifest(number), "".join(line + "\n" for line in lines).encode())
 
+    def drop(self, number: int) -> None:
+        """Forget a shard."""
+        self.place.discard(_manifest(number))
+
     def done(self) -> set[int]:
         """Return the numbers of the shards that are done."""
         names = self.place.files() if self.place.exists("") else []
@@ -95,9 +98,16 @@ class Journal:
         )
         return {int(number) for number in numbers if number.isdigit()}
 
-    def finish(self) -> None:
-        """Note that all shards are done."""
-        self.place.write(_DONE, b"")
+    def finish(self, companions: list[str]) -> None:
+        """Note that all shards are done, and the files that were copied beside them."""
+        self.place.write(_DONE, json.dumps(companions).encode())
+
+    def companions(self) -> list[str]:
+        """Return the files that a finished run copied."""
+        try:
+            return [str(n) for n in json.loads(self.place.read(_DONE) or b"[]")]
+        except (OSError, TypeError, ValueError):
+            return []
 
     def is_finished(self) -> bool:
         """Tell whether all shards were done."""

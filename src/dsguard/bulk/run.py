@@ -24,6 +24,7 @@ from dsguard.datasets.place import LocalPlace, Place, RemotePlace, place_of
 from dsguard.datasets.sinks import Output, file_name, output_kind
 from dsguard.datasets.source import Part, decode_rows
 from dsguard.datasets.spool import Spool
+from dsguard.datasets.webdataset import shard_name
 from dsguard.envelope import DatasetKey
 from dsguard.errors import DsguardError, FormatError, InputError, NotProtectedError, WrongKeyError
 from dsguard.veil import others
@@ -323,7 +324,7 @@ class _Plan:
         self._check_same(earlier)
         again = self.journal.is_finished()
         done = self.journal.done()
-        left = []
+        left, kept = [], set[int]()
         for spec in self.specs:
             lines = self.journal.lines(spec.number) if spec.number in done else None
             same = self.journal.stamp(spec.number) == spec.stamp
@@ -332,9 +333,33 @@ class _Plan:
                 if not (again and failures):
                     report.add(ShardResult(spec.number, count, 0, failures))
                     report.resumed += 1
+                    kept.add(spec.number)
                     continue
             left.append(spec)
+        self._drop(done - kept, kept)
         return left
+
+    def _drop(self, numbers: set[int], kept: set[int]) -> None:
+        """Remove what shards have written that are done anew, or are no more."""
+        assert self.journal is not None
+        assert self.output is not None
+        if not numbers:
+            return
+        own = {name for number in kept for name in self._written(number)}
+        for number in sorted(numbers):
+            for name in self._written(number) - own:
+                self.output.place.discard(name)
+            self.journal.drop(number)
+
+    def _written(self, number: int) -> set[str]:
+        """Return the files of a shard of an earlier run."""
+        assert self.journal is not None
+        return {
+            name
+            for line in self.journal.lines(number) or ()
+            for name in (line["file"], *line.get("beside", ()))
+            if name
+        }
 
     def _are_there(self, lines: list[dict[str, Any]]) -> bool:
         """Tell whether what a manifest lists was not removed since."""
@@ -351,10 +376,10 @@ class _Plan:
         """Remove what an earlier run wrote: it might have other images."""
         assert self.journal is not None
         assert self.output is not None
-        for number in self.journal.done():
-            for name in {line["file"] for line in self.journal.lines(number) or ()}:
-                if name and self.output.place.exists(name):
-                    self.output.place.discard(name)
+        written = (self._written(number) for number in self.journal.done())
+        for name in set(self.journal.companions()).union(*written):
+            if self.output.place.exists(name):
+                self.output.place.discard(name)
 
     def _check_same(self, earlier: dict[str, str]) -> None:
         assert self.output is not None
@@ -377,11 +402,13 @@ class _Plan:
         if self.journal is None or self.output is None or self._is_refused(report):
             return
         source = self.specs[0].source
+        copied: list[str] = []
         if source.kind not in ("numpy", "cifar") or self.output.kind == source.kind:
             own = self._in_shards()
             for name in source.companions():
                 if name in own:
                     continue
+                copied.append(name)
                 try:
                     data = source.read_companion(name)
                 except DsguardError as error:
@@ -392,7 +419,7 @@ class _Plan:
                     data = renamed(data, self._new_names(source), split)
                 self.output.place.write(name, data)
         self.output.place.clear_scratch()
-        self.journal.finish()
+        self.journal.finish(copied)
         self.journal.place.clear_scratch()
 
     def _in_shards(self) -> set[str]:
@@ -522,7 +549,10 @@ def _check_apart(source: Source, destination: Place) -> None:
 
 def _check_files(kind: str, source: Source, parts: list[Part]) -> None:
     """Refuse parts of which two would come out as one file."""
-    names = Counter(file_name(kind, source, part, number) for number, part in enumerate(parts))
+    if kind == "folder" and source.kind == "webdataset":
+        names = Counter(shard_name(part.file) for part in parts)
+    else:
+        names = Counter(file_name(kind, source, part, number) for number, part in enumerate(parts))
     for name, count in names.items():
         if name and count > 1:
             msg = f"two files of {source} would come out as {name}; rename one of them"
@@ -566,6 +596,8 @@ def _fingerprint(parts: list[Part]) -> str:
     """Return what changes when the shards do."""
     digest, last = hashlib.sha256(), ""
     for part in parts:
+        if part.names == ():  # damaged, and not there any more once it is repaired
+            continue
         # How a file is cut may change when it is repaired; what is in it, its stamp tells.
         told = part.file if part.names is None else repr((part.file, part.start, part.names))
         if told != last:

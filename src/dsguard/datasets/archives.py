@@ -46,15 +46,16 @@ class ArchiveSource(TreeSource):
     def _others(self) -> list[str]:
         return sorted({name for name in self._members() if not is_image_name(name)})
 
+    @abstractmethod
+    def _read(self, name: str) -> bytes:
+        """Return the content of a member, of several of one name the last, as unpackers do."""
+
     def read_companion(self, name: str) -> bytes:
-        for _, read in self._files([name]):
-            found = read_or_error(read)
-            if isinstance(found, DsguardError):
-                msg = f"{name} of {self} {found.message}"
-                raise InputError(msg)
-            return found
-        msg = f"{self} has no member {name}"
-        raise InputError(msg)
+        found = read_or_error(partial(self._read, name))
+        if isinstance(found, DsguardError):
+            msg = f"{name} of {self} {found.message}"
+            raise InputError(msg)
+        return found
 
     def stamp(self, part: Part) -> str:
         try:
@@ -73,16 +74,21 @@ class ZipSource(ArchiveSource):
     """A folder of images in a zip archive."""
 
     def _members(self) -> list[str]:
-        _, members = _zip(self.place, self.file, self.stamp(Part()))
+        archive, _ = self._opened()
+        members = archive.infolist()
         return _shown([member.filename for member in members if not member.is_dir()], str(self))
 
+    def _opened(self) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
+        return _zip(self.place, self.file, self.stamp(Part()))
+
+    def _read(self, name: str) -> bytes:
+        archive, members = self._opened()
+        return _unzip(archive, members[name])
+
     def _files(self, names: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
-        archive, members = _zip(self.place, self.file, self.stamp(Part()))
-        wanted = set(names)
-        for member in members:
-            name = safe_name(member.filename, str(self))
-            if name in wanted:
-                yield name, partial(_unzip, archive, member)
+        archive, members = self._opened()
+        for name in names:
+            yield name, partial(_unzip, archive, members[name])
 
 
 class _ClosingZip(zipfile.ZipFile):
@@ -118,7 +124,7 @@ _END = struct.Struct("<4s4H2LH")
 
 
 @lru_cache(maxsize=1)
-def _zip(place: Place, file: str, stamp: str) -> tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]:
+def _zip(place: Place, file: str, stamp: str) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
     """Return an archive and its members: to read its directory for each shard would take long."""
     del stamp  # a file that was replaced is another archive
     try:
@@ -126,7 +132,8 @@ def _zip(place: Place, file: str, stamp: str) -> tuple[zipfile.ZipFile, list[zip
     except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError) as error:
         msg = f"{place}/{file} is damaged or truncated: {error}"
         raise InputError(msg) from error
-    return archive, archive.infolist()
+    path = f"{place}/{file}"
+    return archive, {safe_name(m.filename, path): m for m in archive.infolist() if not m.is_dir()}
 
 
 def _unzip(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
@@ -143,26 +150,30 @@ class TarSource(ArchiveSource):
         self.tars = Tars(place, small=False)
 
     def _members(self) -> list[str]:
-        return _shown([m.name for m in self._all()], str(self))
+        members, _ = self._all()
+        return _shown([m.name for m in members], str(self))
 
-    def _all(self) -> list[Member]:
+    def _all(self) -> tuple[list[Member], dict[str, Member]]:
         return _tar(self.tars, self.file, self.stamp(Part()))
 
-    def _files(self, names: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
-        wanted, members = set(names), self._all()
-        known = by_name(members)
+    def _read(self, name: str) -> bytes:
+        _, known = self._all()
         with self.tars.content(self.file) as archive:
-            for member in members:
-                name = safe_name(member.name, str(self))
-                if name in wanted:
-                    yield name, partial(_cut_out, archive, member, known)
+            return _cut_out(archive, known[name], known)
+
+    def _files(self, names: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
+        _, known = self._all()
+        with self.tars.content(self.file) as archive:
+            for name in names:
+                yield name, partial(_cut_out, archive, known[name], known)
 
 
 @lru_cache(maxsize=1)
-def _tar(tars: Tars, file: str, stamp: str) -> list[Member]:
+def _tar(tars: Tars, file: str, stamp: str) -> tuple[list[Member], dict[str, Member]]:
     """Return the members of an archive: to read all headers for each shard would take long."""
     del stamp
-    return list(tars.members(file))
+    members = list(tars.members(file))
+    return members, by_name(members)
 
 
 def _cut_out(archive: Content, member: Member, known: dict[str, Member]) -> bytes:

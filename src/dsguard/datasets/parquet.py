@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from dsguard.datasets.folder import texts_among
+from dsguard.datasets.folder import others_among, texts_among
 from dsguard.datasets.place import Place
 from dsguard.datasets.source import (
     CHUNK_BYTES,
@@ -82,6 +82,10 @@ class ParquetSource(Source):
 
     def companions(self) -> list[str]:
         return [] if self.is_file else texts_among(self.place.files())
+
+    def left_out(self) -> list[str]:
+        others = [] if self.is_file else others_among(self.place.files())
+        return [name for name in others if name not in self.files]
 
     def parts(self, size: int, wanted: Collection[str] | None = None) -> list[Part]:
         parts: list[Part] = []

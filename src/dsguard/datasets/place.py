@@ -200,7 +200,12 @@ class RemotePlace(Place):
     def files(self) -> list[str]:
         system, root = self._opened
         found = (path[len(root) :].lstrip("/") for path in system.find(root))
-        return sorted(name for name in found if not is_hidden(name.rpartition("/")[0]))
+        folders = ((name, name.rpartition("/")[0]) for name in found)
+        return sorted(
+            name
+            for name, folder in folders
+            if not is_hidden(folder) and not any(map(is_journal, folder.split("/")))
+        )
 
     def open(self, name: str) -> BinaryIO:
         return cast("BinaryIO", self._opened[0].open(self._at(name), "rb"))
@@ -291,8 +296,17 @@ def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
     for entry in entries:
         if entry.is_file():  # through links; not a pipe, which has no end
             yield entry.path
-        elif entry.is_dir() and not entry.name.startswith("."):
+        elif entry.is_dir() and not entry.name.startswith(".") and not is_journal(entry.name):
             yield from _walk(entry.path, seen)
+
+
+JOURNAL = ".dsguard"
+"""What the folder with the journal of a run ends with."""
+
+
+def is_journal(folder: str) -> bool:
+    """Tell whether a folder is a journal, which is never part of a dataset."""
+    return folder.endswith(JOURNAL) and folder != JOURNAL
 
 
 def is_hidden(name: str) -> bool:

@@ -24,7 +24,7 @@ from dsguard.datasets.parquet import NAMED, Columns, arrow, as_text
 from dsguard.datasets.place import Place
 from dsguard.datasets.source import CLASS_NAME, Extras, Image, Part, Rows, Source, class_of
 from dsguard.datasets.tar import END, packed
-from dsguard.datasets.webdataset import Kept, Samples, sample_of, shard_name
+from dsguard.datasets.webdataset import Kept, Samples, as_class, sample_of, shard_name
 from dsguard.errors import DsguardError, InputError
 
 OUTPUT_FORMATS = ("folder", "webdataset", "parquet", "numpy", "cifar")
@@ -245,6 +245,7 @@ class TarSink(_FileSink):
         images = [kept for kept in record.members if kept.data is None]
         good = {kept.sample for kept in images if kept.row in results.files}
         lost = {kept.sample for kept in images} - good
+        given_names = {kept.name for kept in images}
         suffix = LOSSLESS_FORMATS[self.output.image_format]
         pieces: list[bytes] = []
         for kept in record.members:
@@ -252,8 +253,10 @@ class TarSink(_FileSink):
                 pieces += packed(kept.name, kept.data)
             elif kept.data is None and kept.row in results.files:
                 name = with_suffix(kept.name, suffix)
+                if name != kept.name and name in given_names:  # which keeps its own
+                    name = kept.name + suffix
                 while name in self._names:  # a.jpg and a.png of one sample
-                    name = (kept.name if name == with_suffix(kept.name, suffix) else name) + suffix
+                    name += suffix
                 self._names.add(name)
                 pieces += packed(name, results.files[kept.row])
         self._file.write(b"".join(pieces))
@@ -282,7 +285,10 @@ class TarSink(_FileSink):
                 key, number = f"{plain}_{number}", number + 1
             self._keys.add(key)
             members.append(Kept(key, key + path.suffix, None, row))
-            fields = self._class(key, rows.classes[row]) | results.extras.get(row, {})
+            extras = results.extras.get(row, {})
+            if as_class(extras) not in (None, rows.classes[row]):  # it was moved to another folder
+                extras = {n: data for n, data in extras.items() if n not in ("cls", CLASS_NAME)}
+            fields = self._class(key, rows.classes[row]) | extras
             members += [Kept(key, f"{key}.{suffix}", data) for suffix, data in fields.items()]
         return Samples(members)
 

@@ -73,10 +73,11 @@ def _of_file(place: Place, file: str, kind: str) -> Source:
         return NumpySource(place, [file, *filter(place.exists, label_files(file))])
     try:
         with place.open(file) as opened:
-            if zipfile.is_zipfile(opened):
-                return ZipSource(place, file)
+            begins_as_zip = opened.read(4) in (b"PK\3\4", b"PK\5\6")
             opened.seek(0)
-            begins_as_zip = opened.read(4) == b"PK\3\4"
+            is_zip = zipfile.is_zipfile(opened)
+        if begins_as_zip and is_zip:
+            return ZipSource(place, file)
         if begins_as_zip:
             msg = f"{place}/{file} is a zip archive that is damaged or truncated"
             raise InputError(msg)
@@ -84,6 +85,8 @@ def _of_file(place: Place, file: str, kind: str) -> Source:
             if kind == "webdataset":
                 return WebDatasetSource(place, [file])
             return TarSource(place, file)
+        if is_zip:  # with something before it
+            return ZipSource(place, file)
     except (EOFError, OSError) as error:
         msg = f"{place}/{file} cannot be read: {error}"
         raise InputError(msg) from error

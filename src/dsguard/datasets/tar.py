@@ -36,6 +36,7 @@ _MOST_UNPACKED = 1 << 30
 
 Content: TypeAlias = "mmap.mmap | bytes"
 """An archive without its compression."""
+_MAGIC = 10  # bytes that tell how a file is compressed
 DAMAGE = (EOFError, OSError, ValueError, lzma.LZMAError, zlib.error)
 """What is raised where an archive is damaged."""
 
@@ -259,7 +260,7 @@ class Tars:
     def content(self, file: str) -> Iterator[Content]:
         """Open an archive."""
         with self._local(file) as opened:
-            unpack = _unpacker(opened.read(6))
+            unpack = _unpacker(opened.read(_MAGIC))
             opened.seek(0)
             if unpack is not None:
                 content = unpack(opened).read(_MOST_UNPACKED + 1)
@@ -278,7 +279,7 @@ class Tars:
         """Open an archive as a file of this machine; a large compressed one is unpacked first."""
         if file not in self._unpacked or not self._unpacked[file].exists():
             with self._place.open(file) as opened:
-                unpack = None if self._small else _unpacker(opened.read(6))
+                unpack = None if self._small else _unpacker(opened.read(_MAGIC))
                 opened.seek(0)
                 if unpack is None and isinstance(self._place, LocalPlace):
                     yield opened
@@ -323,7 +324,7 @@ def is_tar(place: Place, file: str) -> bool:
     """Tell whether a file begins as an archive does, compressed or not."""
     try:
         with place.open(file) as opened:
-            unpack = _unpacker(opened.read(6))
+            unpack = _unpacker(opened.read(_MAGIC))
             opened.seek(0)
             header = (unpack(opened) if unpack else opened).read(BLOCK)
         _check(header.ljust(BLOCK, b"\0"))
@@ -336,9 +337,9 @@ def _unpacker(start: bytes) -> Callable[[BinaryIO], BinaryIO] | None:
     """Return what reads the compression that a file of this beginning has."""
     if start[:2] == b"\x1f\x8b":
         return lambda file: cast("BinaryIO", gzip.GzipFile(fileobj=file))
-    if start[:3] == b"BZh":
+    if start[:3] == b"BZh" and start[4:] == b"1AY&SY":
         return lambda file: cast("BinaryIO", bz2.BZ2File(file))
-    if start == b"\xfd7zXZ\0":
+    if start[:6] == b"\xfd7zXZ\0":
         return lambda file: cast("BinaryIO", lzma.LZMAFile(file))
     return None
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from dsguard.datasets.folder import distinct, texts_among
+from dsguard.datasets.folder import distinct, others_among, texts_among
 from dsguard.datasets.images import is_image_name
 from dsguard.datasets.place import Place, is_hidden
 from dsguard.datasets.source import (
@@ -86,6 +86,10 @@ class WebDatasetSource(Source):
     def companions(self) -> list[str]:
         return [] if self.is_file else texts_among(self.place.files())
 
+    def left_out(self) -> list[str]:
+        others = [] if self.is_file else others_among(self.place.files())
+        return [name for name in others if name not in self.shards]
+
     def parts(self, size: int, wanted: Collection[str] | None = None) -> list[Part]:
         if wanted is None:
             return [Part(file) for file in self.shards]
@@ -118,7 +122,11 @@ class WebDatasetSource(Source):
         wanted = None if part.names is None else set(part.names)
         chunk, path = _Chunk(self, part.file, wanted), self.tars.path(part.file)
         sample, seen = "", set[str]()
-        with self.tars.content(part.file) as archive:
+        with contextlib.ExitStack() as stack:
+            try:
+                archive = stack.enter_context(self.tars.content(part.file))
+            except DAMAGE as error:  # of its compression
+                raise damaged(path, error) from error
             found = members(archive)
             while True:
                 try:
@@ -238,13 +246,21 @@ def _content(archive: Content, member: Member) -> bytes:
     return archive[member.data : member.data + member.size]
 
 
+def as_class(extras: Extras) -> str | None:
+    """Return the name of the class that fields tell, None where they do not."""
+    if CLASS_NAME not in extras:
+        return None
+    return extras[CLASS_NAME].decode("utf-8", "surrogateescape").rstrip("\r\n")
+
+
 def _class(name: str, extras: Extras) -> str:
     """Return the class of a sample: its ``cls``, the label in its ``json``, or its folder.
 
     The folder is one within the shard: shards are no classes.
     """
-    if CLASS_NAME in extras:
-        return extras[CLASS_NAME].decode("utf-8", "surrogateescape").rstrip("\r\n")
+    named = as_class(extras)
+    if named is not None:
+        return named
     if "cls" in extras:
         return extras["cls"].decode("utf-8", "replace").strip()
     with contextlib.suppress(ValueError, RecursionError):
