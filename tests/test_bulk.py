@@ -350,12 +350,13 @@ def test_damaged_inputs(home, key, capsys):
         "text": "is not an image file",
         "changed": "was changed after it was protected",
         "clean": "carries no dsguard header",
+        "dangling": "No such file or directory",
     }
     assert sorted(result["failures"]) == sorted(f"a/{name}.png" for name in expected)
     for name, message in expected.items():
         assert message in result["failures"][f"a/{name}.png"]
     assert cli(["verify", "safe", "--key", "k"]) == Exit.DAMAGED
-    assert "95.1% intact: 97 of 102" in capsys.readouterr().out
+    assert "94.2% intact: 97 of 103" in capsys.readouterr().out
 
 
 def test_a_damaged_shard_gives_what_comes_before_the_damage(home, key):
@@ -446,6 +447,13 @@ def test_parquet_that_is_cut_otherwise_leaves_nothing_earlier(home, key):
     assert protect().done == 96
     report = verify_dataset("out", key)
     assert (report.done, report.lost) == (96, 0)
+
+
+def test_text_that_cannot_be_read_does_not_stop_the_rest(home, key):
+    (home / "safe" / "labels.csv").symlink_to("nowhere")
+    report = restore_dataset("safe", "back", key)
+    assert (report.done, list(report.failures)) == (96, ["labels.csv"])
+    assert restore_dataset("safe", "back", key).resumed == 1
 
 
 def test_a_journal_is_no_part_of_a_dataset(home, key):

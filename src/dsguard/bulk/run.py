@@ -414,6 +414,9 @@ class _Plan:
                 except DsguardError as error:
                     report.add_broken(name, error)
                     continue
+                except OSError as error:
+                    report.add_broken(name, InputError(f"cannot be read: {error.strerror}"))
+                    continue
                 if isinstance(source, CocoSource) and name.endswith(".json"):
                     split = PurePosixPath(name).stem.rpartition("_")[2]
                     data = renamed(data, self._new_names(source), split)

@@ -159,7 +159,10 @@ class LocalPlace(Place):
         return LocalPlace(whole.with_name(whole.name + suffix))
 
     def stamp(self, name: str) -> str:
-        status = os.stat(f"{self.path}/{name}")  # noqa: PTH116 - no Path for a million names
+        try:
+            status = os.stat(f"{self.path}/{name}")  # noqa: PTH116 - no Path for a million names
+        except FileNotFoundError:
+            status = os.lstat(f"{self.path}/{name}")  # a link that leads nowhere
         return f"{status.st_size}-{status.st_mtime_ns}"
 
 
@@ -296,6 +299,8 @@ def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
     for entry in entries:
         if entry.is_file():  # through links; not a pipe, which has no end
             yield entry.path
+        elif entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110
+            yield entry.path  # whoever reads it says that it leads nowhere
         elif entry.is_dir() and not entry.name.startswith(".") and not is_journal(entry.name):
             yield from _walk(entry.path, seen)
 
