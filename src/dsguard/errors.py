@@ -79,6 +79,10 @@ class TamperedError(DsguardError, ValueError):
     """The image was changed after it was protected: its tag does not open."""
 
 
+class WorkerError(DsguardError):
+    """Worker processes died again and again, or did not do what they were given."""
+
+
 class MissingExtraError(DsguardError, ImportError):
     """An optional dependency is not installed."""
 

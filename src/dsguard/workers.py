@@ -19,17 +19,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection, wait
 from typing import Any, ParamSpec, TypeVar
 
-from dsguard.errors import DsguardError
+from dsguard.errors import WorkerError
 
 ATTEMPTS = 3
 _PAUSE = 0.1  # seconds, which what was killed may take to be gone
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class WorkerError(DsguardError):
-    """Worker processes died again and again."""
 
 
 class Workers:
@@ -52,7 +48,7 @@ class Workers:
             self._context.set_forkserver_preload([preload])
         self._on_death = on_death
         self._threads = ThreadPoolExecutor(count, "dsguard-worker")
-        self._own = threading.local()  # the process of each thread
+        self._own = _Own()
         self._all: set[_Worker] = set()
         self._lock = threading.Lock()
 
@@ -90,7 +86,7 @@ class Workers:
 
     def _worker(self) -> _Worker:
         """Return the process of this thread."""
-        worker: _Worker | None = getattr(self._own, "worker", None)
+        worker = self._own.worker
         if worker is None:
             with self._lock:
                 worker = self._own.worker = _Worker(self._context)
@@ -98,7 +94,7 @@ class Workers:
         return worker
 
     def _forget(self) -> None:
-        worker: _Worker | None = getattr(self._own, "worker", None)
+        worker = self._own.worker
         if worker is not None:
             self._own.worker = None
             worker.end()
@@ -127,6 +123,12 @@ class _Worker:
     def end(self) -> None:
         self._pipe.close()
         self._process.join()
+
+
+class _Own(threading.local):
+    """What each thread has for itself."""
+
+    worker: _Worker | None = None
 
 
 def _work(pipe: Connection) -> None:

@@ -14,9 +14,8 @@ from dsguard.bulk.shard import ShardResult, ShardSpec, process_shard
 from dsguard.bulk.tasks import ClassWise, Perturbation, Protect, Restore, SampleWise, Veil, Verify
 from dsguard.bulk.training_set import load_training_set
 from dsguard.datasets import Source, open_source
-from dsguard.errors import InputError
+from dsguard.errors import InputError, WorkerError
 from dsguard.profile import DEFAULT, Profile
-from dsguard.workers import WorkerError
 
 if TYPE_CHECKING:
     import os

@@ -67,15 +67,17 @@ class Journal:
 
     def begin(self, settings: dict[str, str]) -> None:
         """Forget earlier runs and note what this one does."""
-        for name in self.place.files():
-            if name.startswith(("shards/", "stamps/")) or name == _DONE:
-                self.place.discard(name)
+        self._clear()
         self.place.write(_SETTINGS, (json.dumps(settings, indent=2) + "\n").encode())
 
     def forget(self) -> None:
         """Remove what was noted of the run; whoever holds the lock removes that."""
         self.place.discard(_SETTINGS)
-        self.place.discard(_DONE)
+        self._clear()
+
+    def _clear(self) -> None:
+        if self.place.exists(_DONE):
+            self.place.discard(_DONE)
         for folder in ("shards", "stamps"):
             self.place.clear(folder)
 

@@ -6,9 +6,10 @@ import contextlib
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from dsguard.bulk.selection import Selection, output_names
 from dsguard.bulk.shard import ShardResult, ShardSpec
 from dsguard.bulk.tasks import Protect, Task, Veil
 from dsguard.datasets.coco import CocoSource, renamed
-from dsguard.datasets.folder import TreeSource, distinct
+from dsguard.datasets.folder import TreeSource, distinct, read_or_error
 from dsguard.datasets.images import LOSSLESS_FORMATS, check_output_format, with_suffix
 from dsguard.datasets.place import LocalPlace, Place, RemotePlace, place_of
 from dsguard.datasets.sinks import Output, file_name, output_kind
@@ -26,9 +27,15 @@ from dsguard.datasets.source import Part, decode_rows
 from dsguard.datasets.spool import Spool
 from dsguard.datasets.webdataset import shard_name
 from dsguard.envelope import DatasetKey
-from dsguard.errors import DsguardError, FormatError, InputError, NotProtectedError, WrongKeyError
+from dsguard.errors import (
+    DsguardError,
+    FormatError,
+    InputError,
+    NotProtectedError,
+    WorkerError,
+    WrongKeyError,
+)
 from dsguard.veil import others
-from dsguard.workers import WorkerError
 
 if TYPE_CHECKING:
     from dsguard.datasets.source import Source
@@ -354,22 +361,12 @@ class _Plan:
     def _written(self, number: int) -> set[str]:
         """Return the files of a shard of an earlier run."""
         assert self.journal is not None
-        return {
-            name
-            for line in self.journal.lines(number) or ()
-            for name in (line["file"], *line.get("beside", ()))
-            if name
-        }
+        return _files_of(self.journal.lines(number) or ())
 
     def _are_there(self, lines: list[dict[str, Any]]) -> bool:
         """Tell whether what a manifest lists was not removed since."""
         assert self.output is not None
-        good = {
-            name
-            for line in lines
-            if line["error"] is None
-            for name in (line["file"], *line.get("beside", ()))
-        }
+        good = _files_of(line for line in lines if line["error"] is None)
         return all(self.output.place.exists(name) for name in good)
 
     def _remove_earlier(self) -> None:
@@ -409,13 +406,9 @@ class _Plan:
                 if name in own:
                     continue
                 copied.append(name)
-                try:
-                    data = source.read_companion(name)
-                except DsguardError as error:
-                    report.add_broken(name, error)
-                    continue
-                except OSError as error:
-                    report.add_broken(name, InputError(f"cannot be read: {error.strerror}"))
+                data = read_or_error(partial(source.read_companion, name))
+                if isinstance(data, DsguardError):
+                    report.add_broken(name, data)
                     continue
                 if isinstance(source, CocoSource) and name.endswith(".json"):
                     split = PurePosixPath(name).stem.rpartition("_")[2]
@@ -470,6 +463,12 @@ class _Plan:
         return {
             name: self.renamed.get(name) or with_suffix(name, suffix) for name in source.names()
         }
+
+
+def _files_of(lines: Iterable[dict[str, Any]]) -> set[str]:
+    """Return the files that lines of a manifest tell of."""
+    files = (name for line in lines for name in (line["file"], *line.get("beside", ())))
+    return {name for name in files if name}
 
 
 def _plan(

@@ -508,11 +508,10 @@ def _surrogate(
     known = sorted(set(classes))
     _check_classes(known)
     if not choices.quiet:
-        text = (
-            f"training a surrogate on {counted(len(images), 'image')}, {counted(epochs, 'epoch')}"
-        )
         errors.print(
-            f"{text}, then fitting patterns with it; interrupted, it starts over", highlight=False
+            f"training a surrogate on {len(images)} images, {counted(epochs, 'epoch')}, then "
+            "fitting patterns with it; interrupted, it starts over",
+            highlight=False,
         )
     with step_bars() as tell:
         surrogate = fit_surrogate(

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dsguard.errors import DsguardError, TamperedError, WrongKeyError
+from dsguard.errors import DsguardError, TamperedError, WorkerError, WrongKeyError
 
 if TYPE_CHECKING:
     from dsguard.envelope import DatasetKey
@@ -69,8 +69,6 @@ def ask_passphrase(*, confirm: bool) -> str:
 
 def exit_code(error: DsguardError, otherwise: Exit) -> Exit:
     """Return the exit code of an error."""
-    from dsguard.workers import WorkerError
-
     if isinstance(error, TamperedError):
         return Exit.DAMAGED
     if isinstance(error, WrongKeyError):
@@ -129,14 +127,6 @@ def bars_of() -> Iterator[Progress]:
         disable=not errors.is_terminal,
     ) as bars:
         yield bars
-
-
-@contextlib.contextmanager
-def progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show one bar; yields the function that tells it how much is done."""
-    with bars_of() as bars:
-        task = bars.add_task(name, total=total)
-        yield lambda done: bars.update(task, completed=done)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from dsguard.datasets.folder import TreeSource, distinct, is_text, read_or_error
 from dsguard.datasets.images import is_image_name
 from dsguard.datasets.place import Place, is_hidden
 from dsguard.datasets.source import MOST_BYTES, Part, check_size, safe_name
-from dsguard.datasets.tar import Content, Member, Tars, by_name, linked
+from dsguard.datasets.tar import Content, Member, Tars, by_name, content_of, linked
 from dsguard.errors import DsguardError, InputError
 
 
@@ -177,6 +177,4 @@ def _tar(tars: Tars, file: str, stamp: str) -> tuple[list[Member], dict[str, Mem
 
 
 def _cut_out(archive: Content, member: Member, known: dict[str, Member]) -> bytes:
-    target = linked(member, known)
-    check_size(target.size)
-    return archive[target.data : target.data + target.size]
+    return content_of(archive, linked(member, known))

@@ -1,4 +1,4 @@
-"""Trees of image files, and folders that have them."""
+"""Folders of image files, and of files that hold images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from pathlib import PurePosixPath
 
 from dsguard.datasets.images import is_image_name
-from dsguard.datasets.place import is_hidden
+from dsguard.datasets.place import Place, is_hidden
 from dsguard.datasets.source import (
     CHUNK_BYTES,
     CHUNK_IMAGES,
@@ -121,6 +121,28 @@ def _stem(name: str) -> str:
     """Return a name without its suffix."""
     folder, slash, file = name.rpartition("/")
     return folder + slash + file.rpartition(".")[0]
+
+
+class ShardedSource(Source):
+    """A folder of files that hold images, or one such file.
+
+    Parameters
+    ----------
+    place : Place
+    files : list of str
+        The files, by name.
+    """
+
+    def __init__(self, place: Place, files: list[str]) -> None:
+        super().__init__(place)
+        self.files = files
+
+    def companions(self) -> list[str]:
+        return [] if self.is_file else texts_among(self.place.files())
+
+    def left_out(self) -> list[str]:
+        others = [] if self.is_file else others_among(self.place.files())
+        return [name for name in others if name not in self.files]
 
 
 class FolderSource(TreeSource):

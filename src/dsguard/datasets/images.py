@@ -20,14 +20,7 @@ from PIL import (
     UnidentifiedImageError,
 )
 
-from dsguard.datasets.png import (
-    NotPlainError,
-    at_once,
-    encode_pngs,
-    read_plain,
-    size_of,
-    unpacked,
-)
+from dsguard.datasets.png import NotPlainError, at_once, encode_pngs, read_plain, size_of, unpacked
 from dsguard.errors import DsguardError, InputError
 
 if TYPE_CHECKING:

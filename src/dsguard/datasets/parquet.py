@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from dsguard.datasets.folder import others_among, texts_among
+from dsguard.datasets.folder import ShardedSource
 from dsguard.datasets.place import Place
 from dsguard.datasets.source import (
     CHUNK_BYTES,
@@ -17,7 +17,6 @@ from dsguard.datasets.source import (
     Extras,
     Part,
     Rows,
-    Source,
     as_folder,
     safe_name,
 )
@@ -43,14 +42,13 @@ def arrow() -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
-class ParquetSource(Source):
+class ParquetSource(ShardedSource):
     """Parquet files with images in them; a part is a run of row groups."""
 
     kind = "parquet"
 
     def __init__(self, place: Place, files: list[str]) -> None:
-        super().__init__(place)
-        self.files = files
+        super().__init__(place, files)
         arrow()
 
     def names(self) -> list[str]:
@@ -79,13 +77,6 @@ class ParquetSource(Source):
             with contextlib.suppress(InputError):  # as in `names`
                 found += (self.as_file(*listed) for listed in self._listed(Part(file)))
         return found
-
-    def companions(self) -> list[str]:
-        return [] if self.is_file else texts_among(self.place.files())
-
-    def left_out(self) -> list[str]:
-        others = [] if self.is_file else others_among(self.place.files())
-        return [name for name in others if name not in self.files]
 
     def parts(self, size: int, wanted: Collection[str] | None = None) -> list[Part]:
         parts: list[Part] = []

@@ -22,9 +22,9 @@ from dsguard.datasets.folder import TreeSource, is_text
 from dsguard.datasets.images import LOSSLESS_FORMATS, encode_images, with_suffix
 from dsguard.datasets.parquet import NAMED, Columns, arrow, as_text
 from dsguard.datasets.place import Place
-from dsguard.datasets.source import CLASS_NAME, Extras, Image, Part, Rows, Source, class_of
+from dsguard.datasets.source import Extras, Image, Part, Rows, Source, class_of
 from dsguard.datasets.tar import END, packed
-from dsguard.datasets.webdataset import Kept, Samples, as_class, sample_of, shard_name
+from dsguard.datasets.webdataset import CLASS_NAME, Kept, Samples, as_class, sample_of, shard_name
 from dsguard.errors import DsguardError, InputError
 
 OUTPUT_FORMATS = ("folder", "webdataset", "parquet", "numpy", "cifar")
@@ -198,7 +198,7 @@ def file_name(kind: str, source: Source, part: Part, number: int) -> str:
     if kind in ("numpy", "cifar"):
         return part.file
     suffix = {"webdataset": ".tar", "parquet": ".parquet"}[kind]
-    if not part.file or source.kind == "archive":
+    if not part.file:
         return f"{number:05d}{suffix}"
     stem = shard_name(part.file).removesuffix(".parquet")
     cut = f"-{part.start:05d}" if part.start else ""

@@ -22,9 +22,6 @@ Image: TypeAlias = npt.NDArray[np.uint8]
 Extras: TypeAlias = dict[str, bytes]
 """What belongs to an image besides its pixels, by suffix: ``{"json": b"..."}``."""
 
-CLASS_NAME = "classname.txt"
-"""Field of a sample for the name of its class, where ``cls`` has its number."""
-
 CHUNK_IMAGES = 1024
 CHUNK_BYTES = 4 << 20
 """Of image files, which are some ten times as large once decoded."""

@@ -315,6 +315,12 @@ def linked(member: Member, known: dict[str, Member]) -> Member:
     raise InputError(msg)
 
 
+def content_of(archive: Content, member: Member) -> bytes:
+    """Return the content of a member, not one that would fill the memory."""
+    check_size(member.size)
+    return archive[member.data : member.data + member.size]
+
+
 def by_name(found: list[Member]) -> dict[str, Member]:
     """Return members by their normalised names."""
     return {posixpath.normpath(member.name): member for member in found}

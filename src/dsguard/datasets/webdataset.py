@@ -8,23 +8,33 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from dsguard.datasets.folder import distinct, others_among, texts_among
+from dsguard.datasets.folder import ShardedSource, distinct
 from dsguard.datasets.images import is_image_name
 from dsguard.datasets.place import Place, is_hidden
 from dsguard.datasets.source import (
     CHUNK_BYTES,
     CHUNK_IMAGES,
-    CLASS_NAME,
     Extras,
     Part,
     Rows,
-    Source,
-    check_size,
     class_of,
     safe_name,
 )
-from dsguard.datasets.tar import DAMAGE, Content, Member, Tars, by_name, damaged, linked, members
+from dsguard.datasets.tar import (
+    DAMAGE,
+    Content,
+    Member,
+    Tars,
+    by_name,
+    content_of,
+    damaged,
+    linked,
+    members,
+)
 from dsguard.errors import DsguardError, InputError
+
+CLASS_NAME = "classname.txt"
+"""Field of a sample for the name of its class, where ``cls`` has its number."""
 
 
 @dataclass
@@ -63,38 +73,30 @@ class Samples:
     shard: str = ""
 
 
-class WebDatasetSource(Source):
+class WebDatasetSource(ShardedSource):
     """A folder of shards, each of them a part; names of images begin with that of their shard."""
 
     kind = "webdataset"
 
     def __init__(self, place: Place, files: list[str]) -> None:
-        super().__init__(place)
-        self.shards = files
+        super().__init__(place, files)
         self.tars = Tars(place, small=True)
         self._damaged: set[str] = set()
 
     def names(self) -> list[str]:
         found = [
             self.shown(file, safe_name(member.name, self))
-            for file in self.shards
+            for file in self.files
             for member in self._all[file]
             if _is_shown_image(member.name)
         ]
         return distinct(found, str(self))
 
-    def companions(self) -> list[str]:
-        return [] if self.is_file else texts_among(self.place.files())
-
-    def left_out(self) -> list[str]:
-        others = [] if self.is_file else others_among(self.place.files())
-        return [name for name in others if name not in self.shards]
-
     def parts(self, size: int, wanted: Collection[str] | None = None) -> list[Part]:
         if wanted is None:
-            return [Part(file) for file in self.shards]
+            return [Part(file) for file in self.files]
         parts, chosen = [], set(wanted)
-        for file in self.shards:
+        for file in self.files:
             shown = [self.shown(file, safe_name(m.name, self)) for m in self._all[file]]
             names = tuple(name for name in shown if name in chosen)
             if names or file in self._damaged:  # so that whoever reads a damaged one may say so
@@ -105,7 +107,7 @@ class WebDatasetSource(Source):
     def _all(self) -> dict[str, list[Member]]:
         """The members of each shard, of a damaged one those before the damage."""
         found: dict[str, list[Member]] = {}
-        for file in self.shards:
+        for file in self.files:
             found[file] = []
             try:
                 for member in self.tars.members(file):
@@ -192,8 +194,7 @@ class _Chunk:
         except InputError as error:
             self.fail(sample, f"has a field, {member.name}, that {error.message}")
             return
-        check_size(target.size)
-        data = _content(archive, target)
+        data = content_of(archive, target)
         self._held += len(data)
         self.samples.members.append(Kept(sample, member.name, data))
 
@@ -204,8 +205,7 @@ class _Chunk:
             return
         try:
             target = self._source.target_of(self._file, member)
-            check_size(target.size)
-            image: bytes | DsguardError = _content(archive, target)
+            image: bytes | DsguardError = content_of(archive, target)
         except InputError as error:
             image = error
         self.samples.members.append(Kept(sample, member.name, None, len(self.names)))
@@ -240,10 +240,6 @@ class _Chunk:
                 suffix = kept.name[len(kept.sample) :].lstrip(".")
                 found.setdefault(kept.sample, {})[suffix] = kept.data
         return found
-
-
-def _content(archive: Content, member: Member) -> bytes:
-    return archive[member.data : member.data + member.size]
 
 
 def as_class(extras: Extras) -> str | None:

@@ -21,7 +21,8 @@ from dsguard.dmcp.model import User, connect, migrate, transaction
 from dsguard.dmcp.restoring import Chunk, Restored, Upload, restored_chunks
 from dsguard.dmcp.settings import Settings
 from dsguard.dmcp.vault import Vault
-from dsguard.workers import WorkerError, Workers
+from dsguard.errors import WorkerError
+from dsguard.workers import Workers
 
 log = structlog.get_logger("dsguard.dmcp")
 
