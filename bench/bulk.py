@@ -26,6 +26,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from importlib.metadata import version
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ from dsguard.datasets.images import decode_files
 from dsguard.datasets.tar import END, packed
 from dsguard.patterns import Patterns
 
-from .report import put_into_page, table
+from .report import cpu, put_into_page, table
 
 SHARD = 10_000
 COMMAND = [sys.executable, "-m", "dsguard"]
@@ -66,9 +67,9 @@ def main() -> None:
         results = bench.measure()
     facts: dict[str, Any] = {
         "cpus": os.cpu_count(),
-        "machine": platform.processor() or platform.machine(),
+        "machine": cpu(),
         "python": platform.python_version(),
-        "dsguard": dsguard.__version__,
+        **{name: version(name) for name in ("dsguard", "numpy", "pyarrow", "ray", "isal")},
         "images": options.images,
     }
     for name, value in results.items():

@@ -37,7 +37,7 @@ from dsguard.datasets.tar import END, packed
 from dsguard.dmcp.client import Client, RefusedError
 from dsguard.patterns import Patterns
 
-from .report import put_into_page, table
+from .report import cpu, put_into_page, table
 
 CLIENTS, KILLS = 50, 20
 PAGE = Path("docs/dmcp.md")
@@ -60,7 +60,7 @@ def main() -> None:
             service.kill()
     facts = {
         "cpus": os.cpu_count(),
-        "machine": platform.processor() or platform.machine(),
+        "machine": cpu(),
         "python": platform.python_version(),
         "dsguard": dsguard.__version__,
         "results": results,

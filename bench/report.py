@@ -232,17 +232,22 @@ def plot(r: Results, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def cpu() -> str:
+    """Return the name of the processor, as far as it can be told."""
+    name = platform.processor() or platform.machine()
+    if not Path("/proc/cpuinfo").exists():
+        return name
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), name)
+
+
 def machine(r: Results) -> str:
     """Say where and with what the figures were made."""
-    cpu = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), cpu)
     versions = ", ".join(f"{p} {version(p)}" for p in ("dsguard", "numpy", "numba", "pycryptodome"))
     images = "real images" if r.rows[0]["real"] else "SYNTHETIC images: the datasets were absent"
     return (
-        f"{cpu}, {r.isa}; Python {platform.python_version()}, {versions}; {images}, targets within "
-        "ε 8/255; the shortest of all rounds."
+        f"{cpu()}, {r.isa}; Python {platform.python_version()}, {versions}; {images}, targets "
+        "within ε 8/255; the shortest of all rounds."
     )
 
 
