@@ -20,34 +20,31 @@ from skimage.metrics import structural_similarity
 import dsguard
 from dsguard.evaluation import Data, own_images, psnr
 from dsguard.evaluation.comparison import learn
+from dsguard.evaluation.networks import NETWORKS
 from dsguard.evaluation.study import QUICK
-from dsguard.fsp import Attack, Surrogate, choose_device, fit_surrogate, perturb
-from dsguard.fsp.patterns import fit_patterns
-from dsguard.patterns import Patterns
+from dsguard.fsp import Attack, Surrogate, fit_surrogate, perturb
+from dsguard.patterns import GRID, TILE, Patterns
 from dsguard.veil import veils
 
 KEY = dsguard.DatasetKey(bytes(32))
 PRESET = QUICK.computed_in(bfloat16=True)
-MEASURES = ("none", "crop-and-flip", "projection", "jpeg")
+MEASURES = ("none", "crop-and-flip", "projection", "jpeg", "evened", "vit")
 Make = Callable[[Data, Surrogate], np.ndarray]
 
 
-def class_wise(epsilon: int, share: float | str) -> Make:
-    """Return what adds a pattern to each image: fitted with this share of fixed cells, or drawn."""
+def class_wise(epsilon: int, block: int = 4, made: str = "fitted") -> Make:
+    """Return what adds a pattern to each image: fitted, drawn, or one that has no flat tiles."""
 
     def make(data: Data, surrogate: Surrogate) -> np.ndarray:
         images, labels = data.train_images, data.train_labels
-        if share == "drawn":
+        patterns = surrogate.patterns
+        if made != "fitted":
             patterns = Patterns.drawn(surrogate.classes.tolist(), KEY)
-        elif share == "periodic":
-            patterns = Patterns.periodic(len(surrogate.classes), 3, KEY.secret)
-        else:
-            goals = surrogate.centroids["layer4"].roll(-1, dims=0)
-            patterns = fit_patterns(
-                surrogate.model, goals, images, labels, choose_device("cpu"), 100, float(share)
-            )
+        if made == "textures alone":
+            unit = patterns.signs[..., TILE : 2 * TILE, :TILE]
+            patterns = Patterns(np.tile(unit, (1, 1, GRID // TILE, GRID // TILE)))
         numbers = surrogate.class_numbers(labels, len(images))
-        return patterns.added(images, images, numbers, epsilon, 4)
+        return patterns.added(images, images, numbers, epsilon, block)
 
     return make
 
@@ -65,15 +62,12 @@ def veil(epsilon: int) -> Make:
 
 CANDIDATES: dict[str, tuple[str, Make]] = {
     "clean": ("exact", lambda data, _: data.train_images),
-    "class-wise, half fixed, ε 16": ("exact", class_wise(16, 0.5)),
-    "class-wise, all fixed, ε 16": ("exact", class_wise(16, 1.0)),
-    "class-wise, all alternating, ε 16": ("exact", class_wise(16, 0.0)),
-    "class-wise, half fixed, drawn without a network, ε 16": ("exact", class_wise(16, "drawn")),
-    "class-wise, periodic, ε 8": ("exact", class_wise(8, "periodic")),
-    "class-wise, half fixed, ε 8": ("exact", class_wise(8, 0.5)),
-    "class-wise, half fixed, ε 4": ("exact", class_wise(4, 0.5)),
-    "class-wise, half fixed, ε 32": ("exact", class_wise(32, 0.5)),
-    "class-wise, all fixed, ε 8": ("exact", class_wise(8, 1.0)),
+    "textures, flat tiles fitted, ε 16": ("exact", class_wise(16)),
+    "textures, flat tiles drawn, ε 16": ("exact", class_wise(16, made="drawn")),
+    "textures alone, ε 16": ("exact", class_wise(16, made="textures alone")),
+    "textures, flat tiles fitted, ε 8": ("exact", class_wise(8)),
+    "textures, flat tiles fitted, 2×2, ε 8": ("exact-fine", class_wise(8, block=2)),
+    "textures, flat tiles fitted, 2×2, ε 16": ("exact-fine", class_wise(16, block=2)),
     "sample-wise, 4×4, ε 16": ("exact", sample_wise(16, 4)),
     "sample-wise, 2×2, ε 16": ("exact-fine", sample_wise(16, 2)),
     "sample-wise, 2×2, ε 8": ("exact-fine", sample_wise(8, 2)),
@@ -113,7 +107,8 @@ def main() -> None:
                 data.test_images,
                 data.test_labels,
                 recipe=PRESET.training,
-                against=measure,
+                against="none" if measure in NETWORKS else measure,
+                network=measure if measure in NETWORKS else "resnet18",
                 width=PRESET.width,
             )
             entry["trials"][measure] = {"last": row.test_accuracy, "peak": row.peak_accuracy}

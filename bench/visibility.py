@@ -36,7 +36,7 @@ def main() -> None:
     targets = {
         f"exact, ε {radius}": (
             "exact",
-            drawn.for_radius(radius).added(images, images, labels, radius, 4),
+            drawn.added(images, images, labels, radius, 4),
         )
         for radius in RADII
     }

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from dsguard import DatasetKey
 from dsguard.errors import InputError
 from dsguard.evaluation import (
     COUNTERMEASURES,
@@ -17,8 +18,10 @@ from dsguard.evaluation import (
 )
 from dsguard.fsp import Recipe
 from dsguard.fsp.training import train
+from dsguard.patterns import FLAT, Patterns
 
 LABELS = (np.arange(2048) % 2).astype(np.int64)
+KEY = DatasetKey(bytes(32))
 
 
 def marked():
@@ -69,6 +72,22 @@ def test_class_patterns_are_found_and_removed(name):
 
     assert pattern_left(patterned) > 15
     assert pattern_left(cleaned) < 5
+
+
+def test_textures_are_evened_out_and_flat_tiles_are_not():
+    images = np.random.default_rng(0).integers(30, 220, (10, 32, 32, 3), dtype=np.uint8)
+    numbers = np.arange(10)
+    patterned = Patterns.drawn(numbers, KEY).added(images, images, numbers, 16, 4)
+    both = [
+        COUNTERMEASURES["evened"].prepare(batch, numbers, batch) for batch in (images, patterned)
+    ]
+    (clean, _), (evened, test) = both
+    np.testing.assert_array_equal(evened, test)
+    left = np.abs(evened.astype(int) - clean).max(axis=(0, 3))[::4, ::4]
+    assert (left[FLAT] == 16).all()
+    assert (left[~FLAT] <= 1).all()
+    tiles = np.abs(clean.astype(int) - images).mean()
+    assert 0 < tiles < 12  # what lies within cells stays
 
 
 def test_mixtures_keep_the_share_of_answers():
@@ -132,6 +151,8 @@ def test_a_share_is_protected():
     alone, own = Trial("unprotected", percent=80).training_set(versions, labels)
     assert alone.sum() == 0
     assert (own == np.flatnonzero(mixed[:, 0] == 0)).all()
+    assert Trial("protected", percent=80).epochs(14) == 14
+    assert Trial("unprotected", percent=80).epochs(14) == 70
 
 
 def test_the_matrix_has_each_trial_once():

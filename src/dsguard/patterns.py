@@ -1,22 +1,24 @@
 """Patterns: class-wise perturbations on a coarse grid, and how an image gets that of its class.
 
-A network finds a perturbation sooner the more images share it, and what it finds before it has
-learned anything else keeps it from learning. One pattern for each class is found at once, and
-taken out as easily: by a linear classifier, or as the mean of the class. So a pattern has two
-halves. The *fixed* cells are the same in all images of the class; the *alternating* ones change
-their sign from image to image, have no mean, and no linear classifier sees them.
+A network finds a perturbation sooner the more often it meets it, and what it finds before it has
+learned anything else keeps it from learning. A pattern is made of tiles of 2×2 cells, and tells
+the class in two ways:
+
+- Three tiles of four have a *texture*: rows, columns or checkers, between two opposite colours,
+  chosen by class. Their cells are moved about from image to image, four tiles alike, so textures
+  have no mean: neither a linear classifier nor the mean of a class shows them. Networks see them at
+  once, wherever crops and flips take them.
+- One tile of four is *flat*: of one colour, the same in all images of the class. It is what is left
+  where somebody evens the cells out.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-
-from dsguard.profile import STRENGTHS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,9 +29,21 @@ GRID = 8
 """Cells of a pattern from top to bottom and from side to side, whatever the size of the image: 4
 pixels of a CIFAR image, whole blocks of any image."""
 
-_CELL_BITS = 3 * GRID * GRID
-_PERIOD = 4
-_CANDIDATES = 64
+TILE = 2
+"""Side of a tile, in cells."""
+
+UNIT = 2 * TILE
+"""Side of four tiles, one of them flat, in cells."""
+
+FLAT = np.kron(np.tile([[True, False], [False, False]], (2, 2)), np.ones((TILE, TILE), bool))
+"""Which cells belong to flat tiles, (8, 8)."""
+
+_ROWS = np.array([[1, 1], [-1, -1]], np.int8)
+_DIRECTIONS = np.stack([_ROWS, _ROWS.T, _ROWS * _ROWS.T])
+_COLOURS = {
+    1: np.array([[1]], np.int8),
+    3: np.array([[1, 1, -1], [1, -1, 1], [-1, 1, 1], [1, 1, 1]], np.int8),
+}
 
 Cells = npt.NDArray[np.int8]
 Images = npt.NDArray[np.uint8]
@@ -42,13 +56,11 @@ class Patterns:
     Attributes
     ----------
     signs : ndarray of int8, shape (K, C, 8, 8)
-        1 or -1: whether a cell grows brighter or darker, by ε.
-    fixed : ndarray of bool, shape (K, C, 8, 8)
-        False where the sign alternates.
+        1 or -1: whether a cell grows brighter or darker, by ε, before the cells of its tile are
+        moved about.
     """
 
     signs: Cells
-    fixed: npt.NDArray[np.bool_]
 
     def added(
         self,
@@ -63,7 +75,7 @@ class Patterns:
         Parameters
         ----------
         images : ndarray of uint8, shape (N, H, W, C)
-            Clean images, which decide the sign of their alternating cells.
+            Clean images, which decide how the cells of their tiles are moved.
         to : ndarray of uint8, shape of `images`
         numbers : ndarray of int64, shape (N,)
             Class numbers.
@@ -71,77 +83,83 @@ class Patterns:
             In grey levels.
         block : int
         """
-        cells = self._of(images, numbers, block).astype(np.int16)
+        cells = self.of(images, numbers, block).astype(np.int16)
         return (to[..., :3] + epsilon * cells).clip(0, 255).astype(np.uint8)
 
-    def _of(self, images: Images, numbers: npt.NDArray[np.int64], block: int) -> Cells:
+    def of(self, images: Images, numbers: npt.NDArray[np.int64], block: int) -> Cells:
         """Return the pattern of each image, (N, H, W, C) of 1 and -1, constant on its blocks.
 
-        The alternating cells of an image have the sign of the parity of its sum: as good as drawn,
-        and the same again for the same image.
+        Blocks of 2 pixels carry cells of half the size: the pattern is there twice, either way.
         """
         height, width, channels = images.shape[1:]
-        odd = images[..., :3].sum(axis=(1, 2, 3), dtype=np.int64) & 1
-        alternated = np.where(self.fixed[numbers], 1, 1 - 2 * odd[:, None, None, None])
-        cells = (self.signs[numbers] * alternated).transpose(0, 2, 3, 1)
+        grid = 2 * GRID if block == 2 else GRID
+        moved = _moves(images[..., :3], grid // UNIT).repeat(UNIT, 1).repeat(UNIT, 2)
+        cell = np.arange(grid)
+        rows, columns = (cell[:, None] ^ moved >> 1) % GRID, (cell ^ moved & 1) % GRID
+        cells = self.signs.transpose(0, 2, 3, 1).reshape(-1, self.signs.shape[1])
+        cells = cells.take((numbers[:, None, None] * GRID + rows) * GRID + columns, axis=0)
         if channels == 1 and cells.shape[3] == 3:
-            cells = np.where(cells.sum(axis=3, keepdims=True) > 0, 1, -1)
-        rows, columns = cell_of(height, block), cell_of(width, block)
-        return cells[:, rows[:, None], columns].astype(np.int8)
-
-    def for_radius(self, epsilon: int) -> Patterns:
-        """Return what to use of these at a radius: below 16, periodic ones made from them.
-
-        A small pattern is found too late where crops and flips move it about, unless it looks the
-        same wherever it is moved to.
-        """
-        if epsilon >= STRENGTHS["standard"]:
-            return self
-        secret = hashlib.sha256(self.signs.tobytes() + self.fixed.tobytes()).digest()
-        classes, channels = self.signs.shape[:2]
-        return Patterns.periodic(classes, channels, secret)
+            cells = np.where(cells.sum(axis=3, keepdims=True) > 0, 1, -1).astype(np.int8)
+        down, across = cell_of(height, block, grid), cell_of(width, block, grid)
+        return cells.take(down, axis=1).take(across, axis=2)
 
     @classmethod
-    def periodic(cls, classes: int, channels: int, secret: bytes) -> Patterns:
-        """Draw patterns that repeat every four cells, are mirrored, and fixed throughout.
+    def drawn(cls, labels: Sequence[int], key: DatasetKey, channels: int = 3) -> Patterns:
+        """Draw a pattern for each label, by the key; no network has a part in it.
 
-        Each is the one of some drawn that is least like those before it, wherever it is moved to.
-
-        Parameters
-        ----------
-        classes, channels : int
-        secret : bytes
-            Equal secrets give equal patterns.
+        That of a label does not depend on the other labels.
         """
-        rng = np.random.default_rng(np.frombuffer(secret, np.uint32))
-        chosen = np.empty((0, channels, _PERIOD, _PERIOD), np.float32)
-        while len(chosen) < classes:
-            half = rng.choice([-1.0, 1.0], (_CANDIDATES, channels, _PERIOD, _PERIOD // 2))
-            drawn = np.concatenate([half, half[..., ::-1]], axis=3).astype(np.float32)
-            likeness = [
-                drawn.reshape(_CANDIDATES, -1)
-                @ np.roll(chosen, move, (2, 3)).reshape(len(chosen), channels * _PERIOD**2).T
-                for move in np.ndindex(_PERIOD, _PERIOD)
-            ]
-            best = np.max(likeness, axis=(0, 2), initial=-np.inf).argmin()
-            chosen = np.concatenate([chosen, drawn[best][None]])
-        signs = np.tile(chosen.astype(np.int8), (1, 1, GRID // _PERIOD, GRID // _PERIOD))
-        return cls(signs, np.ones(signs.shape, bool))
-
-    @classmethod
-    def drawn(cls, labels: Sequence[int], key: DatasetKey) -> Patterns:
-        """Draw a pattern for each label, by the key; no network has a part in it."""
-        size = _CELL_BITS // 8
-        drawn = [
-            key.randomness(2 * size, b"pattern" + int(label).to_bytes(8, "little", signed=True))
+        first = int.from_bytes(key.randomness(2, b"textures"), "little")
+        textures = np.stack([_textures(int(label), channels, first) for label in labels])
+        size = channels * (GRID // TILE) ** 2 // 8
+        raw = b"".join(
+            key.randomness(size, b"pattern" + int(label).to_bytes(8, "little", signed=True))
             for label in labels
-        ]
-        raw = np.frombuffer(b"".join(drawn), np.uint8).reshape(len(drawn), 2, size)
-        bits = np.unpackbits(raw, axis=2).reshape(len(drawn), 2, 3, GRID, GRID)
-        return cls(bits[:, 0].astype(np.int8) * 2 - 1, bits[:, 1].astype(bool))
+        )
+        bits = np.unpackbits(np.frombuffer(raw, np.uint8)).reshape(len(labels), channels, -1)
+        return cls(textures).with_flat(bits.astype(np.int8) * 2 - 1)
+
+    def with_flat(self, signs: Cells) -> Patterns:
+        """Return these patterns with other flat tiles: signs of all tiles, K * C * 16 of them."""
+        side = GRID // TILE
+        of_cells = signs.reshape(*self.signs.shape[:2], side, side).repeat(TILE, 2).repeat(TILE, 3)
+        return Patterns(np.where(FLAT, of_cells, self.signs))
 
 
-def cell_of(side: int, block: int) -> npt.NDArray[np.int64]:
-    """Return the cell that each row (or column) of an image lies in: whole blocks, GRID cells."""
+def cell_of(side: int, block: int, grid: int = GRID) -> npt.NDArray[np.int64]:
+    """Return the cell that each row (or column) of an image lies in: whole blocks, `grid` cells."""
     blocks = max(1, side // block)
-    return np.minimum(np.arange(side) // block, blocks - 1) * GRID // max(blocks, GRID)
+    return np.minimum(np.arange(side) // block, blocks - 1) * grid // max(blocks, grid)
+
+
+def _textures(number: int, channels: int, first: int) -> Cells:
+    """Return the textures of one class, everywhere: (C, 8, 8).
+
+    There are 12 kinds (3 where there are no colours), counted from `first`. Numbers below that have
+    one kind in all tiles, and others, up to the third power, another combination of three each.
+    """
+    colours = _COLOURS[channels]
+    kinds = len(_DIRECTIONS) * len(colours)
+    found, kind = [], first
+    for power in range(3):
+        kind += number // kinds**power
+        colour, direction = colours[kind % len(colours)], _DIRECTIONS[kind % len(_DIRECTIONS)]
+        found.append(colour[:, None, None] * direction)
+    unit = np.block([[found[0], found[0]], [found[1], found[2]]])  # the first becomes flat
+    return np.tile(unit, (1, GRID // UNIT, GRID // UNIT))
+
+
+def _moves(images: Images, units: int) -> npt.NDArray[np.int64]:
+    """Return how the cells of the tiles of each unit are moved, (N, units, units).
+
+    Bit 1 says whether the rows of a tile change places, bit 0 its columns. The bits are as good as
+    drawn, and the same again for the same image: SplitMix64 (Steele et al., OOPSLA 2014) of the sum
+    of the image, and of the unit.
+    """
+    sums = images.sum(axis=(1, 2, 3), dtype=np.uint64)
+    unit = np.arange(units * units, dtype=np.uint64)
+    mixed = (sums[:, None] * np.uint64(len(unit)) + unit) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ mixed >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ mixed >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    moves: npt.NDArray[np.int64] = (mixed >> np.uint64(62)).astype(np.int64)
+    return moves.reshape(-1, units, units)

@@ -91,7 +91,7 @@ def marked(
     """
     known, numbers = np.unique(labels, return_inverse=True)
     out = shown.copy()
-    patterns = Patterns.drawn(known.tolist(), key)
+    patterns = Patterns.drawn(known.tolist(), key, min(images.shape[3], 3))
     out[..., :3] = patterns.added(images, shown, numbers, epsilon, block)
     return out
 

@@ -115,9 +115,7 @@ def _perturbation(
 def class_wise(surrogate: Surrogate, epsilon: int, profile: Profile) -> ClassWise:
     """Return the class-wise perturbation of a surrogate, as a profile carries it."""
     names = surrogate.class_names or tuple(str(label) for label in surrogate.classes)
-    return ClassWise(
-        surrogate.patterns.for_radius(epsilon), names, epsilon, profile.perturbation_block
-    )
+    return ClassWise(surrogate.patterns, names, epsilon, profile.perturbation_block)
 
 
 def restore_dataset(

@@ -189,7 +189,7 @@ class ClassWise(Perturbation):
         return out
 
     def settings(self) -> dict[str, str]:
-        made_of = self.patterns.signs.tobytes() + self.patterns.fixed.tobytes()
+        made_of = self.patterns.signs.tobytes()
         return {
             "perturbation": f"class-wise, ε {self.epsilon}, block {self.block}",
             "patterns": hashlib.sha256(made_of + repr(self.class_names).encode()).hexdigest(),

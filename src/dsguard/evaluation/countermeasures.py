@@ -16,7 +16,7 @@ from torch.nn import functional
 from dsguard.errors import InputError
 from dsguard.fsp.training import Alter, crop_and_flip, frozen
 from dsguard.kernels.contract import Images
-from dsguard.patterns import GRID, cell_of
+from dsguard.patterns import GRID, TILE, cell_of
 
 Labels = npt.NDArray[np.int64]
 Prepare = Callable[[Images, Labels, Images], tuple[Images, Images]]
@@ -118,30 +118,31 @@ def _project(images: Images, labels: Labels, test: Images) -> tuple[Images, Imag
     return of(images), of(test)
 
 
-def _patterns_removed(images: Images, labels: Labels, test: Images) -> tuple[Images, Images]:
-    """Estimate the class-wise patterns of dsguard, and take them out of the training images.
+def _evened(images: Images, _: Labels, test: Images) -> tuple[Images, Images]:
+    """Even out the cells within each tile, all that textures are made of (`dsguard.patterns`).
 
-    What a trainer does who knows how they are made (`dsguard.patterns`), but not which they are. In
-    means over the cells of the grid: the fixed half is what the mean of the class has besides; the
-    alternating half is the direction in which the class varies most, compared with all classes.
+    What a trainer does who knows how dsguard makes patterns. Cells are those of 8×8 in an image;
+    means of tiles stay, and what lies within cells.
     """
     rows, columns = (cell_of(side, 1) for side in images.shape[1:3])
-    where = (rows[:, None] * GRID + columns).reshape(-1)
-    average = np.eye(GRID * GRID)[where] / np.bincount(where, minlength=GRID * GRID).clip(1)
-    pixels = images.reshape(len(images), -1, images.shape[3]).astype(np.float32)
-    cells = np.einsum("npc,pg->ngc", pixels, average, optimize=True).reshape(len(images), -1)
-    means = np.stack([cells[labels == label].mean(axis=0) for label in range(labels.max() + 1)])
-    within = cells - means[labels]
-    scales, axes = np.linalg.eigh(np.cov(within.T))
-    whitened = within @ axes / np.sqrt(scales.clip(1e-3))
-    removed = means[labels] - cells.mean(axis=0)
-    for label in range(len(means)):
-        own = labels == label
-        _, directions = np.linalg.eigh(np.cov(whitened[own].T))
-        found = whitened[own] @ directions[:, -1:] @ directions[:, -1:].T
-        removed[own] += found * np.sqrt(scales.clip(1e-3)) @ axes.T
-    levels = pixels - removed.reshape(len(images), GRID * GRID, -1)[:, where]
-    return levels.round().clip(0, 255).astype(np.uint8).reshape(images.shape), test
+    down, across = (np.eye(GRID, dtype=np.float32)[:, at] for at in (rows, columns))
+    down, across = (one / one.sum(axis=1, keepdims=True).clip(1) for one in (down, across))
+
+    def of(batch: Images) -> Images:
+        cells = np.einsum("gh,nhwc,kw->ngkc", down, batch, across, optimize=True)
+        halves = cells.reshape(len(batch), GRID // TILE, TILE, GRID // TILE, TILE, -1)
+        tiles = halves.mean(axis=(2, 4)).repeat(TILE, 1).repeat(TILE, 2)
+        moved = batch + (tiles - cells).take(rows, axis=1).take(columns, axis=2)
+        levels: Images = moved.round().clip(0, 255).astype(np.uint8)
+        return levels
+
+    return of(images), of(test)
+
+
+def _informed(images: Images, labels: Labels, test: Images) -> tuple[Images, Images]:
+    """Even out the cells, then project out what a linear classifier sees: the signs of tiles."""
+    evened, evened_test = _evened(images, labels, test)
+    return _project(evened, labels, evened_test)
 
 
 def _flat(images: Images) -> Tensor:
@@ -258,7 +259,8 @@ COUNTERMEASURES = {
         CounterMeasure("jpeg", "JPEG 10", prepare=_each(_jpeg)),
         CounterMeasure("class-mean", "class means subtracted", prepare=_minus_class_mean),
         CounterMeasure("projection", "orthogonal projection", prepare=_project),
-        CounterMeasure("informed", "patterns estimated and removed", prepare=_patterns_removed),
+        CounterMeasure("evened", "cells evened out", prepare=_evened),
+        CounterMeasure("informed", "cells evened out, projection", prepare=_informed),
         CounterMeasure("adversarial", "adversarial training", alter=_attacked),
     )
 }

@@ -158,7 +158,8 @@ def run_study(
     wanted = [
         (seed, trial, trial.twin if same else trial) for trial in trials for seed in preset.seeds
     ]
-    total, done = len({(seed, twin) for seed, _, twin in wanted}) * preset.training.epochs, 0
+    each = {(seed, twin) for seed, _, twin in wanted}
+    total, done = sum(twin.epochs(preset.training.epochs) for _, twin in each), 0
 
     def after_epoch() -> None:
         nonlocal done
@@ -193,7 +194,7 @@ def _run(
         labels,
         data.test_images,
         data.test_labels,
-        recipe=replace(preset.training, seed=seed),
+        recipe=replace(preset.training, seed=seed, epochs=trial.epochs(preset.training.epochs)),
         against=trial.against,
         network=trial.network,
         width=preset.width,

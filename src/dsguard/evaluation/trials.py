@@ -61,6 +61,16 @@ class Trial:
         """The same trial on clean images, if it is one on restored images."""
         return replace(self, version="clean") if self.version == "restored" else self
 
+    def epochs(self, whole: int) -> int:
+        """Return the epochs that make as many steps as `whole` epochs of all images.
+
+        A trainer with fewer images has time for more epochs; what protected images add is what
+        they add to that.
+        """
+        if self.version != "unprotected":
+            return whole
+        return -(-whole * 100 // (100 - self.percent))
+
     def training_set(
         self, versions: Mapping[str, Images], labels: npt.NDArray[np.int64]
     ) -> tuple[Images, npt.NDArray[np.int64]]:

@@ -143,8 +143,7 @@ def perturb(
 def _class_wise(
     images: Images, numbers: npt.NDArray[np.int64], surrogate: Surrogate, attack: Attack
 ) -> Images:
-    patterns = surrogate.patterns.for_radius(attack.epsilon)
-    return patterns.added(images, images, numbers, attack.epsilon, attack.block)
+    return surrogate.patterns.added(images, images, numbers, attack.epsilon, attack.block)
 
 
 def _sample_wise(

@@ -32,7 +32,7 @@ from dsguard.kernels.contract import Images
 from dsguard.patterns import Patterns
 
 _KIND = "dsguard-surrogate"
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -113,10 +113,7 @@ class Surrogate:
             "class_names": list(self.class_names),
             "classes": torch.from_numpy(self.classes),
             "centroids": {layer: centroid.cpu() for layer, centroid in self.centroids.items()},
-            "patterns": {
-                "signs": torch.from_numpy(self.patterns.signs),
-                "fixed": torch.from_numpy(self.patterns.fixed),
-            },
+            "patterns": torch.from_numpy(self.patterns.signs),
             "weights": {name: value.cpu() for name, value in self.model.state_dict().items()},
         }
         with write_whole(Path(path)) as file:
@@ -149,7 +146,7 @@ class Surrogate:
             model.eval(),
             content["classes"].numpy(),
             {layer: content["centroids"][layer] for layer in LAYERS},
-            Patterns(content["patterns"]["signs"].numpy(), content["patterns"]["fixed"].numpy()),
+            Patterns(content["patterns"].numpy()),
             shape,
             int(content["width"]),
             tuple(content["class_names"]),
@@ -253,6 +250,7 @@ def _read(path: Path) -> dict[str, Any]:
         msg = f"{path} is not a dsguard surrogate"
         raise FormatError(msg)
     if content.get("version") != _VERSION:
-        msg = f"{path} has surrogate version {content.get('version')}, expected {_VERSION}"
+        found = content.get("version")
+        msg = f"{path} has surrogate version {found}, expected {_VERSION}; fit a surrogate again"
         raise FormatError(msg)
     return content
