@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -149,6 +150,10 @@ def test_a_study_goes_on_where_it_was_interrupted(tmp_path, scenes):
     grown = run_study(data, tmp_path / "pieces", preset, attack, "exact", device="cpu", trials=more)
     assert [grown.rows[trial] for trial in TABLE_1] == list(whole.rows.values())
     assert len(grown.rows) == 5
+    three = replace(preset, seeds=(0, 1, 2))
+    grown = run_study(data, tmp_path / "pieces", three, attack, "exact", device="cpu")
+    assert [rows[:2] for rows in grown.rows.values()] == list(whole.rows.values())
+    assert [len(rows) for rows in grown.rows.values()] == [3, 3, 3]
     with pytest.raises(dsguard.InputError, match="other settings"):
         run_study(data, tmp_path / "pieces", preset, attack, "exact-fine", device="cpu")
     (tmp_path / "mine").mkdir()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -247,6 +247,12 @@ def demo(
     help="Protect only so many of the images, and compare with the others alone. May be repeated.",
 )
 @click.option(
+    "--seeds",
+    type=click.IntRange(1, 100),
+    help="Train every network so many times, from other weights each, and tell the mean; by "
+    "default once in quick, three times in paper.",
+)
+@click.option(
     "--bfloat16/--float32",
     default=None,
     help="Precision of training; by default bfloat16 on CUDA. Recent server CPUs gain by it.",
@@ -269,6 +275,7 @@ def evaluate(
     against: tuple[str, ...],
     networks: tuple[str, ...],
     percents: tuple[int, ...],
+    seeds: int | None,
     profile: str,
     device: str | None,
     *,
@@ -285,6 +292,8 @@ def evaluate(
     from dsguard.evaluation.study import PRESETS, run_study
 
     chosen = PRESETS[preset].computed_in(bfloat16=bfloat16)
+    if seeds is not None:
+        chosen = replace(chosen, seeds=tuple(range(seeds)))
     trials = matrix(
         _all_of(COUNTERMEASURES, against, "--against"),
         _all_of(NETWORKS, networks, "--network"),

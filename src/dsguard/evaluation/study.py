@@ -172,7 +172,9 @@ def run_study(
         if (seed, twin) not in found:
             found[seed, twin] = _run(twin, seed, data, versions, preset, device, out, after_epoch)
         rows[trial].append(replace(found[seed, twin], name=trial.title))
-    study = Study(settings, rows, _facts(versions, same=same), versions)
+    study = Study(
+        {**settings, "seeds": list(preset.seeds)}, rows, _facts(versions, same=same), versions
+    )
     _write(out, study, data.train_labels)
     return study
 
@@ -207,12 +209,15 @@ def _run(
 def _settings(
     data: Data, preset: Preset, attack: Attack, profile: str, device: str | None
 ) -> dict[str, Any]:
+    """Return what a study has one of: not how many seeds and trials, which may grow."""
     at = choose_device(device)
+    size = asdict(preset)
+    del size["seeds"]
     name = torch.cuda.get_device_name(at) if at.type == "cuda" else platform.machine()
     return {
         "data": data.name,
         "images": [len(data.train_images), len(data.test_images)],
-        "preset": asdict(preset),
+        "preset": size,
         "attack": asdict(attack),
         "profile": profile,
         "device": f"{at.type}: {name}",
