@@ -23,26 +23,23 @@ from dsguard.evaluation.comparison import learn
 from dsguard.evaluation.networks import NETWORKS
 from dsguard.evaluation.study import QUICK
 from dsguard.fsp import Attack, Surrogate, fit_surrogate, perturb
-from dsguard.patterns import GRID, TILE, Patterns
+from dsguard.patterns import Patterns
 from dsguard.veil import veils
 
 KEY = dsguard.DatasetKey(bytes(32))
 PRESET = QUICK.computed_in(bfloat16=True)
-MEASURES = ("none", "crop-and-flip", "projection", "jpeg", "evened", "vit")
+MEASURES = ("none", "crop-and-flip", "projection", "jpeg", "evened", "informed", "vit")
 Make = Callable[[Data, Surrogate], np.ndarray]
 
 
-def class_wise(epsilon: int, block: int = 4, made: str = "fitted") -> Make:
-    """Return what adds a pattern to each image: fitted, drawn, or one that has no flat tiles."""
+def class_wise(epsilon: int, block: int = 4, *, drawn: bool = False) -> Make:
+    """Return what adds a pattern to each image: of the surrogate's choice, or drawn."""
 
     def make(data: Data, surrogate: Surrogate) -> np.ndarray:
         images, labels = data.train_images, data.train_labels
         patterns = surrogate.patterns
-        if made != "fitted":
+        if drawn:
             patterns = Patterns.drawn(surrogate.classes.tolist(), KEY)
-        if made == "textures alone":
-            unit = patterns.signs[..., TILE : 2 * TILE, :TILE]
-            patterns = Patterns(np.tile(unit, (1, 1, GRID // TILE, GRID // TILE)))
         numbers = surrogate.class_numbers(labels, len(images))
         return patterns.added(images, images, numbers, epsilon, block)
 
@@ -62,12 +59,11 @@ def veil(epsilon: int) -> Make:
 
 CANDIDATES: dict[str, tuple[str, Make]] = {
     "clean": ("exact", lambda data, _: data.train_images),
-    "textures, flat tiles fitted, ε 16": ("exact", class_wise(16)),
-    "textures, flat tiles drawn, ε 16": ("exact", class_wise(16, made="drawn")),
-    "textures alone, ε 16": ("exact", class_wise(16, made="textures alone")),
-    "textures, flat tiles fitted, ε 8": ("exact", class_wise(8)),
-    "textures, flat tiles fitted, 2×2, ε 8": ("exact-fine", class_wise(8, block=2)),
-    "textures, flat tiles fitted, 2×2, ε 16": ("exact-fine", class_wise(16, block=2)),
+    "class-wise, ε 16": ("exact", class_wise(16)),
+    "class-wise, drawn without a network, ε 16": ("exact", class_wise(16, drawn=True)),
+    "class-wise, ε 8": ("exact", class_wise(8)),
+    "class-wise, 2×2, ε 8": ("exact-fine", class_wise(8, 2)),
+    "class-wise, 2×2, ε 16": ("exact-fine", class_wise(16, 2)),
     "sample-wise, 4×4, ε 16": ("exact", sample_wise(16, 4)),
     "sample-wise, 2×2, ε 16": ("exact-fine", sample_wise(16, 2)),
     "sample-wise, 2×2, ε 8": ("exact-fine", sample_wise(8, 2)),

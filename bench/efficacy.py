@@ -2,9 +2,9 @@
 
     python -m bench.efficacy
 
-reads ``bench/results/efficacy``: ``explored.json``, ``choices.json``, ``visibility.json``, and of
-each study its ``results.json`` under the name ``<preset>-<data>-<profile>-<epsilon>.json``; what
-was measured later, in another precision, has that behind its name.
+reads ``bench/results/efficacy``: ``choices.json``, ``visibility.json``, and of each study its
+``results.json`` under the name ``<preset>-<data>-<profile>-<epsilon>.json``. ``earlier`` there
+has what was found with patterns that lost.
 """
 
 from __future__ import annotations
@@ -21,35 +21,56 @@ FOLDER = Path(__file__).parent / "results" / "efficacy"
 PAGE = Path(__file__).parents[1] / "docs" / "efficacy.md"
 PICTURES = PAGE.parent / "pictures"
 Trials = dict[str, dict[str, Any]]
-RADII = (4, 8, 16, 32)
+RADII = (("exact-fine", 4), ("exact-fine", 8), ("exact", 8), ("exact", 16), ("exact", 32))
 MEASURES = {
     "plain": "none",
     "projection": "projection",
     "crop and flip": "crop-and-flip",
     "JPEG 10": "jpeg",
+    "adversarial": "adversarial",
+    "evened": "evened",
+    "evened, projection": "informed",
+    "ViT": "vit",
+    "MobileNet": "mobilenet",
 }
-Radius = tuple[int, dict[str, float], Trials]
+Radius = tuple[str, dict[str, float], Trials]
 
 
 def main() -> None:
     """Put all tables into the page, and draw the plots."""
-    studies = {
-        path.stem: json.loads(path.read_text())
-        for path in sorted(FOLDER.glob("*.json"))
-        if path.stem.startswith(("quick-", "paper-"))
-    }
-    explored = json.loads((FOLDER / "explored.json").read_text())
-    trials = {name: by_title(study) for name, study in studies.items()}
+    trials, earlier = read_studies(FOLDER), read_studies(FOLDER / "earlier")
+    exact, halves = (of["quick-cifar10-exact-16"] for of in (trials, earlier))
     mark("table 1", table_1(trials))
-    veil = trials["quick-cifar10-veil-16-float32"] | trials["quick-cifar10-veil-16"]
-    mark("matrix", matrix(trials["quick-cifar10-exact-16"], veil))
-    mark("candidates", candidates(explored))
-    mark("repeated", repeated(json.loads((FOLDER / "choices.json").read_text())))
-    draw_epochs(trials["quick-cifar10-exact-16"], PICTURES / "epochs.png")
-    visible = json.loads((FOLDER / "visibility.json").read_text())
-    by_radius = [(n, visible[f"exact, ε {n}"], trials[f"quick-cifar10-exact-{n}"]) for n in RADII]
+    mark("matrix", matrix(halves | exact, exact, trials["quick-cifar10-veil-16"], halves))
+    mark("shares", shares(exact))
+    mark("textures", candidates(read("earlier/textures")))
+    mark("candidates", candidates(read("earlier/explored")))
+    mark("halves", repeated(read("earlier/choices")))
+    if (FOLDER / "choices.json").exists():
+        mark("repeated", repeated(read("choices")))
+    draw_epochs(halves | exact, PICTURES / "epochs.png")
+    visible = read("visibility")
+    by_radius = [
+        (f"{profile}, ε {n}", visible[f"{profile}, ε {n}"], trials[f"quick-cifar10-{profile}-{n}"])
+        for profile, n in RADII
+    ]
     mark("radii", radii(by_radius))
     draw_radii(by_radius, PICTURES / "radii.png")
+
+
+def read(name: str) -> dict[str, Any]:
+    """Return the figures in a file of the folder."""
+    found: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text())
+    return found
+
+
+def read_studies(folder: Path) -> dict[str, Trials]:
+    """Return the trials of each study in a folder, by its name."""
+    return {
+        path.stem: by_title(json.loads(path.read_text()))
+        for path in sorted(folder.glob("*.json"))
+        if path.stem.startswith(("quick-", "paper-"))
+    }
 
 
 def mark(name: str, text: str) -> None:
@@ -90,37 +111,37 @@ def table_1(studies: dict[str, Trials]) -> str:
     return table(head, rows)
 
 
-def matrix(exact: Trials, veil: Trials) -> str:
-    """Return one row per counter-measure, network and share."""
-    head = ("trained on", "clean", "`exact`, ε 16", "`veil`, ε 16")
-    rows = [
-        (
-            "plain training",
-            *(both(t) for t in (exact["clean"], exact["protected"], veil["protected"])),
-        )
-    ]
-    for title, row in exact.items():
-        if not title.startswith("clean, "):
+def matrix(clean: Trials, exact: Trials, veil: Trials, halves: Trials) -> str:
+    """Return one row per counter-measure and network."""
+    rows = []
+    for title, row in clean.items():
+        if not title.startswith("clean"):
             continue
         other = title.replace("clean", "protected", 1)
-        rows.append((title[7:], both(row), both(exact.get(other)), both(veil.get(other))))
+        cells = (both(of.get(other)) for of in (exact, veil, halves))
+        rows.append((title[7:] or "plain training", both(row), *cells))
+    head = ("trained on", "clean", "`exact`, ε 16", "`veil`, ε 16", "two halves, ε 16 (earlier)")
+    return table(head, rows)
+
+
+def shares(exact: Trials) -> str:
+    """Return one row per share of protected images, beside the others alone."""
+    rows = []
     for title, row in exact.items():
         if title.endswith("% protected"):
-            alone = f"the other {100 - int(title.split()[0])} % alone"
-            rows.append(
-                (
-                    f"{title}; beside it {alone}",
-                    both(exact[alone]),
-                    both(row),
-                    both(veil.get(title)),
-                )
-            )
-    return table(head, rows)
+            share = int(title.split()[0])
+            alone = exact[f"the other {100 - share} % alone"]
+            gain = 100 * (row["test_accuracy"] - alone["test_accuracy"])
+            rows.append((f"{share} %", both(row), both(alone), f"{gain:+.1f}"))
+    return table(
+        ("protected", "all images", "the others alone, as many steps", "gain, points"), rows
+    )
 
 
 def candidates(explored: dict[str, Any]) -> str:
     """Return one row per candidate."""
-    measures = {**MEASURES, "adversarial": "adversarial"}
+    tried = {measure for entry in explored.values() for measure in entry["trials"]}
+    measures = {title: measure for title, measure in MEASURES.items() if measure in tried}
     rows = [
         (name, *(cell(entry["trials"].get(measure)) for measure in measures.values()))
         for name, entry in explored.items()
@@ -130,15 +151,17 @@ def candidates(explored: dict[str, Any]) -> str:
 
 def repeated(choices: dict[str, Any]) -> str:
     """Return one row per candidate that was tried again, and how much it shows."""
+    tried = {measure for entry in choices.values() for measure in entry["trials"]}
+    measures = {title: measure for title, measure in MEASURES.items() if measure in tried}
     rows = [
         (
             name,
             f"{entry['psnr']:.1f} dB" if "psnr" in entry else "–",
-            *(cell(entry["trials"].get(measure)) for measure in MEASURES.values()),
+            *(cell(entry["trials"].get(measure)) for measure in measures.values()),
         )
         for name, entry in choices.items()
     ]
-    return table(("candidate", "PSNR", *MEASURES), rows)
+    return table(("candidate", "PSNR", *measures), rows)
 
 
 def cell(trial: dict[str, float] | None) -> str:
@@ -150,7 +173,7 @@ def radii(by_radius: list[Radius]) -> str:
     """Return one row per ε: how much shows, and what is learned."""
     rows = [
         (
-            f"{radius}/255",
+            f"`{radius.replace(', ε ', '`, ε ')}",
             f"{visible['psnr']:.1f} dB",
             f"{visible['ssim']:.2f}",
             both(trials["clean"]),
@@ -159,7 +182,9 @@ def radii(by_radius: list[Radius]) -> str:
         )
         for radius, visible, trials in by_radius
     ]
-    return table(("ε", "PSNR", "SSIM", "clean", "protected", "protected, crop and flip"), rows)
+    return table(
+        ("profile", "PSNR", "SSIM", "clean", "protected", "protected, crop and flip"), rows
+    )
 
 
 def draw_radii(by_radius: list[Radius], path: Path) -> None:
@@ -179,7 +204,7 @@ def draw_radii(by_radius: list[Radius], path: Path) -> None:
     axes.plot(seen, clean, "k:", label="clean, after the last epoch")
     for (radius, _, trials), at in zip(by_radius, seen, strict=True):
         height = 100 * trials["protected"]["peak_accuracy"]
-        axes.annotate(f"ε {radius}", (at, height), (0, 6), textcoords="offset points")
+        axes.annotate(radius, (at, height), (0, 6), textcoords="offset points")
     axes.legend(fontsize="small")
     figure.savefig(path)
 

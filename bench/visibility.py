@@ -16,6 +16,7 @@ from pathlib import Path
 import dsguard
 from dsguard.evaluation import own_images
 from dsguard.patterns import Patterns
+from dsguard.profile import Profile
 from dsguard.veil import veils
 
 from .choices import KEY, distance
@@ -34,11 +35,11 @@ def main() -> None:
     images, labels = data.train_images, data.train_labels
     drawn = Patterns.drawn(range(int(labels.max()) + 1), KEY)
     targets = {
-        f"exact, ε {radius}": (
-            "exact",
-            drawn.added(images, images, labels, radius, 4),
+        f"{profile}, ε {radius}": (
+            profile,
+            drawn.added(images, images, labels, radius, Profile.named(profile).perturbation_block),
         )
-        for radius in RADII
+        for profile, radius in RADII
     }
     targets["veil, ε 16"] = ("veil", veils(images, labels, KEY, 4, 16))
     found = {}
