@@ -33,7 +33,7 @@ Make = Callable[[Data, Surrogate], np.ndarray]
 
 
 def class_wise(epsilon: int, block: int = 4, *, drawn: bool = False) -> Make:
-    """Return what adds a pattern to each image: of the surrogate's choice, or drawn."""
+    """Return what adds a pattern to each image: with flat tiles fitted, or drawn."""
 
     def make(data: Data, surrogate: Surrogate) -> np.ndarray:
         images, labels = data.train_images, data.train_labels

@@ -9,7 +9,6 @@ import torch
 import dsguard
 from dsguard.fsp import Attack, Recipe, Surrogate, accuracy, fit_surrogate, perturb
 from dsguard.fsp.attack import KINDS
-from dsguard.fsp.patterns import _assigned
 from dsguard.fsp.resnet import build
 from dsguard.fsp.training import frozen, train
 from dsguard.patterns import Patterns
@@ -84,17 +83,9 @@ def test_patterns_drive_the_features(fitted):
             return (surrogate.model.features(pixels) - goal).norm(dim=1).mean().item()
 
     signs = surrogate.patterns.signs
-    of_others = [Patterns(np.roll(signs, turn, 0)) for turn in (1, 2)]
-    chosen, *others = (
-        distance(patterns.added(images, images, numbers, 16, 1))
-        for patterns in (surrogate.patterns, *of_others)
-    )
-    assert chosen < min(others)
-
-
-def test_each_class_gets_the_pattern_that_is_best_compared_with_others():
-    cost = np.array([[0.0, -1.0, 2.0], [0.0, -3.0, 3.0], [-1.0, 0.0, 1.0]])
-    assert _assigned(cost) == [2, 1, 0]
+    fitted_ones = Patterns(signs).added(images, images, numbers, 16, 1)
+    drawn_ones = Patterns(-signs).added(images, images, numbers, 16, 1)
+    assert distance(fitted_ones) < 0.97 * distance(drawn_ones)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 30), (32, 32), (250, 70)])

@@ -1,4 +1,4 @@
-"""Class-wise patterns: textures at two sizes, and how images get them."""
+"""Class-wise patterns: what is the same in all images of a class, and what is not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dsguard import DatasetKey
-from dsguard.patterns import Patterns
+from dsguard.patterns import FLAT, Patterns
 
 KEY = DatasetKey(bytes(range(32)))
 
@@ -24,57 +24,41 @@ def tiles_of(cells):
     return parts.transpose(0, 1, 3, 5, 2, 4).reshape(count, 4, 4, channels, 4)
 
 
-def alike(tiles) -> np.ndarray:
-    """Return what tells a texture however it is moved: which of its four cells are alike."""
-    return tiles[..., 1:] == tiles[..., :1]
-
-
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("number", [0, 9, 40])
-def test_a_texture_is_there_at_two_sizes_and_has_no_mean(channels, number):
+def test_flat_tiles_are_the_same_in_all_images_and_textures_have_no_mean(channels, number):
     patterns = Patterns.drawn(range(41), KEY, channels)
-    tiles = tiles_of(cells_of(patterns, 600, channels, number))
-    flat = tiles[:, ::2, ::2]
-    assert (flat == flat[..., :1]).all()
-    large = flat[..., 0].transpose(0, 3, 1, 2).reshape(600, channels, 4)
-    assert (large.sum(axis=2) == 0).all()  # two tiles of each sign
-    assert (alike(large) == alike(large)[0]).all()
-    small = np.delete(tiles.reshape(600, 16, channels, 4), [0, 2, 8, 10], axis=1)
-    assert (small.sum(axis=3) == 0).all()  # two cells of each sign
-    assert (alike(small) == alike(small)[0]).all()
-    assert np.abs(tiles.mean(axis=0)).max() < 0.2
+    tiles = tiles_of(cells_of(patterns, 400, channels, number))
+    flat = np.abs(tiles.sum(axis=4)) == 4
+    assert (flat == flat[0]).all()
+    assert flat[0].mean() == 1 / 4
+    assert (tiles[:, flat[0]] == tiles[0, flat[0]]).all()
+    assert (tiles.sum(axis=4)[~flat] == 0).all()  # two cells of each sign
+    assert np.abs(tiles[:, ~flat[0]].mean(axis=0)).max() < 0.25
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_units_are_moved_apart(channels):
-    """What repeats throughout an image could be filtered out."""
+def test_textures_do_not_repeat(channels):
+    """Units are moved apart from each other: what repeats throughout could be filtered out."""
     tiles = tiles_of(cells_of(Patterns.drawn([0], KEY, channels), 400, channels))
     first, last = tiles[:, 1, 1, 0], tiles[:, 3, 3, 0]
     assert 0.1 < (first == last).all(axis=1).mean() < 0.9
 
 
-@pytest.mark.parametrize(("channels", "count"), [(1, 3), (3, 12)])
-def test_as_many_classes_as_there_are_kinds_have_one_each(channels, count):
-    for signs in Patterns.drawn(range(count), KEY, channels).signs:
-        tiles = tiles_of(signs.transpose(1, 2, 0)[None].astype(int))[0]
-        small = np.delete(tiles.reshape(16, channels, 4), [0, 2, 8, 10], axis=0)
-        assert (small == small[0]).all()
-        large = tiles[::2, ::2, :, 0].transpose(2, 0, 1).reshape(channels, 4)
-        np.testing.assert_array_equal(large, small[0])
-
-
 @pytest.mark.parametrize("channels", [1, 3])
-def test_no_two_classes_have_the_same_textures(channels):
-    count = 81 if channels == 1 else 3000
-    drawn = Patterns.drawn(range(count), KEY, channels)
-    found = set()
-    for signs in drawn.signs:
-        tiles = tiles_of(signs.transpose(1, 2, 0)[None].astype(int))[0]
-        large = tiles[::2, ::2, :, 0].transpose(2, 0, 1).reshape(channels, 4)
-        kinds = np.stack([large, tiles[0, 1], tiles[1, 0], tiles[1, 1]])
-        colours = kinds[..., 0] * kinds[:, :1, 0]  # against each other, whatever the sign
-        found.add(alike(kinds).tobytes() + colours.tobytes())
+def test_classes_have_textures_of_their_own(channels):
+    count = 27 if channels == 1 else 1728
+    found = {textures(one) for one in Patterns.drawn(range(count), KEY, channels).signs}
     assert len(found) == count
+
+
+def textures(signs) -> bytes:
+    """Return what tells textures apart however they are moved: what is alike in each tile."""
+    tiles = tiles_of(signs.transpose(1, 2, 0)[None].astype(int))[:, ~FLAT[::2, ::2]]
+    first = tiles[:, :, :1, :1]
+    return np.stack(
+        [(tiles[..., 0] == tiles[..., cell]) for cell in (1, 2)] + [(tiles == first)[..., 0]]
+    ).tobytes()
 
 
 def test_a_pattern_does_not_depend_on_other_labels():
@@ -85,13 +69,16 @@ def test_a_pattern_does_not_depend_on_other_labels():
 
 def test_blocks_of_two_pixels_have_cells_of_half_the_size():
     images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
-    for one in Patterns.drawn(range(5), KEY).of(images, np.arange(5), 2).astype(int):
-        blocks = one.reshape(16, 2, 16, 2, 3)
-        assert (blocks == blocks[:, :1, :, :1]).all()
-        sums = np.abs(one.reshape(8, 4, 8, 4, 3).sum(axis=(1, 3)))
-        assert (sums[::2, ::2] == 16).all()
+    patterns = Patterns.drawn(range(5), KEY)
+    fine = patterns.of(images, np.arange(5), 2)
+    flat = FLAT.repeat(2, 0).repeat(2, 1)[:16, :16]
+    for one in fine:
+        np.testing.assert_array_equal(one[:16, :16][flat], one[16:, 16:][flat])
+        tiles = one.astype(int).reshape(8, 2, 2, 8, 2, 2, 3)
+        assert (tiles == tiles[:, :, :1, :, :, :1]).all()
+        sums = np.abs(tiles[:, :, 0, :, :, 0].sum(axis=(1, 3)))
+        assert (sums[::2, ::2] == 4).all()
         assert (sums[1::2] == 0).all()
-        assert (sums[:, 1::2] == 0).all()
 
 
 def test_equal_images_get_equal_patterns():

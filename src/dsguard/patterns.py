@@ -1,22 +1,20 @@
 """Patterns: class-wise perturbations on a coarse grid, and how an image gets that of its class.
 
 A network finds a perturbation sooner the more often it meets it, and what it finds before it has
-learned anything else keeps it from learning. The pattern of a class is a *texture*: rows, columns
-or checkers, of one colour and its opposite. It is there at two sizes, on tiles of 2×2 cells:
+learned anything else keeps it from learning. A pattern is made of tiles of 2×2 cells, and tells
+the class in two ways:
 
-- Three tiles of four show it in their cells.
-- One tile of four is *flat*, of one colour. Four such tiles are the cells of the texture again,
-  larger. They are what is left where somebody evens out the cells of each tile.
-
-From image to image, rows and columns of cells change places, so patterns have no mean: neither a
-linear classifier nor the mean of a class shows them. Networks see them at once, wherever crops and
-flips take them.
+- Three tiles of four have a *texture*: rows, columns or checkers, between two opposite colours,
+  chosen by class. Their cells are moved about from image to image, four tiles alike, so textures
+  have no mean: neither a linear classifier nor the mean of a class shows them. Networks see them at
+  once, wherever crops and flips take them.
+- One tile of four is *flat*: of one colour, the same in all images of the class. It is what is left
+  where somebody evens the cells out.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,9 +33,11 @@ TILE = 2
 """Side of a tile, in cells."""
 
 UNIT = 2 * TILE
-"""Side of four tiles, the first of them flat, in cells."""
+"""Side of four tiles, one of them flat, in cells."""
 
-_FLAT = np.kron(np.tile([[True, False], [False, False]], (2, 2)), np.ones((TILE, TILE), bool))
+FLAT = np.kron(np.tile([[True, False], [False, False]], (2, 2)), np.ones((TILE, TILE), bool))
+"""Which cells belong to flat tiles, (8, 8)."""
+
 _ROWS = np.array([[1, 1], [-1, -1]], np.int8)
 _DIRECTIONS = np.stack([_ROWS, _ROWS.T, _ROWS * _ROWS.T])
 _COLOURS = {
@@ -93,15 +93,15 @@ class Patterns:
         """
         height, width, channels = images.shape[1:]
         grid = 2 * GRID if block == 2 else GRID
+        moved = _moves(images[..., :3], grid // UNIT).repeat(UNIT, 1).repeat(UNIT, 2)
         cell = np.arange(grid)
-        down, across = _moves(images[..., :3], grid)
-        rows, columns = (cell[:, None] ^ down) % GRID, (cell ^ across) % GRID
+        rows, columns = (cell[:, None] ^ moved >> 1) % GRID, (cell ^ moved & 1) % GRID
         cells = self.signs.transpose(0, 2, 3, 1).reshape(-1, self.signs.shape[1])
         cells = cells.take((numbers[:, None, None] * GRID + rows) * GRID + columns, axis=0)
         if channels == 1 and cells.shape[3] == 3:
             cells = np.where(cells.sum(axis=3, keepdims=True) > 0, 1, -1).astype(np.int8)
-        cells = cells.take(cell_of(height, block, grid), axis=1)
-        return cells.take(cell_of(width, block, grid), axis=2)
+        down, across = cell_of(height, block, grid), cell_of(width, block, grid)
+        return cells.take(down, axis=1).take(across, axis=2)
 
     @classmethod
     def drawn(cls, labels: Sequence[int], key: DatasetKey, channels: int = 3) -> Patterns:
@@ -110,24 +110,20 @@ class Patterns:
         That of a label does not depend on the other labels.
         """
         first = int.from_bytes(key.randomness(2, b"textures"), "little")
-        kinds = (kinds_of(int(label), channels) for label in labels)
-        return cls(np.stack([_pattern(some, channels, first) for some in kinds]))
+        textures = np.stack([_textures(int(label), channels, first) for label in labels])
+        size = channels * (GRID // TILE) ** 2 // 8
+        raw = b"".join(
+            key.randomness(size, b"pattern" + int(label).to_bytes(8, "little", signed=True))
+            for label in labels
+        )
+        bits = np.unpackbits(np.frombuffer(raw, np.uint8)).reshape(len(labels), channels, -1)
+        return cls(textures).with_flat(bits.astype(np.int8) * 2 - 1)
 
-
-def count_of_kinds(channels: int) -> int:
-    """Return how many kinds of texture there are: 12, or 3 where there are no colours."""
-    return len(_DIRECTIONS) * len(_COLOURS[channels])
-
-
-def kinds_of(number: int, channels: int) -> list[int]:
-    """Return the kinds of texture of pattern `number`: of the flat tiles, and of the three others.
-
-    Numbers below the count of kinds have one kind everywhere, and others, up to its fourth power,
-    another combination each.
-    """
-    count = count_of_kinds(channels)
-    steps = (number // count**place for place in range(4))
-    return [kind % count for kind in accumulate(steps)]
+    def with_flat(self, signs: Cells) -> Patterns:
+        """Return these patterns with other flat tiles: signs of all tiles, K * C * 16 of them."""
+        side = GRID // TILE
+        of_cells = signs.reshape(*self.signs.shape[:2], side, side).repeat(TILE, 2).repeat(TILE, 3)
+        return Patterns(np.where(FLAT, of_cells, self.signs))
 
 
 def cell_of(side: int, block: int, grid: int = GRID) -> npt.NDArray[np.int64]:
@@ -136,34 +132,34 @@ def cell_of(side: int, block: int, grid: int = GRID) -> npt.NDArray[np.int64]:
     return np.minimum(np.arange(side) // block, blocks - 1) * grid // max(blocks, grid)
 
 
-def _pattern(kinds: list[int], channels: int, first: int) -> Cells:
-    """Return the pattern that these kinds of texture, counted from `first`, make: (C, 8, 8)."""
-    colours = _COLOURS[channels]
-    large, *small = (
-        colours[(first + kind) % len(colours), :, None, None]
-        * _DIRECTIONS[(first + kind) % len(_DIRECTIONS)]
-        for kind in kinds
-    )
-    unit = np.block([[small[0], small[0]], [small[1], small[2]]])
-    signs = np.tile(unit, (1, GRID // UNIT, GRID // UNIT))
-    return np.where(_FLAT, large.repeat(UNIT, 1).repeat(UNIT, 2), signs)
+def _textures(number: int, channels: int, first: int) -> Cells:
+    """Return the textures of one class, everywhere: (C, 8, 8).
 
-
-def _moves(images: Images, grid: int) -> npt.NDArray[np.int64]:
-    """Return how cells are moved: what their row and column numbers are XORed with, (2, N, g, g).
-
-    The cells of the tiles of a unit change places with their neighbours, all alike; the flat tiles
-    of four units with each other. It is as good as drawn, and the same again for the same image:
-    SplitMix64 (Steele et al., OOPSLA 2014) of the sum of the image, and of the unit.
+    There are 12 kinds (3 where there are no colours), counted from `first`. Numbers below that have
+    one kind in all tiles, and others, up to the third power, another combination of three each.
     """
-    units = grid // UNIT
+    colours = _COLOURS[channels]
+    kinds = len(_DIRECTIONS) * len(colours)
+    found, kind = [], first
+    for power in range(3):
+        kind += number // kinds**power
+        colour, direction = colours[kind % len(colours)], _DIRECTIONS[kind % len(_DIRECTIONS)]
+        found.append(colour[:, None, None] * direction)
+    unit = np.block([[found[0], found[0]], [found[1], found[2]]])  # the first becomes flat
+    return np.tile(unit, (1, GRID // UNIT, GRID // UNIT))
+
+
+def _moves(images: Images, units: int) -> npt.NDArray[np.int64]:
+    """Return how the cells of the tiles of each unit are moved, (N, units, units).
+
+    Bit 1 says whether the rows of a tile change places, bit 0 its columns. The bits are as good as
+    drawn, and the same again for the same image: SplitMix64 (Steele et al., OOPSLA 2014) of the sum
+    of the image, and of the unit.
+    """
     sums = images.sum(axis=(1, 2, 3), dtype=np.uint64)
-    place = np.arange(2 * units * units, dtype=np.uint64)
-    mixed = (sums[:, None] * np.uint64(len(place)) + place) * np.uint64(0x9E3779B97F4A7C15)
+    unit = np.arange(units * units, dtype=np.uint64)
+    mixed = (sums[:, None] * np.uint64(len(unit)) + unit) * np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ mixed >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ mixed >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
-    bits = (mixed >> np.uint64(62)).astype(np.int64).reshape(-1, 2, units, units)
-    small = bits[:, 0].repeat(UNIT, 1).repeat(UNIT, 2)
-    large = bits[:, 1, ::2, ::2].repeat(2 * UNIT, 1).repeat(2 * UNIT, 2)
-    flat = np.tile(_FLAT, (grid // GRID, grid // GRID))
-    return np.stack([np.where(flat, UNIT * (large >> at & 1), small >> at & 1) for at in (1, 0)])
+    moves: npt.NDArray[np.int64] = (mixed >> np.uint64(62)).astype(np.int64)
+    return moves.reshape(-1, units, units)

@@ -491,6 +491,7 @@ def _surrogate(
     """Load the surrogate, or fit one to the source and keep it if a path was given."""
     from dsguard.bulk import load_training_set
     from dsguard.fsp import Recipe, Surrogate, fit_surrogate
+    from dsguard.fsp.patterns import ROUNDS
 
     if path is not None and path.exists():
         surrogate = Surrogate.load(path, device)
@@ -508,8 +509,8 @@ def _surrogate(
     _check_classes(known)
     if not choices.quiet:
         errors.print(
-            f"training a surrogate on {len(images)} images, {counted(epochs, 'epoch')}; "
-            "interrupted, it starts over",
+            f"training a surrogate on {len(images)} images, {counted(epochs, 'epoch')}, then "
+            "fitting patterns with it; interrupted, it starts over",
             highlight=False,
         )
     with step_bars() as tell:
@@ -520,6 +521,7 @@ def _surrogate(
             device=device,
             class_names=known,
             on_epoch=lambda done: tell("epochs", done, epochs),
+            on_round=lambda done: tell("patterns", done, ROUNDS),
         )
     if path is not None:
         surrogate.save(path)

@@ -119,7 +119,7 @@ def _project(images: Images, labels: Labels, test: Images) -> tuple[Images, Imag
 
 
 def _evened(images: Images, _: Labels, test: Images) -> tuple[Images, Images]:
-    """Even out the cells within each tile, where textures are finest (`dsguard.patterns`).
+    """Even out the cells within each tile, all that textures are made of (`dsguard.patterns`).
 
     What a trainer does who knows how dsguard makes patterns. Cells are those of 8×8 in an image;
     means of tiles stay, and what lies within cells.
@@ -140,7 +140,7 @@ def _evened(images: Images, _: Labels, test: Images) -> tuple[Images, Images]:
 
 
 def _informed(images: Images, labels: Labels, test: Images) -> tuple[Images, Images]:
-    """Even out the cells, then project out what a linear classifier still sees."""
+    """Even out the cells, then project out what a linear classifier sees: the signs of tiles."""
     evened, evened_test = _evened(images, labels, test)
     return _project(evened, labels, evened_test)
 

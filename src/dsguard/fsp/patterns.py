@@ -1,8 +1,9 @@
-"""Which texture each class gets: feature-space perturbation of a whole class at once."""
+"""Fitting class-wise perturbations with a surrogate."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +14,14 @@ from dsguard.envelope import DatasetKey
 from dsguard.fsp.resnet import ResNet18
 from dsguard.fsp.training import frozen, precision, to_pixels
 from dsguard.kernels.contract import Images
-from dsguard.patterns import Patterns, count_of_kinds, kinds_of
-from dsguard.profile import STRENGTHS
+from dsguard.patterns import FLAT, GRID, TILE, Patterns, cell_of
 
-_EPSILON = STRENGTHS["standard"]
+ROUNDS = 80
+
+_RADIUS = 16 / 255
+_STEP = 1.6 / 255
+_DECAY = 0.9
 _BATCH = 512
-_PER_CLASS = 50
 
 
 def fit_patterns(
@@ -28,80 +31,62 @@ def fit_patterns(
     numbers: npt.NDArray[np.int64],
     device: torch.device,
     seed: int = 0,
+    on_round: Callable[[int], None] = lambda done: None,
 ) -> Patterns:
-    """Choose the patterns that drive the images of each class nearest to its goal in feature space.
+    """Find the patterns that drive the images of each class to its goal in feature space.
 
-    Every kind of texture is tried on a sample of every class, at ε 16. Then the pair of class and
-    pattern that is best goes first, compared with the other patterns of the class; no pattern goes
-    to two classes.
+    Textures are those that `Patterns.drawn` gives; flat tiles are fitted. Momentum iterative sign
+    steps, as for single images (`dsguard.fsp.attack`), with the gradients of all images of a class
+    in a batch added up.
 
     Parameters
     ----------
     model : ResNet18
     goals : Tensor, shape (K, F)
-        By class, the pooled features of the last layer to go to. They are also the secret that
-        kinds are counted by.
+        By class, the pooled features of the last layer to go to. They are the secret that the
+        textures are drawn by.
     images : ndarray of uint8, shape (N, H, W, C)
     numbers : ndarray of int64, shape (N,)
         Class numbers of the images.
     device : torch.device
     seed : int
-        Of the sample.
+        Of the first signs and of the order of the images.
+    on_round : callable, optional
+        Called with the number of rounds done, of `ROUNDS`, after each of them.
 
     Returns
     -------
     Patterns
     """
-    channels = min(images.shape[3], 3)
-    key = DatasetKey(hashlib.sha256(goals.cpu().numpy().tobytes()).digest())
-    sample = _sample(numbers, seed)
-    kinds = count_of_kinds(channels)
-    one_kind = Patterns.drawn(range(kinds), key, channels)
-    by_kind = np.stack(
-        [
-            _distances(model, goals, images[sample], numbers[sample], one_kind, kind, device)
-            for kind in range(kinds)
-        ]
-    )
-    candidates = range(max(len(goals), kinds))
-    cost = np.stack([by_kind[kinds_of(n, channels)].mean(axis=0) for n in candidates], axis=1)
-    return Patterns.drawn(_assigned(cost - cost.mean(axis=1, keepdims=True)), key, channels)
+    rng = np.random.default_rng(seed)
+    secret = hashlib.sha256(goals.cpu().numpy().tobytes()).digest()
+    drawn = Patterns.drawn(range(len(goals)), DatasetKey(secret), min(images.shape[3], 3))
+    shape = (*drawn.signs.shape[:2], GRID // TILE, GRID // TILE)
+    signs = torch.from_numpy(rng.choice([-1.0, 1.0], shape)).float().to(device) * _RADIUS / 4
+    momentum = torch.zeros_like(signs)
+    rows, columns = (cell_of(side, 1) for side in images.shape[1:3])
+    flat = torch.from_numpy(FLAT[rows[:, None], columns]).to(device)
+    down, across = (torch.from_numpy(cells // TILE).to(device) for cells in (rows, columns))
+    with frozen(model):
+        for done in range(1, ROUNDS + 1):
+            picked = rng.permutation(len(images))[:_BATCH]
+            of_class = torch.from_numpy(numbers[picked]).to(device)
+            textures = torch.from_numpy(drawn.of(images[picked], numbers[picked], 1)).to(device)
+            own = signs[of_class].requires_grad_()
+            delta = torch.where(
+                flat, own[..., down[:, None], across], _RADIUS * textures.permute(0, 3, 1, 2)
+            )
+            pixels = (to_pixels(images[picked], device) + delta).clamp(0, 1)
+            with precision(device):
+                features = model.features(pixels).float()
+            distance = (features - goals[of_class]).square().sum()
+            (gradient,) = torch.autograd.grad(distance, own)
+            summed = torch.zeros_like(signs).index_add_(0, of_class, _scaled(gradient))
+            momentum = _DECAY * momentum + _scaled(summed)
+            signs = (signs - _STEP * momentum.sign()).clamp(-_RADIUS, _RADIUS)
+            on_round(done)
+    return drawn.with_flat(np.where(signs.cpu().numpy() < 0, -1, 1).astype(np.int8))
 
 
-def _sample(numbers: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.int64]:
-    """Return the indices of some images of each class."""
-    order = np.random.default_rng(seed).permutation(len(numbers))
-    return np.concatenate(
-        [order[numbers[order] == number][:_PER_CLASS] for number in np.unique(numbers)]
-    )
-
-
-def _distances(
-    model: ResNet18,
-    goals: Tensor,
-    images: Images,
-    numbers: npt.NDArray[np.int64],
-    patterns: Patterns,
-    kind: int,
-    device: torch.device,
-) -> npt.NDArray[np.float64]:
-    """Return by class the mean distance from its goal of images with a pattern, (K,)."""
-    total = np.zeros(len(goals))
-    with frozen(model), torch.no_grad(), precision(device):
-        for start in range(0, len(images), _BATCH):
-            part, own = images[start : start + _BATCH], numbers[start : start + _BATCH]
-            moved = patterns.added(part, part, np.full(len(part), kind), _EPSILON, 1)
-            features = model.features(to_pixels(moved, device)).float()
-            distance = (features - goals[torch.from_numpy(own).to(device)]).norm(dim=1)
-            np.add.at(total, own, distance.cpu().numpy())
-    return total / np.bincount(numbers, minlength=len(goals))
-
-
-def _assigned(cost: npt.NDArray[np.float64]) -> list[int]:
-    """Return for each row a column of its own: the cheapest pair first, and so on."""
-    chosen, free = np.full(len(cost), -1), np.ones(cost.shape[1], bool)
-    for pair in np.argsort(cost, axis=None, kind="stable"):
-        row, column = divmod(int(pair), cost.shape[1])
-        if chosen[row] < 0 and free[column]:
-            chosen[row], free[column] = column, False
-    return [int(column) for column in chosen]
+def _scaled(gradient: Tensor) -> Tensor:
+    return gradient / (gradient.abs().mean(dim=(1, 2, 3), keepdim=True) + 1e-12)

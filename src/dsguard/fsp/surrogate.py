@@ -162,8 +162,9 @@ def fit_surrogate(
     device: str | None = None,
     class_names: Sequence[str] = (),
     on_epoch: Callable[[int], float | None] | None = None,
+    on_round: Callable[[int], None] = lambda done: None,
 ) -> Surrogate:
-    """Train a surrogate network on clean images, and choose the class-wise patterns with it.
+    """Train a surrogate network on clean images, and fit the class-wise perturbations with it.
 
     Parameters
     ----------
@@ -179,6 +180,9 @@ def fit_surrogate(
         Names of the labels 0, 1, ...; kept with the surrogate.
     on_epoch : callable, optional
         Called with the number of epochs done after each of them.
+    on_round : callable, optional
+        Called with the number of rounds done in fitting the perturbations, of
+        `dsguard.fsp.patterns.ROUNDS`.
 
     Returns
     -------
@@ -205,7 +209,7 @@ def fit_surrogate(
     train(model, batch, numbers.astype(np.int64), recipe, at, on_epoch)
     centroids = _centroids(model, batch, numbers, len(classes), at)
     goals = centroids[LAYERS[-1]].roll(-1, dims=0)  # of the class that follows
-    patterns = fit_patterns(model, goals, batch, numbers.astype(np.int64), at, recipe.seed)
+    patterns = fit_patterns(model, goals, batch, numbers, at, recipe.seed, on_round=on_round)
     names = tuple(class_names)
     return Surrogate(model, classes.astype(np.int64), centroids, patterns, shape, width, names)
 
