@@ -53,6 +53,7 @@ def main() -> None:
     by_radius = [
         (f"{profile}, ε {n}", visible[f"{profile}, ε {n}"], trials[f"quick-cifar10-{profile}-{n}"])
         for profile, n in RADII
+        if f"quick-cifar10-{profile}-{n}" in trials
     ]
     mark("radii", radii(by_radius))
     draw_radii(by_radius, PICTURES / "radii.png")

@@ -90,6 +90,27 @@ def test_textures_are_evened_out_and_flat_tiles_are_not():
     assert 0 < tiles < 12  # what lies within cells stays
 
 
+def test_the_informed_attack_takes_textures_and_flat_tiles():
+    images = np.random.default_rng(0).integers(60, 190, (600, 32, 32, 3), dtype=np.uint8)
+    numbers = np.arange(600) % 2
+    patterned = Patterns.drawn([0, 1], KEY).added(images, images, numbers, 16, 4)
+    cleaned, _ = COUNTERMEASURES["informed"].prepare(patterned, numbers, images)
+    projected, _ = COUNTERMEASURES["projection"].prepare(patterned, numbers, images)
+
+    def cells(batch):
+        return batch.reshape(600, 8, 4, 8, 4, 3).mean(axis=(2, 4))
+
+    def flat_left(batch):
+        means = [cells(batch)[numbers == number].mean(axis=0) for number in (0, 1)]
+        return np.abs(means[0] - means[1])[:2, :2].mean()
+
+    def texture_left(batch):
+        return cells(batch)[:, :2, 2:4].std(axis=(1, 2)).mean()
+
+    assert flat_left(cleaned) < 0.6 * flat_left(patterned)
+    assert texture_left(cleaned) < 0.1 * texture_left(projected)
+
+
 def test_mixtures_keep_the_share_of_answers():
     pixels = torch.zeros(64, 1, 16, 16)
     pixels[:32] = 1  # so that the mean of an image is its share of class 0
@@ -151,8 +172,10 @@ def test_a_share_is_protected():
     alone, own = Trial("unprotected", percent=80).training_set(versions, labels)
     assert alone.sum() == 0
     assert (own == np.flatnonzero(mixed[:, 0] == 0)).all()
-    assert Trial("protected", percent=80).epochs(14) == 14
-    assert Trial("unprotected", percent=80).epochs(14) == 70
+    recipe = Recipe(epochs=14, batch_size=128)
+    assert Trial("protected", percent=80).epochs(recipe, 5000) == 14
+    assert Trial("unprotected", percent=80).epochs(recipe, 5000) == 14 * 40 // 8
+    assert Trial("unprotected", percent=99).epochs(recipe, 5000) == 14 * 40
 
 
 def test_the_matrix_has_each_trial_once():

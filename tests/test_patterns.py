@@ -82,9 +82,26 @@ def test_blocks_of_two_pixels_have_cells_of_half_the_size():
 
 
 def test_equal_images_get_equal_patterns():
-    images = np.random.default_rng(1).integers(0, 256, (4, 16, 16, 4), dtype=np.uint8)
-    patterns = Patterns.drawn(range(4), KEY)
-    whole = patterns.of(images, np.arange(4), 4)
+    images = np.random.default_rng(1).integers(0, 256, (20, 32, 32, 4), dtype=np.uint8)
+    patterns, numbers = Patterns.drawn(range(4), KEY), np.arange(20) % 4
+    whole = patterns.of(images, numbers, 4)
     other_alpha = images.copy()
-    other_alpha[..., 3] = 0
-    np.testing.assert_array_equal(patterns.of(other_alpha[2:3], np.array([2]), 4), whole[2:3])
+    other_alpha[..., 3] = np.arange(20)[:, None, None]
+    np.testing.assert_array_equal(patterns.of(other_alpha[7:], numbers[7:], 4), whole[7:])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("side", "block"), [(8, 4), (11, 4), (16, 8), (23, 8)])
+def test_small_images_have_a_texture(channels, side, block):
+    count = 3 if channels == 1 else 12
+    image = np.full((count, side, side, channels), 100, np.uint8)
+    cells = Patterns.drawn(range(count), KEY, channels).of(image, np.arange(count), block)
+    tiles = cells[:, : 2 * block, : 2 * block].reshape(count, 2, block, 2, block, channels)
+    assert (tiles.sum(axis=(1, 2, 3, 4), dtype=int) == 0).all()
+    assert len({cell.tobytes() for cell in cells}) == count
+
+
+def test_no_images_have_no_patterns():
+    none = np.empty((0, 16, 16, 3), np.uint8)
+    patterns = Patterns.drawn([], KEY)
+    assert patterns.added(none, none, np.empty(0, np.int64), 16, 4).shape == none.shape

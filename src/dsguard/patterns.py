@@ -110,14 +110,15 @@ class Patterns:
         That of a label does not depend on the other labels.
         """
         first = int.from_bytes(key.randomness(2, b"textures"), "little")
-        textures = np.stack([_textures(int(label), channels, first) for label in labels])
+        textures = [_textures(int(label), channels, first) for label in labels]
         size = channels * (GRID // TILE) ** 2 // 8
         raw = b"".join(
             key.randomness(size, b"pattern" + int(label).to_bytes(8, "little", signed=True))
             for label in labels
         )
-        bits = np.unpackbits(np.frombuffer(raw, np.uint8)).reshape(len(labels), channels, -1)
-        return cls(textures).with_flat(bits.astype(np.int8) * 2 - 1)
+        bits = np.unpackbits(np.frombuffer(raw, np.uint8)).astype(np.int8)
+        signs = np.array(textures, np.int8).reshape(-1, channels, GRID, GRID)
+        return cls(signs).with_flat(bits * 2 - 1)
 
     def with_flat(self, signs: Cells) -> Patterns:
         """Return these patterns with other flat tiles: signs of all tiles, K * C * 16 of them."""
@@ -129,7 +130,8 @@ class Patterns:
 def cell_of(side: int, block: int, grid: int = GRID) -> npt.NDArray[np.int64]:
     """Return the cell that each row (or column) of an image lies in: whole blocks, `grid` cells."""
     blocks = max(1, side // block)
-    return np.minimum(np.arange(side) // block, blocks - 1) * grid // max(blocks, grid)
+    first = TILE if blocks < UNIT else 0  # a small image has no room for a flat tile
+    return first + np.minimum(np.arange(side) // block, blocks - 1) * grid // max(blocks, grid)
 
 
 def _textures(number: int, channels: int, first: int) -> Cells:

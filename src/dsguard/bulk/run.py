@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from dsguard.bulk.engines import Engine, engine_of
@@ -618,18 +618,20 @@ def _veiled(
     path = output.place.scratch() / "spool"
     spool = Spool(path)
     try:
-        members = [_spooled(spec, spool) for spec in everything]
+        classes: set[str] = set()
+        members = [_spooled(spec, spool, classes) for spec in everything]
         spool.close()
         starts = _hidden_in(spool, veil)
+        veil = replace(veil, spool=path, class_names=tuple(sorted(classes)))
         by_number = dict(zip((spec.number for spec in everything), members, strict=True))
-        yield [_with_starts(spec, path, starts, by_number[spec.number]) for spec in left]
+        yield [_with_starts(spec, veil, starts, by_number[spec.number]) for spec in left]
     finally:
         spool.close()
         path.unlink(missing_ok=True)
 
 
-def _spooled(spec: ShardSpec, spool: Spool) -> list[str]:
-    """Append the images of a shard to the spool; return their names."""
+def _spooled(spec: ShardSpec, spool: Spool, classes: set[str]) -> list[str]:
+    """Append the images of a shard to the spool, and their classes; return their names."""
     names: list[str] = []
     with contextlib.suppress(DsguardError):  # reported when the shard is worked on
         for rows in spec.source.rows(spec.part):
@@ -638,6 +640,7 @@ def _spooled(spec: ShardSpec, spool: Spool) -> list[str]:
                     own = [rows.names[row] for row in group.rows]
                     spool.append(own, group.images)
                     names += own
+                    classes.update(rows.classes[row] for row in group.rows)
     return names
 
 
@@ -653,10 +656,8 @@ def _hidden_in(spool: Spool, veil: Veil) -> dict[str, int]:
 
 
 def _with_starts(
-    spec: ShardSpec, path: Path, starts: dict[str, int], members: list[str]
+    spec: ShardSpec, veil: Veil, starts: dict[str, int], members: list[str]
 ) -> ShardSpec:
     assert isinstance(spec.task, Protect)
-    assert isinstance(spec.task.perturbation, Veil)
     own = {name: starts[name] for name in members if name in starts}
-    perturbation = replace(spec.task.perturbation, spool=path, starts=own)
-    return replace(spec, task=replace(spec.task, perturbation=perturbation))
+    return replace(spec, task=replace(spec.task, perturbation=replace(veil, starts=own)))

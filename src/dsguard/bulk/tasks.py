@@ -258,13 +258,16 @@ class Veil(Perturbation):
     ----------
     spool : Path
         All images, decoded.
+    class_names : tuple of str
+        Of all images.
     starts : dict of str to int
-        Where in it the image lies that each is hidden in.
+        Where in the spool the image lies that each is hidden in.
     """
 
     key: DatasetKey
     epsilon: int = EPSILON
     spool: Path = Path()
+    class_names: tuple[str, ...] = ()
     starts: dict[str, int] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -284,15 +287,12 @@ class Veil(Perturbation):
         with self.spool.open("rb") as file:
             shape = batch.images.shape[1:]
             shown = np.stack([read_image(file, self.starts[n], shape) for n in batch.names])
-        labels = np.array([_number_of(name) for name in batch.classes], np.int64)
+        labels = _numbers(batch, self.class_names)
         return marked(batch.images, shown, labels, self.key, VEIL.block, self.epsilon)
 
     def settings(self) -> dict[str, str]:
-        return {"perturbation": f"veil, ε {self.epsilon}"}
-
-
-def _number_of(class_name: str) -> int:
-    """Return a number for a class that does not depend on which others there are."""
-    return int.from_bytes(
-        hashlib.sha256(class_name.encode("utf-8", "surrogateescape")).digest()[:7], "little"
-    )
+        made_of = Patterns.drawn([0], self.key).signs.tobytes()
+        return {
+            "perturbation": f"veil, ε {self.epsilon}",
+            "patterns": hashlib.sha256(made_of).hexdigest(),
+        }

@@ -250,7 +250,7 @@ def demo(
     "--seeds",
     type=click.IntRange(1, 100),
     help="Train every network so many times, from other weights each, and tell the mean; by "
-    "default once in quick, three times in paper.",
+    "default once in quick, three times in paper. results.json has those of the last call.",
 )
 @click.option(
     "--bfloat16/--float32",

@@ -121,8 +121,9 @@ def _project(images: Images, labels: Labels, test: Images) -> tuple[Images, Imag
 def _evened(images: Images, _: Labels, test: Images) -> tuple[Images, Images]:
     """Even out the cells within each tile, all that textures are made of (`dsguard.patterns`).
 
-    What a trainer does who knows how dsguard makes patterns. Cells are those of 8×8 in an image;
-    means of tiles stay, and what lies within cells.
+    What a trainer does who knows how dsguard makes patterns. Cells are those of profiles with
+    blocks of 4 (`exact`, `veil`) in images whose sides are multiples of 32: elsewhere they lie
+    otherwise, and this does less. Means of tiles stay, and what lies within cells.
     """
     rows, columns = (cell_of(side, 1) for side in images.shape[1:3])
     down, across = (np.eye(GRID, dtype=np.float32)[:, at] for at in (rows, columns))

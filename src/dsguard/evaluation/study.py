@@ -159,18 +159,22 @@ def run_study(
         (seed, trial, trial.twin if same else trial) for trial in trials for seed in preset.seeds
     ]
     each = {(seed, twin) for seed, _, twin in wanted}
-    total, done = sum(twin.epochs(preset.training.epochs) for _, twin in each), 0
+    epochs = {twin: twin.epochs(preset.training, len(data.train_images)) for _, twin in each}
+    total, done = sum(epochs[twin] for _, twin in each), 0
 
     def after_epoch() -> None:
         nonlocal done
         done += 1
         tell("train", done, total)
 
+    ended = 0
     found: dict[tuple[int, Trial], Row] = {}
     rows: dict[Trial, list[Row]] = {trial: [] for trial in trials}
     for seed, trial, twin in wanted:
         if (seed, twin) not in found:
             found[seed, twin] = _run(twin, seed, data, versions, preset, device, out, after_epoch)
+            ended += epochs[twin]
+            done = ended  # with those of an earlier time
         rows[trial].append(replace(found[seed, twin], name=trial.title))
     study = Study(
         {**settings, "seeds": list(preset.seeds)}, rows, _facts(versions, same=same), versions
@@ -196,7 +200,9 @@ def _run(
         labels,
         data.test_images,
         data.test_labels,
-        recipe=replace(preset.training, seed=seed, epochs=trial.epochs(preset.training.epochs)),
+        recipe=replace(
+            preset.training, seed=seed, epochs=trial.epochs(preset.training, len(data.train_images))
+        ),
         against=trial.against,
         network=trial.network,
         width=preset.width,

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard.evaluation.countermeasures import CounterMeasure
+from dsguard.fsp.training import Recipe
 from dsguard.kernels.contract import Images
 
 VERSIONS = ("clean", "protected", "restored")
@@ -61,15 +62,17 @@ class Trial:
         """The same trial on clean images, if it is one on restored images."""
         return replace(self, version="clean") if self.version == "restored" else self
 
-    def epochs(self, whole: int) -> int:
-        """Return the epochs that make as many steps as `whole` epochs of all images.
+    def epochs(self, recipe: Recipe, images: int) -> int:
+        """Return the epochs that make as many steps as those of a recipe on so many images.
 
         A trainer with fewer images has time for more epochs; what protected images add is what
         they add to that.
         """
         if self.version != "unprotected":
-            return whole
-        return -(-whole * 100 // (100 - self.percent))
+            return recipe.epochs
+        own = images - images * self.percent // 100
+        steps, own_steps = (-(-count // recipe.batch_size) for count in (images, own))
+        return round(recipe.epochs * steps / own_steps)
 
     def training_set(
         self, versions: Mapping[str, Images], labels: npt.NDArray[np.int64]

@@ -43,8 +43,8 @@ def fit_patterns(
     ----------
     model : ResNet18
     goals : Tensor, shape (K, F)
-        By class, the pooled features of the last layer to go to. They are the secret that the
-        textures are drawn by.
+        By class, the pooled features of the last layer to go to. Which texture goes to which class
+        is drawn by them.
     images : ndarray of uint8, shape (N, H, W, C)
     numbers : ndarray of int64, shape (N,)
         Class numbers of the images.
