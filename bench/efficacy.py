@@ -194,18 +194,20 @@ def draw_radii(by_radius: list[Radius], path: Path) -> None:
     axes = figure.add_subplot(
         xlabel="SSIM, protected against clean", ylabel="test accuracy, %", ylim=(0, 65)
     )
-    seen = [visible["ssim"] for _, visible, _ in by_radius]
-    for title, of, style in (
-        ("best of any epoch", "peak_accuracy", "r--o"),
-        ("after the last epoch", "test_accuracy", "r-o"),
-    ):
-        learned = [100 * trials["protected"][of] for _, _, trials in by_radius]
-        axes.plot(seen, learned, style, label=f"protected, {title}")
-    clean = [100 * trials["clean"]["test_accuracy"] for _, _, trials in by_radius]
-    axes.plot(seen, clean, "k:", label="clean, after the last epoch")
-    for (radius, _, trials), at in zip(by_radius, seen, strict=True):
-        height = 100 * trials["protected"]["peak_accuracy"]
-        axes.annotate(radius, (at, height), (0, 6), textcoords="offset points")
+    for profile, colour in (("exact", "r"), ("exact-fine", "b")):
+        own = [one for one in by_radius if one[0].startswith(f"{profile},")]
+        seen = [visible["ssim"] for _, visible, _ in own]
+        for title, of, style in (
+            ("best of any epoch", "peak_accuracy", "--o"),
+            ("after the last epoch", "test_accuracy", "-o"),
+        ):
+            learned = [100 * trials["protected"][of] for _, _, trials in own]
+            axes.plot(seen, learned, colour + style, label=f"{profile}, {title}")
+        for (name, _, trials), at in zip(own, seen, strict=True):
+            height = 100 * trials["protected"]["peak_accuracy"]
+            axes.annotate(name.split(", ")[1], (at, height), (-8, 7), textcoords="offset points")
+    clean = by_radius[0][2]["clean"]["test_accuracy"]
+    axes.axhline(100 * clean, color="k", linestyle=":", label="clean, after the last epoch")
     axes.legend(fontsize="small")
     figure.savefig(path)
 
