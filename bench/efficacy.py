@@ -33,7 +33,7 @@ MEASURES = {
     "ViT": "vit",
     "MobileNet": "mobilenet",
 }
-Radius = tuple[str, dict[str, float], Trials]
+Radius = tuple[str, int, dict[str, float], Trials]
 
 
 def main() -> None:
@@ -45,13 +45,13 @@ def main() -> None:
     mark("shares", shares(exact))
     mark("textures", candidates(read("earlier/textures")))
     mark("candidates", candidates(read("earlier/explored")))
-    mark("halves", repeated(read("earlier/choices")))
-    if (FOLDER / "choices.json").exists():
-        mark("repeated", repeated(read("choices")))
+    mark("halves", candidates(read("earlier/choices")))
+    done = (FOLDER / "choices.json").exists()
+    mark("choices", candidates(read("choices")) if done else "Not run yet.")
     draw_epochs(halves | exact, PICTURES / "epochs.png")
     visible = read("visibility")
     by_radius = [
-        (f"{profile}, ε {n}", visible[f"{profile}, ε {n}"], trials[f"quick-cifar10-{profile}-{n}"])
+        (profile, n, visible[f"{profile}, ε {n}"], trials[f"quick-cifar10-{profile}-{n}"])
         for profile, n in RADII
         if f"quick-cifar10-{profile}-{n}" in trials
     ]
@@ -139,30 +139,20 @@ def shares(exact: Trials) -> str:
     )
 
 
-def candidates(explored: dict[str, Any]) -> str:
-    """Return one row per candidate."""
-    tried = {measure for entry in explored.values() for measure in entry["trials"]}
+def candidates(found: dict[str, Any]) -> str:
+    """Return one row per candidate, with the measures that some of them were tried under."""
+    tried = {measure for entry in found.values() for measure in entry["trials"]}
     measures = {title: measure for title, measure in MEASURES.items() if measure in tried}
-    rows = [
-        (name, *(cell(entry["trials"].get(measure)) for measure in measures.values()))
-        for name, entry in explored.items()
-    ]
-    return table(("candidate", *measures), rows)
-
-
-def repeated(choices: dict[str, Any]) -> str:
-    """Return one row per candidate that was tried again, and how much it shows."""
-    tried = {measure for entry in choices.values() for measure in entry["trials"]}
-    measures = {title: measure for title, measure in MEASURES.items() if measure in tried}
+    seen = ["PSNR"] if any("psnr" in entry for entry in found.values()) else []
     rows = [
         (
             name,
-            f"{entry['psnr']:.1f} dB" if "psnr" in entry else "–",
+            *(f"{entry['psnr']:.1f} dB" if "psnr" in entry else "–" for _ in seen),
             *(cell(entry["trials"].get(measure)) for measure in measures.values()),
         )
-        for name, entry in choices.items()
+        for name, entry in found.items()
     ]
-    return table(("candidate", "PSNR", *measures), rows)
+    return table(("candidate", *seen, *measures), rows)
 
 
 def cell(trial: dict[str, float] | None) -> str:
@@ -174,14 +164,14 @@ def radii(by_radius: list[Radius]) -> str:
     """Return one row per ε: how much shows, and what is learned."""
     rows = [
         (
-            f"`{radius.replace(', ε ', '`, ε ')}",
+            f"`{profile}`, ε {radius}",
             f"{visible['psnr']:.1f} dB",
             f"{visible['ssim']:.2f}",
             both(trials["clean"]),
             both(trials["protected"]),
             both(trials.get("protected, crop and flip")),
         )
-        for radius, visible, trials in by_radius
+        for profile, radius, visible, trials in by_radius
     ]
     return table(
         ("profile", "PSNR", "SSIM", "clean", "protected", "protected, crop and flip"), rows
@@ -195,7 +185,7 @@ def draw_radii(by_radius: list[Radius], path: Path) -> None:
         xlabel="SSIM, protected against clean", ylabel="test accuracy, %", ylim=(0, 65)
     )
     for profile, colour in (("exact", "r"), ("exact-fine", "b")):
-        own = [one for one in by_radius if one[0].startswith(f"{profile},")]
+        own = [one for of, *one in by_radius if of == profile]
         seen = [visible["ssim"] for _, visible, _ in own]
         for title, of, style in (
             ("best of any epoch", "peak_accuracy", "--o"),
@@ -203,10 +193,10 @@ def draw_radii(by_radius: list[Radius], path: Path) -> None:
         ):
             learned = [100 * trials["protected"][of] for _, _, trials in own]
             axes.plot(seen, learned, colour + style, label=f"{profile}, {title}")
-        for (name, _, trials), at in zip(own, seen, strict=True):
+        for (radius, _, trials), at in zip(own, seen, strict=True):
             height = 100 * trials["protected"]["peak_accuracy"]
-            axes.annotate(name.split(", ")[1], (at, height), (-8, 7), textcoords="offset points")
-    clean = by_radius[0][2]["clean"]["test_accuracy"]
+            axes.annotate(f"ε {radius}", (at, height), (-8, 7), textcoords="offset points")
+    clean = by_radius[0][-1]["clean"]["test_accuracy"]
     axes.axhline(100 * clean, color="k", linestyle=":", label="clean, after the last epoch")
     axes.legend(fontsize="small")
     figure.savefig(path)

@@ -84,8 +84,8 @@ def test_patterns_drive_the_features(fitted):
 
     signs = surrogate.patterns.signs
     fitted_ones = Patterns(signs).added(images, images, numbers, 16, 1)
-    drawn_ones = Patterns(-signs).added(images, images, numbers, 16, 1)
-    assert distance(fitted_ones) < 0.97 * distance(drawn_ones)
+    opposite_ones = Patterns(-signs).added(images, images, numbers, 16, 1)
+    assert distance(fitted_ones) < 0.97 * distance(opposite_ones)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 30), (32, 32), (250, 70)])
