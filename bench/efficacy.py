@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -80,15 +81,22 @@ def mark(name: str, text: str) -> None:
 
 
 def by_title(study: dict[str, Any]) -> Trials:
-    """Return the mean row of each trial, by what tables call it."""
-    return {trial["mean"]["name"]: trial["mean"] for trial in study["trials"]}
+    """Return the mean row of each trial, by what tables call it, with what it is the mean of."""
+    return {
+        trial["seeds"][0]["name"]: {
+            **trial["mean"],
+            "of": [row["test_accuracy"] for row in trial["seeds"]],
+        }
+        for trial in study["trials"]
+    }
 
 
 def both(row: dict[str, Any] | None) -> str:
-    """Return accuracy after the last epoch, and the best of any."""
+    """Return last accuracy, ± standard deviation if of several seeds, and the best of any epoch."""
     if row is None:
         return "–"
-    return f"{row['test_accuracy']:.1%} ({row['peak_accuracy']:.1%})"
+    about = f" ± {100 * stdev(row['of']):.1f}" if len(row["of"]) > 1 else ""
+    return f"{row['test_accuracy']:.1%}{about} ({row['peak_accuracy']:.1%})"
 
 
 def table_1(studies: dict[str, Trials]) -> str:
@@ -126,17 +134,17 @@ def matrix(clean: Trials, exact: Trials, veil: Trials, halves: Trials) -> str:
 
 
 def shares(exact: Trials) -> str:
-    """Return one row per share of protected images, beside the others alone."""
+    """Return one row per share of protected images and way to train, beside the others alone."""
     rows = []
     for title, row in exact.items():
-        if title.endswith("% protected"):
-            share = int(title.split()[0])
-            alone = exact[f"the other {100 - share} % alone"]
+        share, of, way = title.partition(" % protected")
+        if of:
+            alone = exact[f"the other {100 - int(share)} % alone{way}"]
             gain = 100 * (row["test_accuracy"] - alone["test_accuracy"])
-            rows.append((f"{share} %", both(row), both(alone), f"{gain:+.1f}"))
-    return table(
-        ("protected", "all images", "the others alone, as many steps", "gain, points"), rows
-    )
+            how = way.removeprefix(", ") or "plain"
+            rows.append((f"{share} %", how, both(row), both(alone), f"{gain:+.1f}"))
+    head = ("protected", "training", "all images", "the others alone, as many steps")
+    return table((*head, "gain, points"), rows)
 
 
 def candidates(found: dict[str, Any]) -> str:

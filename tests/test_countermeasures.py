@@ -180,7 +180,8 @@ def test_a_share_is_protected():
 
 def test_the_matrix_has_each_trial_once():
     trials = matrix(["none", "jpeg"], ["resnet18", "vit"], [50])
-    assert len({trial.slug for trial in trials}) == len(trials) == 3 + 2 + 2 + 2
+    assert len({trial.slug for trial in trials}) == len(trials) == 3 + 2 + 2 + 4
     assert Trial("restored").twin == Trial("clean")
     assert Trial("clean", "jpeg").title == "clean, JPEG 10"
     assert Trial("unprotected", percent=80).title == "the other 20 % alone"
+    assert trials[-1].title == "the other 50 % alone, crop and flip"

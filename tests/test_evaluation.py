@@ -117,7 +117,8 @@ def test_a_study_goes_on_where_it_was_interrupted(tmp_path, scenes):
     preset = Preset("tiny", None, None, 8, recipe, Recipe(epochs=1, batch_size=8), (0, 1))
     attack = Attack.carried_by("exact", epsilon=8, steps=1)
     whole = run_study(data, tmp_path / "whole", preset, attack, "exact", device="cpu")
-    assert [row.name for row in whole.mean_rows()] == ["clean", "protected", "restored"]
+    names = ["clean (mean of 2)", "protected (mean of 2)", "restored (mean of 2)"]
+    assert [row.name for row in whole.mean_rows()] == names
     clean, protected, restored = (whole.rows[trial] for trial in TABLE_1)
     assert restored[0].by_epoch == clean[0].by_epoch
     assert len(protected[1].by_epoch) == 3
@@ -145,15 +146,16 @@ def test_a_study_goes_on_where_it_was_interrupted(tmp_path, scenes):
     assert pieces.rows == whole.rows
     content = json.loads((tmp_path / "pieces" / "results.json").read_text())
     assert content["trials"][1]["mean"]["test_accuracy"] == whole.mean_rows()[1].test_accuracy
-    assert "<td>protected</td>" in (tmp_path / "pieces" / "report.html").read_text()
+    assert "<td>protected (mean of 2)</td>" in (tmp_path / "pieces" / "report.html").read_text()
     more = [*TABLE_1, Trial("protected", "mixup"), Trial("unprotected", percent=50)]
     grown = run_study(data, tmp_path / "pieces", preset, attack, "exact", device="cpu", trials=more)
     assert [grown.rows[trial] for trial in TABLE_1] == list(whole.rows.values())
     assert len(grown.rows) == 5
     three = replace(preset, seeds=(0, 1, 2))
     grown = run_study(data, tmp_path / "pieces", three, attack, "exact", device="cpu")
-    assert [rows[:2] for rows in grown.rows.values()] == list(whole.rows.values())
-    assert [len(rows) for rows in grown.rows.values()] == [3, 3, 3]
+    assert [len(rows) for rows in grown.rows.values()] == [3, 3, 3, 2, 2]  # nothing is forgotten
+    assert all(grown.rows[trial][1] == whole.rows[trial][1] for trial in TABLE_1)
+    assert grown.mean_rows()[0].name == "clean (mean of 3)"
     with pytest.raises(dsguard.InputError, match="other settings"):
         run_study(data, tmp_path / "pieces", preset, attack, "exact-fine", device="cpu")
     (tmp_path / "mine").mkdir()

@@ -244,13 +244,14 @@ def demo(
     "percents",
     multiple=True,
     type=click.IntRange(1, 99),
-    help="Protect only so many of the images, and compare with the others alone. May be repeated.",
+    help="Protect only so many of the images, and compare with the others alone, plainly and with "
+    "crops and flips. May be repeated.",
 )
 @click.option(
     "--seeds",
     type=click.IntRange(1, 100),
     help="Train every network so many times, from other weights each, and tell the mean; by "
-    "default once in quick, three times in paper. results.json has those of the last call.",
+    "default once in quick, three times in paper.",
 )
 @click.option(
     "--bfloat16/--float32",
@@ -286,7 +287,7 @@ def evaluate(
 
     quick takes minutes on two cores and is a lead, not a result; paper has the settings of the
     published method and wants a GPU. Either goes on where it was interrupted, and with the same
-    --out adds what is newly asked for.
+    --out adds what is newly asked for: its results have all that was ever asked for there.
     """
     from dsguard.evaluation import COUNTERMEASURES, NETWORKS, matrix, own_images
     from dsguard.evaluation.study import PRESETS, run_study

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,30 +85,31 @@ class Study:
     ----------
     settings : dict
         All that decides the figures.
-    rows : dict of Trial to list of Row
-        By trial, one row per seed.
+    rows : dict of Trial to dict of int to Row
+        By trial and seed, those of an earlier time as well.
     facts : dict of str to str
     versions : dict of str to ndarray
         The training images: clean, protected, restored.
     """
 
     settings: dict[str, Any]
-    rows: dict[Trial, list[Row]]
+    rows: dict[Trial, dict[int, Row]]
     facts: dict[str, str]
     versions: dict[str, Images]
 
     def mean_rows(self) -> list[Row]:
-        """Return one row per trial, averaged over the seeds."""
-        return [
-            Row(
-                group[0].name,
-                float(np.mean([row.train_accuracy for row in group])),
-                float(np.mean([row.test_accuracy for row in group])),
-                float(np.mean([row.peak_accuracy for row in group])),
-                tuple(np.mean([row.by_epoch for row in group], axis=0).tolist()),
-            )
-            for group in self.rows.values()
-        ]
+        """Return one row per trial, the mean of its seeds; the name tells if it is one."""
+        return [_mean(trial.title, list(of.values())) for trial, of in self.rows.items()]
+
+
+def _mean(title: str, rows: list[Row]) -> Row:
+    return Row(
+        title if len(rows) == 1 else f"{title} (mean of {len(rows)})",
+        float(np.mean([row.train_accuracy for row in rows])),
+        float(np.mean([row.test_accuracy for row in rows])),
+        float(np.mean([row.peak_accuracy for row in rows])),
+        tuple(np.mean([row.by_epoch for row in rows], axis=0).tolist()),
+    )
 
 
 def run_study(
@@ -169,16 +170,14 @@ def run_study(
 
     ended = 0
     found: dict[tuple[int, Trial], Row] = {}
-    rows: dict[Trial, list[Row]] = {trial: [] for trial in trials}
+    rows = _found_before(out)
     for seed, trial, twin in wanted:
         if (seed, twin) not in found:
             found[seed, twin] = _run(twin, seed, data, versions, preset, device, out, after_epoch)
             ended += epochs[twin]
             done = ended  # with those of an earlier time
-        rows[trial].append(replace(found[seed, twin], name=trial.title))
-    study = Study(
-        {**settings, "seeds": list(preset.seeds)}, rows, _facts(versions, same=same), versions
-    )
+        rows.setdefault(trial, {})[seed] = replace(found[seed, twin], name=trial.title)
+    study = Study(settings, rows, _facts(versions, same=same), versions)
     _write(out, study, data.train_labels)
     return study
 
@@ -305,6 +304,20 @@ def _facts(versions: dict[str, Images], *, same: bool) -> dict[str, str]:
     }
 
 
+def _found_before(out: Path) -> dict[Trial, dict[int, Row]]:
+    """Return what the results in the folder tell: they grow, whatever is asked for next."""
+    file = out / "results.json"
+    if not file.exists():
+        return {}
+    found: dict[Trial, dict[int, Row]] = {}
+    for entry in json.loads(file.read_text())["trials"]:
+        trial = Trial(*(entry[field.name] for field in fields(Trial)))
+        for row in entry["seeds"]:
+            seed, by_epoch = row.pop("seed"), tuple(row.pop("by_epoch"))
+            found.setdefault(trial, {})[seed] = Row(**row, by_epoch=by_epoch)
+    return found
+
+
 def _write(out: Path, study: Study, labels: npt.NDArray[np.int64]) -> None:
     from dsguard import __version__
 
@@ -318,7 +331,11 @@ def _write(out: Path, study: Study, labels: npt.NDArray[np.int64]) -> None:
         },
         "facts": study.facts,
         "trials": [
-            {**asdict(trial), "seeds": [asdict(row) for row in rows], "mean": asdict(mean)}
+            {
+                **asdict(trial),
+                "seeds": [{"seed": seed, **asdict(row)} for seed, row in rows.items()],
+                "mean": asdict(mean),
+            }
             for (trial, rows), mean in zip(study.rows.items(), study.mean_rows(), strict=True)
         ],
     }
@@ -327,7 +344,7 @@ def _write(out: Path, study: Study, labels: npt.NDArray[np.int64]) -> None:
     _, first_of_class = np.unique(labels, return_index=True)
     page = html_report(
         "dsguard evaluate",
-        "One network for each row, averaged over the seeds. Whoever trains on the protected images "
+        "A network for each row, or the mean of several. Whoever trains on the protected images "
         "without the key gets the second row.",
         study.mean_rows(),
         {

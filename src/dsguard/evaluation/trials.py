@@ -106,12 +106,14 @@ def matrix(
     networks : iterable of str
         Networks, on clean and on protected images.
     percents : iterable of int
-        Shares of protected images, beside the unprotected ones alone.
+        Shares of protected images, beside the unprotected ones alone; plainly, and with crops and
+        flips, without which a few images teach little.
     """
     trials = list(TABLE_1)
     for version in ("clean", "protected"):
         trials += [Trial(version, measure) for measure in against]
         trials += [Trial(version, network=network) for network in networks]
     for percent in percents:
-        trials += [Trial(version, percent=percent) for version in ("protected", "unprotected")]
+        for measure in ("none", "crop-and-flip"):
+            trials += [Trial(v, measure, percent=percent) for v in ("protected", "unprotected")]
     return list(dict.fromkeys(trials))
