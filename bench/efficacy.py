@@ -33,6 +33,8 @@ MEASURES = {
     "evened, projection": "informed",
     "ViT": "vit",
     "MobileNet": "mobilenet",
+    "80 % protected": "80 %",
+    "80 % protected, crop and flip": "80 %, crop-and-flip",
 }
 Radius = tuple[str, int, dict[str, float], Trials]
 
