@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
 
 from dsguard import DatasetKey
+from dsguard.cli.commands import Exit, run
 from dsguard.errors import InputError
 from dsguard.evaluation import (
     COUNTERMEASURES,
@@ -185,3 +188,9 @@ def test_the_matrix_has_each_trial_once():
     assert Trial("clean", "jpeg").title == "clean, JPEG 10"
     assert Trial("unprotected", percent=80).title == "the other 20 % alone"
     assert trials[-1].title == "the other 50 % alone, crop and flip"
+
+
+def test_the_help_names_every_counter_measure_and_network(capsys):
+    assert run(["evaluate", "--help"]) == Exit.OK
+    words = set(re.findall(r"[\w-]+", re.sub(r"-\n\s+", "-", capsys.readouterr().out)))
+    assert words >= {*COUNTERMEASURES, *NETWORKS} - {"none", "resnet18"}

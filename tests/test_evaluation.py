@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -91,8 +92,9 @@ def test_demo_on_own_images(tmp_path, capsys):
             path.write_bytes(encode_image(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)))
     arguments = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
     assert run(["demo", *arguments, "--epochs", "1", "--device", "cpu"]) == Exit.OK
-    shown = capsys.readouterr().out
+    shown, told = capsys.readouterr()
     assert all(name in shown for name in ("clean", "protected", "restored", "report.html"))
+    assert re.search(r"^surrogate: 1 of 1$", told, re.MULTILINE)  # no terminal: lines, not bars
     page = (tmp_path / "out" / "report.html").read_text()
     assert "equal to the last bit" in page
     assert (tmp_path / "out" / "triptychs.png").exists()

@@ -14,6 +14,7 @@ import click
 
 from dsguard.cli import options
 from dsguard.cli.console import (
+    TOLD_EVERY,
     Exit,
     bars_of,
     complain,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from dsguard.fsp import Attack, Surrogate
 
 _SURROGATE_IMAGES = 50_000
-_TOLD_EVERY = 10.0
 _SAMPLE = 256
 _WARNING = "[bold yellow]warning:[/]"
 
@@ -186,7 +186,8 @@ def _writing(command: Callable[..., int]) -> Callable[..., int]:
             "--out-format",
             default="auto",
             show_default=True,
-            help="auto (that of the source), folder, webdataset, parquet, numpy or cifar.",
+            help="auto (that of the source; of an archive a folder), folder, webdataset, parquet, "
+            "numpy or cifar.",
         ),
     ):
         command = option(command)
@@ -513,7 +514,7 @@ def _surrogate(
             "fitting patterns with it; interrupted, it starts over",
             highlight=False,
         )
-    with step_bars() as tell:
+    with step_bars(quiet=choices.quiet) as tell:
         surrogate = fit_surrogate(
             images,
             [known.index(name) for name in classes],
@@ -571,6 +572,11 @@ class _Pace:
         return (images - self._before[0]) / seconds, seconds * (report.shards - shards) / ours
 
 
+def _so_far(verb: str, report: Report) -> str:
+    failed = f", {report.failed} failed" if report.failed else ""
+    return f"{verb} {counted(report.done, 'image')}{failed}"
+
+
 @contextlib.contextmanager
 def _told(verb: str, quiet: bool) -> Iterator[Progress]:
     """Show a bar on a terminal, lines elsewhere, nothing if `quiet`."""
@@ -579,10 +585,10 @@ def _told(verb: str, quiet: bool) -> Iterator[Progress]:
     def lines(report: Report, shards: int) -> None:
         nonlocal last
         rate, left = pace.of(report, shards)
-        if not quiet and time.monotonic() - last >= _TOLD_EVERY:
+        if not quiet and time.monotonic() - last >= TOLD_EVERY:
             last = time.monotonic()
             errors.print(
-                f"{verb} {report.done + report.failed} images, {shards} of {report.shards} shards, "
+                f"{_so_far(verb, report)}, {shards} of {report.shards} shards, "
                 f"{rate:.0f} images/s, {left:.0f} s left",
                 highlight=False,
             )
@@ -595,7 +601,7 @@ def _told(verb: str, quiet: bool) -> Iterator[Progress]:
 
         def bar(report: Report, shards: int) -> None:
             rate, _ = pace.of(report, shards)
-            text = f"{verb} {report.done + report.failed} images, {rate:.0f}/s, shards"
+            text = f"{_so_far(verb, report)}, {rate:.0f}/s, shards"
             bars.update(task, completed=shards, total=report.shards, description=text)
 
         yield bar

@@ -47,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        errors.print("interrupted; what was written is whole, and the same command goes on")
+        errors.print("interrupted; what was written is whole, the same command does what is left")
         return Exit.INTERRUPTED
     except DsguardError as error:
         complain(str(error))
@@ -74,7 +74,7 @@ def cli() -> None:
       3    some images failed, each of them named, or are missing
       4    wrong key or passphrase
       5    damaged images
-      130  interrupted; what was written is whole, the same command goes on
+      130  interrupted; what was written is whole, the same command does what is left
     """  # noqa: D301 - click wants the control character itself
 
 
@@ -229,15 +229,17 @@ def demo(
     "--against",
     multiple=True,
     metavar="NAME",
-    help="Counter-measure of the trainer to try as well, on clean and on protected images; `all` "
-    "for every one. May be repeated.",
+    help="Counter-measure of the trainer to try as well, on clean and on protected images: "
+    "crop-and-flip, cutout, cutmix, mixup, resized-crop, blur, gray, jpeg, class-mean, projection, "
+    "evened, informed, adversarial, or `all`. May be repeated.",
 )
 @click.option(
     "--network",
     "networks",
     multiple=True,
     metavar="NAME",
-    help="Network to train besides ResNet-18; `all` for every one. May be repeated.",
+    help="Network to train besides ResNet-18: vgg11, mobilenet, densenet, vit, or `all`. May be "
+    "repeated.",
 )
 @click.option(
     "--percent",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import IntEnum
 from pathlib import Path
@@ -19,6 +20,9 @@ from dsguard.errors import DsguardError, TamperedError, WorkerError, WrongKeyErr
 
 if TYPE_CHECKING:
     from dsguard.envelope import DatasetKey
+
+TOLD_EVERY = 10.0
+"""Seconds between lines of progress where there is no terminal."""
 
 _SHOWN_FAILURES = 3
 errors = Console(stderr=True)
@@ -124,15 +128,25 @@ def bars_of() -> Iterator[Progress]:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=errors,
-        disable=not errors.is_terminal,
     ) as bars:
         yield bars
 
 
 @contextlib.contextmanager
-def step_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Show one bar per step, each from the time that it is first heard of."""
+def step_bars(*, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """Show one bar per step, each from the time that it is first heard of; lines elsewhere."""
     tasks: dict[str, Any] = {}
+    last = -TOLD_EVERY
+
+    def line(name: str, done: int, total: int) -> None:
+        nonlocal last
+        if not quiet and time.monotonic() - last >= TOLD_EVERY:
+            last = time.monotonic()
+            errors.print(f"{name}: {done} of {total}", highlight=False)
+
+    if quiet or not errors.is_terminal:
+        yield line
+        return
     with bars_of() as bars:
 
         def tell(name: str, done: int, total: int) -> None:

@@ -54,7 +54,7 @@ epsilon_option = click.option(
     default="standard",
     show_default=True,
     help="Perturbation radius, of 255 levels, or its name (subtle 8, standard 16, strong 32): more "
-    "protects better and shows more.",
+    "withstands more and shows more.",
 )
 kind_option = click.option(
     "--kind",
