@@ -1,4 +1,4 @@
-"""Tables and plots of ``docs/efficacy.md``, from what ``dsguard evaluate`` found.
+"""Tables and plots of ``docs/efficacy.md`` and ``docs/choices.md``, from what trainings found.
 
     python -m bench.efficacy
 
@@ -19,8 +19,9 @@ from matplotlib.figure import Figure
 from .report import put_into_page, table
 
 FOLDER = Path(__file__).parent / "results" / "efficacy"
-PAGE = Path(__file__).parents[1] / "docs" / "efficacy.md"
-PICTURES = PAGE.parent / "pictures"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = (DOCS / "efficacy.md", DOCS / "choices.md")
+PICTURES = DOCS / "pictures"
 Trials = dict[str, dict[str, Any]]
 RADII = (("exact-fine", 4), ("exact-fine", 8), ("exact", 8), ("exact", 16), ("exact", 32))
 MEASURES = {
@@ -40,17 +41,16 @@ Radius = tuple[str, int, dict[str, float], Trials]
 
 
 def main() -> None:
-    """Put all tables into the page, and draw the plots."""
+    """Put all tables into the pages, and draw the plots."""
     trials, earlier = read_studies(FOLDER), read_studies(FOLDER / "earlier")
     exact, halves = (of["quick-cifar10-exact-16"] for of in (trials, earlier))
     mark("table 1", table_1(trials))
-    mark("matrix", matrix(halves | exact, exact, trials["quick-cifar10-veil-16"], halves))
+    mark("matrix", matrix(halves | exact, exact, trials["quick-cifar10-veil-16"]))
     mark("shares", shares(exact))
     mark("textures", candidates(read("earlier/textures")))
     mark("candidates", candidates(read("earlier/explored")))
     mark("halves", candidates(read("earlier/choices")))
-    done = (FOLDER / "choices.json").exists()
-    mark("choices", candidates(read("choices")) if done else "Not run yet.")
+    mark("choices", candidates(read("choices")))
     draw_epochs(halves | exact, PICTURES / "epochs.png")
     visible = read("visibility")
     by_radius = [
@@ -78,8 +78,10 @@ def read_studies(folder: Path) -> dict[str, Trials]:
 
 
 def mark(name: str, text: str) -> None:
-    """Put text between the marks of this name."""
-    put_into_page(f"<!-- {name}: bench/efficacy.py -->", f"<!-- end of {name} -->", text, PAGE)
+    """Put text between the marks of this name, in the page that has them."""
+    start = f"<!-- {name}: bench/efficacy.py -->"
+    (page,) = (page for page in PAGES if start in page.read_text())
+    put_into_page(start, f"<!-- end of {name} -->", text, page)
 
 
 def by_title(study: dict[str, Any]) -> Trials:
@@ -122,17 +124,16 @@ def table_1(studies: dict[str, Trials]) -> str:
     return table(head, rows)
 
 
-def matrix(clean: Trials, exact: Trials, veil: Trials, halves: Trials) -> str:
+def matrix(clean: Trials, exact: Trials, veil: Trials) -> str:
     """Return one row per counter-measure and network."""
     rows = []
     for title, row in clean.items():
-        if not title.startswith("clean"):
-            continue
         other = title.replace("clean", "protected", 1)
-        cells = (both(of.get(other)) for of in (exact, veil, halves))
+        if not title.startswith("clean") or other not in exact:
+            continue
+        cells = (both(of.get(other)) for of in (exact, veil))
         rows.append((title[7:] or "plain training", both(row), *cells))
-    head = ("trained on", "clean", "`exact`, ε 16", "`veil`, ε 16", "two halves, ε 16 (earlier)")
-    return table(head, rows)
+    return table(("training", "clean", "`exact`, ε 16", "`veil`, ε 16"), rows)
 
 
 def shares(exact: Trials) -> str:
@@ -205,7 +206,9 @@ def draw_radii(by_radius: list[Radius], path: Path) -> None:
             axes.plot(seen, learned, colour + style, label=f"{profile}, {title}")
         for (radius, _, trials), at in zip(own, seen, strict=True):
             height = 100 * trials["protected"]["peak_accuracy"]
-            axes.annotate(f"ε {radius}", (at, height), (-8, 7), textcoords="offset points")
+            below = profile == "exact-fine"
+            offset = (-8, -14 if below else 7)
+            axes.annotate(f"ε {radius}", (at, height), offset, textcoords="offset points")
     clean = by_radius[0][-1]["clean"]["test_accuracy"]
     axes.axhline(100 * clean, color="k", linestyle=":", label="clean, after the last epoch")
     axes.legend(fontsize="small")
@@ -214,7 +217,7 @@ def draw_radii(by_radius: list[Radius], path: Path) -> None:
 
 def draw_epochs(trials: Trials, path: Path) -> None:
     """Plot test accuracy after each epoch, on clean and on protected images."""
-    figure = Figure(figsize=(6, 4), dpi=100, layout="constrained")
+    figure = Figure(figsize=(8, 4), dpi=100, layout="constrained")
     axes = figure.add_subplot(xlabel="epoch", ylabel="test accuracy, %", ylim=(0, 75))
     for title, style in (
         ("clean", "k-"),
@@ -226,7 +229,7 @@ def draw_epochs(trials: Trials, path: Path) -> None:
     ):
         tests = trials[title]["by_epoch"]
         axes.plot(range(1, len(tests) + 1), [100 * test for test in tests], style, label=title)
-    axes.legend(fontsize="small")
+    figure.legend(fontsize="small", loc="outside right upper")
     figure.savefig(path)
 
 
