@@ -20,8 +20,7 @@ from skimage.metrics import structural_similarity
 
 import dsguard
 from dsguard.evaluation import Data, own_images, psnr
-from dsguard.evaluation.comparison import learn
-from dsguard.evaluation.study import QUICK
+from dsguard.evaluation.study import QUICK, run_trial
 from dsguard.evaluation.trials import Trial
 from dsguard.fsp import Attack, Surrogate, fit_surrogate, perturb
 from dsguard.patterns import Patterns
@@ -156,35 +155,16 @@ def main() -> None:
         entry = found.setdefault(name, {"profile": candidate.profile, "trials": {}})
         if candidate.profile is not None:
             entry |= distance(images, data.train_images)
+        versions = {"clean": data.train_images, "protected": images}
         for measure, trial in missing.items():
-            last, peak = tried(trial, images, data)
-            entry["trials"][measure] = {"last": last, "peak": peak}
-            print(f"{name:55} {measure:20} {last:6.1%} {peak:6.1%}")
+            row = run_trial(trial, versions, data, PRESET)
+            entry["trials"][measure] = {"last": row.test_accuracy, "peak": row.peak_accuracy}
+            print(f"{name:55} {measure:20} {row.test_accuracy:6.1%} {row.peak_accuracy:6.1%}")
             options.out.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
 
-def tried(trial: Trial, protected: np.ndarray, data: Data) -> tuple[float, float]:
-    """Return what a trial comes to: accuracy after the last epoch, and the best of any."""
-    versions = {"clean": data.train_images, "protected": protected}
-    images, labels = trial.training_set(versions, data.train_labels)
-    row = learn(
-        trial.title,
-        images,
-        labels,
-        data.test_images,
-        data.test_labels,
-        recipe=replace(
-            PRESET.training, epochs=trial.epochs(PRESET.training, len(data.train_images))
-        ),
-        against=trial.against,
-        network=trial.network,
-        width=PRESET.width,
-    )
-    return row.test_accuracy, row.peak_accuracy
-
-
 def distance(images: np.ndarray, clean: np.ndarray) -> dict[str, float]:
-    """Return how far images are from the clean ones, the first 500 of them."""
+    """Return how far images are from the clean ones: the mean of about 500, evenly taken."""
     pairs = list(zip(images[:: len(images) // 500], clean[:: len(images) // 500], strict=True))
     return {
         "psnr": float(np.mean([psnr(a, b) for a, b in pairs])),

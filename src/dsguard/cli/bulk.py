@@ -14,13 +14,13 @@ import click
 
 from dsguard.cli import options
 from dsguard.cli.console import (
-    TOLD_EVERY,
     Exit,
     bars_of,
     complain,
     counted,
     errors,
     load_key,
+    progress_lines,
     show,
     step_bars,
     worst,
@@ -580,17 +580,14 @@ def _so_far(verb: str, report: Report) -> str:
 @contextlib.contextmanager
 def _told(verb: str, quiet: bool) -> Iterator[Progress]:
     """Show a bar on a terminal, lines elsewhere, nothing if `quiet`."""
-    pace, last = _Pace(), time.monotonic()
+    pace, print_now_and_then = _Pace(), progress_lines(time.monotonic())
 
     def lines(report: Report, shards: int) -> None:
-        nonlocal last
         rate, left = pace.of(report, shards)
-        if not quiet and time.monotonic() - last >= TOLD_EVERY:
-            last = time.monotonic()
-            errors.print(
+        if not quiet:
+            print_now_and_then(
                 f"{_so_far(verb, report)}, {shards} of {report.shards} shards, "
-                f"{rate:.0f} images/s, {left:.0f} s left",
-                highlight=False,
+                f"{rate:.0f} images/s, {left:.0f} s left"
             )
 
     if quiet or not errors.is_terminal:

@@ -21,9 +21,7 @@ from dsguard.errors import DsguardError, TamperedError, WorkerError, WrongKeyErr
 if TYPE_CHECKING:
     from dsguard.envelope import DatasetKey
 
-TOLD_EVERY = 10.0
-"""Seconds between lines of progress where there is no terminal."""
-
+_TOLD_EVERY = 10.0
 _SHOWN_FAILURES = 3
 errors = Console(stderr=True)
 output = Console()
@@ -132,17 +130,27 @@ def bars_of() -> Iterator[Progress]:
         yield bars
 
 
+def progress_lines(last: float) -> Callable[[str], None]:
+    """Return what prints a line where there is no terminal: one every ten seconds since `last`."""
+
+    def tell(text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _TOLD_EVERY:
+            last = time.monotonic()
+            errors.print(text, highlight=False)
+
+    return tell
+
+
 @contextlib.contextmanager
 def step_bars(*, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
     """Show one bar per step, each from the time that it is first heard of; lines elsewhere."""
     tasks: dict[str, Any] = {}
-    last = -TOLD_EVERY
+    print_now_and_then = progress_lines(-_TOLD_EVERY)
 
     def line(name: str, done: int, total: int) -> None:
-        nonlocal last
-        if not quiet and time.monotonic() - last >= TOLD_EVERY:
-            last = time.monotonic()
-            errors.print(f"{name}: {done} of {total}", highlight=False)
+        if not quiet:
+            print_now_and_then(f"{name}: {done} of {total}")
 
     if quiet or not errors.is_terminal:
         yield line

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -173,7 +173,16 @@ def run_study(
     rows = _found_before(out)
     for seed, trial, twin in wanted:
         if (seed, twin) not in found:
-            found[seed, twin] = _run(twin, seed, data, versions, preset, device, out, after_epoch)
+            found[seed, twin] = run_trial(
+                twin,
+                versions,
+                data,
+                preset,
+                seed=seed,
+                device=device,
+                on_epoch=after_epoch,
+                checkpoint=out / f"seed{seed}" / f"{twin.slug}.pt",
+            )
             ended += epochs[twin]
             done = ended  # with those of an earlier time
         rows.setdefault(trial, {})[seed] = replace(found[seed, twin], name=trial.title)
@@ -182,16 +191,35 @@ def run_study(
     return study
 
 
-def _run(
+def run_trial(
     trial: Trial,
-    seed: int,
+    versions: Mapping[str, Images],
     data: Data,
-    versions: dict[str, Images],
     preset: Preset,
-    device: str | None,
-    out: Path,
-    after_epoch: Callable[[], None],
+    *,
+    seed: int = 0,
+    device: str | None = None,
+    on_epoch: Callable[[], None] | None = None,
+    checkpoint: Path | None = None,
 ) -> Row:
+    """Do one training of a study.
+
+    Parameters
+    ----------
+    trial : Trial
+    versions : mapping of str to ndarray of uint8, shape (N, H, W, C)
+        The training images, by the names that trials have for them.
+    data : Data
+    preset : Preset
+    seed : int
+        Of weights and order.
+    device, on_epoch, checkpoint
+        As in `learn`.
+
+    Returns
+    -------
+    Row
+    """
     images, labels = trial.training_set(versions, data.train_labels)
     return learn(
         trial.title,
@@ -206,8 +234,8 @@ def _run(
         network=trial.network,
         width=preset.width,
         device=device,
-        on_epoch=after_epoch,
-        checkpoint=out / f"seed{seed}" / f"{trial.slug}.pt",
+        on_epoch=on_epoch,
+        checkpoint=checkpoint,
     )
 
 
