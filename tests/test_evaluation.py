@@ -94,7 +94,9 @@ def test_demo_on_own_images(tmp_path, capsys):
     assert run(["demo", *arguments, "--epochs", "1", "--device", "cpu"]) == Exit.OK
     shown, told = capsys.readouterr()
     assert all(name in shown for name in ("clean", "protected", "restored", "report.html"))
-    assert re.search(r"^surrogate: 1 of 1$", told, re.MULTILINE)  # no terminal: lines, not bars
+    # No terminal: lines, not bars; of each step the first at once.
+    assert re.search(r"^surrogate: 1 of 1$", told, re.MULTILINE)
+    assert re.search(r"^train: 1 of 3$", told, re.MULTILINE)
     page = (tmp_path / "out" / "report.html").read_text()
     assert "equal to the last bit" in page
     assert (tmp_path / "out" / "triptychs.png").exists()
@@ -111,10 +113,15 @@ class Interrupted(Exception):
     pass
 
 
-def test_a_study_goes_on_where_it_was_interrupted(tmp_path, scenes):
+def two_classes(scenes):
+    """Return 32 images of 16×16, dark and bright ones."""
     labels = np.array([0, 1] * 16, np.int64)
     images = np.concatenate([scenes] * 4)[:, :16, :16] // 2 + (labels * 100)[:, None, None, None]
-    data = Data("made", images.astype(np.uint8), labels, images[:8].astype(np.uint8), labels[:8])
+    return Data("made", images.astype(np.uint8), labels, images[:8].astype(np.uint8), labels[:8])
+
+
+def test_a_study_goes_on_where_it_was_interrupted(tmp_path, scenes):
+    data = two_classes(scenes)
     recipe = Recipe(epochs=3, batch_size=8)
     preset = Preset("tiny", None, None, 8, recipe, Recipe(epochs=1, batch_size=8), (0, 1))
     attack = Attack.carried_by("exact", epsilon=8, steps=1)
@@ -164,3 +171,24 @@ def test_a_study_goes_on_where_it_was_interrupted(tmp_path, scenes):
     (tmp_path / "mine" / "file").write_text("mine")
     with pytest.raises(dsguard.InputError, match="holds no study"):
         run_study(data, tmp_path / "mine", preset, attack, "exact", device="cpu")
+
+
+def test_results_of_before_are_kept_or_refused(tmp_path, scenes):
+    recipe = Recipe(epochs=1, batch_size=8)
+    preset = Preset("tiny", None, None, 8, recipe, recipe, (0, 1))
+    attack = Attack.carried_by("exact", epsilon=8)
+
+    def study(preset):
+        return run_study(two_classes(scenes), tmp_path, preset, attack, "exact", device="cpu")
+
+    whole, file = study(preset), tmp_path / "results.json"
+    content = json.loads(file.read_text())
+    for trial in content["trials"]:
+        for row in trial["seeds"]:
+            del row["seed"]  # as they once were
+    file.write_text(json.dumps(content))
+    assert study(replace(preset, seeds=(0,))).rows == whole.rows
+    for damaged in ("", "[]", "{}", file.read_text()[:1000]):
+        file.write_text(damaged)
+        with pytest.raises(dsguard.InputError, match=r"results\.json is damaged; remove it"):
+            study(preset)

@@ -137,7 +137,7 @@ def progress_lines(last: float) -> Callable[[str], None]:
         nonlocal last
         if time.monotonic() - last >= _TOLD_EVERY:
             last = time.monotonic()
-            errors.print(text, highlight=False)
+            errors.print(text, highlight=False, soft_wrap=True)
 
     return tell
 
@@ -146,11 +146,10 @@ def progress_lines(last: float) -> Callable[[str], None]:
 def step_bars(*, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
     """Show one bar per step, each from the time that it is first heard of; lines elsewhere."""
     tasks: dict[str, Any] = {}
-    print_now_and_then = progress_lines(-_TOLD_EVERY)
 
     def line(name: str, done: int, total: int) -> None:
         if not quiet:
-            print_now_and_then(f"{name}: {done} of {total}")
+            tasks.setdefault(name, progress_lines(-_TOLD_EVERY))(f"{name}: {done} of {total}")
 
     if quiet or not errors.is_terminal:
         yield line

@@ -159,7 +159,7 @@ def run_study(
     wanted = [
         (seed, trial, trial.twin if same else trial) for trial in trials for seed in preset.seeds
     ]
-    each = {(seed, twin) for seed, _, twin in wanted}
+    each = list(dict.fromkeys((seed, twin) for seed, _, twin in wanted))
     epochs = {twin: twin.epochs(preset.training, len(data.train_images)) for _, twin in each}
     total, done = sum(epochs[twin] for _, twin in each), 0
 
@@ -170,21 +170,21 @@ def run_study(
 
     ended = 0
     found: dict[tuple[int, Trial], Row] = {}
-    rows = _found_before(out)
+    for seed, twin in each:
+        found[seed, twin] = run_trial(
+            twin,
+            versions,
+            data,
+            preset,
+            seed=seed,
+            device=device,
+            on_epoch=after_epoch,
+            checkpoint=out / f"seed{seed}" / f"{twin.slug}.pt",
+        )
+        ended += epochs[twin]
+        done = ended  # with those of an earlier time
+    rows = _found_before(out)  # only now: another call may have added to them
     for seed, trial, twin in wanted:
-        if (seed, twin) not in found:
-            found[seed, twin] = run_trial(
-                twin,
-                versions,
-                data,
-                preset,
-                seed=seed,
-                device=device,
-                on_epoch=after_epoch,
-                checkpoint=out / f"seed{seed}" / f"{twin.slug}.pt",
-            )
-            ended += epochs[twin]
-            done = ended  # with those of an earlier time
         rows.setdefault(trial, {})[seed] = replace(found[seed, twin], name=trial.title)
     study = Study(settings, rows, _facts(versions, same=same), versions)
     _write(out, study, data.train_labels)
@@ -338,11 +338,15 @@ def _found_before(out: Path) -> dict[Trial, dict[int, Row]]:
     if not file.exists():
         return {}
     found: dict[Trial, dict[int, Row]] = {}
-    for entry in json.loads(file.read_text())["trials"]:
-        trial = Trial(*(entry[field.name] for field in fields(Trial)))
-        for row in entry["seeds"]:
-            seed, by_epoch = row.pop("seed"), tuple(row.pop("by_epoch"))
-            found.setdefault(trial, {})[seed] = Row(**row, by_epoch=by_epoch)
+    try:
+        for entry in json.loads(file.read_text())["trials"]:
+            trial = Trial(*(entry[field.name] for field in fields(Trial)))
+            for number, row in enumerate(entry["seeds"]):  # once they had no seed, from 0 on
+                seed, by_epoch = row.pop("seed", number), tuple(row.pop("by_epoch"))
+                found.setdefault(trial, {})[seed] = Row(**row, by_epoch=by_epoch)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        msg = f"{file} is damaged; remove it: the trainings beside it are not done again"
+        raise InputError(msg) from error
     return found
 
 
