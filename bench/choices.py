@@ -22,6 +22,7 @@ import dsguard
 from dsguard.evaluation import Data, own_images, psnr
 from dsguard.evaluation.study import QUICK, run_trial
 from dsguard.evaluation.trials import Trial
+from dsguard.files import write_whole
 from dsguard.fsp import Attack, Surrogate, fit_surrogate, perturb
 from dsguard.patterns import Patterns
 from dsguard.veil import others, veils
@@ -160,12 +161,14 @@ def main() -> None:
             row = run_trial(trial, versions, data, PRESET)
             entry["trials"][measure] = {"last": row.test_accuracy, "peak": row.peak_accuracy}
             print(f"{name:55} {measure:20} {row.test_accuracy:6.1%} {row.peak_accuracy:6.1%}")
-            options.out.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+            with write_whole(options.out) as file:
+                file.write((json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def distance(images: np.ndarray, clean: np.ndarray) -> dict[str, float]:
     """Return how far images are from the clean ones: the mean of about 500, evenly taken."""
-    pairs = list(zip(images[:: len(images) // 500], clean[:: len(images) // 500], strict=True))
+    every = max(1, len(images) // 500)
+    pairs = list(zip(images[::every], clean[::every], strict=True))
     return {
         "psnr": float(np.mean([psnr(a, b) for a, b in pairs])),
         "ssim": float(np.mean([structural_similarity(a, b, channel_axis=2) for a, b in pairs])),

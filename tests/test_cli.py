@@ -37,6 +37,14 @@ def pixels(path):
     return decode_image(path.read_bytes()).astype(int)
 
 
+def test_a_perturbation_of_nothing_is_warned_of(home, capsys):
+    arguments = ["protect", "clean", "--key", "k", "--profile", "veil"]
+    assert run([*arguments, "zero", "--epsilon", "0", "--quiet"]) == Exit.OK
+    assert "epsilon is 0" in capsys.readouterr().err
+    assert run([*arguments, "out", "--quiet"]) == Exit.OK
+    assert not capsys.readouterr().err
+
+
 def test_protect_and_restore(home, capsys):
     clean = home / "clean"
     rgb = Image.open(clean / "train" / "cat" / "1.png")

@@ -167,10 +167,28 @@ def test_a_study_goes_on_where_it_was_interrupted(tmp_path, scenes):
     assert grown.mean_rows()[0].name == "clean (mean of 3)"
     with pytest.raises(dsguard.InputError, match="other settings"):
         run_study(data, tmp_path / "pieces", preset, attack, "exact-fine", device="cpu")
+    other = replace(data, train_images=255 - data.train_images)
+    with pytest.raises(dsguard.InputError, match="other settings"):
+        run_study(other, tmp_path / "pieces", preset, attack, "exact", device="cpu")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").write_text("mine")
     with pytest.raises(dsguard.InputError, match="holds no study"):
         run_study(data, tmp_path / "mine", preset, attack, "exact", device="cpu")
+
+
+def test_evaluate_from_the_command_line(tmp_path, scenes, capsys):
+    for n, image in enumerate(np.concatenate([scenes, 255 - scenes])):
+        path = tmp_path / "data" / ("light", "dark")[n % 2] / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_image(image))
+    out = tmp_path / "study"
+    options = ["--out", str(out), "--profile", "veil", "--device", "cpu", "--epochs", "2"]
+    options += ["--seeds", "2"]
+    assert run(["evaluate", str(tmp_path / "data"), *options]) == Exit.OK
+    assert "protected (mean of 2)" in capsys.readouterr().out
+    content = json.loads((out / "results.json").read_text())
+    assert content["settings"]["preset"]["training"]["epochs"] == 2
+    assert [len(row["by_epoch"]) for row in content["trials"][1]["seeds"]] == [2, 2]
 
 
 def test_results_of_before_are_kept_or_refused(tmp_path, scenes):

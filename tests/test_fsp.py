@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +13,7 @@ import dsguard
 from dsguard.fsp import Attack, Recipe, Surrogate, accuracy, fit_surrogate, perturb
 from dsguard.fsp.attack import KINDS
 from dsguard.fsp.resnet import build
-from dsguard.fsp.training import frozen, train
+from dsguard.fsp.training import frozen, save_whole, train
 from dsguard.patterns import Patterns
 
 
@@ -137,6 +140,18 @@ def test_the_model_is_left_as_it_was(fitted):
     for name, value in surrogate.model.state_dict().items():
         assert torch.equal(value, before[name]), name
     surrogate.model.eval()
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_what_stops_torch_while_it_writes_is_told(tmp_path, monkeypatch, stop):
+    class Stopping(io.BytesIO):
+        def write(self, data):
+            raise stop
+
+    monkeypatch.setattr(Path, "open", lambda *_: Stopping())
+    with pytest.raises(type(stop)):
+        save_whole({"weights": torch.zeros(1000)}, tmp_path / "file.pt")
+    assert not list(tmp_path.iterdir())
 
 
 def test_surrogates_survive_storage(fitted, tmp_path):

@@ -89,7 +89,10 @@ class Choices:
 
         key = load_key(self.key_path)
         kernels()  # a backend that is not there is found now
-        with errors.status("reading the list of images"):
+        told = (
+            contextlib.nullcontext() if self.quiet else errors.status("reading the list of images")
+        )
+        with told:
             return open_source(self.source, self.in_format), key
 
 
@@ -242,6 +245,8 @@ def protect(
     from dsguard.bulk import Protect, Veil
 
     choices = Choices(**given)
+    if epsilon == 0:
+        complain("epsilon is 0: nothing in the protected images misleads a network", _WARNING)
     attack = None
     if profile != VEIL.name:
         attack = options.attack_of(profile, epsilon, kind, steps)
@@ -322,7 +327,7 @@ def _warn(task: Task, source: Source, report: Report, choices: Choices) -> None:
     from dsguard.errors import NotProtectedError
 
     if isinstance(task, Protect) and len(_classes(source, choices)) == 1:
-        complain("all images are of one class: there is nothing to mislead", _WARNING)
+        complain("all images are of one class: there is nothing to learn, or to mislead", _WARNING)
     if not report.done and set(report.kinds) == {NotProtectedError}:
         complain("none of the images is protected: is this the clean set?", _WARNING)
 

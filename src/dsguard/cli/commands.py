@@ -256,6 +256,11 @@ def demo(
     "default once in quick, three times in paper.",
 )
 @click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    help="Of every training but the surrogate's; by default 14 in quick, 80 in paper.",
+)
+@click.option(
     "--bfloat16/--float32",
     default=None,
     help="Precision of training; by default bfloat16 on CUDA. Recent server CPUs gain by it.",
@@ -279,6 +284,7 @@ def evaluate(
     networks: tuple[str, ...],
     percents: tuple[int, ...],
     seeds: int | None,
+    epochs: int | None,
     profile: str,
     device: str | None,
     *,
@@ -297,6 +303,8 @@ def evaluate(
     chosen = PRESETS[preset].computed_in(bfloat16=bfloat16)
     if seeds is not None:
         chosen = replace(chosen, seeds=tuple(range(seeds)))
+    if epochs is not None:
+        chosen = replace(chosen, training=replace(chosen.training, epochs=epochs))
     trials = matrix(
         _all_of(COUNTERMEASURES, against, "--against"),
         _all_of(NETWORKS, networks, "--network"),

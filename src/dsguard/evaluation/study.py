@@ -250,6 +250,7 @@ def _settings(
     return {
         "data": data.name,
         "images": [len(data.train_images), len(data.test_images)],
+        "digest": data.digest(),
         "preset": size,
         "attack": asdict(attack),
         "profile": profile,
@@ -376,8 +377,8 @@ def _write(out: Path, study: Study, labels: npt.NDArray[np.int64]) -> None:
     _, first_of_class = np.unique(labels, return_index=True)
     page = html_report(
         "dsguard evaluate",
-        "A network for each row, or the mean of several. Whoever trains on the protected images "
-        "without the key gets the second row.",
+        "A network for each row, or the mean of several. Whoever trains without the key gets the "
+        "rows of protected images.",
         study.mean_rows(),
         {
             "Clean, protected and restored images": triptychs(

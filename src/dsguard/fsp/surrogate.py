@@ -15,7 +15,6 @@ from torch import Tensor
 
 from dsguard.batch import as_batch
 from dsguard.errors import FormatError, InputError
-from dsguard.files import write_whole
 from dsguard.fsp.patterns import fit_patterns
 from dsguard.fsp.resnet import LAYERS, ResNet18, build
 from dsguard.fsp.training import (
@@ -25,6 +24,7 @@ from dsguard.fsp.training import (
     frozen,
     place,
     precision,
+    save_whole,
     to_pixels,
     train,
 )
@@ -116,8 +116,7 @@ class Surrogate:
             "patterns": torch.from_numpy(self.patterns.signs),
             "weights": {name: value.cpu() for name, value in self.model.state_dict().items()},
         }
-        with write_whole(Path(path)) as file:
-            torch.save(content, file)
+        save_whole(content, Path(path))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: str | None = None) -> Surrogate:

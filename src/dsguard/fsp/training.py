@@ -166,8 +166,19 @@ def _store(
     path: Path, parts: dict[str, Any], order: torch.Generator, history: list[float | None]
 ) -> None:
     state = {name: part.state_dict() for name, part in parts.items()}
-    with write_whole(path) as file:
-        torch.save({**state, "order": order.get_state(), "history": history}, file)
+    save_whole({**state, "order": order.get_state(), "history": history}, path)
+
+
+def save_whole(content: dict[str, Any], path: Path) -> None:
+    """Write a file of torch, whole or not at all."""
+    try:
+        with write_whole(path) as file:
+            torch.save(content, file)
+    except RuntimeError as error:
+        # torch closes its archive whatever comes, and complains if it was interrupted within.
+        if isinstance(error.__context__, KeyboardInterrupt | OSError):
+            raise error.__context__ from None
+        raise
 
 
 def _resume(path: Path, parts: dict[str, Any], order: torch.Generator) -> list[float | None]:
