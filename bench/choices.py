@@ -20,7 +20,8 @@ from skimage.metrics import structural_similarity
 
 import dsguard
 from dsguard.evaluation import Data, own_images, psnr
-from dsguard.evaluation.study import QUICK, run_trial
+from dsguard.evaluation.presets import QUICK
+from dsguard.evaluation.trainings import run_trial
 from dsguard.evaluation.trials import Trial
 from dsguard.files import write_whole
 from dsguard.fsp import Attack, Surrogate, fit_surrogate, perturb

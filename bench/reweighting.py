@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dsguard.evaluation import own_images
-from dsguard.evaluation.study import PRESETS
+from dsguard.evaluation.presets import PRESETS
 from dsguard.fsp.resnet import ResNet18, build
 from dsguard.fsp.training import frozen, to_pixels
 

@@ -8,14 +8,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import dsguard
 from dsguard.cli.commands import Exit, run
 from dsguard.datasets import encode_image
 from dsguard.evaluation import Data, compare, digits, html_report, own_images, psnr, triptychs
-from dsguard.evaluation.study import Preset, run_study
+from dsguard.evaluation.presets import Preset
+from dsguard.evaluation.study import run_study
 from dsguard.evaluation.trials import TABLE_1, Trial
 from dsguard.fsp import Attack, Recipe
+from dsguard.slices import thread_count
 
 
 def test_compare_sees_what_labels_mean():
@@ -176,6 +179,38 @@ def test_a_study_goes_on_where_it_was_interrupted(tmp_path, scenes):
         run_study(data, tmp_path / "mine", preset, attack, "exact", device="cpu")
 
 
+def test_trainings_side_by_side(tmp_path, scenes):
+    recipe = Recipe(epochs=3, batch_size=8)
+    preset = Preset("tiny", None, None, 8, recipe, Recipe(epochs=1, batch_size=8), (0, 1, 2))
+    attack = Attack.carried_by("exact", epsilon=8)
+
+    def study(folder, **options):
+        data, out = two_classes(scenes), tmp_path / folder
+        return run_study(data, out, preset, attack, "exact", device="cpu", **options)
+
+    def stop_after_an_epoch(name, done, total):
+        if name == "train" and done:
+            raise Interrupted
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, thread_count(None) // 2))  # as many as each of two workers has
+    try:
+        one_by_one = study("one by one")
+        with pytest.raises(Interrupted):
+            study("side by side", workers=2, on_step=stop_after_an_epoch)
+        told = []
+        found = study("side by side", workers=2, on_step=lambda *step: told.append(step))
+    finally:
+        torch.set_num_threads(threads)
+    assert found.rows == one_by_one.rows
+    assert told[-1] == ("train", 18, 18)
+    for damaged in (b"", b"no checkpoint", (tmp_path / "one by one" / "surrogate.pt").read_bytes()):
+        (tmp_path / "side by side" / "seed1" / "protected.pt").write_bytes(damaged)
+        for workers in (1, 2):
+            with pytest.raises(dsguard.InputError, match=r"protected\.pt is damaged"):
+                study("side by side", workers=workers)
+
+
 def test_evaluate_from_the_command_line(tmp_path, scenes, capsys):
     for n, image in enumerate(np.concatenate([scenes, 255 - scenes])):
         path = tmp_path / "data" / ("light", "dark")[n % 2] / f"{n}.png"
@@ -183,7 +218,7 @@ def test_evaluate_from_the_command_line(tmp_path, scenes, capsys):
         path.write_bytes(encode_image(image))
     out = tmp_path / "study"
     options = ["--out", str(out), "--profile", "veil", "--device", "cpu", "--epochs", "2"]
-    options += ["--seeds", "2"]
+    options += ["--seeds", "2", "--workers", "2"]
     assert run(["evaluate", str(tmp_path / "data"), *options]) == Exit.OK
     assert "protected (mean of 2)" in capsys.readouterr().out
     content = json.loads((out / "results.json").read_text())

@@ -261,6 +261,14 @@ def demo(
     help="Of every training but the surrogate's; by default 14 in quick, 80 in paper.",
 )
 @click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="How many networks to train at a time: each on its share of the cores, or on one GPU as "
+    "many as fit there.",
+)
+@click.option(
     "--bfloat16/--float32",
     default=None,
     help="Precision of training; by default bfloat16 on CUDA. Recent server CPUs gain by it.",
@@ -285,6 +293,7 @@ def evaluate(
     percents: tuple[int, ...],
     seeds: int | None,
     epochs: int | None,
+    workers: int,
     profile: str,
     device: str | None,
     *,
@@ -298,7 +307,8 @@ def evaluate(
     --out adds what is newly asked for: its results have all that was ever asked for there.
     """
     from dsguard.evaluation import COUNTERMEASURES, NETWORKS, matrix, own_images
-    from dsguard.evaluation.study import PRESETS, run_study
+    from dsguard.evaluation.presets import PRESETS
+    from dsguard.evaluation.study import run_study
 
     chosen = PRESETS[preset].computed_in(bfloat16=bfloat16)
     if seeds is not None:
@@ -319,6 +329,7 @@ def evaluate(
             profile,
             trials=trials,
             device=device,
+            workers=workers,
             on_step=tell,
         )
     output.print(_table(study.mean_rows()))

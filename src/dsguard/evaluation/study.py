@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -20,61 +20,21 @@ import torch
 
 from dsguard.envelope import DatasetKey
 from dsguard.errors import InputError
-from dsguard.evaluation.comparison import Row, learn, psnr
+from dsguard.evaluation.comparison import Row, psnr
 from dsguard.evaluation.data import Data
 from dsguard.evaluation.pictures import curves, triptychs
+from dsguard.evaluation.presets import Preset
 from dsguard.evaluation.report import html_report
+from dsguard.evaluation.trainings import Shared, Training, run_all
 from dsguard.evaluation.trials import TABLE_1, Trial
 from dsguard.files import write_whole
-from dsguard.fsp import Attack, Recipe, Surrogate, choose_device, fit_surrogate, perturb
+from dsguard.fsp import Attack, Surrogate, choose_device, fit_surrogate, perturb
 from dsguard.kernels.contract import Images
 from dsguard.profile import VEIL, Profile
 from dsguard.protection import protect_batch, restore_batch
 from dsguard.veil import veils
 
 Step = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Preset:
-    """How large a study is.
-
-    Attributes
-    ----------
-    name : str
-    train_images, test_images : int or None
-        The most images of each, evenly from all classes; None takes all.
-    width : int
-        Of the networks.
-    training, surrogate : Recipe
-    seeds : tuple of int
-        One comparison each; the seeds of weights and order.
-    """
-
-    name: str
-    train_images: int | None
-    test_images: int | None
-    width: int
-    training: Recipe
-    surrogate: Recipe
-    seeds: tuple[int, ...]
-
-    def computed_in(self, *, bfloat16: bool | None) -> Preset:
-        """Return this preset with that precision of all trainings; see `Recipe`."""
-        return replace(
-            self,
-            training=replace(self.training, bfloat16=bfloat16),
-            surrogate=replace(self.surrogate, bfloat16=bfloat16),
-        )
-
-
-QUICK = Preset("quick", 5000, 2000, 16, Recipe(epochs=14), Recipe(epochs=14, seed=100), (0,))
-"""Minutes on two CPU cores: a lead, not a result."""
-
-PAPER = Preset("paper", None, None, 64, Recipe(epochs=80), Recipe(epochs=30, seed=100), (0, 1, 2))
-"""The settings of Xue et al.: ResNet-18, Adam from 0.01, batch 128, 80 epochs; wants a GPU."""
-
-PRESETS = {preset.name: preset for preset in (QUICK, PAPER)}
 
 
 @dataclass(frozen=True)
@@ -121,6 +81,7 @@ def run_study(
     *,
     trials: Sequence[Trial] = TABLE_1,
     device: str | None = None,
+    workers: int = 1,
     on_step: Step | None = None,
 ) -> Study:
     """Run a study, or what is left of it.
@@ -138,6 +99,8 @@ def run_study(
     trials : sequence of Trial
         What to train; by default a network on clean, protected and restored images.
     device : str, optional
+    workers : int
+        How many networks to train at a time, each in a process of its own.
     on_step : callable, optional
         Called with (name of the step, done, of how many).
 
@@ -159,84 +122,15 @@ def run_study(
     wanted = [
         (seed, trial, trial.twin if same else trial) for trial in trials for seed in preset.seeds
     ]
-    each = list(dict.fromkeys((seed, twin) for seed, _, twin in wanted))
-    epochs = {twin: twin.epochs(preset.training, len(data.train_images)) for _, twin in each}
-    total, done = sum(epochs[twin] for _, twin in each), 0
-
-    def after_epoch() -> None:
-        nonlocal done
-        done += 1
-        tell("train", done, total)
-
-    ended = 0
-    found: dict[tuple[int, Trial], Row] = {}
-    for seed, twin in each:
-        found[seed, twin] = run_trial(
-            twin,
-            versions,
-            data,
-            preset,
-            seed=seed,
-            device=device,
-            on_epoch=after_epoch,
-            checkpoint=out / f"seed{seed}" / f"{twin.slug}.pt",
-        )
-        ended += epochs[twin]
-        done = ended  # with those of an earlier time
+    each = list(dict.fromkeys(Training(twin, seed) for seed, _, twin in wanted))
+    shared = Shared(versions, data, preset, out, device)
+    found = run_all(each, shared, workers, lambda done, total: tell("train", done, total))
     rows = _found_before(out)  # only now: another call may have added to them
     for seed, trial, twin in wanted:
-        rows.setdefault(trial, {})[seed] = replace(found[seed, twin], name=trial.title)
+        rows.setdefault(trial, {})[seed] = replace(found[Training(twin, seed)], name=trial.title)
     study = Study(settings, rows, _facts(versions, same=same), versions)
     _write(out, study, data.train_labels)
     return study
-
-
-def run_trial(
-    trial: Trial,
-    versions: Mapping[str, Images],
-    data: Data,
-    preset: Preset,
-    *,
-    seed: int = 0,
-    device: str | None = None,
-    on_epoch: Callable[[], None] | None = None,
-    checkpoint: Path | None = None,
-) -> Row:
-    """Do one training of a study.
-
-    Parameters
-    ----------
-    trial : Trial
-    versions : mapping of str to ndarray of uint8, shape (N, H, W, C)
-        The training images, by the names that trials have for them.
-    data : Data
-    preset : Preset
-    seed : int
-        Of weights and order.
-    device, on_epoch, checkpoint
-        As in `learn`.
-
-    Returns
-    -------
-    Row
-    """
-    images, labels = trial.training_set(versions, data.train_labels)
-    return learn(
-        trial.title,
-        images,
-        labels,
-        data.test_images,
-        data.test_labels,
-        recipe=replace(
-            preset.training, seed=seed, epochs=trial.epochs(preset.training, len(data.train_images))
-        ),
-        against=trial.against,
-        network=trial.network,
-        width=preset.width,
-        device=device,
-        on_epoch=on_epoch,
-        checkpoint=checkpoint,
-    )
 
 
 def _settings(

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -182,11 +183,15 @@ def save_whole(content: dict[str, Any], path: Path) -> None:
 
 
 def _resume(path: Path, parts: dict[str, Any], order: torch.Generator) -> list[float | None]:
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    for name, part in parts.items():
-        part.load_state_dict(content[name])
-    order.set_state(content["order"])
-    return list(content["history"])
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(content[name])
+        order.set_state(content["order"])
+        return list(content["history"])
+    except (RuntimeError, ValueError, KeyError, TypeError, EOFError, UnpicklingError) as error:
+        msg = f"{path} is damaged, or of another training; remove it, and its training starts over"
+        raise InputError(msg) from error
 
 
 def place(model: nn.Module, device: torch.device) -> nn.Module:

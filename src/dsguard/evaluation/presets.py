@@ -1,0 +1,49 @@
+"""How large a study is, by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from dsguard.fsp import Recipe
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How large a study is.
+
+    Attributes
+    ----------
+    name : str
+    train_images, test_images : int or None
+        The most images of each, evenly from all classes; None takes all.
+    width : int
+        Of the networks.
+    training, surrogate : Recipe
+    seeds : tuple of int
+        One comparison each; the seeds of weights and order.
+    """
+
+    name: str
+    train_images: int | None
+    test_images: int | None
+    width: int
+    training: Recipe
+    surrogate: Recipe
+    seeds: tuple[int, ...]
+
+    def computed_in(self, *, bfloat16: bool | None) -> Preset:
+        """Return this preset with that precision of all trainings; see `Recipe`."""
+        return replace(
+            self,
+            training=replace(self.training, bfloat16=bfloat16),
+            surrogate=replace(self.surrogate, bfloat16=bfloat16),
+        )
+
+
+QUICK = Preset("quick", 5000, 2000, 16, Recipe(epochs=14), Recipe(epochs=14, seed=100), (0,))
+"""Minutes on two CPU cores: a lead, not a result."""
+
+PAPER = Preset("paper", None, None, 64, Recipe(epochs=80), Recipe(epochs=30, seed=100), (0, 1, 2))
+"""The settings of Xue et al.: ResNet-18, Adam from 0.01, batch 128, 80 epochs; wants a GPU."""
+
+PRESETS = {preset.name: preset for preset in (QUICK, PAPER)}

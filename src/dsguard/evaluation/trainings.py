@@ -1,0 +1,232 @@
+"""The trainings of a study, one after the other or side by side in processes of their own."""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dsguard.evaluation.comparison import Row, learn
+from dsguard.evaluation.data import Data
+from dsguard.evaluation.presets import Preset
+from dsguard.evaluation.trials import Trial
+from dsguard.kernels.contract import Images
+from dsguard.slices import thread_count
+from dsguard.workers import Workers
+
+_LOOKS_EVERY = 0.5  # seconds, at how far the trainings are
+
+
+@dataclass(frozen=True)
+class Training:
+    """A trial with one seed.
+
+    Attributes
+    ----------
+    trial : Trial
+    seed : int
+        Of weights and order.
+    """
+
+    trial: Trial
+    seed: int
+
+    def checkpoint(self, out: Path) -> Path:
+        """Return where it is kept after every epoch."""
+        return out / f"seed{self.seed}" / f"{self.trial.slug}.pt"
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all trainings of a study have in common.
+
+    Attributes
+    ----------
+    versions : mapping of str to ndarray of uint8, shape (N, H, W, C)
+        The training images, by the names that trials have for them.
+    data : Data
+    preset : Preset
+    out : Path
+        Where checkpoints are kept.
+    device : str, optional
+    """
+
+    versions: Mapping[str, Images]
+    data: Data
+    preset: Preset
+    out: Path
+    device: str | None = None
+
+    def epochs(self, training: Training) -> int:
+        """Return how many epochs a training has."""
+        return training.trial.epochs(self.preset.training, len(self.data.train_images))
+
+    def run(self, training: Training, on_epoch: Callable[[], None]) -> Row:
+        """Do a training, or what is left of it."""
+        return run_trial(
+            training.trial,
+            self.versions,
+            self.data,
+            self.preset,
+            seed=training.seed,
+            device=self.device,
+            on_epoch=on_epoch,
+            checkpoint=training.checkpoint(self.out),
+        )
+
+
+def run_all(
+    trainings: Sequence[Training],
+    shared: Shared,
+    workers: int,
+    on_epoch: Callable[[int, int], None],
+) -> dict[Training, Row]:
+    """Do trainings, so many at a time.
+
+    Side by side each has its share of the cores, or of one accelerator.
+
+    Parameters
+    ----------
+    trainings : sequence of Training
+    shared : Shared
+    workers : int
+    on_epoch : callable
+        Called with (epochs done, of how many) now and then, of all trainings together.
+
+    Returns
+    -------
+    dict of Training to Row
+    """
+    epochs = [shared.epochs(training) for training in trainings]
+    total = sum(epochs)
+    if min(workers, len(trainings)) > 1:
+        return _side_by_side(trainings, shared, workers, lambda done: on_epoch(done, total))
+    rows, done = {}, 0
+
+    def after_epoch() -> None:
+        nonlocal done
+        done += 1
+        on_epoch(done, total)
+
+    for number, training in enumerate(trainings):
+        done = sum(epochs[:number])  # those of an earlier time are not heard of
+        rows[training] = shared.run(training, after_epoch)
+    return rows
+
+
+def _side_by_side(
+    trainings: Sequence[Training], shared: Shared, workers: int, tell: Callable[[int], None]
+) -> dict[Training, Row]:
+    threads = max(1, thread_count(None) // workers)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with (folder / "shared").open("wb") as file:
+            pickle.dump(shared, file)  # once, not once for each
+        board = _Board.new(folder, len(trainings))
+        pool = Workers(min(workers, len(trainings)), __name__)
+        try:
+            futures = [
+                pool.submit(_run_one, folder, number, training, threads)
+                for number, training in enumerate(trainings)
+            ]
+            waiting = True
+            while waiting:
+                done, rest = wait(futures, _LOOKS_EVERY, FIRST_EXCEPTION)
+                for future in done:
+                    future.result()  # which raises what went wrong
+                tell(board.done())
+                waiting = bool(rest)
+        finally:
+            board.stop()
+            pool.stop()
+        return {t: future.result() for t, future in zip(trainings, futures, strict=True)}
+
+
+def _run_one(folder: Path, number: int, training: Training, threads: int) -> Row:
+    """Do one training, in a process of its own."""
+    torch.set_num_threads(threads)
+    shared: Shared = pickle.loads((folder / "shared").read_bytes())
+    board = _Board(folder)
+    row = shared.run(training, lambda: board.count(number))
+    board.finish(number, shared.epochs(training))
+    return row
+
+
+class _Board:
+    """How many epochs each training has done, and whether to stop, in a file that all can see."""
+
+    def __init__(self, folder: Path) -> None:
+        self._epochs = np.memmap(folder / "board", np.int32, "r+")
+
+    @classmethod
+    def new(cls, folder: Path, trainings: int) -> _Board:
+        np.zeros(trainings + 1, np.int32).tofile(folder / "board")
+        return cls(folder)
+
+    def done(self) -> int:
+        return int(self._epochs[:-1].sum())
+
+    def stop(self) -> None:
+        self._epochs[-1] = 1
+
+    def count(self, number: int) -> None:
+        self._epochs[number] += 1
+        if self._epochs[-1]:
+            raise InterruptedError
+
+    def finish(self, number: int, epochs: int) -> None:
+        self._epochs[number] = epochs  # with those of an earlier time
+
+
+def run_trial(
+    trial: Trial,
+    versions: Mapping[str, Images],
+    data: Data,
+    preset: Preset,
+    *,
+    seed: int = 0,
+    device: str | None = None,
+    on_epoch: Callable[[], None] | None = None,
+    checkpoint: Path | None = None,
+) -> Row:
+    """Do one training of a study.
+
+    Parameters
+    ----------
+    trial : Trial
+    versions : mapping of str to ndarray of uint8, shape (N, H, W, C)
+        The training images, by the names that trials have for them.
+    data : Data
+    preset : Preset
+    seed : int
+        Of weights and order.
+    device, on_epoch, checkpoint
+        As in `learn`.
+
+    Returns
+    -------
+    Row
+    """
+    images, labels = trial.training_set(versions, data.train_labels)
+    return learn(
+        trial.title,
+        images,
+        labels,
+        data.test_images,
+        data.test_labels,
+        recipe=replace(
+            preset.training, seed=seed, epochs=trial.epochs(preset.training, len(data.train_images))
+        ),
+        against=trial.against,
+        network=trial.network,
+        width=preset.width,
+        device=device,
+        on_epoch=on_epoch,
+        checkpoint=checkpoint,
+    )
