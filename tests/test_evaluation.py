@@ -171,7 +171,7 @@ def test_a_study_goes_on_where_it_was_interrupted(tmp_path, scenes):
     with pytest.raises(dsguard.InputError, match="other settings"):
         run_study(data, tmp_path / "pieces", preset, attack, "exact-fine", device="cpu")
     other = replace(data, train_images=255 - data.train_images)
-    with pytest.raises(dsguard.InputError, match="other settings"):
+    with pytest.raises(dsguard.InputError, match=r"other settings \(digest\)"):
         run_study(other, tmp_path / "pieces", preset, attack, "exact", device="cpu")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").write_text("mine")
@@ -204,8 +204,11 @@ def test_trainings_side_by_side(tmp_path, scenes):
         torch.set_num_threads(threads)
     assert found.rows == one_by_one.rows
     assert told[-1] == ("train", 18, 18)
-    for damaged in (b"", b"no checkpoint", (tmp_path / "one by one" / "surrogate.pt").read_bytes()):
-        (tmp_path / "side by side" / "seed1" / "protected.pt").write_bytes(damaged)
+    assert not list((tmp_path / "side by side").glob(".*"))
+    file = tmp_path / "side by side" / "seed1" / "protected.pt"
+    other = (tmp_path / "one by one" / "surrogate.pt").read_bytes()
+    for damaged in (b"", b"no checkpoint", file.read_bytes()[:9000], other):
+        file.write_bytes(damaged)
         for workers in (1, 2):
             with pytest.raises(dsguard.InputError, match=r"protected\.pt is damaged"):
                 study("side by side", workers=workers)
@@ -244,4 +247,13 @@ def test_results_of_before_are_kept_or_refused(tmp_path, scenes):
     for damaged in ("", "[]", "{}", file.read_text()[:1000]):
         file.write_text(damaged)
         with pytest.raises(dsguard.InputError, match=r"results\.json is damaged; remove it"):
+            study(preset)
+    perturbed = tmp_path / "perturbed.npy"
+    for damaged in (b"", perturbed.read_bytes()[:1000]):
+        perturbed.write_bytes(damaged)
+        with pytest.raises(dsguard.InputError, match=r"perturbed\.npy is damaged; remove it"):
+            study(preset)
+    for damaged in ("", "[]", "3"):
+        (tmp_path / "settings.json").write_text(damaged)
+        with pytest.raises(dsguard.InputError, match=r"settings\.json is damaged"):
             study(preset)

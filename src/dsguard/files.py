@@ -23,8 +23,10 @@ def write_whole(path: Path) -> Iterator[BinaryIO]:
         with temporary.open("xb") as file:
             yield file
         os.replace(temporary, path)  # noqa: PTH105 - the atomic rename, whatever lies there
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk does not say of which file
         raise
 
 

@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection, wait
 from typing import Any, ParamSpec, TypeVar
 
@@ -47,10 +47,11 @@ class Workers:
         if os.name == "posix":
             self._context.set_forkserver_preload([preload])
         self._on_death = on_death
-        self._threads = ThreadPoolExecutor(count, "dsguard-worker")
+        self._threads = ThreadPoolExecutor(count, "dsguard-worker", _leave_interrupts_to_others)
         self._own = _Own()
         self._all: set[_Worker] = set()
         self._lock = threading.Lock()
+        self._ended = False
 
     def submit(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Have something done; arguments and result have to survive `pickle`.
@@ -59,17 +60,32 @@ class Workers:
         """
         return self._threads.submit(self._done, pickle.dumps((call, args, kwargs)))
 
-    def stop(self) -> None:
-        """End the processes when they have done what they began; cancel all else."""
+    def stop(self, *, at_once: bool = False) -> None:
+        """End the processes when they have done what they began, or at once; cancel all else."""
+        if at_once:
+            with self._lock:
+                self._ended = True
+                for worker in self._all:
+                    worker.terminate()
         self._threads.shutdown(cancel_futures=True)
         for worker in self._all:
             worker.end()
 
     def _done(self, work: bytes) -> Any:
+        reason: Exception | None = None
         for attempt in range(ATTEMPTS):
             try:
-                outcome = self._worker().done(work)
+                worker = self._worker()
+            except (EOFError, OSError) as error:
+                reason = error
+                time.sleep(_PAUSE * attempt)
+                continue
+            try:
+                outcome = worker.done(work)
             except (EOFError, OSError):
+                if self._ended:
+                    raise CancelledError from None
+                reason = None
                 self._on_death()
                 self._forget()
                 time.sleep(_PAUSE * attempt)
@@ -78,6 +94,9 @@ class Workers:
             if good:
                 return value
             raise value
+        if reason is not None:
+            msg = f"worker processes cannot be started: {reason}"
+            raise WorkerError(msg) from reason
         msg = (
             f"worker processes were killed {ATTEMPTS} times, perhaps for want of memory; try fewer "
             "workers or smaller shards; the same command goes on where this run stopped"
@@ -89,6 +108,8 @@ class Workers:
         worker = self._own.worker
         if worker is None:
             with self._lock:
+                if self._ended:
+                    raise CancelledError
                 worker = self._own.worker = _Worker(self._context)
                 self._all.add(worker)
         return worker
@@ -98,7 +119,8 @@ class Workers:
         if worker is not None:
             self._own.worker = None
             worker.end()
-            self._all.discard(worker)
+            with self._lock:
+                self._all.discard(worker)
 
 
 class _Worker:
@@ -120,6 +142,9 @@ class _Worker:
         outcome: bytes = self._pipe.recv_bytes()
         return outcome
 
+    def terminate(self) -> None:
+        self._process.terminate()
+
     def end(self) -> None:
         self._pipe.close()
         self._process.join()
@@ -129,6 +154,12 @@ class _Own(threading.local):
     """What each thread has for itself."""
 
     worker: _Worker | None = None
+
+
+def _leave_interrupts_to_others() -> None:
+    """Start processes that a terminal does not interrupt, not even before they begin."""
+    if hasattr(signal, "pthread_sigmask"):  # not on every platform
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
 def _work(pipe: Connection) -> None:

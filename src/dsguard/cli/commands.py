@@ -265,8 +265,8 @@ def demo(
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="How many networks to train at a time: each on its share of the cores, or on one GPU as "
-    "many as fit there.",
+    help="How many networks to train at a time: each on its share of the cores, by which figures "
+    "differ a little, or on one GPU as many as fit there.",
 )
 @click.option(
     "--bfloat16/--float32",

@@ -157,8 +157,17 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
     file = out / "settings.json"
     text = json.dumps(settings, indent=1)
     if file.exists():
-        if json.loads(file.read_text()) != json.loads(text):
-            msg = f"{out} holds a study with other settings; choose another folder, or remove it"
+        try:
+            before, now = json.loads(file.read_text()), json.loads(text)
+            others = [name for name in now | before if before.get(name) != now.get(name)]
+        except (ValueError, AttributeError, TypeError) as error:
+            msg = f"{file} is damaged; choose another folder, or remove {out}"
+            raise InputError(msg) from error
+        if others:
+            msg = (
+                f"{out} holds a study with other settings ({', '.join(others)}); choose another "
+                "folder, or remove it"
+            )
             raise InputError(msg)
         return
     if out.is_dir() and any(out.iterdir()):
@@ -183,7 +192,7 @@ def _versions(
     if Profile.named(profile).target == "other":
         target = veils(data.train_images, data.train_labels, key, VEIL.block, attack.epsilon)
     elif file.exists():
-        target = np.load(file)
+        target = _stored(file, data.train_images.shape)
     else:
         surrogate = _surrogate(data, out, preset, device, tell)
         count = len(data.train_images)
@@ -199,6 +208,18 @@ def _versions(
     batch = protect_batch(data.train_images, key, target=target, profile=profile)
     restored = restore_batch(batch.images, key, sidecars=batch.sidecars)
     return {"clean": data.train_images, "protected": batch.images, "restored": restored}
+
+
+def _stored(file: Path, shape: tuple[int, ...]) -> Images:
+    """Return perturbed images of an earlier time."""
+    try:
+        images: Images = np.load(file)
+        if images.shape == shape and images.dtype == np.uint8:
+            return images
+        msg = f"{file} has other images; remove it, and it is made again"
+    except (ValueError, EOFError):
+        msg = f"{file} is damaged; remove it, and it is made again"
+    raise InputError(msg)
 
 
 def _surrogate(data: Data, out: Path, preset: Preset, device: str | None, tell: Step) -> Surrogate:

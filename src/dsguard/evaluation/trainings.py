@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, wait
@@ -123,13 +125,15 @@ def run_all(
 def _side_by_side(
     trainings: Sequence[Training], shared: Shared, workers: int, tell: Callable[[int], None]
 ) -> dict[Training, Row]:
+    workers = min(workers, len(trainings))
     threads = max(1, thread_count(None) // workers)
-    with tempfile.TemporaryDirectory() as name:
+    # Beside the study, which has such images already: a run that is killed leaves them there.
+    with tempfile.TemporaryDirectory(dir=shared.out, prefix=".trainings-") as name:
         folder = Path(name)
         with (folder / "shared").open("wb") as file:
             pickle.dump(shared, file)  # once, not once for each
         board = _Board.new(folder, len(trainings))
-        pool = Workers(min(workers, len(trainings)), __name__)
+        pool = Workers(workers, __name__)
         try:
             futures = [
                 pool.submit(_run_one, folder, number, training, threads)
@@ -143,13 +147,13 @@ def _side_by_side(
                 tell(board.done())
                 waiting = bool(rest)
         finally:
-            board.stop()
-            pool.stop()
+            pool.stop(at_once=True)  # every epoch is kept: little is lost
         return {t: future.result() for t, future in zip(trainings, futures, strict=True)}
 
 
 def _run_one(folder: Path, number: int, training: Training, threads: int) -> Row:
     """Do one training, in a process of its own."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # which leaves no half of a file
     torch.set_num_threads(threads)
     shared: Shared = pickle.loads((folder / "shared").read_bytes())
     board = _Board(folder)
@@ -159,26 +163,21 @@ def _run_one(folder: Path, number: int, training: Training, threads: int) -> Row
 
 
 class _Board:
-    """How many epochs each training has done, and whether to stop, in a file that all can see."""
+    """How many epochs each training has done, in a file that all can see."""
 
     def __init__(self, folder: Path) -> None:
         self._epochs = np.memmap(folder / "board", np.int32, "r+")
 
     @classmethod
     def new(cls, folder: Path, trainings: int) -> _Board:
-        np.zeros(trainings + 1, np.int32).tofile(folder / "board")
+        np.zeros(trainings, np.int32).tofile(folder / "board")
         return cls(folder)
 
     def done(self) -> int:
-        return int(self._epochs[:-1].sum())
-
-    def stop(self) -> None:
-        self._epochs[-1] = 1
+        return int(self._epochs.sum())
 
     def count(self, number: int) -> None:
         self._epochs[number] += 1
-        if self._epochs[-1]:
-            raise InterruptedError
 
     def finish(self, number: int, epochs: int) -> None:
         self._epochs[number] = epochs  # with those of an earlier time

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -177,19 +177,22 @@ def save_whole(content: dict[str, Any], path: Path) -> None:
             torch.save(content, file)
     except RuntimeError as error:
         # torch closes its archive whatever comes, and complains if it was interrupted within.
-        if isinstance(error.__context__, KeyboardInterrupt | OSError):
+        if isinstance(error.__context__, KeyboardInterrupt | SystemExit | OSError):
             raise error.__context__ from None
         raise
 
 
 def _resume(path: Path, parts: dict[str, Any], order: torch.Generator) -> list[float | None]:
+    stored = io.BytesIO(path.read_bytes())
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(stored, map_location="cpu", weights_only=True)
         for name, part in parts.items():
             part.load_state_dict(content[name])
         order.set_state(content["order"])
         return list(content["history"])
-    except (RuntimeError, ValueError, KeyError, TypeError, EOFError, UnpicklingError) as error:
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except Exception as error:  # damaged bytes make torch raise nearly anything
         msg = f"{path} is damaged, or of another training; remove it, and its training starts over"
         raise InputError(msg) from error
 

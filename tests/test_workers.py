@@ -1,0 +1,53 @@
+"""Worker processes: what ends them, and what they cannot do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from concurrent.futures import CancelledError
+
+import pytest
+
+from dsguard.errors import WorkerError
+from dsguard.workers import Workers
+
+
+def sleep_for_ever(started):
+    started.touch()
+    while True:
+        time.sleep(1)
+
+
+def test_stopped_at_once_nothing_goes_on(tmp_path):
+    workers = Workers(2, __name__)
+    futures = [workers.submit(sleep_for_ever, tmp_path / str(n)) for n in range(5)]
+    while len(list(tmp_path.iterdir())) < 2:  # the time limit of tests ends it
+        time.sleep(0.01)
+    workers.stop(at_once=True)
+    for future in futures:
+        with pytest.raises(CancelledError):
+            future.result()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_workers_that_cannot_be_started_are_not_said_to_have_been_killed(monkeypatch):
+    workers = Workers(1, __name__)
+
+    def refuse(**_):
+        msg = "AF_UNIX path too long"
+        raise OSError(msg)
+
+    monkeypatch.setattr(workers._context, "Process", refuse)
+    with pytest.raises(WorkerError, match="cannot be started: AF_UNIX path too long"):
+        workers.submit(abs, -1).result()
+    workers.stop()
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="no masks of signals here")
+def test_an_interrupt_of_the_terminal_is_not_for_workers():
+    workers = Workers(1, __name__)
+    process = workers.submit(os.getpid).result()
+    os.kill(process, signal.SIGINT)
+    assert workers.submit(os.getpid).result() == process
+    workers.stop()
