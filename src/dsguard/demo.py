@@ -12,6 +12,7 @@ from dsguard.envelope import DatasetKey
 from dsguard.evaluation import (
     Data,
     Row,
+    cautions,
     compare,
     digits,
     html_report,
@@ -105,7 +106,7 @@ def run_demo(
         on_epoch=after_epoch,
     )
     width = default_width(choose_device(device))
-    facts = _facts(data, versions, target, attack, epochs, width) | _cautions(data, rows)
+    facts = _facts(data, versions, target, attack, epochs, width) | cautions(data, rows[0])
     return _write(out, data, versions, rows, facts)
 
 
@@ -141,23 +142,6 @@ def _facts(
         if worst
         else "equal to the last bit",
     }
-
-
-def _cautions(data: Data, rows: list[Row]) -> dict[str, str]:
-    """Say how far the table can be trusted."""
-    chance = np.bincount(data.test_labels).max() / len(data.test_labels)
-    spread = np.sqrt(0.25 / len(data.test_labels))
-    facts = {
-        "Chance level": f"{chance:.1%}; test accuracies are known to about ±{2 * spread:.1%}",
-    }
-    if rows[0].peak_accuracy < chance + 4 * spread:
-        facts["Caution"] = (
-            "even the clean images taught the network little more than chance: this is too little "
-            "data or training to conclude anything"
-        )
-    if data.left_out:
-        facts["Left out"] = f"{data.left_out} images that cannot be read or are too small"
-    return facts
 
 
 def _write(

@@ -302,6 +302,9 @@ def evaluate(
 ) -> None:
     """Train networks on clean, protected and restored images of DATA, and compare.
 
+    DATA is as for `protect`. Tests are on its folder `test` where it has `train` and `test`, else
+    on a third of the images, drawn at random, that nothing is trained on.
+
     quick takes minutes on two cores and is a lead, not a result; paper has the settings of the
     published method and wants a GPU. Either goes on where it was interrupted, and with the same
     --out adds what is newly asked for: its results have all that was ever asked for there.

@@ -1,6 +1,6 @@
 """Does protection work? Train on clean, protected and restored images and compare."""
 
-from dsguard.evaluation.comparison import Row, compare, psnr
+from dsguard.evaluation.comparison import Row, cautions, compare, psnr
 from dsguard.evaluation.countermeasures import COUNTERMEASURES, CounterMeasure
 from dsguard.evaluation.data import Data, digits, own_images
 from dsguard.evaluation.networks import NETWORKS, build_network
@@ -16,6 +16,7 @@ __all__ = [
     "Row",
     "Trial",
     "build_network",
+    "cautions",
     "compare",
     "curves",
     "digits",

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from torch import nn
 
 from dsguard.evaluation.countermeasures import CounterMeasure
+from dsguard.evaluation.data import Data
 from dsguard.evaluation.networks import LEARNING_RATES, build_network
 from dsguard.fsp.training import Recipe, accuracy, choose_device, default_width, train
 from dsguard.kernels.contract import Images
@@ -150,3 +151,32 @@ def psnr(image: Images, other: Images) -> float:
     """Return the peak signal-to-noise ratio of two uint8 arrays in dB; infinite if equal."""
     error = float(((image.astype(np.float64) - other) ** 2).mean())
     return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
+
+
+def cautions(data: Data, clean: Row) -> dict[str, str]:
+    """Say how far a table can be trusted.
+
+    Parameters
+    ----------
+    data : Data
+        What was trained and tested on.
+    clean : Row
+        What the clean images taught.
+
+    Returns
+    -------
+    dict of str to str
+    """
+    chance = np.bincount(data.test_labels).max() / len(data.test_labels)
+    spread = np.sqrt(0.25 / len(data.test_labels))
+    facts = {
+        "Chance level": f"{chance:.1%}; test accuracies are known to about ±{2 * spread:.1%}",
+    }
+    if clean.peak_accuracy < chance + 4 * spread:
+        facts["Caution"] = (
+            "even the clean images taught the network little more than chance: this is too little "
+            "data or training to conclude anything"
+        )
+    if data.left_out:
+        facts["Left out"] = f"{data.left_out} images that cannot be read or are too small"
+    return facts

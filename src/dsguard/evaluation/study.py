@@ -20,7 +20,7 @@ import torch
 
 from dsguard.envelope import DatasetKey
 from dsguard.errors import InputError
-from dsguard.evaluation.comparison import Row, psnr
+from dsguard.evaluation.comparison import Row, cautions, psnr
 from dsguard.evaluation.data import Data
 from dsguard.evaluation.pictures import curves, triptychs
 from dsguard.evaluation.presets import Preset
@@ -29,6 +29,7 @@ from dsguard.evaluation.trainings import Shared, Training, run_all
 from dsguard.evaluation.trials import TABLE_1, Trial
 from dsguard.files import write_whole
 from dsguard.fsp import Attack, Surrogate, choose_device, fit_surrogate, perturb
+from dsguard.fsp.patterns import ROUNDS
 from dsguard.kernels.contract import Images
 from dsguard.profile import VEIL, Profile
 from dsguard.protection import protect_batch, restore_batch
@@ -128,7 +129,10 @@ def run_study(
     rows = _found_before(out)  # only now: another call may have added to them
     for seed, trial, twin in wanted:
         rows.setdefault(trial, {})[seed] = replace(found[Training(twin, seed)], name=trial.title)
-    study = Study(settings, rows, _facts(versions, same=same), versions)
+    facts = _facts(data, versions, same=same)
+    if TABLE_1[0] in rows:
+        facts |= cautions(data, _mean("clean", list(rows[TABLE_1[0]].values())))
+    study = Study(settings, rows, facts, versions)
     _write(out, study, data.train_labels)
     return study
 
@@ -226,6 +230,7 @@ def _surrogate(data: Data, out: Path, preset: Preset, device: str | None, tell: 
     file = out / "surrogate.pt"
     if file.exists():
         return Surrogate.load(file, device)
+    trained = out / "surrogate-training.pt"
     surrogate = fit_surrogate(
         data.train_images,
         data.train_labels,
@@ -233,14 +238,18 @@ def _surrogate(data: Data, out: Path, preset: Preset, device: str | None, tell: 
         width=preset.width,
         device=device,
         on_epoch=lambda done: tell("surrogate", done, preset.surrogate.epochs),
+        on_round=lambda done: tell("patterns", done, ROUNDS),
+        checkpoint=trained,
     )
     surrogate.save(file)
+    trained.unlink(missing_ok=True)
     return surrogate
 
 
-def _facts(versions: dict[str, Images], *, same: bool) -> dict[str, str]:
+def _facts(data: Data, versions: dict[str, Images], *, same: bool) -> dict[str, str]:
     clean, protected, restored = versions.values()
     return {
+        "Images": f"{len(clean)} to train on, {len(data.test_images)} to test on",
         "Protected against clean": f"{psnr(protected, clean):.1f} dB",
         "Restored against clean": "equal to the last bit, not trained again"
         if same

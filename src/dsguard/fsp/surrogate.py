@@ -162,6 +162,7 @@ def fit_surrogate(
     class_names: Sequence[str] = (),
     on_epoch: Callable[[int], float | None] | None = None,
     on_round: Callable[[int], None] = lambda done: None,
+    checkpoint: Path | None = None,
 ) -> Surrogate:
     """Train a surrogate network on clean images, and fit the class-wise perturbations with it.
 
@@ -182,6 +183,9 @@ def fit_surrogate(
     on_round : callable, optional
         Called with the number of rounds done in fitting the perturbations, of
         `dsguard.fsp.patterns.ROUNDS`.
+    checkpoint : Path, optional
+        Where the training of the network is kept after every epoch, to go on from there another
+        time.
 
     Returns
     -------
@@ -205,7 +209,7 @@ def fit_surrogate(
     width = width or default_width(at)
     shape = (batch.shape[1], batch.shape[2], batch.shape[3])
     model = build(shape, len(classes), width, recipe.seed)
-    train(model, batch, numbers.astype(np.int64), recipe, at, on_epoch)
+    train(model, batch, numbers.astype(np.int64), recipe, at, on_epoch, checkpoint)
     centroids = _centroids(model, batch, numbers, len(classes), at)
     goals = centroids[LAYERS[-1]].roll(-1, dims=0)  # of the class that follows
     patterns = fit_patterns(model, goals, batch, numbers, at, recipe.seed, on_round=on_round)
