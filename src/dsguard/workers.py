@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, ParamSpec, TypeVar
 
@@ -159,6 +160,7 @@ class _Own(threading.local):
 def _leave_interrupts_to_others() -> None:
     """Start processes that a terminal does not interrupt, not even before they begin."""
     if hasattr(signal, "pthread_sigmask"):  # not on every platform
+        resource_tracker.ensure_running()  # whose own start would undo what follows
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
