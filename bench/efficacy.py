@@ -46,7 +46,7 @@ def main() -> None:
     exact, halves = (of["quick-cifar10-exact-16"] for of in (trials, earlier))
     mark("table 1", table_1(trials))
     mark("matrix", matrix(halves | exact, exact, trials["quick-cifar10-veil-16"]))
-    mark("shares", shares(exact))
+    mark("shares", shares(exact, trials["quick-cifar10-veil-16"]))
     mark("textures", candidates(read("earlier/textures")))
     mark("candidates", candidates(read("earlier/explored")))
     mark("halves", candidates(read("earlier/choices")))
@@ -136,17 +136,18 @@ def matrix(clean: Trials, exact: Trials, veil: Trials) -> str:
     return table(("training", "clean", "`exact`, ε 16", "`veil`, ε 16"), rows)
 
 
-def shares(exact: Trials) -> str:
+def shares(exact: Trials, veil: Trials) -> str:
     """Return one row per share of protected images and way to train, beside the others alone."""
     rows = []
-    for title, row in exact.items():
-        share, of, way = title.partition(" % protected")
-        if of:
-            alone = exact[f"the other {100 - int(share)} % alone{way}"]
-            gain = 100 * (row["test_accuracy"] - alone["test_accuracy"])
-            how = way.removeprefix(", ") or "plain"
-            rows.append((f"{share} %", how, both(row), both(alone), f"{gain:+.1f}"))
-    head = ("protected", "training", "all images", "the others alone, as many steps")
+    for name, trials in (("`exact`, ε 16", exact), ("`veil`, ε 16", veil)):
+        for title, row in trials.items():
+            share, of, way = title.partition(" % protected")
+            if of:
+                alone = exact[f"the other {100 - int(share)} % alone{way}"]  # the same for all
+                gain = 100 * (row["test_accuracy"] - alone["test_accuracy"])
+                how = way.removeprefix(", ") or "plain"
+                rows.append((name, f"{share} %", how, both(row), both(alone), f"{gain:+.1f}"))
+    head = ("profile", "protected", "training", "all images", "the others alone, as many steps")
     return table((*head, "gain, points"), rows)
 
 
