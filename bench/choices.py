@@ -21,7 +21,7 @@ from skimage.metrics import structural_similarity
 import dsguard
 from dsguard.evaluation import Data, own_images, psnr
 from dsguard.evaluation.presets import QUICK
-from dsguard.evaluation.trainings import run_trial
+from dsguard.evaluation.trainings import Shared, Training
 from dsguard.evaluation.trials import Trial
 from dsguard.files import write_whole
 from dsguard.fsp import Attack, Surrogate, fit_surrogate, perturb
@@ -157,9 +157,9 @@ def main() -> None:
         entry = found.setdefault(name, {"profile": candidate.profile, "trials": {}})
         if candidate.profile is not None:
             entry |= distance(images, data.train_images)
-        versions = {"clean": data.train_images, "protected": images}
+        shared = Shared({"clean": data.train_images, "protected": images}, data, PRESET)
         for measure, trial in missing.items():
-            row = run_trial(trial, versions, data, PRESET)
+            row = shared.run(Training(trial))
             entry["trials"][measure] = {"last": row.test_accuracy, "peak": row.peak_accuracy}
             print(f"{name:55} {measure:20} {row.test_accuracy:6.1%} {row.peak_accuracy:6.1%}")
             with write_whole(options.out) as file:

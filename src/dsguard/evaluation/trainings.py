@@ -37,7 +37,7 @@ class Training:
     """
 
     trial: Trial
-    seed: int
+    seed: int = 0
 
     def checkpoint(self, out: Path) -> Path:
         """Return where it is kept after every epoch."""
@@ -54,7 +54,7 @@ class Shared:
         The training images, by the names that trials have for them.
     data : Data
     preset : Preset
-    out : Path
+    out : Path, optional
         Where checkpoints are kept.
     device : str, optional
     """
@@ -62,24 +62,30 @@ class Shared:
     versions: Mapping[str, Images]
     data: Data
     preset: Preset
-    out: Path
+    out: Path | None = None
     device: str | None = None
 
     def epochs(self, training: Training) -> int:
         """Return how many epochs a training has."""
         return training.trial.epochs(self.preset.training, len(self.data.train_images))
 
-    def run(self, training: Training, on_epoch: Callable[[], None]) -> Row:
+    def run(self, training: Training, on_epoch: Callable[[], None] | None = None) -> Row:
         """Do a training, or what is left of it."""
-        return run_trial(
-            training.trial,
-            self.versions,
-            self.data,
-            self.preset,
-            seed=training.seed,
+        trial, data = training.trial, self.data
+        images, labels = trial.training_set(self.versions, data.train_labels)
+        return learn(
+            trial.title,
+            images,
+            labels,
+            data.test_images,
+            data.test_labels,
+            recipe=replace(self.preset.training, seed=training.seed, epochs=self.epochs(training)),
+            against=trial.against,
+            network=trial.network,
+            width=self.preset.width,
             device=self.device,
             on_epoch=on_epoch,
-            checkpoint=training.checkpoint(self.out),
+            checkpoint=None if self.out is None else training.checkpoint(self.out),
         )
 
 
@@ -181,51 +187,3 @@ class _Board:
 
     def finish(self, number: int, epochs: int) -> None:
         self._epochs[number] = epochs  # with those of an earlier time
-
-
-def run_trial(
-    trial: Trial,
-    versions: Mapping[str, Images],
-    data: Data,
-    preset: Preset,
-    *,
-    seed: int = 0,
-    device: str | None = None,
-    on_epoch: Callable[[], None] | None = None,
-    checkpoint: Path | None = None,
-) -> Row:
-    """Do one training of a study.
-
-    Parameters
-    ----------
-    trial : Trial
-    versions : mapping of str to ndarray of uint8, shape (N, H, W, C)
-        The training images, by the names that trials have for them.
-    data : Data
-    preset : Preset
-    seed : int
-        Of weights and order.
-    device, on_epoch, checkpoint
-        As in `learn`.
-
-    Returns
-    -------
-    Row
-    """
-    images, labels = trial.training_set(versions, data.train_labels)
-    return learn(
-        trial.title,
-        images,
-        labels,
-        data.test_images,
-        data.test_labels,
-        recipe=replace(
-            preset.training, seed=seed, epochs=trial.epochs(preset.training, len(data.train_images))
-        ),
-        against=trial.against,
-        network=trial.network,
-        width=preset.width,
-        device=device,
-        on_epoch=on_epoch,
-        checkpoint=checkpoint,
-    )
