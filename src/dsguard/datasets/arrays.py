@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import zipfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from dsguard.datasets.harmless import Allowance
 from dsguard.datasets.place import LocalPlace, Place
-from dsguard.datasets.source import CHUNK_IMAGES, Image, Part, Rows, Source, is_folder_name
+from dsguard.datasets.source import (
+    CHUNK_IMAGES,
+    Image,
+    Part,
+    Record,
+    Rows,
+    Source,
+    is_folder_name,
+)
 from dsguard.errors import FormatError, InputError
 from dsguard.mrit.geometry import SMALLEST_SIDE
+
+if TYPE_CHECKING:
+    from dsguard.datasets.disclosure import Review
 
 SIDECARS = "dsguard-sidecar"
 """Beginning of the names that sidecars have in an ``.npz`` file: ``dsguard-sidecar/images/17``."""
@@ -25,7 +38,7 @@ _MOST_PIXELS = 1 << 16
 
 
 @dataclass
-class ArrayRows:
+class ArrayRows(Record):
     """Where some rows lie: in which array of which file."""
 
     array: str
@@ -63,6 +76,10 @@ class ArraySource(Source):
 
     def sidecars(self, file: str, array: str) -> dict[int, bytes]:
         """Return the sidecars of an array, by row."""
+        raise NotImplementedError
+
+    def reviewed_others(self, file: str, others: dict[Any, Any], review: Review) -> dict[Any, Any]:
+        """Return what a file holds beside images, as far as it is published."""
         raise NotImplementedError
 
     def image_name(self, file: str, array: str, row: int, class_name: str) -> str:
@@ -140,6 +157,29 @@ class NumpySource(ArraySource):
 
     def load(self, file: str) -> dict[str, npt.NDArray[Any]]:
         return _loaded(self.place, file)
+
+    def reviewed_others(self, file: str, others: dict[Any, Any], review: Review) -> dict[Any, Any]:
+        counts = {len(images) for images in self.arrays(file).values()}
+        return {
+            name: array
+            for name, array in others.items()
+            if review.array(f"{file}/{name}", np.asarray(array), counts)
+        }
+
+    def reviewed_companion(self, name: str, data: bytes, review: Review) -> bytes | None:
+        """Return labels, written anew: behind its end a file may have more."""
+        array = _loaded(self.place, name)["array"]
+        counts = {
+            len(images)
+            for file in self.array_files
+            if name in label_files(file)
+            for images in self.arrays(file).values()
+        }
+        if not review.array(name, array, counts):
+            return None
+        file = io.BytesIO()
+        np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
+        return file.getvalue()
 
     def arrays(self, file: str) -> dict[str, Image]:
         content = self.content(file)
@@ -259,6 +299,33 @@ class CifarSource(ArraySource):
 
     def load(self, file: str) -> dict[bytes, Any]:
         return _unpickle(self.place, file)
+
+    def reviewed_others(self, file: str, others: dict[Any, Any], review: Review) -> dict[Any, Any]:
+        count = len(self.content(file)[self._labels])
+        found = {self._labels: others[self._labels]}
+        for key, value in others.items():
+            name = f"{file}/{key.decode('utf-8', 'backslashreplace')}"
+            if key == self._labels:
+                continue
+            kept: Any = None
+            if isinstance(value, np.ndarray):
+                kept = value if review.array(name, value, {count}) else None
+            elif isinstance(value, list) and len(value) == count:
+                kept = [review.row(name, each, Allowance()) for each in value]
+            else:
+                kept = review.row(name, value, Allowance())
+            if kept is not None:
+                found[key] = kept
+        return found
+
+    def reviewed_companion(self, name: str, data: bytes, review: Review) -> bytes | None:
+        """Return the names of classes, and what else is harmless, written anew."""
+        content = _unpickle(self.place, name)
+        found = {
+            key: review.row(f"{name}/{key.decode('utf-8', 'backslashreplace')}", value, Allowance())
+            for key, value in content.items()
+        }
+        return pickle.dumps(found, protocol=2)
 
     def arrays(self, file: str) -> dict[str, Image]:
         batch = self.content(file)
