@@ -81,6 +81,10 @@ def hidden_in_text(picture) -> dict[str, bytes]:
         "uri.md": f"# Data\n\n![sample](data:image/png;base64,{coded})\n",
         "inline.xml": f"<annotation><image>{coded}</image></annotation>",
         "list.yaml": "pixels:\n" + "".join(f"- {value}\n" for value in pixels * 2),
+        "column.txt": "".join(f"{value}\n" for value in picture[..., 0].reshape(-1)),
+        "named.csv": "".join(
+            f"r{n}," + ",".join(map(str, row)) + "\n" for n, row in enumerate(rows)
+        ),
         "table.tsv": "x\ty\tv\n" + "".join(f"{n}\t{v}\t{n}\n" for n, v in enumerate(pixels)),
     }
     return {

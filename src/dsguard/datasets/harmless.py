@@ -57,6 +57,23 @@ class Allowance:
     numbers: int = NUMBERS
     characters: int = CHARACTERS
     in_rows: int = ROW
+    in_boxes: int = BOXES
+
+    def take_line(self, numbers: int, *, alone: bool) -> None:
+        """Use some of it up by a line of a text, which has `numbers`, and nothing else if `alone`.
+
+        Raises
+        ------
+        CouldHoldPictureError
+            If it could be pixels, with those before it.
+        """
+        self.take_row(numbers)
+        if alone:
+            self.in_boxes -= numbers
+            self.in_rows -= numbers == 1  # a row that is written down the page
+        if min(self.in_boxes, self.in_rows) < 0:
+            msg = "has so many lines of numbers that they could be pixels"
+            raise CouldHoldPictureError(msg)
 
     def take_row(self, numbers: int) -> None:
         """Use some of it up by a row of numbers, or a list.
@@ -253,8 +270,7 @@ def charge_text(
             msg = f"has a line of {numbers} numbers"
             raise CouldHoldPictureError(msg)
         allowance = allowance_of(words)
-        if numbers == len(words):
-            allowance.take_row(numbers)
+        allowance.take_line(numbers, alone=numbers == len(words))
         allowance.take(numbers, characters)
 
 
