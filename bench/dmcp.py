@@ -32,10 +32,10 @@ import psutil
 
 import dsguard
 from dsguard.bulk import load_training_set, select
+from dsguard.covers.patterns import Patterns
 from dsguard.datasets import encode_images, open_source
 from dsguard.datasets.tar import END, packed
 from dsguard.dmcp.client import Client, RefusedError
-from dsguard.patterns import Patterns
 
 from .report import cpu, put_into_page, table
 

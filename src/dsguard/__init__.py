@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     )
     from dsguard.kernels import get_backend, set_backend
     from dsguard.keys import DatasetKey
-    from dsguard.profile import Profile
+    from dsguard.profiles import Profile
     from dsguard.protection import (
         ImageInfo,
         ProtectedBatch,
@@ -78,7 +78,7 @@ _HOMES = {
     "MissingExtraError": "dsguard.errors",
     "MissingSidecarError": "dsguard.errors",
     "NotProtectedError": "dsguard.errors",
-    "Profile": "dsguard.profile",
+    "Profile": "dsguard.profiles",
     "ProtectedBatch": "dsguard.protection",
     "RestoredBatch": "dsguard.protection",
     "Status": "dsguard.protection",

@@ -18,6 +18,7 @@ from dsguard.bulk.journal import Journal, told
 from dsguard.bulk.selection import Selection, output_names
 from dsguard.bulk.shard import ShardResult, ShardSpec
 from dsguard.bulk.tasks import Protect, Task, Veil
+from dsguard.covers.other import drawn_order
 from dsguard.datasets.coco import CocoSource, renamed
 from dsguard.datasets.disclosure import Disclosure, LeftOut, Review, add_up, kind_of
 from dsguard.datasets.folder import TreeSource, distinct, read_or_error
@@ -36,7 +37,6 @@ from dsguard.errors import (
     WrongKeyError,
 )
 from dsguard.keys import DatasetKey
-from dsguard.veil import others
 
 if TYPE_CHECKING:
     from dsguard.datasets.source import Source
@@ -708,7 +708,7 @@ def _hidden_in(spool: Spool, veil: Veil) -> dict[str, int]:
     found: dict[str, int] = {}
     for shape, names in spool.names.items():
         if len(names) > 1:
-            order = others(len(names), spool.first(shape)[None], veil.key)
+            order = drawn_order(len(names), spool.first(shape), veil.key)
             starts = spool.starts[shape]
             found |= {name: starts[place] for name, place in zip(names, order, strict=True)}
     return found

@@ -26,7 +26,6 @@ from dsguard.cli.console import (
     worst,
 )
 from dsguard.errors import InputError
-from dsguard.profile import VEIL, Profile
 
 if TYPE_CHECKING:
     from dsguard.bulk import Perturbation, Report, Settings
@@ -260,12 +259,13 @@ def protect(
     and the manifest. Do not publish it.
     """
     from dsguard.bulk import Protect, Veil
+    from dsguard.profiles import Profile
 
     choices = Choices(**given)
     if epsilon == 0:
         complain("epsilon is 0: nothing in the protected images misleads a network", _WARNING)
     attack = None
-    if profile != VEIL.name:
+    if Profile.named(profile).needs_surrogate:
         attack = options.attack_of(profile, epsilon, kind, steps)
         from dsguard.fsp import choose_device
 
@@ -501,15 +501,16 @@ def _perturbation(
 ) -> Perturbation:
     """Load or fit the surrogate, and return what it does to images."""
     from dsguard.bulk import ClassWise, SampleWise, class_wise
+    from dsguard.covers.patterns import Patterns
     from dsguard.keys import DatasetKey
-    from dsguard.patterns import Patterns
+    from dsguard.profiles import Profile
 
     chosen = Profile.named(profile)
     if choices.dry_run and not (path and path.exists()):  # any patterns will do
         classes = tuple(sorted({name for _, name, _ in source.read(_some(source, choices, 512))}))
         _check_classes(classes)
         drawn = Patterns.drawn(range(len(classes)), DatasetKey(bytes(32)))
-        return ClassWise(drawn, classes, attack.epsilon, chosen.perturbation_block)
+        return ClassWise(drawn, classes, attack.epsilon, chosen.codec.grid)
     surrogate = _surrogate(source, choices, path, epochs, device)
     if attack.kind == "class-wise":
         return class_wise(surrogate, attack.epsilon, chosen)

@@ -41,7 +41,7 @@ class Codec(ABC):
     code: int
     grid: int
     restores_every_bit: ClassVar[bool] = True
-    wants_likeness: ClassVar[bool] = True
+    wants_likeness: bool = True
     variants: ClassVar[int] = 2
 
     @abstractmethod

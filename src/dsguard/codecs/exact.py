@@ -53,6 +53,7 @@ class Exact(Codec):
     name: str
     code: int
     grid: int
+    wants_likeness: bool = True
 
     def check_size(self, height: int, width: int, channels: int) -> None:
         """Images of any size can be protected: a payload that does not fit goes to a sidecar."""
