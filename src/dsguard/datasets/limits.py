@@ -16,3 +16,8 @@ def most_unpacked(packed: int, most: int) -> int:
         Not more than these, however many are packed.
     """
     return min(most, max(_ALWAYS, _RATIO * packed))
+
+
+def too_much(most: int) -> str:
+    """Return what is said of something that unpacks to more than `most` bytes."""
+    return f"unpacks to more than {most} bytes, too much for its size; unpack it yourself"
