@@ -19,6 +19,7 @@ from dsguard.bulk.selection import Selection, output_names
 from dsguard.bulk.shard import ShardResult, ShardSpec
 from dsguard.bulk.tasks import Protect, Task, Veil
 from dsguard.datasets.coco import CocoSource, renamed
+from dsguard.datasets.disclosure import Disclosure, LeftOut, Review, add_up, kind_of
 from dsguard.datasets.folder import TreeSource, distinct, read_or_error
 from dsguard.datasets.images import LOSSLESS_FORMATS, check_output_format, with_suffix
 from dsguard.datasets.place import LocalPlace, Place, RemotePlace, place_of
@@ -75,6 +76,9 @@ class Report:
         Whether the journal beside the source cannot tell all that it had.
     shards, resumed : int
         Shards of the dataset, and those of them that earlier runs had done.
+    left_out : dict of str to LeftOut
+        By kind, what lies beside the images and was not written: files that are not read as images
+        and, of protection, whatever could hold a picture.
     """
 
     done: int = 0
@@ -88,6 +92,7 @@ class Report:
     lost: int = 0
     unfinished: bool = False
     journal_damaged: bool = False
+    left_out: dict[str, LeftOut] = field(default_factory=dict)
 
     def add_broken(self, name: str, error: DsguardError) -> None:
         """Add a file that cannot be read and is no image."""
@@ -103,6 +108,7 @@ class Report:
         self.failed += len(result.failures)
         self.kinds.update(type(error) for error in result.failures.values())
         self.broken += result.broken
+        add_up(self.left_out, result.left_out)
         for name, error in result.failures.items():
             if len(self.failures) < _LISTED:
                 self.failures[name] = error
@@ -138,6 +144,9 @@ class Settings:
         Begin anew, over what is in the destination.
     most_errors : int or None
         Stop when more images than this have failed.
+    publish, drop : tuple of str
+        Patterns of what lies beside images, as `Disclosure` takes them: protection publishes the
+        first whatever they hold, and leaves out the second without a word.
     """
 
     out_format: str = "auto"
@@ -149,6 +158,8 @@ class Settings:
     overwrite: bool = False
     most_errors: int | None = None
     png_level: int = 1
+    publish: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -159,6 +170,11 @@ class Settings:
             if type(value) is not int or value < least or (name == "png_level" and value > 1):
                 msg = f"{name} is a whole number, {least} or more, not {value!r}"
                 raise InputError(msg)
+        self.disclosure()
+
+    def disclosure(self) -> Disclosure:
+        """Return the decisions of the owner on what lies beside images."""
+        return Disclosure(self.publish, self.drop)
 
 
 def run(
@@ -302,6 +318,7 @@ class _Plan:
     journal: Journal | None
     facts: dict[str, str]
     renamed: dict[str, str]
+    disclosure: Disclosure | None = None
     seen: dict[int, int] = field(default_factory=dict)  # images by shard
     is_new: bool = False
 
@@ -338,7 +355,8 @@ class _Plan:
             if lines is not None and same and self._are_there(lines):
                 count, failures = told(lines)
                 if not (again and failures):
-                    report.add(ShardResult(spec.number, count, 0, failures))
+                    left_out = self.journal.left_out(spec.number)
+                    report.add(ShardResult(spec.number, count, 0, failures, left_out=left_out))
                     report.resumed += 1
                     kept.add(spec.number)
                     continue
@@ -398,25 +416,60 @@ class _Plan:
         """Copy what belongs to the dataset as a whole, and note that all is done."""
         if self.journal is None or self.output is None or self._is_refused(report):
             return
+        review = self._review()
+        copied = self._copied(report, review)
+        for name in set(self.journal.companions()) - copied:  # it may go along no more
+            if self.output.place.exists(name):
+                self.output.place.discard(name)
+        add_up(report.left_out, review.left_out)
+        self.output.place.clear_scratch()
+        self.journal.finish(sorted(copied))
+        self.journal.place.clear_scratch()
+
+    def _review(self) -> Review:
         source = self.specs[0].source
-        copied: list[str] = []
+        names = source.names() if isinstance(source, TreeSource) else ()
+        return Review(self.disclosure or Disclosure(), names)
+
+    def _copied(self, report: Report, review: Review) -> set[str]:
+        """Copy the files beside the images that go along; return their names."""
+        assert self.output is not None
+        source = self.specs[0].source
+        copied: set[str] = set()
+        for name in self._beside(review):
+            data = read_or_error(partial(source.read_companion, name))
+            if isinstance(data, DsguardError):
+                report.add_broken(name, data)
+                continue
+            if self.disclosure is not None and review.disclosure.says(name) is None:
+                kept = source.reviewed_companion(name, data, review)
+                if kept is None:
+                    continue
+                data = kept
+            if isinstance(source, CocoSource) and name.endswith(".json"):
+                split = PurePosixPath(name).stem.rpartition("_")[2]
+                data = renamed(data, self._new_names(source), split)
+            self.output.place.write(name, data)
+            copied.add(name)
+        return copied
+
+    def _beside(self, review: Review) -> Iterator[str]:
+        """Yield the files that may go along; note those that nothing here reads."""
+        assert self.output is not None
+        source = self.specs[0].source
         if source.kind not in ("numpy", "cifar") or self.output.kind == source.kind:
             own = self._in_shards()
-            for name in source.companions():
-                if name in own:
-                    continue
-                copied.append(name)
-                data = read_or_error(partial(source.read_companion, name))
-                if isinstance(data, DsguardError):
-                    report.add_broken(name, data)
-                    continue
-                if isinstance(source, CocoSource) and name.endswith(".json"):
-                    split = PurePosixPath(name).stem.rpartition("_")[2]
-                    data = renamed(data, self._new_names(source), split)
-                self.output.place.write(name, data)
-        self.output.place.clear_scratch()
-        self.journal.finish(copied)
-        self.journal.place.clear_scratch()
+            yield from (
+                name
+                for name in source.companions()
+                if name not in own and review.disclosure.says(name) is not False
+            )
+        for name in source.left_out():
+            said = review.disclosure.says(name)
+            if said is None:
+                review.leave_out(kind_of(name), name, "is not read as an image")
+            elif said:
+                yield name
 
     def _in_shards(self) -> set[str]:
         """Return the text files that shards have as fields of their images."""
@@ -497,7 +550,8 @@ def _plan(
     output = Output(place, kind, image_format, classes, settings.png_level)
     journal = Journal.of(place)
     _check_files(kind, source, parts)
-    specs = _specs(source, task, parts, output, journal, renames)
+    disclosure = settings.disclosure() if task.publishes else None
+    specs = _specs(source, task, parts, output, journal, renames, disclosure)
     facts = {
         **task.settings(),
         "source": str(source),
@@ -506,7 +560,7 @@ def _plan(
         "formats": f"{source.kind} to {kind} of {image_format}, level {settings.png_level}",
         _CONTENTS: _fingerprint(parts),
     }
-    return _Plan(specs, output, journal, facts, renames)
+    return _Plan(specs, output, journal, facts, renames, disclosure)
 
 
 def _specs(
@@ -516,7 +570,11 @@ def _specs(
     output: Output | None,
     journal: Journal | None,
     renames: dict[str, str],
+    disclosure: Disclosure | None = None,
 ) -> list[ShardSpec]:
+    decided = ""  # where it decides what a shard holds
+    if output and not (output.kind == "folder" and isinstance(source, TreeSource)):
+        decided = f" {disclosure}" if disclosure not in (None, Disclosure()) else ""
     suffix = LOSSLESS_FORMATS[output.image_format] if output else ""
     return [
         ShardSpec(
@@ -528,7 +586,8 @@ def _specs(
             journal,
             suffix,
             {name: renames[name] for name in part.names or renames if name in renames},
-            f"{source.stamp(part)} {part.start}-{part.stop}" if journal else "",
+            f"{source.stamp(part)} {part.start}-{part.stop}{decided}" if journal else "",
+            disclosure=disclosure,
         )
         for number, part in enumerate(parts)
     ]

@@ -62,10 +62,13 @@ class Task(ABC):
     key : DatasetKey
     writes : bool
         Whether it has images to write.
+    publishes : bool
+        Whether its results are for strangers, so that what lies beside images is reviewed.
     """
 
     verb: ClassVar[str]
     writes: ClassVar[bool] = True
+    publishes: ClassVar[bool] = True
     key: DatasetKey
 
     @abstractmethod
@@ -99,6 +102,7 @@ class Restore(Task):
     """Restore protected images."""
 
     verb = "restored"
+    publishes = False
     key: DatasetKey
 
     def process(self, batch: Batch, threads: int | None) -> Processed:

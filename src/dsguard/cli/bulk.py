@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,8 @@ class Choices:
     png_level: int = 1
     overwrite: bool = False
     dry_run: bool = False
+    publish: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
 
     def settings(self) -> Settings:
         """Return them as `dsguard.bulk.run` takes them."""
@@ -80,6 +82,8 @@ class Choices:
             self.overwrite,
             0 if self.on_error == "fail" else self.max_errors,
             self.png_level,
+            self.publish,
+            self.drop,
         )
 
     def opened(self) -> tuple[Source, DatasetKey]:
@@ -218,6 +222,19 @@ def _writing(command: Callable[..., int]) -> Callable[..., int]:
     help="Training of a new surrogate.",
 )
 @options.profile_option
+@click.option(
+    "--drop",
+    multiple=True,
+    metavar="PATTERN",
+    help="Leave these out without a word. Patterns as for --publish. May be repeated.",
+)
+@click.option(
+    "--publish",
+    multiple=True,
+    metavar="PATTERN",
+    help="Publish files, columns, members, arrays or JSON keys of this name ('*.npy', 'caption') "
+    "beside the images, even if they could hold a picture. May be repeated.",
+)
 @_writing
 @_common
 @options.device_option
@@ -314,10 +331,6 @@ def _do(task: Task, source: Source, choices: Choices) -> int:
             complain(str(error))
             return _code(reports[0])
     _warn(task, source, reports[0], choices)
-    left_out = source.left_out()
-    if left_out and task.writes and not choices.quiet:
-        text = f"other files left out: {len(left_out)}, the first of them {left_out[0]}"
-        complain(text, _WARNING)
     return _finish(task, reports[0], choices)
 
 
@@ -348,6 +361,7 @@ def _finish(task: Task, report: Report, choices: Choices) -> int:
             "the journal beside the source is damaged: it does not tell whether images are missing",
             _WARNING,
         )
+    _show_left_out(task, report)
     if report.unfinished:
         complain("the run that writes the source is not finished: images are missing", _WARNING)
     if choices.as_json:
@@ -358,6 +372,7 @@ def _finish(task: Task, report: Report, choices: Choices) -> int:
             "shards": report.shards,
             "resumed": report.resumed,
             "failures": failures,
+            "left_out": {kind: asdict(each) for kind, each in report.left_out.items()},
         }
         source = {
             "broken_files": report.broken,
@@ -379,7 +394,19 @@ def _finish(task: Task, report: Report, choices: Choices) -> int:
                 f"{report.sidecars} with their payload beside the pixels, in the same file or, of "
                 "x.npy, in x.npy.sidecars.npz; keep the files as they are"
             )
-    return _code(report)
+    return _code(report) or _code_of_left_out(task, report)
+
+
+def _show_left_out(task: Task, report: Report) -> None:
+    """Name what lies beside the images and was not written, and how to decide on it."""
+    for kind, each in report.left_out.items():
+        more = f" and {each.count - 1:,} more" if each.count > 1 else ""
+        remedy = f"; decide with --publish '{kind}' or --drop '{kind}'" if task.publishes else ""
+        complain(f"left out: {each.first}{more}: {each.reason}{remedy}", _WARNING)
+
+
+def _code_of_left_out(task: Task, report: Report) -> int:
+    return Exit.LEFT_OUT if task.publishes and report.left_out else Exit.OK
 
 
 def _code(report: Report) -> int:
@@ -422,6 +449,7 @@ def _estimate(task: Task, source: Source, choices: Choices) -> int:
         "bytes": round(size / max(1, report.done) * len(names)),
     }
     show(report.failures, report.failed)
+    _show_left_out(task, report)
     if choices.as_json:
         click.echo(json.dumps(facts))
     else:
@@ -431,7 +459,7 @@ def _estimate(task: Task, source: Source, choices: Choices) -> int:
             f"{facts['seconds']:g} s and {facts['bytes'] / 1e6:.1f} MB"
             + (", the training of a surrogate not counted" if trains else "")
         )
-    return worst(kind("") for kind in report.kinds)
+    return worst(kind("") for kind in report.kinds) or _code_of_left_out(task, report)
 
 
 def _literal(name: str) -> str:

@@ -74,6 +74,7 @@ def cli() -> None:
       3    some images failed, each of them named, or are missing
       4    wrong key or passphrase
       5    damaged images
+      6    all images are done; something beside them could hold a picture and was left out, named
       130  interrupted; what was written is whole, the same command does what is left
     """  # noqa: D301 - click wants the control character itself
 

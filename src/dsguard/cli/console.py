@@ -36,6 +36,7 @@ class Exit(IntEnum):
     SOME_FAILED = 3
     KEY_REFUSED = 4
     DAMAGED = 5
+    LEFT_OUT = 6
     INTERRUPTED = 130
 
 

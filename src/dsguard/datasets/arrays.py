@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dsguard.datasets.harmless import Allowance
 from dsguard.datasets.npy import Array, Header, Npz, load_npy
 from dsguard.datasets.pickles import load_pickle
 from dsguard.datasets.place import Place
@@ -17,6 +20,7 @@ from dsguard.datasets.source import (
     CHUNK_IMAGES,
     Image,
     Part,
+    Record,
     Rows,
     Source,
     as_folder,
@@ -26,6 +30,9 @@ from dsguard.datasets.source import (
 from dsguard.errors import FormatError, InputError
 from dsguard.mrit.geometry import SMALLEST_SIDE
 
+if TYPE_CHECKING:
+    from dsguard.datasets.disclosure import Review
+
 SIDECARS = "dsguard-sidecar"
 """Beginning of the names that sidecars have in an ``.npz`` file: ``dsguard-sidecar/images/17``."""
 
@@ -34,7 +41,7 @@ _MOST_PIXELS = 1 << 16
 
 
 @dataclass
-class ArrayRows:
+class ArrayRows(Record):
     """Where some rows lie: in which array of which file."""
 
     array: str
@@ -76,6 +83,10 @@ class ArraySource(Source):
 
     def sidecars(self, file: str, array: str) -> dict[int, bytes]:
         """Return the sidecars of an array, by row."""
+        raise NotImplementedError
+
+    def reviewed_others(self, file: str, others: list[Any], review: Review) -> dict[Any, Any]:
+        """Return what goes along of that which a file holds beside images, by these names."""
         raise NotImplementedError
 
     def image_name(self, file: str, array: str, row: int, class_name: str) -> str:
@@ -156,6 +167,31 @@ class NumpySource(ArraySource):
             return {"array": load_npy(self.place, file)}
         return Npz(self.place, file)
 
+    def reviewed_others(self, file: str, others: list[Any], review: Review) -> dict[Any, Any]:
+        content = self.content(file)
+        assert isinstance(content, Npz)
+        counts = {content.header(name).shape[0] for name in self.array_names(file)}
+        return {
+            name: content[name]
+            for name in others
+            if _is_published(content, name, f"{file}/{name}", counts, review)
+        }
+
+    def reviewed_companion(self, name: str, data: bytes, review: Review) -> bytes | None:
+        """Return labels, written anew: behind its end a file may have more."""
+        array = load_npy(self.place, name)
+        counts = {
+            len(images)
+            for file in self.array_files
+            if name in label_files(file)
+            for images in self.arrays(file).values()
+        }
+        if not review.array(name, array, counts):
+            return None
+        file = io.BytesIO()
+        np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
+        return file.getvalue()
+
     def array_names(self, file: str) -> list[str]:
         content, path = self.content(file), f"{self.place}/{file}"
         names = [name for name in content if not name.startswith(SIDECARS)]
@@ -219,6 +255,20 @@ class NumpySource(ArraySource):
             msg = f"{path} has sidecars of an unknown layout"
             raise InputError(msg)
         return {int(row): content[name].tobytes() for name, row in rows.items()}
+
+
+def _is_published(
+    content: Npz, name: str, path: str, counts: Collection[int], review: Review
+) -> bool:
+    """Tell whether an array goes along; read it only where its header leaves that open."""
+    said = review.disclosure.says(path)
+    if said is None and (reason := content.reason_against(name)):
+        review.leave_out(name.rpartition("/")[2], path, reason)
+        return False
+    header = content.header(name)
+    if said is None and len(header.shape) != 2:  # of two dimensions, it may be one-hot
+        return review.array(path, header.blank(), counts)
+    return said is not False and review.array(path, content[name], counts)
 
 
 _ROW = re.compile("[0-9]{1,18}")
@@ -330,6 +380,35 @@ class CifarSource(ArraySource):
     def load(self, file: str) -> dict[bytes, Any]:
         return _batch(self.place, file)
 
+    def reviewed_others(self, file: str, others: list[Any], review: Review) -> dict[Any, Any]:
+        content = self.content(file)
+        count = len(content[self._labels])
+        found = {self._labels: content[self._labels]}
+        for key in others:
+            value = content[key]
+            name = f"{file}/{key.decode('utf-8', 'backslashreplace')}"
+            if key == self._labels:
+                continue
+            kept: Any = None
+            if isinstance(value, np.ndarray):
+                kept = value if review.array(name, value, {count}) else None
+            elif isinstance(value, list) and len(value) == count:
+                kept = [review.row(name, each, Allowance()) for each in value]
+            else:
+                kept = review.row(name, value, Allowance())
+            if kept is not None:
+                found[key] = kept
+        return found
+
+    def reviewed_companion(self, name: str, data: bytes, review: Review) -> bytes | None:
+        """Return the names of classes, and what else is harmless, written anew."""
+        content = _batch(self.place, name)
+        found = {
+            key: review.row(f"{name}/{key.decode('utf-8', 'backslashreplace')}", value, Allowance())
+            for key, value in content.items()
+        }
+        return pickle.dumps(found, protocol=2)
+
     def arrays(self, file: str) -> dict[str, Image]:
         batch = self.content(file)
         rows, labels = batch.get(b"data"), batch.get(self._labels)
@@ -387,6 +466,6 @@ def _batch(place: Place, name: str) -> dict[bytes, Any]:
         msg = f"{path} is not a CIFAR batch"
         raise FormatError(msg)
     return {
-        key.encode("utf-8", "surrogatepass") if isinstance(key, str) else key: value
+        key if isinstance(key, bytes) else str(key).encode("utf-8", "surrogatepass"): value
         for key, value in content.items()
     }

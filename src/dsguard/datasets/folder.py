@@ -25,7 +25,7 @@ from dsguard.errors import DsguardError, InputError
 COMPANIONS = frozenset(
     {".cls", ".csv", ".json", ".jsonl", ".md", ".tsv", ".txt", ".xml", ".yaml", ".yml", ".toml"}
 )
-"""Suffixes of the files that go along: text, which holds no clean image."""
+"""Suffixes of text files."""
 
 
 class TreeSource(Source):
@@ -83,8 +83,9 @@ class TreeSource(Source):
 
 
 def is_text(name: str) -> bool:
-    """Tell whether a file goes along as it is."""
-    return PurePosixPath(name).suffix in COMPANIONS
+    """Tell whether a file is text, by its name."""
+    path = PurePosixPath(name)
+    return path.suffix.lower() in COMPANIONS or path.name in ("LICENSE", "NOTICE", "README")
 
 
 def texts_among(names: list[str]) -> list[str]:

@@ -40,6 +40,10 @@ class Header(NamedTuple):
         """Bytes of its content; an empty value counts as one."""
         return math.prod(self.shape) * max(1, self.dtype.itemsize)
 
+    def blank(self) -> Array:
+        """Return an array like it without its content, which takes no memory."""
+        return np.broadcast_to(np.zeros((), self.dtype), self.shape)
+
 
 class Npz(Mapping[str, Array]):
     """The arrays of an ``.npz`` file by name, each of them read when it is asked for, and kept.
@@ -85,17 +89,20 @@ class Npz(Mapping[str, Array]):
                 self._headers[name] = read_header(entry)
         return self._headers[name]
 
+    def reason_against(self, name: str) -> str:
+        """Return why an array is not to be read: it is too large; empty where it may be."""
+        said, most = self.header(name).nbytes, most_unpacked(self._size, MOST_NPZ_BYTES)
+        if name in self._arrays or said <= most - self._unpacked:
+            return ""
+        return (
+            f"unpacks to {said} bytes, which takes its file over the {most} that it may unpack to"
+        )
+
     def _read(self, name: str) -> Array:
-        said = self.header(name).nbytes
-        most = most_unpacked(self._size, MOST_NPZ_BYTES)
-        if said > most - self._unpacked:
-            msg = (
-                f"entry {name!r} of {self._path} unpacks to {said} bytes, which takes the file "
-                f"over the {most} that {self._size} may unpack to; take it out, or save the file "
-                "with numpy.savez"
-            )
+        if reason := self.reason_against(name):
+            msg = f"entry {name!r} of {self._path} {reason}; take it out, or save it uncompressed"
             raise InputError(msg)
-        self._unpacked += said
+        self._unpacked += self.header(name).nbytes
         with self._entry(name) as entry:
             array: Array = np.lib.format.read_array(entry, allow_pickle=False)
             if entry.read(1):

@@ -33,7 +33,7 @@ _MOST_STEPS = 1 << 21
 _MOST_ENCODED = 1 << 20  # characters beyond those read: no text is encoded again and again
 _MOST_DIMENSIONS = 8
 _DEEPEST = 8
-_LONGEST_NUMBER = 20  # decimal digits
+_LONGEST_NUMBER = 30  # digits, dots and signs
 
 
 def load_pickle(file: BinaryIO, name: str) -> Value:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ import numpy.typing as npt
 from dsguard.datasets.images import Group, decode_files, runs_of
 from dsguard.datasets.place import Place
 from dsguard.errors import DsguardError, InputError
+
+if TYPE_CHECKING:
+    from dsguard.datasets.disclosure import Review
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 Extras: TypeAlias = dict[str, bytes]
@@ -56,6 +59,15 @@ class Part:
     beside: tuple[tuple[str, ...], ...] | None = None
 
 
+class Record:
+    """The layout in which some rows came, kept by sources for sinks of the same format."""
+
+    def reviewed(self, review: Review) -> Record:
+        """Return it without what is not to be published; it is not changed."""
+        del review
+        return self
+
+
 @dataclass
 class Rows:
     """Some images in the order of the dataset, not yet decoded.
@@ -72,7 +84,7 @@ class Rows:
         Instead of files, where the dataset holds arrays.
     sidecars : dict of int to bytes
         By row, beside arrays; those of files are inside.
-    record : object
+    record : Record or None
         What a sink of the same format needs to write these rows again.
     extras : callable
         Return what else belongs to a row, for sinks of other formats.
@@ -83,7 +95,7 @@ class Rows:
     files: list[bytes | DsguardError] = field(default_factory=list)
     images: Image | None = None
     sidecars: dict[int, bytes] = field(default_factory=dict)
-    record: Any = None
+    record: Record | None = None
     extras: Callable[[int], Extras] = lambda row: {}
 
 
@@ -156,8 +168,12 @@ class Source(ABC):
         return []
 
     def read_companion(self, name: str) -> bytes:
-        """Return the content of a companion."""
+        """Return the content of a companion, or of a file that is left out."""
         return self.place.read(name)
+
+    def reviewed_companion(self, name: str, data: bytes, review: Review) -> bytes | None:
+        """Return the content with which a companion is published, None where it is not."""
+        return review.file(name, data)
 
     def left_out(self) -> list[str]:
         """Return the files that are neither images nor companions."""
