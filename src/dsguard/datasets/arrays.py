@@ -293,7 +293,7 @@ def class_names(labels: Array, what: str) -> list[str]:
         return [str(number) for number in _one_hot(labels, what)]
     try:
         values = labels.reshape(-1).tolist()
-    except ValueError as error:  # of characters that there are not
+    except (ValueError, SystemError) as error:  # of characters that there are not
         msg = f"{what} holds text that is damaged: {error}"
         raise InputError(msg) from error
     return [_class_name(value) for value in values]

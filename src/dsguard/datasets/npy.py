@@ -25,6 +25,7 @@ Array: TypeAlias = npt.NDArray[Any]
 
 MOST_NPZ_BYTES = 1 << 33
 """What is read of an ``.npz`` file unpacks to no more than this."""
+_MOST_DIMENSIONS = 32  # of arrays with any version of NumPy
 _HEADER_BYTES = 1 << 14
 """Headers are shorter; NumPy itself takes no more than 10,000 characters of one."""
 
@@ -153,7 +154,8 @@ def read_header(file: IO[bytes]) -> Header:
         shape, _, dtype = np.lib.format.read_array_header_1_0(start)
     else:  # later ones differ in names of fields alone
         shape, _, dtype = np.lib.format.read_array_header_2_0(start)
-    if version not in {(1, 0), (2, 0), (3, 0)} or min(shape, default=0) < 0:
+    good = version in {(1, 0), (2, 0), (3, 0)} and len(shape) <= _MOST_DIMENSIONS
+    if not good or min(shape, default=0) < 0:
         msg = "its header is of an unknown layout"
         raise ValueError(msg)
     if dtype.hasobject:
