@@ -94,7 +94,7 @@ def test_labels_of_one_class_for_each_image(labels, expected):
     ],
 )
 def test_labels_of_several_values_are_refused(labels):
-    with pytest.raises(dsguard.InputError, match="y of x has . values for each image.*one-hot"):
+    with pytest.raises(dsguard.InputError, match=r"y of x has . values for each image.*one-hot"):
         class_names(np.array(labels), "y of x")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickle
 import struct
@@ -121,14 +122,14 @@ ATTACKS = {
     "metadata": DTYPE + b"(" + text(b"u1") + b"K\0K\x01tR" + PLAIN_STATE[:-2] + b"}tb",
     "never written": NDARRAY + b"(K\x64\x85" + text(b"u1") + b"tR",
     "never filled": BEGUN,
-    "a buffer at an offset": NDARRAY + b"(K\x02\x85" + text(b"u1") + text(b"xy") + number(-64) + b"tR",
+    "an offset": NDARRAY + b"(K\x02\x85" + text(b"u1") + text(b"xy") + number(-64) + b"tR",
     "another shape at first": RECONSTRUCT + b"(" + NDARRAY + b"K\x64\x85" + text(b"b") + b"tR",
     "a subclass": RECONSTRUCT + b"(" + DTYPE + b"K\0\x85" + text(b"b") + b"tR",
     "too few bytes": BEGUN + array_state(b"K\x03\x85"),
     "too many bytes": BEGUN + array_state(b"K\x01\x85"),
     "a negative shape": BEGUN + array_state(number(-1) + number(-2) + b"\x86"),
-    "a shape that wraps": BEGUN + array_state(b"\x8a\x09" + bytes(8) + b"\x01K\x02\x86", data=text(b"")),
-    "a huge empty shape": BEGUN + array_state(b"K\0\x8a\x08" + HUGE + HUGE + b"\x86", data=text(b"")),
+    "a shape that wraps": BEGUN + array_state(b"\x8a\x09" + bytes(8) + b"\x01\x85", data=text(b"")),
+    "a huge shape": BEGUN + array_state(b"K\0\x8a\x08" + HUGE + HUGE + b"\x86", data=text(b"")),
     "a shape of floats": BEGUN + array_state(b"G" + struct.pack(">d", 2.0) + b"\x85"),
     "a shape of flags": BEGUN + array_state(b"\x88K\x02\x86"),
     "a list for a shape": BEGUN + array_state(b"]K\x02a"),
@@ -189,7 +190,7 @@ ATTACKS = {
     "nested in a name": nested(60) + text(b"x") + b"\x93",
     "nested in a dtype": DTYPE + nested(60) + b"K\0K\x01\x87R",
     "nested in a state": BEGUN + nested(60) + b"b",
-    "nested in the state of a dtype": DTYPE + text(b"u1") + b"\x85R(K\x03" + nested(60) + b"NNNNNNtb",
+    "nested in its state": DTYPE + text(b"u1") + b"\x85R(K\x03" + nested(60) + b"NNNNNNtb",
     "nested in a call": ENCODE + nested(60) + b"\x85R",
     "nested deeply": b"]" * 100_000 + b"a" * 99_999,
     "in itself": b"]q\x01h\x01a",
@@ -218,10 +219,8 @@ def test_memory_is_bounded(monkeypatch):
     for data in (b"(" * 50_000, b"}" * 50_000, b"]\x94" + b"\x94" * 50_000,
                  b"]r" + HUGE + b"."):  # fmt: skip
         tracemalloc.start()
-        try:
+        with contextlib.suppress(dsguard.FormatError):
             load(data)
-        except dsguard.FormatError:
-            pass
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 4 << 20
@@ -243,8 +242,8 @@ def test_a_pickle_that_is_too_large_is_not_read(monkeypatch):
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(1 << 62), 1 << 62) | st.binary() | st.floats(allow_nan=False)
-    | st.text(st.characters(codec="utf-8")),
+    st.none() | st.booleans() | st.integers(-(1 << 62), 1 << 62) | st.floats(allow_nan=False)
+    | st.binary() | st.text(st.characters(codec="utf-8")),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.binary(), inner, max_size=3),
     max_leaves=6,
 )  # fmt: skip
@@ -273,7 +272,7 @@ SEEDS = [
     *(pickle.dumps(BATCH | {b"data": ROWS[:1, :30]}, n) for n in range(6)),
     *(within(attack) for attack in ATTACKS.values() if len(attack) < 1000),
 ]
-PIECES = [NDARRAY, DTYPE, RECONSTRUCT, ENCODE, BEGUN, U1, array_state(), b"R", b"b", b"(", b"t", b"}"]
+PIECES = [NDARRAY, DTYPE, RECONSTRUCT, ENCODE, BEGUN, U1, array_state(), b"R", b"b", b"(", b"t"]
 
 
 @given(st.data())
@@ -283,12 +282,12 @@ def test_changed_pickles_give_plain_values_or_one_error(data):
         place = data.draw(st.integers(0, len(seed)))
         new = data.draw(st.sampled_from(PIECES) | st.binary(max_size=4))
         seed[place : place + data.draw(st.integers(0, 4))] = new
+    told = ""
     try:
-        found = load(bytes(seed))
+        check_plain(load(bytes(seed)))
     except dsguard.FormatError as error:
-        assert len(str(error)) < 400
-    else:
-        check_plain(found)
+        told = str(error)
+    assert len(told) < 400
 
 
 @pytest.mark.parametrize(
