@@ -7,6 +7,7 @@ import pickle
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -412,14 +413,14 @@ class CifarSource(ArraySource):
     def arrays(self, file: str) -> dict[str, Image]:
         batch = self.content(file)
         rows, labels = batch.get(b"data"), batch.get(self._labels)
-        if not _is_cifar_batch(rows, labels, len(self._class_names())):
+        if not _is_cifar_batch(rows, labels, len(self._class_names)):
             msg = f"{self.place}/{file} does not have the layout of a CIFAR batch"
             raise FormatError(msg)
         assert rows is not None
         return {"data": rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)}
 
     def classes(self, file: str, array: str) -> list[str]:
-        names = self._class_names()
+        names = self._class_names
         return [names[label] for label in self.content(file)[self._labels]]
 
     def sidecars(self, file: str, array: str) -> dict[int, bytes]:
@@ -431,6 +432,7 @@ class CifarSource(ArraySource):
             raise FormatError(msg)
         return given
 
+    @cached_property
     def _class_names(self) -> list[str]:
         content = _batch(self.place, self._meta)
         names = content.get(b"label_names", content.get(b"fine_label_names"))
