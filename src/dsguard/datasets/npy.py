@@ -38,8 +38,8 @@ class Header(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its content; an empty value counts as one."""
-        return math.prod(self.shape) * max(1, self.dtype.itemsize)
+        """Bytes of its content; nothing, and an empty value, count as one."""
+        return max(1, math.prod(self.shape)) * max(1, self.dtype.itemsize)
 
     def blank(self) -> Array:
         """Return an array like it without its content, which takes no memory."""
