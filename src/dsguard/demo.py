@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from dsguard.envelope import DatasetKey
 from dsguard.evaluation import (
     Data,
     Row,
@@ -24,6 +23,7 @@ from dsguard.files import write_whole
 from dsguard.fsp import Attack, Recipe, Surrogate, choose_device, fit_surrogate, perturb
 from dsguard.fsp.training import default_width
 from dsguard.kernels.contract import Images
+from dsguard.keys import DatasetKey
 from dsguard.profile import DEFAULT, VEIL, Profile
 from dsguard.protection import inspect, protect_batch, restore_batch
 from dsguard.veil import veils
@@ -81,7 +81,7 @@ def run_demo(
     tell = on_step or (lambda name, done, total: None)
     key = DatasetKey.generate()
     if Profile.named(profile).target == "other":
-        target = veils(data.train_images, data.train_labels, key, VEIL.block, attack.epsilon)
+        target = veils(data.train_images, data.train_labels, key, VEIL.codec.grid, attack.epsilon)
     else:
         surrogate = _surrogate(data, Recipe(epochs=epochs, seed=seed), device, tell)
         target = perturb(data.train_images, data.train_labels, surrogate, attack)

@@ -23,7 +23,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dsguard.envelope import DatasetKey
+    from dsguard.keys import DatasetKey
 
 GRID = 8
 """Cells of a pattern from top to bottom and from side to side, whatever the size of the image: 4

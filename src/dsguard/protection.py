@@ -1,7 +1,7 @@
 """Protect and restore batches of images: the public functions.
 
 Perturbed images are made here or given; what becomes of them depends on the profile, and is on one
-page each in `dsguard.exact` and `dsguard.approximate`.
+page each in `dsguard.codecs`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,10 @@ from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 
-from dsguard import approximate, exact, slices
+from dsguard import slices
 from dsguard.batch import as_batch, as_output, as_single, like_input
-from dsguard.envelope import (
-    HEADER_BYTES,
-    TAG_BYTES,
-    DatasetKey,
-    Header,
-    whole_headers,
-)
+from dsguard.codecs import Header, codec_of, dispatch
+from dsguard.codecs.header import whole_headers
 from dsguard.errors import (
     DsguardError,
     FormatError,
@@ -31,8 +26,7 @@ from dsguard.errors import (
     TamperedError,
     WrongKeyError,
 )
-from dsguard.kernels import kernels
-from dsguard.mrit import Geometry
+from dsguard.keys import DatasetKey
 from dsguard.profile import DEFAULT, Profile
 from dsguard.veil import marked, others
 
@@ -42,7 +36,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from dsguard.fsp import Surrogate
-    from dsguard.kernels.contract import Bytes, Images
+    from dsguard.kernels.contract import Images
 
 
 class Status(StrEnum):
@@ -56,12 +50,6 @@ class Status(StrEnum):
     TAMPERED = "tampered"
     UNKNOWN_FORMAT = "unknown_format"
 
-
-_SCHEMES = {"lsb": approximate, "rdh": exact}
-"""What protects and restores a slice of a batch, by the embedding of its profile."""
-
-_KIND_BYTES = 12
-"""Bytes of a header that images of one dataset and profile have in common."""
 
 _STATUS_OF: dict[type[DsguardError], Status] = {
     NotProtectedError: Status.NOT_PROTECTED,
@@ -204,14 +192,13 @@ def protect_batch(
     workers = slices.thread_count(threads)
     if surrogate is not None:
         workers = 1  # torch has threads of its own
-    scheme = _SCHEMES[chosen.embedding]
-    scheme.check_size(*batch.shape[1:], chosen)
+    chosen.codec.check_size(*batch.shape[1:])
     result = as_output(out, images, batch, *([] if target is None else [target]))
 
     def work(part: slice) -> dict[int, bytes]:
         clean = np.ascontiguousarray(batch[part])
         try:
-            made = scheme.protect(clean, targets(part), result[part], chosen, key)
+            made = chosen.codec.protect(clean, targets(part), result[part], key)
         except DsguardError as error:
             if error.index is None:
                 raise
@@ -303,7 +290,8 @@ def restore_batch(
 
     def work(part: slice) -> dict[int, DsguardError]:
         own = {i - part.start: data for i, data in given.items() if part.start <= i < part.stop}
-        failures, named = _restore(np.ascontiguousarray(batch[part]), result[part], key, own)
+        protected = np.ascontiguousarray(batch[part])
+        failures, named = dispatch.restore(protected, result[part], key, own)
         profiles[part] = named
         return {part.start + index: error for index, error in failures.items()}
 
@@ -341,14 +329,16 @@ def inspect(image: npt.NDArray[np.uint8], sidecar: bytes | None = None) -> Image
         If the image has no header, a damaged one, or one of an unknown version.
     """
     batch = as_single(image, "image")
-    header = Header.parse(_headers(batch, {0: sidecar} if sidecar else {})[0].tobytes())
+    raw = dispatch.headers(batch, {0: sidecar} if sidecar else {})
+    header = Header.parse(raw[0].tobytes())
+    codec = codec_of(header)
     return ImageInfo(
         version=header.version,
-        profile=header.profile.name,
-        planes=header.planes,
+        profile=codec.name,
+        planes=codec.planes(header),
         key_id=header.key_id.hex(),
-        payload_bits=8 * _SCHEMES[header.profile.embedding].payload_bytes(header),
-        sidecar=header.in_sidecar,
+        payload_bits=8 * codec.payload_bytes(header),
+        sidecar=codec.in_sidecar(header),
     )
 
 
@@ -364,7 +354,7 @@ def are_protected(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     ndarray of bool, shape (N,)
     """
     batch = np.ascontiguousarray(as_batch(images, "images"))
-    return np.asarray(whole_headers(_headers(batch, {})), bool)
+    return np.asarray(whole_headers(dispatch.headers(batch, {})), bool)
 
 
 def _check_key(key: object) -> None:
@@ -419,7 +409,7 @@ def _veils(
         msg = f"expected {len(batch)} integer labels, got {given.dtype} of shape {given.shape}"
         raise InputError(msg)
     return lambda part: marked(
-        batch[part], batch[order[part]], given[part].astype(np.int64), key, profile.block
+        batch[part], batch[order[part]], given[part].astype(np.int64), key, profile.codec.grid
     )
 
 
@@ -443,81 +433,6 @@ def _checked_sidecar(index: object, data: object, count: int) -> tuple[int, byte
         msg = f"sidecars: expected bytes, got {type(data).__name__}"
         raise InputError(msg, int(index))
     return int(index), bytes(data)
-
-
-def _restore(
-    protected: Images, out: Images, key: DatasetKey, sidecars: dict[int, bytes]
-) -> tuple[dict[int, DsguardError], list[str]]:
-    """Restore a slice of a batch into `out`, zero where it fails; return failures, profiles."""
-    failures: dict[int, DsguardError] = {}
-    profiles = [""] * len(protected)
-    raw = _headers(protected, sidecars)
-    for members, header in _by_header(raw, key, failures):
-        scheme = _SCHEMES[header.profile.embedding]
-        for index in members.tolist():
-            profiles[index] = header.profile.name
-        if len(members) == len(protected):
-            failures |= scheme.restore(protected, out, header, raw, key, sidecars)
-            continue
-        part = np.empty_like(protected[members])
-        own = {n: sidecars[int(i)] for n, i in enumerate(members) if int(i) in sidecars}
-        failed = scheme.restore(protected[members], part, header, raw[members], key, own)
-        out[members] = part
-        failures |= {int(members[n]): error for n, error in failed.items()}
-    out[list(failures)] = 0
-    return failures, profiles
-
-
-def _by_header(
-    raw: Bytes, key: DatasetKey, failures: dict[int, DsguardError]
-) -> list[tuple[npt.NDArray[np.intp], Header]]:
-    """Group images by all that their headers say but the length; bad ones go to `failures`."""
-    groups = []
-    whole = whole_headers(raw)
-    for index in np.flatnonzero(~whole):
-        try:
-            Header.parse(raw[index].tobytes())
-        except DsguardError as error:
-            failures[int(index)] = error.to_keep()
-    good = np.flatnonzero(whole)
-    for kind in _alike(raw[good, :_KIND_BYTES]):
-        members = good[kind]
-        try:
-            header = Header.parse(raw[members[0]].tobytes())
-            if header.key_id.hex() != key.key_id:
-                msg = f"was protected under key {header.key_id.hex()}, not {key.key_id}"
-                raise WrongKeyError(msg)
-        except DsguardError as error:
-            failures |= dict.fromkeys(members.tolist(), error.to_keep())
-        else:
-            groups.append((members, header))
-    return groups
-
-
-def _alike(rows: Bytes) -> list[npt.NDArray[np.intp]]:
-    """Return the positions of equal rows, one array for each kind."""
-    if len(rows) == 0:
-        return []
-    if (rows == rows[0]).all():  # as a rule, and sorting would take as long as restoring
-        return [np.arange(len(rows))]
-    _, kind, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
-    return np.split(np.argsort(kind.reshape(-1), kind="stable"), np.cumsum(counts)[:-1])
-
-
-def _headers(batch: Images, sidecars: dict[int, bytes]) -> Bytes:
-    """Return the first 18 payload bytes of each image, whether they are a header or not.
-
-    An image too small to carry a header has it in its sidecar.
-    """
-    raw = np.zeros((len(batch), HEADER_BYTES), np.uint8)
-    geometry = Geometry.of(batch)
-    if geometry.plane_bits >= 8 * HEADER_BYTES:
-        raw = kernels().extract(batch, HEADER_BYTES, geometry)
-    if geometry.plane_bits < 8 * exact.EXACT_HEADER_BYTES:
-        for index, sidecar in sidecars.items():
-            if len(sidecar) >= exact.EXACT_HEADER_BYTES + TAG_BYTES:
-                raw[index] = np.frombuffer(sidecar[:HEADER_BYTES], np.uint8)
-    return raw
 
 
 def _at(index: int, error: DsguardError) -> DsguardError:

@@ -18,7 +18,7 @@ from dsguard.profile import STRENGTHS
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from dsguard.envelope import DatasetKey
+    from dsguard.keys import DatasetKey
 
     Images = npt.NDArray[np.uint8]
 

@@ -20,8 +20,8 @@ from dsguard.profile import DEFAULT, Profile
 if TYPE_CHECKING:
     import os
 
-    from dsguard.envelope import DatasetKey
     from dsguard.fsp import Surrogate
+    from dsguard.keys import DatasetKey
 
     Location = str | os.PathLike[str]
 

@@ -27,7 +27,6 @@ from dsguard.datasets.sinks import Output, file_name, output_kind
 from dsguard.datasets.source import Part, decode_rows
 from dsguard.datasets.spool import Spool
 from dsguard.datasets.webdataset import shard_name
-from dsguard.envelope import DatasetKey
 from dsguard.errors import (
     DsguardError,
     FormatError,
@@ -36,6 +35,7 @@ from dsguard.errors import (
     WorkerError,
     WrongKeyError,
 )
+from dsguard.keys import DatasetKey
 from dsguard.veil import others
 
 if TYPE_CHECKING:

@@ -14,15 +14,15 @@ import numpy.typing as npt
 
 from dsguard.datasets.spool import read_image
 from dsguard.errors import DsguardError, InputError
-from dsguard.mrit.geometry import LARGEST_SIDE, SMALLEST_SIDE
+from dsguard.kernels.geometry import LARGEST_SIDE, SMALLEST_SIDE
 from dsguard.patterns import Patterns
 from dsguard.profile import VEIL
 from dsguard.protection import are_protected, protect_batch, restore_batch
 from dsguard.veil import EPSILON, marked
 
 if TYPE_CHECKING:
-    from dsguard.envelope import DatasetKey
     from dsguard.fsp import Attack, Surrogate
+    from dsguard.keys import DatasetKey
 
 Image = npt.NDArray[np.uint8]
 
@@ -292,7 +292,7 @@ class Veil(Perturbation):
             shape = batch.images.shape[1:]
             shown = np.stack([read_image(file, self.starts[n], shape) for n in batch.names])
         labels = _numbers(batch, self.class_names)
-        return marked(batch.images, shown, labels, self.key, VEIL.block, self.epsilon)
+        return marked(batch.images, shown, labels, self.key, VEIL.codec.grid, self.epsilon)
 
     def settings(self) -> dict[str, str]:
         made_of = Patterns.drawn([0], self.key).signs.tobytes()

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from dsguard.bulk.run import Progress
     from dsguard.bulk.tasks import Task
     from dsguard.datasets import Source
-    from dsguard.envelope import DatasetKey
     from dsguard.fsp import Attack, Surrogate
+    from dsguard.keys import DatasetKey
 
 _SURROGATE_IMAGES = 50_000
 _SAMPLE = 256
@@ -501,7 +501,7 @@ def _perturbation(
 ) -> Perturbation:
     """Load or fit the surrogate, and return what it does to images."""
     from dsguard.bulk import ClassWise, SampleWise, class_wise
-    from dsguard.envelope import DatasetKey
+    from dsguard.keys import DatasetKey
     from dsguard.patterns import Patterns
 
     chosen = Profile.named(profile)

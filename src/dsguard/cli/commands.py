@@ -92,7 +92,7 @@ for _command in (protect, restore, verify, dmcp):
 )
 def keygen(path: Path, *, passphrase: bool) -> None:
     """Make a new key and write it to PATH, which must not exist."""
-    from dsguard.envelope import DatasetKey
+    from dsguard.keys import DatasetKey
 
     phrase = os.environ.get("DSGUARD_PASSPHRASE") if passphrase else None
     if passphrase and phrase is None:

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from dsguard.errors import DsguardError, TamperedError, WorkerError, WrongKeyError
 
 if TYPE_CHECKING:
-    from dsguard.envelope import DatasetKey
+    from dsguard.keys import DatasetKey
 
 _TOLD_EVERY = 10.0
 _SHOWN_FAILURES = 3
@@ -42,7 +42,7 @@ class Exit(IntEnum):
 
 def load_key(path: Path) -> DatasetKey:
     """Load a key, with the passphrase of the environment or of the terminal."""
-    from dsguard.envelope import DatasetKey
+    from dsguard.keys import DatasetKey
 
     if not path.exists():
         msg = (

@@ -29,7 +29,7 @@ from dsguard.datasets.source import (
     safe_name,
 )
 from dsguard.errors import FormatError, InputError
-from dsguard.mrit.geometry import SMALLEST_SIDE
+from dsguard.kernels.geometry import SMALLEST_SIDE
 
 if TYPE_CHECKING:
     from dsguard.datasets.disclosure import Review

@@ -14,7 +14,7 @@ from sqlalchemy.orm import joinedload
 
 from dsguard.dmcp.audit import Origin, record
 from dsguard.dmcp.model import RIGHTS, Dataset, Grant, Key, Request, Token, Usage, User, now
-from dsguard.envelope import DatasetKey
+from dsguard.keys import DatasetKey
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session

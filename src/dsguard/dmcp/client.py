@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dsguard.dmcp import frames
-from dsguard.envelope import DatasetKey
 from dsguard.errors import DsguardError, InputError, MissingExtraError
 from dsguard.files import write_whole
+from dsguard.keys import DatasetKey
 
 _IMAGES = 2000
 _BYTES = 4 << 20

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dsguard.datasets.images import decode_files, encode_images, pixels_of
 from dsguard.dmcp.frames import OK, REFUSED
-from dsguard.envelope import DatasetKey
 from dsguard.errors import DsguardError, InputError, WrongKeyError
+from dsguard.keys import DatasetKey
 from dsguard.protection import restore_batch
 
 if TYPE_CHECKING:

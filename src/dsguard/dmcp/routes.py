@@ -17,7 +17,7 @@ from dsguard.dmcp.access import Refused
 from dsguard.dmcp.asking import Asking, Here, origin_of
 from dsguard.dmcp.model import Dataset, Entry, Grant
 from dsguard.dmcp.model import Request as AccessRequest
-from dsguard.envelope import DatasetKey
+from dsguard.keys import DatasetKey
 
 router = APIRouter()
 

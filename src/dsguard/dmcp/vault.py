@@ -14,9 +14,9 @@ from Crypto.Protocol.KDF import HKDF
 from sqlalchemy import select
 
 from dsguard.dmcp.model import Dataset, Fact, Key
-from dsguard.envelope import DatasetKey
 from dsguard.errors import InputError, WrongKeyError
 from dsguard.files import write_new
+from dsguard.keys import DatasetKey
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session

@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from dsguard.envelope import DatasetKey
 from dsguard.errors import InputError
 from dsguard.evaluation.comparison import Row, cautions, psnr
 from dsguard.evaluation.data import Data
@@ -31,6 +30,7 @@ from dsguard.files import write_whole
 from dsguard.fsp import Attack, Surrogate, choose_device, fit_surrogate, perturb
 from dsguard.fsp.patterns import ROUNDS
 from dsguard.kernels.contract import Images
+from dsguard.keys import DatasetKey
 from dsguard.profile import VEIL, Profile
 from dsguard.protection import protect_batch, restore_batch
 from dsguard.veil import veils
@@ -194,7 +194,7 @@ def _versions(
     key = DatasetKey(bytes(32))  # nothing is published: the study is to be repeatable
     file = out / "perturbed.npy"
     if Profile.named(profile).target == "other":
-        target = veils(data.train_images, data.train_labels, key, VEIL.block, attack.epsilon)
+        target = veils(data.train_images, data.train_labels, key, VEIL.codec.grid, attack.epsilon)
     elif file.exists():
         target = _stored(file, data.train_images.shape)
     else:

@@ -74,7 +74,7 @@ class Attack:
         It is class-wise, but for ``paper``, whose recipe is sample-wise.
         """
         chosen = Profile.named(profile)
-        settings.setdefault("kind", "sample-wise" if chosen.embedding == "lsb" else "class-wise")
+        settings.setdefault("kind", "sample-wise" if chosen.codec.grid == 1 else "class-wise")
         return cls(block=chosen.perturbation_block, **settings)
 
     def __post_init__(self) -> None:

@@ -10,10 +10,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dsguard.envelope import DatasetKey
 from dsguard.fsp.resnet import ResNet18
 from dsguard.fsp.training import frozen, precision, to_pixels
 from dsguard.kernels.contract import Images
+from dsguard.keys import DatasetKey
 from dsguard.patterns import FLAT, GRID, TILE, Patterns, cell_of
 
 ROUNDS = 80

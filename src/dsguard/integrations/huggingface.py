@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from dsguard.envelope import DatasetKey
 from dsguard.integrations.images import as_bytes, restored_files
+from dsguard.keys import DatasetKey
 
 
 @dataclass(frozen=True)
