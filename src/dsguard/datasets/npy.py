@@ -101,7 +101,7 @@ class Npz(Mapping[str, Array]):
 
     def _read(self, name: str) -> Array:
         if reason := self.reason_against(name):
-            msg = f"entry {name!r} of {self._path} {reason}; take it out, or save it uncompressed"
+            msg = f"{self._shown(name)} {reason}; take it out, or save it as an .npy file"
             raise InputError(msg)
         self._unpacked += self.header(name).nbytes
         with self._entry(name) as entry:
@@ -111,10 +111,14 @@ class Npz(Mapping[str, Array]):
                 raise ValueError(msg)
         return array
 
+    def _shown(self, name: str) -> str:
+        """Return what an entry is called in messages."""
+        return f"entry {name[:80]!r} of {self._path}"
+
     @contextlib.contextmanager
     def _entry(self, name: str) -> Iterator[IO[bytes]]:
         member = self._members[name]
-        with _told(f"entry {name!r} of {self._path}"):
+        with _told(self._shown(name)):
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 msg = "it is compressed as NumPy does not; save it with numpy.savez"
                 raise ValueError(msg)
