@@ -181,7 +181,7 @@ def read_or_error(read: Callable[[], bytes]) -> bytes | DsguardError:
     try:
         return read()
     except DsguardError as error:
-        return error
+        return error.to_keep()
     except Exception as error:  # encrypted, damaged, of unknown compression: per image, any reason
         return InputError(f"cannot be read: {getattr(error, 'strerror', None) or error}")
 

@@ -470,13 +470,11 @@ class ArraySink(Sink):
     def _content(self, images: Mapping[Any, Any]) -> dict[Any, Any]:
         """Return what the file holds, with these images, and beside them what is published."""
         given = self._source.content(self.part.file)
-        others = {
-            name: value
-            for name, value in given.items()
-            if name not in images and not _is_sidecar(name)
-        }
-        if self.review is not None:
-            others = self._source.reviewed_others(self.part.file, others, self.review)
+        names = [name for name in given if name not in images and not _is_sidecar(name)]
+        if self.review is None:
+            others = {name: given[name] for name in names}
+        else:
+            others = self._source.reviewed_others(self.part.file, names, self.review)
         both = {**others, **images}
         return {name: both[name] for name in given if name in both}
 

@@ -87,7 +87,7 @@ def _of_file(place: Place, file: str, kind: str) -> Source:
             return TarSource(place, file)
         if is_zip:  # with something before it
             return ZipSource(place, file)
-    except (EOFError, OSError) as error:
+    except (EOFError, OSError, zipfile.BadZipFile) as error:
         msg = f"{place}/{file} cannot be read: {error}"
         raise InputError(msg) from error
     msg = f"{place}/{file} is neither a folder nor a tar, zip, Parquet or NumPy file"
