@@ -193,6 +193,7 @@ def test_no_message_tells_a_token(monkeypatch):
         codecs.BOM_UTF16_LE + f"{TOKEN}\r\n".encode("utf-16-le"),
         codecs.BOM_UTF16_BE + f"{TOKEN}\r\n".encode("utf-16-be"),
     ],
+    ids=["plain", "blanks", "utf-8", "utf-16-le", "utf-16-be"],
 )
 def test_token_files_of_any_editor_log_in(home, monkeypatch, capsys, data):
     service = Answers(monkeypatch, me={"name": "mary"})
@@ -210,6 +211,7 @@ def test_token_files_of_any_editor_log_in(home, monkeypatch, capsys, data):
         (TOKEN.encode("utf-16-le"), "not plain text"),
         (b"\xff\x80", "not plain text"),
     ],
+    ids=["empty", "utf-16", "binary"],
 )
 def test_what_is_no_token_file_is_told(monkeypatch, capsys, data, what):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), "ascii"))

@@ -54,6 +54,8 @@ def test_a_folder_that_was_open_is_closed(tmp_path, open_umask):
             owner.deposit("d")
         server.kill()
         assert (folder / "dmcp.sqlite-wal").exists()
+        (folder / "jobs" / "0.part").touch()
+        (folder / "jobs" / f"{'0' * 32}.out").touch()
         for path in (folder, *folder.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
         shown = server.operate("audit", "verify")  # the commands do so as well
@@ -144,6 +146,7 @@ HEX = "0123456789abcdef" * 4
         codecs.BOM_UTF16_LE + f"{HEX}\r\n".encode("utf-16-le"),
         codecs.BOM_UTF16_BE + f"\n{HEX}".encode("utf-16-be"),
     ],
+    ids=["plain", "line", "blanks", "utf-8", "utf-16-le", "utf-16-be"],
 )
 def test_master_keys_of_any_editor_are_read(tmp_path, data):
     (tmp_path / "plain").write_text(HEX)

@@ -119,13 +119,13 @@ def _members(body: BinaryIO, most: int) -> Iterator[Upload]:
 
 
 def _unlike(images: Iterator[Upload]) -> Iterator[Upload]:
-    taken: dict[str, int] = {}  # and how many came by each name
+    taken: dict[int, int] = {}  # hashes, of less memory than names; and how many came by each
     for image in images:
         name = image.name
-        while (out := with_suffix(name, ".png")) in taken:
-            taken[out] += 1
-            name = f"{out[: -len('.png')]}.{taken[out]}.png"
-        taken[out] = 1
+        while (known := hash(out := with_suffix(name, ".png"))) in taken:
+            taken[known] += 1
+            name = f"{out[: -len('.png')]}.{taken[known]}.png"
+        taken[known] = 1
         yield image._replace(name=name)
 
 

@@ -42,7 +42,7 @@ _UNDONE = ("queued", "running")
 _CLEANED_EVERY = 3600.0  # seconds
 _PUT_OFF = 5.0
 _TURN = 2.0
-_OPEN = 16
+_OPEN = 4
 """Jobs whose images are kept open between two turns; others are read anew up to where they were."""
 
 log = structlog.get_logger("dsguard.dmcp")
@@ -116,7 +116,7 @@ class Jobs:
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
         self._folder = platform.settings.folder / "jobs"
-        make_folder(self._folder)
+        make_folder(self._folder, is_ours=True)
         self._turns = Turns()
         self._open: OrderedDict[str, _Work] = OrderedDict()
         self._cleaned = 0.0

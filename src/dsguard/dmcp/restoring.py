@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dsguard.datasets.images import decode_files, encode_images, pixels_of
 from dsguard.dmcp import tiff
-from dsguard.dmcp.access import Refused
 from dsguard.dmcp.frames import OK, REFUSED
 from dsguard.envelope import DatasetKey
 from dsguard.errors import DsguardError, InputError, WrongKeyError
@@ -19,6 +18,7 @@ from dsguard.protection import restore_batch
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from dsguard.dmcp.access import Refused
     from dsguard.dmcp.metering import Meter
     from dsguard.workers import Workers
 

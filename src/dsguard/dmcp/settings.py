@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     image_bytes: ByteSize = ByteSize(16 << 20)
     image_pixels: Count = 40_000_000
     request_images: Count = 100_000
-    job_images: Count = 5_000_000
+    job_images: Count = 2_000_000
     job_bytes: ByteSize = ByteSize(16 << 30)
     job_days: int = 7
     jobs_per_user: int = 8
