@@ -26,7 +26,6 @@ from dsguard.dmcp.audit import Origin
 from dsguard.dmcp.bodies import end_of_answer, images_of, packed_chunk
 from dsguard.dmcp.frames import OK
 from dsguard.dmcp.model import Dataset, Job, User, now, transaction
-from dsguard.dmcp.private import make_folder
 from dsguard.dmcp.restoring import end_of
 from dsguard.dmcp.sealed import SealedWriter, open_sealed
 from dsguard.errors import TamperedError
@@ -116,7 +115,7 @@ class Jobs:
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
         self._folder = platform.settings.folder / "jobs"
-        make_folder(self._folder, is_ours=True)
+        self._folder.mkdir(exist_ok=True, mode=0o700)
         self._turns = Turns()
         self._open: OrderedDict[str, _Work] = OrderedDict()
         self._cleaned = 0.0

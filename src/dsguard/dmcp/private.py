@@ -13,8 +13,8 @@ _BESIDE = ("", "-wal", "-shm", "-journal")
 """Endings of the files of an SQLite database."""
 
 
-def make_folder(folder: Path, *, is_ours: bool = False) -> None:
-    """Make a folder of the service, or close one that was there; its files are closed as well.
+def make_folder(folder: Path) -> None:
+    """Make the folder of a service, or close one that was there, and what is the service's in it.
 
     Raises
     ------
@@ -27,16 +27,17 @@ def make_folder(folder: Path, *, is_ours: bool = False) -> None:
         return
     is_open = folder.stat().st_mode & 0o077
     names = {path.name for path in folder.iterdir()} if there and is_open else set()
-    if names and not is_ours and names.isdisjoint(_OURS):
+    if names and names.isdisjoint(_OURS):
         msg = (
             f"{folder} holds other things, and others can look into it; give the service a folder "
             f"of its own, or close this one: chmod 700 {folder}"
         )
         raise InputError(msg)
+    jobs = folder / "jobs"
     _close(folder, 0o700)
-    for path in folder.iterdir():
-        if path.is_file() and not path.is_symlink():
-            _close(path, 0o600)
+    for path in (jobs, folder / "master.key", folder / "owner.token", *jobs.glob("*")):
+        if path.exists() and not path.is_symlink():
+            _close(path, 0o700 if path.is_dir() else 0o600)
 
 
 def make_database(path: Path) -> None:
