@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import random
-import re
 import signal
 import socket
 import subprocess
@@ -87,14 +86,13 @@ class Service:
             "DSGUARD_DMCP_FOLDER": str(folder),
             "DSGUARD_DMCP_PORT": str(port),
             "DSGUARD_DMCP_REQUESTS_PER_MINUTE": "1000000",
+            "DSGUARD_DMCP_REGISTRATIONS_PER_HOUR": "1000000",
             "DSGUARD_DMCP_WAITING": "64",
             "DSGUARD_DMCP_WAITING_PER_USER": "64",
         }
         self._log = folder.with_name(folder.name + ".log")
         self.start()
-        found = re.search(r"token (dsg_\S+)", self._log.read_text())
-        assert found is not None
-        self.token = found[1]
+        self.token = (folder / "owner.token").read_text().strip()
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
