@@ -154,7 +154,7 @@ def _common(command: Callable[..., int]) -> Callable[..., int]:
             "--in-format",
             default="auto",
             show_default=True,
-            help="auto, folder, archive, webdataset, parquet, numpy, cifar or coco.",
+            help="auto, folder, archive, webdataset, parquet, numpy, cifar, coco or imagefolder.",
         ),
         options.key_option,
     ):
@@ -328,6 +328,8 @@ def _warn(task: Task, source: Source, report: Report, choices: Choices) -> None:
 
     if isinstance(task, Protect) and len(_classes(source, choices)) == 1:
         complain("all images are of one class: there is nothing to learn, or to mislead", _WARNING)
+    for remark in source.remarks():
+        complain(remark, _WARNING)
     if not report.done and set(report.kinds) == {NotProtectedError}:
         complain("none of the images is protected: is this the clean set?", _WARNING)
 
