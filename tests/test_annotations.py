@@ -576,3 +576,47 @@ def test_remarks_are_printed(tmp_path, key, monkeypatch, capsys):
     run([*map(str, arguments), "--profile", "veil"])
     assert "names in all.json that could mean several images: 1" in capsys.readouterr().err
     assert verify_dataset(tmp_path / "safe", key).done == 2
+
+
+def test_a_csv_table_with_a_long_cell(tmp_path):
+    put(tmp_path, ["0.jpg", "1.jpg"])
+    rows = [{"file_name": f"{n}.jpg", "label": n, "text": "x" * 200_000} for n in range(2)]
+    table(tmp_path / "metadata.csv", rows)
+    limit = csv.field_size_limit()
+    assert classes(tmp_path) == {"0.jpg": "0", "1.jpg": "1"}
+    assert csv.field_size_limit() == limit
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pa.binary(), pa.binary(3), pa.list_(pa.struct([("bytes", pa.large_binary())])),
+     pa.map_(pa.string(), pa.binary())],
+    ids=str,
+)  # fmt: skip
+def test_a_parquet_table_with_bytes_does_not_go_along(tmp_path, key, kind):
+    """They could be the clean images."""
+    root = tmp_path / "clean"
+    put(root, ["a/0.jpg", "b/1.jpg"])
+    given = {"file_name": ["1.jpg"], "thumbnail": pa.array([None], kind)}
+    pq.write_table(pa.table(given), root / "b" / "metadata.parquet")
+    assert open_source(root).left_out() == ["b/metadata.parquet"]
+    table(root / "a" / "metadata.jsonl", [{"file_name": "0.jpg"}])
+    report = protect_dataset(root, tmp_path / "safe", key, profile="veil")
+    assert report.done == 2
+    assert "column of bytes" in report.failures["b/metadata.parquet"].message
+    assert not (tmp_path / "safe" / "b" / "metadata.parquet").exists()
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+def test_a_table_of_which_nothing_is_written(tmp_path, key, suffix):
+    root = tmp_path / "clean"
+    put(root, ["a/0.jpg", "b/1.jpg", "b/2.jpg"])
+    table(root / "a" / f"metadata.{suffix}", [{"file_name": "0.jpg", "label": "x"}])
+    chosen = Selection(include=("b/*",))
+    report = protect_dataset(root, tmp_path / "safe", key, profile="veil", selection=chosen)
+    assert (report.done, report.failed) == (2, 0)
+    data = (tmp_path / "safe" / "a" / f"metadata.{suffix}").read_bytes()
+    if suffix == "parquet":
+        assert pq.read_table(io.BytesIO(data)).to_pylist() == []
+    else:
+        assert data == {"csv": b"file_name,label\n", "jsonl": b""}[suffix].replace(b"\n", b"\r\n")

@@ -149,7 +149,7 @@ def _followed(value: Any, new: Callable[[str], str], *, named: bool = False) -> 
 def with_names(data: bytes, file: str, names: Mapping[str, str], index: ImageIndex) -> bytes:
     """Return a table with the new names of its images, without the rows of those that have none.
 
-    A file that is no table comes back as it is.
+    Text that is no table comes back as it is.
     """
     folder = file.rpartition("/")[0]
 
@@ -167,7 +167,9 @@ def with_names(data: bytes, file: str, names: Mapping[str, str], index: ImageInd
         return _KINDS[file.rpartition(".")[2]][1](data, changed)
     except InputError:
         raise
-    except (ValueError, TypeError, csv.Error, RecursionError):
+    except (ValueError, TypeError, csv.Error, RecursionError) as error:
+        if file.endswith(".parquet"):
+            raise _unreadable(file, error) from error  # it is no text, which may go along
         return data
 
 
@@ -176,8 +178,15 @@ def _rows(file: str, data: bytes) -> Iterator[Row]:
     try:
         yield from _KINDS[file.rpartition(".")[2]][0](data)
     except (ValueError, TypeError, csv.Error, RecursionError) as error:
-        msg = f"{file} cannot be read as a table: {str(error).partition(chr(10))[0]}"
-        raise InputError(msg) from error
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: str, error: Exception) -> InputError:
+    reason = str(error).partition("\n")[0]
+    return InputError(
+        f"{file} cannot be read as a table: {reason}; mend it, or have the dataset read as a "
+        "folder (in-format)"
+    )
 
 
 def _jsonl_rows(data: bytes) -> Iterator[Row]:
@@ -203,14 +212,23 @@ def _changed_jsonl(data: bytes, change: Change) -> bytes:
 
 
 def _csv_rows(data: bytes) -> Iterator[Row]:
-    for row in csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline="")):
-        yield {name: value for name, value in row.items() if isinstance(name, str)}
+    header, *rows = _cells(data.decode("utf-8-sig")) or [[]]
+    for cells in rows:
+        yield dict(zip(header, cells, strict=False))
+
+
+def _cells(text: str) -> list[list[str]]:
+    """Return the lines of a table that are not empty, whatever the length of a cell."""
+    limit = csv.field_size_limit(MOST_BYTES)
+    try:
+        return [cells for cells in csv.reader(io.StringIO(text, newline="")) if cells]
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _changed_csv(data: bytes, change: Change) -> bytes:
     text = data.decode("utf-8")
-    rows = csv.reader(io.StringIO(text.removeprefix(_BOM), newline=""))
-    header = next(rows, [])
+    header, *rows = _cells(text.removeprefix(_BOM)) or [[]]
     kept, differs = [header], False
     for cells in rows:
         row = dict(zip(header, cells, strict=False))
@@ -238,6 +256,9 @@ def _table(data: bytes) -> Any:
     pyarrow, parquet = arrow()
     try:
         file, batches, size = parquet.ParquetFile(io.BytesIO(data)), [], 0
+        if any(_holds_bytes(column.type) for column in file.schema_arrow):
+            msg = "it has a column of bytes, which could be clean images"
+            raise InputError(msg)
         for batch in file.iter_batches(256):
             batches.append(batch)
             size += batch.nbytes
@@ -247,6 +268,14 @@ def _table(data: bytes) -> Any:
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(str(error)) from error
     return pyarrow.Table.from_batches(batches, file.schema_arrow)
+
+
+def _holds_bytes(kind: Any) -> bool:
+    """Tell whether a type of Arrow has bytes in it, at any depth."""
+    inner = [kind.field(number).type for number in range(kind.num_fields)]
+    if inner:
+        return any(map(_holds_bytes, inner))
+    return any(word in str(kind) for word in ("binary", "extension"))
 
 
 def _parquet_rows(data: bytes) -> Iterator[Row]:
@@ -277,7 +306,7 @@ def _changed_parquet(data: bytes, change: Change) -> bytes:
     if new == old:
         return data
     kept = [number for number, row in enumerate(new) if row is not None]
-    taken = table.take(kept)
+    taken = table.take(pyarrow.array(kept, pyarrow.int64()))
     rows = [(old[number], new[number]) for number in kept]
     for place, column in enumerate(table.schema):
         values = [after[column.name] for _, after in rows if after is not None]

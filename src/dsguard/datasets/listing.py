@@ -104,7 +104,10 @@ class ImageIndex:
 
     def at(self, folder: str, text: str) -> str | None:
         """Return the image that a name means in a folder; backslashes may separate its parts."""
-        for form in (text, text.replace("\\", "/")):
+        plain = f"{folder}/{text}" if folder else text
+        if plain in self.names:
+            return plain
+        for form in (text, text.replace("\\", "/")) if _NOT_PLAIN.search(text) else ():
             path = posixpath.normpath(posixpath.join(folder, form))
             if path in self.names:
                 return path
@@ -144,6 +147,7 @@ class ImageIndex:
         return {f for key in keys for f in self._named.get(key, ()) if f.startswith(start)}
 
 
+_NOT_PLAIN = re.compile(r"\\|//|(^|/)\.")
 _NO_SPLITS = {"", "annotation", "annotations", "coco", "image", "images", "instances", "labels"}
 """Words of file names that are no splits."""
 
