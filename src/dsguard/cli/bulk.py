@@ -234,8 +234,8 @@ def protect(
     """Protect the images of SOURCE into DESTINATION.
 
     SOURCE is a folder of class folders, a tar or zip archive of one, a folder of WebDataset or
-    Parquet shards, .npy or .npz files, the pickles of CIFAR-10 or CIFAR-100, or a COCO dataset, on
-    this machine or at a URL; it is only read. All of it is protected, and trains the surrogate: to
+    Parquet shards, .npy or .npz files, the pickles of CIFAR-10 or CIFAR-100, a COCO dataset, or a
+    Hugging Face image folder, on this machine or at a URL; it is only read. All of it is protected, and trains the surrogate: to
     publish clean test images, give the training part alone. Profile veil needs no surrogate, and no
     time for one.
 

@@ -66,10 +66,10 @@ def _list(source: TreeSource, kind: str) -> None:
             return
     if kind in ("coco", "imagefolder"):
         files = {
-            "coco": "JSON file that lists images and annotations, in annotations/ or with images",
-            "imagefolder": "metadata.csv, metadata.jsonl or metadata.parquet with a file_name",
+            "coco": "JSON file in annotations/, beside the images or above them",
+            "imagefolder": "metadata.csv, metadata.jsonl or metadata.parquet",
         }
-        msg = f"{source} has no {files[kind]}, and names any of its images"
+        msg = f"{source} has no {files[kind]} that lists any of its images"
         raise InputError(msg)
 
 
