@@ -235,9 +235,9 @@ def protect(
 
     SOURCE is a folder of class folders, a tar or zip archive of one, a folder of WebDataset or
     Parquet shards, .npy or .npz files, the pickles of CIFAR-10 or CIFAR-100, a COCO dataset, or a
-    Hugging Face image folder, on this machine or at a URL; it is only read. All of it is protected, and trains the surrogate: to
-    publish clean test images, give the training part alone. Profile veil needs no surrogate, and no
-    time for one.
+    Hugging Face image folder, on this machine or at a URL; it is only read. All of it is protected,
+    and trains the surrogate: to publish clean test images, give the training part alone. Profile
+    veil needs no surrogate, and no time for one.
 
     DESTINATION.dsguard gets the journal of the run, from which it goes on after an interruption,
     and the manifest. Do not publish it.
