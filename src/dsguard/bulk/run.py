@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from dsguard.bulk.engines import Engine, engine_of
@@ -19,7 +18,6 @@ from dsguard.bulk.selection import Selection, output_names
 from dsguard.bulk.shard import ShardResult, ShardSpec
 from dsguard.bulk.tasks import Protect, Task, Veil
 from dsguard.covers.other import drawn_order
-from dsguard.datasets.coco import CocoSource, renamed
 from dsguard.datasets.disclosure import Disclosure, LeftOut, Review, add_up, kind_of
 from dsguard.datasets.folder import TreeSource, distinct, read_or_error
 from dsguard.datasets.images import LOSSLESS_FORMATS, check_output_format, with_suffix
@@ -435,7 +433,7 @@ class _Plan:
         """Copy the files beside the images that go along; return their names."""
         assert self.output is not None
         source = self.specs[0].source
-        copied: set[str] = set()
+        copied, names = set[str](), self._new_names(report)
         for name in self._beside(review):
             data = read_or_error(partial(source.read_companion, name))
             if isinstance(data, DsguardError):
@@ -446,9 +444,10 @@ class _Plan:
                 if kept is None:
                     continue
                 data = kept
-            if isinstance(source, CocoSource) and name.endswith(".json"):
-                split = PurePosixPath(name).stem.rpartition("_")[2]
-                data = renamed(data, self._new_names(source), split)
+            data = read_or_error(partial(source.renamed, name, data, names))
+            if isinstance(data, DsguardError):
+                report.add_broken(name, data)
+                continue
             self.output.place.write(name, data)
             copied.add(name)
         return copied
@@ -477,7 +476,8 @@ class _Plan:
         if self.output.kind == "folder":
             return set()
         texts = (spec.part.beside or () for spec in self.specs)
-        return {name for of_part in texts for of_image in of_part for name in of_image}
+        beside = {name for of_part in texts for of_image in of_part for name in of_image}
+        return beside.union(self.specs[0].source.listings())
 
     def _is_refused(self, report: Report) -> bool:
         """Tell whether nothing came of it, since the key or the source was the wrong one."""
@@ -511,11 +511,17 @@ class _Plan:
             found.update(source.place.files())
         report.lost = (expected - found).total()
 
-    def _new_names(self, source: Source) -> dict[str, str]:
+    def _new_names(self, report: Report) -> dict[str, str]:
+        """Return the names of the images that were written, by their names in the source."""
+        assert self.journal is not None
         suffix = self.specs[0].suffix
-        return {
-            name: self.renamed.get(name) or with_suffix(name, suffix) for name in source.names()
-        }
+        images = (name for spec in self.specs for name in spec.part.names or ())
+        names = {name: self.renamed.get(name) or with_suffix(name, suffix) for name in images}
+        for spec in self.specs if report.failed else ():
+            for line in self.journal.lines(spec.number) or ():
+                if line["error"] is not None:
+                    names.pop(line["name"], None)
+        return names
 
 
 def _files_of(lines: Iterable[dict[str, Any]]) -> set[str]:
@@ -550,6 +556,8 @@ def _plan(
     output = Output(place, kind, image_format, classes, settings.png_level)
     journal = Journal.of(place)
     _check_files(kind, source, parts)
+    if kind != "folder":
+        parts = source.with_fields(parts)
     disclosure = settings.disclosure() if task.publishes else None
     specs = _specs(source, task, parts, output, journal, renames, disclosure)
     facts = {

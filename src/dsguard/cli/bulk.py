@@ -157,7 +157,7 @@ def _common(command: Callable[..., int]) -> Callable[..., int]:
             "--in-format",
             default="auto",
             show_default=True,
-            help="auto, folder, archive, webdataset, parquet, numpy, cifar or coco.",
+            help="auto, folder, archive, webdataset, parquet, numpy, cifar, coco or imagefolder.",
         ),
         options.key_option,
     ):
@@ -250,10 +250,10 @@ def protect(
     """Protect the images of SOURCE into DESTINATION.
 
     SOURCE is a folder of class folders, a tar or zip archive of one, a folder of WebDataset or
-    Parquet shards, .npy or .npz files, the pickles of CIFAR-10 or CIFAR-100, or a COCO dataset, on
-    this machine or at a URL; it is only read. All of it is protected, and trains the surrogate: to
-    publish clean test images, give the training part alone. Profile veil needs no surrogate, and no
-    time for one.
+    Parquet shards, .npy or .npz files, the pickles of CIFAR-10 or CIFAR-100, a COCO dataset, or a
+    Hugging Face image folder, on this machine or at a URL; it is only read. All of it is protected,
+    and trains the surrogate: to publish clean test images, give the training part alone. Profile
+    veil needs no surrogate, and no time for one.
 
     DESTINATION.dsguard gets the journal of the run, from which it goes on after an interruption,
     and the manifest. Do not publish it.
@@ -341,6 +341,8 @@ def _warn(task: Task, source: Source, report: Report, choices: Choices) -> None:
 
     if isinstance(task, Protect) and len(_classes(source, choices)) == 1:
         complain("all images are of one class: there is nothing to learn, or to mislead", _WARNING)
+    for remark in source.remarks():
+        complain(remark, _WARNING)
     if not report.done and set(report.kinds) == {NotProtectedError}:
         complain("none of the images is protected: is this the clean set?", _WARNING)
 

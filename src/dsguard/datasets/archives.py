@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO
 
-from dsguard.datasets.folder import TreeSource, distinct, is_text, read_or_error
+from dsguard.datasets.folder import TreeSource, distinct, read_or_error
 from dsguard.datasets.images import is_image_name
 from dsguard.datasets.limits import most_unpacked, too_much
 from dsguard.datasets.place import Place, is_hidden
@@ -41,10 +41,10 @@ class ArchiveSource(TreeSource):
         return distinct([name for name in self._members() if is_image_name(name)], str(self))
 
     def companions(self) -> list[str]:
-        return [name for name in self._others() if is_text(name)]
+        return [name for name in self._others() if self._goes_along(name)]
 
     def left_out(self) -> list[str]:
-        return [name for name in self._others() if not is_text(name)]
+        return [name for name in self._others() if not self._goes_along(name)]
 
     def _others(self) -> list[str]:
         return sorted({name for name in self._members() if not is_image_name(name)})

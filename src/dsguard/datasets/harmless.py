@@ -6,7 +6,6 @@ whatever holds one by habit (pixels, base64, a second file) exceeds them.
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
 from collections.abc import Callable
@@ -118,9 +117,8 @@ def decoded(data: bytes) -> str:
     CouldHoldPictureError
         If it is none.
     """
-    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        text = data.decode("utf-16" if wide else "utf-8-sig")
+        text = data.decode(json.detect_encoding(data))  # UTF-8, -16 or -32, with or without a mark
     except UnicodeDecodeError as error:
         msg = "is binary"
         raise CouldHoldPictureError(msg) from error

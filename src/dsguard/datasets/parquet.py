@@ -252,6 +252,14 @@ class Columns:
         self.class_names = _class_names(schema, self.label)
         self.named = NAMED in (schema.metadata or {})
 
+    @classmethod
+    def without_images(cls, file: str) -> Columns:
+        """Return those of a table that has none of images."""
+        columns = cls.__new__(cls)
+        columns.file, columns.image, columns.label = file, "", None
+        columns.is_plain, columns.named, columns.class_names = False, False, []
+        return columns
+
     def light(self) -> list[str]:
         """Return the columns that names and classes are made of."""
         columns = [] if self.label is None else [self.label]
@@ -286,7 +294,7 @@ class Table(Record):
             if field.name in (self.columns.image, self.columns.label) or said:
                 kept[field.name] = column
             elif said is None:
-                reason = _reason_against(field.type)
+                reason = reason_against(field.type)
                 if field.name in numbers and len(numbers) > ROW:
                     reason = f"is one of {len(numbers)} columns of numbers"
                 if reason:
@@ -347,7 +355,7 @@ def _pruned(column: pa.Array, name: str, review: Review, allowances: list[Allowa
         return pyarrow.nulls(len(column), column.type)
 
 
-def _reason_against(kind: pa.DataType) -> str:
+def reason_against(kind: pa.DataType) -> str:
     """Return why no column of this type is published unless it is named; empty where some are."""
     types = arrow()[0].types
     if isinstance(kind, arrow()[0].BaseExtensionType) or types.is_union(kind):
@@ -355,7 +363,7 @@ def _reason_against(kind: pa.DataType) -> str:
     inner = [kind.field(n).type for n in range(kind.num_fields)]
     if types.is_dictionary(kind):
         inner.append(kind.value_type)
-    if any("binary" in str(each) for each in (kind, *inner)) or any(map(_reason_against, inner)):
+    if any("binary" in str(each) for each in (kind, *inner)) or any(map(reason_against, inner)):
         return "holds bytes"
     return ""
 

@@ -101,7 +101,7 @@ def output_kind(source: Source, wanted: str) -> str:
     InputError
         If the source cannot be written in it.
     """
-    own = {"archive": "folder", "coco": "folder"}.get(source.kind, source.kind)
+    own = "folder" if isinstance(source, TreeSource) else source.kind
     kind = own if wanted == "auto" else wanted
     if kind not in OUTPUT_FORMATS:
         msg = f"there is no output format {kind!r}; the formats are: {', '.join(OUTPUT_FORMATS)}"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +49,8 @@ class Part:
         Their classes, where it would take long to find them for each part anew.
     beside : tuple of tuple of str or None
         Names of the text files that belong to each image, where any has one.
+    fields : tuple of bytes or None
+        What a file that lists the images tells about each, as JSON; empty where it tells nothing.
     """
 
     file: str = ""
@@ -57,6 +59,7 @@ class Part:
     names: tuple[str, ...] | None = None
     classes: tuple[str, ...] | None = None
     beside: tuple[tuple[str, ...], ...] | None = None
+    fields: tuple[bytes, ...] | None = None
 
 
 class Record:
@@ -126,7 +129,7 @@ class Source(ABC):
     place : Place
     """
 
-    kind: ClassVar[str]
+    kind: str
     is_file = False
     """Whether it is one file of a folder that may hold others."""
 
@@ -174,6 +177,31 @@ class Source(ABC):
     def reviewed_companion(self, name: str, data: bytes, review: Review) -> bytes | None:
         """Return the content with which a companion is published, None where it is not."""
         return review.file(name, data)
+
+    def renamed(self, companion: str, data: bytes, names: dict[str, str]) -> bytes:
+        """Return the content of a companion, in which images have the names of their new files.
+
+        Parameters
+        ----------
+        companion : str
+        data : bytes
+            What it holds now.
+        names : dict of str to str
+            New by old name, of all images that are written.
+        """
+        return data
+
+    def listings(self) -> list[str]:
+        """Return the companions that list images; shards have their content, for each its own."""
+        return []
+
+    def with_fields(self, parts: list[Part]) -> list[Part]:
+        """Return the parts with what `listings` tell about each image."""
+        return parts
+
+    def remarks(self) -> list[str]:
+        """Return what the owner of the dataset should know, one sentence each."""
+        return []
 
     def left_out(self) -> list[str]:
         """Return the files that are neither images nor companions."""
