@@ -14,25 +14,63 @@ with what happened: a few of each cause. The process ends with code 1 then. Data
 from __future__ import annotations
 
 import argparse
-import faulthandler
-import multiprocessing
 import os
-import resource
 import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from threading import Thread
 
-from tests.fuzz.seeds import all_seeds
+from tests.fuzz.children import Died, in_child
+from tests.fuzz.seeds import Seed, all_seeds
 from tests.fuzz.trial import MOST_SECONDS, Outcome, peak_memory, try_mutated
 
 _KEPT_OF_ONE_CAUSE = 2
-_ADDRESS_SPACE = 4 << 30
-"""What a process may have beyond what it begins with, so that no bomb ends the machine."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a dataset, how long it took, and the memory that the process has had."""
+
+    outcome: Outcome
+    seconds: float = 0.0
+    peak: int = 0
+
+
+class Work:
+    """What a process does: the dataset of a number."""
+
+    def __init__(self, seeds: list[Seed], random_seed: int, base: Path, failed: Path) -> None:
+        self._seeds, self._random_seed, self._base, self._failed = seeds, random_seed, base, failed
+        self._causes: Counter[str] = Counter()
+
+    def kind(self, number: int) -> str:
+        """Return the kind of dataset that a number stands for."""
+        return self._seed(number).kind
+
+    def _seed(self, number: int) -> Seed:
+        return self._seeds[number % len(self._seeds)]
+
+    def __call__(self, number: int) -> Result:
+        start = time.monotonic()
+        outcome = try_mutated(self._seed(number), number, self._random_seed, self._base)
+        took = time.monotonic() - start
+        if outcome.status == "fault":
+            self._causes[outcome.cause] += 1
+            if self._causes[outcome.cause] <= _KEPT_OF_ONE_CAUSE:
+                self.keep(number, outcome)
+        return Result(outcome, took, peak_memory())
+
+    def keep(self, number: int, outcome: Outcome) -> None:
+        """Copy what lies below the folder of this process to those that failed."""
+        folder = self._failed / f"{self.kind(number)}-{number}"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(self._base, folder, symlinks=True)
+        (folder / "what").write_text(outcome.detail, errors="backslashreplace")
 
 
 @dataclass
@@ -44,12 +82,12 @@ class Tally:
     slowest: tuple[float, str] = (0.0, "")
     peak: int = 0
 
-    def add(self, kind: str, number: int, outcome: Outcome, took: float, peak: int) -> None:
-        self.counts.setdefault(kind, Counter())[outcome.status] += 1
-        self.slowest = max(self.slowest, (took, f"{kind} {number}"))
-        self.peak = max(self.peak, peak)
-        if outcome.status == "fault":
-            self.causes[f"{kind}: {outcome.cause}"] += 1
+    def add(self, kind: str, number: int, result: Result) -> None:
+        self.counts.setdefault(kind, Counter())[result.outcome.status] += 1
+        self.slowest = max(self.slowest, (result.seconds, f"{kind} {number}"))
+        self.peak = max(self.peak, result.peak)
+        if result.outcome.status == "fault":
+            self.causes[f"{kind}: {result.outcome.cause}"] += 1
 
     def text(self, seconds: float) -> str:
         """Return a table of all kinds, and what was found."""
@@ -72,16 +110,44 @@ def main() -> int:
     options = _options()
     seeds = [seed for seed in all_seeds() if options.format in (None, seed.kind)]
     if options.only is not None:
-        base = Path(tempfile.mkdtemp(prefix="dsguard-fuzz-"))
-        for seed in seeds:
-            outcome = try_mutated(seed, options.only, options.seed, base)
-            told = f"{seed.kind} {options.only}: {outcome.status}\n{outcome.detail}\nin {base}\n"
-            sys.stdout.write(told)
-        return 0
+        return _again(seeds, options)
     tally, start = Tally(), time.monotonic()
-    _run(options, [seed.kind for seed in seeds], tally)
+    deadline = start + (options.seconds or float("inf"))
+    stop = options.runs if options.runs is not None else sys.maxsize
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="dsguard-fuzz-", dir=memory) as scratch:
+        threads = []
+        for n in range(options.workers):
+            work = Work(seeds, options.seed, Path(scratch, str(n)), options.failed)
+            numbers = range(n, stop, options.workers)
+            threads.append(Thread(target=_watch, args=(work, numbers, deadline, tally)))
+            threads[-1].start()
+        for thread in threads:
+            thread.join()
     sys.stdout.write(tally.text(time.monotonic() - start))
     return 1 if tally.causes else 0
+
+
+def _watch(work: Work, numbers: range, deadline: float, tally: Tally) -> None:
+    with closing(in_child(work, numbers, 2 * MOST_SECONDS)) as results:
+        for number, found in results:
+            result = found
+            if isinstance(found, Died):
+                result = Result(Outcome("fault", found))
+                work.keep(number, result.outcome)
+            tally.add(work.kind(number), number, result)
+            if time.monotonic() > deadline:
+                break
+
+
+def _again(seeds: list[Seed], options: argparse.Namespace) -> int:
+    """Try one dataset again, in this process, and leave it where it is."""
+    for seed in seeds:
+        base = Path(tempfile.mkdtemp(prefix="dsguard-fuzz-"))
+        outcome = try_mutated(seed, options.only, options.seed, base)
+        told = f"{seed.kind} {options.only}: {outcome.status}\n{outcome.detail}\nin {base}\n"
+        sys.stdout.write(told)
+    return 0
 
 
 def _options() -> argparse.Namespace:
@@ -97,96 +163,6 @@ def _options() -> argparse.Namespace:
     if options.seconds is None and options.runs is None:
         options.seconds = 60.0
     return options
-
-
-def _run(options: argparse.Namespace, kinds: list[str], tally: Tally) -> None:
-    """Run workers until they are at their end; one that died goes on behind what it died of."""
-    stop = options.runs if options.runs is not None else sys.maxsize
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="dsguard-fuzz-", dir=memory) as scratch:
-        workers = {}
-        for n in range(options.workers):
-            numbers = range(n, stop, options.workers)
-            worker = _Worker(numbers, kinds, options, Path(scratch, str(n)))
-            workers[worker.results] = worker
-        while workers:
-            for results in wait(list(workers)):
-                worker = workers.pop(results)
-                if worker.told(tally) or worker.started_again(tally):
-                    workers[worker.results] = worker
-
-
-class _Worker:
-    """A process that tries datasets, and what is known of it here."""
-
-    def __init__(
-        self, numbers: range, kinds: list[str], options: argparse.Namespace, base: Path
-    ) -> None:
-        self._left, self._kinds, self._options, self._base = numbers, kinds, options, base
-        self._deadline = time.time() + (options.seconds or float("inf"))
-        self._start()
-
-    def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.results, results = context.Pipe(duplex=False)
-        given = (results, self._left, self._options, self._base, self._deadline)
-        self._process = context.Process(target=_work, args=given)
-        self._process.start()
-        results.close()
-
-    def told(self, tally: Tally) -> bool:
-        """Take a result; false where the process ended instead."""
-        try:
-            number, outcome, took, peak = self.results.recv()
-        except EOFError:
-            return False
-        tally.add(self._kind(number), number, outcome, took, peak)
-        self._left = self._left[self._left.index(number) + 1 :]
-        return True
-
-    def started_again(self, tally: Tally) -> bool:
-        """Start the process again where something ended it; false where it was at its end."""
-        self._process.join()
-        if self._process.exitcode == 0:
-            return False
-        outcome = Outcome("fault", f"died with code {self._process.exitcode}")
-        number = self._left[0]
-        _keep(self._base, self._options.failed / f"{self._kind(number)}-{number}", outcome)
-        tally.add(self._kind(number), number, outcome, 0.0, 0)
-        self._left = self._left[1:]
-        self._start()
-        return True
-
-    def _kind(self, number: int) -> str:
-        return self._kinds[number % len(self._kinds)]
-
-
-def _work(
-    results: Connection, numbers: range, options: argparse.Namespace, base: Path, deadline: float
-) -> None:
-    seeds = [seed for seed in all_seeds() if options.format in (None, seed.kind)]
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + _ADDRESS_SPACE,) * 2)
-    causes = Counter[str]()
-    for number in numbers:
-        if time.time() >= deadline:
-            break
-        faulthandler.dump_traceback_later(2 * MOST_SECONDS, exit=True)  # C code that hangs
-        seed = seeds[number % len(seeds)]
-        start = time.monotonic()
-        outcome = try_mutated(seed, number, options.seed, base)
-        took = time.monotonic() - start
-        if outcome.status == "fault":
-            causes[outcome.cause] += 1
-            if causes[outcome.cause] <= _KEPT_OF_ONE_CAUSE:
-                _keep(base, options.failed / f"{seed.kind}-{number}", outcome)
-        results.send((number, outcome, took, peak_memory()))
-
-
-def _keep(base: Path, folder: Path, outcome: Outcome) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(base, folder, symlinks=True)
-    (folder / "what").write_text(outcome.detail, errors="backslashreplace")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import resource
@@ -9,7 +10,7 @@ import shutil
 import signal
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -59,8 +60,10 @@ def try_mutated(seed: Seed, number: int, random_seed: int, base: Path) -> Outcom
     return try_files(mutated(seed.files, rng), seed, rng, base)
 
 
-def try_files(files: Files, seed: Seed, rng: Random, base: Path) -> Outcome:
-    """Work on a dataset; the folders above it are watched."""
+def try_files(
+    files: Files, seed: Seed, rng: Random, base: Path, secrets: Sequence[bytes] = ()
+) -> Outcome:
+    """Work on a dataset; the folders above it are watched, and `secrets` must not be published."""
     root = base / "a" / "b"
     shutil.rmtree(base, ignore_errors=True)
     root.mkdir(parents=True)
@@ -71,7 +74,7 @@ def try_files(files: Files, seed: Seed, rng: Random, base: Path) -> Outcome:
     memory = _start_ofpeak_memory()
     outcome = _worked_on(root, seed, rng)
     if outcome.status != "fault":
-        wrong = _broken_promise(base, before, root, seed)
+        wrong = _broken_promise(base, before, root, seed, secrets)
         outcome = Outcome("fault", wrong) if wrong else outcome
     taken = peak_memory() - memory
     if taken > MOST_MEMORY:
@@ -98,8 +101,12 @@ def _worked_on(root: Path, seed: Seed, rng: Random) -> Outcome:
     return Outcome("some failed" if report.failed else "done")
 
 
-def _is_memory(error: DsguardError) -> bool:
+def _is_memory(error: BaseException | None) -> bool:
     """Tell whether a refusal is of memory that was asked for and not there."""
+    if error is None or isinstance(error, MemoryError) or not isinstance(error, DsguardError):
+        return isinstance(error, MemoryError)
+    if _is_memory(error.__cause__):
+        return True
     told = error.message.lower()
     return any(word in told for word in ("unable to allocate", "cannot allocate", "malloc of size"))
 
@@ -110,7 +117,10 @@ def _done(root: Path, seed: Seed, rng: Random) -> Report:
     source.left_out()
     source.companions()
     if not seed.is_protected:
-        return protect_dataset(source, root / "out", KEY, profile="veil", epsilon=40)
+        again = (root / "out.dsguard" / "done").exists()
+        return protect_dataset(
+            source, root / "out", KEY, profile="veil", epsilon=40, overwrite=again
+        )
     if seed.kind != "journal" and rng.random() < 0.3:
         return verify_dataset(source, KEY)
     return restore_dataset(source, root / "out", KEY, overwrite=rng.random() < 0.5)
@@ -119,14 +129,20 @@ def _done(root: Path, seed: Seed, rng: Random) -> Report:
 # ---- What must hold ----
 
 
-def _broken_promise(base: Path, before: dict[str, tuple[int, int]], root: Path, seed: Seed) -> str:
+def _broken_promise(
+    base: Path,
+    before: dict[str, tuple[int, int]],
+    root: Path,
+    seed: Seed,
+    secrets: Sequence[bytes],
+) -> str:
     after = _facts(base)
     changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
     if changed:
         return f"escape: {sorted(changed)[:3]}"
     if seed.is_protected:
         return _wrong_image(root)
-    return _clean_picture(root, seed)
+    return _clean_picture(root, seed, secrets or _secrets(seed))
 
 
 def _facts(base: Path) -> dict[str, tuple[int, int]]:
@@ -155,15 +171,28 @@ def _wrong_image(root: Path) -> str:
     return ""
 
 
-def _clean_picture(root: Path, seed: Seed) -> str:
-    """Tell of a clean image file, or of clean pixels, that were published as they are."""
-    secrets = [*clean_pixels(), *(data for data in seed.files.values() if _is_image(data))]
+def _clean_picture(root: Path, seed: Seed, secrets: Sequence[bytes]) -> str:
+    """Tell of a clean image file, or of clean pixels, that were published in whatever form."""
     for path in (root / "out").rglob("*"):
         if path.is_file():
             data = path.read_bytes()
-            if any(secret in data for secret in secrets):
+            if any(secret in data for secret in secrets) or _in_text(data, secrets):
                 return f"clean picture: in {path.suffix or path.name} from {seed.kind}"
     return ""
+
+
+def _in_text(data: bytes, secrets: Sequence[bytes]) -> bool:
+    """Tell whether text has a secret in base64, in hexadecimal or as numbers."""
+    for secret in secrets:
+        start = secret[:48]  # of a length that ends with a character of base64
+        forms = (base64.b64encode(start), start.hex().encode(), ",".join(map(str, start)).encode())
+        if any(form in data for form in forms):
+            return True
+    return False
+
+
+def _secrets(seed: Seed) -> list[bytes]:
+    return [*clean_pixels(), *(data for data in seed.files.values() if _is_image(data))]
 
 
 def _is_image(data: bytes) -> bool:
