@@ -56,15 +56,11 @@ def in_child(
 
 
 def _serve(results: Connection, work: Callable[[Any], Any], items: Any, seconds: float) -> None:
-    started = False
+    _limit_memory()
     for item in items:
         faulthandler.dump_traceback_later(seconds, exit=True)
-        result = work(item)
-        if not started:  # what is loaded with the first is not counted
-            started = True
-            _limit_memory()
         try:
-            results.send(result)
+            results.send(work(item))
         except BrokenPipeError:  # nobody wants more
             break
     faulthandler.cancel_dump_traceback_later()
