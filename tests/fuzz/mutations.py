@@ -83,7 +83,7 @@ def _inside(data: bytes, rng: Random) -> bytes | None:
                 members = {name: archive.read(name) for name in archive.namelist()}
             return as_zip(_changed_members(members, rng), rng.choice((0, 8, 12)))
         if data.startswith(b"\x1f\x8b"):
-            return gzip.compress(_changed(gzip.decompress(data), rng, {}), 1)
+            return gzip.compress(_changed(gzip.decompress(data), rng, {}), 1, mtime=0)
         if data[257:262] == b"ustar":
             with tarfile.open(fileobj=io.BytesIO(data)) as tar:
                 members = {m.name: tar.extractfile(m).read() for m in tar if m.isfile()}
