@@ -88,17 +88,21 @@ def _worked_on(root: Path, seed: Seed, rng: Random) -> Outcome:
             warnings.simplefilter("ignore")
             report = _done(root, seed, rng)
     except DsguardError as error:
-        return Outcome("fault" if _is_memory(error) else "refused", error.message)
-    except OSError as error:
-        if error.errno is not None:  # the command line tells what the system says
-            return Outcome("refused", str(error))
+        return _refused(error)
+    except (Exception, HangError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            return Outcome("refused", str(error))  # the command line tells what the system says
         return Outcome("fault", traceback.format_exc())
-    except (Exception, HangError):
-        return Outcome("fault", traceback.format_exc())
-    for error in report.failures.values():
-        if _is_memory(error):
-            return Outcome("fault", f"memory: {error.message[:80]}")
+    refused = next(filter(_is_memory, report.failures.values()), None)
+    if refused is not None:
+        return _refused(refused)
     return Outcome("some failed" if report.failed else "done")
+
+
+def _refused(error: DsguardError) -> Outcome:
+    if _is_memory(error):
+        return Outcome("fault", f"memory: {error.message}")
+    return Outcome("refused", error.message)
 
 
 def _is_memory(error: BaseException | None) -> bool:
