@@ -1,6 +1,7 @@
 # make demo   the whole method on a small dataset; report in out/demo
 # make test   all tests
 # make bench  the benchmarks of bench/bench_*.py; tables and plot in bench/results, figures in docs/performance.md
+# make fuzz   every fuzz target and the reader of datasets, SECONDS=60 each
 # make lint   formatting, linting and types
 # Each makes the virtual environment .venv and installs what it needs.
 
@@ -9,10 +10,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 NATIVE := CMakeLists.txt pyproject.toml constraints-dev.txt $(wildcard csrc/*.[ch]) \
           $(wildcard src/dsguard/_core.*.h src/dsguard/_core.*.c)
-C_FILES := $(wildcard csrc/*.[ch] csrc/tests/*.c csrc/bench/*.c)
+C_FILES := $(wildcard csrc/*.[ch] csrc/tests/*.c csrc/bench/*.c csrc/fuzz/*.[ch])
+SANITIZED = $(CMAKE) -B build/sanitized -DDSG_SANITIZE=address,undefined > build/sanitized.log \
+            || (cat build/sanitized.log; false)
+FUZZ_TARGETS := png decode reveal round_trip
+SECONDS ?= 60
 CMAKE = $(BIN)/cmake -S . -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja
 
-.PHONY: demo test test-c bench lint format clean
+.PHONY: demo test test-c bench fuzz lint format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/dsguard demo --out out/demo
@@ -20,12 +25,22 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev test-c
 	$(BIN)/pytest
 
-# The core alone, under the address and undefined-behaviour sanitizers.
+# The core alone, under the address and undefined-behaviour sanitizers; fuzz targets run over
+# their corpora.
 test-c: $(VENV)/.dev
-	$(CMAKE) -B build/sanitized -DDSG_SANITIZE=address,undefined > build/sanitized.log \
-	    || (cat build/sanitized.log; false)
+	$(SANITIZED)
 	$(BIN)/cmake --build build/sanitized
-	build/sanitized/test_core
+	CTEST_OUTPUT_ON_FAILURE=1 $(BIN)/cmake --build build/sanitized --target test
+
+# With clang (CC=clang) libFuzzer runs the C targets; what it finds on the way stays in build/fuzz.
+fuzz: $(VENV)/.dev
+	$(SANITIZED)
+	$(BIN)/cmake --build build/sanitized
+	for target in $(FUZZ_TARGETS); do \
+	    (mkdir -p build/fuzz/$$target && cd build/fuzz && ../sanitized/fuzz_$$target \
+	        -max_total_time=$(SECONDS) -seed=$$$$ $$target ../../csrc/fuzz/corpus/$$target) \
+	        || exit 1; done
+	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS) --seed $$$$
 
 bench: $(VENV)/.bench
 	$(CMAKE) -B build/bench > build/bench.log || (cat build/bench.log; false)

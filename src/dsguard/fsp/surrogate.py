@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dsguard.batch import as_batch
-from dsguard.covers.patterns import Patterns
+from dsguard.covers.patterns import GRID, Patterns
 from dsguard.errors import FormatError, InputError
 from dsguard.fsp.patterns import fit_patterns
 from dsguard.fsp.resnet import LAYERS, ResNet18, build
@@ -145,8 +145,10 @@ class Surrogate:
     def _of(cls, content: dict[str, Any]) -> Surrogate:
         height, image_width, channels = (int(side) for side in content["image_shape"])
         shape = (height, image_width, channels)
-        model = build(shape, len(content["classes"]), int(content["width"]), seed=0)
-        model.load_state_dict(content["weights"])
+        _check(content)
+        with torch.device("meta"):  # which takes no memory: a file can claim any width
+            model = build(shape, len(content["classes"]), int(content["width"]), seed=0)
+        model.load_state_dict(content["weights"], assign=True)
         return cls(
             model.eval(),
             content["classes"].numpy(),
@@ -245,6 +247,23 @@ def _centroids(
             counts = torch.bincount(of_class, minlength=classes)
             centroids[layer] = sums / counts[:, None]
     return centroids
+
+
+def _check(content: dict[str, Any]) -> None:
+    """Refuse tensors that are larger than what the file has of them, and classes without one."""
+    weights, classes, signs = content["weights"], content["classes"], content["patterns"]
+    tensors = [*weights.values(), *content["centroids"].values(), classes, signs]
+    if any(t.untyped_storage().nbytes() < t.numel() * t.element_size() for t in tensors):
+        msg = "it has less than it claims"
+        raise ValueError(msg)
+    kinds = {t.dtype for name, t in weights.items() if not name.endswith("num_batches_tracked")}
+    fits = kinds == {torch.float32} and classes.dtype == torch.int64 and classes.ndim == 1
+    fits &= signs.dtype == torch.int8
+    fits &= tuple(signs.shape) in {(len(classes), channels, GRID, GRID) for channels in (1, 3)}
+    fits &= all(isinstance(name, str) for name in content["class_names"])
+    if not fits or bool((classes[1:] <= classes[:-1]).any()):
+        msg = "its parts do not belong together"
+        raise ValueError(msg)
 
 
 def _read(path: Path) -> dict[str, Any]:
