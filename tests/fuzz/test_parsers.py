@@ -12,12 +12,12 @@ from random import Random
 
 import numpy as np
 import pytest
-from dsguard.envelope.header import HEADER_BYTES, MAGIC, Header
 from hypothesis import given
 from hypothesis import strategies as st
 
 import dsguard
 from dsguard.bulk.journal import Journal, told
+from dsguard.codecs.header import HEADER_BYTES, MAGIC, Header
 from dsguard.datasets import decode_image, encode_image
 from dsguard.datasets.images import decode_files, pixels_of
 from dsguard.datasets.place import LocalPlace
