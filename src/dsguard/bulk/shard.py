@@ -11,6 +11,7 @@ from typing import Any
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.tasks import Batch, Task
 from dsguard.datasets.images import Group, is_image_name, with_suffix
+from dsguard.datasets.names import checked, is_folder_name
 from dsguard.datasets.sinks import Output, Results, Sink, file_name, open_sink
 from dsguard.datasets.source import Extras, Part, Rows, Source, decode_rows
 from dsguard.errors import DsguardError, InputError
@@ -102,6 +103,8 @@ def process_shard(spec: ShardSpec) -> ShardResult:
             sink.abort()
         raise
     if spec.journal is not None:
+        if spec.output is not None:
+            spec.output.place.sync()  # or a power cut leaves empty files that are said to be done
         spec.journal.write(spec.number, lines, spec.stamp)
     return result
 
@@ -129,7 +132,7 @@ def _work(spec: ShardSpec, rows: Rows, sink: Sink | None, result: ShardResult) -
     if sink is not None:
         if sink.wants_extras(rows):
             _add_extras(rows, results, errors)
-        names = {row: _output_name(spec, rows, row) for row in sorted(results.rows)}
+        names = _names(spec, rows, results, errors)
         shard = file_name(sink.output.kind, spec.source, spec.part, spec.number)
         files = dict.fromkeys(range(len(rows.names)), shard) if shard else names
         failed = sink.write(rows, names, results)
@@ -172,7 +175,8 @@ def _add_extras(rows: Rows, results: Results, errors: dict[int, DsguardError]) -
 def _checked(extras: Extras) -> Extras:
     """Refuse fields that would come out as an image, or in another folder."""
     for name in extras:
-        if set(name) & set("/\\\0") or is_image_name(f"x.{name}"):
+        file = f"x.{name}" if name else "x"
+        if "\\" in name or not is_folder_name(file) or is_image_name(file):
             msg = f"has a field named {name!r}, which no file beside it can be; rename the field"
             raise InputError(msg)
     return extras
@@ -207,6 +211,20 @@ def _process(
         sidecars = {k: done.sidecars[n] for k, n in enumerate(good) if n in done.sidecars}
         files = sink.encoded(images, sidecars)
         results.files |= {group.rows[n]: file for n, file in zip(good, files, strict=True)}
+
+
+def _names(
+    spec: ShardSpec, rows: Rows, results: Results, errors: dict[int, DsguardError]
+) -> dict[int, str]:
+    """Return the names that images are written under; without a fit one an image fails."""
+    names: dict[int, str] = {}
+    for row in sorted(results.rows):
+        try:
+            names[row] = checked(_output_name(spec, rows, row))
+        except InputError as error:
+            errors[row] = error.to_keep()
+            results.drop(row)
+    return names
 
 
 def _output_name(spec: ShardSpec, rows: Rows, row: int) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dsguard.cli.console import Exit, complain, load_key, show
+from dsguard.cli.console import Exit, complain, load_key, say, show
 from dsguard.errors import DsguardError, InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def login(url: str) -> None:
     with Client(url, token) as client:
         name = client.me()["name"]
     _keep(url, token)
-    click.echo(f"logged in as {name}")
+    say(f"logged in as {name}")
 
 
 @dmcp.command()
@@ -197,7 +197,7 @@ def deposit(dataset: str, key_path: Path | None, title: str, *, new_key: bool) -
     key = None if new_key or key_path is None else load_key(key_path)
     with _client() as client:
         done = client.deposit(dataset, key, title)
-    click.echo(f"deposited {dataset}, version {done['version']}, key {done['key_id']}")
+    say(f"deposited {dataset}, version {done['version']}, key {done['key_id']}")
 
 
 @dmcp.command()
@@ -205,7 +205,7 @@ def datasets() -> None:
     """List datasets and your rights to them."""
     with _client() as client:
         for row in client.datasets():
-            click.echo(f"{row['name']}: {', '.join(row['rights']) or 'no rights'}  {row['title']}")
+            say(f"{row['name']}: {', '.join(row['rights']) or 'no rights'}  {row['title']}")
 
 
 @dmcp.command()
@@ -246,7 +246,7 @@ def keys(dataset: str) -> None:
     """List the versions of the key of DATASET."""
     with _client() as client:
         for row in client.keys(dataset):
-            click.echo(f"version {row['version']}: key {row['key_id']}")
+            say(f"version {row['version']}: key {row['key_id']}")
 
 
 @dmcp.command()
@@ -257,7 +257,7 @@ def revoke(dataset: str, user: str, right: str) -> None:
     """Take a right of USER to DATASET back."""
     with _client() as client:
         ended = client.revoke(dataset, user, right)
-    click.echo(f"ended {ended} grant(s): {user} may no longer {right} {dataset}")
+    say(f"ended {ended} grant(s): {user} may no longer {right} {dataset}")
 
 
 @dmcp.command()
@@ -266,7 +266,7 @@ def revoke(dataset: str, user: str, right: str) -> None:
 def request(dataset: str, message: str) -> None:
     """Ask the owners of DATASET for the right to restore it."""
     with _client() as client:
-        click.echo(f"request {client.request(dataset, message)['number']} is with the owners")
+        say(f"request {client.request(dataset, message)['number']} is with the owners")
 
 
 @dmcp.command()
@@ -275,7 +275,7 @@ def requests() -> None:
     with _client() as client:
         for row in client.requests():
             reason = f" ({row['reason']})" if row["reason"] else ""
-            click.echo(
+            say(
                 f"{row['number']}: {row['user']} asks for {row['dataset']}: "
                 f"{row['state']}{reason}  {row['message']}"
             )
@@ -288,9 +288,7 @@ def requests() -> None:
 def answer(number: int, reason: str, *, accept: bool) -> None:
     """Accept or refuse the request NUMBER."""
     with _client() as client:
-        click.echo(
-            f"request {number} is {client.answer(number, accept=accept, reason=reason)['state']}"
-        )
+        say(f"request {number} is {client.answer(number, accept=accept, reason=reason)['state']}")
 
 
 @dmcp.command("export-key")
@@ -336,11 +334,15 @@ def restore_command(dataset: str, source: Path, destination: Path, *, overwrite:
     failed: dict[str, DsguardError] = {}
     try:
         with _client() as client:
-            for image in client.restore(dataset, read_images(source, left)):
+            for image in client.restore(dataset, read_images(source, left, failed)):
                 if image.error:
                     failed[image.name] = InputError(image.error)
-                else:
+                    continue
+                try:
                     place.write(names[image.name], image.data)
+                except InputError as error:  # of its name
+                    failed[image.name] = error
+                else:
                     done += 1
     finally:
         place.clear_scratch()

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dsguard.datasets.names import is_folder_name
 from dsguard.datasets.place import LocalPlace, Place
-from dsguard.datasets.source import CHUNK_IMAGES, Image, Part, Rows, Source, is_folder_name
+from dsguard.datasets.source import CHUNK_IMAGES, Image, Part, Rows, Source, as_folder
 from dsguard.errors import FormatError, InputError
 from dsguard.mrit.geometry import SMALLEST_SIDE
 
@@ -67,7 +68,7 @@ class ArraySource(Source):
 
     def image_name(self, file: str, array: str, row: int, class_name: str) -> str:
         """Return the name of an image."""
-        folder = f"{class_name}/" if class_name else ""
+        folder = f"{as_folder(class_name)}/" if class_name else ""
         return f"{file.rpartition('.')[0]}/{array}/{folder}{row:07d}.png"
 
     def names(self) -> list[str]:
@@ -216,7 +217,7 @@ def _loaded(place: Place, file: str) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of a file; those of a local ``.npy`` file stay on disk."""
     try:
         if file.endswith(".npy") and isinstance(place, LocalPlace):
-            return {"array": np.load(place.path / file, mmap_mode="r", allow_pickle=False)}
+            return {"array": np.load(place.path_of(file), mmap_mode="r", allow_pickle=False)}
         with place.open(file) as opened:
             content = np.load(opened, allow_pickle=False)
             if isinstance(content, np.ndarray):

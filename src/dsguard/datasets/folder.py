@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable, Collection, Iterator
-from functools import cached_property, partial
+from functools import partial
 from pathlib import PurePosixPath
 
 from dsguard.datasets.images import is_image_name
-from dsguard.datasets.place import Place, is_hidden
+from dsguard.datasets.names import is_hidden
+from dsguard.datasets.place import Place
 from dsguard.datasets.source import (
     CHUNK_BYTES,
     CHUNK_IMAGES,
@@ -166,9 +167,9 @@ class FolderSource(TreeSource):
             digest.update(f"{name} {self.place.stamp(name)}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
-    @cached_property
+    @property
     def _all(self) -> list[str]:
-        return self.place.files()
+        return self._listing.files
 
     def _files(self, names: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
         for name in names:

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from dsguard.datasets.folder import ShardedSource
+from dsguard.datasets.names import safe_name
 from dsguard.datasets.place import Place
 from dsguard.datasets.source import (
     CHUNK_BYTES,
@@ -18,7 +19,6 @@ from dsguard.datasets.source import (
     Part,
     Rows,
     as_folder,
-    safe_name,
 )
 from dsguard.errors import DsguardError, InputError, MissingExtraError
 

@@ -10,7 +10,8 @@ from functools import cached_property
 
 from dsguard.datasets.folder import ShardedSource, distinct
 from dsguard.datasets.images import is_image_name
-from dsguard.datasets.place import Place, is_hidden
+from dsguard.datasets.names import fault_of, is_hidden, safe_name
+from dsguard.datasets.place import Place
 from dsguard.datasets.source import (
     CHUNK_BYTES,
     CHUNK_IMAGES,
@@ -18,7 +19,6 @@ from dsguard.datasets.source import (
     Part,
     Rows,
     class_of,
-    safe_name,
 )
 from dsguard.datasets.tar import (
     DAMAGE,
@@ -188,6 +188,9 @@ class _Chunk:
             return
         if is_image_name(member.name):
             self._add_image(member, sample, archive)
+            return
+        if fault := fault_of(member.name):
+            self.fail(sample, f"has a field that cannot be kept: {fault}: {member.name[:200]!r}")
             return
         try:
             target = self._source.target_of(self._file, member)
