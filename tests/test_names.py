@@ -24,10 +24,10 @@ from dsguard.errors import InputError
 
 OUTSIDE = ["..", "../x.png", "a/../../x.png", "a/..", "/x.png", "//x.png", "", "C:x.png", "c:/x",
            "a\0/x.png"]  # fmt: skip
-UNFIT = ["..x", "a/...", "a//x.png", "a/./x.png", "a/", "./x.png", "a\n.png", "\x1b[31m.png", "\x7f", "a\x9b31m",
-         "a\u2028b", "gnp.\u202egpj", ".dsguard-tmp/x", "a/.git/x.png", ".x.png", "x" * 256,
-         "é" * 128, "a/" * 200 + "x.png", "x.dsguard/settings.json", "a/x.dsguard/lock",
-         "\ud800.png"]  # fmt: skip
+UNFIT = ["..x", "a/...", "a//x.png", "a/./x.png", "a/", "./x.png", "a\n.png", "\x1b[31m.png",
+         "\x7f", "a\x9b31m", "a\u2028b", "gnp.\u202egpj", ".dsguard-tmp/x", "a/.git/x.png",
+         ".x.png", "x" * 256, "é" * 128, "a/" * 200 + "x.png", "x.dsguard/settings.json",
+         "a/x.dsguard/lock", "\ud800.png"]  # fmt: skip
 FIT = ["a/x.png", "-x.png", "--help", "~/x.png", "x" * 255, "é" * 127 + "x", "a b/c (1).png",
        "a\\b.png", "\udcff\udce9.png", "日本/猫.png", "x.dsguard/0.png", "x.dsguard/settings.png",
        "aux/con.png", "trailing./dot ", "ab:c.png",
@@ -77,7 +77,7 @@ def table_of(path: Path, images: dict[str, bytes], fields: list[str | None] | No
         columns["fields"] = fields
     table = pa.table(columns).replace_schema_metadata({"dsguard.named": "1"})
     path.parent.mkdir(parents=True, exist_ok=True)
-    pa.parquet.write_table(table, path)
+    pq.write_table(table, path)
     return path
 
 
@@ -360,9 +360,9 @@ def test_paths_that_lead_out_do_not_travel_on(tmp_path, files, key):
     paths = ["a/0.jpg", "/home/somebody/1.jpg", "../../2.jpg", "..", None, "x\\y.jpg"]
     rows = [{"bytes": file, "path": path} for file, path in zip(files, paths, strict=False)]
     (tmp_path / "clean").mkdir()
-    pa.parquet.write_table(pa.table({"image": rows}), tmp_path / "clean" / "0.parquet")
+    pq.write_table(pa.table({"image": rows}), tmp_path / "clean" / "0.parquet")
     protect_dataset(tmp_path / "clean", tmp_path / "out", key, profile="veil")
-    table = pa.parquet.read_table(tmp_path / "out" / "0.parquet")
+    table = pq.read_table(tmp_path / "out" / "0.parquet")
     found = [row["path"] for row in table.column("image").to_pylist()]
     assert found == ["a/0.png", "1.png", "2.png", None, None, "x\\y.png"]
 
@@ -390,14 +390,14 @@ def test_very_deep_and_very_long_names(tmp_path, files, key):
     for _ in range(1200):  # more than Python goes into by calls
         path += "/d"
         folders.append(path)
-    os.mkdir(tmp_path / "pit")
+    (tmp_path / "pit").mkdir()
     for folder in folders:
-        os.mkdir(folder)
+        Path(folder).mkdir()
     try:
         assert LocalPlace(tmp_path / "pit").files() == []
     finally:
         for folder in reversed(folders):
-            os.rmdir(folder)
+            Path(folder).rmdir()
 
 
 @pytest.mark.parametrize("name", ["s\x1b[31m.tar"])
@@ -437,8 +437,8 @@ def test_a_class_may_be_called_like_a_journal(tmp_path, scenes, files, key, kind
 
 @pytest.mark.parametrize("kind", ["tar", "zip", "remote"])
 def test_a_journal_in_an_archive_or_store_is_no_part_of_it(tmp_path, files, key, kind):
-    protect_dataset(folder_of(tmp_path / "raw" / "a", {f"c/{n}.png": f for n, f in enumerate(files)}),
-                    tmp_path / "set" / "safe", key, profile="veil")  # fmt: skip
+    clean = folder_of(tmp_path / "clean", {f"c/{n}.png": f for n, f in enumerate(files)})
+    protect_dataset(clean, tmp_path / "set" / "safe", key, profile="veil")
     packed = {name: data for name, data in everything_but(tmp_path / "set").items()
               if not name.endswith("lock")}  # fmt: skip
     assert any("safe.dsguard/shards" in name for name in packed)
@@ -460,7 +460,7 @@ def test_classes_with_control_characters_come_back(tmp_path, scenes, files, key)
     rows = [{"bytes": file, "path": None} for file in files]
     (tmp_path / "clean").mkdir()
     table = pa.table({"image": rows, "label": labels})
-    pa.parquet.write_table(table, tmp_path / "clean" / "0.parquet")
+    pq.write_table(table, tmp_path / "clean" / "0.parquet")
     protect_dataset(tmp_path / "clean", tmp_path / "out", key, profile="veil", out_format="folder")
     assert {name for _, name, _ in open_source(tmp_path / "out").read()} == set(labels)
     assert all(name.isprintable() for name in everything_but(tmp_path / "out"))

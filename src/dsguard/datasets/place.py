@@ -291,7 +291,8 @@ class LocalPlace(Place):
             _put(temporary, final, data, private=self.private)
         except FileNotFoundError:  # a folder is missing, as it is for the first file in it
             self.scratch()
-            Path(final).parent.mkdir(parents=True, exist_ok=True)
+            mode = 0o700 if self.private else 0o777
+            Path(final).parent.mkdir(mode, parents=True, exist_ok=True)
             _put(temporary, final, data, private=self.private)
 
     def discard(self, name: str) -> None:
