@@ -65,14 +65,16 @@ def test_a_run_that_is_killed_leaves_no_clean_pixels_where_they_are_published(ho
             COMMAND, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
         until = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < until:
-            if with_clean_pixels(home / "out.dsguard", scenes):
-                break
-            assert not with_clean_pixels(home / "out", scenes)
-        time.sleep(0.05 * attempt)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        try:
+            while process.poll() is None and time.monotonic() < until:
+                if with_clean_pixels(home / "out.dsguard", scenes):
+                    break
+                assert not with_clean_pixels(home / "out", scenes)
+            time.sleep(0.05 * attempt)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
         assert not with_clean_pixels(home / "out", scenes)
         left = with_clean_pixels(home / "out.dsguard", scenes)
         spooled += bool(left)

@@ -126,6 +126,7 @@ class Journal:
     def finish(self, companions: list[str]) -> None:
         """Note that all shards are done, and the files that were copied beside them."""
         self.place.write(_DONE, json.dumps(companions).encode())
+        self.place.sync()
 
     def companions(self) -> list[str]:
         """Return the files that a finished run copied."""

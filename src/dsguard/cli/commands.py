@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Collection, Sequence
@@ -44,8 +45,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
-        error.message = "\n".join(map(printable, error.message.split("\n")))
-        error.show()
+        _show(error)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         errors.print("interrupted; what was written is whole, the same command does what is left")
@@ -57,6 +57,13 @@ def run(arguments: Sequence[str]) -> int:
         complain(f"{error.filename or 'writing'}: {error.strerror}")
         return Exit.USAGE
     return code if isinstance(code, int) else Exit.OK
+
+
+def _show(error: click.ClickException) -> None:
+    """Show an error of usage, whose arguments a shell may have made of names of files."""
+    text = io.StringIO()
+    error.show(text)
+    click.echo("\n".join(map(printable, text.getvalue().splitlines())), err=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -27,7 +27,7 @@ from dsguard.datasets.names import (
     may_be_journal,
 )
 from dsguard.errors import InputError, MissingExtraError
-from dsguard.files import lock, make_private, sync_disk, sync_folder
+from dsguard.files import lock, make_private, sync_disk
 
 _AT_ONCE = 1 << 16
 _BINARY = getattr(os, "O_BINARY", 0)
@@ -144,7 +144,7 @@ class LocalPlace(Place):
     ----------
     path : Path
     private : bool
-        Whether only its owner can read it. Each file is on the disk as soon as it is written.
+        Whether only its owner can read it. Files are on the disk before they have their name.
     asked_for : str
         A file that somebody asked for by name: it may be a link to anywhere.
     """
@@ -463,8 +463,6 @@ def _put(temporary: str, final: str, data: bytes, *, private: bool) -> None:
         finally:
             os.close(file)
         os.replace(temporary, final)  # noqa: PTH105 - no Path for a million names
-        if private:
-            sync_folder(os.path.dirname(final))  # noqa: PTH120
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
