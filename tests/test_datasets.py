@@ -283,12 +283,13 @@ def test_unreadable_images_do_not_stop_the_others(folder):
 
 
 def test_linked_folders_are_read_and_loops_refused(tmp_path, folder):
-    (tmp_path / "links" / "train").mkdir(parents=True)
-    (tmp_path / "links" / "train" / "dog").symlink_to(folder / "train" / "dog")
-    assert len(open_source(tmp_path / "links").names()) == 4
-    (tmp_path / "links" / "train" / "again").symlink_to(tmp_path / "links")
+    (folder / "train" / "dog").rename(folder / ".annex")
+    (folder / "train" / "dog").symlink_to("../.annex")
+    (tmp_path / "link").symlink_to(folder)
+    assert len(open_source(tmp_path / "link").names()) == 8
+    (folder / "train" / "again").symlink_to(folder)
     with pytest.raises(dsguard.InputError, match="met before"):
-        open_source(tmp_path / "links").names()
+        open_source(folder).names()
 
 
 @pytest.mark.parametrize(

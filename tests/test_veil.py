@@ -137,11 +137,11 @@ def test_a_veil_needs_no_torch(tmp_path, scenes):
 
 
 def test_a_spool_returns_images_in_any_order(tmp_path, scenes):
-    spool = Spool(tmp_path / "spool")
+    spool = Spool(tmp_path)
     spool.append(["a", "b"], scenes[:2])
     spool.append(["c"], scenes[:1, :16])
     spool.append(["d"], scenes[2:3])
-    spool.close()
+    spool.finish()
     assert spool.names == {(32, 32, 3): ["a", "b", "d"], (16, 32, 3): ["c"]}
     np.testing.assert_array_equal(spool.first((16, 32, 3)), scenes[0, :16])
     with spool.path.open("rb") as file:
@@ -150,3 +150,5 @@ def test_a_spool_returns_images_in_any_order(tmp_path, scenes):
             np.testing.assert_array_equal(read_image(file, start, (32, 32, 3)), image)
         with pytest.raises(OSError, match="shorter"):
             read_image(file, 10**9, (32, 32, 3))
+    spool.remove()
+    assert not list(tmp_path.iterdir())

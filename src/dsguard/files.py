@@ -1,28 +1,33 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and that a power cut leaves whole as well."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO
 
 
 @contextlib.contextmanager
-def write_whole(path: Path) -> Iterator[BinaryIO]:
+def write_whole(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """Open a file for writing that appears under its name only once it is complete.
 
     The bytes go to a temporary name in the same folder, which is renamed on success and removed on
-    any error. Folders are made as needed.
+    any error. Folders are made as needed. A `private` file is one that only its owner can read.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
     try:
-        with temporary.open("xb") as file:
+        with open_new(temporary, 0o600 if private else 0o666) as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)  # noqa: PTH105 - the atomic rename, whatever lies there
+        sync_folder(path.parent)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:
@@ -38,15 +43,90 @@ def write_new(path: Path, data: bytes) -> None:
     FileExistsError
         If there is something at `path`.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    file = open_new(path, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        sync_folder(path.parent)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
+
+
+def open_new(path: Path, mode: int) -> BinaryIO:
+    """Open a new file for writing, with these permissions less those that the umask takes."""
+    binary = getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | binary, mode), "wb")
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that only its owner can look into; one of theirs that is there becomes so."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(PermissionError):  # of somebody else, who lets us write there
+        folder.chmod(0o700)
+
+
+def sync_folder(folder: str | os.PathLike[str]) -> None:
+    """Have the names of the files in a folder reach the disk, where the platform can do that."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some file systems have no such thing for folders
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_disk(folder: str | os.PathLike[str]) -> None:
+    """Have all that was written to the file system of a folder reach the disk.
+
+    For many small files this takes a tenth of the time that `os.fsync` of each would.
+
+    Raises
+    ------
+    OSError
+        If the disk has lost some of it.
+    """
+    syncfs = _syncfs()
+    if syncfs is None:
+        getattr(os, "sync", lambda: None)()
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if syncfs(descriptor):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), os.fspath(folder))
+    finally:
+        os.close(descriptor)
+
+
+@lru_cache(maxsize=1)
+def _syncfs() -> Callable[[int], int] | None:
+    """Return the function of Linux that syncs one file system, None elsewhere."""
+    try:
+        function: Callable[[int], int] = ctypes.CDLL(None, use_errno=True).syncfs
+    except (AttributeError, OSError, TypeError):
+        return None
+    return function
+
+
+def lock(file: IO[Any]) -> bool:
+    """Lock a file for as long as it is open, and tell whether nobody else has.
+
+    The lock ends with the process, however that ends. Some platforms have none.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _temporary(path: Path) -> Path:

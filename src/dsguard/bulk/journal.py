@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 from dsguard import errors as _errors
 from dsguard.datasets.disclosure import LeftOut
-from dsguard.datasets.place import JOURNAL, LocalPlace, Place
+from dsguard.datasets.images import is_image_name
+from dsguard.datasets.names import JOURNAL, fault_of
+from dsguard.datasets.place import LocalPlace, Place
 from dsguard.errors import DsguardError, FormatError, InputError
+from dsguard.files import lock, make_private
 
-_SETTINGS, _LOCK, _DONE = "settings.json", "lock", "done"
+_SETTINGS, _LOCK, _DONE = "settings.json", "lock", "done"  # the first two are `JOURNAL_FILES`
 
 
 @dataclass(frozen=True)
@@ -40,20 +45,42 @@ class Journal:
         Raises
         ------
         InputError
-            If there is another run.
+            If there is another run, or the folder is none of a journal.
         """
         if not isinstance(self.place, LocalPlace):
             yield
             return
-        self.place.path.mkdir(parents=True, exist_ok=True)
-        with (self.place.path / _LOCK).open("w") as file:
+        self._make_private(self.place)
+        with self._lock_file(self.place) as file:
             _lock(file, str(self.place))
             try:
                 yield
             finally:
                 if not self.place.exists(_SETTINGS):  # nothing was begun; a surrogate may be there
                     self.place.discard(_LOCK)
+                    self.place.clear_scratch()
                     self.place.remove_if_empty()
+
+    @staticmethod
+    def _lock_file(place: LocalPlace) -> BinaryIO:
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        return os.fdopen(os.open(place.path / _LOCK, flags, 0o600), "r+b")
+
+    @staticmethod
+    def _make_private(place: LocalPlace) -> None:
+        """Let nobody else read the journal, as one of an earlier version lets them."""
+        names = place.files() if place.path.exists() else []
+        if any(map(is_image_name, names)):
+            msg = (
+                f"{place} holds images, and the journal of this run would lie there; choose "
+                "another destination"
+            )
+            raise InputError(msg)
+        make_private(place.path)
+        for path in map(place.path.joinpath, names):
+            with contextlib.suppress(PermissionError):  # of somebody else, who lets us write here
+                if not path.is_symlink():
+                    path.chmod(0o600)
 
     def settings(self) -> dict[str, str] | None:
         """Return what the run of this journal was asked to do, None where there was none."""
@@ -61,7 +88,7 @@ class Journal:
             return None
         try:
             content = dict(json.loads(self.place.read(_SETTINGS)))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             msg = f"{self.place}/{_SETTINGS} is damaged; start anew with --overwrite"
             raise FormatError(msg) from error
         return {str(name): str(value) for name, value in content.items()}
@@ -101,23 +128,21 @@ class Journal:
     def done(self) -> set[int]:
         """Return the numbers of the shards that are done."""
         names = self.place.files() if self.place.exists("") else []
-        numbers = (
-            n.removeprefix("shards/").removesuffix(".jsonl")
-            for n in names
-            if n.startswith("shards/")
-        )
-        return {int(number) for number in numbers if number.isdigit()}
+        found = filter(None, map(_MANIFEST.fullmatch, names))
+        return {int(match[1]) for match in found}
 
     def finish(self, companions: list[str]) -> None:
         """Note that all shards are done, and the files that were copied beside them."""
         self.place.write(_DONE, json.dumps(companions).encode())
+        self.place.sync()
 
     def companions(self) -> list[str]:
         """Return the files that a finished run copied."""
         try:
-            return [str(n) for n in json.loads(self.place.read(_DONE) or b"[]")]
-        except (OSError, TypeError, ValueError):
+            names = [str(n) for n in json.loads(self.place.read(_DONE) or b"[]")]
+        except (OSError, TypeError, ValueError, RecursionError):
             return []
+        return [name for name in names if not fault_of(name)]
 
     def is_finished(self) -> bool:
         """Tell whether all shards were done."""
@@ -133,15 +158,9 @@ class Journal:
         try:
             text = self.place.read(_manifest(number)).decode()
             rows = [json.loads(line) for line in text.splitlines()]
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
-        whole = all(
-            isinstance(row, dict)
-            and row.keys() >= _FIELDS
-            and all(isinstance(row[name], str) for name in ("name", "file", "status"))
-            for row in rows
-        )
-        return rows if whole else None
+        return rows if all(map(_is_line, rows)) else None
 
     def left_out(self, number: int) -> dict[str, LeftOut]:
         """Return what was left out beside the images of a shard."""
@@ -155,20 +174,34 @@ class Journal:
     def stamp(self, number: int) -> str:
         """Return what the source of a shard was when it was done."""
         name = _stamp(number)
-        return self.place.read(name).decode() if self.place.exists(name) else ""
+        return self.place.read(name).decode(errors="replace") if self.place.exists(name) else ""
 
 
-_FIELDS = {"name", "file", "status", "error"}
+def _is_line(row: Any) -> bool:
+    """Tell whether this is a line of a manifest, all of whose files are where they may be."""
+    if not (
+        isinstance(row, dict)
+        and all(isinstance(row.get(name), str) for name in ("name", "file", "status"))
+        and isinstance(row.get("error", 0), str | None)
+        and isinstance(row.get("beside", []), list)
+    ):
+        return False
+    files = [*filter(None, [row["file"]]), *row.get("beside", [])]
+    return all(isinstance(name, str) and not fault_of(name) for name in files)
 
 
 def told(lines: list[dict[str, Any]]) -> tuple[int, dict[str, DsguardError]]:
     """Return how many images of a manifest are done, and why others are not."""
     failed = {
-        row["name"]: getattr(_errors, row["status"], InputError)(row["error"])
-        for row in lines
-        if row["error"] is not None
+        row["name"]: _kind(row["status"])(row["error"]) for row in lines if row["error"] is not None
     }
     return len(lines) - len(failed), failed
+
+
+def _kind(status: str) -> type[DsguardError]:
+    """Return the class of errors that a manifest names."""
+    kind = getattr(_errors, status, None)
+    return kind if isinstance(kind, type) and issubclass(kind, DsguardError) else InputError
 
 
 def _stamp(number: int) -> str:
@@ -183,16 +216,13 @@ def _manifest(number: int) -> str:
     return f"shards/{number:05d}.jsonl"
 
 
-def _lock(file: IO[str], name: str) -> None:
-    try:
-        import fcntl
-    except ImportError:  # no such locks on this platform
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+_MANIFEST = re.compile(r"shards/([0-9]{5}|[1-9][0-9]{5,17})\.jsonl")
+
+
+def _lock(file: BinaryIO, name: str) -> None:
+    if not lock(file):
         msg = (
             f"another run is writing to this destination (it holds {name}/{_LOCK}); wait for it, "
             "or choose another destination"
         )
-        raise InputError(msg) from error
+        raise InputError(msg)

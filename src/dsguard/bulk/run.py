@@ -21,7 +21,8 @@ from dsguard.covers.other import drawn_order
 from dsguard.datasets.disclosure import Disclosure, LeftOut, Review, add_up, kind_of
 from dsguard.datasets.folder import TreeSource, distinct, read_or_error
 from dsguard.datasets.images import LOSSLESS_FORMATS, check_output_format, with_suffix
-from dsguard.datasets.place import LocalPlace, Place, RemotePlace, place_of
+from dsguard.datasets.names import checked
+from dsguard.datasets.place import Listing, LocalPlace, Place, RemotePlace, place_of
 from dsguard.datasets.sinks import Output, file_name, output_kind
 from dsguard.datasets.source import Part, decode_rows
 from dsguard.datasets.spool import Spool
@@ -72,6 +73,9 @@ class Report:
         Whether the run that writes the source is not at its end: images are still to come.
     journal_damaged : bool
         Whether the journal beside the source cannot tell all that it had.
+    leftovers : list of str
+        Journals, scratch folders and temporary files that lie in the source or in the destination
+        and are no part of a dataset: remove them before it is published.
     shards, resumed : int
         Shards of the dataset, and those of them that earlier runs had done.
     left_out : dict of str to LeftOut
@@ -91,6 +95,7 @@ class Report:
     unfinished: bool = False
     journal_damaged: bool = False
     left_out: dict[str, LeftOut] = field(default_factory=dict)
+    leftovers: list[str] = field(default_factory=list)
 
     def add_broken(self, name: str, error: DsguardError) -> None:
         """Add a file that cannot be read and is no image."""
@@ -218,6 +223,7 @@ def run(
     with plan.locked(), contextlib.ExitStack() as stack:
         report = Report(shards=len(plan.specs))
         report.unfinished, report.journal_damaged = _state_of(source)
+        _look_around(source, settings.selection, report)
         left = plan.begin(report, overwrite=settings.overwrite)
         if left and isinstance(task, Protect) and isinstance(task.perturbation, Veil):
             left = stack.enter_context(_veiled(left, plan.specs, task.perturbation))
@@ -245,7 +251,16 @@ def run(
         plan.finish(report)
         if not task.writes and settings.selection == Selection():
             plan.look_for_lost(report)
+    report.leftovers += plan.leftovers()
     return report
+
+
+def _look_around(source: Source, selection: Selection, report: Report) -> None:
+    """Report what lies in a source and is not read."""
+    report.leftovers += [f"{source}/{name}" for name in source.leftovers()]
+    for name, error in source.refused().items():
+        if selection.has(name):
+            report.add_broken(name, error)
 
 
 def _state_of(source: Source) -> tuple[bool, bool]:
@@ -299,7 +314,8 @@ def _check_writable(place: Place) -> None:
 
 
 def _check_empty(place: Place) -> None:
-    if place.exists("") and place.files():
+    found = place.listing() if place.exists("") else Listing()
+    if found.files or found.refused:
         msg = (
             f"{place} is not empty and was not begun by dsguard; choose another destination or add "
             "--overwrite"
@@ -334,7 +350,7 @@ class _Plan:
         if self.journal is None or self.output is None:
             return self.specs
         earlier = None if overwrite else self.journal.settings()
-        self.output.place.clear_scratch()
+        self._clear_scratch()
         if earlier is None:
             if overwrite:
                 self._remove_earlier()
@@ -420,9 +436,8 @@ class _Plan:
             if self.output.place.exists(name):
                 self.output.place.discard(name)
         add_up(report.left_out, review.left_out)
-        self.output.place.clear_scratch()
+        self.output.place.sync()
         self.journal.finish(sorted(copied))
-        self.journal.place.clear_scratch()
 
     def _review(self) -> Review:
         source = self.specs[0].source
@@ -448,7 +463,11 @@ class _Plan:
             if isinstance(data, DsguardError):
                 report.add_broken(name, data)
                 continue
-            self.output.place.write(name, data)
+            try:
+                self.output.place.write(name, data)
+            except DsguardError as error:  # of its name
+                report.add_broken(name, error.to_keep())
+                continue
             copied.add(name)
         return copied
 
@@ -488,10 +507,26 @@ class _Plan:
         """Leave nothing half done behind; nothing at all if the key or the source was wrong."""
         if self.journal is None or self.output is None:
             return
-        self.output.place.clear_scratch()
+        self._clear_scratch()
         if self._is_refused(report):
             self.output.place.discard_all()  # there was nothing before
             self.journal.forget()
+
+    def leftovers(self) -> list[str]:
+        """Return what lies in the destination and is not to be published."""
+        if self.output is None or not isinstance(self.output.place, LocalPlace):
+            return []
+        place = self.output.place
+        with contextlib.suppress(DsguardError, OSError):  # the run itself went well
+            return [f"{place}/{name}" for name in place.listing().leftovers]
+        return []
+
+    def _clear_scratch(self) -> None:
+        """Remove what is not whole, of this run or of one that was killed."""
+        assert self.journal is not None
+        assert self.output is not None
+        self.output.place.clear_scratch()
+        self.journal.place.clear_scratch()
 
     def look_for_lost(self, report: Report) -> None:
         """Count the images that the journal of the source lists and that were not in it."""
@@ -623,6 +658,8 @@ def _check_files(kind: str, source: Source, parts: list[Part]) -> None:
     else:
         names = Counter(file_name(kind, source, part, number) for number, part in enumerate(parts))
     for name, count in names.items():
+        if name:
+            checked(name)
         if name and count > 1:
             msg = f"two files of {source} would come out as {name}; rename one of them"
             raise InputError(msg)
@@ -680,21 +717,19 @@ def _veiled(
     left: list[ShardSpec], everything: list[ShardSpec], veil: Veil
 ) -> Iterator[list[ShardSpec]]:
     """Spool all images; yield the shards with the place of what each image is hidden in."""
-    output = everything[0].output
-    assert output is not None
-    path = output.place.scratch() / "spool"
-    spool = Spool(path)
+    journal = everything[0].journal
+    assert journal is not None
+    spool = Spool(journal.place.scratch())
     try:
         classes: set[str] = set()
         members = [_spooled(spec, spool, classes) for spec in everything]
-        spool.close()
+        spool.finish()
         starts = _hidden_in(spool, veil)
-        veil = replace(veil, spool=path, class_names=tuple(sorted(classes)))
+        veil = replace(veil, spool=spool.path, class_names=tuple(sorted(classes)))
         by_number = dict(zip((spec.number for spec in everything), members, strict=True))
         yield [_with_starts(spec, veil, starts, by_number[spec.number]) for spec in left]
     finally:
-        spool.close()
-        path.unlink(missing_ok=True)
+        spool.remove()
 
 
 def _spooled(spec: ShardSpec, spool: Spool, classes: set[str]) -> list[str]:

@@ -45,9 +45,10 @@ class Selection:
         """Return the wanted names, None for all."""
         if not self.include and not self.exclude and self.limit is None:
             return None
-        return select([name for name in source.names() if self._has(name)], self.limit)
+        return select([name for name in source.names() if self.has(name)], self.limit)
 
-    def _has(self, name: str) -> bool:
+    def has(self, name: str) -> bool:
+        """Tell whether patterns take in a name."""
         return (
             not self.include or any(fnmatchcase(name, pattern) for pattern in self.include)
         ) and not any(fnmatchcase(name, pattern) for pattern in self.exclude)

@@ -13,6 +13,7 @@ from dsguard.bulk.tasks import Batch, Task
 from dsguard.datasets.disclosure import Disclosure, LeftOut, Review
 from dsguard.datasets.harmless import CouldHoldPictureError, size_of_string
 from dsguard.datasets.images import Group, is_image_name, with_suffix
+from dsguard.datasets.names import checked, is_folder_name
 from dsguard.datasets.sinks import Output, Results, Sink, file_name, open_sink
 from dsguard.datasets.source import Extras, Part, Rows, Source, decode_rows
 from dsguard.errors import DsguardError, InputError
@@ -113,6 +114,8 @@ def process_shard(spec: ShardSpec) -> ShardResult:
     if review is not None:
         result.left_out = review.left_out
     if spec.journal is not None:
+        if spec.output is not None:
+            spec.output.place.sync()  # or a power cut leaves empty files that are said to be done
         spec.journal.write(spec.number, lines, spec.stamp, result.left_out)
     return result
 
@@ -143,7 +146,7 @@ def _work(spec: ShardSpec, rows: Rows, sink: Sink | None, result: ShardResult) -
         if sink.review is not None:
             _refuse_classes(rows, results, errors)
             rows.record = None if rows.record is None else rows.record.reviewed(sink.review)
-        names = {row: _output_name(spec, rows, row) for row in sorted(results.rows)}
+        names = _names(spec, rows, results, errors)
         shard = file_name(sink.output.kind, spec.source, spec.part, spec.number)
         files = dict.fromkeys(range(len(rows.names)), shard) if shard else names
         failed = sink.write(rows, names, results)
@@ -200,7 +203,8 @@ def _add_extras(
 def _checked(extras: Extras) -> Extras:
     """Refuse fields that would come out as an image, or in another folder."""
     for name in extras:
-        if set(name) & set("/\\\0") or is_image_name(f"x.{name}"):
+        file = f"x.{name}" if name else "x"
+        if "\\" in name or not is_folder_name(file) or is_image_name(file):
             msg = f"has a field named {name!r}, which no file beside it can be; rename the field"
             raise InputError(msg)
     return extras
@@ -235,6 +239,20 @@ def _process(
         sidecars = {k: done.sidecars[n] for k, n in enumerate(good) if n in done.sidecars}
         files = sink.encoded(images, sidecars)
         results.files |= {group.rows[n]: file for n, file in zip(good, files, strict=True)}
+
+
+def _names(
+    spec: ShardSpec, rows: Rows, results: Results, errors: dict[int, DsguardError]
+) -> dict[int, str]:
+    """Return the names that images are written under; without a fit one an image fails."""
+    names: dict[int, str] = {}
+    for row in sorted(results.rows):
+        try:
+            names[row] = checked(_output_name(spec, rows, row))
+        except InputError as error:
+            errors[row] = error.to_keep()
+            results.drop(row)
+    return names
 
 
 def _output_name(spec: ShardSpec, rows: Rows, row: int) -> str:

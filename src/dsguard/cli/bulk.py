@@ -22,6 +22,7 @@ from dsguard.cli.console import (
     load_key,
     progress_lines,
     show,
+    show_leftovers,
     step_bars,
     worst,
 )
@@ -366,6 +367,7 @@ def _finish(task: Task, report: Report, choices: Choices) -> int:
     _show_left_out(task, report)
     if report.unfinished:
         complain("the run that writes the source is not finished: images are missing", _WARNING)
+    show_leftovers(report.leftovers)
     if choices.as_json:
         failures = {name: error.message for name, error in report.failures.items()}
         result = {task.verb: report.done, "of": total, "failed": report.failed - report.broken}
@@ -381,6 +383,7 @@ def _finish(task: Task, report: Report, choices: Choices) -> int:
             "lost": report.lost,
             "source_unfinished": report.unfinished,
             "journal_damaged": report.journal_damaged,
+            "leftovers": report.leftovers,
         }
         click.echo(json.dumps({**result, **facts, **source}))
     elif not task.writes:

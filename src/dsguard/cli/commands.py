@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Collection, Sequence
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.markup import escape
 from rich.table import Table
 
 from dsguard.cli import options
@@ -23,6 +23,7 @@ from dsguard.cli.console import (
     exit_code,
     output,
     printable,
+    say,
     show,
     step_bars,
     worst,
@@ -44,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
-        error.show()
+        _show(error)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         errors.print("interrupted; what was written is whole, the same command does what is left")
@@ -56,6 +57,13 @@ def run(arguments: Sequence[str]) -> int:
         complain(f"{error.filename or 'writing'}: {error.strerror}")
         return Exit.USAGE
     return code if isinstance(code, int) else Exit.OK
+
+
+def _show(error: click.ClickException) -> None:
+    """Show an error of usage, whose arguments a shell may have made of names of files."""
+    text = io.StringIO()
+    error.show(text)
+    click.echo("\n".join(map(printable, text.getvalue().splitlines())), err=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -102,7 +110,7 @@ def keygen(path: Path, *, passphrase: bool) -> None:
         raise click.UsageError(msg)
     key = DatasetKey.generate()
     key.save(path, phrase)
-    output.print(f"wrote key {key.key_id} to {escape(str(path))}", soft_wrap=True)
+    say(f"wrote key {key.key_id} to {path}")
     errors.print("keep it safe and secret: without it nobody can restore what it protects")
 
 
@@ -130,7 +138,7 @@ def inspect_command(files: tuple[Path, ...], *, as_json: bool) -> int:
             click.echo(json.dumps({"file": str(file), **info}))
         else:
             facts = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in info.items())
-            click.echo(f"{printable(str(file))}: {facts}")
+            say(f"{file}: {facts}")
     show(failures)
     return worst(failures.values())
 
@@ -209,9 +217,9 @@ def demo(
         )
     output.print(_table(result.rows))
     for title, value in result.facts.items():
-        output.print(f"{title}: {value}", soft_wrap=True, highlight=False)
-    output.print(f"report: {escape(str(result.report))}", soft_wrap=True)
-    output.print(f"picture: {escape(str(result.picture))}", soft_wrap=True)
+        say(f"{title}: {value}")
+    say(f"report: {result.report}")
+    say(f"picture: {result.picture}")
 
 
 @cli.command()
@@ -338,9 +346,9 @@ def evaluate(
         )
     output.print(_table(study.mean_rows()))
     for title, value in study.facts.items():
-        output.print(f"{title}: {value}", soft_wrap=True, highlight=False)
-    output.print(f"results: {escape(str(out / 'results.json'))}", soft_wrap=True)
-    output.print(f"report: {escape(str(out / 'report.html'))}", soft_wrap=True)
+        say(f"{title}: {value}")
+    say(f"results: {out / 'results.json'}")
+    say(f"report: {out / 'report.html'}")
 
 
 def _all_of(known: Collection[str], given: tuple[str, ...], option: str) -> list[str]:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,6 +103,18 @@ def show(failures: Mapping[str, DsguardError], total: int | None = None, where: 
         complain(f"and {counted(total - len(failures), 'more image')}{where}")
 
 
+def show_leftovers(paths: Sequence[str]) -> None:
+    """Warn of what runs have left in a dataset."""
+    for path in paths[:_SHOWN_FAILURES]:
+        complain(
+            f"{path} is of a run and no part of the dataset: it is passed over, and may tell of "
+            "clean images; move it elsewhere before you publish",
+            "[bold yellow]warning:[/]",
+        )
+    if len(paths) > _SHOWN_FAILURES:
+        complain(f"and {len(paths) - _SHOWN_FAILURES} more of the kind", "[bold yellow]warning:[/]")
+
+
 def counted(number: int, what: str) -> str:
     """Return a number of things in words: ``1 image``, ``2 images``."""
     return f"{number} {what}{'' if number == 1 else 's'}"
@@ -111,6 +123,11 @@ def counted(number: int, what: str) -> str:
 def complain(message: str, kind: str = "[bold red]error:[/]") -> None:
     """Print a message on stderr."""
     errors.print(f"{kind} {escape(printable(message))}", soft_wrap=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """Print a line of the result, which may have names that strangers gave."""
+    click.echo(printable(text))
 
 
 def printable(text: str) -> str:

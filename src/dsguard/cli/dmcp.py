@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dsguard.cli.console import Exit, complain, load_key, printable, show
+from dsguard.cli.console import Exit, complain, load_key, say, show
 from dsguard.dmcp.plain import check_token, text_of
 from dsguard.errors import DsguardError, InputError, MissingExtraError
 
@@ -156,7 +156,7 @@ def login(url: str) -> None:
         with _connected(url, token) as client:
             name = client.me()["name"]
         kept.save(url, token)
-    _say(f"logged in as {name}")
+    say(f"logged in as {name}")
 
 
 @dmcp.command()
@@ -175,7 +175,7 @@ def register(name: str, url: str, *, replace: bool) -> None:
         with _connected(url) as client:
             token = client.register(name)
         kept.save(url, token)
-    _say(f"registered as {name}; the token is in {_config()}")
+    say(f"registered as {name}; the token is in {_config()}")
 
 
 @dmcp.command()
@@ -198,7 +198,7 @@ def deposit(dataset: str, key_path: Path | None, title: str, *, new_key: bool) -
     key = None if new_key or key_path is None else load_key(key_path)
     with _client() as client:
         done = client.deposit(dataset, key, title)
-    _say(f"deposited {dataset}, version {done['version']}, key {done['key_id']}")
+    say(f"deposited {dataset}, version {done['version']}, key {done['key_id']}")
 
 
 @dmcp.command()
@@ -206,7 +206,7 @@ def datasets() -> None:
     """List datasets and your rights to them."""
     with _client() as client:
         for row in client.datasets():
-            _say(f"{row['name']}: {', '.join(row['rights']) or 'no rights'}  {row['title']}")
+            say(f"{row['name']}: {', '.join(row['rights']) or 'no rights'}  {row['title']}")
 
 
 @dmcp.command()
@@ -247,7 +247,7 @@ def keys(dataset: str) -> None:
     """List the versions of the key of DATASET."""
     with _client() as client:
         for row in client.keys(dataset):
-            _say(f"version {row['version']}: key {row['key_id']}")
+            say(f"version {row['version']}: key {row['key_id']}")
 
 
 @dmcp.command()
@@ -258,7 +258,7 @@ def revoke(dataset: str, user: str, right: str) -> None:
     """Take a right of USER to DATASET back."""
     with _client() as client:
         ended = client.revoke(dataset, user, right)
-    click.echo(f"ended {ended} grant(s): {user} may no longer {right} {dataset}")
+    say(f"ended {ended} grant(s): {user} may no longer {right} {dataset}")
 
 
 @dmcp.command()
@@ -267,7 +267,7 @@ def revoke(dataset: str, user: str, right: str) -> None:
 def request(dataset: str, message: str) -> None:
     """Ask the owners of DATASET for the right to restore it."""
     with _client() as client:
-        _say(f"request {client.request(dataset, message)['number']} is with the owners")
+        say(f"request {client.request(dataset, message)['number']} is with the owners")
 
 
 @dmcp.command()
@@ -276,7 +276,7 @@ def requests() -> None:
     with _client() as client:
         for row in client.requests():
             reason = f" ({row['reason']})" if row["reason"] else ""
-            _say(
+            say(
                 f"{row['number']}: {row['user']} asks for {row['dataset']}: "
                 f"{row['state']}{reason}  {row['message']}"
             )
@@ -289,7 +289,7 @@ def requests() -> None:
 def answer(number: int, reason: str, *, accept: bool) -> None:
     """Accept or refuse the request NUMBER."""
     with _client() as client:
-        _say(f"request {number} is {client.answer(number, accept=accept, reason=reason)['state']}")
+        say(f"request {number} is {client.answer(number, accept=accept, reason=reason)['state']}")
 
 
 @dmcp.command("export-key")
@@ -335,11 +335,15 @@ def restore_command(dataset: str, source: Path, destination: Path, *, overwrite:
     failed: dict[str, DsguardError] = {}
     try:
         with _client() as client:
-            for image in client.restore(dataset, read_images(source, left)):
+            for image in client.restore(dataset, read_images(source, left, failed)):
                 if image.error:
                     failed[image.name] = InputError(image.error)
-                else:
+                    continue
+                try:
                     place.write(names[image.name], image.data)
+                except InputError as error:  # of its name
+                    failed[image.name] = error
+                else:
                     done += 1
     finally:
         place.clear_scratch()
@@ -370,11 +374,6 @@ def _settings(**given: Any) -> Settings:
         faults = error.errors() if isinstance(error, ValidationError) else []
         told = [f"{_PREFIX}{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in faults]
         raise InputError("; ".join(told) or str(error)) from None
-
-
-def _say(text: str) -> None:
-    """Print what came from a service, or has parts that did."""
-    click.echo(printable(text))
 
 
 def _config() -> Path:

@@ -15,8 +15,9 @@ from typing import BinaryIO
 from dsguard.datasets.folder import TreeSource, distinct, read_or_error
 from dsguard.datasets.images import is_image_name
 from dsguard.datasets.limits import most_unpacked, too_much
-from dsguard.datasets.place import Place, is_hidden
-from dsguard.datasets.source import MOST_BYTES, Part, check_size, safe_name
+from dsguard.datasets.names import is_hidden, journals_among, lies_in, safe_name
+from dsguard.datasets.place import Place
+from dsguard.datasets.source import MOST_BYTES, Part, check_size
 from dsguard.datasets.tar import Content, Member, Tars, by_name, content_of, linked
 from dsguard.errors import DsguardError, InputError
 
@@ -34,14 +35,28 @@ class ArchiveSource(TreeSource):
         return str(Path(str(self.place), self.file))
 
     @abstractmethod
+    def _named(self) -> list[str]:
+        """Return the names of all files as the archive has them."""
+
+    def _shown(self) -> list[str]:
+        """Return the safe names of the files that are not hidden."""
+        names = (name for name in self._named() if not is_hidden(name.removeprefix("./")))
+        return [safe_name(name, self) for name in names]
+
     def _members(self) -> list[str]:
-        """Return the names of all files that are not hidden."""
+        """Return the names of the files that belong to the dataset."""
+        names = self._shown()
+        journals = journals_among(names)
+        return [name for name in names if not lies_in(name, journals)] if journals else names
 
     def names(self) -> list[str]:
         return distinct([name for name in self._members() if is_image_name(name)], str(self))
 
     def companions(self) -> list[str]:
         return [name for name in self._others() if self._goes_along(name)]
+
+    def leftovers(self) -> list[str]:
+        return sorted(journals_among(self._shown()))
 
     def left_out(self) -> list[str]:
         return [name for name in self._others() if not self._goes_along(name)]
@@ -68,17 +83,12 @@ class ArchiveSource(TreeSource):
             raise InputError(msg) from error
 
 
-def _shown(names: list[str], archive: str) -> list[str]:
-    """Return the safe names of members, in order, without those that are hidden."""
-    return [safe_name(name, archive) for name in names if not is_hidden(name.removeprefix("./"))]
-
-
 class ZipSource(ArchiveSource):
     """A folder of images in a zip archive."""
 
-    def _members(self) -> list[str]:
+    def _named(self) -> list[str]:
         archive, _ = self._opened()
-        return _shown([name for name, _ in _named(archive, str(self))], str(self))
+        return [name for name, _ in _named(archive, str(self))]
 
     def _opened(self) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
         return _zip(self.place, self.file, self.stamp(Part()))
@@ -184,9 +194,9 @@ class TarSource(ArchiveSource):
         super().__init__(place, file)
         self.tars = Tars(place, small=False)
 
-    def _members(self) -> list[str]:
+    def _named(self) -> list[str]:
         members, _ = self._all()
-        return _shown([m.name for m in members], str(self))
+        return [member.name for member in members]
 
     def _all(self) -> tuple[list[Member], dict[str, Member]]:
         return _tar(self.tars, self.file, self.stamp(Part()))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dsguard.datasets.harmless import Allowance
+from dsguard.datasets.names import is_folder_name, safe_name
 from dsguard.datasets.npy import Array, Header, Npz, load_npy
 from dsguard.datasets.pickles import load_pickle
 from dsguard.datasets.place import Place
@@ -25,8 +26,6 @@ from dsguard.datasets.source import (
     Rows,
     Source,
     as_folder,
-    is_folder_name,
-    safe_name,
 )
 from dsguard.errors import FormatError, InputError
 from dsguard.kernels.geometry import SMALLEST_SIDE

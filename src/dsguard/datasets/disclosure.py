@@ -32,6 +32,7 @@ from dsguard.datasets.harmless import (
     size_of_string,
 )
 from dsguard.datasets.images import is_image_name
+from dsguard.datasets.names import CLASS_NAME
 from dsguard.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,6 +70,14 @@ class Disclosure:
         if _is_like(name, self.drop):
             return False
         return True if _is_like(name, self.publish) else None
+
+
+def _is_short(data: bytes) -> bool:
+    try:
+        size_of_string(data.decode("utf-8", "surrogateescape"))
+    except CouldHoldPictureError:
+        return False
+    return True
 
 
 def _is_like(name: str, patterns: tuple[str, ...]) -> bool:
@@ -141,6 +150,9 @@ class Review:
         allowance = Allowance()
         found: Fields = {}
         for suffix, data in fields.items():
+            if suffix == CLASS_NAME and _is_short(data):  # in any encoding
+                found[suffix] = data
+                continue
             kept = self._content(f"{stem}.{suffix}", f"*.{suffix}", data, allowance)
             if kept is not None:
                 found[suffix] = kept

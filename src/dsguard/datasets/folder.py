@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from dsguard.datasets.images import is_image_name
 from dsguard.datasets.listing import ImageIndex, Listing
-from dsguard.datasets.place import Place, is_hidden
+from dsguard.datasets.names import is_hidden
+from dsguard.datasets.place import Place
 from dsguard.datasets.source import (
     CHUNK_BYTES,
     CHUNK_IMAGES,
@@ -230,9 +231,9 @@ class FolderSource(TreeSource):
             digest.update(f"{name} {self.place.stamp(name)}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
-    @cached_property
+    @property
     def _all(self) -> list[str]:
-        return self.place.files()
+        return self._listing.files
 
     def _files(self, names: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
         for name in names:

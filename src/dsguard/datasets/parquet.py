@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsguard.datasets.folder import ShardedSource
 from dsguard.datasets.harmless import ROW, STRING, Allowance
+from dsguard.datasets.names import safe_name
 from dsguard.datasets.place import Place
 from dsguard.datasets.source import (
     CHUNK_BYTES,
@@ -21,7 +22,6 @@ from dsguard.datasets.source import (
     Record,
     Rows,
     as_folder,
-    safe_name,
 )
 from dsguard.errors import DsguardError, InputError, MissingExtraError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import json
@@ -20,11 +21,12 @@ import numpy.typing as npt
 from dsguard.datasets.arrays import SIDECARS, ArrayRows, ArraySource, CifarSource
 from dsguard.datasets.folder import TreeSource, is_text
 from dsguard.datasets.images import LOSSLESS_FORMATS, encode_images, with_suffix
+from dsguard.datasets.names import CLASS_NAME, fault_of
 from dsguard.datasets.parquet import NAMED, Table, arrow, as_text
 from dsguard.datasets.place import Place
 from dsguard.datasets.source import Extras, Image, Part, Rows, Source, class_of
 from dsguard.datasets.tar import END, packed
-from dsguard.datasets.webdataset import CLASS_NAME, Kept, Samples, as_class, sample_of, shard_name
+from dsguard.datasets.webdataset import Kept, Samples, as_class, sample_of, shard_name
 from dsguard.errors import DsguardError, InputError
 
 if TYPE_CHECKING:
@@ -169,6 +171,8 @@ class FolderSink(Sink):
                     self.output.place.write(name, data)
                     results.beside.setdefault(row, []).append(name)
                 self.output.place.write(names[row], file)
+            except DsguardError as error:  # of a name, or of a link where it was to go
+                errors[row] = error.to_keep()
             except OSError as error:
                 if error.errno not in _OWN_FAULTS:
                     raise  # a full disk will be full for the next image as well
@@ -230,8 +234,11 @@ class _FileSink(Sink):
             self.output.place.take(self._scratch, name)
 
     def abort(self) -> None:
-        self._file.close()
-        self._scratch.unlink(missing_ok=True)
+        try:
+            with contextlib.suppress(OSError):  # a full disk is full still
+                self._file.close()
+        finally:
+            self._scratch.unlink(missing_ok=True)
 
 
 class TarSink(_FileSink):
@@ -387,9 +394,12 @@ class ParquetSink(_FileSink):
         super().close()
 
     def abort(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-        super().abort()
+        try:
+            if self._writer is not None:
+                with contextlib.suppress(OSError, arrow()[0].ArrowException):
+                    self._writer.close()
+        finally:
+            super().abort()
 
 
 def _binary(files: list[bytes]) -> Any:
@@ -408,6 +418,10 @@ def _text(name: str) -> str:
 
 
 def _with_suffix(path: str | None, suffix: str) -> str | None:
+    """Return a path with another suffix; of one that no file may have, its last part or nothing."""
+    if path and fault_of(path):
+        path = path.replace("\\", "/").rpartition("/")[2]
+        path = None if fault_of(path) else path
     stem, dot, _ = (path or "").rpartition(".")
     return stem + suffix if dot and stem else path
 

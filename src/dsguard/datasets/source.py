@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from dsguard.datasets.images import Group, decode_files, runs_of
-from dsguard.datasets.place import Place
+from dsguard.datasets.place import Listing, Place
 from dsguard.errors import DsguardError, InputError
 
 if TYPE_CHECKING:
@@ -207,6 +205,18 @@ class Source(ABC):
         """Return the files that are neither images nor companions."""
         return []
 
+    def refused(self) -> dict[str, InputError]:
+        """Return the files and folders that are not read, and why."""
+        return self._listing.refused
+
+    def leftovers(self) -> list[str]:
+        """Return the names of what runs have left here, and what is no part of the dataset."""
+        return self._listing.leftovers
+
+    @cached_property
+    def _listing(self) -> Listing:
+        return Listing() if self.is_file else self.place.listing()
+
     def as_file(self, name: str, class_name: str) -> str:
         """Return the name of an image in a folder of images: its class is the folder above it."""
         if not class_name or class_of(name) == class_name:
@@ -256,32 +266,12 @@ def as_folder(class_name: str) -> str:
     That is written as in URLs, ``a%2Fb`` for ``a/b``, and `class_of` reads it as the class again.
     """
     coded = _ESCAPES.sub(lambda found: "%25" + found[1], class_name)
-    for character, code in (("/", "%2F"), ("\\", "%5C"), ("\0", "%00")):
-        coded = coded.replace(character, code)
+    coded = _NOT_IN_FOLDERS.sub(lambda found: f"%{ord(found[0]):02X}", coded)
     return "%2E" + coded[1:] if coded.startswith(".") else coded  # hidden ones are passed over
 
 
-_ESCAPES = re.compile("%(2F|5C|00|2E|25)")
-
-
-def is_folder_name(name: str) -> bool:
-    """Tell whether a folder can have this name."""
-    return name not in ("", ".", "..") and not set(name) & _NOT_IN_NAMES
-
-
-_NOT_IN_NAMES = set("/\0" if os.name == "posix" else "/\\\0")
-_PLAIN_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
-
-
-def safe_name(name: str, archive: object) -> str:
-    """Return a member's name without a leading ``./``; refuse one that leaves the folder."""
-    if _PLAIN_NAME.fullmatch(name):
-        return name
-    path = PurePosixPath(name)
-    if path.is_absolute() or not all(is_folder_name(part) for part in path.parts):
-        msg = f"{archive} has a member outside its folder: {name!r}; do not trust this archive"
-        raise InputError(msg)
-    return path.as_posix()
+_NOT_IN_FOLDERS = re.compile(r"[/\\\0-\x1f\x7f-\x9f]")
+_ESCAPES = re.compile("%(2F|5C|2E|25|[0189][0-9A-F]|7F)")
 
 
 def check_size(size: int) -> None:

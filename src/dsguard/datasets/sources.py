@@ -88,7 +88,9 @@ def _located(location: str | os.PathLike[str]) -> tuple[Place, str]:
     if not path.exists():
         msg = f"there is nothing at {path}"
         raise InputError(msg)
-    return (LocalPlace(path), "") if path.is_dir() else (LocalPlace(path.parent), path.name)
+    if path.is_dir():
+        return LocalPlace(path), ""
+    return LocalPlace(path.parent, asked_for=path.name), path.name
 
 
 def _of_file(place: Place, file: str, kind: str) -> Source:
@@ -122,7 +124,10 @@ def _of_file(place: Place, file: str, kind: str) -> Source:
 def _of_folder(place: Place, kind: str) -> Source:
     if kind in ("auto", "cifar") and CifarSource.recognises(place):
         return CifarSource(place)
-    files = [name for name in place.files() if not name.rpartition("/")[2].startswith(".")]
+    found = place.listing()
+    if found.refused and not found.files:
+        raise next(iter(found.refused.values()))
+    files = [name for name in found.files if not name.rpartition("/")[2].startswith(".")]
     by_kind = {
         "parquet": [name for name in files if name.endswith(".parquet")],
         "webdataset": [name for name in files if name.endswith(_TAR_SUFFIXES)],

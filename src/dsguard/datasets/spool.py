@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -9,11 +11,18 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from dsguard.files import lock, open_new
+
 Image = npt.NDArray[np.uint8]
 
 
 class Spool:
-    """Images of any shapes, outside of memory.
+    """Images of any shapes, outside of memory: they are clean, and for their owner alone.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the file lies. It is locked, which tells it from what a killed run has left there.
 
     Attributes
     ----------
@@ -24,12 +33,13 @@ class Spool:
         Where in the file each of them begins.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / f"spool-{secrets.token_hex(8)}"
         self.names: dict[tuple[int, ...], list[str]] = {}
         self.starts: dict[tuple[int, ...], list[int]] = {}
         self._end = 0
-        self._file = path.open("wb")
+        self._file = open_new(self.path, 0o600)
+        lock(self._file)
 
     def append(self, names: Sequence[str], images: Image) -> None:
         """Add images of one shape, (N, H, W, C)."""
@@ -41,9 +51,17 @@ class Spool:
         self.starts.setdefault(shape, []).extend(starts)
         self._end += size * len(images)
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Finish writing, so that others can read."""
-        self._file.close()
+        self._file.flush()
+
+    def remove(self) -> None:
+        """Remove the file, whole or not."""
+        try:
+            with contextlib.suppress(OSError):  # a full disk is full still
+                self._file.close()
+        finally:
+            self.path.unlink(missing_ok=True)
 
     def first(self, shape: tuple[int, ...]) -> Image:
         """Return the first image of a shape."""

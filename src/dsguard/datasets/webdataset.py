@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from dsguard.datasets.folder import ShardedSource, distinct
 from dsguard.datasets.images import is_image_name
-from dsguard.datasets.place import Place, is_hidden
+from dsguard.datasets.names import CLASS_NAME, fault_of, is_hidden, safe_name
+from dsguard.datasets.place import Place
 from dsguard.datasets.source import (
     CHUNK_BYTES,
     CHUNK_IMAGES,
@@ -20,7 +21,6 @@ from dsguard.datasets.source import (
     Record,
     Rows,
     class_of,
-    safe_name,
 )
 from dsguard.datasets.tar import (
     DAMAGE,
@@ -37,9 +37,6 @@ from dsguard.errors import DsguardError, InputError
 
 if TYPE_CHECKING:
     from dsguard.datasets.disclosure import Review
-
-CLASS_NAME = "classname.txt"
-"""Field of a sample for the name of its class, where ``cls`` has its number."""
 
 
 @dataclass
@@ -218,6 +215,9 @@ class _Chunk:
             return
         if is_image_name(member.name):
             self._add_image(member, sample, archive)
+            return
+        if fault := fault_of(member.name):
+            self.fail(sample, f"has a field that cannot be kept: {fault}: {member.name[:200]!r}")
             return
         try:
             target = self._source.target_of(self._file, member)

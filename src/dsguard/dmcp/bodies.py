@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from dsguard.datasets.images import with_suffix
-from dsguard.datasets.source import safe_name
+from dsguard.datasets.names import safe_name
 from dsguard.datasets.tar import END, members, packed
 from dsguard.dmcp import frames
 from dsguard.dmcp.access import Refused

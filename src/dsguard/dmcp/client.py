@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -375,10 +376,17 @@ def names_in(folder: Path) -> list[str]:
     return FolderSource(LocalPlace(folder)).names()
 
 
-def read_images(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of images under a folder."""
+def read_images(
+    folder: Path, names: Iterable[str], failed: dict[str, DsguardError]
+) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of images under a folder; those that cannot be read go to `failed`."""
+    from dsguard.datasets.folder import read_or_error
     from dsguard.datasets.place import LocalPlace
 
     place = LocalPlace(folder)
     for name in names:
-        yield name, place.read(name)
+        data = read_or_error(partial(place.read, name))
+        if isinstance(data, DsguardError):
+            failed[name] = data
+        else:
+            yield name, data

@@ -171,9 +171,9 @@ def _store(
 
 
 def save_whole(content: dict[str, Any], path: Path) -> None:
-    """Write a file of torch, whole or not at all."""
+    """Write a file of torch, whole or not at all; what was learned of images is for its owner."""
     try:
-        with write_whole(path) as file:
+        with write_whole(path, private=True) as file:
             torch.save(content, file)
     except RuntimeError as error:
         # torch closes its archive whatever comes, and complains if it was interrupted within.

@@ -1,0 +1,286 @@
+"""Journals: forged ones harm nobody, others cannot read them, what they call done is on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+import dsguard
+from dsguard import files as whole_files
+from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
+from dsguard.bulk.journal import Journal
+from dsguard.datasets import encode_images
+from dsguard.datasets.place import LocalPlace, RemotePlace
+from dsguard.errors import InputError
+from dsguard.files import write_new, write_whole
+
+posix = pytest.mark.skipif(os.name != "posix", reason="needs permissions and links of POSIX")
+
+
+@pytest.fixture
+def key():
+    return dsguard.DatasetKey(bytes(32))
+
+
+@pytest.fixture
+def home(tmp_path, scenes):
+    """A folder with a clean dataset in `clean`, and a file `mine` that is not part of it."""
+    for n, file in enumerate(encode_images(scenes)):
+        path = tmp_path / "deep" / "clean" / "ab"[n % 2] / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file)
+    for folder in (tmp_path, tmp_path / "deep"):
+        (folder / "mine").write_bytes(b"mine")
+    return tmp_path / "deep"
+
+
+def protect(home: Path, key, **settings):
+    return protect_dataset(home / "clean", home / "out", key, profile="veil", **settings)
+
+
+def manifest(home: Path) -> Path:
+    return home / "out.dsguard" / "shards" / "00000.jsonl"
+
+
+def mine_is_there(home: Path) -> bool:
+    return all((folder / "mine").read_bytes() == b"mine" for folder in (home, home.parent))
+
+
+def line(**changes) -> str:
+    row = {"name": "a/0.png", "file": "a/0.png", "status": "protected", "error": None} | changes
+    return json.dumps(row) + "\n"
+
+
+FORGED = ["../mine", "../../mine", "a/../../mine", "{home}/mine", "a/./../../mine", "..\\mine",
+          "", ".."]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORGED)
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_forged_manifest_removes_nothing_outside(home, key, name, overwrite):
+    name = name.format(home=home)
+    protect(home, key)
+    (home / "out" / "b" / "1.png").unlink()  # so that the shard is done again
+    manifest(home).write_text(
+        line(file=name) + line(beside=[name]) + line(name="b/1.png", file="b/1.png")
+    )
+    report = protect(home, key, overwrite=overwrite)
+    assert mine_is_there(home)
+    assert (report.done, report.resumed) == (8, 0)
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_forged_list_of_companions_removes_nothing_outside(home, key, name):
+    protect(home, key)
+    names = [name.format(home=home), "a/x.txt", {"a": 1}, None]
+    (home / "out.dsguard" / "done").write_text(json.dumps(names))
+    assert protect(home, key, overwrite=True).done == 8
+    assert mine_is_there(home)
+
+
+def test_a_manifest_does_not_remove_through_links(home, key):
+    protect(home, key)
+    (home / "other").mkdir()
+    (home / "other" / "mine").write_bytes(b"mine")
+    (home / "out" / "c").symlink_to(home / "other")
+    manifest(home).write_text(line(file="c/mine"))
+    with pytest.raises(InputError, match="leads out of"):
+        protect(home, key, overwrite=True)
+    assert (home / "other" / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        line(status="annotations", error="x"),
+        line(status="__builtins__", error="x"),
+        line(status="Any", error="x"),
+        line(error=5),
+        line(error=["x"]),
+        line(beside=5),
+        line(beside=[5]),
+        line(file=None),
+        "[" * 100_000,
+        "5\n",
+        '"name"\n',
+        "\xff",
+    ],
+)
+def test_odd_manifests_are_explained_or_done_again(home, key, text):
+    protect(home, key)
+    manifest(home).write_bytes(text.encode("latin-1"))
+    report = verify_dataset(home / "out", key)
+    assert report.done == 8
+    assert protect(home, key).done in (8, 0)
+    assert protect(home, key).done == 8
+
+
+def test_odd_numbers_of_shards_are_no_shards(home, key):
+    protect(home, key)
+    shards = home / "out.dsguard" / "shards"
+    for number in ("²", "1", "9" * 200, "-1", "0000a", "000001", "٣٤٥٦٧"):
+        (shards / f"{number}.jsonl").write_text("")
+    assert Journal(LocalPlace(home / "out.dsguard")).done() == {0}
+    assert protect(home, key).resumed == 1
+    assert verify_dataset(home / "out", key).done == 8
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "5", "\xff"])
+def test_odd_settings_are_explained(home, key, text):
+    protect(home, key)
+    (home / "out.dsguard" / "settings.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(dsguard.FormatError, match="is damaged"):
+        protect(home, key)
+    (home / "out.dsguard" / "done").write_bytes(text.encode("latin-1"))
+    assert protect(home, key, overwrite=True).done == 8
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def open_to_others(folder: Path) -> list[Path]:
+    return [path for path in [folder, *folder.rglob("*")] if mode(path) & 0o077]
+
+
+@posix
+def test_only_the_owner_reads_a_journal(home, key):
+    before = os.umask(0)
+    try:
+        protect(home, key, shard_size=3)
+        assert not open_to_others(home / "out.dsguard")
+        published = [path for path in (home / "out").rglob("*") if path.is_file()]
+        assert {mode(path) for path in published} == {0o666}  # as the umask has it
+        journal = home / "out.dsguard"
+        for path in [journal, *journal.rglob("*")]:  # as an earlier version left it
+            path.chmod(0o777 if path.is_dir() else 0o666)
+        (journal / "surrogate.pt").write_bytes(b"as private as the key")
+        assert protect(home, key, shard_size=3).resumed == 3
+        assert not [path for path in open_to_others(journal) if path.is_file()]
+        assert mode(journal) == 0o700  # nobody else gets to folders within
+    finally:
+        os.umask(before)
+
+
+@posix
+def test_what_is_not_whole_is_the_owners(home, key, monkeypatch):
+    before = os.umask(0)
+    try:
+        place = LocalPlace(home / "new" / "out")
+        (home / "old" / ".dsguard-tmp").mkdir(parents=True)
+        for scratch in (place.scratch(), LocalPlace(home / "old").scratch()):
+            assert mode(scratch) == 0o700
+        assert mode(place.path) == 0o777
+        monkeypatch.setattr("tempfile.tempdir", str(home))
+        assert mode(RemotePlace("memory://out").scratch()) == 0o700
+        with write_whole(home / "private", private=True) as file:
+            file.write(b"secret")
+            assert [mode(path) for path in home.glob(".dsguard-*.tmp")] == [0o600]
+        assert mode(home / "private") == 0o600
+    finally:
+        os.umask(before)
+
+
+@posix
+def test_a_folder_that_somebody_else_made_is_not_used(home, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(home))
+    (home / "theirs").mkdir()
+    (home / f"dsguard-{os.getuid()}").symlink_to(home / "theirs")
+    with pytest.raises(InputError, match="TMPDIR"):
+        RemotePlace("memory://out").scratch()
+
+
+@posix
+def test_surrogates_are_the_owners(home):
+    torch = pytest.importorskip("torch")
+    from dsguard.fsp.training import save_whole
+
+    before = os.umask(0)
+    try:
+        save_whole({"x": torch.zeros(1)}, home / "surrogate.pt")
+    finally:
+        os.umask(before)
+    assert mode(home / "surrogate.pt") == 0o600
+
+
+@posix
+def test_a_lock_that_is_a_link_is_not_opened(home, key):
+    (home / "out.dsguard").mkdir()
+    (home / "out.dsguard" / "lock").symlink_to(home / "mine")
+    with pytest.raises(OSError, match="symbolic links"):
+        protect(home, key)
+    assert mine_is_there(home)
+
+
+def test_a_journal_does_not_lie_among_images(home, key):
+    """A class may be called like the journal of another, restored beside it."""
+    (home / "a.dsguard").mkdir()
+    (home / "a.dsguard" / "0.png").write_bytes(b"")
+    with pytest.raises(InputError, match="holds images"):
+        protect_dataset(home / "clean", home / "a", key, profile="veil")
+    assert [path.name for path in (home / "a.dsguard").iterdir()] == ["0.png"]
+
+
+@pytest.mark.parametrize("out_format", ["folder", "webdataset", "parquet"])
+def test_what_a_manifest_calls_done_is_on_the_disk_before_it(home, key, monkeypatch, out_format):
+    """Order is all that can be seen without cutting the power."""
+    events: list[str] = []
+    replace, fsync = os.replace, os.fsync
+
+    def noted_replace(old, new):
+        replace(old, new)
+        events.append(f"named {Path(new).name}")
+
+    def noted_fsync(file):
+        fsync(file)
+        events.append("flushed")
+
+    def noted_sync(folder):
+        if Path(folder).name == "out":  # where nothing is half written then
+            assert not list((Path(folder) / ".dsguard-tmp").glob("*"))
+        events.append("synced")
+
+    monkeypatch.setattr(os, "replace", noted_replace)
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr("dsguard.datasets.place.sync_disk", noted_sync)
+    protect(home, key, out_format=out_format, shard_size=8)
+    done = events.index("named 00000.jsonl")
+    assert "synced" in events[:done]
+    assert not [event for event in events[events.index("synced") : done] if ".png" in event]
+    assert events[done - 1] == "flushed"  # the manifest itself, before it has its name
+    assert "synced" in events[done : events.index("named done")]
+    assert events[-1] == "synced"
+
+
+def test_whole_files_are_on_the_disk_before_they_have_their_name(tmp_path, monkeypatch):
+    events: list[str] = []
+    replace, fsync = os.replace, os.fsync
+    monkeypatch.setattr(os, "replace", lambda *a: (events.append("named"), replace(*a)))
+    monkeypatch.setattr(os, "fsync", lambda file: (events.append("flushed"), fsync(file)))
+    with write_whole(tmp_path / "x") as file:
+        file.write(b"content")
+    assert events == ["flushed", "named", *(["flushed"] if os.name == "posix" else [])]
+    write_new(tmp_path / "y", b"secret")
+    assert events[-1] == "flushed"
+
+
+def test_syncing_a_disk(tmp_path, monkeypatch):
+    whole_files.sync_disk(tmp_path)
+    monkeypatch.setattr(whole_files, "_syncfs", lambda: None)  # of other systems
+    whole_files.sync_disk(tmp_path)
+    if os.name == "posix":
+        monkeypatch.setattr(whole_files, "_syncfs", lambda: lambda descriptor: -1)
+        with pytest.raises(OSError, match=str(tmp_path)):
+            whole_files.sync_disk(tmp_path)
+
+
+def test_an_interrupted_run_goes_on_with_a_journal_of_an_earlier_version(home, key):
+    protect(home, key, shard_size=3)
+    (home / "out.dsguard" / "shards" / "00001.jsonl").unlink()
+    report = protect(home, key, shard_size=3)
+    assert (report.resumed, report.done) == (2, 8)
+    assert restore_dataset(home / "out", home / "back", key).done == 8

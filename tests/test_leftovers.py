@@ -1,0 +1,248 @@
+"""No clean pixel lies in what is published, whatever ends a run; what runs leave is told."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dsguard
+from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
+from dsguard.cli.commands import Exit
+from dsguard.cli.commands import run as cli
+from dsguard.datasets import encode_images, open_source
+from dsguard.datasets.place import LocalPlace, RemotePlace
+from dsguard.datasets.spool import Spool
+
+posix = pytest.mark.skipif(os.name != "posix", reason="needs signals and permissions of POSIX")
+
+
+@pytest.fixture
+def key():
+    return dsguard.DatasetKey(bytes(32))
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch, scenes, key):
+    """A working folder with a key and a clean dataset of 240 images."""
+    monkeypatch.chdir(tmp_path)
+    key.save("k")
+    images = np.concatenate([np.roll(scenes, shift, axis=(1, 2)) for shift in range(30)])
+    for n, file in enumerate(encode_images(images)):
+        path = tmp_path / "clean" / "abc"[n % 3] / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file)
+    return tmp_path
+
+
+def has_clean_pixels(path: Path, scenes) -> bool:
+    data = path.read_bytes()
+    return any(image.tobytes()[:3000] in data for image in scenes)
+
+
+def with_clean_pixels(folder: Path, scenes) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and has_clean_pixels(path, scenes)]
+
+
+COMMAND = [sys.executable, "-m", "dsguard", "protect", "clean", "out", "--key", "k", "--profile",
+           "veil", "--shard-size", "8", "--workers", "2"]  # fmt: skip
+
+
+@posix
+def test_a_run_that_is_killed_leaves_no_clean_pixels_where_they_are_published(home, scenes):
+    spooled = 0
+    for attempt in range(4):
+        process = subprocess.Popen(
+            COMMAND, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        until = time.monotonic() + 60
+        try:
+            while process.poll() is None and time.monotonic() < until:
+                if with_clean_pixels(home / "out.dsguard", scenes):
+                    break
+                assert not with_clean_pixels(home / "out", scenes)
+            time.sleep(0.05 * attempt)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        assert not with_clean_pixels(home / "out", scenes)
+        left = with_clean_pixels(home / "out.dsguard", scenes)
+        spooled += bool(left)
+        for path in left:
+            assert not path.stat().st_mode & 0o077
+            assert not path.parent.stat().st_mode & 0o077
+    assert spooled  # it was there, and in the journal
+    subprocess.run(COMMAND, check=True, capture_output=True)
+    assert not with_clean_pixels(home / "out", scenes) + with_clean_pixels(
+        home / "out.dsguard", scenes
+    )
+    assert not list(home.rglob("*spool*")) + list(home.rglob(".dsguard-tmp"))
+
+
+@posix
+def test_a_full_disk_leaves_no_clean_pixels(home, scenes):
+    """Files may be no larger than a shard here, and the spool cannot be written to its end."""
+    limited = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
+        "from dsguard.cli.commands import run; sys.exit(run(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", limited, *COMMAND[3:]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == Exit.USAGE
+    assert "Traceback" not in done.stderr
+    assert not with_clean_pixels(home / "out", scenes) + with_clean_pixels(
+        home / "out.dsguard", scenes
+    )
+    assert not list(home.rglob("*spool*"))
+
+
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class Full:
+    """A file that is full when it is closed, as one with a buffer can be."""
+
+    def __init__(self, file) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str):
+        return full if name in ("flush", "write") else getattr(self._file, name)
+
+    def close(self) -> None:
+        self._file.close()
+        full()
+
+
+def test_a_disk_that_is_full_at_the_end_leaves_no_spool(home, key, monkeypatch):
+    begin = Spool.__init__
+
+    def limited(self, *given: object) -> None:
+        begin(self, *given)
+        self._file = Full(self._file)
+
+    monkeypatch.setattr(Spool, "__init__", limited)
+    with pytest.raises(OSError, match="No space left"):
+        protect_dataset("clean", "out", key, profile="veil")
+    assert not list(home.rglob("*spool*"))
+
+
+@pytest.mark.parametrize("out_format", ["webdataset", "parquet"])
+def test_a_disk_that_is_full_when_a_shard_ends_leaves_none(home, key, monkeypatch, out_format):
+    from dsguard.datasets import sinks
+
+    begin = sinks._FileSink.__init__
+
+    def limited(self, *given: object) -> None:
+        begin(self, *given)
+        self._file = Full(self._file)
+
+    monkeypatch.setattr(sinks._FileSink, "__init__", limited)
+    monkeypatch.setattr(LocalPlace, "clear_scratch", lambda self: None)  # each removes its own
+    with pytest.raises(OSError, match="No space left"):
+        restore_dataset(protected(home, key), "back", key, out_format=out_format)
+    assert not [path for path in (home / "back").rglob("*") if path.is_file()]
+
+
+def protected(home: Path, key) -> str:
+    assert protect_dataset("clean", "safe", key, profile="veil").done == 240
+    return "safe"
+
+
+def test_what_an_earlier_run_has_spooled_is_removed(home, scenes, key):
+    old = home / "out" / ".dsguard-tmp" / "spool"  # where it was once
+    protect_dataset("clean", "out", key, profile="veil", shard_size=100)
+    own = home / "out.dsguard" / ".dsguard-tmp" / "spool-0"
+    for path in (old, own):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(scenes.tobytes())
+    assert protect_dataset("clean", "out", key, profile="veil", shard_size=100).resumed == 3
+    assert not old.exists()
+    assert not own.exists()
+
+
+@posix
+def test_spools_of_remote_destinations(home, scenes, key, monkeypatch):
+    pytest.importorskip("fsspec")
+    (home / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(home / "tmp"))
+    scratch = RemotePlace("memory://spooled/out").scratch()
+    (scratch / "spool-left").write_bytes(scenes.tobytes())
+    live = Spool(scratch)  # of another run
+    seen: list[bool] = []
+
+    def look(report, shards) -> None:
+        spools = with_clean_pixels(home / "tmp", scenes)
+        seen.append(bool(spools))
+        for path in spools:
+            assert not path.stat().st_mode & 0o077
+            assert not path.parent.stat().st_mode & 0o077
+
+    protect_dataset("clean", "memory://spooled/out", key, profile="veil", progress=look)
+    assert any(seen)
+    assert [path.name for path in scratch.iterdir()] == [live.path.name]
+    live.remove()
+    assert not list(scratch.iterdir())
+
+
+def test_veils_in_worker_processes_find_the_spool(home, key):
+    report = protect_dataset("clean", "out", key, profile="veil", shard_size=60, workers=2)
+    assert (report.done, report.failed) == (240, 0)
+    assert restore_dataset("out", "back", key).done == 240
+
+
+def litter(folder: Path, key) -> list[str]:
+    """Put into a folder of images what runs may leave there; return its names."""
+    protect_dataset("clean/a", folder / "inner", key, profile="veil")
+    for path in (folder / ".dsguard-tmp" / "spool", folder / "a" / ".dsguard-0123456789abcdef.tmp",
+                 folder / "b" / ".dsguard-tmp" / "5-0"):  # fmt: skip
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"clean")
+    return [".dsguard-tmp", "a/.dsguard-0123456789abcdef.tmp", "b/.dsguard-tmp", "inner.dsguard"]
+
+
+def test_verify_and_protect_tell_of_leftovers(home, key, capsys):
+    protect_dataset("clean", "out", key, profile="veil")
+    assert verify_dataset("out", key).leftovers == []
+    names = litter(home / "out", key)
+    report = verify_dataset("out", key)
+    assert report.leftovers == [f"out/{name}" for name in names]
+    assert cli(["verify", "out", "--key", "k", "--json", "--quiet"]) == Exit.OK
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["leftovers"] == [f"out/{name}" for name in names]
+    assert shown.err.count("no part of the dataset") == 3
+    assert "1 more" in shown.err
+    assert cli(["protect", "clean", "out", "--key", "k", "--profile", "veil"]) == Exit.OK
+    shown = capsys.readouterr().err
+    assert "inner.dsguard is of a run" in shown
+    assert not (home / "out" / ".dsguard-tmp").exists()  # that is its own, and it is removed
+
+
+def test_leftovers_are_no_part_of_what_is_read(home, key):
+    names = litter(home / "clean", key)
+    assert not any("dsguard" in name for name in open_source("clean").names())
+    report = protect_dataset("clean", "out", key, profile="veil")
+    assert report.leftovers == [f"clean/{name}" for name in names]
+    assert not list((home / "out").rglob("*dsguard*"))
+
+
+def test_leftovers_of_a_store(home, key):
+    system = pytest.importorskip("fsspec").filesystem("memory")
+    protect_dataset("clean", "memory://left/out", key, profile="veil")
+    for name in ("inner.dsguard/settings.json", "inner.dsguard/shards/00000.jsonl",
+                 "a/.dsguard-0.tmp"):  # fmt: skip
+        system.pipe_file(f"/left/out/{name}", b"{}")
+    report = verify_dataset("memory://left/out", key)
+    assert (report.done, report.failed, report.lost) == (240, 0, 0)
+    names = ["a/.dsguard-0.tmp", "inner.dsguard"]
+    assert report.leftovers == [f"memory://left/out/{name}" for name in names]
