@@ -103,7 +103,11 @@ def test_gray_of_four_bits_with_a_transparent_value():
 
 def test_the_first_picture_of_a_camera_is_taken(scenes):
     pictures = [Image.fromarray(image) for image in scenes[:3]]
-    file = saved(pictures[0], "MPO", save_all=True, append_images=pictures[1:])
+    exif = Image.Exif()
+    exif[0x010E] = "a"  # without any, some versions of Pillow write a wrong offset
+    options = {"exif": exif.tobytes(), "save_all": True, "append_images": pictures[1:]}
+    file = saved(pictures[0], "MPO", **options)
+    assert decode_files([file])[0][0].with_more == 1
     alone = decode_image(saved(pictures[0], "JPEG"))
     np.testing.assert_array_equal(decode_image(file), alone)
     assert decode_image((CASES / "mpo-phone.jpg").read_bytes()).shape == (32, 32, 3)
@@ -223,7 +227,7 @@ def test_what_pixels_cannot_keep_is_counted(scenes):
         saved(image, "JPEG"),
         saved(image, "JPEG", icc_profile=b"profile"),
         saved(image, "TIFF", icc_profile=b"profile"),
-        (CASES / "xmp-not-utf8.jpg").read_bytes(),
+        (CASES / "signed-rational-o6.jpg").read_bytes(),
     ]
     told = [decode_files([file])[0][0].with_more for file in files]
     assert told == [0, 0, 1, 1, 0, 1, 0, 1, 1, 1]
