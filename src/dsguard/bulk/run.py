@@ -73,6 +73,9 @@ class Report:
         Whether the run that writes the source is not at its end: images are still to come.
     journal_damaged : bool
         Whether the journal beside the source cannot tell all that it had.
+    metadata_dropped : int
+        Images read that had a colour profile, EXIF, XMP or further pictures, which are not written;
+        counted as `sidecars` are.
     shards, resumed : int
         Shards of the dataset, and those of them that earlier runs had done.
     """
@@ -88,6 +91,7 @@ class Report:
     lost: int = 0
     unfinished: bool = False
     journal_damaged: bool = False
+    metadata_dropped: int = 0
 
     def add_broken(self, name: str, error: DsguardError) -> None:
         """Add a file that cannot be read and is no image."""
@@ -100,6 +104,7 @@ class Report:
         """Add what became of a shard."""
         self.done += result.done
         self.sidecars += result.sidecars
+        self.metadata_dropped += result.metadata_dropped
         self.failed += len(result.failures)
         self.kinds.update(type(error) for error in result.failures.values())
         self.broken += result.broken

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -91,9 +90,9 @@ for _command in (protect, restore, verify, dmcp):
 )
 def keygen(path: Path, *, passphrase: bool) -> None:
     """Make a new key and write it to PATH, which must not exist."""
-    from dsguard.envelope import DatasetKey
+    from dsguard.envelope import DatasetKey, passphrase_of_environment
 
-    phrase = os.environ.get("DSGUARD_PASSPHRASE") if passphrase else None
+    phrase = passphrase_of_environment() if passphrase else None
     if passphrase and phrase is None:
         phrase = ask_passphrase(confirm=True)
     if path.exists():

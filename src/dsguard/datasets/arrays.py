@@ -13,7 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard.datasets.place import LocalPlace, Place
-from dsguard.datasets.source import CHUNK_IMAGES, Image, Part, Rows, Source, is_folder_name
+from dsguard.datasets.source import (
+    CHUNK_IMAGES,
+    Image,
+    Part,
+    Rows,
+    Source,
+    as_folder,
+    is_folder_name,
+)
 from dsguard.errors import FormatError, InputError
 from dsguard.mrit.geometry import SMALLEST_SIDE
 
@@ -67,7 +75,7 @@ class ArraySource(Source):
 
     def image_name(self, file: str, array: str, row: int, class_name: str) -> str:
         """Return the name of an image."""
-        folder = f"{class_name}/" if class_name else ""
+        folder = f"{as_folder(class_name)}/" if class_name else ""
         return f"{file.rpartition('.')[0]}/{array}/{folder}{row:07d}.png"
 
     def names(self) -> list[str]:

@@ -22,7 +22,7 @@ MOST_REPEATED = 1 << 28
 """Bytes of all lists of a column of a row group, likewise."""
 
 _MOST_EXPANSION = 16
-_MOST_IN_ROWS = 1 << 26  # bytes of rows read at once, where one value can stand for many
+_MOST_IN_ROWS = 1 << 25  # bytes of rows read at once, where one value can stand for many
 _WINDOWS = (1 << 10, 1 << 16, 1 << 24)  # bytes that a header may have; statistics are in it
 _DATA, _DICTIONARY, _DATA_2 = 0, 2, 3  # pages
 _DELTA_BYTE_ARRAY = 7  # an encoding: values begin as the ones before

@@ -7,7 +7,7 @@ from dsguard.envelope.header import (
     pack_headers,
     whole_headers,
 )
-from dsguard.envelope.key import DatasetKey
+from dsguard.envelope.key import DatasetKey, passphrase_of_environment
 from dsguard.envelope.record import OVERHEAD_BYTES, seal, unseal
 from dsguard.envelope.siv import TAG_BYTES, AesSiv
 
@@ -20,6 +20,7 @@ __all__ = [
     "Header",
     "lengths_of",
     "pack_headers",
+    "passphrase_of_environment",
     "seal",
     "unseal",
     "whole_headers",

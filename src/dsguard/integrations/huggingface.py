@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from dsguard.envelope import DatasetKey
+from dsguard.envelope import DatasetKey, passphrase_of_environment
 from dsguard.integrations.images import as_bytes, restored_files
 
 
@@ -48,4 +48,4 @@ class Restore:
 
 @cache
 def _key(path: str) -> DatasetKey:
-    return DatasetKey.load(path, os.environ.get("DSGUARD_PASSPHRASE"))
+    return DatasetKey.load(path, passphrase_of_environment())
