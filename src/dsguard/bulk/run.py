@@ -36,6 +36,7 @@ from dsguard.errors import (
     WrongKeyError,
 )
 from dsguard.veil import others
+from dsguard.workers import end_if_imported
 
 if TYPE_CHECKING:
     from dsguard.datasets.source import Source
@@ -199,6 +200,7 @@ def run(
     OSError
         If the destination cannot be written.
     """
+    end_if_imported()
     settings = settings or Settings()
     given: object = task.key
     if not isinstance(given, DatasetKey):
