@@ -19,9 +19,11 @@ class Restore:
     path of the key and not the key.
 
     >>> from datasets import Image  # doctest: +SKIP
-    >>> protected = protected.cast_column("image", Image(decode=False))  # doctest: +SKIP
-    >>> clean = protected.map(Restore("dataset.key"), batched=True)  # doctest: +SKIP
-    >>> clean = clean.cast_column("image", Image())  # doctest: +SKIP
+    >>> undecoded = protected.cast_column("image", Image(decode=False))  # doctest: +SKIP
+    >>> clean = undecoded.map(Restore("dataset.key"), batched=True)  # doctest: +SKIP
+    >>> clean = clean.cast(protected.features)  # doctest: +SKIP
+
+    A streamed dataset does not know its columns after ``map``: ``cast`` tells them again.
 
     Attributes
     ----------
