@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 import zlib
 from pathlib import Path
@@ -11,6 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import dsguard
+from dsguard.bulk import protect_dataset, verify_dataset
+from dsguard.cli.commands import Exit, run
 from dsguard.datasets import decode_image
 from dsguard.datasets.images import UnreadableImageError, decode_files, is_image_name
 from dsguard.datasets.png import encode_pngs
@@ -233,3 +237,26 @@ def test_what_pixels_cannot_keep_is_counted(scenes):
     assert told == [0, 0, 1, 1, 0, 1, 0, 1, 1, 1]
     groups, _ = decode_files(files[:-1])
     assert [group.with_more for group in groups] == [5]
+
+
+def test_a_run_says_what_is_not_kept(tmp_path, scenes, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    key = dsguard.DatasetKey(bytes(32))
+    key.save("k")
+    Path("in").mkdir()
+    for n, image in enumerate(scenes):
+        options = {"icc_profile": b"profile"} if n < 3 else {}
+        Path("in", f"{n}.{'jfif' if n % 2 else 'png'}").write_bytes(
+            saved(Image.fromarray(image), "JPEG" if n % 2 else "PNG", **options)
+        )
+    assert run(["protect", "in", "out", "--key", "k", "--profile", "veil", "--quiet"]) == Exit.OK
+    told = " ".join(capsys.readouterr().err.split())
+    assert (
+        "3 images had a colour profile, EXIF, XMP or further pictures, which are not kept" in told
+    )
+    command = ["protect", "in", "out2", "--key", "k", "--profile", "veil", "--json"]
+    assert run(command) == Exit.OK
+    assert json.loads(capsys.readouterr().out)["metadata_dropped"] == 3
+    report = protect_dataset("in", "out3", key, profile="veil", shard_size=2, workers=2)
+    assert (report.done, report.metadata_dropped) == (8, 3)
+    assert verify_dataset("out3", key).metadata_dropped == 0

@@ -160,9 +160,10 @@ def _page(file: BinaryIO, start: int) -> Page:
         else:
             told, encoding = (header.get(8), 4) if kind == _DATA_2 else (header.get(5), 2)
         told = told if isinstance(told, dict) else {}
-        numbers = (kind, told.get(encoding, 0), told.get(1, 0), start + length, packed, unpacked)
-        if all(type(number) is int and number >= 0 for number in numbers):
-            return Page(*numbers)
+        numbers = [kind, told.get(encoding, 0), told.get(1, 0), start + length, packed, unpacked]
+        good = [number for number in numbers if isinstance(number, int) and number >= 0]
+        if len(good) == len(numbers):
+            return Page(*good)
         break
     msg = f"the header of a page at {start} is damaged"
     raise ValueError(msg)
