@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dsguard.datasets import encode_image, open_source
-from dsguard.datasets.pages import _pages, rows_at_once
+from dsguard.datasets.pages import groups_of, pages_of, rows_at_once
 from dsguard.datasets.source import CHUNK_IMAGES
 from dsguard.errors import InputError
 
@@ -142,15 +142,14 @@ def test_ordinary_files_are_read_in_large_pieces(scenes, compression, version, u
     for group in range(3):
         for number in range(facts.row_group(group).num_columns):
             column = facts.row_group(group).column(number)
-            pages = list(_pages(file, column))
+            chunk = groups_of(file)[group].chunks[number]
+            pages = list(pages_of(file, chunk))
+            assert chunk.values == column.num_values
             assert sum(page.values for page in pages if page.kind != 2) == column.num_values
             last = pages[-1].start + pages[-1].packed
-            start = min(
-                offset
-                for offset in (column.dictionary_page_offset, column.data_page_offset)
-                if offset
-            )
-            assert last == start + column.total_compressed_size
+            starts = (column.dictionary_page_offset, column.data_page_offset)
+            assert chunk.start == min(start for start in starts if start)
+            assert last == chunk.start + column.total_compressed_size
     assert rows_at_once(file, parquet, range(3), None) == CHUNK_IMAGES
     assert rows_at_once(file, parquet, [1], ["label"]) == CHUNK_IMAGES
 
@@ -171,17 +170,50 @@ def test_damaged_headers_are_refused_or_read(tmp_path, scenes, seed):
     file = io.BytesIO()
     pq.write_table(table, file, compression="zstd" if seed % 2 else "none")
     data = bytearray(file.getvalue())
-    starts = [
-        page.start for page in _pages(file, pq.ParquetFile(file).metadata.row_group(0).column(0))
-    ]
+    starts = [page.start for page in pages_of(file, groups_of(file)[0].chunks[0])]
     for start in starts:
         for place in range(max(4, start - 20), start):
             if rng.random() < 0.2:
                 data[place] = rng.integers(256)
-    path = tmp_path / "a.parquet"
+    read_or_refused(tmp_path / "a.parquet", data)
+
+
+def read_or_refused(path, data):
     path.write_bytes(data)
     try:
         assert all(len(rows.names) == len(rows.files) for rows in everything(path))
     except InputError as error:
         if "a.parquet" not in str(error):
             raise
+
+
+def test_every_damage_of_the_footer_is_refused_or_read(tmp_path, scenes):
+    """One of them makes pyarrow end the process, if it is asked for what is in a column."""
+    table = pa.table(
+        {"image": images([encode_image(image) for image in scenes[:2]]), "l": [[1]] * 2}
+    )
+    file = io.BytesIO()
+    pq.write_table(table, file, compression="none")
+    data = file.getvalue()
+    length = int.from_bytes(data[-8:-4], "little")
+    for place in range(len(data) - 8 - length, len(data) - 8, 3):
+        changed = bytearray(data)
+        changed[place] ^= 1 << place % 8
+        read_or_refused(tmp_path / "a.parquet", changed)
+
+
+@pytest.mark.parametrize(
+    "footer",
+    [
+        b"",
+        b"\x49\xf7" + b"\xff" * 8 + b"\x7f",  # a list of very many doubles
+        b"\x1c" * 5000,  # structs in structs
+        b"\x15\x02\x05\x02\x02",  # a field twice
+        b"\x05\xff\xff\xff\xff\x0f\x02\0",
+        b"\x16" + b"\xff" * 11,
+    ],
+)
+def test_odd_structs_are_refused(footer):
+    file = io.BytesIO(footer + len(footer).to_bytes(4, "little") + b"PAR1")
+    with pytest.raises(ValueError, match=r"damaged|twice|more than 64"):
+        groups_of(file)
