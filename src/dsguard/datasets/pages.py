@@ -200,7 +200,7 @@ def _groups(footer: bytes) -> tuple[Group, ...]:
     try:
         groups = _struct(footer, 0)[0].get((4, _LIST), ())
         return tuple(
-            Group(*_numbers(group.get((3, _I64))), tuple(map(_chunk, group[1, _LIST])))
+            Group(_numbers(group.get((3, _I64)))[0], tuple(map(_chunk, group[1, _LIST])))
             for group in groups
         )
     except (AttributeError, LookupError, RecursionError, TypeError) as error:
