@@ -8,7 +8,7 @@ import pytest
 import dsguard
 from dsguard import slices
 from dsguard.kernels import native
-from dsguard.profile import PROFILES
+from dsguard.profiles import PROFILES
 
 from .conftest import setup
 

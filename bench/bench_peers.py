@@ -16,7 +16,7 @@ from stego_lsb.bit_manipulation import lsb_deinterleave_bytes, lsb_interleave_by
 from stego_lsb.LSBSteg import hide_message_in_image
 
 from dsguard.kernels import native
-from dsguard.mrit import Geometry
+from dsguard.kernels.geometry import Geometry
 
 from .conftest import photos, setup
 

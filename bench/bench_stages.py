@@ -10,7 +10,7 @@ import pytest
 from Crypto.Cipher import AES
 
 import dsguard
-from dsguard import envelope
+from dsguard.codecs import paper
 from dsguard.kernels import kernels, native
 
 from .conftest import setup
@@ -150,23 +150,23 @@ def bench_mode_siv(measure, stage):
         )
 
 
-@pytest.mark.benchmark(group="envelope")
+@pytest.mark.benchmark(group="sealing")
 @pytest.mark.parametrize("stage", ["seal", "unseal"])
-def bench_envelope(measure, stage):
+def bench_sealing(measure, stage):
     """With header and SHA-256 of every carrier."""
     s = setup()
     carriers = s.protected
-    payloads = envelope.seal(s.sequences, carriers, s.header, s.key)
+    payloads = paper.seal(s.sequences, carriers, s.header, s.key)
     if stage == "seal":
         measure(
-            lambda: envelope.seal(s.sequences, carriers, s.header, s.key),
+            lambda: paper.seal(s.sequences, carriers, s.header, s.key),
             len(carriers),
             name="SHA-256 and seal",
             stage="seal",
         )
     else:
         _, genuine = measure(
-            lambda: envelope.unseal(payloads, carriers, s.key),
+            lambda: paper.unseal(payloads, carriers, s.key),
             len(carriers),
             name="SHA-256 and open",
             stage="unseal",

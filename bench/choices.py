@@ -19,18 +19,27 @@ import numpy as np
 from skimage.metrics import structural_similarity
 
 import dsguard
+from dsguard.covers import (
+    Attacked,
+    Blank,
+    Cover,
+    DrawnPatterns,
+    FittedPatterns,
+    Itself,
+    Marked,
+    Other,
+    shown,
+)
 from dsguard.evaluation import Data, own_images, psnr
 from dsguard.evaluation.presets import QUICK
 from dsguard.evaluation.trainings import Shared, Training
 from dsguard.evaluation.trials import Trial
 from dsguard.files import write_whole
-from dsguard.fsp import Attack, Surrogate, fit_surrogate, perturb
-from dsguard.patterns import Patterns
-from dsguard.veil import others, veils
+from dsguard.fsp import Attack, Surrogate, fit_surrogate
 
 KEY = dsguard.DatasetKey(bytes(32))
 PRESET = QUICK.computed_in(bfloat16=True)
-Make = Callable[[Data, Surrogate], np.ndarray]
+Make = Callable[[Surrogate], Cover]
 
 PLAIN = {"none": Trial("protected")}
 AGAINST = {
@@ -52,88 +61,71 @@ class Candidate:
     Attributes
     ----------
     make : callable
-        (data, surrogate) to images.
+        Surrogate to cover.
     profile : str or None
         The profile that hides the clean images in them; None leaves them as they are.
     trials : dict of str to Trial
+    grid : int
+        Side of the squares that covers are constant on, where nothing is hidden.
     """
 
     make: Make
     profile: str | None
     trials: dict[str, Trial]
+    grid: int = 4
 
     def images(self, data: Data, surrogate: Surrogate) -> np.ndarray:
         """Return the training images."""
-        made = self.make(data, surrogate)
-        if self.profile is None:
-            return made
-        clean = data.train_images
-        return dsguard.protect_batch(clean, KEY, target=made, profile=self.profile).images
+        clean, labels = data.train_images, data.train_labels
+        cover = self.make(surrogate)
+        numbers = surrogate.class_numbers(labels, len(clean))
+        if self.profile is not None:
+            codec = dsguard.Profile.named(self.profile).codec
+            out = dsguard.protect_batch(clean, KEY, cover=cover, labels=numbers, codec=codec)
+            return out.images
+        return shown(cover, clean, numbers, self.grid)
 
 
-def class_wise(
-    epsilon: int, block: int = 4, *, drawn: bool = False, to: Make | None = None
-) -> Make:
-    """Return what adds a pattern to each image, or to what `to` makes of it."""
-
-    def make(data: Data, surrogate: Surrogate) -> np.ndarray:
-        images, labels = data.train_images, data.train_labels
-        patterns = surrogate.patterns
-        if drawn:
-            patterns = Patterns.drawn(surrogate.classes.tolist(), KEY)
-        numbers = surrogate.class_numbers(labels, len(images))
-        shown = to(data, surrogate) if to else images
-        return patterns.added(images, shown, numbers, epsilon, block)
-
-    return make
+def class_wise(epsilon: int, base: Cover | None = None, *, drawn: bool = False) -> Make:
+    """Return what puts a pattern on each image, or on another cover."""
+    base = base or Itself()
+    if drawn:
+        return lambda _: Marked(base, DrawnPatterns(KEY, epsilon))
+    return lambda surrogate: Marked(base, FittedPatterns(surrogate.patterns, epsilon))
 
 
-def sample_wise(epsilon: int, block: int) -> Make:
+def sample_wise(epsilon: int) -> Make:
     """Return what attacks each image by itself."""
-    attack = Attack(epsilon, kind="sample-wise", block=block)
-    return lambda data, surrogate: perturb(data.train_images, data.train_labels, surrogate, attack)
+    attack = Attack(epsilon, kind="sample-wise")
+    return lambda surrogate: Marked(Itself(), Attacked(surrogate, attack))
 
 
-def veil(epsilon: int) -> Make:
-    """Return what takes another image for each."""
-    return lambda data, _: veils(data.train_images, data.train_labels, KEY, 4, epsilon)
-
-
-def clean(data: Data, _: Surrogate) -> np.ndarray:
+def clean(_: Surrogate) -> Cover:
     """Return the clean images."""
-    return data.train_images
-
-
-def gray(data: Data, _: Surrogate) -> np.ndarray:
-    """Return images of one gray."""
-    return np.full_like(data.train_images, 128)
-
-
-def another(data: Data, _: Surrogate) -> np.ndarray:
-    """Return another image of the set for each."""
-    images = data.train_images
-    return images[others(len(images), images[:1], KEY)]
+    return Itself()
 
 
 CANDIDATES = {
     "clean": Candidate(clean, None, PLAIN | AGAINST),
     "no protected images: the clean fifth alone": Candidate(clean, None, ALONE),
     "class-wise, ε 16": Candidate(class_wise(16), "exact", ALL),
-    "class-wise, 2×2, ε 8": Candidate(class_wise(8, 2), "exact-fine", ALL),
+    "class-wise, 2×2, ε 8": Candidate(class_wise(8), "exact-fine", ALL),
     "class-wise, ε 8": Candidate(class_wise(8), "exact", ALL),
     "class-wise, ε 32": Candidate(class_wise(32), "exact", ALL),
     "class-wise, drawn without a network, ε 16": Candidate(
         class_wise(16, drawn=True), "exact", PLAIN | AGAINST
     ),
-    "sample-wise, 2×2, ε 16": Candidate(sample_wise(16, 2), "exact-fine", ALL),
+    "sample-wise, 2×2, ε 16": Candidate(sample_wise(16), "exact-fine", ALL),
     "sample-wise, pixel-wise, ε 16, hidden as the paper does": Candidate(
-        sample_wise(16, 1), "paper", PLAIN
+        sample_wise(16), "paper", PLAIN
     ),
-    "sample-wise, pixel-wise, ε 16, nothing hidden": Candidate(sample_wise(16, 1), None, PLAIN),
-    "veil, ε 16": Candidate(veil(16), "veil", ALL),
-    "veil without patterns": Candidate(veil(0), "veil", PLAIN),
-    "the patterns on other images, ε 16": Candidate(class_wise(16, to=another), None, SHARED),
-    "the patterns on gray, ε 16": Candidate(class_wise(16, to=gray), None, SHARED),
+    "sample-wise, pixel-wise, ε 16, nothing hidden": Candidate(
+        sample_wise(16), None, PLAIN, grid=1
+    ),
+    "veil, ε 16": Candidate(class_wise(16, Other(KEY), drawn=True), "veil", ALL),
+    "veil without patterns": Candidate(class_wise(0, Other(KEY), drawn=True), "veil", PLAIN),
+    "the patterns on other images, ε 16": Candidate(class_wise(16, Other(KEY)), None, SHARED),
+    "the patterns on gray, ε 16": Candidate(class_wise(16, Blank()), None, SHARED),
 }
 
 

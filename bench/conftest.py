@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 import dsguard
-from dsguard.envelope import OVERHEAD_BYTES, Header
+from dsguard.codecs import Header, codec_named
+from dsguard.codecs.paper import OVERHEAD_BYTES, plan
 from dsguard.kernels import native
-from dsguard.mrit import Geometry, plan
+from dsguard.kernels.geometry import Geometry
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 EPSILON = 8
@@ -69,11 +70,9 @@ def setup(side: int = 32, count: int = 2000) -> Setup:
     noise = np.random.default_rng(0).integers(-EPSILON, EPSILON + 1, clean.shape, dtype=np.int16)
     target = np.clip(clean + noise, 0, 255).astype(np.uint8)
     key = dsguard.DatasetKey(bytes(range(32)))
-    profile = dsguard.Profile.named("paper")
-    geometry = plan(side, side, 3, profile, OVERHEAD_BYTES)
-    header = Header(
-        profile, geometry.planes - 1, bytes.fromhex(key.key_id), geometry.sequence_bytes
-    )
+    geometry = plan(side, side, 3)
+    code, key_id = codec_named("paper").code, bytes.fromhex(key.key_id)
+    header = Header(code, geometry.planes - 1, key_id, geometry.sequence_bytes)
     protected = dsguard.protect_batch(clean, key, target=target, profile="paper").images
     temporary, sequences = native.transform(clean, target, geometry)
     payloads = native.extract(protected, OVERHEAD_BYTES + header.sealed_bytes, geometry)

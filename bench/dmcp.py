@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import random
-import re
 import signal
 import socket
 import subprocess
@@ -32,10 +31,10 @@ import psutil
 
 import dsguard
 from dsguard.bulk import load_training_set, select
+from dsguard.covers.patterns import Patterns
 from dsguard.datasets import encode_images, open_source
 from dsguard.datasets.tar import END, packed
 from dsguard.dmcp.client import Client, RefusedError
-from dsguard.patterns import Patterns
 
 from .report import cpu, put_into_page, table
 
@@ -87,14 +86,13 @@ class Service:
             "DSGUARD_DMCP_FOLDER": str(folder),
             "DSGUARD_DMCP_PORT": str(port),
             "DSGUARD_DMCP_REQUESTS_PER_MINUTE": "1000000",
+            "DSGUARD_DMCP_REGISTRATIONS_PER_HOUR": "1000000",
             "DSGUARD_DMCP_WAITING": "64",
             "DSGUARD_DMCP_WAITING_PER_USER": "64",
         }
         self._log = folder.with_name(folder.name + ".log")
         self.start()
-        found = re.search(r"token (dsg_\S+)", self._log.read_text())
-        assert found is not None
-        self.token = found[1]
+        self.token = (folder / "owner.token").read_text().strip()
 
     def start(self) -> None:
         """Start it, and wait until it answers."""

@@ -25,9 +25,9 @@ import numpy as np
 from PIL import Image
 
 import dsguard
-from dsguard.envelope import lengths_of
+from dsguard.codecs.header import lengths_of
 from dsguard.kernels import kernels, native
-from dsguard.mrit import Geometry
+from dsguard.kernels.geometry import Geometry
 
 from .report import put_into_page, table
 

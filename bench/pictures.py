@@ -17,9 +17,9 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 import dsguard
+from dsguard.choices import STRENGTHS
+from dsguard.covers import DrawnPatterns, Itself, Marked
 from dsguard.evaluation import triptychs
-from dsguard.profile import STRENGTHS
-from dsguard.veil import marked
 
 from .exact import block_target
 
@@ -74,8 +74,9 @@ def protection(clean: np.ndarray, key: dsguard.DatasetKey) -> Image.Image:
     labels = np.arange(len(clean)) % 2
     columns = {"clean": clean}
     for name, epsilon in STRENGTHS.items():
-        target = marked(clean, clean, labels, key, 4, epsilon)
-        columns[f"exact, {name}"] = dsguard.protect_batch(clean, key, target=target).images
+        cover = Marked(Itself(), DrawnPatterns(key, epsilon))
+        done = dsguard.protect_batch(clean, key, cover=cover, labels=labels)
+        columns[f"exact, {name}"] = done.images
     columns["veil"] = dsguard.protect_batch(clean, key, labels=labels, profile="veil").images
     return triptychs(columns)
 

@@ -14,10 +14,9 @@ import json
 from pathlib import Path
 
 import dsguard
+from dsguard.covers import DrawnPatterns, Itself, Marked, Other
 from dsguard.evaluation import own_images
-from dsguard.patterns import Patterns
-from dsguard.profile import Profile
-from dsguard.veil import veils
+from dsguard.profiles import Profile
 
 from .choices import KEY, distance
 from .efficacy import RADII
@@ -33,18 +32,15 @@ def main() -> None:
     options = parser.parse_args()
     data = own_images(options.data, COUNT, COUNT)
     images, labels = data.train_images, data.train_labels
-    drawn = Patterns.drawn(range(int(labels.max()) + 1), KEY)
-    targets = {
-        f"{profile}, ε {radius}": (
-            profile,
-            drawn.added(images, images, labels, radius, Profile.named(profile).perturbation_block),
-        )
+    covers = {
+        f"{profile}, ε {radius}": (profile, Marked(Itself(), DrawnPatterns(KEY, radius)))
         for profile, radius in RADII
     }
-    targets["veil, ε 16"] = ("veil", veils(images, labels, KEY, 4, 16))
+    covers["veil, ε 16"] = ("veil", Marked(Other(KEY), DrawnPatterns(KEY, 16)))
     found = {}
-    for name, (profile, target) in targets.items():
-        batch = dsguard.protect_batch(images, KEY, target=target, profile=profile)
+    for name, (profile, cover) in covers.items():
+        codec = Profile.named(profile).codec
+        batch = dsguard.protect_batch(images, KEY, cover=cover, labels=labels, codec=codec)
         found[name] = distance(batch.images, images)
         print(f"{name:16} {found[name]['psnr']:5.1f} dB  SSIM {found[name]['ssim']:.2f}")
     options.out.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")

@@ -40,9 +40,9 @@ from dsguard.bulk import (
 from dsguard.bulk.journal import Journal
 from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
+from dsguard.covers.patterns import Patterns
 from dsguard.datasets import decode_image, encode_images, open_source
 from dsguard.datasets.place import LocalPlace, place_of
-from dsguard.patterns import Patterns
 
 
 @pytest.fixture

@@ -63,6 +63,7 @@ def test_protect_and_restore(home, capsys):
         "shards": 1,
         "resumed": 0,
         "failures": {},
+        "left_out": {},
         "broken_files": 0,
         "lost": 0,
         "source_unfinished": False,

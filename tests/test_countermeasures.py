@@ -10,6 +10,7 @@ import torch
 
 from dsguard import DatasetKey
 from dsguard.cli.commands import Exit, run
+from dsguard.covers.patterns import FLAT, Patterns
 from dsguard.errors import InputError
 from dsguard.evaluation import (
     COUNTERMEASURES,
@@ -21,7 +22,6 @@ from dsguard.evaluation import (
 )
 from dsguard.fsp import Recipe
 from dsguard.fsp.training import train
-from dsguard.patterns import FLAT, Patterns
 
 LABELS = (np.arange(2048) % 2).astype(np.int64)
 KEY = DatasetKey(bytes(32))

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import dsguard
+from dsguard.covers.patterns import Patterns
 from dsguard.fsp import Attack, Recipe, Surrogate, accuracy, fit_surrogate, perturb
 from dsguard.fsp.attack import KINDS
 from dsguard.fsp.resnet import build
 from dsguard.fsp.training import frozen, save_whole, train
-from dsguard.patterns import Patterns
 
 
 def stripes(count: int, shape=(16, 16, 3), seed: int = 0):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dsguard import InputError
 from dsguard.kernels import jit, native, reference
-from dsguard.mrit import Geometry
+from dsguard.kernels.geometry import Geometry
 
 ISAS = ["scalar", "avx2", "avx512", "neon"]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import dsguard
-from dsguard.envelope import passphrase_of_environment
 from dsguard.errors import FormatError, InputError
 from dsguard.files import MOST_TEXT, read_text
+from dsguard.keys import passphrase_of_environment
 
 CASES = Path(__file__).parent / "data" / "malformed"
 
@@ -101,7 +101,7 @@ def test_a_passphrase_that_is_no_text_is_told(tmp_path, key):
         dsguard.DatasetKey.load(tmp_path / "k", phrase)
 
 
-CODE = "from dsguard.envelope import passphrase_of_environment as p; print(ascii(p()))"
+CODE = "from dsguard.keys import passphrase_of_environment as p; print(ascii(p()))"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="environments of bytes")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dsguard import DatasetKey
-from dsguard.patterns import FLAT, Patterns
+from dsguard.covers.patterns import FLAT, Patterns
 
 KEY = DatasetKey(bytes(range(32)))
 

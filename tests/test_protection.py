@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 import dsguard
 from dsguard import Status
-from dsguard.envelope import HEADER_BYTES, OVERHEAD_BYTES, Header
-from dsguard.envelope.header import _checksum
+from dsguard.codecs import HEADER_BYTES, Header, codec_named
+from dsguard.codecs.header import _checksum
+from dsguard.codecs.paper import OVERHEAD_BYTES, plan
 from dsguard.kernels import native
-from dsguard.mrit import Geometry, plan
+from dsguard.kernels.geometry import Geometry
 
 PROFILES = ["exact", "exact-fine", "exact-coarse", "veil", "paper"]
 
@@ -106,7 +107,7 @@ def test_the_smallest_images_fit_or_say_what_they_lack(key):
 
 def planes_of(side, channels):
     try:
-        return plan(side, side, channels, dsguard.Profile.named("paper"), OVERHEAD_BYTES).planes
+        return plan(side, side, channels).planes
     except dsguard.CapacityError:
         return 0
 
@@ -193,16 +194,26 @@ def test_without_the_extension_the_next_best_serves(missing, name, warning):
     assert shown.stderr.count("RuntimeWarning") == 1
 
 
+def test_a_forged_length_fails_its_own_image_alone(scenes, key):
+    out = paper_batch(scenes, key, target=nearby(scenes)).images.copy()
+    raw = bytearray(native.extract(out[:1], HEADER_BYTES, Geometry(32, 32, 3, 1))[0].tobytes())
+    raw[12] ^= 1
+    raw[-2:] = _checksum(bytes(raw))
+    native.embed(out[:1], np.frombuffer(bytes(raw), np.uint8), Geometry(32, 32, 3, 1))
+    report = dsguard.restore_batch(out, key, on_error="report")
+    assert report.status == [Status.TAMPERED, *[Status.OK] * 7]
+
+
 def test_each_failure_has_its_own_status(scenes, key):
     out = paper_batch(scenes, key, target=nearby(scenes)).images.copy()
     other = dsguard.DatasetKey.generate()
     out[1] = scenes[1]
     out[2] = paper_batch(scenes[2:3], other, target=scenes[2:3]).images[0]
     out[3, 20, 20, 0] ^= 1
-    newer = Header(dsguard.Profile.named("paper"), 1, bytes(6), 337, version=9).pack()
+    newer = Header(codec_named("paper").code, 1, bytes(6), 337, version=9).pack()
     geometry = Geometry(32, 32, 3, 1)
     native.embed(out[4:5], np.frombuffer(newer, np.uint8), geometry)
-    unknown = bytearray(Header(dsguard.Profile.named("paper"), 1, bytes(6), 337).pack())
+    unknown = bytearray(Header(codec_named("paper").code, 1, bytes(6), 337).pack())
     unknown[5] = 63
     unknown[-2:] = _checksum(bytes(unknown))
     native.embed(out[5:6], np.frombuffer(bytes(unknown), np.uint8), geometry)
@@ -372,7 +383,7 @@ def test_forged_headers_are_noticed(scenes, key):
 
 
 def test_a_sequence_longer_than_a_header_can_say_is_refused(scenes, key, monkeypatch):
-    monkeypatch.setattr("dsguard.exact._LARGEST_LENGTH", 60)
+    monkeypatch.setattr("dsguard.codecs.exact._LARGEST_LENGTH", 60)
     monkeypatch.setattr("dsguard.slices._SLICE_BYTES", 3 * scenes[0].nbytes)
     target = scenes.copy()
     target[5] = nearby(scenes[5:6], 40)
@@ -422,7 +433,7 @@ def test_bad_arguments_are_refused(scenes, key):
         dsguard.protect_batch(scenes, key, target=scenes[:4])
     with pytest.raises(dsguard.InputError, match="no profile 'papre'; the profiles are: exact"):
         dsguard.protect_batch(scenes, key, target=scenes, profile="papre")
-    unknown = dataclasses.replace(dsguard.Profile.named("paper"), code=60)
+    unknown = dsguard.Profile(dataclasses.replace(codec_named("paper"), code=60))
     with pytest.raises(dsguard.InputError, match="there is no profile"):
         dsguard.protect_batch(scenes, key, target=scenes, profile=unknown)
     for use in (dsguard.restore_batch, partial(dsguard.protect_batch, target=scenes)):

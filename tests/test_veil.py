@@ -11,17 +11,17 @@ import pytest
 
 import dsguard
 from dsguard.cli.commands import Exit, run
+from dsguard.covers import Batch, DrawnPatterns, Patterns
+from dsguard.covers.other import drawn_order
 from dsguard.datasets import decode_image, encode_image, open_source
 from dsguard.datasets.spool import Spool, read_image
 from dsguard.evaluation import psnr
-from dsguard.patterns import Patterns
-from dsguard.veil import marked, others
 
 
 @pytest.mark.parametrize("count", [0, 2, 3, 1000])
 def test_others_is_one_secret_cycle(key, count):
     first = np.zeros((1, 8, 8, 3), np.uint8)
-    order = others(count, first, key)
+    order = drawn_order(count, first, key)
     assert sorted(order) == list(range(count))
     seen, at = set(), 0
     while count and at not in seen:
@@ -29,10 +29,10 @@ def test_others_is_one_secret_cycle(key, count):
         at = int(order[at])
     assert len(seen) == count, "it is a cycle through all images"
     if count > 100:
-        assert (order == others(count, first, key)).all()
+        assert (order == drawn_order(count, first, key)).all()
         different = (
-            others(count, first, dsguard.DatasetKey(bytes(32))),
-            others(count, first + 1, key),
+            drawn_order(count, first, dsguard.DatasetKey(bytes(32))),
+            drawn_order(count, first + 1, key),
         )
         assert all((order != other).mean() > 0.9 for other in different)
         assert (order != np.roll(np.arange(count), 1)).mean() > 0.9
@@ -49,7 +49,7 @@ def test_images_hide_in_each_other_and_come_back(scenes, key, labelled, channels
     out = dsguard.protect_batch(images, key, labels=labels, profile="veil")
     back = dsguard.restore_batch(out.images, key, sidecars=out.sidecars)
     np.testing.assert_array_equal(back, images)
-    shown = images[others(len(images), images[:1], key)]
+    shown = images[drawn_order(len(images), images[:1], key)]
     nearer = [psnr(o, s) > psnr(o, i) for o, s, i in zip(out.images, shown, images, strict=True)]
     assert np.mean(nearer) > (0.6 if channels == 1 else 0.9), "what shows is the other image"
     np.testing.assert_array_equal(out.images[..., 3:], images[..., 3:])
@@ -75,7 +75,8 @@ def test_patterns_belong_to_labels_and_keys(key):
     assert (first.signs != other.signs).mean() > 0.3
     assert set(np.unique(first.signs)) == {-1, 1}
     gray = np.full((2, 32, 32, 3), 100, np.uint8)
-    levels = marked(gray, gray, np.array([3, -5]), key, 4, epsilon=9).astype(int) - 100
+    mark = DrawnPatterns(key, epsilon=9)
+    levels = mark.put(Batch(gray, np.array([3, -5])), gray, 4).astype(int) - 100
     assert set(np.unique(levels)) == {-9, 9}
 
 

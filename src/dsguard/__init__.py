@@ -18,7 +18,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dsguard.envelope import DatasetKey
     from dsguard.errors import (
         CapacityError,
         DsguardError,
@@ -31,7 +30,8 @@ if TYPE_CHECKING:
         WrongKeyError,
     )
     from dsguard.kernels import get_backend, set_backend
-    from dsguard.profile import Profile
+    from dsguard.keys import DatasetKey
+    from dsguard.profiles import Profile
     from dsguard.protection import (
         ImageInfo,
         ProtectedBatch,
@@ -70,7 +70,7 @@ __all__ = [
 
 _HOMES = {
     "CapacityError": "dsguard.errors",
-    "DatasetKey": "dsguard.envelope",
+    "DatasetKey": "dsguard.keys",
     "DsguardError": "dsguard.errors",
     "FormatError": "dsguard.errors",
     "ImageInfo": "dsguard.protection",
@@ -78,7 +78,7 @@ _HOMES = {
     "MissingExtraError": "dsguard.errors",
     "MissingSidecarError": "dsguard.errors",
     "NotProtectedError": "dsguard.errors",
-    "Profile": "dsguard.profile",
+    "Profile": "dsguard.profiles",
     "ProtectedBatch": "dsguard.protection",
     "RestoredBatch": "dsguard.protection",
     "Status": "dsguard.protection",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dsguard.errors import InputError
-from dsguard.mrit.geometry import LARGEST_SIDE, SMALLEST_SIDE
+from dsguard.kernels.geometry import LARGEST_SIDE, SMALLEST_SIDE
 
 if TYPE_CHECKING:
     import numpy.typing as npt

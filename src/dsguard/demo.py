@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dsguard.envelope import DatasetKey
+from dsguard.covers import shown
 from dsguard.evaluation import (
     Data,
     Row,
@@ -24,9 +24,9 @@ from dsguard.files import write_whole
 from dsguard.fsp import Attack, Recipe, Surrogate, choose_device, fit_surrogate, perturb
 from dsguard.fsp.training import default_width
 from dsguard.kernels.contract import Images
-from dsguard.profile import DEFAULT, VEIL, Profile
+from dsguard.keys import DatasetKey
+from dsguard.profiles import DEFAULT, Profile
 from dsguard.protection import inspect, protect_batch, restore_batch
-from dsguard.veil import veils
 
 _TRAIN_LIMIT, _TEST_LIMIT = 2000, 1000
 
@@ -80,12 +80,14 @@ def run_demo(
     """
     tell = on_step or (lambda name, done, total: None)
     key = DatasetKey.generate()
-    if Profile.named(profile).target == "other":
-        target = veils(data.train_images, data.train_labels, key, VEIL.block, attack.epsilon)
-    else:
+    chosen = Profile.named(profile)
+    if chosen.needs_surrogate:
         surrogate = _surrogate(data, Recipe(epochs=epochs, seed=seed), device, tell)
         target = perturb(data.train_images, data.train_labels, surrogate, attack)
-    batch = protect_batch(data.train_images, key, target=target, profile=profile)
+    else:
+        cover = chosen.cover(key, epsilon=attack.epsilon)
+        target = shown(cover, data.train_images, data.train_labels, chosen.codec.grid)
+    batch = protect_batch(data.train_images, key, target=target, codec=chosen.codec)
     protected = batch.images
     restored = restore_batch(protected, key, sidecars=batch.sidecars)
     versions = {"clean": data.train_images, "protected": protected, "restored": restored}

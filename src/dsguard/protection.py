@@ -1,11 +1,12 @@
 """Protect and restore batches of images: the public functions.
 
-Perturbed images are made here or given; what becomes of them depends on the profile, and is on one
-page each in `dsguard.exact` and `dsguard.approximate`.
+A cover (`dsguard.covers`) decides what protected images show. A codec (`dsguard.codecs`) decides
+how the clean ones are carried in them.
 """
 
 from __future__ import annotations
 
+import warnings
 from contextlib import closing
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,15 +14,11 @@ from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 
-from dsguard import approximate, exact, slices
+from dsguard import slices
 from dsguard.batch import as_batch, as_output, as_single, like_input
-from dsguard.envelope import (
-    HEADER_BYTES,
-    TAG_BYTES,
-    DatasetKey,
-    Header,
-    whole_headers,
-)
+from dsguard.codecs import Header, codec_named, codec_of, dispatch
+from dsguard.codecs.header import whole_headers
+from dsguard.covers import EPSILON, ArraySet, Batch, Given, check_labels
 from dsguard.errors import (
     DsguardError,
     FormatError,
@@ -31,18 +28,19 @@ from dsguard.errors import (
     TamperedError,
     WrongKeyError,
 )
-from dsguard.kernels import kernels
-from dsguard.mrit import Geometry
-from dsguard.profile import DEFAULT, Profile
-from dsguard.veil import marked, others
+from dsguard.keys import DatasetKey
+from dsguard.profiles import DEFAULT, Profile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     import numpy.typing as npt
 
+    from dsguard.codecs import Codec
+    from dsguard.covers import Cover
+    from dsguard.covers.base import Labels
     from dsguard.fsp import Surrogate
-    from dsguard.kernels.contract import Bytes, Images
+    from dsguard.kernels.contract import Images
 
 
 class Status(StrEnum):
@@ -56,12 +54,6 @@ class Status(StrEnum):
     TAMPERED = "tampered"
     UNKNOWN_FORMAT = "unknown_format"
 
-
-_SCHEMES = {"lsb": approximate, "rdh": exact}
-"""What protects and restores a slice of a batch, by the embedding of its profile."""
-
-_KIND_BYTES = 12
-"""Bytes of a header that images of one dataset and profile have in common."""
 
 _STATUS_OF: dict[type[DsguardError], Status] = {
     NotProtectedError: Status.NOT_PROTECTED,
@@ -145,18 +137,21 @@ def protect_batch(
     images: npt.NDArray[np.uint8],
     key: DatasetKey,
     *,
+    cover: Cover | None = None,
+    codec: str | Codec | None = None,
     target: npt.NDArray[np.uint8] | None = None,
     labels: npt.ArrayLike | None = None,
     surrogate: Surrogate | None = None,
     profile: str | Profile = DEFAULT,
+    epsilon: int | None = None,
     out: npt.NDArray[np.uint8] | None = None,
     threads: int | None = None,
 ) -> ProtectedBatch:
     """Protect a batch of images.
 
-    Each clean image is transformed to resemble its target, and the way back, sealed under `key`, is
-    hidden in it. Give either `target`, or `labels` and `surrogate`, from which the
-    targets are made by feature-space perturbation. Profile ``"veil"`` needs the labels alone.
+    Each clean image is transformed to resemble its cover. The way back, sealed under `key`, is
+    hidden in it. Give a `cover`, or a `target` that is one, or `labels` and `surrogate`, from which
+    the profile makes covers by feature-space perturbation. Profile ``"veil"`` needs labels alone.
 
     The result is deterministic: the same images, targets and key give the same bytes, however many
     threads there are. Memory beyond input and output does not grow with the batch, but for a status
@@ -168,19 +163,25 @@ def protect_batch(
         Clean images; C is 1 or 3, or 4 with alpha last, which passes through untouched. H and W are
         8 or more; samples outside the grid of whole blocks pass through as well.
     key : DatasetKey
+    cover : Cover, optional
+        What protected images show, of `dsguard.covers`; `labels` are those that it takes.
+    codec : str or Codec, optional
+        How clean images are carried, of `dsguard.codecs`; by default that of the profile.
     target : ndarray of uint8, shape of `images`, optional
-        The perturbed images. `dsguard.fsp.perturb` makes them with an `Attack` of your choice (ε,
-        steps, layer).
+        The perturbed images, or others. `dsguard.fsp.perturb` makes them with an `Attack` of your
+        choice (ε, steps, layer).
     labels : array-like of int, shape (N,), optional
         Class of each image.
     surrogate : Surrogate, optional
-        From `dsguard.fsp.fit_surrogate`; perturbs with the defaults of `dsguard.fsp.Attack`,
-        constant on blocks where the profile carries no more.
+        From `dsguard.fsp.fit_surrogate`. The exact profiles put on its patterns. ``"paper"``
+        attacks each image with the defaults of `dsguard.fsp.Attack`.
     profile : {"exact", "exact-fine", "exact-coarse", "veil", "paper"} or Profile
         How to protect. The exact profiles restore every bit, on blocks of 4, 2 and 8; so does
         ``"veil"``, which hides each image in another of the batch, drawn by the key, with a pattern
         for each label: give batches of mixed classes, what shows in a batch of one class still is
         of that class. ``"paper"`` restores to within a grey level or two.
+    epsilon : int, optional
+        Radius of a perturbation that is made here, in grey levels of 0 to 255; by default 16.
     out : ndarray of uint8, shape of `images`, optional
         Where to write the protected images; C-contiguous, apart from the inputs.
     threads : int, optional
@@ -193,25 +194,27 @@ def protect_batch(
     Raises
     ------
     InputError
-        If an argument has the wrong type, shape or value.
+        If an argument has the wrong type, shape or value, or an image is protected already.
     CapacityError
         If images of this size cannot carry their payload (profile ``paper`` alone).
     """
     chosen = Profile.named(profile)
     _check_key(key)
     batch = as_batch(images, "images")
-    targets = _targets(batch, key, target, labels, surrogate, chosen)
+    choice = _choice(batch, key, cover, codec, target, labels, surrogate, chosen, epsilon)
+    carrier, numbers = choice.codec, choice.labels
     workers = slices.thread_count(threads)
-    if surrogate is not None:
+    if choice.cover.needs_network:
         workers = 1  # torch has threads of its own
-    scheme = _SCHEMES[chosen.embedding]
-    scheme.check_size(*batch.shape[1:], chosen)
+    carrier.check_size(*batch.shape[1:])
     result = as_output(out, images, batch, *([] if target is None else [target]))
 
     def work(part: slice) -> dict[int, bytes]:
         clean = np.ascontiguousarray(batch[part])
+        known = Batch(clean, None if numbers is None else numbers[part], part)
         try:
-            made = scheme.protect(clean, targets(part), result[part], chosen, key)
+            _refuse(known, ready)
+            made = carrier.protect(clean, ready.images(known, carrier.grid), result[part], key)
         except DsguardError as error:
             if error.index is None:
                 raise
@@ -220,7 +223,10 @@ def protect_batch(
 
     sidecars: dict[int, bytes] = {}
     parts = slices.cut(len(batch), batch[:1].size or 1, workers)
-    with closing(slices.run(work, parts, workers)) as done:
+    with (
+        choice.cover.prepared(ArraySet(batch)) as ready,
+        closing(slices.run(work, parts, workers)) as done,
+    ):
         for made in done:
             sidecars |= made
     status = [Status.SIDECAR if i in sidecars else Status.OK for i in range(len(batch))]
@@ -303,7 +309,8 @@ def restore_batch(
 
     def work(part: slice) -> dict[int, DsguardError]:
         own = {i - part.start: data for i, data in given.items() if part.start <= i < part.stop}
-        failures, named = _restore(np.ascontiguousarray(batch[part]), result[part], key, own)
+        protected = np.ascontiguousarray(batch[part])
+        failures, named = dispatch.restore(protected, result[part], key, own)
         profiles[part] = named
         return {part.start + index: error for index, error in failures.items()}
 
@@ -341,14 +348,16 @@ def inspect(image: npt.NDArray[np.uint8], sidecar: bytes | None = None) -> Image
         If the image has no header, a damaged one, or one of an unknown version.
     """
     batch = as_single(image, "image")
-    header = Header.parse(_headers(batch, {0: sidecar} if sidecar else {})[0].tobytes())
+    raw = dispatch.headers(batch, {0: sidecar} if sidecar else {})
+    header = Header.parse(raw[0].tobytes())
+    codec = codec_of(header)
     return ImageInfo(
         version=header.version,
-        profile=header.profile.name,
-        planes=header.planes,
+        profile=codec.name,
+        planes=codec.planes(header),
         key_id=header.key_id.hex(),
-        payload_bits=8 * _SCHEMES[header.profile.embedding].payload_bytes(header),
-        sidecar=header.in_sidecar,
+        payload_bits=8 * codec.payload_bytes(header),
+        sidecar=codec.in_sidecar(header),
     )
 
 
@@ -364,7 +373,7 @@ def are_protected(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     ndarray of bool, shape (N,)
     """
     batch = np.ascontiguousarray(as_batch(images, "images"))
-    return np.asarray(whole_headers(_headers(batch, {})), bool)
+    return np.asarray(whole_headers(dispatch.headers(batch, {})), bool)
 
 
 def _check_key(key: object) -> None:
@@ -373,54 +382,83 @@ def _check_key(key: object) -> None:
         raise InputError(msg)
 
 
-def _targets(
+@dataclass(frozen=True)
+class _Choice:
+    """What shows, how the rest is carried, and labels as the cover takes them."""
+
+    cover: Cover
+    codec: Codec
+    labels: Labels | None = None
+
+
+def _choice(
     batch: Images,
     key: DatasetKey,
+    cover: Cover | None,
+    codec: str | Codec | None,
     target: npt.NDArray[np.uint8] | None,
     labels: npt.ArrayLike | None,
     surrogate: Surrogate | None,
     profile: Profile,
-) -> Callable[[slice], Images]:
-    """Return what gives the targets of a slice: those given, others, or those that FSP makes."""
+    epsilon: int | None,
+) -> _Choice:
+    given = [each is not None for each in (cover, target, surrogate)]
+    if sum(given) > 1 or (target is not None and labels is not None):
+        msg = "give a cover, or a target, or labels and surrogate, not both"
+        raise InputError(msg)
+    if epsilon is not None and (cover is not None or target is not None):
+        msg = "epsilon is the radius of what a profile makes; a cover or a target has its own"
+        raise InputError(msg)
+    other = profile.plain_codec if codec is None else codec_named(codec)
     if target is not None:
-        if labels is not None or surrogate is not None:
-            msg = "give either target, or labels and surrogate, not both"
+        return _Choice(Given(_same_shape(target, batch)), other)
+    if cover is not None:
+        if cover.needs_labels and labels is None:
+            msg = "this cover needs labels"
             raise InputError(msg)
-        wanted = as_batch(target, "target")
-        if wanted.shape != batch.shape:
-            msg = f"target has the shape {wanted.shape}, images have {batch.shape}"
-            raise InputError(msg)
-        return lambda part: np.ascontiguousarray(wanted[part])
-    if profile.target == "other":
-        if surrogate is not None:
-            msg = f"profile {profile.name} takes no surrogate"
-            raise InputError(msg)
-        return _veils(batch, key, labels, profile)
-    if labels is None or surrogate is None:
-        msg = "give target, or both labels and surrogate"
+        if other.wants_likeness and not cover.is_like:
+            msg = (
+                f"codec {other.name} changes more, and needs more sidecars, where covers do not "
+                "resemble the images"
+            )
+            warnings.warn(msg, UserWarning, stacklevel=3)
+        known = None if labels is None else check_labels(labels, len(batch))
+        return _Choice(cover, other, known)
+    own = profile.codec if codec is None else other
+    if profile.needs_surrogate and (labels is None or surrogate is None):
+        msg = "give target or cover, or both labels and surrogate"
         raise InputError(msg)
-    from dsguard.fsp import Attack, perturb
-
-    attack = Attack.carried_by(profile)
-    given = np.asarray(labels)
-    surrogate.class_numbers(given, len(batch))  # a wrong label is found before any work is done
-    return lambda part: perturb(batch[part], given[part], surrogate, attack)
-
-
-def _veils(
-    batch: Images, key: DatasetKey, labels: npt.ArrayLike | None, profile: Profile
-) -> Callable[[slice], Images]:
-    """Return what gives the other images that a slice is hidden in."""
-    order = others(len(batch), batch[:1], key)
-    if labels is None:
-        return lambda part: batch[order[part]]
-    given = np.asarray(labels)
-    if given.shape != (len(batch),) or not np.issubdtype(given.dtype, np.integer):
-        msg = f"expected {len(batch)} integer labels, got {given.dtype} of shape {given.shape}"
-        raise InputError(msg)
-    return lambda part: marked(
-        batch[part], batch[order[part]], given[part].astype(np.int64), key, profile.block
+    made = profile.cover(
+        key,
+        surrogate,
+        epsilon=EPSILON if epsilon is None else epsilon,
+        labelled=labels is not None,
     )
+    if labels is None:
+        return _Choice(made, own)
+    if surrogate is None:
+        return _Choice(made, own, check_labels(labels, len(batch)))
+    surrogate.check_channels(batch.shape[3])
+    return _Choice(made, own, surrogate.class_numbers(labels, len(batch)))
+
+
+def _same_shape(target: npt.NDArray[np.uint8], batch: Images) -> Images:
+    wanted = as_batch(target, "target")
+    if wanted.shape != batch.shape:
+        msg = f"target has the shape {wanted.shape}, images have {batch.shape}"
+        raise InputError(msg)
+    return wanted
+
+
+def _refuse(batch: Batch, cover: Cover) -> None:
+    """Raise for the first image that is protected already, or that has no cover."""
+    twice = np.flatnonzero(are_protected(batch.images))
+    if len(twice):
+        msg = "is protected already; give the clean images"
+        raise InputError(msg, int(twice[0]))
+    refused = cover.refused(batch)
+    if refused:
+        raise _at(*min(refused.items(), key=lambda item: item[0]))
 
 
 def _check_sidecars(sidecars: Mapping[int, bytes] | None, count: int) -> dict[int, bytes]:
@@ -443,81 +481,6 @@ def _checked_sidecar(index: object, data: object, count: int) -> tuple[int, byte
         msg = f"sidecars: expected bytes, got {type(data).__name__}"
         raise InputError(msg, int(index))
     return int(index), bytes(data)
-
-
-def _restore(
-    protected: Images, out: Images, key: DatasetKey, sidecars: dict[int, bytes]
-) -> tuple[dict[int, DsguardError], list[str]]:
-    """Restore a slice of a batch into `out`, zero where it fails; return failures, profiles."""
-    failures: dict[int, DsguardError] = {}
-    profiles = [""] * len(protected)
-    raw = _headers(protected, sidecars)
-    for members, header in _by_header(raw, key, failures):
-        scheme = _SCHEMES[header.profile.embedding]
-        for index in members.tolist():
-            profiles[index] = header.profile.name
-        if len(members) == len(protected):
-            failures |= scheme.restore(protected, out, header, raw, key, sidecars)
-            continue
-        part = np.empty_like(protected[members])
-        own = {n: sidecars[int(i)] for n, i in enumerate(members) if int(i) in sidecars}
-        failed = scheme.restore(protected[members], part, header, raw[members], key, own)
-        out[members] = part
-        failures |= {int(members[n]): error for n, error in failed.items()}
-    out[list(failures)] = 0
-    return failures, profiles
-
-
-def _by_header(
-    raw: Bytes, key: DatasetKey, failures: dict[int, DsguardError]
-) -> list[tuple[npt.NDArray[np.intp], Header]]:
-    """Group images by all that their headers say but the length; bad ones go to `failures`."""
-    groups = []
-    whole = whole_headers(raw)
-    for index in np.flatnonzero(~whole):
-        try:
-            Header.parse(raw[index].tobytes())
-        except DsguardError as error:
-            failures[int(index)] = error.to_keep()
-    good = np.flatnonzero(whole)
-    for kind in _alike(raw[good, :_KIND_BYTES]):
-        members = good[kind]
-        try:
-            header = Header.parse(raw[members[0]].tobytes())
-            if header.key_id.hex() != key.key_id:
-                msg = f"was protected under key {header.key_id.hex()}, not {key.key_id}"
-                raise WrongKeyError(msg)
-        except DsguardError as error:
-            failures |= dict.fromkeys(members.tolist(), error.to_keep())
-        else:
-            groups.append((members, header))
-    return groups
-
-
-def _alike(rows: Bytes) -> list[npt.NDArray[np.intp]]:
-    """Return the positions of equal rows, one array for each kind."""
-    if len(rows) == 0:
-        return []
-    if (rows == rows[0]).all():  # as a rule, and sorting would take as long as restoring
-        return [np.arange(len(rows))]
-    _, kind, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
-    return np.split(np.argsort(kind.reshape(-1), kind="stable"), np.cumsum(counts)[:-1])
-
-
-def _headers(batch: Images, sidecars: dict[int, bytes]) -> Bytes:
-    """Return the first 18 payload bytes of each image, whether they are a header or not.
-
-    An image too small to carry a header has it in its sidecar.
-    """
-    raw = np.zeros((len(batch), HEADER_BYTES), np.uint8)
-    geometry = Geometry.of(batch)
-    if geometry.plane_bits >= 8 * HEADER_BYTES:
-        raw = kernels().extract(batch, HEADER_BYTES, geometry)
-    if geometry.plane_bits < 8 * exact.EXACT_HEADER_BYTES:
-        for index, sidecar in sidecars.items():
-            if len(sidecar) >= exact.EXACT_HEADER_BYTES + TAG_BYTES:
-                raw[index] = np.frombuffer(sidecar[:HEADER_BYTES], np.uint8)
-    return raw
 
 
 def _at(index: int, error: DsguardError) -> DsguardError:

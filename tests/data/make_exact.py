@@ -13,7 +13,7 @@ import numpy as np
 import dsguard
 from dsguard.datasets import encode_image
 from dsguard.kernels import reference
-from dsguard.mrit import Geometry
+from dsguard.kernels.geometry import Geometry
 
 HERE = Path(__file__).parent / "exact"
 SHAPES = {
@@ -56,7 +56,7 @@ def main() -> None:
     for name, (profile, shape) in SHAPES.items():
         clean, target = (pattern(name, which)[np.newaxis] for which in (0, 1))
         out = dsguard.protect_batch(clean, key, target=target, profile=profile)
-        block = dsguard.Profile.named(profile).block
+        block = dsguard.Profile.named(profile).codec.grid
         _, sequences, lengths, modes = reference.encode(clean, target, Geometry.of(clean), block)
         sidecar = out.sidecars.get(0, b"")
         vectors["images"][name] = {

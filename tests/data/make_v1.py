@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 
 import dsguard
+from dsguard.codecs.paper import OVERHEAD_BYTES, plan
 from dsguard.datasets import encode_image
-from dsguard.envelope import OVERHEAD_BYTES
 from dsguard.kernels import reference
-from dsguard.mrit import plan
 
 HERE = Path(__file__).parent / "v1"
 SHAPES = {"small": (8, 8, 3), "cifar": (32, 32, 3), "gray": (40, 30, 1), "alpha": (66, 71, 4)}
@@ -35,7 +34,7 @@ def main() -> None:
     for name, shape in SHAPES.items():
         clean, target = (pattern(shape, which)[np.newaxis] for which in (0, 1))
         protected = dsguard.protect_batch(clean, key, target=target, profile="paper").images
-        geometry = plan(*shape, dsguard.Profile.named("paper"), OVERHEAD_BYTES)
+        geometry = plan(*shape)
         _, sequences = reference.transform(clean, target, geometry)
         payload = reference.extract(protected, OVERHEAD_BYTES + sequences.shape[1], geometry)
         vectors["images"][name] = {

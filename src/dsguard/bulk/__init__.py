@@ -13,15 +13,16 @@ from dsguard.bulk.selection import Selection, output_names, select
 from dsguard.bulk.shard import ShardResult, ShardSpec, process_shard
 from dsguard.bulk.tasks import ClassWise, Perturbation, Protect, Restore, SampleWise, Veil, Verify
 from dsguard.bulk.training_set import load_training_set
+from dsguard.covers import EPSILON
 from dsguard.datasets import Source, open_source
 from dsguard.errors import InputError, WorkerError
-from dsguard.profile import DEFAULT, Profile
+from dsguard.profiles import DEFAULT, Profile
 
 if TYPE_CHECKING:
     import os
 
-    from dsguard.envelope import DatasetKey
     from dsguard.fsp import Surrogate
+    from dsguard.keys import DatasetKey
 
     Location = str | os.PathLike[str]
 
@@ -101,10 +102,8 @@ def protect_dataset(
 def _perturbation(
     key: DatasetKey, surrogate: Surrogate | None, epsilon: int | None, profile: Profile
 ) -> Perturbation:
-    from dsguard.veil import EPSILON
-
     radius = EPSILON if epsilon is None else epsilon
-    if profile.target == "other":
+    if not profile.needs_surrogate:
         return Veil(key, radius)
     if surrogate is None:
         msg = f"profile {profile.name} needs a surrogate"
@@ -115,7 +114,7 @@ def _perturbation(
 def class_wise(surrogate: Surrogate, epsilon: int, profile: Profile) -> ClassWise:
     """Return the class-wise perturbation of a surrogate, as a profile carries it."""
     names = surrogate.class_names or tuple(str(label) for label in surrogate.classes)
-    return ClassWise(surrogate.patterns, names, epsilon, profile.perturbation_block)
+    return ClassWise(surrogate.patterns, names, epsilon, profile.codec.grid)
 
 
 def restore_dataset(

@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import IO, Any
 
 from dsguard import errors as _errors
+from dsguard.datasets.disclosure import LeftOut
 from dsguard.datasets.place import JOURNAL, LocalPlace, Place
 from dsguard.errors import DsguardError, FormatError, InputError
 
@@ -78,12 +79,19 @@ class Journal:
     def _clear(self) -> None:
         if self.place.exists(_DONE):
             self.place.discard(_DONE)
-        for folder in ("shards", "stamps"):
+        for folder in ("shards", "stamps", "left-out"):
             self.place.clear(folder)
 
-    def write(self, number: int, lines: list[str], stamp: str) -> None:
-        """Write the manifest of a shard, which makes it done, and what its source was then."""
+    def write(
+        self, number: int, lines: list[str], stamp: str, left_out: dict[str, LeftOut]
+    ) -> None:
+        """Write the manifest of a shard, which makes it done.
+
+        Before that, what its source was then, and what was left out beside its images.
+        """
         self.place.write(_stamp(number), stamp.encode())
+        told = {kind: asdict(each) for kind, each in left_out.items()}
+        self.place.write(_left_out(number), json.dumps(told).encode())
         self.place.write(_manifest(number), "".join(line + "\n" for line in lines).encode())
 
     def drop(self, number: int) -> None:
@@ -135,6 +143,15 @@ class Journal:
         )
         return rows if whole else None
 
+    def left_out(self, number: int) -> dict[str, LeftOut]:
+        """Return what was left out beside the images of a shard."""
+        name = _left_out(number)
+        try:
+            content = json.loads(self.place.read(name)) if self.place.exists(name) else {}
+            return {kind: LeftOut(**each) for kind, each in content.items()}
+        except (AttributeError, TypeError, ValueError, RecursionError):
+            return {"?": LeftOut(1, name, "is not known: the journal is damaged")}
+
     def stamp(self, number: int) -> str:
         """Return what the source of a shard was when it was done."""
         name = _stamp(number)
@@ -156,6 +173,10 @@ def told(lines: list[dict[str, Any]]) -> tuple[int, dict[str, DsguardError]]:
 
 def _stamp(number: int) -> str:
     return f"stamps/{number:05d}"
+
+
+def _left_out(number: int) -> str:
+    return f"left-out/{number:05d}.json"
 
 
 def _manifest(number: int) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from dsguard.bulk.engines import Engine, engine_of
@@ -18,7 +17,8 @@ from dsguard.bulk.journal import Journal, told
 from dsguard.bulk.selection import Selection, output_names
 from dsguard.bulk.shard import ShardResult, ShardSpec
 from dsguard.bulk.tasks import Protect, Task, Veil
-from dsguard.datasets.coco import CocoSource, renamed
+from dsguard.covers.other import drawn_order
+from dsguard.datasets.disclosure import Disclosure, LeftOut, Review, add_up, kind_of
 from dsguard.datasets.folder import TreeSource, distinct, read_or_error
 from dsguard.datasets.images import LOSSLESS_FORMATS, check_output_format, with_suffix
 from dsguard.datasets.place import LocalPlace, Place, RemotePlace, place_of
@@ -26,7 +26,6 @@ from dsguard.datasets.sinks import Output, file_name, output_kind
 from dsguard.datasets.source import Part, decode_rows
 from dsguard.datasets.spool import Spool
 from dsguard.datasets.webdataset import shard_name
-from dsguard.envelope import DatasetKey
 from dsguard.errors import (
     DsguardError,
     FormatError,
@@ -35,7 +34,7 @@ from dsguard.errors import (
     WorkerError,
     WrongKeyError,
 )
-from dsguard.veil import others
+from dsguard.keys import DatasetKey
 from dsguard.workers import end_if_imported
 
 if TYPE_CHECKING:
@@ -79,6 +78,9 @@ class Report:
         counted as `sidecars` are.
     shards, resumed : int
         Shards of the dataset, and those of them that earlier runs had done.
+    left_out : dict of str to LeftOut
+        By kind, what lies beside the images and was not written: files that are not read as images
+        and, of protection, whatever could hold a picture.
     """
 
     done: int = 0
@@ -93,6 +95,7 @@ class Report:
     unfinished: bool = False
     journal_damaged: bool = False
     metadata_dropped: int = 0
+    left_out: dict[str, LeftOut] = field(default_factory=dict)
 
     def add_broken(self, name: str, error: DsguardError) -> None:
         """Add a file that cannot be read and is no image."""
@@ -109,6 +112,7 @@ class Report:
         self.failed += len(result.failures)
         self.kinds.update(type(error) for error in result.failures.values())
         self.broken += result.broken
+        add_up(self.left_out, result.left_out)
         for name, error in result.failures.items():
             if len(self.failures) < _LISTED:
                 self.failures[name] = error
@@ -144,6 +148,9 @@ class Settings:
         Begin anew, over what is in the destination.
     most_errors : int or None
         Stop when more images than this have failed.
+    publish, drop : tuple of str
+        Patterns of what lies beside images, as `Disclosure` takes them: protection publishes the
+        first whatever they hold, and leaves out the second without a word.
     """
 
     out_format: str = "auto"
@@ -155,6 +162,8 @@ class Settings:
     overwrite: bool = False
     most_errors: int | None = None
     png_level: int = 1
+    publish: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -165,6 +174,11 @@ class Settings:
             if type(value) is not int or value < least or (name == "png_level" and value > 1):
                 msg = f"{name} is a whole number, {least} or more, not {value!r}"
                 raise InputError(msg)
+        self.disclosure()
+
+    def disclosure(self) -> Disclosure:
+        """Return the decisions of the owner on what lies beside images."""
+        return Disclosure(self.publish, self.drop)
 
 
 def run(
@@ -309,6 +323,7 @@ class _Plan:
     journal: Journal | None
     facts: dict[str, str]
     renamed: dict[str, str]
+    disclosure: Disclosure | None = None
     seen: dict[int, int] = field(default_factory=dict)  # images by shard
     is_new: bool = False
 
@@ -345,7 +360,8 @@ class _Plan:
             if lines is not None and same and self._are_there(lines):
                 count, failures = told(lines)
                 if not (again and failures):
-                    report.add(ShardResult(spec.number, count, 0, failures))
+                    left_out = self.journal.left_out(spec.number)
+                    report.add(ShardResult(spec.number, count, 0, failures, left_out=left_out))
                     report.resumed += 1
                     kept.add(spec.number)
                     continue
@@ -405,25 +421,61 @@ class _Plan:
         """Copy what belongs to the dataset as a whole, and note that all is done."""
         if self.journal is None or self.output is None or self._is_refused(report):
             return
+        review = self._review()
+        copied = self._copied(report, review)
+        for name in set(self.journal.companions()) - copied:  # it may go along no more
+            if self.output.place.exists(name):
+                self.output.place.discard(name)
+        add_up(report.left_out, review.left_out)
+        self.output.place.clear_scratch()
+        self.journal.finish(sorted(copied))
+        self.journal.place.clear_scratch()
+
+    def _review(self) -> Review:
         source = self.specs[0].source
-        copied: list[str] = []
+        names = source.names() if isinstance(source, TreeSource) else ()
+        return Review(self.disclosure or Disclosure(), names)
+
+    def _copied(self, report: Report, review: Review) -> set[str]:
+        """Copy the files beside the images that go along; return their names."""
+        assert self.output is not None
+        source = self.specs[0].source
+        copied, names = set[str](), self._new_names(report)
+        for name in self._beside(review):
+            data = read_or_error(partial(source.read_companion, name))
+            if isinstance(data, DsguardError):
+                report.add_broken(name, data)
+                continue
+            if self.disclosure is not None and review.disclosure.says(name) is None:
+                kept = source.reviewed_companion(name, data, review)
+                if kept is None:
+                    continue
+                data = kept
+            data = read_or_error(partial(source.renamed, name, data, names))
+            if isinstance(data, DsguardError):
+                report.add_broken(name, data)
+                continue
+            self.output.place.write(name, data)
+            copied.add(name)
+        return copied
+
+    def _beside(self, review: Review) -> Iterator[str]:
+        """Yield the files that may go along; note those that nothing here reads."""
+        assert self.output is not None
+        source = self.specs[0].source
         if source.kind not in ("numpy", "cifar") or self.output.kind == source.kind:
             own = self._in_shards()
-            for name in source.companions():
-                if name in own:
-                    continue
-                copied.append(name)
-                data = read_or_error(partial(source.read_companion, name))
-                if isinstance(data, DsguardError):
-                    report.add_broken(name, data)
-                    continue
-                if isinstance(source, CocoSource) and name.endswith(".json"):
-                    split = PurePosixPath(name).stem.rpartition("_")[2]
-                    data = renamed(data, self._new_names(source), split)
-                self.output.place.write(name, data)
-        self.output.place.clear_scratch()
-        self.journal.finish(copied)
-        self.journal.place.clear_scratch()
+            yield from (
+                name
+                for name in source.companions()
+                if name not in own and review.disclosure.says(name) is not False
+            )
+        for name in source.left_out():
+            said = review.disclosure.says(name)
+            if said is None:
+                review.leave_out(kind_of(name), name, "is not read as an image")
+            elif said:
+                yield name
 
     def _in_shards(self) -> set[str]:
         """Return the text files that shards have as fields of their images."""
@@ -431,7 +483,8 @@ class _Plan:
         if self.output.kind == "folder":
             return set()
         texts = (spec.part.beside or () for spec in self.specs)
-        return {name for of_part in texts for of_image in of_part for name in of_image}
+        beside = {name for of_part in texts for of_image in of_part for name in of_image}
+        return beside.union(self.specs[0].source.listings())
 
     def _is_refused(self, report: Report) -> bool:
         """Tell whether nothing came of it, since the key or the source was the wrong one."""
@@ -465,11 +518,17 @@ class _Plan:
             found.update(source.place.files())
         report.lost = (expected - found).total()
 
-    def _new_names(self, source: Source) -> dict[str, str]:
+    def _new_names(self, report: Report) -> dict[str, str]:
+        """Return the names of the images that were written, by their names in the source."""
+        assert self.journal is not None
         suffix = self.specs[0].suffix
-        return {
-            name: self.renamed.get(name) or with_suffix(name, suffix) for name in source.names()
-        }
+        images = (name for spec in self.specs for name in spec.part.names or ())
+        names = {name: self.renamed.get(name) or with_suffix(name, suffix) for name in images}
+        for spec in self.specs if report.failed else ():
+            for line in self.journal.lines(spec.number) or ():
+                if line["error"] is not None:
+                    names.pop(line["name"], None)
+        return names
 
 
 def _files_of(lines: Iterable[dict[str, Any]]) -> set[str]:
@@ -504,7 +563,10 @@ def _plan(
     output = Output(place, kind, image_format, classes, settings.png_level)
     journal = Journal.of(place)
     _check_files(kind, source, parts)
-    specs = _specs(source, task, parts, output, journal, renames)
+    if kind != "folder":
+        parts = source.with_fields(parts)
+    disclosure = settings.disclosure() if task.publishes else None
+    specs = _specs(source, task, parts, output, journal, renames, disclosure)
     facts = {
         **task.settings(),
         "source": str(source),
@@ -513,7 +575,7 @@ def _plan(
         "formats": f"{source.kind} to {kind} of {image_format}, level {settings.png_level}",
         _CONTENTS: _fingerprint(parts),
     }
-    return _Plan(specs, output, journal, facts, renames)
+    return _Plan(specs, output, journal, facts, renames, disclosure)
 
 
 def _specs(
@@ -523,7 +585,11 @@ def _specs(
     output: Output | None,
     journal: Journal | None,
     renames: dict[str, str],
+    disclosure: Disclosure | None = None,
 ) -> list[ShardSpec]:
+    decided = ""  # where it decides what a shard holds
+    if output and not (output.kind == "folder" and isinstance(source, TreeSource)):
+        decided = f" {disclosure}" if disclosure not in (None, Disclosure()) else ""
     suffix = LOSSLESS_FORMATS[output.image_format] if output else ""
     return [
         ShardSpec(
@@ -535,7 +601,8 @@ def _specs(
             journal,
             suffix,
             {name: renames[name] for name in part.names or renames if name in renames},
-            f"{source.stamp(part)} {part.start}-{part.stop}" if journal else "",
+            f"{source.stamp(part)} {part.start}-{part.stop}{decided}" if journal else "",
+            disclosure=disclosure,
         )
         for number, part in enumerate(parts)
     ]
@@ -656,7 +723,7 @@ def _hidden_in(spool: Spool, veil: Veil) -> dict[str, int]:
     found: dict[str, int] = {}
     for shape, names in spool.names.items():
         if len(names) > 1:
-            order = others(len(names), spool.first(shape)[None], veil.key)
+            order = drawn_order(len(names), spool.first(shape), veil.key)
             starts = spool.starts[shape]
             found |= {name: starts[place] for name, place in zip(names, order, strict=True)}
     return found

@@ -10,6 +10,8 @@ from typing import Any
 
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.tasks import Batch, Task
+from dsguard.datasets.disclosure import Disclosure, LeftOut, Review
+from dsguard.datasets.harmless import CouldHoldPictureError, size_of_string
 from dsguard.datasets.images import Group, is_image_name, with_suffix
 from dsguard.datasets.sinks import Output, Results, Sink, file_name, open_sink
 from dsguard.datasets.source import Extras, Part, Rows, Source, decode_rows
@@ -37,6 +39,8 @@ class ShardSpec:
     stamp : str
         What changes when the source does; kept with the manifest.
     threads : int or None
+    disclosure : Disclosure or None
+        The owner's decisions on what lies beside images; None where all of it goes along.
     """
 
     number: int
@@ -49,6 +53,7 @@ class ShardSpec:
     renamed: dict[str, str] = field(default_factory=dict, repr=False)
     stamp: str = ""
     threads: int | None = 1
+    disclosure: Disclosure | None = None
 
 
 @dataclass
@@ -68,6 +73,8 @@ class ShardResult:
         How many of these are no images but files that hold images: what they had is not known.
     metadata_dropped : int
         Images read that had a colour profile, EXIF, XMP or further pictures, which are not written.
+    left_out : dict of str to LeftOut
+        What lies beside images and was not published, by kind.
     """
 
     number: int
@@ -76,6 +83,7 @@ class ShardResult:
     failures: dict[str, DsguardError] = field(default_factory=dict)
     broken: int = 0
     metadata_dropped: int = 0
+    left_out: dict[str, LeftOut] = field(default_factory=dict)
 
 
 def process_shard(spec: ShardSpec) -> ShardResult:
@@ -93,8 +101,9 @@ def process_shard(spec: ShardSpec) -> ShardResult:
     result = ShardResult(spec.number)
     lines: list[str] = []
     sink = None
+    review = None if spec.disclosure is None else Review(spec.disclosure)
     if spec.output is not None:
-        sink = open_sink(spec.output, spec.source, spec.part, spec.number)
+        sink = open_sink(spec.output, spec.source, spec.part, spec.number, review)
     try:
         for rows in _rows(spec, result, lines):
             lines += _work(spec, rows, sink, result)
@@ -104,8 +113,10 @@ def process_shard(spec: ShardSpec) -> ShardResult:
         if sink is not None:
             sink.abort()
         raise
+    if review is not None:
+        result.left_out = review.left_out
     if spec.journal is not None:
-        spec.journal.write(spec.number, lines, spec.stamp)
+        spec.journal.write(spec.number, lines, spec.stamp, result.left_out)
     return result
 
 
@@ -132,7 +143,10 @@ def _work(spec: ShardSpec, rows: Rows, sink: Sink | None, result: ShardResult) -
     files: dict[int, str] = {}
     if sink is not None:
         if sink.wants_extras(rows):
-            _add_extras(rows, results, errors)
+            _add_extras(rows, results, errors, sink.review)
+        if sink.review is not None:
+            _refuse_classes(rows, results, errors)
+            rows.record = None if rows.record is None else rows.record.reviewed(sink.review)
         names = {row: _output_name(spec, rows, row) for row in sorted(results.rows)}
         shard = file_name(sink.output.kind, spec.source, spec.part, spec.number)
         files = dict.fromkeys(range(len(rows.names)), shard) if shard else names
@@ -160,11 +174,25 @@ def _work(spec: ShardSpec, rows: Rows, sink: Sink | None, result: ShardResult) -
     ]
 
 
-def _add_extras(rows: Rows, results: Results, errors: dict[int, DsguardError]) -> None:
+def _refuse_classes(rows: Rows, results: Results, errors: dict[int, DsguardError]) -> None:
+    """Fail images whose class could hold a picture: classes are published in any case."""
+    for row in sorted(results.rows):
+        try:
+            size_of_string(rows.classes[row])
+        except CouldHoldPictureError as error:
+            errors[row] = InputError(f"its class {error}; give classes short names")
+            results.drop(row)
+
+
+def _add_extras(
+    rows: Rows, results: Results, errors: dict[int, DsguardError], review: Review | None
+) -> None:
     """Fetch what else belongs to the rows; an image does not go without it."""
     for row in sorted(results.rows):
         try:
-            results.extras[row] = _checked(rows.extras(row))
+            fields = _checked(rows.extras(row))
+            stem = with_suffix(rows.names[row], "")
+            results.extras[row] = fields if review is None else review.fields(stem, fields)
         except DsguardError as error:
             errors[row] = error.to_keep()
         except OSError as error:

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from dsguard import covers
+from dsguard.covers import EPSILON, DrawnPatterns, Patterns
 from dsguard.datasets.spool import read_image
 from dsguard.errors import DsguardError, InputError
-from dsguard.mrit.geometry import LARGEST_SIDE, SMALLEST_SIDE
-from dsguard.patterns import Patterns
-from dsguard.profile import VEIL
+from dsguard.kernels.geometry import LARGEST_SIDE, SMALLEST_SIDE
+from dsguard.profiles import Profile
 from dsguard.protection import are_protected, protect_batch, restore_batch
-from dsguard.veil import EPSILON, marked
 
 if TYPE_CHECKING:
-    from dsguard.envelope import DatasetKey
     from dsguard.fsp import Attack, Surrogate
+    from dsguard.keys import DatasetKey
 
 Image = npt.NDArray[np.uint8]
 
@@ -62,10 +62,13 @@ class Task(ABC):
     key : DatasetKey
     writes : bool
         Whether it has images to write.
+    publishes : bool
+        Whether its results are for strangers, so that what lies beside images is reviewed.
     """
 
     verb: ClassVar[str]
     writes: ClassVar[bool] = True
+    publishes: ClassVar[bool] = True
     key: DatasetKey
 
     @abstractmethod
@@ -99,6 +102,7 @@ class Restore(Task):
     """Restore protected images."""
 
     verb = "restored"
+    publishes = False
     key: DatasetKey
 
     def process(self, batch: Batch, threads: int | None) -> Processed:
@@ -156,9 +160,8 @@ class Protect(Task):
         if good:
             part = batch if not errors else batch.taken(good)
             target = self.perturbation.targets(part)
-            done = protect_batch(
-                part.images, self.key, target=target, profile=self.profile, threads=threads
-            )
+            codec = Profile.named(self.profile).codec
+            done = protect_batch(part.images, self.key, target=target, codec=codec, threads=threads)
             images = done.images if not errors else _spread(done.images, good, batch.images)
             sidecars = {good[n]: data for n, data in done.sidecars.items()}
         return Processed(images, errors, sidecars, [self.profile] * len(batch.names))
@@ -288,7 +291,8 @@ class Veil(Perturbation):
             shape = batch.images.shape[1:]
             shown = np.stack([read_image(file, self.starts[n], shape) for n in batch.names])
         labels = _numbers(batch, self.class_names)
-        return marked(batch.images, shown, labels, self.key, VEIL.block, self.epsilon)
+        mark, grid = DrawnPatterns(self.key, self.epsilon), Profile.named("veil").codec.grid
+        return mark.put(covers.Batch(batch.images, labels), shown, grid)
 
     def settings(self) -> dict[str, str]:
         made_of = Patterns.drawn([0], self.key).signs.tobytes()

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard.errors import DsguardError, InputError
-from dsguard.mrit.geometry import SMALLEST_SIDE
+from dsguard.kernels.geometry import SMALLEST_SIDE
 
 if TYPE_CHECKING:
     from dsguard.datasets.source import Source

@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,15 +26,14 @@ from dsguard.cli.console import (
     worst,
 )
 from dsguard.errors import InputError
-from dsguard.profile import VEIL, Profile
 
 if TYPE_CHECKING:
     from dsguard.bulk import Perturbation, Report, Settings
     from dsguard.bulk.run import Progress
     from dsguard.bulk.tasks import Task
     from dsguard.datasets import Source
-    from dsguard.envelope import DatasetKey
     from dsguard.fsp import Attack, Surrogate
+    from dsguard.keys import DatasetKey
 
 _SURROGATE_IMAGES = 50_000
 _SAMPLE = 256
@@ -64,6 +63,8 @@ class Choices:
     png_level: int = 1
     overwrite: bool = False
     dry_run: bool = False
+    publish: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
 
     def settings(self) -> Settings:
         """Return them as `dsguard.bulk.run` takes them."""
@@ -80,6 +81,8 @@ class Choices:
             self.overwrite,
             0 if self.on_error == "fail" else self.max_errors,
             self.png_level,
+            self.publish,
+            self.drop,
         )
 
     def opened(self) -> tuple[Source, DatasetKey]:
@@ -154,7 +157,7 @@ def _common(command: Callable[..., int]) -> Callable[..., int]:
             "--in-format",
             default="auto",
             show_default=True,
-            help="auto, folder, archive, webdataset, parquet, numpy, cifar or coco.",
+            help="auto, folder, archive, webdataset, parquet, numpy, cifar, coco or imagefolder.",
         ),
         options.key_option,
     ):
@@ -218,6 +221,19 @@ def _writing(command: Callable[..., int]) -> Callable[..., int]:
     help="Training of a new surrogate.",
 )
 @options.profile_option
+@click.option(
+    "--drop",
+    multiple=True,
+    metavar="PATTERN",
+    help="Leave these out without a word. Patterns as for --publish. May be repeated.",
+)
+@click.option(
+    "--publish",
+    multiple=True,
+    metavar="PATTERN",
+    help="Publish files, columns, members, arrays or JSON keys of this name ('*.npy', 'caption') "
+    "beside the images, even if they could hold a picture. May be repeated.",
+)
 @_writing
 @_common
 @options.device_option
@@ -234,21 +250,22 @@ def protect(
     """Protect the images of SOURCE into DESTINATION.
 
     SOURCE is a folder of class folders, a tar or zip archive of one, a folder of WebDataset or
-    Parquet shards, .npy or .npz files, the pickles of CIFAR-10 or CIFAR-100, or a COCO dataset, on
-    this machine or at a URL; it is only read. All of it is protected, and trains the surrogate: to
-    publish clean test images, give the training part alone. Profile veil needs no surrogate, and no
-    time for one.
+    Parquet shards, .npy or .npz files, the pickles of CIFAR-10 or CIFAR-100, a COCO dataset, or a
+    Hugging Face image folder, on this machine or at a URL; it is only read. All of it is protected,
+    and trains the surrogate: to publish clean test images, give the training part alone. Profile
+    veil needs no surrogate, and no time for one.
 
     DESTINATION.dsguard gets the journal of the run, from which it goes on after an interruption,
     and the manifest. Do not publish it.
     """
     from dsguard.bulk import Protect, Veil
+    from dsguard.profiles import Profile
 
     choices = Choices(**given)
     if epsilon == 0:
         complain("epsilon is 0: nothing in the protected images misleads a network", _WARNING)
     attack = None
-    if profile != VEIL.name:
+    if Profile.named(profile).needs_surrogate:
         attack = options.attack_of(profile, epsilon, kind, steps)
         from dsguard.fsp import choose_device
 
@@ -314,10 +331,6 @@ def _do(task: Task, source: Source, choices: Choices) -> int:
             complain(str(error))
             return _code(reports[0])
     _warn(task, source, reports[0], choices)
-    left_out = source.left_out()
-    if left_out and task.writes and not choices.quiet:
-        text = f"other files left out: {len(left_out)}, the first of them {left_out[0]}"
-        complain(text, _WARNING)
     return _finish(task, reports[0], choices)
 
 
@@ -328,6 +341,8 @@ def _warn(task: Task, source: Source, report: Report, choices: Choices) -> None:
 
     if isinstance(task, Protect) and len(_classes(source, choices)) == 1:
         complain("all images are of one class: there is nothing to learn, or to mislead", _WARNING)
+    for remark in source.remarks():
+        complain(remark, _WARNING)
     if not report.done and set(report.kinds) == {NotProtectedError}:
         complain("none of the images is protected: is this the clean set?", _WARNING)
 
@@ -348,6 +363,7 @@ def _finish(task: Task, report: Report, choices: Choices) -> int:
             "the journal beside the source is damaged: it does not tell whether images are missing",
             _WARNING,
         )
+    _show_left_out(task, report)
     if report.unfinished:
         complain("the run that writes the source is not finished: images are missing", _WARNING)
     if report.metadata_dropped:
@@ -365,6 +381,7 @@ def _finish(task: Task, report: Report, choices: Choices) -> int:
             "shards": report.shards,
             "resumed": report.resumed,
             "failures": failures,
+            "left_out": {kind: asdict(each) for kind, each in report.left_out.items()},
         }
         source = {
             "broken_files": report.broken,
@@ -386,7 +403,19 @@ def _finish(task: Task, report: Report, choices: Choices) -> int:
                 f"{report.sidecars} with their payload beside the pixels, in the same file or, of "
                 "x.npy, in x.npy.sidecars.npz; keep the files as they are"
             )
-    return _code(report)
+    return _code(report) or _code_of_left_out(task, report)
+
+
+def _show_left_out(task: Task, report: Report) -> None:
+    """Name what lies beside the images and was not written, and how to decide on it."""
+    for kind, each in report.left_out.items():
+        more = f" and {each.count - 1:,} more" if each.count > 1 else ""
+        remedy = f"; decide with --publish '{kind}' or --drop '{kind}'" if task.publishes else ""
+        complain(f"left out: {each.first}{more}: {each.reason}{remedy}", _WARNING)
+
+
+def _code_of_left_out(task: Task, report: Report) -> int:
+    return Exit.LEFT_OUT if task.publishes and report.left_out else Exit.OK
 
 
 def _code(report: Report) -> int:
@@ -429,6 +458,7 @@ def _estimate(task: Task, source: Source, choices: Choices) -> int:
         "bytes": round(size / max(1, report.done) * len(names)),
     }
     show(report.failures, report.failed)
+    _show_left_out(task, report)
     if choices.as_json:
         click.echo(json.dumps(facts))
     else:
@@ -438,7 +468,7 @@ def _estimate(task: Task, source: Source, choices: Choices) -> int:
             f"{facts['seconds']:g} s and {facts['bytes'] / 1e6:.1f} MB"
             + (", the training of a surrogate not counted" if trains else "")
         )
-    return worst(kind("") for kind in report.kinds)
+    return worst(kind("") for kind in report.kinds) or _code_of_left_out(task, report)
 
 
 def _literal(name: str) -> str:
@@ -480,15 +510,16 @@ def _perturbation(
 ) -> Perturbation:
     """Load or fit the surrogate, and return what it does to images."""
     from dsguard.bulk import ClassWise, SampleWise, class_wise
-    from dsguard.envelope import DatasetKey
-    from dsguard.patterns import Patterns
+    from dsguard.covers.patterns import Patterns
+    from dsguard.keys import DatasetKey
+    from dsguard.profiles import Profile
 
     chosen = Profile.named(profile)
     if choices.dry_run and not (path and path.exists()):  # any patterns will do
         classes = tuple(sorted({name for _, name, _ in source.read(_some(source, choices, 512))}))
         _check_classes(classes)
         drawn = Patterns.drawn(range(len(classes)), DatasetKey(bytes(32)))
-        return ClassWise(drawn, classes, attack.epsilon, chosen.perturbation_block)
+        return ClassWise(drawn, classes, attack.epsilon, chosen.codec.grid)
     surrogate = _surrogate(source, choices, path, epochs, device)
     if attack.kind == "class-wise":
         return class_wise(surrogate, attack.epsilon, chosen)

@@ -90,6 +90,7 @@ def cli() -> None:
       3    some images failed, each of them named, or are missing
       4    wrong key or passphrase
       5    damaged images
+      6    all images are done; something beside them could hold a picture and was left out, named
       130  interrupted; what was written is whole, the same command does what is left
     """  # noqa: D301 - click wants the control character itself
 
@@ -107,7 +108,7 @@ for _command in (protect, restore, verify, dmcp):
 )
 def keygen(path: Path, *, passphrase: bool) -> None:
     """Make a new key and write it to PATH, which must not exist."""
-    from dsguard.envelope import DatasetKey, passphrase_of_environment
+    from dsguard.keys import DatasetKey, passphrase_of_environment
 
     phrase = passphrase_of_environment() if passphrase else None
     if passphrase and phrase is None:

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from dsguard.errors import DsguardError, TamperedError, WorkerError, WrongKeyError
 
 if TYPE_CHECKING:
-    from dsguard.envelope import DatasetKey
+    from dsguard.keys import DatasetKey
 
 _TOLD_EVERY = 10.0
 _SHOWN_FAILURES = 3
@@ -36,12 +36,13 @@ class Exit(IntEnum):
     SOME_FAILED = 3
     KEY_REFUSED = 4
     DAMAGED = 5
+    LEFT_OUT = 6
     INTERRUPTED = 130
 
 
 def load_key(path: Path) -> DatasetKey:
     """Load a key, with the passphrase of the environment or of the terminal."""
-    from dsguard.envelope import DatasetKey, passphrase_of_environment
+    from dsguard.keys import DatasetKey, passphrase_of_environment
 
     if not path.exists():
         msg = (

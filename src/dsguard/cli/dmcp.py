@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dsguard.cli.console import Exit, complain, load_key, show
+from dsguard.cli.console import Exit, complain, load_key, printable, show
+from dsguard.dmcp.plain import check_token, text_of
 from dsguard.errors import DsguardError, InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -44,13 +49,14 @@ def dmcp() -> None:
 def serve(host: str | None, port: int | None, folder: Path | None) -> None:
     """Start the service.
 
-    The first start makes the database, the master key and an owner, whose token it prints.
+    The first start makes the database, the master key and an owner, whose token it writes to a
+    file that nobody else can read.
     Settings come from the environment: DSGUARD_DMCP_DATABASE and others, see docs/dmcp.md.
     """
     settings = _settings(host=host, port=port, folder=folder)
     from dsguard.dmcp.serve import run
 
-    run(settings, lambda token: click.echo(f"first owner: user owner, token {token}"))
+    run(settings, lambda path: click.echo(f"first owner: user owner, whose token is in {path}"))
 
 
 @dmcp.command()
@@ -145,16 +151,12 @@ def audit_show(dataset: str, after: int) -> None:
 @click.argument("url", default=_DEFAULT_URL)
 def login(url: str) -> None:
     """Keep URL and token for the other commands; the token is asked for, or read from stdin."""
-    if sys.stdin.isatty():
-        token = str(click.prompt("Token", hide_input=True, err=True))
-    else:
-        token = sys.stdin.readline().strip()
-    from dsguard.dmcp.client import Client
-
-    with Client(url, token) as client:
-        name = client.me()["name"]
-    _keep(url, token)
-    click.echo(f"logged in as {name}")
+    token = _given_token()
+    with _keeping() as kept:
+        with _connected(url, token) as client:
+            name = client.me()["name"]
+        kept.save(url, token)
+    _say(f"logged in as {name}")
 
 
 @dmcp.command()
@@ -169,12 +171,11 @@ def register(name: str, url: str, *, replace: bool) -> None:
             "keep that file elsewhere, or give --replace"
         )
         raise InputError(msg)
-    from dsguard.dmcp.client import Client
-
-    with Client(url) as client:
-        token = client.register(name)
-    path = _keep(url, token)
-    click.echo(f"registered as {name}; the token is in {path}")
+    with _keeping() as kept:  # before there is a token that could be lost
+        with _connected(url) as client:
+            token = client.register(name)
+        kept.save(url, token)
+    _say(f"registered as {name}; the token is in {_config()}")
 
 
 @dmcp.command()
@@ -197,7 +198,7 @@ def deposit(dataset: str, key_path: Path | None, title: str, *, new_key: bool) -
     key = None if new_key or key_path is None else load_key(key_path)
     with _client() as client:
         done = client.deposit(dataset, key, title)
-    click.echo(f"deposited {dataset}, version {done['version']}, key {done['key_id']}")
+    _say(f"deposited {dataset}, version {done['version']}, key {done['key_id']}")
 
 
 @dmcp.command()
@@ -205,7 +206,7 @@ def datasets() -> None:
     """List datasets and your rights to them."""
     with _client() as client:
         for row in client.datasets():
-            click.echo(f"{row['name']}: {', '.join(row['rights']) or 'no rights'}  {row['title']}")
+            _say(f"{row['name']}: {', '.join(row['rights']) or 'no rights'}  {row['title']}")
 
 
 @dmcp.command()
@@ -246,7 +247,7 @@ def keys(dataset: str) -> None:
     """List the versions of the key of DATASET."""
     with _client() as client:
         for row in client.keys(dataset):
-            click.echo(f"version {row['version']}: key {row['key_id']}")
+            _say(f"version {row['version']}: key {row['key_id']}")
 
 
 @dmcp.command()
@@ -266,7 +267,7 @@ def revoke(dataset: str, user: str, right: str) -> None:
 def request(dataset: str, message: str) -> None:
     """Ask the owners of DATASET for the right to restore it."""
     with _client() as client:
-        click.echo(f"request {client.request(dataset, message)['number']} is with the owners")
+        _say(f"request {client.request(dataset, message)['number']} is with the owners")
 
 
 @dmcp.command()
@@ -275,7 +276,7 @@ def requests() -> None:
     with _client() as client:
         for row in client.requests():
             reason = f" ({row['reason']})" if row["reason"] else ""
-            click.echo(
+            _say(
                 f"{row['number']}: {row['user']} asks for {row['dataset']}: "
                 f"{row['state']}{reason}  {row['message']}"
             )
@@ -288,9 +289,7 @@ def requests() -> None:
 def answer(number: int, reason: str, *, accept: bool) -> None:
     """Accept or refuse the request NUMBER."""
     with _client() as client:
-        click.echo(
-            f"request {number} is {client.answer(number, accept=accept, reason=reason)['state']}"
-        )
+        _say(f"request {number} is {client.answer(number, accept=accept, reason=reason)['state']}")
 
 
 @dmcp.command("export-key")
@@ -359,7 +358,8 @@ def _settings(**given: Any) -> Settings:
         from dsguard.dmcp.settings import Settings
     except ImportError as error:
         raise MissingExtraError.of(package=str(error.name), extra="dmcp") from None
-    known = {f"{_PREFIX}{name}".upper() for name in (*Settings.model_fields, "url", "token")}
+    others = ("url", "token", "allow_http")
+    known = {f"{_PREFIX}{name}".upper() for name in (*Settings.model_fields, *others)}
     for variable in os.environ:
         if variable.startswith(_PREFIX) and variable not in known:
             msg = f"{variable} is no setting; there are: {', '.join(sorted(known))}"
@@ -372,31 +372,136 @@ def _settings(**given: Any) -> Settings:
         raise InputError("; ".join(told) or str(error)) from None
 
 
+def _say(text: str) -> None:
+    """Print what came from a service, or has parts that did."""
+    click.echo(printable(text))
+
+
 def _config() -> Path:
-    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    base = os.environ.get("XDG_CONFIG_HOME")
+    if not base:
+        try:
+            base = str(Path.home() / ".config")
+        except RuntimeError:
+            msg = (
+                "there is no home folder to keep a login in: set HOME or XDG_CONFIG_HOME, or "
+                "DSGUARD_DMCP_URL and DSGUARD_DMCP_TOKEN"
+            )
+            raise InputError(msg) from None
     return Path(base, "dsguard", "dmcp.json")
 
 
-def _keep(url: str, token: str) -> Path:
-    path = _config()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    from dsguard.files import write_new
+_ROOM = 4096
 
-    write_new(path, json.dumps({"url": url, "token": token}).encode())
-    return path
+
+class _Kept:
+    """A place for a login, made and filled with blanks before there is one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(prefix=".dmcp-", dir=path.parent)
+            self._temporary, self._file = Path(name), os.fdopen(descriptor, "r+b", buffering=0)
+            self._put(b" " * _ROOM)
+        except OSError as error:
+            self.discard()
+            msg = (
+                f"a login cannot be kept in {path}: {error.strerror}; nothing was asked of the "
+                "service; make room there, or set XDG_CONFIG_HOME to a folder where it can be"
+            )
+            raise InputError(msg) from None
+
+    def save(self, url: str, token: str) -> None:
+        """Put a login there; if that fails after all, say where the token is."""
+        content = json.dumps({"url": url, "token": token}).encode()
+        try:
+            self._put(content)
+        except OSError as error:
+            raise self._lost(content, error) from None
+        try:
+            self._temporary.replace(self._path)
+        except OSError as error:
+            left, self._temporary = self._temporary, Path()
+            msg = f"{self._path} cannot be written: {error.strerror}; move {left} there"
+            raise InputError(msg) from None
+
+    def discard(self) -> None:
+        """Remove what is not needed."""
+        if hasattr(self, "_file"):
+            self._file.close()
+            if self._temporary != Path():
+                self._temporary.unlink(missing_ok=True)
+
+    def _put(self, content: bytes) -> None:
+        self._file.seek(0)
+        self._file.write(content)
+        self._file.truncate()
+        os.fsync(self._file.fileno())
+
+    def _lost(self, content: bytes, error: OSError) -> InputError:
+        with contextlib.suppress(OSError):
+            descriptor, name = tempfile.mkstemp(prefix="dsguard-dmcp-", suffix=".json")
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+            msg = f"{self._path} cannot be written: {error.strerror}; move {name} there"
+            return InputError(msg)
+        msg = (
+            f"{self._path} cannot be written: {error.strerror}, and the token is lost; ask the "
+            "operator of the service for another: dsguard dmcp token NAME"
+        )
+        return InputError(msg)
+
+
+@contextlib.contextmanager
+def _keeping() -> Iterator[_Kept]:
+    """Yield a place for a login that can be written, before anything is asked of a service."""
+    kept = _Kept(_config())
+    try:
+        yield kept
+    finally:
+        kept.discard()
+
+
+def _given_token() -> str:
+    """Return a token from the terminal, or the first line of stdin that is not empty."""
+    if sys.stdin.isatty():
+        return check_token(str(click.prompt("Token", hide_input=True, err=True)))
+    binary = getattr(sys.stdin, "buffer", None)
+    data = binary.read(_ROOM) if binary else sys.stdin.read(_ROOM).encode()
+    token = text_of(data, "stdin").partition("\n")[0]
+    if not token:
+        msg = "there is no token on stdin"
+        raise InputError(msg)
+    return check_token(token)
+
+
+def _connected(url: str, token: str | None = None) -> Client:
+    """Return a client; what it warns of is said on stderr."""
+    from dsguard.dmcp.client import Client
+
+    allowed = os.environ.get(f"{_PREFIX}ALLOW_HTTP", "").lower() in ("1", "true", "yes")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        client = Client(url, token, allow_http=allowed)
+    for warning in told:
+        complain(str(warning.message), "[bold yellow]warning:[/]")
+    return client
 
 
 def _client() -> Client:
     """Return a client of the service of the environment, or that of the last login."""
-    from dsguard.dmcp.client import Client
-
-    url, token = os.environ.get("DSGUARD_DMCP_URL"), os.environ.get("DSGUARD_DMCP_TOKEN")
+    url = os.environ.get("DSGUARD_DMCP_URL", "").strip()
+    token = check_token(os.environ.get("DSGUARD_DMCP_TOKEN", ""))
     if not (url and token):
+        path = _config()
         try:
-            kept = json.loads(_config().read_text())
-        except (OSError, ValueError):
+            kept = json.loads(text_of(path.read_bytes(), str(path)))
+            url, token = url or str(kept["url"]), token or str(kept["token"])
+        except FileNotFoundError:
             msg = "you are not logged in; run: dsguard dmcp login URL"
             raise DsguardError(msg) from None
-        url, token = url or kept["url"], token or kept["token"]
-    return Client(url, token)
+        except (json.JSONDecodeError, KeyError, TypeError):
+            msg = f"{path} holds no login; log in again: dsguard dmcp login URL"
+            raise DsguardError(msg) from None
+    return _connected(url, token)

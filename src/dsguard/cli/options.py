@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dsguard.profile import DEFAULT, PROFILES, STRENGTHS
+from dsguard.choices import DEFAULT_PROFILE, PROFILE_NAMES, STRENGTHS
 
 if TYPE_CHECKING:
     from dsguard.fsp import Attack
@@ -23,8 +23,8 @@ key_option = click.option(
 )
 profile_option = click.option(
     "--profile",
-    type=click.Choice([profile.name for profile in PROFILES]),
-    default=DEFAULT,
+    type=click.Choice(PROFILE_NAMES),
+    default=DEFAULT_PROFILE,
     show_default=True,
     help="How to protect: the exact ones restore every bit, on blocks of 4, 2 (fine) or 8 (coarse) "
     "pixels; so does veil, which hides images in each other; paper is the method as published.",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import sys
 import zipfile
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator
@@ -10,8 +12,9 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO
 
-from dsguard.datasets.folder import TreeSource, distinct, is_text, read_or_error
+from dsguard.datasets.folder import TreeSource, distinct, read_or_error
 from dsguard.datasets.images import is_image_name
+from dsguard.datasets.limits import most_unpacked, too_much
 from dsguard.datasets.place import Place, is_hidden
 from dsguard.datasets.source import MOST_BYTES, Part, check_size, safe_name
 from dsguard.datasets.tar import Content, Member, Tars, by_name, content_of, linked
@@ -38,10 +41,10 @@ class ArchiveSource(TreeSource):
         return distinct([name for name in self._members() if is_image_name(name)], str(self))
 
     def companions(self) -> list[str]:
-        return [name for name in self._others() if is_text(name)]
+        return [name for name in self._others() if self._goes_along(name)]
 
     def left_out(self) -> list[str]:
-        return [name for name in self._others() if not is_text(name)]
+        return [name for name in self._others() if not self._goes_along(name)]
 
     def _others(self) -> list[str]:
         return sorted({name for name in self._members() if not is_image_name(name)})
@@ -75,8 +78,7 @@ class ZipSource(ArchiveSource):
 
     def _members(self) -> list[str]:
         archive, _ = self._opened()
-        members = archive.infolist()
-        return _shown([member.filename for member in members if not member.is_dir()], str(self))
+        return _shown([name for name, _ in _named(archive, str(self))], str(self))
 
     def _opened(self) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
         return _zip(self.place, self.file, self.stamp(Part()))
@@ -127,17 +129,50 @@ _END = struct.Struct("<4s4H2LH")
 def _zip(place: Place, file: str, stamp: str) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
     """Return an archive and its members: to read its directory for each shard would take long."""
     del stamp  # a file that was replaced is another archive
-    try:
-        archive = _ClosingZip(place.open(file))
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError) as error:
-        msg = f"{place}/{file} is damaged or truncated: {error}"
-        raise InputError(msg) from error
     path = f"{place}/{file}"
-    return archive, {safe_name(m.filename, path): m for m in archive.infolist() if not m.is_dir()}
+    try:
+        opened = place.open(file)
+        size = opened.seek(0, os.SEEK_END)
+        archive = _ClosingZip(opened)
+    except Exception as error:  # zipfile fails in many ways on a damaged directory
+        msg = f"{path} is damaged or truncated: {error}"
+        raise InputError(msg) from error
+    unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > (most := most_unpacked(size, sys.maxsize)):
+        archive.close()
+        msg = f"{path} {too_much(most)}"
+        raise InputError(msg)
+    return archive, {safe_name(name, path): member for name, member in _named(archive, path)}
+
+
+def _named(archive: zipfile.ZipFile, path: str) -> list[tuple[str, zipfile.ZipInfo]]:
+    """Return the files of an archive and their names, in which Windows may have put backslashes.
+
+    Those who do so say that they are on Windows, or are known by never writing ``/``.
+    """
+    members = archive.infolist()
+    never = not any("/" in member.filename for member in members)
+    found = []
+    for member in members:
+        name = member.filename
+        if never or member.create_system in _WINDOWS:
+            name = name.replace("\\", "/")
+        if not name:
+            msg = f"{path} has a member without a name; unpack it and pack it anew"
+            raise InputError(msg)
+        if not name.endswith("/"):
+            found.append((name, member))
+    return found
+
+
+_WINDOWS = (0, 10, 14)  # FAT, NTFS and VFAT, by the ZIP specification
 
 
 def _unzip(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     check_size(member.file_size)
+    if member.compress_type == zipfile.ZIP_BZIP2:  # of which 4 KB may be gigabytes, all at once
+        msg = "is packed by bzip2, which dsguard reads in tar archives alone; pack it anew"
+        raise InputError(msg)
     with archive.open(member) as file:
         return file.read(MOST_BYTES)  # whatever the directory says of its size
 

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import io
 import pickle
-import zipfile
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from dsguard.datasets.place import LocalPlace, Place
+from dsguard.datasets.harmless import Allowance
+from dsguard.datasets.npy import Array, Header, Npz, load_npy
+from dsguard.datasets.pickles import load_pickle
+from dsguard.datasets.place import Place
 from dsguard.datasets.source import (
     CHUNK_IMAGES,
     Image,
     Part,
+    Record,
     Rows,
     Source,
     as_folder,
     is_folder_name,
+    safe_name,
 )
 from dsguard.errors import FormatError, InputError
-from dsguard.mrit.geometry import SMALLEST_SIDE
+from dsguard.kernels.geometry import SMALLEST_SIDE
+
+if TYPE_CHECKING:
+    from dsguard.datasets.disclosure import Review
 
 SIDECARS = "dsguard-sidecar"
 """Beginning of the names that sidecars have in an ``.npz`` file: ``dsguard-sidecar/images/17``."""
@@ -33,7 +42,7 @@ _MOST_PIXELS = 1 << 16
 
 
 @dataclass
-class ArrayRows:
+class ArrayRows(Record):
     """Where some rows lie: in which array of which file."""
 
     array: str
@@ -46,16 +55,16 @@ class ArraySource(Source):
     def __init__(self, place: Place, files: list[str]) -> None:
         super().__init__(place)
         self.array_files = files
-        self._held: tuple[str, dict[Any, Any]] = ("", {})
+        self._held: tuple[str, Mapping[Any, Any]] = ("", {})
 
     def __getstate__(self) -> dict[str, object]:
         return {**super().__getstate__(), "_held": ("", {})}
 
-    def load(self, file: str) -> dict[Any, Any]:
-        """Read all that a file holds."""
+    def load(self, file: str) -> Mapping[Any, Any]:
+        """Return all that a file holds, read at once or when it is asked for."""
         raise NotImplementedError
 
-    def content(self, file: str) -> dict[Any, Any]:
+    def content(self, file: str) -> Mapping[Any, Any]:
         """Return all that a file holds; that of the last one is kept."""
         if self._held[0] != file:
             self._held = (file, self.load(file))
@@ -65,12 +74,20 @@ class ArraySource(Source):
         """Return by name the arrays of a file that hold images, (N, H, W) or (N, H, W, C)."""
         raise NotImplementedError
 
+    def array_names(self, file: str) -> list[str]:
+        """Return the names of the arrays of a file that hold images."""
+        return list(self.arrays(file))
+
     def classes(self, file: str, array: str) -> list[str]:
         """Return the class of each image of an array, empty where nothing tells."""
         raise NotImplementedError
 
     def sidecars(self, file: str, array: str) -> dict[int, bytes]:
         """Return the sidecars of an array, by row."""
+        raise NotImplementedError
+
+    def reviewed_others(self, file: str, others: list[Any], review: Review) -> dict[Any, Any]:
+        """Return what goes along of that which a file holds beside images, by these names."""
         raise NotImplementedError
 
     def image_name(self, file: str, array: str, row: int, class_name: str) -> str:
@@ -82,7 +99,7 @@ class ArraySource(Source):
         return sorted(name for file in self.array_files for name in self._names_in(file))
 
     def _names_in(self, file: str) -> Iterator[str]:
-        for array in self.arrays(file):
+        for array in self.array_names(file):
             for row, name in enumerate(self.classes(file, array)):
                 yield self.image_name(file, array, row, name)
 
@@ -146,52 +163,162 @@ class NumpySource(ArraySource):
     def companions(self) -> list[str]:
         return self.label_files
 
-    def load(self, file: str) -> dict[str, npt.NDArray[Any]]:
-        return _loaded(self.place, file)
+    def load(self, file: str) -> Mapping[str, Array]:
+        if file.endswith(".npy"):
+            return {"array": load_npy(self.place, file)}
+        return Npz(self.place, file)
 
-    def arrays(self, file: str) -> dict[str, Image]:
+    def reviewed_others(self, file: str, others: list[Any], review: Review) -> dict[Any, Any]:
         content = self.content(file)
-        found = {name: array for name, array in content.items() if _holds_images(array)}
+        assert isinstance(content, Npz)
+        counts = {content.header(name).shape[0] for name in self.array_names(file)}
+        return {
+            name: content[name]
+            for name in others
+            if _is_published(content, name, f"{file}/{name}", counts, review)
+        }
+
+    def reviewed_companion(self, name: str, data: bytes, review: Review) -> bytes | None:
+        """Return labels, written anew: behind its end a file may have more."""
+        array = load_npy(self.place, name)
+        counts = {
+            len(images)
+            for file in self.array_files
+            if name in label_files(file)
+            for images in self.arrays(file).values()
+        }
+        if not review.array(name, array, counts):
+            return None
+        file = io.BytesIO()
+        np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
+        return file.getvalue()
+
+    def array_names(self, file: str) -> list[str]:
+        content, path = self.content(file), f"{self.place}/{file}"
+        names = [name for name in content if not name.startswith(SIDECARS)]
+        found = [name for name in names if _holds_images(self._header(file, name))]
         if not found:
             msg = (
-                f"{self.place}/{file} has no array of images; expected uint8 of shape (N, H, W) or "
+                f"{path} has no array of images; expected uint8 of shape (N, H, W) or "
                 f"(N, H, W, C), sides of {SMALLEST_SIDE} or more"
             )
             raise InputError(msg)
+        for name in found:
+            safe_name(name, path)  # which names of images begin with
         return found
 
+    def arrays(self, file: str) -> dict[str, Image]:
+        content = self.content(file)
+        return {name: content[name] for name in self.array_names(file)}
+
+    def _header(self, file: str, name: str) -> Header:
+        """Return what an array is; only that is read, where the file has many."""
+        content = self.content(file)
+        if isinstance(content, Npz):
+            return content.header(name)
+        return Header(content[name].shape, content[name].dtype)
+
     def classes(self, file: str, array: str) -> list[str]:
-        count = len(self.content(file)[array])
-        labels = self._labels(file, array)
+        count = self._header(file, array).shape[0]
+        name, labels = self._labels(file, array)
         if labels is None:
             return [""] * count
-        if len(labels) != count:
-            msg = f"{self.place}/{file} has {count} images in {array} and {len(labels)} labels"
+        given = len(labels) if labels.ndim else 1
+        if given != count or not labels.ndim:
+            msg = f"{self.place}/{file} has {count} images in {array} and {given} labels in {name}"
             raise InputError(msg)
-        flat = labels.reshape(count, -1)[:, 0]
-        return [str(value) for value in flat.tolist()]
+        return class_names(labels, f"{name} of {self.place}/{file}")
 
-    def _labels(self, file: str, array: str) -> npt.NDArray[Any] | None:
+    def _labels(self, file: str, array: str) -> tuple[str, Array | None]:
+        """Return the name and the content of what holds the labels of an array."""
         if file.endswith(".npy"):
             beside = [name for name in label_files(file) if name in self.label_files]
-            return _loaded(self.place, beside[0])["array"] if beside else None
+            return (beside[0], load_npy(self.place, beside[0])) if beside else ("", None)
         content = self.content(file)
         guesses = [array.replace("images", "labels").replace("image", "label")]
         guesses += ["y" + array[1:]] if array[:1] in "xX" else []
         guesses += _LABEL_NAMES
-        return next((content[g] for g in guesses if g in content and g != array), None)
+        images = self.array_names(file)  # with masks, say, which come out as images, too
+        found = [name for name in guesses if name in content and name not in images]
+        return (found[0], content[found[0]]) if found else ("", None)
 
     def sidecars(self, file: str, array: str) -> dict[int, bytes]:
         start = f"{SIDECARS}/{array}/"
-        content = self.content(file)
-        beside = file + ".sidecars.npz"
-        if file.endswith(".npy") and self.place.exists(beside):
-            content = _loaded(self.place, beside)
-        return {
-            int(name.removeprefix(start)): data.tobytes()
-            for name, data in content.items()
-            if name.startswith(start) and name.removeprefix(start).isdigit()
-        }
+        content, path = self.content(file), f"{self.place}/{file}"
+        if file.endswith(".npy"):
+            path += ".sidecars.npz"
+            beside = file + ".sidecars.npz"
+            content = Npz(self.place, beside) if self.place.exists(beside) else {}
+        rows = {name: name.removeprefix(start) for name in content if name.startswith(start)}
+        if not all(_ROW.fullmatch(row) for row in rows.values()) or any(
+            content[name].dtype != np.uint8 for name in rows
+        ):
+            msg = f"{path} has sidecars of an unknown layout"
+            raise InputError(msg)
+        return {int(row): content[name].tobytes() for name, row in rows.items()}
+
+
+def _is_published(
+    content: Npz, name: str, path: str, counts: Collection[int], review: Review
+) -> bool:
+    """Tell whether an array goes along; read it only where its header leaves that open."""
+    said = review.disclosure.says(path)
+    if said is None and (reason := content.reason_against(name)):
+        review.leave_out(name.rpartition("/")[2], path, reason)
+        return False
+    header = content.header(name)
+    if said is None and len(header.shape) != 2:  # of two dimensions, it may be one-hot
+        return review.array(path, header.blank(), counts)
+    return said is not False and review.array(path, content[name], counts)
+
+
+_ROW = re.compile("[0-9]{1,18}")
+
+
+def class_names(labels: Array, what: str) -> list[str]:
+    """Return the names of the classes that labels stand for.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (N,), (N, 1) or (N, C)
+        One value for each image; or one-hot, for which the classes are 0 to C - 1.
+    what : str
+        What the labels are called in messages.
+
+    Raises
+    ------
+    InputError
+        If an image has several values that are not one-hot, or text that is damaged.
+    """
+    if labels[:1].size > 1:
+        return [str(number) for number in _one_hot(labels, what)]
+    try:
+        values = labels.reshape(-1).tolist()
+    except (ValueError, SystemError) as error:  # of characters that there are not
+        msg = f"{what} holds text that is damaged: {error}"
+        raise InputError(msg) from error
+    return [_class_name(value) for value in values]
+
+
+def _class_name(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53:
+        return str(int(value))
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+def _one_hot(labels: Array, what: str) -> Iterator[int]:
+    """Yield the columns of the ones."""
+    for start in range(0, len(labels), CHUNK_IMAGES):
+        rows = labels[start : start + CHUNK_IMAGES]
+        good = rows.ndim == 2 and rows.dtype.kind in "biuf"
+        good = good and bool(((rows == 0) | (rows == 1)).all())
+        if not good or ((rows == 1).sum(axis=1) != 1).any():
+            msg = (
+                f"{what} has {rows[0].size} values for each image, which are no one-hot labels; "
+                "save one class for each image, or give the array a name that is not of labels"
+            )
+            raise InputError(msg)
+        yield from rows.argmax(axis=1).tolist()
 
 
 def is_array_file(name: str) -> bool:
@@ -211,28 +338,14 @@ def label_files(file: str) -> tuple[str, ...]:
     return tuple(str(path.with_name(name)) for name in names if name != path.name)
 
 
-def _holds_images(array: npt.NDArray[Any]) -> bool:
+def _holds_images(header: Header) -> bool:
+    shape = header.shape
     return (
-        array.dtype == np.uint8
-        and (array.ndim == 3 or (array.ndim == 4 and array.shape[3] in (1, 3, 4)))
-        and min(array.shape[1:3]) >= SMALLEST_SIDE
-        and max(array.shape[1:3]) < _MOST_PIXELS
+        header.dtype == np.uint8
+        and (len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3, 4)))
+        and min(shape[1:3]) >= SMALLEST_SIDE
+        and max(shape[1:3]) < _MOST_PIXELS
     )
-
-
-def _loaded(place: Place, file: str) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays of a file; those of a local ``.npy`` file stay on disk."""
-    try:
-        if file.endswith(".npy") and isinstance(place, LocalPlace):
-            return {"array": np.load(place.path / file, mmap_mode="r", allow_pickle=False)}
-        with place.open(file) as opened:
-            content = np.load(opened, allow_pickle=False)
-            if isinstance(content, np.ndarray):
-                return {"array": content}
-            return {name: content[name] for name in content.files}
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        msg = f"{place}/{file} is damaged, or holds what dsguard does not load: {error}"
-        raise InputError(msg) from error
 
 
 class CifarSource(ArraySource):
@@ -266,19 +379,48 @@ class CifarSource(ArraySource):
         return f"{split}/{class_name}/{file}-{row:05d}.png"
 
     def load(self, file: str) -> dict[bytes, Any]:
-        return _unpickle(self.place, file)
+        return _batch(self.place, file)
+
+    def reviewed_others(self, file: str, others: list[Any], review: Review) -> dict[Any, Any]:
+        content = self.content(file)
+        count = len(content[self._labels])
+        found = {self._labels: content[self._labels]}
+        for key in others:
+            value = content[key]
+            name = f"{file}/{key.decode('utf-8', 'backslashreplace')}"
+            if key == self._labels:
+                continue
+            kept: Any = None
+            if isinstance(value, np.ndarray):
+                kept = value if review.array(name, value, {count}) else None
+            elif isinstance(value, list) and len(value) == count:
+                kept = [review.row(name, each, Allowance()) for each in value]
+            else:
+                kept = review.row(name, value, Allowance())
+            if kept is not None:
+                found[key] = kept
+        return found
+
+    def reviewed_companion(self, name: str, data: bytes, review: Review) -> bytes | None:
+        """Return the names of classes, and what else is harmless, written anew."""
+        content = _batch(self.place, name)
+        found = {
+            key: review.row(f"{name}/{key.decode('utf-8', 'backslashreplace')}", value, Allowance())
+            for key, value in content.items()
+        }
+        return pickle.dumps(found, protocol=2)
 
     def arrays(self, file: str) -> dict[str, Image]:
         batch = self.content(file)
         rows, labels = batch.get(b"data"), batch.get(self._labels)
-        if not _is_cifar_batch(rows, labels, len(self._class_names())):
+        if not _is_cifar_batch(rows, labels, len(self._class_names)):
             msg = f"{self.place}/{file} does not have the layout of a CIFAR batch"
             raise FormatError(msg)
         assert rows is not None
         return {"data": rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)}
 
     def classes(self, file: str, array: str) -> list[str]:
-        names = self._class_names()
+        names = self._class_names
         return [names[label] for label in self.content(file)[self._labels]]
 
     def sidecars(self, file: str, array: str) -> dict[int, bytes]:
@@ -290,13 +432,15 @@ class CifarSource(ArraySource):
             raise FormatError(msg)
         return given
 
+    @cached_property
     def _class_names(self) -> list[str]:
-        content = _unpickle(self.place, self._meta)
+        content = _batch(self.place, self._meta)
         names = content.get(b"label_names", content.get(b"fine_label_names"))
+        listed = names if isinstance(names, list) else []
         try:
-            classes = [n.decode() if isinstance(n, bytes) else n for n in names or ()]
-            fit = all(isinstance(name, str) and is_folder_name(name) for name in classes)
-        except (TypeError, UnicodeDecodeError):
+            classes = [n.decode() if isinstance(n, bytes) else n for n in listed]
+            fit = all(isinstance(n, str) and n.encode() and is_folder_name(n) for n in classes)
+        except UnicodeError:
             fit = False
         if not fit or not classes:
             msg = f"{self.place}/{self._meta} has no list of class names that can name folders"
@@ -316,38 +460,14 @@ def _is_cifar_batch(rows: Any, labels: Any, classes: int) -> bool:
     )
 
 
-class _CifarUnpickler(pickle.Unpickler):
-    """Loads lists, bytes and uint8 arrays; anything else that a pickle could call is refused."""
-
-    _ALLOWED = frozenset(
-        {
-            ("numpy.core.multiarray", "_reconstruct"),
-            ("numpy._core.multiarray", "_reconstruct"),
-            ("numpy.core.numeric", "_frombuffer"),
-            ("numpy._core.numeric", "_frombuffer"),
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-            ("_codecs", "encode"),
-        }
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._ALLOWED:
-            msg = f"refused to load {module}.{name} from a pickle"
-            raise FormatError(msg)
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
-
-
-def _unpickle(place: Place, name: str) -> dict[bytes, Any]:
+def _batch(place: Place, name: str) -> dict[bytes, Any]:
+    path = f"{place}/{name}"
     with place.open(name) as file:
-        try:
-            content = _CifarUnpickler(file, encoding="bytes").load()
-        except FormatError:
-            raise
-        except Exception as error:  # a damaged pickle can fail in any way
-            msg = f"{place}/{name} is not a CIFAR batch, or is damaged: {error}"
-            raise FormatError(msg) from error
+        content = load_pickle(file, path)
     if not isinstance(content, dict):
-        msg = f"{place}/{name} is not a CIFAR batch"
+        msg = f"{path} is not a CIFAR batch"
         raise FormatError(msg)
-    return {key.encode() if isinstance(key, str) else key: value for key, value in content.items()}
+    return {
+        key if isinstance(key, bytes) else str(key).encode("utf-8", "surrogatepass"): value
+        for key, value in content.items()
+    }

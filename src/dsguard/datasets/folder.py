@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from dsguard.datasets.images import is_image_name
+from dsguard.datasets.listing import ImageIndex, Listing
 from dsguard.datasets.place import Place, is_hidden
 from dsguard.datasets.source import (
     CHUNK_BYTES,
@@ -22,14 +25,25 @@ from dsguard.datasets.source import (
 )
 from dsguard.errors import DsguardError, InputError
 
+if TYPE_CHECKING:
+    from dsguard.datasets.disclosure import Review
+
 COMPANIONS = frozenset(
     {".cls", ".csv", ".json", ".jsonl", ".md", ".tsv", ".txt", ".xml", ".yaml", ".yml", ".toml"}
 )
-"""Suffixes of the files that go along: text, which holds no clean image."""
+"""Suffixes of text files."""
 
 
 class TreeSource(Source):
-    """Image files with names; the folder right above one is its class, whatever lies above that."""
+    """Image files with names; the folder right above one is its class, whatever lies above that.
+
+    Attributes
+    ----------
+    listing : type of Listing or None
+        What reads the files that list the images, and tells their classes instead.
+    """
+
+    listing: type[Listing] | None = None
 
     def parts(self, size: int, wanted: Collection[str] | None = None) -> list[Part]:
         names = self.names() if wanted is None else sorted(wanted)
@@ -37,6 +51,7 @@ class TreeSource(Source):
         return [
             Part(
                 names=tuple(run),
+                classes=tuple(map(self.class_of, run)) if self.listing else None,
                 beside=tuple(beside.get(name, ()) for name in run) if beside else None,
             )
             for run in cut(names, size)
@@ -46,6 +61,7 @@ class TreeSource(Source):
         rows, held = Rows([], []), 0
         known = dict(zip(part.names or (), part.classes or (), strict=False))
         beside = dict(zip(part.names or (), part.beside or (), strict=False))
+        fields = dict(zip(part.names or (), part.fields or (), strict=False))
         for name, read in self._files(part.names or ()):
             file = read_or_error(read)
             rows.names.append(name)
@@ -53,29 +69,75 @@ class TreeSource(Source):
             rows.classes.append(known[name] if known else self.class_of(name))
             held += len(file) if isinstance(file, bytes) else 0
             if len(rows.names) == CHUNK_IMAGES or held >= CHUNK_BYTES:
-                yield self._with_texts(rows, beside)
+                yield self._with_texts(rows, beside, fields)
                 rows, held = Rows([], []), 0
         if rows.names:
-            yield self._with_texts(rows, beside)
+            yield self._with_texts(rows, beside, fields)
 
-    def _with_texts(self, rows: Rows, beside: dict[str, tuple[str, ...]]) -> Rows:
-        """Return rows to which the text files beside their images belong."""
+    def _with_texts(
+        self, rows: Rows, beside: dict[str, tuple[str, ...]], fields: dict[str, bytes]
+    ) -> Rows:
+        """Return rows to which the text files beside their images and their fields belong."""
 
         def extras(row: int) -> Extras:
             stem = _stem(rows.names[row])
             texts = beside.get(rows.names[row], ())
-            return {text[len(stem) + 1 :]: self.read_companion(text) for text in texts}
+            found = {text[len(stem) + 1 :]: self.read_companion(text) for text in texts}
+            if own := fields.get(rows.names[row]):
+                found["metadata.json" if "json" in found else "json"] = own
+            return found
 
-        if beside:
+        if beside or fields:
             rows.extras = extras
         return rows
+
+    def reviewed_companion(self, name: str, data: bytes, review: Review) -> bytes | None:
+        if not name.endswith(".parquet"):
+            return review.file(name, data)
+        from dsguard.datasets.imagefolder import reviewed_table
+
+        return reviewed_table(name, data, review)
+
+    def renamed(self, companion: str, data: bytes, names: dict[str, str]) -> bytes:
+        from dsguard.datasets.renaming import renamed
+
+        return renamed(companion, data, names, self.index)
+
+    def listings(self) -> list[str]:
+        return self._listed.files() if self._listed else []
+
+    def with_fields(self, parts: list[Part]) -> list[Part]:
+        if self._listed is None:
+            return parts
+        fields = self._listed.fields()
+        return [
+            replace(part, fields=tuple(fields.get(name, b"") for name in part.names or ()))
+            for part in parts
+        ]
+
+    def remarks(self) -> list[str]:
+        return self._listed.remarks() if self._listed else []
+
+    @cached_property
+    def index(self) -> ImageIndex:
+        """The images, to be found by the names that text files have for them."""
+        return ImageIndex(self.names())
+
+    @cached_property
+    def _listed(self) -> Listing | None:
+        return self.listing(self) if self.listing else None
+
+    def _goes_along(self, name: str) -> bool:
+        """Tell whether a file that is no image belongs to the dataset as a whole."""
+        listed = self.listing.more_files if self.listing else ()
+        return is_text(name) or name.rpartition("/")[2] in listed
 
     def as_file(self, name: str, class_name: str) -> str:
         return name
 
     def class_of(self, name: str) -> str:
         """Return the class of an image."""
-        return class_of(name)
+        return self._listed.class_of(name) if self._listed else class_of(name)
 
     def _files(self, names: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
         """Yield the name and the reader of each image file."""
@@ -83,8 +145,9 @@ class TreeSource(Source):
 
 
 def is_text(name: str) -> bool:
-    """Tell whether a file goes along as it is."""
-    return PurePosixPath(name).suffix in COMPANIONS
+    """Tell whether a file is text, by its name."""
+    path = PurePosixPath(name)
+    return path.suffix.lower() in COMPANIONS or path.name in ("LICENSE", "NOTICE", "README")
 
 
 def texts_among(names: list[str]) -> list[str]:
@@ -154,10 +217,11 @@ class FolderSource(TreeSource):
         return [name for name in self._all if is_image_name(name)]
 
     def companions(self) -> list[str]:
-        return texts_among(self._all)
+        more = [name for name in others_among(self._all) if self._goes_along(name)]
+        return sorted([*texts_among(self._all), *more])
 
     def left_out(self) -> list[str]:
-        return others_among(self._all)
+        return [name for name in others_among(self._all) if not self._goes_along(name)]
 
     def stamp(self, part: Part) -> str:
         """Return a digest of sizes and times of all files of the part."""
@@ -180,7 +244,7 @@ def read_or_error(read: Callable[[], bytes]) -> bytes | DsguardError:
     try:
         return read()
     except DsguardError as error:
-        return error
+        return error.to_keep()
     except Exception as error:  # encrypted, damaged, of unknown compression: per image, any reason
         return InputError(f"cannot be read: {getattr(error, 'strerror', None) or error}")
 

@@ -175,7 +175,7 @@ def _page(file: BinaryIO, start: int) -> Page:
             header, length = _struct(data, 0)
         except (IndexError, RecursionError):  # it goes on
             continue
-        kind, unpacked, packed = (header.get((number, _I32)) for number in (1, 2, 3))
+        kind, unpacked, packed = (header.get((number, _I32), -1) for number in (1, 2, 3))
         place, encoding = {_DICTIONARY: (7, 2), _DATA_2: (8, 4)}.get(kind, (5, 2))
         told = header.get((place, _STRUCT), {})
         facts = (told.get((encoding, _I32), 0), told.get((1, _I32), 0))

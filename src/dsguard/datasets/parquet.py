@@ -6,16 +6,19 @@ import contextlib
 import json
 import os
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from dsguard.datasets.folder import ShardedSource
+from dsguard.datasets.harmless import ROW, STRING, Allowance
 from dsguard.datasets.pages import rows_at_once
 from dsguard.datasets.place import Place
 from dsguard.datasets.source import (
     Extras,
     Part,
+    Record,
     Rows,
     as_folder,
     safe_name,
@@ -24,6 +27,8 @@ from dsguard.errors import DsguardError, InputError, MissingExtraError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from dsguard.datasets.disclosure import Review
 
 NAMED = b"dsguard.named"
 """Metadata of files whose paths are the names that images had in another format."""
@@ -152,7 +157,9 @@ class ParquetSource(ShardedSource):
             files: list[bytes | DsguardError] = [
                 _NO_BYTES if file is None else file for file in stored.to_pylist()
             ]
-            yield Rows(names, classes, files, record=(kept, columns), extras=_Extras(kept, columns))
+            yield Rows(
+                names, classes, files, record=Table(kept, columns), extras=_Extras(kept, columns)
+            )
 
     def _batches(self, part: Part, *, read_images: bool) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Yield the number of the first row, and some rows."""
@@ -216,6 +223,7 @@ class Columns:
 
     Attributes
     ----------
+    file : str
     image : str
         The column with the images.
     is_plain : bool
@@ -244,16 +252,128 @@ class Columns:
                 "bytes or of struct{bytes, path}"
             )
             raise InputError(msg)
+        self.file = file
         self.image = found[0]
         self.is_plain = not structs
-        self.label = next((name for name in LABELS if name in schema.names), None)
+        labels = (name for name in LABELS if name in schema.names)
+        self.label = next((name for name in labels if _is_label(schema.field(name).type)), None)
         self.class_names = _class_names(schema, self.label)
         self.named = NAMED in (schema.metadata or {})
+
+    @classmethod
+    def without_images(cls, file: str) -> Columns:
+        """Return those of a table that has none of images."""
+        columns = cls.__new__(cls)
+        columns.file, columns.image, columns.label = file, "", None
+        columns.is_plain, columns.named, columns.class_names = False, False, []
+        return columns
 
     def light(self) -> list[str]:
         """Return the columns that names and classes are made of."""
         columns = [] if self.label is None else [self.label]
         return [*columns, f"{self.image}.path"] if self.named else columns
+
+
+def _is_label(kind: pa.DataType) -> bool:
+    """Tell whether a column of this type can be the class: a mask of bytes is called target too."""
+    types = arrow()[0].types
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    checks = (types.is_integer, types.is_boolean, types.is_floating, types.is_string)
+    return any(check(kind) for check in (*checks, types.is_large_string, types.is_null))
+
+
+@dataclass(frozen=True)
+class Table(Record):
+    """Rows as they lie in a Parquet file."""
+
+    batch: pa.RecordBatch
+    columns: Columns
+
+    def reviewed(self, review: Review) -> Table:
+        pyarrow, _ = arrow()
+        numbers = self._numbers(review)
+        allowances = [Allowance() for _ in range(self.batch.num_rows)]
+        kept: dict[str, Any] = {}
+        for n, field in enumerate(self.batch.schema):
+            name = f"{self.columns.file}/{field.name}"
+            said = review.disclosure.says(name)
+            column = self.batch.column(n)
+            if field.name in (self.columns.image, self.columns.label) or said:
+                kept[field.name] = column
+            elif said is None:
+                reason = reason_against(field.type)
+                if field.name in numbers and len(numbers) > ROW:
+                    reason = f"is one of {len(numbers)} columns of numbers"
+                if reason:
+                    review.leave_out(field.name, name, reason, len(column))
+                elif field.name in numbers:
+                    kept[field.name] = column
+                else:
+                    kept[field.name] = _pruned(column, name, review, allowances)
+        schema = pyarrow.schema(
+            {name: column.type for name, column in kept.items()},
+            metadata=self._metadata(kept, review),
+        )
+        batch = pyarrow.RecordBatch.from_arrays(list(kept.values()), schema=schema)
+        return Table(batch, self.columns)
+
+    def _metadata(self, kept: Collection[str], review: Review) -> dict[bytes, bytes]:
+        """Return what the file says of the columns that are kept, and nothing else."""
+        given = self.batch.schema.metadata or {}
+        found = {NAMED: b"1"} if NAMED in given else {}
+        try:
+            features = json.loads(given[b"huggingface"])["info"]["features"]
+            own = {name: told for name, told in features.items() if name in kept}
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+            return found
+        label, names = self.columns.label, self.columns.class_names
+        if label in own and names:
+            own[label] = {"_type": "ClassLabel"}
+        told = review.row(f"{self.columns.file}/huggingface", own, Allowance()) or {}
+        if label in told and names:
+            told[label] = {"names": [name[:STRING] for name in names], **told[label]}
+        return {b"huggingface": json.dumps({"info": {"features": told}}).encode(), **found}
+
+    def _numbers(self, review: Review) -> set[str]:
+        """Return the columns that hold one number for each image, and were not decided on."""
+        types = arrow()[0].types
+        checks = (types.is_integer, types.is_floating, types.is_boolean, types.is_temporal)
+        return {
+            field.name
+            for field in self.batch.schema
+            if any(check(field.type) for check in checks)
+            and review.disclosure.says(f"{self.columns.file}/{field.name}") is None
+            and field.name != self.columns.label
+        }
+
+
+def _pruned(column: pa.Array, name: str, review: Review, allowances: list[Allowance]) -> pa.Array:
+    """Return a column without the values that could hold a picture, which become null."""
+    pyarrow, _ = arrow()
+    values = [
+        review.row(name, value, own)
+        for value, own in zip(column.to_pylist(), allowances, strict=True)
+    ]
+    try:
+        return pyarrow.array(values, column.type)
+    except (pyarrow.ArrowException, TypeError, ValueError):  # a null where its type has none
+        kind = name.rpartition("/")[2]
+        review.leave_out(kind, name, f"cannot be cut as type {column.type}", len(column))
+        return pyarrow.nulls(len(column), column.type)
+
+
+def reason_against(kind: pa.DataType) -> str:
+    """Return why no column of this type is published unless it is named; empty where some are."""
+    types = arrow()[0].types
+    if isinstance(kind, arrow()[0].BaseExtensionType) or types.is_union(kind):
+        return f"is of type {kind}"
+    inner = [kind.field(n).type for n in range(kind.num_fields)]
+    if types.is_dictionary(kind):
+        inner.append(kind.value_type)
+    if any("binary" in str(each) for each in (kind, *inner)) or any(map(reason_against, inner)):
+        return "holds bytes"
+    return ""
 
 
 def _class_names(schema: pa.Schema, label: str | None) -> list[str]:

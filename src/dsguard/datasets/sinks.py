@@ -9,10 +9,10 @@ import pickle
 import secrets
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +20,15 @@ import numpy.typing as npt
 from dsguard.datasets.arrays import SIDECARS, ArrayRows, ArraySource, CifarSource
 from dsguard.datasets.folder import TreeSource, is_text
 from dsguard.datasets.images import LOSSLESS_FORMATS, encode_images, with_suffix
-from dsguard.datasets.parquet import NAMED, Columns, arrow, as_text
+from dsguard.datasets.parquet import NAMED, Table, arrow, as_text
 from dsguard.datasets.place import Place
 from dsguard.datasets.source import Extras, Image, Part, Rows, Source, class_of
 from dsguard.datasets.tar import END, packed
 from dsguard.datasets.webdataset import CLASS_NAME, Kept, Samples, as_class, sample_of, shard_name
 from dsguard.errors import DsguardError, InputError
+
+if TYPE_CHECKING:
+    from dsguard.datasets.disclosure import Review
 
 OUTPUT_FORMATS = ("folder", "webdataset", "parquet", "numpy", "cifar")
 
@@ -98,7 +101,7 @@ def output_kind(source: Source, wanted: str) -> str:
     InputError
         If the source cannot be written in it.
     """
-    own = {"archive": "folder", "coco": "folder"}.get(source.kind, source.kind)
+    own = "folder" if isinstance(source, TreeSource) else source.kind
     kind = own if wanted == "auto" else wanted
     if kind not in OUTPUT_FORMATS:
         msg = f"there is no output format {kind!r}; the formats are: {', '.join(OUTPUT_FORMATS)}"
@@ -115,6 +118,9 @@ class Sink(ABC):
     """Takes the rows of one part."""
 
     takes_files: ClassVar[bool] = True
+
+    review: Review | None = None
+    """Decides what goes along; None where everything does."""
 
     def __init__(self, output: Output, source: Source, part: Part, number: int) -> None:
         self.output, self.source, self.part, self.number = output, source, part, number
@@ -305,15 +311,15 @@ class ParquetSink(_FileSink):
         self._writer: Any = None
 
     def wants_extras(self, rows: Rows) -> bool:
-        return not isinstance(rows.record, tuple)
+        return not isinstance(rows.record, Table)
 
     def write(self, rows: Rows, names: dict[int, str], results: Results) -> dict[int, DsguardError]:
         kept = sorted(results.files)
         _write_nobodys(self.output.place, rows)
         if not kept:
             return {}
-        if isinstance(rows.record, tuple):
-            table = self._same_columns(rows, kept, results)
+        if isinstance(rows.record, Table):
+            table = self._same_columns(rows.record, kept, results)
         else:
             table = self._new_columns(rows, kept, names, results)
         if self._writer is None:
@@ -327,10 +333,9 @@ class ParquetSink(_FileSink):
         self.is_empty = False
         return {}
 
-    def _same_columns(self, rows: Rows, kept: list[int], results: Results) -> Any:
+    def _same_columns(self, table: Table, kept: list[int], results: Results) -> Any:
         pyarrow, _ = arrow()
-        batch, columns = rows.record
-        assert isinstance(columns, Columns)
+        batch, columns = table.batch, table.columns
         kept_batch = batch if len(kept) == batch.num_rows else batch.take(kept)
         files = _binary([results.files[row] for row in kept])
         column = kept_batch.column(columns.image)
@@ -460,12 +465,18 @@ class ArraySink(Sink):
             if self._sidecars:
                 place.write(file + ".sidecars.npz", _zipped(self._named_sidecars()))
         else:
-            content = {
-                name: array
-                for name, array in self._source.content(file).items()
-                if not str(name).startswith(SIDECARS)
-            }
-            place.write(file, _zipped(content | self._arrays | self._named_sidecars()))
+            place.write(file, _zipped(self._content(self._arrays) | self._named_sidecars()))
+
+    def _content(self, images: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Return what the file holds, with these images, and beside them what is published."""
+        given = self._source.content(self.part.file)
+        names = [name for name in given if name not in images and not _is_sidecar(name)]
+        if self.review is None:
+            others = {name: given[name] for name in names}
+        else:
+            others = self._source.reviewed_others(self.part.file, names, self.review)
+        both = {**others, **images}
+        return {name: both[name] for name in given if name in both}
 
     def _named_sidecars(self) -> dict[str, npt.NDArray[np.uint8]]:
         return {
@@ -475,10 +486,8 @@ class ArraySink(Sink):
         }
 
     def _pickled(self) -> bytes:
-        content = dict(self._source.content(self.part.file))
-        content.pop(SIDECARS.encode(), None)
         planes = self._arrays["data"].transpose(0, 3, 1, 2)
-        content[b"data"] = np.ascontiguousarray(planes).reshape(len(planes), -1)
+        content = self._content({b"data": np.ascontiguousarray(planes).reshape(len(planes), -1)})
         if self._sidecars:
             content[SIDECARS.encode()] = self._sidecars["data"]
         return pickle.dumps(content, protocol=2)
@@ -486,6 +495,11 @@ class ArraySink(Sink):
     def abort(self) -> None:
         self._arrays.clear()
         self._scratch.unlink(missing_ok=True)
+
+
+def _is_sidecar(name: str | bytes) -> bool:
+    text = name.decode("latin-1") if isinstance(name, bytes) else name
+    return text.startswith(SIDECARS)
 
 
 def _zipped(arrays: dict[str, npt.NDArray[Any]]) -> bytes:
@@ -507,6 +521,10 @@ _SINKS: dict[str, type[Sink]] = {
 }
 
 
-def open_sink(output: Output, source: Source, part: Part, number: int) -> Sink:
+def open_sink(
+    output: Output, source: Source, part: Part, number: int, review: Review | None
+) -> Sink:
     """Return what takes the rows of a part."""
-    return _SINKS[output.kind](output, source, part, number)
+    sink = _SINKS[output.kind](output, source, part, number)
+    sink.review = review
+    return sink

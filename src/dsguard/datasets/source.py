@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ import numpy.typing as npt
 from dsguard.datasets.images import Group, decode_files, runs_of
 from dsguard.datasets.place import Place
 from dsguard.errors import DsguardError, InputError
+
+if TYPE_CHECKING:
+    from dsguard.datasets.disclosure import Review
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 Extras: TypeAlias = dict[str, bytes]
@@ -46,6 +49,8 @@ class Part:
         Their classes, where it would take long to find them for each part anew.
     beside : tuple of tuple of str or None
         Names of the text files that belong to each image, where any has one.
+    fields : tuple of bytes or None
+        What a file that lists the images tells about each, as JSON; empty where it tells nothing.
     """
 
     file: str = ""
@@ -54,6 +59,16 @@ class Part:
     names: tuple[str, ...] | None = None
     classes: tuple[str, ...] | None = None
     beside: tuple[tuple[str, ...], ...] | None = None
+    fields: tuple[bytes, ...] | None = None
+
+
+class Record:
+    """The layout in which some rows came, kept by sources for sinks of the same format."""
+
+    def reviewed(self, review: Review) -> Record:
+        """Return it without what is not to be published; it is not changed."""
+        del review
+        return self
 
 
 @dataclass
@@ -72,7 +87,7 @@ class Rows:
         Instead of files, where the dataset holds arrays.
     sidecars : dict of int to bytes
         By row, beside arrays; those of files are inside.
-    record : object
+    record : Record or None
         What a sink of the same format needs to write these rows again.
     extras : callable
         Return what else belongs to a row, for sinks of other formats.
@@ -83,7 +98,7 @@ class Rows:
     files: list[bytes | DsguardError] = field(default_factory=list)
     images: Image | None = None
     sidecars: dict[int, bytes] = field(default_factory=dict)
-    record: Any = None
+    record: Record | None = None
     extras: Callable[[int], Extras] = lambda row: {}
 
     def __post_init__(self) -> None:
@@ -118,7 +133,7 @@ class Source(ABC):
     place : Place
     """
 
-    kind: ClassVar[str]
+    kind: str
     is_file = False
     """Whether it is one file of a folder that may hold others."""
 
@@ -160,8 +175,37 @@ class Source(ABC):
         return []
 
     def read_companion(self, name: str) -> bytes:
-        """Return the content of a companion."""
+        """Return the content of a companion, or of a file that is left out."""
         return self.place.read(name)
+
+    def reviewed_companion(self, name: str, data: bytes, review: Review) -> bytes | None:
+        """Return the content with which a companion is published, None where it is not."""
+        return review.file(name, data)
+
+    def renamed(self, companion: str, data: bytes, names: dict[str, str]) -> bytes:
+        """Return the content of a companion, in which images have the names of their new files.
+
+        Parameters
+        ----------
+        companion : str
+        data : bytes
+            What it holds now.
+        names : dict of str to str
+            New by old name, of all images that are written.
+        """
+        return data
+
+    def listings(self) -> list[str]:
+        """Return the companions that list images; shards have their content, for each its own."""
+        return []
+
+    def with_fields(self, parts: list[Part]) -> list[Part]:
+        """Return the parts with what `listings` tell about each image."""
+        return parts
+
+    def remarks(self) -> list[str]:
+        """Return what the owner of the dataset should know, one sentence each."""
+        return []
 
     def left_out(self) -> list[str]:
         """Return the files that are neither images nor companions."""

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from dsguard.datasets.archives import TarSource, ZipSource
 from dsguard.datasets.arrays import CifarSource, NumpySource, is_array_file, label_files
-from dsguard.datasets.coco import CocoSource
-from dsguard.datasets.folder import FolderSource
+from dsguard.datasets.coco import CocoListing
+from dsguard.datasets.folder import FolderSource, TreeSource
+from dsguard.datasets.imagefolder import MetadataListing, is_metadata
 from dsguard.datasets.images import is_image_name
 from dsguard.datasets.parquet import ParquetSource
 from dsguard.datasets.place import LocalPlace, Place, RemotePlace, is_url, local_path
@@ -18,7 +19,10 @@ from dsguard.datasets.tar import is_tar
 from dsguard.datasets.webdataset import WebDatasetSource
 from dsguard.errors import InputError
 
-INPUT_FORMATS = ("folder", "archive", "webdataset", "parquet", "numpy", "cifar", "coco")
+INPUT_FORMATS = (
+    "folder", "archive", "webdataset", "parquet", "numpy", "cifar", "coco", "imagefolder"
+)  # fmt: skip
+_LISTINGS = (CocoListing, MetadataListing)
 _TAR_SUFFIXES = (".tar", ".tar.gz", ".tar.xz", ".tar.bz2", ".tgz")
 
 
@@ -30,8 +34,10 @@ def open_source(location: str | os.PathLike[str], kind: str = "auto") -> Source:
     location : path-like or URL
         A folder of images in class folders; a tar or zip archive of one; a folder of WebDataset
         shards, of Parquet files or of ``.npy`` and ``.npz`` files, or one such file; the pickles of
-        CIFAR-10 or CIFAR-100; a COCO dataset. A URL is opened by fsspec.
-    kind : {"auto", "folder", "archive", "webdataset", "parquet", "numpy", "cifar", "coco"}
+        CIFAR-10 or CIFAR-100; a COCO dataset; a Hugging Face image folder with a table of metadata.
+        A URL is opened by fsspec.
+    kind : {"auto", "folder", "archive", "webdataset", "parquet", "numpy", "cifar", "coco",
+            "imagefolder"}
         By default found out by looking at it.
 
     Raises
@@ -45,7 +51,26 @@ def open_source(location: str | os.PathLike[str], kind: str = "auto") -> Source:
     place, file = _located(local_path(location))
     source = _of_file(place, file, kind) if file else _of_folder(place, kind)
     source.is_file = bool(file)
+    if isinstance(source, TreeSource):
+        _list(source, kind)
     return source
+
+
+def _list(source: TreeSource, kind: str) -> None:
+    """Have a tree take its classes from the files that list its images, if there are any."""
+    for listing in _LISTINGS:
+        if kind in ("auto", "archive", listing.kind) and listing.recognises(source):
+            source.listing = listing
+            if not source.is_file:
+                source.kind = listing.kind
+            return
+    if kind in ("coco", "imagefolder"):
+        files = {
+            "coco": "JSON file in annotations/, beside the images or above them",
+            "imagefolder": "metadata.csv, metadata.jsonl or metadata.parquet",
+        }
+        msg = f"{source} has no {files[kind]} that lists any of its images"
+        raise InputError(msg)
 
 
 def _located(location: str | os.PathLike[str]) -> tuple[Place, str]:
@@ -87,7 +112,7 @@ def _of_file(place: Place, file: str, kind: str) -> Source:
             return TarSource(place, file)
         if is_zip:  # with something before it
             return ZipSource(place, file)
-    except (EOFError, OSError) as error:
+    except (EOFError, OSError, zipfile.BadZipFile) as error:
         msg = f"{place}/{file} cannot be read: {error}"
         raise InputError(msg) from error
     msg = f"{place}/{file} is neither a folder nor a tar, zip, Parquet or NumPy file"
@@ -106,8 +131,6 @@ def _of_folder(place: Place, kind: str) -> Source:
     }
     if kind == "auto":
         kind = _only_kind(place, by_kind)
-        if kind == "folder" and CocoSource.recognises(place, files):
-            return CocoSource(place)
     if kind in ("parquet", "webdataset", "numpy") and not by_kind[kind]:
         msg = f"{place} holds no {kind} files"
         raise InputError(msg)
@@ -120,14 +143,16 @@ def _of_folder(place: Place, kind: str) -> Source:
     if kind == "cifar":
         msg = f"{place} does not hold the pickled batches of CIFAR-10 or CIFAR-100"
         raise InputError(msg)
-    if kind == "coco" and not CocoSource.recognises(place, files):
-        msg = f"{place} has no file in annotations/ that lists images and annotations"
-        raise InputError(msg)
-    return CocoSource(place) if kind == "coco" else FolderSource(place)
+    return FolderSource(place)
 
 
 def _only_kind(place: Place, by_kind: dict[str, list[str]]) -> str:
-    """Return the kind of the files in a folder; loose arrays among images are no dataset."""
+    """Return the kind of the files in a folder.
+
+    Loose arrays among images are no dataset, and neither is their table of metadata.
+    """
+    if by_kind["folder"]:
+        by_kind["parquet"] = [name for name in by_kind["parquet"] if not is_metadata(name)]
     found = [kind for kind, names in by_kind.items() if names]
     if "folder" in found and "numpy" in found:
         found.remove("numpy")

@@ -10,8 +10,10 @@ import contextlib
 import gzip
 import lzma
 import mmap
+import os
 import posixpath
 import shutil
+import sys
 import tarfile
 import tempfile
 import weakref
@@ -21,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeAlias, cast
 
+from dsguard.datasets.limits import most_unpacked, too_much
 from dsguard.datasets.place import LocalPlace, Place
 from dsguard.datasets.source import check_size
 from dsguard.errors import DsguardError, InputError
@@ -31,14 +34,20 @@ _FILE, _LINKS, _EXTENDED = b"0\0007", b"12", b"LKxg"
 _SYMBOLIC = _LINKS[1]
 _LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL = _EXTENDED
 
-_MOST_UNPACKED = 1 << 30
-"""Of a compressed shard, which is unpacked in memory."""
+MOST_IN_MEMORY = 1 << 30
+"""A compressed shard unpacks to no more, since that is held in memory."""
+MOST_ON_DISK = 1 << 36
+"""Any other compressed archive unpacks to no more, to a temporary file."""
+MOST_HEADER = 1 << 20
+"""The headers that a member may have before its own, all together, are shorter."""
+_MOST_RECORDS = 1000  # of a pax header, which as a rule has less than ten
 
 Content: TypeAlias = "mmap.mmap | bytes"
 """An archive without its compression."""
+_Unpack: TypeAlias = Callable[[BinaryIO], BinaryIO]
 _MAGIC = 10  # bytes that tell how a file is compressed
-DAMAGE = (EOFError, OSError, ValueError, lzma.LZMAError, zlib.error)
-"""What is raised where an archive is damaged."""
+DAMAGE = (EOFError, MemoryError, OSError, ValueError, lzma.LZMAError, zlib.error)
+"""What is raised where an archive is damaged; memory is for what its compression asks for."""
 
 
 @dataclass
@@ -76,6 +85,7 @@ def members(archive: Content, start: int = 0, stop: int = 0) -> Iterator[Member]
     end = len(archive)
     position = begin = start
     name, link, size = "", "", -1  # what headers of their own say of the member that follows
+    extended = 0  # bytes of those
     while not stop or begin < stop:
         header = archive[position : position + BLOCK]
         if len(header) < BLOCK:
@@ -98,7 +108,8 @@ def members(archive: Content, start: int = 0, stop: int = 0) -> Iterator[Member]
             yield Member(name, begin, data, 0, link)
             length = 0
         elif kind in _EXTENDED:
-            check_size(length)
+            extended += BLOCK + length
+            _check_extended(extended)
             content = archive[data : data + length]
             if kind == _PAX:
                 given = dict(_pax(content))
@@ -114,7 +125,7 @@ def members(archive: Content, start: int = 0, stop: int = 0) -> Iterator[Member]
         _check_end(data + length, end)
         position = data + length + -length % BLOCK
         if kind not in _EXTENDED:
-            name, link, size = "", "", -1
+            name, link, size, extended = "", "", -1, 0
             begin = position
 
 
@@ -141,6 +152,12 @@ def _sum(data: bytes) -> int:
 
 
 _ADLER_MODULUS = 65521
+
+
+def _check_extended(size: int) -> None:
+    if size > MOST_HEADER:
+        msg = f"the headers of a member have more than {MOST_HEADER} bytes; pack it anew"
+        raise InputError(msg)
 
 
 def _check_end(position: int, end: int) -> None:
@@ -180,7 +197,9 @@ def _text(field: bytes) -> str:
 
 def _pax(content: bytes) -> Iterator[tuple[str, str]]:
     start = 0
-    while start < len(content):
+    for _ in range(_MOST_RECORDS):
+        if start == len(content):
+            return
         space = content.find(b" ", start, start + 20)
         length = _decimal(content[start : max(space, start)].decode("latin-1"))
         stop = start + length
@@ -189,6 +208,8 @@ def _pax(content: bytes) -> Iterator[tuple[str, str]]:
         key, _, value = content[space + 1 : stop].rstrip(b"\n").partition(b"=")
         yield key.decode("utf-8", "replace"), value.decode("utf-8", "surrogateescape")
         start = stop
+    msg = f"a header has more than {_MOST_RECORDS} records; pack it anew"
+    raise InputError(msg)
 
 
 _TEMPLATE = tarfile.TarInfo("").tobuf(tarfile.USTAR_FORMAT)
@@ -263,10 +284,10 @@ class Tars:
             unpack = _unpacker(opened.read(_MAGIC))
             opened.seek(0)
             if unpack is not None:
-                content = unpack(opened).read(_MOST_UNPACKED + 1)
-                if len(content) > _MOST_UNPACKED:
-                    msg = f"it unpacks to more than {_MOST_UNPACKED} bytes; unpack it yourself"
-                    raise InputError(msg)
+                most = _most_unpacked(opened, MOST_IN_MEMORY)
+                content = unpack(opened).read(most + 1)
+                if len(content) > most:
+                    raise self._too_much(file, most)
                 yield content
             elif not opened.read(1):
                 yield b""
@@ -284,16 +305,41 @@ class Tars:
                 if unpack is None and isinstance(self._place, LocalPlace):
                     yield opened
                     return
-                with self._new_file() as plain:
-                    shutil.copyfileobj(unpack(opened) if unpack else opened, plain, 1 << 20)
-                    self._unpacked[file] = Path(plain.name)
+                self._unpacked[file] = self._copied(file, opened, unpack)
         with self._unpacked[file].open("rb") as opened:
             yield opened
 
-    def _new_file(self) -> BinaryIO:
+    def _copied(self, file: str, opened: BinaryIO, unpack: _Unpack | None) -> Path:
+        """Write a temporary file that nobody else can read, and that goes when this does."""
+        most = _most_unpacked(opened, MOST_ON_DISK) if unpack else sys.maxsize
+        content = unpack(opened) if unpack else opened
         folder = tempfile.mkdtemp(prefix="dsguard-")
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        return Path(folder, "archive.tar").open("wb")
+        remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        path = Path(folder, "archive.tar")
+        try:
+            with open(path, "xb", opener=_private) as plain:
+                while piece := content.read(_AT_ONCE):
+                    if plain.tell() + len(piece) > most:
+                        raise self._too_much(file, most)
+                    plain.write(piece)
+        except BaseException:
+            remove()
+            raise
+        return path
+
+    def _too_much(self, file: str, most: int) -> InputError:
+        return InputError(f"{self.path(file)} {too_much(most)}")
+
+
+def _most_unpacked(opened: BinaryIO, most: int) -> int:
+    """Return the bytes that a file may unpack to, and no more than `most`."""
+    size = opened.seek(0, os.SEEK_END)
+    opened.seek(0)
+    return most_unpacked(size, most)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def linked(member: Member, known: dict[str, Member]) -> Member:
@@ -339,7 +385,7 @@ def is_tar(place: Place, file: str) -> bool:
     return len(header) == BLOCK
 
 
-def _unpacker(start: bytes) -> Callable[[BinaryIO], BinaryIO] | None:
+def _unpacker(start: bytes) -> _Unpack | None:
     """Return what reads the compression that a file of this beginning has."""
     if start[:2] == b"\x1f\x8b":
         return lambda file: cast("BinaryIO", gzip.GzipFile(fileobj=file))
@@ -352,7 +398,9 @@ def _unpacker(start: bytes) -> Callable[[BinaryIO], BinaryIO] | None:
 
 def damaged(path: str, error: Exception) -> InputError:
     """Return what is said of a damaged archive."""
-    reason = error.message if isinstance(error, DsguardError) else error
     if isinstance(error, InputError) and path in error.message:
         return error
-    return InputError(f"{path} is damaged or truncated: {reason}")
+    if isinstance(error, OSError) and error.errno is not None:
+        return InputError(f"{path} cannot be read: {error.strerror}")
+    reason = error.message if isinstance(error, DsguardError) else str(error)
+    return InputError(f"{path} is damaged or truncated: {reason or type(error).__name__}")

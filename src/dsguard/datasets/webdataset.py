@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from dsguard.datasets.folder import ShardedSource, distinct
 from dsguard.datasets.images import is_image_name
@@ -16,6 +17,7 @@ from dsguard.datasets.source import (
     CHUNK_IMAGES,
     Extras,
     Part,
+    Record,
     Rows,
     class_of,
     safe_name,
@@ -32,6 +34,9 @@ from dsguard.datasets.tar import (
     members,
 )
 from dsguard.errors import DsguardError, InputError
+
+if TYPE_CHECKING:
+    from dsguard.datasets.disclosure import Review
 
 CLASS_NAME = "classname.txt"
 """Field of a sample for the name of its class, where ``cls`` has its number."""
@@ -57,9 +62,14 @@ class Kept:
     data: bytes | None = None
     row: int = -1
 
+    @property
+    def field(self) -> str:
+        """Its name within the sample."""
+        return self.name[len(self.sample) :].lstrip(".")
+
 
 @dataclass
-class Samples:
+class Samples(Record):
     """The members of some rows, in the order of the shard.
 
     Attributes
@@ -71,6 +81,26 @@ class Samples:
 
     members: list[Kept] = field(default_factory=list)
     shard: str = ""
+
+    def reviewed(self, review: Review) -> Samples:
+        with_image = {kept.sample for kept in self.members if kept.data is None}
+        fields: dict[str, Extras] = {}
+        for kept in self.members:
+            if kept.data is not None and kept.sample in with_image:
+                fields.setdefault(kept.sample, {})[kept.field] = kept.data
+        going = {
+            sample: review.fields(f"{self.shard}/{sample}", own) for sample, own in fields.items()
+        }
+        found: list[Kept] = []
+        for kept in self.members:
+            data = kept.data
+            if data is not None and kept.sample in with_image:
+                data = going[kept.sample].get(kept.field)
+            elif data is not None:
+                data = review.file(f"{self.shard}/{kept.name}", data)
+            if kept.data is None or data is not None:
+                found.append(replace(kept, data=data))
+        return Samples(found, self.shard)
 
 
 class WebDatasetSource(ShardedSource):
@@ -237,8 +267,7 @@ class _Chunk:
         found: dict[str, Extras] = {}
         for kept in self.samples.members:
             if kept.data is not None:
-                suffix = kept.name[len(kept.sample) :].lstrip(".")
-                found.setdefault(kept.sample, {})[suffix] = kept.data
+                found.setdefault(kept.sample, {})[kept.field] = kept.data
         return found
 
 

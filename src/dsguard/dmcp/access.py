@@ -6,15 +6,26 @@ import hashlib
 import re
 import secrets
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import joinedload
 
 from dsguard.dmcp.audit import Origin, record
-from dsguard.dmcp.model import RIGHTS, Dataset, Grant, Key, Request, Token, Usage, User, now
-from dsguard.envelope import DatasetKey
+from dsguard.dmcp.model import (
+    RIGHTS,
+    BrowserSession,
+    Dataset,
+    Grant,
+    Key,
+    Request,
+    Token,
+    Usage,
+    User,
+    now,
+)
+from dsguard.keys import DatasetKey
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -23,6 +34,15 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _TOKEN = re.compile(r"dsg_[A-Za-z0-9_-]{43}")
+_SESSIONS = 10
+"""Kept of one token; the oldest ends where there are more."""
+
+
+class Credential(NamedTuple):
+    """What somebody shows: a token of the API, or the session of a browser; None for nothing."""
+
+    secret: str | None
+    is_session: bool = False
 
 
 class Refused(Exception):
@@ -98,29 +118,59 @@ class Service:
         self.session.add(Token(user_id=user.id, sha256=_hash(token)))
         return token
 
-    def user_of(self, token: str | None) -> User:
-        """Return whose token this is."""
-        if token and _TOKEN.fullmatch(token):
-            found = self.session.scalar(select(Token).where(Token.sha256 == _hash(token)))
-            if found is not None and found.revoked is None:
-                return found.user
+    def user_of(self, credential: Credential) -> User:
+        """Return who shows this."""
+        token = self._token_behind(credential)
+        if token is not None and token.revoked is None:
+            return token.user
+        if credential.is_session:
+            raise Refused(401, "no-token", "this session is over", "log in again, with your token")
         raise Refused(
             401,
-            "no-token" if not token else "bad-token",
-            "no token was given" if not token else "this token is not valid, or was revoked",
+            "bad-token" if credential.secret else "no-token",
+            "this token is not valid, or was revoked" if credential.secret else
+            "no token was given",
             "log in with a token: `dsguard dmcp login`, or `dsguard dmcp register` for a new one",
-        )
+        )  # fmt: skip
 
-    def user_named(self, name: str) -> User:
+    def _token_behind(self, credential: Credential) -> Token | None:
+        secret, is_session = credential
+        if not secret:
+            return None
+        if is_session:
+            query = select(BrowserSession).where(BrowserSession.sha256 == _hash(secret))
+            found = self.session.scalar(query)
+            return found.token if found is not None and found.expires > now() else None
+        if not _TOKEN.fullmatch(secret):
+            return None
+        return self.session.scalar(select(Token).where(Token.sha256 == _hash(secret)))
+
+    def begin_session(self, credential: Credential, hours: float) -> str:
+        """Return the secret of a new session of a browser, which ends with the token or before."""
+        self.user_of(credential)
+        token = self._token_behind(credential)
+        assert token is not None
+        own = select(BrowserSession.id).where(BrowserSession.token_id == token.id)
+        kept = self.session.scalars(own.order_by(BrowserSession.id.desc()).limit(_SESSIONS - 1))
+        is_over = BrowserSession.expires <= now()
+        is_more = (BrowserSession.token_id == token.id) & BrowserSession.id.not_in(kept.all())
+        self.session.execute(delete(BrowserSession).where(or_(is_over, is_more)))
+        secret = secrets.token_urlsafe(32)
+        expires = now() + timedelta(hours=hours)
+        self.session.add(BrowserSession(token_id=token.id, sha256=_hash(secret), expires=expires))
+        return secret
+
+    def end_session(self, credential: Credential) -> None:
+        """Forget a session."""
+        if credential.is_session and credential.secret:
+            is_it = BrowserSession.sha256 == _hash(credential.secret)
+            self.session.execute(delete(BrowserSession).where(is_it))
+
+    def user_named(self, name: str) -> User | None:
         """Return a user by name."""
-        user = (
-            self.session.scalar(select(User).where(User.name == name)) if _is_name(name) else None
-        )
-        if user is None:
-            raise Refused(
-                404, "no-user", "there is no such user", "ask them to register, or check the name"
-            )
-        return user
+        if not _is_name(name):
+            return None
+        return self.session.scalar(select(User).where(User.name == name))
 
     # Datasets
 
@@ -141,7 +191,7 @@ class Service:
             )  # fmt: skip
         dataset = self.session.scalar(select(Dataset).where(Dataset.name == name))
         if dataset is None:
-            dataset = Dataset(name=name, title=title)
+            dataset = Dataset(name=name, title=title, owner_id=user.id)
             self.session.add(dataset)
             self.session.flush()
             for right in RIGHTS:
@@ -233,21 +283,32 @@ class Service:
         self,
         manager: User,
         dataset: Dataset,
-        user: User,
+        name: str,
         right: str,
         not_before: datetime | None = None,
         expires: datetime | None = None,
         quota: int | None = None,
     ) -> Grant:
-        """Give a right; an earlier grant of it to the same user is revoked."""
+        """Give a right; an earlier grant of it to the same user is revoked.
+
+        Who may not manage the dataset is told nothing of the user. The key is given by those
+        alone who have it: `manage` does not lead to it.
+        """
         self.granted(manager, dataset, "manage")
+        if right == "export-key":
+            self.granted(manager, dataset, right)
+        user = self.user_named(name)
+        if user is None:
+            raise Refused(
+                404, "no-user", "there is no such user", "ask them to register, or check the name",
+                dataset.name,
+            )  # fmt: skip
         if expires is not None and expires <= max(now(), not_before or now()):
             raise Refused(
                 422, "over", f"a grant until {expires:%Y-%m-%d %H:%M} UTC would be over already",
                 "give a later time", dataset.name,
             )  # fmt: skip
-        if right == "manage" and user.id == manager.id:
-            raise _own_right(dataset)
+        _check_change(manager, dataset, user, right)
         self._revoke(dataset, user, right)
         grant = Grant(
             dataset_id=dataset.id,
@@ -265,13 +326,16 @@ class Service:
         self.audit("grant", told, dataset=dataset.name)
         return grant
 
-    def revoke(self, manager: User, dataset: Dataset, user: User, right: str) -> int:
-        """Take a right back; return how many grants that ended."""
+    def revoke(self, manager: User, dataset: Dataset, name: str, right: str) -> int:
+        """Take a right back; return how many grants that ended: none, too, of who is not there."""
         self.granted(manager, dataset, "manage")
-        if right == "manage" and user.id == manager.id:
-            raise _own_right(dataset)
+        user = self.user_named(name)
+        if user is None:
+            return 0
+        _check_change(manager, dataset, user, right)
         count = self._revoke(dataset, user, right)
-        self.audit("revoke", f"{right} of {user.name}", dataset=dataset.name)
+        if count:
+            self.audit("revoke", f"{right} of {user.name}", dataset=dataset.name)
         return count
 
     def _revoke(self, dataset: Dataset, user: User, right: str) -> int:
@@ -322,7 +386,7 @@ class Service:
             )  # fmt: skip
         request.state, request.reason = ("accepted" if accept else "refused"), reason
         if accept:
-            self.grant(manager, request.dataset, request.user, "restore")
+            self.grant(manager, request.dataset, request.user.name, "restore")
         outcome = f"request {number} was {request.state}"
         self.audit("answer", outcome, dataset=request.dataset.name)
         return request
@@ -330,7 +394,21 @@ class Service:
     # Restoring
 
     def take(self, grant: Grant, user: User, images: int, a_day: int) -> None:
-        """Count images against the grant and the day of the user, or refuse them."""
+        """Count images that were sent against the grant and the day of the user, or refuse them."""
+        usage = self.check_room(grant, user, images, a_day)
+        grant.used += images
+        usage.images += images
+
+    def charge(self, grant: Grant, user: User, images: int, a_day: int) -> None:
+        """Count images of a request that was given up, as far as there is room for them."""
+        usage = self._usage(user)
+        room = [images, a_day - usage.images]
+        room += [] if grant.quota is None else [grant.quota - grant.used]
+        grant.used += max(0, min(room))
+        usage.images += max(0, min(room))
+
+    def check_room(self, grant: Grant, user: User, images: int, a_day: int) -> Usage:
+        """Refuse more images than the grant and the day of the user have room for."""
         if grant.quota is not None and grant.used + images > grant.quota:
             left = grant.quota - grant.used
             raise Refused(
@@ -338,27 +416,37 @@ class Service:
                 f"the grant is for {grant.quota} images; {left} are left, and these are {images}",
                 "send no more than are left, or ask somebody who manages the dataset for more",
             )  # fmt: skip
+        usage = self._usage(user)
+        if usage.images + images > a_day:
+            raise Refused(
+                429, "daily-quota",
+                f"{a_day} images a day are allowed; {usage.images} were sent, and these are "
+                f"{images}",
+                "come again tomorrow (UTC)",
+            )  # fmt: skip
+        return usage
+
+    def _usage(self, user: User) -> Usage:
         day = now().date().isoformat()
         usage = self.session.get(Usage, (user.id, day), with_for_update=True)
         if usage is None:
             usage = Usage(user_id=user.id, day=day, images=0)
             self.session.add(usage)
-        if usage.images + images > a_day:
-            raise Refused(
-                429, "daily-quota",
-                f"{a_day} images a day are allowed; {usage.images} were restored, and these are "
-                f"{images}",
-                "come again tomorrow (UTC)",
-            )  # fmt: skip
-        grant.used += images
-        usage.images += images
+        return usage
 
 
-def _own_right(dataset: Dataset) -> Refused:
-    return Refused(
-        409, "own-right", "nobody can change their own right to manage",
-        "let another manager of the dataset do it", dataset.name,
-    )  # fmt: skip
+def _check_change(manager: User, dataset: Dataset, user: User, right: str) -> None:
+    """Refuse to change the rights of who deposited a dataset, and one's own to manage it."""
+    if user.id == dataset.owner_id and user.id != manager.id:
+        raise Refused(
+            403, "owner", f"{user.name} deposited {dataset.name}; nobody else changes their rights",
+            "ask them", dataset.name,
+        )  # fmt: skip
+    if right == "manage" and user.id == manager.id:
+        raise Refused(
+            409, "own-right", "nobody can change their own right to manage",
+            "let another manager of the dataset do it", dataset.name,
+        )  # fmt: skip
 
 
 def _why_not(grant: Grant) -> str | None:

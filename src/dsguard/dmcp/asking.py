@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
-from dsguard.dmcp.access import Refused, Service
+from dsguard.dmcp.access import Credential, Refused, Service
 from dsguard.dmcp.audit import Origin
 from dsguard.dmcp.model import User
 from dsguard.dmcp.platform import Platform
 
-COOKIE = "dsguard_token"
+COOKIE = "dsguard_session"
 
 
 def platform_of(request: Request) -> Platform:
@@ -33,29 +34,43 @@ def known(request: Request) -> User | None:
     return who if isinstance(who, User) else None
 
 
+def where_from(request: Request) -> str:
+    """Return what one computer has: an address, or the network of one of IPv6."""
+    address = request.client.host if request.client else ""
+    try:
+        if ipaddress.ip_address(address).version == 6:
+            return str(ipaddress.ip_network((address.partition("%")[0], 64), strict=False))
+    except ValueError:  # a proxy may say anything
+        pass
+    return address
+
+
 def identify(platform: Platform, request: Request, token: str | None = None) -> None:
-    """Note whose token a request has, within their rate; a form may have brought it.
+    """Note who asks by their token or session, within their rate; a form may have brought it.
 
     Without a valid one the address is what has a rate. Whether that matters is for the route to
     say, which asks `user_of`.
     """
-    token = token or _token(request)
+    shown = Credential(token) if token else _shown(request)
     with platform.service(origin_of(request)) as service:
         try:
-            who: User | Refused = service.user_of(token)
+            who: User | Refused = service.user_of(shown)
         except Refused as refusal:
             who = refusal
-    address = request.client.host if request.client else ""
-    platform.check_rate(f"user {who.id}" if isinstance(who, User) else f"address {address}")
-    request.state.who, request.state.token = who, token
+    address = f"address {where_from(request)}"
+    platform.check_rate(f"user {who.id}" if isinstance(who, User) else address)
+    request.state.who, request.state.credential = who, shown
 
 
-def _token(request: Request) -> str | None:
+def _shown(request: Request) -> Credential:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
-        return token
+        return Credential(token)
     # Other sites can have a browser send its cookie: the API, which has no forms, takes none.
-    return None if request.url.path.startswith("/v1/") else request.cookies.get(COOKIE)
+    if request.url.path.startswith("/v1/"):
+        return Credential(None)
+    session = request.cookies.get(COOKIE)
+    return Credential(session, is_session=session is not None)
 
 
 async def user_of(request: Request) -> User:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from dsguard.datasets.images import with_suffix
 from dsguard.datasets.source import safe_name
@@ -30,7 +30,14 @@ def too_large(most: int) -> Refused:
     )  # fmt: skip
 
 
-async def spooled(request: Request, body: BinaryIO) -> str:
+class Sink(Protocol):
+    """What bytes are written to."""
+
+    def write(self, data: bytes, /) -> object:
+        """Append."""
+
+
+async def spooled(request: Request, body: Sink) -> str:
     """Write the body of a request to a file, forms as frames; return its kind.
 
     How large it may be is for `dsguard.dmcp.gate` to see to.
@@ -59,11 +66,10 @@ async def spooled(request: Request, body: BinaryIO) -> str:
     else:
         async for piece in request.stream():
             body.write(piece)
-    body.seek(0)
     return kind
 
 
-async def _frame(file: UploadFile, body: BinaryIO) -> None:
+async def _frame(file: UploadFile, body: Sink) -> None:
     body.write(frames.head(file.filename or "image", "", file.size or 0))
     while piece := await file.read(_PIECE):
         body.write(piece)
@@ -113,13 +119,13 @@ def _members(body: BinaryIO, most: int) -> Iterator[Upload]:
 
 
 def _unlike(images: Iterator[Upload]) -> Iterator[Upload]:
-    taken: dict[str, int] = {}  # and how many came by each name
+    taken: dict[int, int] = {}  # hashes, of less memory than names; and how many came by each
     for image in images:
         name = image.name
-        while (out := with_suffix(name, ".png")) in taken:
-            taken[out] += 1
-            name = f"{out[: -len('.png')]}.{taken[out]}.png"
-        taken[out] = 1
+        while (known := hash(out := with_suffix(name, ".png"))) in taken:
+            taken[known] += 1
+            name = f"{out[: -len('.png')]}.{taken[known]}.png"
+        taken[known] = 1
         yield image._replace(name=name)
 
 
@@ -140,23 +146,33 @@ class _Sliced:
 
 def streamed(kind: str, chunks: Iterator[list[Restored]]) -> tuple[Iterator[bytes], str]:
     """Return the bytes of an answer, and its type."""
+    return _answer(kind, chunks), answer_type(kind)
+
+
+def _answer(kind: str, chunks: Iterator[list[Restored]]) -> Iterator[bytes]:
+    for chunk in chunks:
+        yield packed_chunk(kind, chunk)
+    yield end_of_answer(kind)
+
+
+def answer_type(kind: str) -> str:
+    """Return the type of the answer to a body of some kind."""
+    return kind if kind == frames.CONTENT_TYPE else TAR
+
+
+def end_of_answer(kind: str) -> bytes:
+    """Return what an answer ends with."""
+    return b"" if kind == frames.CONTENT_TYPE else END
+
+
+def packed_chunk(kind: str, chunk: list[Restored]) -> bytes:
+    """Return a chunk as it is answered to a body of some kind."""
     if kind == frames.CONTENT_TYPE:
-        return _as_frames(chunks), frames.CONTENT_TYPE
-    return _as_tar(chunks), TAR
-
-
-def _as_frames(chunks: Iterator[list[Restored]]) -> Iterator[bytes]:
-    for chunk in chunks:
-        yield b"".join(frames.packed(*image) for image in chunk)
-
-
-def _as_tar(chunks: Iterator[list[Restored]]) -> Iterator[bytes]:
-    for chunk in chunks:
-        pieces: list[bytes] = []
-        for image in chunk:
-            if image.status == frames.OK:
-                pieces += packed(with_suffix(image.name, ".png"), image.data)
-            else:
-                pieces += packed(f"{image.name or 'request'}.error.txt", image.status.encode())
-        yield b"".join(pieces)
-    yield END
+        return b"".join(frames.packed(*image) for image in chunk)
+    pieces: list[bytes] = []
+    for image in chunk:
+        if image.status == frames.OK:
+            pieces += packed(with_suffix(image.name, ".png"), image.data)
+        else:
+            pieces += packed(f"{image.name or 'request'}.error.txt", image.status.encode())
+    return b"".join(pieces)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import ipaddress
 import time
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,11 +13,13 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from dsguard.dmcp import frames
-from dsguard.envelope import DatasetKey
+from dsguard.dmcp.plain import check_token
 from dsguard.errors import DsguardError, InputError, MissingExtraError
 from dsguard.files import write_whole
+from dsguard.keys import DatasetKey
 
 _IMAGES = 2000
 _BYTES = 4 << 20
@@ -63,19 +67,30 @@ class Client:
     url : str
     token : str, optional
         From `register`; not needed for that.
+    allow_http : bool
+        Whether tokens and keys may travel in clear to another machine; not by default.
+
+    Raises
+    ------
+    InputError
+        If the address or the token is none, or what is sent to it could be read on the way.
     """
 
-    def __init__(self, url: str, token: str | None = None) -> None:
+    def __init__(self, url: str, token: str | None = None, *, allow_http: bool = False) -> None:
         try:
             import httpx
         except ImportError:
             raise MissingExtraError.of(package="httpx", extra="dmcp") from None
-        headers = {"authorization": f"Bearer {token}"} if token else {}
-        if not url.startswith(("http://", "https://")):
-            msg = f"{url!r} is no address of a service; it begins with http:// or https://"
-            raise InputError(msg)
+        is_local = _check_address(url, allow_http=allow_http)
+        self._token = check_token(token or "")
+        headers = {"authorization": f"Bearer {self._token}"} if self._token else {}
         self._unreachable: tuple[type[Exception], ...] = (httpx.TransportError,)
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=httpx.Timeout(120))
+        self._http = httpx.Client(
+            base_url=url,
+            headers=headers,
+            timeout=httpx.Timeout(120),
+            trust_env=not is_local,  # no proxy stands between two programs of one machine
+        )
 
     def __enter__(self) -> Client:
         return self
@@ -149,7 +164,12 @@ class Client:
     def export_key(self, dataset: str, version: int) -> DatasetKey:
         """Take a key away from the service."""
         path = f"/v1/datasets/{dataset}/keys/{version}/export"
-        return DatasetKey(bytes.fromhex(self._json("POST", path)["secret"]))
+        answer = self._json("POST", path)
+        try:
+            return DatasetKey(bytes.fromhex(answer["secret"]))
+        except (ValueError, KeyError, TypeError):
+            msg = "the service answered with something that is no key"
+            raise RefusedError(msg) from None
 
     def keys(self, dataset: str) -> list[dict[str, Any]]:
         """Return the versions of a key, without the key."""
@@ -206,15 +226,16 @@ class Client:
 
     def fetch_job(self, number: str, tar: Path) -> None:
         """Write the restored images of a finished job to a tar, whole or not at all."""
-        with (
-            write_whole(tar) as file,
-            self._http.stream("GET", f"/v1/jobs/{number}/result") as answer,
-        ):
-            if not answer.is_success:
-                answer.read()
-                raise _refusal(answer)
-            for piece in answer.iter_bytes():
-                file.write(piece)
+        path = f"/v1/jobs/{number}/result"
+        try:
+            with write_whole(tar) as file, self._http.stream("GET", path) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise _refusal(answer)
+                for piece in answer.iter_bytes():
+                    file.write(piece)
+        except self._unreachable as error:
+            raise self._silent(error) from None
 
     def remove_job(self, number: str) -> None:
         """Remove a job with its result."""
@@ -245,7 +266,10 @@ class Client:
 
     def _json(self, method: str, path: str, content: Any = None) -> Any:
         response = self._answer(method, path, json=content)
-        return response.json()
+        try:
+            return response.json()
+        except ValueError:
+            raise _no_service(response) from None
 
     def _send(self, method: str, path: str, body: bytes, kind: str) -> bytes:
         response = self._answer(method, path, content=body, headers={"content-type": kind})
@@ -257,8 +281,7 @@ class Client:
             try:
                 response = self._http.request(method, path, **content)
             except self._unreachable as error:
-                msg = f"the service at {self._http.base_url} does not answer: {error}"
-                raise RefusedError(msg) from error
+                raise self._silent(error) from None  # what it came from may tell the token
             if response.is_success:
                 return response
             refusal = _refusal(response)
@@ -266,6 +289,13 @@ class Client:
                 break
             time.sleep(min(1.0, 0.05 * 2**attempt))
         raise refusal
+
+    def _silent(self, error: Exception) -> RefusedError:
+        """Return what is said of a service that does not answer, without the token."""
+        told = str(error)
+        if self._token and self._token in told:
+            told = type(error).__name__
+        return RefusedError(f"the service at {self._http.base_url} does not answer: {told}")
 
 
 def _refusal(response: Any) -> RefusedError:
@@ -276,8 +306,46 @@ def _refusal(response: Any) -> RefusedError:
         told = f"{problem['message']}; {problem['remedy']}"
         return RefusedError(told, None, status, problem["code"])
     except (ValueError, KeyError, TypeError):
-        msg = f"{response.url} answered with status {status}; is it the address of a DMCP?"
-        return RefusedError(msg, None, status)
+        return _no_service(response)
+
+
+def _no_service(response: Any) -> RefusedError:
+    status = response.status_code
+    msg = f"{response.url} answered with status {status}; is it the address of a DMCP?"
+    return RefusedError(msg, None, status)
+
+
+def _check_address(url: str, *, allow_http: bool) -> bool:
+    """Refuse what is no address, or sends secrets in clear; tell whether it is this machine."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        is_address = parts.scheme in ("http", "https") and bool(host) and (parts.port or 1) > 0
+    except ValueError:
+        is_address = False
+    if not is_address:
+        msg = f"{url!r} is no address of a service; it begins with http:// or https://"
+        raise InputError(msg)
+    if parts.username or parts.password:
+        msg = "the address of a service has no user or password in it; give a token"
+        raise InputError(msg)
+    is_local = _is_local(host)
+    if parts.scheme == "http" and not is_local:
+        if not allow_http:
+            msg = (
+                f"{url!r} is without TLS: everybody on the way could read tokens, keys and images; "
+                "use https://, or allow it: DSGUARD_DMCP_ALLOW_HTTP=1, in Python allow_http=True"
+            )
+            raise InputError(msg)
+        warnings.warn(f"tokens, keys and images travel in clear to {url!r}", stacklevel=3)
+    return is_local
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _bodies(images: Iterable[tuple[str, bytes]]) -> Iterator[tuple[list[str], bytes]]:

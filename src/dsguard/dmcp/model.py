@@ -63,14 +63,26 @@ class Token(Base):
     user: Mapped[User] = relationship()
 
 
+class BrowserSession(Base):
+    """Somebody logged in with a browser, by the hash of the cookie; it ends with its token."""
+
+    __tablename__ = "sessions"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token_id: Mapped[int] = mapped_column(ForeignKey("tokens.id"), index=True)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    expires: Mapped[datetime]
+    token: Mapped[Token] = relationship()
+
+
 class Dataset(Base):
-    """A dataset whose keys are kept here."""
+    """A dataset whose keys are kept here; `owner_id` is who deposited it."""
 
     __tablename__ = "datasets"
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(64), unique=True)
     title: Mapped[str] = mapped_column(String(200), default="")
     created: Mapped[datetime] = mapped_column(default=now)
+    owner_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
 
 
 class Key(Base):
@@ -194,7 +206,9 @@ def connect(url: str) -> Engine:
 
     They are short: no image is restored within one.
     """
-    engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    is_sqlite = url.startswith("sqlite")
+    # What is stored does not belong into messages, which logs keep.
+    engine = create_engine(url, pool_pre_ping=not is_sqlite, hide_parameters=True)
     if engine.dialect.name == "sqlite":
 
         @event.listens_for(engine, "connect")

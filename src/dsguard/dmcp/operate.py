@@ -31,6 +31,7 @@ def _opened(settings: Settings) -> Iterator[Service]:
     if not settings.database and not (settings.folder / "dmcp.sqlite").exists():
         msg = f"there is no service in {settings.folder}; name its folder: --folder"
         raise InputError(msg)
+    settings.make_folder()
     check_url(settings.url())
     migrate(settings.url())
     engine = connect(settings.url())
@@ -43,12 +44,20 @@ def _opened(settings: Settings) -> Iterator[Service]:
         engine.dispose()
 
 
-def first_owner(platform: Platform) -> str | None:
-    """Make the user ``owner``, who may deposit datasets; return the token, None if there is one."""
+def first_owner(platform: Platform) -> Path | None:
+    """Make the user ``owner``, who may deposit datasets, where there is no user.
+
+    The token goes to a file that nobody else can read, whose path is returned: what is printed
+    ends in logs.
+    """
+    path = platform.settings.folder / "owner.token"
     with platform.service(_OPERATOR) as service:
         if service.session.scalar(select(User).limit(1)) is not None:
             return None
-        return service.register("owner", publisher=True)[1]
+        _, token = service.register("owner", publisher=True)
+        path.unlink(missing_ok=True)  # that of a database that is gone
+        write_new(path, f"{token}\n".encode())  # or else there is no owner
+    return path
 
 
 def give_token(settings: Settings, name: str) -> str:

@@ -35,7 +35,10 @@ _pages = Environment(
     autoescape=select_autoescape(),
     trim_blocks=True,
 )
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'"
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; "
+    "base-uri 'none'"
+)
 
 
 def page(name: str, user: User | None = None, status: int = 200, **content: Any) -> HTMLResponse:
@@ -65,8 +68,9 @@ def refusal_page(request: Request, refusal: Refused) -> HTMLResponse:
 
 async def check_same_site(request: Request) -> None:
     """Refuse a form that another site sent."""
-    origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
+    is_other = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    if is_other or site not in (None, "same-origin", "none"):
         raise Refused(403, "other-site", "this form came from another site", "use the page itself")
 
 
@@ -118,19 +122,32 @@ def home(asking: Asking, note: str = "") -> Response:
 async def login(
     request: Request, platform: Here, token: Annotated[str, Form(max_length=100)]
 ) -> Response:
-    """Keep a token in a cookie."""
-    token = token.strip()
-    await run_in_threadpool(identify, platform, request, token)
+    """Begin a session, whose secret is in a cookie; the token itself stays with its owner."""
+    await run_in_threadpool(identify, platform, request, token.strip())
     await user_of(request)
+    session = await run_in_threadpool(_begin, platform, request)
     answer = RedirectResponse("/", 303)
-    secure = platform.settings.secure_cookies
-    answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=secure)
+    answer.set_cookie(
+        COOKIE,
+        session,
+        max_age=round(3600 * platform.settings.session_hours),
+        httponly=True,
+        samesite="strict",
+        secure=platform.settings.secure_cookies,
+    )
     return answer
 
 
+def _begin(platform: Platform, request: Request) -> str:
+    with platform.service(origin_of(request)) as service:
+        return service.begin_session(request.state.credential, platform.settings.session_hours)
+
+
 @_form.post("/logout")
-def logout() -> Response:
-    """Forget the token."""
+def logout(request: Request, platform: Here) -> Response:
+    """End the session."""
+    with platform.service(origin_of(request)) as service:
+        service.end_session(request.state.credential)
     answer = RedirectResponse("/", 303)
     answer.delete_cookie(COOKIE)
     return answer
@@ -166,11 +183,10 @@ def manage(asking: Asking, name: str) -> Response:
             .options(joinedload(Grant.user))
             .order_by(Grant.id.desc())
         )
-        entries = (
-            select(Entry)
-            .where(Entry.dataset == name)
-            .order_by(Entry.number.desc())
-            .limit(_SHOWN_ENTRIES)
+        entries = select(Entry).where(Entry.dataset == name).order_by(Entry.number.desc())
+        done, refused = (
+            service.session.scalars(entries.where(which).limit(_SHOWN_ENTRIES)).all()
+            for which in (Entry.action != "refused", Entry.action == "refused")
         )
         return page(
             "dataset.html",
@@ -178,7 +194,7 @@ def manage(asking: Asking, name: str) -> Response:
             dataset=dataset,
             keys=[(version, key_id) for key_id, (version, _) in service.ring(dataset).items()],
             grants=service.session.scalars(grants).all(),
-            entries=service.session.scalars(entries).all(),
+            trails=[("Audit trail", done), ("What was refused", refused)],
         )
 
 
@@ -186,12 +202,12 @@ def manage(asking: Asking, name: str) -> Response:
 def revoke(
     asking: Asking,
     name: str,
-    user: Annotated[str, Form()],
+    user: Annotated[schemas.Name, Form()],
     right: Annotated[schemas.Right, Form()],
 ) -> Response:
     """Take a right back."""
     with asking as (service, manager):
-        service.revoke(manager, service.dataset_named(name), service.user_named(user), right)
+        service.revoke(manager, service.dataset_named(name), user, right)
         return RedirectResponse(f"/datasets/{name}", 303)
 
 
@@ -222,7 +238,7 @@ async def show(request: Request, platform: Here, user: Known, name: str) -> Resp
 def _shown(
     platform: Platform, request: Request, user: User, name: str, given: list[Upload]
 ) -> Response:
-    chunks = platform.restored(origin_of(request), user, name, given, request.state.token)
+    chunks = platform.restored(origin_of(request), user, name, given, request.state.credential)
     restored = [image for chunk in chunks for image in chunk]
     pairs = [
         {

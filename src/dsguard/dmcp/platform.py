@@ -6,19 +6,21 @@ import threading
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import structlog
-from limits import RateLimitItemPerMinute
+from limits import RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from sqlalchemy import Engine
 
-from dsguard.dmcp.access import Refused, Service
+from dsguard.dmcp.access import Credential, Refused, Service
 from dsguard.dmcp.audit import Origin
 from dsguard.dmcp.jobs import Jobs
+from dsguard.dmcp.metering import Meter
 from dsguard.dmcp.model import User, connect, migrate, transaction
-from dsguard.dmcp.restoring import Chunk, Restored, Upload, restored_chunks
+from dsguard.dmcp.restoring import Restored, Upload, restored_chunks
 from dsguard.dmcp.settings import Settings
 from dsguard.dmcp.vault import Vault
 from dsguard.errors import WorkerError
@@ -38,7 +40,7 @@ class Platform:
     workers : Workers
     jobs : Jobs
     registry : CollectorRegistry
-    requests, images, seconds
+    requests, images, seconds, refusals
         Metrics.
     """
 
@@ -54,6 +56,8 @@ class Platform:
         self.jobs = Jobs(self)
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._limit = RateLimitItemPerMinute(settings.requests_per_minute)
+        self._registrations = RateLimitItemPerHour(settings.registrations_per_hour)
+        self._noted = RateLimitItemPerMinute(1)
         self._places: Tally[int] = Tally()
         self._lock = threading.Lock()
         self.registry = CollectorRegistry()
@@ -61,6 +65,9 @@ class Platform:
             "dsguard_requests", "Requests", ["route", "status"], registry=self.registry
         )
         self.images = Counter("dsguard_images", "Images restored", registry=self.registry)
+        self.refusals = Counter(
+            "dsguard_refusals", "Requests refused", ["code"], registry=self.registry
+        )
         self.seconds = Histogram(
             "dsguard_request_seconds", "Time to the first byte", ["route"], registry=self.registry
         )
@@ -72,7 +79,16 @@ class Platform:
             yield Service(session, self.vault, origin)
 
     def audit_refusal(self, origin: Origin, refusal: Refused, dataset: str = "") -> None:
-        """Note that something was refused, in a transaction of its own."""
+        """Note that something was refused, in a transaction of its own.
+
+        The same to the same user, or address, is noted once a minute: nobody fills the trail.
+        Who has no token is not in the trail of a dataset. The metrics count all.
+        """
+        self.refusals.labels(refusal.code).inc()
+        who = f"user {origin.actor}" if origin.actor else f"address {origin.address}"
+        dataset = dataset if origin.actor else ""
+        if not self._limiter.hit(self._noted, "refusal", who, dataset, refusal.code):
+            return
         with self.service(origin) as service:
             service.audit("refused", refusal.code, dataset=dataset)
 
@@ -82,6 +98,15 @@ class Platform:
             raise Refused(
                 429, "rate", f"{self.settings.requests_per_minute} requests a minute are allowed",
                 "come again in a minute; put more images into each request",
+            )  # fmt: skip
+
+    def check_registrations(self, address: str) -> None:
+        """Refuse an address that asks for accounts too often; each tells whether a name is free."""
+        if not self._limiter.hit(self._registrations, "registration", address):
+            most = self.settings.registrations_per_hour
+            raise Refused(
+                429, "rate", f"{most} registrations an hour are allowed from one address",
+                "come again in an hour, or ask the operator for an account",
             )  # fmt: skip
 
     @contextmanager
@@ -108,9 +133,10 @@ class Platform:
                 self._places += Tally()  # forgets who has none
 
     def admit(self, origin: Origin, user: User, name: str) -> None:
-        """Refuse who may not restore a dataset, before any image is taken."""
+        """Refuse who may restore nothing of a dataset now, before any image is taken."""
         with self.service(origin) as service:
-            service.granted(user, service.dataset_named(name), "restore")
+            grant = service.granted(user, service.dataset_named(name), "restore")
+            service.check_room(grant, user, 1, self.settings.images_per_day)
 
     def restored(
         self,
@@ -118,32 +144,35 @@ class Platform:
         user: User,
         name: str,
         images: Iterable[Upload],
-        token: str | None = None,
+        credential: Credential,
     ) -> Iterator[list[Restored]]:
-        """Yield restored chunks; token and grant are looked at, the trail written, before each."""
-        with self.service(origin) as service:
-            ring = service.ring(service.dataset_named(name))
-
-        def allow(chunk: Chunk) -> None:
-            with self.service(origin) as service:
-                if token is not None:
-                    service.user_of(token)
-                grant = service.granted(user, service.dataset_named(name), "restore")
-                service.take(grant, user, chunk.good, self.settings.images_per_day)
-                service.audit(
-                    "restore",
-                    f"{chunk.good} of {len(chunk.images)} images",
-                    dataset=name,
-                    key_version=max(chunk.versions, default=None),
-                    images=chunk.good,
-                    digest=chunk.digest,
-                )
-            self.images.inc(chunk.good)
-
+        """Yield restored chunks; who asks and the grant are looked at, and counted, before each."""
+        meter = self.meter(origin, user, name, credential)
         try:
-            yield from restored_chunks(
-                images, ring, self.workers, allow, most_pixels=self.settings.image_pixels
-            )
+            yield from self.metered(meter, name, images)
+        finally:
+            meter.close()
+
+    def meter(
+        self, origin: Origin, user: User, name: str, credential: Credential | None, done: int = 0
+    ) -> Meter:
+        """Return what counts a request; or a job, which shows nothing and has images `done`."""
+        settings = self.settings
+        most = settings.job_images if credential is None else settings.request_images
+        begin = partial(self.service, origin)
+        return Meter(begin, user, name, credential, most, settings.images_per_day, done)
+
+    def metered(
+        self, meter: Meter, name: str, images: Iterable[Upload]
+    ) -> Iterator[list[Restored]]:
+        """Yield restored chunks that a meter counts."""
+        with self.service(Origin()) as service:
+            ring = service.ring(service.dataset_named(name))
+        sent, most = meter.sent(images), self.settings.image_pixels
+        try:
+            for chunk in restored_chunks(sent, ring, self.workers, meter, most):
+                self.images.inc(chunk.good)
+                yield meter.shortened(chunk.images)
         except WorkerError as error:
             raise Refused(
                 503, "workers-died", "the processes that restore died, perhaps for want of memory",

@@ -9,20 +9,22 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from dsguard.datasets.images import decode_files, encode_images, pixels_of
+from dsguard.dmcp import tiff
 from dsguard.dmcp.frames import OK, REFUSED
-from dsguard.envelope import DatasetKey
 from dsguard.errors import DsguardError, InputError, WrongKeyError
+from dsguard.keys import DatasetKey
 from dsguard.protection import restore_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from concurrent.futures import Future
 
     from dsguard.dmcp.access import Refused
+    from dsguard.dmcp.metering import Meter
     from dsguard.workers import Workers
 
 CHUNK_IMAGES = 500
 CHUNK_BYTES = 8 << 20
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class Upload(NamedTuple):
@@ -105,9 +107,9 @@ def restored_chunks(
     images: Iterable[Upload],
     ring: Ring,
     workers: Workers,
-    allow: Callable[[Chunk], None],
+    meter: Meter,
     most_pixels: int,
-) -> Iterator[list[Restored]]:
+) -> Iterator[Chunk]:
     """Yield restored images in order, chunk by chunk.
 
     Parameters
@@ -116,8 +118,8 @@ def restored_chunks(
     ring : dict
         Version and key by key id.
     workers : Workers
-    allow : callable
-        Called with each chunk before it is yielded: counts, audits, and raises to end it all.
+    meter : Meter
+        Allows each chunk before it is yielded: counts, audits, and raises to end it all.
     most_pixels : int
         Of an image, and of a chunk: a small file can hold a very large image.
     """
@@ -130,20 +132,36 @@ def restored_chunks(
             chunk = waiting.popleft().result()
             for some in islice(source, 1):
                 waiting.append(workers.submit(restore_chunk, some, ring))
-            allow(chunk)
-            yield chunk.images
+            meter.allow(chunk)
+            yield chunk
     finally:
         for future in waiting:
             future.cancel()
+
+
+def _measured(data: bytes) -> tuple[int, str]:
+    """Return the pixels of an image file, or why it is not decoded at all.
+
+    Protected images are PNG or TIFF; decoders of other formats have no business here.
+    """
+    if data.startswith(_PNG):
+        return pixels_of(data), ""
+    if data.startswith(tiff.SIGNATURES):
+        try:
+            return tiff.pixels_of(data), ""
+        except tiff.OddTiffError as error:
+            return 0, str(error)
+    return 0, "it is not an image file that can hold a protected image; those are PNG or TIFF"
 
 
 def _chunks(images: Iterable[Upload], most_pixels: int) -> Iterator[list[Upload]]:
     chunk: list[Upload] = []
     size = area = 0
     for image in images:
-        pixels = pixels_of(image.data)
+        pixels, fault = (0, image.fault) if image.fault else _measured(image.data)
         if pixels > most_pixels:
             fault = f"it has {pixels} pixels; {most_pixels} are allowed"
+        if fault:
             image, pixels = image._replace(data=b"", fault=fault), 0  # noqa: PLW2901
         if chunk and area + pixels > most_pixels:
             yield chunk

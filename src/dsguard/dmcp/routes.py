@@ -14,10 +14,10 @@ from sqlalchemy.orm import joinedload
 
 from dsguard.dmcp import schemas
 from dsguard.dmcp.access import Refused
-from dsguard.dmcp.asking import Asking, Here, origin_of
+from dsguard.dmcp.asking import Asking, Here, origin_of, where_from
 from dsguard.dmcp.model import Dataset, Entry, Grant
 from dsguard.dmcp.model import Request as AccessRequest
-from dsguard.envelope import DatasetKey
+from dsguard.keys import DatasetKey
 
 router = APIRouter()
 
@@ -55,6 +55,7 @@ def register(asked: schemas.Registration, request: Request, platform: Here) -> s
     """Make an account. Its token is shown this once."""
     if not platform.settings.open_registration:
         raise Refused(403, "closed", "accounts are made by the operator", "ask for one")
+    platform.check_registrations(where_from(request))
     with platform.service(origin_of(request)) as service:
         user, token = service.register(asked.name)
     return schemas.TokenGiven(name=user.name, token=token)
@@ -154,7 +155,7 @@ def grant(name: str, asked: schemas.GrantAsked, asking: Asking) -> schemas.Grant
         row = service.grant(
             user,
             service.dataset_named(name),
-            service.user_named(asked.user),
+            asked.user,
             asked.right,
             asked.not_before,
             asked.expires,
@@ -168,8 +169,8 @@ def grant(name: str, asked: schemas.GrantAsked, asking: Asking) -> schemas.Grant
 def revoke(name: str, asked: schemas.RevokeAsked, asking: Asking) -> dict[str, int]:
     """Take a right back, at once: a stream that runs stops at its next chunk."""
     with asking as (service, user):
-        dataset, whose = service.dataset_named(name), service.user_named(asked.user)
-        return {"ended": service.revoke(user, dataset, whose, asked.right)}
+        dataset = service.dataset_named(name)
+        return {"ended": service.revoke(user, dataset, asked.user, asked.right)}
 
 
 @router.get("/v1/datasets/{name}/grants", tags=["grants"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -10,8 +11,21 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from datetime import UTC  # isort: skip
 
-Name = Annotated[str, Field(max_length=64, examples=["chest-xrays"])]
-Text = Annotated[str, Field(max_length=2000, pattern=r"^[^\x00]*$")]
+_TURNS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""What turns the direction of text, so that it reads as another than it is."""
+
+
+def _plain(text: str) -> str:
+    """Refuse what steers a terminal, breaks a line, or has text read as another."""
+    for character in text:
+        if unicodedata.category(character) in ("Cc", "Zl", "Zp") or character in _TURNS:
+            msg = f"the character U+{ord(character):04X} controls how text is shown; leave it out"
+            raise ValueError(msg)
+    return text
+
+
+Name = Annotated[str, Field(max_length=64, examples=["chest-xrays"]), AfterValidator(_plain)]
+Text = Annotated[str, Field(max_length=2000), AfterValidator(_plain)]
 Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
 Right = Literal["restore", "manage", "export-key"]
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
 _GRACE = 10  # seconds that requests in work have when the service is told to stop
 
 
-def run(settings: Settings, on_owner: Callable[[str], None]) -> None:
-    """Serve until stopped; the token of a first owner goes to `on_owner`, and nowhere else.
+def run(settings: Settings, on_owner: Callable[[Path], None]) -> None:
+    """Serve until stopped; `on_owner` is told of the file with the token of a first owner.
 
     Raises
     ------
@@ -35,16 +37,18 @@ def run(settings: Settings, on_owner: Callable[[str], None]) -> None:
         processors=[
             structlog.processors.TimeStamper("iso"),
             structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ]
     )
+    os.umask(0o077)  # of whatever is written: it is nobody else's
     with _listening(settings.host, settings.port) as listener:  # before anything is made
         settings.make_folder()
         check_url(settings.url())
         app = create_app(settings)
-        token = first_owner(app.state.platform)
-        if token is not None:
-            on_owner(token)
+        path = first_owner(app.state.platform)
+        if path is not None:
+            on_owner(path)
         server = uvicorn.Server(
             uvicorn.Config(
                 app,

@@ -7,6 +7,10 @@ from typing import Annotated
 
 from pydantic import ByteSize, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from dsguard.dmcp import private
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -36,6 +40,8 @@ class Settings(BaseSettings):
         The largest request.
     image_bytes, image_pixels : int
         The largest image file in it, and the most pixels of one.
+    request_images, job_images : int
+        The most images of a request, and of a background job.
     job_bytes : int
         The largest request of a background job.
     job_days : int
@@ -44,10 +50,14 @@ class Settings(BaseSettings):
         Kept at once, in work or done.
     requests_per_minute : int
         Of one user, or of one address that has no token.
+    registrations_per_hour : int
+        Accounts asked for from one address.
     images_per_day : int
-        That one user may have restored.
+        That one user may send.
     open_registration : bool
         Whether anybody may make an account; without a grant it is good for asking for one.
+    session_hours : float
+        How long a browser stays logged in.
     secure_cookies : bool
         Whether browsers send the session over TLS alone (or to this machine itself); False only to
         try things out.
@@ -71,18 +81,41 @@ class Settings(BaseSettings):
     body_bytes: ByteSize = ByteSize(64 << 20)
     image_bytes: ByteSize = ByteSize(16 << 20)
     image_pixels: Count = 40_000_000
+    request_images: Count = 100_000
+    job_images: Count = 2_000_000
     job_bytes: ByteSize = ByteSize(16 << 30)
     job_days: int = 7
     jobs_per_user: int = 8
     requests_per_minute: Count = 1200
+    registrations_per_hour: Count = 30
     images_per_day: Count = 10_000_000
     open_registration: bool = True
+    session_hours: Annotated[float, Field(gt=0, le=10_000)] = 12
     secure_cookies: bool = True
     proxies: str = ""
 
     def make_folder(self) -> None:
-        """Make the folder, which is nobody else's to read."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Make the folder and the file of SQLite, which are nobody else's to read.
+
+        Raises
+        ------
+        InputError
+            If others can read them and that cannot be changed.
+        """
+        private.make_folder(self.folder)
+        path = self.database_file()
+        if path is not None:
+            private.make_database(path)
+
+    def database_file(self) -> Path | None:
+        """Return where an SQLite database lies, None for others."""
+        try:
+            url = make_url(self.url())
+        except SQLAlchemyError:  # `check_url` says what is wrong with it
+            return None
+        is_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
+        is_plain = is_file and not str(url.database).startswith("file:")
+        return Path(str(url.database)) if is_plain else None
 
     def url(self) -> str:
         """Return the URL of the database."""

@@ -6,28 +6,31 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import anyio
 from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
-from starlette.types import Message, Receive, Scope, Send
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
 
 from dsguard.dmcp import frames, schemas
 from dsguard.dmcp.access import Refused, Service
 from dsguard.dmcp.asking import Asking, Here, Known, origin_of
 from dsguard.dmcp.audit import Origin
-from dsguard.dmcp.bodies import FORM, TAR, images_of, spooled, streamed
+from dsguard.dmcp.bodies import FORM, TAR, answer_type, images_of, spooled, streamed
+from dsguard.dmcp.jobs import Jobs
 from dsguard.dmcp.model import Dataset, Job, User
 from dsguard.dmcp.platform import Platform
 from dsguard.dmcp.problems import CutOffError
 from dsguard.dmcp.restoring import Restored, end_of
+from dsguard.errors import TamperedError
 
 _IN_MEMORY = 6 << 20  # more than the client sends at once
-_CHECKED_EVERY = 4 << 20  # bytes of a result
+_CHECKED_EVERY = 1 << 20  # bytes of a result
 _JOB = re.compile("[0-9a-f]{32}")
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 _BYTES = {"schema": {"type": "string", "format": "binary"}}
 _FILES = {
@@ -66,9 +69,10 @@ async def restore(name: str, request: Request, platform: Here, user: Known) -> S
     with ExitStack() as held:
         held.enter_context(platform.place(user))
         body = held.enter_context(tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY))
-        kind = await spooled(request, cast("BinaryIO", body))
+        kind = await spooled(request, body)
+        body.seek(0)
         images = images_of(kind, cast("BinaryIO", body), platform.settings.image_bytes)
-        chunks = platform.restored(origin, user, name, images, request.state.token)
+        chunks = platform.restored(origin, user, name, images, request.state.credential)
         held.callback(chunks.close)  # type: ignore[attr-defined]
         first: list[Restored] = await run_in_threadpool(next, chunks, [])
         kept = held.pop_all()
@@ -116,6 +120,7 @@ async def begin(name: str, request: Request, platform: Here, user: Known) -> sch
     await run_in_threadpool(platform.admit, origin, user, name)
     with platform.place(user), platform.jobs.taking() as (number, body):
         kind = await spooled(request, body)
+        await run_in_threadpool(body.close)
         return await run_in_threadpool(_begin, platform, origin, user, name, number, kind)
 
 
@@ -127,7 +132,7 @@ def _begin(
         service.granted(user, dataset, "restore")
         job = platform.jobs.new(service.session, number, user, dataset, kind)
         service.audit("job", number, dataset=name)
-    platform.jobs.enqueue(number)
+    platform.jobs.enqueue(number, user.id)
     return _shown(job, dataset)
 
 
@@ -158,56 +163,82 @@ def remove(number: str, asking: Asking, platform: Here) -> dict[str, str]:
         return {"removed": number}
 
 
-@router.get("/v1/jobs/{number}/result", tags=["jobs"], response_class=FileResponse)
-def result(number: str, request: Request, asking: Asking, platform: Here) -> FileResponse:
+@router.get(
+    "/v1/jobs/{number}/result",
+    tags=["jobs"],
+    response_class=StreamingResponse,
+    responses={200: {"content": dict.fromkeys((frames.CONTENT_TYPE, TAR), _BYTES)}},
+)
+def result(number: str, request: Request, asking: Asking, platform: Here) -> Response:
     """Fetch the result of a finished job, from any byte on (`Range`)."""
     with asking as (service, user):
         found, dataset = _own(service, user, number)
         service.granted(user, dataset, "restore")
-        path = platform.jobs.path(number, "out")
         if found.state in ("queued", "running") or not found.done:
             raise Refused(
                 409, "not-done", f"the job is {found.state}", "ask for its state and come again"
             )
-        if not path.exists():
+        if not platform.jobs.path(number, "out").exists():
             raise Refused(
                 409, "elsewhere", "the result lies with another process of this service",
                 "ask the one that took the job",
             )  # fmt: skip
         service.audit("fetch", f"job {number}", dataset=dataset.name)
-    origin, token = origin_of(request), request.state.token
+    origin, shown = origin_of(request), request.state.credential
 
     def still() -> None:
         with platform.service(origin) as service:
-            service.user_of(token)
+            service.user_of(shown)
             service.granted(user, dataset, "restore")
 
-    media_type = found.kind if found.kind == frames.CONTENT_TYPE else TAR
-    return _Result(path, media_type, still)
+    start, stop = _range(request.headers, found)
+    if start >= stop:
+        return Response(status_code=416, headers={"content-range": f"bytes */{found.size}"})
+    whole = (start, stop) == (0, found.size)
+    headers = {
+        "accept-ranges": "bytes",
+        "content-length": str(stop - start),
+        "etag": _etag(found),
+        **({} if whole else {"content-range": f"bytes {start}-{stop - 1}/{found.size}"}),
+    }
+    content = _pieces(platform.jobs, found, start, stop, still)
+    return StreamingResponse(content, 200 if whole else 206, headers, answer_type(found.kind))
 
 
-class _Result(FileResponse):
-    """A file that is cut off when it may not be fetched any more."""
+def _etag(job: Job) -> str:
+    return f'"{job.id}-{job.size}"'
 
-    def __init__(self, path: Path, media_type: str, still: Callable[[], None]) -> None:
-        super().__init__(path, media_type=media_type)
-        self._still = still
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        unchecked = 0
+def _range(headers: Headers, job: Job) -> tuple[int, int]:
+    """Return which bytes of a result are wanted: all of them, unless it is one plain range."""
+    found = _RANGE.fullmatch(headers.get("range", ""))
+    if found is None or headers.get("if-range", _etag(job)) != _etag(job):
+        return 0, job.size
+    first, last = found.groups()
+    if not first:
+        return (max(0, job.size - int(last)), job.size) if last else (0, job.size)
+    return int(first), min(int(last) + 1, job.size) if last else job.size
 
-        async def checked(message: Message) -> None:
-            nonlocal unchecked
-            unchecked += len(message.get("body", b""))
-            if unchecked > _CHECKED_EVERY:
-                unchecked = 0
-                try:
-                    await run_in_threadpool(self._still)
-                except Refused as refusal:
-                    raise CutOffError(refusal.message) from refusal
-            await send(message)
 
-        await super().__call__(scope, receive, checked)
+def _pieces(
+    jobs: Jobs, job: Job, start: int, stop: int, still: Callable[[], None]
+) -> Iterator[bytes]:
+    """Yield the bytes of a result; they end where it may not be fetched any more, or is damaged."""
+    try:
+        with jobs.reader(job.id, "out") as file:
+            file.seek(start)
+            for position in range(start, stop, _CHECKED_EVERY):
+                if position > start:
+                    still()
+                part = file.read(min(_CHECKED_EVERY, stop - position))
+                if len(part) < min(_CHECKED_EVERY, stop - position):
+                    msg = "the result is cut off"
+                    raise CutOffError(msg)
+                yield part
+    except Refused as refusal:
+        raise CutOffError(refusal.message) from refusal
+    except TamperedError as error:
+        raise CutOffError(error.message) from error
 
 
 def _own(service: Service, user: User, number: str) -> tuple[Job, Dataset]:

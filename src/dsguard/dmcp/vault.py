@@ -14,16 +14,18 @@ from Crypto.Protocol.KDF import HKDF
 from sqlalchemy import select
 
 from dsguard.dmcp.model import Dataset, Fact, Key
-from dsguard.envelope import DatasetKey
+from dsguard.dmcp.plain import text_of
 from dsguard.errors import InputError, WrongKeyError
 from dsguard.files import write_new
+from dsguard.keys import DatasetKey
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from dsguard.dmcp.settings import Settings
 
-_AUDIT_KEY = "audit-key"
+_AUDIT_KEY, _JOBS_KEY = "audit-key", "jobs-key"
+"""Keys of the service itself, wrapped by the master key, so that changing that breaks nothing."""
 
 
 class Vault:
@@ -40,7 +42,7 @@ class Vault:
             msg = "the master key has 32 bytes, 64 hexadecimal digits"
             raise InputError(msg)
         self._wrapping = _derive(master, b"wrap", 64)
-        self._audit = b""
+        self._audit = self._jobs = b""
         self._proof = ""
 
     @classmethod
@@ -59,7 +61,8 @@ class Vault:
             If there is none, or it is no master key.
         """
         if settings.master_key:
-            return cls(_from_hex(settings.master_key, "DSGUARD_DMCP_MASTER_KEY"))
+            text = settings.master_key.encode(errors="replace")
+            return cls(_from_hex(text, "DSGUARD_DMCP_MASTER_KEY"))
         path = settings.master_key_file or settings.folder / "master.key"
         if not path.exists():
             if not new:
@@ -70,7 +73,7 @@ class Vault:
                 raise InputError(msg)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_new(path, (secrets.token_hex(32) + "\n").encode())
-        return cls(_from_hex(path.read_text().strip(), str(path)))
+        return read_master_key(path)
 
     def wrap(self, key: DatasetKey, dataset: str, version: int) -> bytes:
         """Return a key as it is stored; bound to its dataset and version."""
@@ -106,29 +109,36 @@ class Vault:
         return session.get(Fact, _AUDIT_KEY) is not None
 
     def open(self, session: Session) -> None:
-        """Take the key of the audit trail from the database; a new database gets one.
+        """Take the keys of the trail and of jobs from the database; a new database gets them.
 
         Raises
         ------
         WrongKeyError
             If the database was made with another master key.
         """
-        found = session.get(Fact, _AUDIT_KEY)
-        if found is None:
-            key = DatasetKey.generate()
-            self._proof = self.wrap(key, _AUDIT_KEY, 0).hex()
-            session.add(Fact(name=_AUDIT_KEY, value=self._proof))
-            self._audit = key.secret
-            return
         try:
-            self._audit = self.unwrap(bytes.fromhex(found.value), _AUDIT_KEY, 0).secret
-            self._proof = found.value
+            self._audit, self._proof = self._own(session, _AUDIT_KEY)
+            self._jobs, _ = self._own(session, _JOBS_KEY)
         except WrongKeyError:
             msg = (
                 "the master key does not open this database; give the one that it was made with "
                 "(DSGUARD_DMCP_MASTER_KEY or DSGUARD_DMCP_MASTER_KEY_FILE)"
             )
             raise WrongKeyError(msg) from None
+
+    def _own(self, session: Session, name: str) -> tuple[bytes, str]:
+        """Return a key of the service itself and how it is stored; it is made if there is none."""
+        found = session.get(Fact, name)
+        if found is None:
+            found = Fact(name=name, value=self.wrap(DatasetKey.generate(), name, 0).hex())
+            session.add(found)
+            session.flush()
+        return self.unwrap(bytes.fromhex(found.value), name, 0).secret, found.value
+
+    def job_key(self, number: str, part: str) -> bytes:
+        """Return the key (64 bytes) that a file of a job is sealed with; after `open`."""
+        assert self._jobs, "the vault is not open"
+        return _derive(self._jobs, f"job/{number}/{part}".encode(), 64)
 
     def opens(self, session: Session) -> bool:
         """Tell whether the master key is still that of the database: it may have been rotated."""
@@ -142,20 +152,20 @@ class Vault:
         for key in keys:
             name = names[key.dataset_id]
             key.wrapped = new.wrap(self.unwrap(key.wrapped, name, key.version), name, key.version)
-        audit = session.get(Fact, _AUDIT_KEY)
-        assert audit is not None
-        audit.value = new.wrap(DatasetKey(self._audit), _AUDIT_KEY, 0).hex()
+        for name, secret in ((_AUDIT_KEY, self._audit), (_JOBS_KEY, self._jobs)):
+            session.get_one(Fact, name).value = new.wrap(DatasetKey(secret), name, 0).hex()
         return len(keys)
 
 
 def read_master_key(path: Path) -> Vault:
     """Return the vault of a file with a master key."""
-    return Vault(_from_hex(path.read_text().strip(), str(path)))
+    return Vault(_from_hex(path.read_bytes(), str(path)))
 
 
-def _from_hex(text: str, where: str) -> bytes:
+def _from_hex(text: bytes, where: str) -> bytes:
+    digits = text_of(text, where)
     try:
-        return bytes.fromhex(text)
+        return bytes.fromhex(digits)
     except ValueError:
         msg = f"{where} does not hold a master key, which is 64 hexadecimal digits"
         raise InputError(msg) from None

@@ -13,10 +13,10 @@ from PIL import Image, ImageFilter
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dsguard.covers.patterns import GRID, TILE, cell_of
 from dsguard.errors import InputError
 from dsguard.fsp.training import Alter, crop_and_flip, frozen
 from dsguard.kernels.contract import Images
-from dsguard.patterns import GRID, TILE, cell_of
 
 Labels = npt.NDArray[np.int64]
 Prepare = Callable[[Images, Labels, Images], tuple[Images, Images]]
@@ -119,7 +119,7 @@ def _project(images: Images, labels: Labels, test: Images) -> tuple[Images, Imag
 
 
 def _evened(images: Images, _: Labels, test: Images) -> tuple[Images, Images]:
-    """Even out the cells within each tile, all that textures are made of (`dsguard.patterns`).
+    """Even out the cells within each tile, which `dsguard.covers.patterns` makes textures of.
 
     What a trainer does who knows how dsguard makes patterns. Cells are those of profiles with
     blocks of 4 (`exact`, `veil`) in images whose sides are multiples of 32: elsewhere they lie

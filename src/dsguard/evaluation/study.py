@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from dsguard.envelope import DatasetKey
+from dsguard.covers import Cover, Given
 from dsguard.errors import InputError
 from dsguard.evaluation.comparison import Row, cautions, psnr
 from dsguard.evaluation.data import Data
@@ -31,9 +31,9 @@ from dsguard.files import write_whole
 from dsguard.fsp import Attack, Surrogate, choose_device, fit_surrogate, perturb
 from dsguard.fsp.patterns import ROUNDS
 from dsguard.kernels.contract import Images
-from dsguard.profile import VEIL, Profile
+from dsguard.keys import DatasetKey
+from dsguard.profiles import Profile
 from dsguard.protection import protect_batch, restore_batch
-from dsguard.veil import veils
 
 Step = Callable[[str, int, int], None]
 
@@ -193,10 +193,12 @@ def _versions(
     """Return clean, protected and restored training images."""
     key = DatasetKey(bytes(32))  # nothing is published: the study is to be repeatable
     file = out / "perturbed.npy"
-    if Profile.named(profile).target == "other":
-        target = veils(data.train_images, data.train_labels, key, VEIL.block, attack.epsilon)
+    chosen = Profile.named(profile)
+    cover: Cover
+    if not chosen.needs_surrogate:
+        cover = chosen.cover(key, epsilon=attack.epsilon)
     elif file.exists():
-        target = _stored(file, data.train_images.shape)
+        cover = Given(_stored(file, data.train_images.shape))
     else:
         surrogate = _surrogate(data, out, preset, device, tell)
         count = len(data.train_images)
@@ -209,7 +211,10 @@ def _versions(
         )
         with write_whole(file) as written:
             np.save(written, target)
-    batch = protect_batch(data.train_images, key, target=target, profile=profile)
+        cover = Given(target)
+    batch = protect_batch(
+        data.train_images, key, cover=cover, labels=data.train_labels, codec=chosen.codec
+    )
     restored = restore_batch(batch.images, key, sidecars=batch.sidecars)
     return {"clean": data.train_images, "protected": batch.images, "restored": restored}
 

@@ -1,7 +1,7 @@
 """Feature-space perturbation, with targets that are consistent per class.
 
 Class-wise, an image gets the pattern of its class, which was fitted with the surrogate
-(`dsguard.patterns`). Sample-wise, each image is attacked by itself, by the activation attack
+(`dsguard.covers.patterns`). Sample-wise, each image is attacked by itself, by the activation attack
 (Inkawhich et al., CVPR 2019): momentum iterative sign steps on the Euclidean distance between an
 image's features at one layer and those of its target class, inside an L∞ ball of radius ε. Either
 way all images of a class are driven to the same place, the centroid of the class that follows
@@ -21,12 +21,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from dsguard.batch import as_batch, like_input
+from dsguard.choices import STRENGTHS
 from dsguard.errors import InputError
 from dsguard.fsp.resnet import LAYERS
 from dsguard.fsp.surrogate import Surrogate
 from dsguard.fsp.training import frozen, precision, to_pixels
 from dsguard.kernels.contract import Images
-from dsguard.profile import DEFAULT, STRENGTHS, Profile
+from dsguard.profiles import DEFAULT, Profile
 
 KINDS = ("class-wise", "sample-wise")
 
@@ -74,8 +75,8 @@ class Attack:
         It is class-wise, but for ``paper``, whose recipe is sample-wise.
         """
         chosen = Profile.named(profile)
-        settings.setdefault("kind", "sample-wise" if chosen.embedding == "lsb" else "class-wise")
-        return cls(block=chosen.perturbation_block, **settings)
+        settings.setdefault("kind", "sample-wise" if chosen.shows == "attack" else "class-wise")
+        return cls(block=chosen.codec.grid, **settings)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -126,9 +127,7 @@ def perturb(
     attack = attack or Attack.carried_by(DEFAULT)
     batch = as_batch(images, "images")
     numbers = surrogate.class_numbers(labels, len(batch))
-    if batch.shape[3] >= 3 and surrogate.image_shape[2] == 1:
-        msg = "the surrogate was trained on gray images, these have colours"
-        raise InputError(msg)
+    surrogate.check_channels(batch.shape[3])
     out = batch.copy()
     perturbed = _class_wise if attack.kind == "class-wise" else _sample_wise
     with frozen(surrogate.model):

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dsguard.envelope import DatasetKey
+from dsguard.covers.patterns import FLAT, GRID, TILE, Patterns, cell_of
 from dsguard.fsp.resnet import ResNet18
 from dsguard.fsp.training import frozen, precision, to_pixels
 from dsguard.kernels.contract import Images
-from dsguard.patterns import FLAT, GRID, TILE, Patterns, cell_of
+from dsguard.keys import DatasetKey
 
 ROUNDS = 80
 

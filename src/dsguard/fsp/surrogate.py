@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dsguard.batch import as_batch
+from dsguard.covers.patterns import Patterns
 from dsguard.errors import FormatError, InputError
 from dsguard.fsp.patterns import fit_patterns
 from dsguard.fsp.resnet import LAYERS, ResNet18, build
@@ -29,7 +30,6 @@ from dsguard.fsp.training import (
     train,
 )
 from dsguard.kernels.contract import Images
-from dsguard.patterns import Patterns
 
 _KIND = "dsguard-surrogate"
 _VERSION = 3
@@ -81,6 +81,12 @@ class Surrogate:
         """Describe it in a line, without its weights."""
         shape = "x".join(map(str, self.image_shape))
         return f"Surrogate(classes={len(self.classes)}, image_shape={shape}, width={self.width})"
+
+    def check_channels(self, channels: int) -> None:
+        """Raise InputError where images have colours and those of the surrogate had none."""
+        if channels >= 3 and self.image_shape[2] == 1:
+            msg = "the surrogate was trained on gray images, these have colours"
+            raise InputError(msg)
 
     def class_numbers(self, labels: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
         """Return the labels of `count` images as positions in `classes`.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from dsguard.envelope import DatasetKey, passphrase_of_environment
 from dsguard.integrations.images import as_bytes, restored_files
+from dsguard.keys import DatasetKey, passphrase_of_environment
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from dsguard.envelope import DatasetKey
+    from dsguard.keys import DatasetKey
 
 _LOSSY = (b"\xff\xd8\xff", b"RIFF", b"GIF8")
 """How files of JPEG, WebP and GIF begin."""

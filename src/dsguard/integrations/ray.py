@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dsguard.envelope import DatasetKey, passphrase_of_environment
 from dsguard.integrations.images import as_bytes, restored_files
+from dsguard.keys import DatasetKey, passphrase_of_environment
 
 
 class Restore:

@@ -12,7 +12,7 @@ from dsguard.integrations.images import restored_images
 from dsguard.protection import restore_batch
 
 if TYPE_CHECKING:
-    from dsguard.envelope import DatasetKey
+    from dsguard.keys import DatasetKey
 
 
 class RestoredDataset:

@@ -11,7 +11,7 @@ from dsguard.errors import InputError
 from dsguard.integrations.images import restored_files
 
 if TYPE_CHECKING:
-    from dsguard.envelope import DatasetKey
+    from dsguard.keys import DatasetKey
 
 Sample = dict[str, Any]
 

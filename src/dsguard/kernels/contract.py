@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from dsguard.mrit.geometry import Geometry
+from dsguard.kernels.geometry import Geometry
 
 Images: TypeAlias = npt.NDArray[np.uint8]
 """uint8, C-contiguous, shape (N, H, W, C) of the geometry in use."""

@@ -11,8 +11,8 @@ import numpy as np
 from numba import njit
 
 from dsguard.kernels.contract import Bytes, Images, Mask
+from dsguard.kernels.geometry import BLOCK, TILE, Geometry
 from dsguard.kernels.reference import decode, encode, hide, reveal
-from dsguard.mrit.geometry import BLOCK, TILE, Geometry
 
 __all__ = ["decode", "embed", "encode", "extract", "hide", "invert", "reveal", "transform"]
 

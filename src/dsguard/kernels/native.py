@@ -9,7 +9,7 @@ import numpy as np
 from dsguard._core import ffi, lib
 from dsguard.errors import InputError
 from dsguard.kernels.contract import Bytes, Images, Lengths, Mask, Modes
-from dsguard.mrit.geometry import Geometry
+from dsguard.kernels.geometry import Geometry
 
 _ERRORS: dict[int, str] = {
     lib.DSG_ERR_NULL: "a pointer is NULL",

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from dsguard.kernels.contract import Bytes, Images, Mask
+from dsguard.kernels.geometry import BLOCK, Geometry, Tile
 from dsguard.kernels.reference_compact import decode, encode
 from dsguard.kernels.reference_hiding import hide, reveal
-from dsguard.mrit.geometry import BLOCK, Geometry, Tile
 
 __all__ = ["decode", "embed", "encode", "extract", "hide", "invert", "reveal", "transform"]
 

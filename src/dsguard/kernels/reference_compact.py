@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard.kernels.contract import Bytes, Images, Lengths, Mask, Modes
+from dsguard.kernels.geometry import TILE, Geometry
 from dsguard.kernels.range_coder import Decoder, Encoder, Model
-from dsguard.mrit.geometry import TILE, Geometry
 
 Blocks: TypeAlias = npt.NDArray[np.int64]
 

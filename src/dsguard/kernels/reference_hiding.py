@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard.kernels.contract import Bytes, Images, Lengths, Mask, Modes
+from dsguard.kernels.geometry import Geometry
 from dsguard.kernels.reference_compact import Patch, block_of, colour_order, patches
-from dsguard.mrit.geometry import Geometry
 
 HEADER_BYTES = 23
 BUCKETS = 8

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard.errors import FormatError, NotProtectedError, TamperedError
-from dsguard.profile import Profile
 
 MAGIC = b"DSG\xb1"
 VERSION = 1
@@ -23,14 +22,14 @@ _LENGTH = slice(12, 16)
 
 @dataclass(frozen=True)
 class Header:
-    """What a protected image says of itself.
+    """The public facts that a protected image carries.
 
     Attributes
     ----------
-    profile : Profile
+    code : int
+        Of the codec, 1 to 63.
     variant : int
-        Where the payload replaces bits, the planes that it takes, less one; where it is hidden
-        reversibly, 1 if it did not fit and is in a sidecar.
+        Two bits for the codec.
     key_id : bytes
         6 bytes.
     sealed_bytes : int
@@ -39,25 +38,15 @@ class Header:
         Of the format.
     """
 
-    profile: Profile
+    code: int
     variant: int
     key_id: bytes
     sealed_bytes: int
     version: int = VERSION
 
-    @property
-    def planes(self) -> int:
-        """Bit planes that the payload takes; 0 where it is hidden reversibly."""
-        return self.variant + 1 if self.profile.embedding == "lsb" else 0
-
-    @property
-    def in_sidecar(self) -> bool:
-        """Whether the payload did not fit the image."""
-        return self.profile.embedding == "rdh" and self.variant == 1
-
     def pack(self) -> bytes:
         """Return the 18 bytes of this header."""
-        kind = self.profile.code | self.variant << 6
+        kind = self.code | self.variant << 6
         body = _LAYOUT.pack(MAGIC, self.version, kind, self.key_id, self.sealed_bytes, 0)
         return body[:_CHECKED] + _checksum(body)
 
@@ -72,7 +61,7 @@ class Header:
         TamperedError
             If there was one and it is damaged.
         FormatError
-            If it is of a version or profile that this dsguard does not know.
+            If it is of a version that this dsguard does not know.
         """
         damage = int.from_bytes(raw[:4], "big") ^ int.from_bytes(MAGIC, "big")
         # One flipped bit of the magic is recognised as damage; a clean image looks like that once
@@ -90,11 +79,7 @@ class Header:
         if version != VERSION:
             msg = f"has format version {version}, this dsguard reads {VERSION}: update it"
             raise FormatError(msg)
-        profile = Profile.coded(kind & 63)
-        if profile.embedding == "rdh" and kind >> 6 > 1:
-            msg = f"has an unknown variant of profile {profile.name}: update dsguard"
-            raise FormatError(msg)
-        return cls(profile, kind >> 6, key_id, sealed_bytes, version)
+        return cls(kind & 63, kind >> 6, key_id, sealed_bytes, version)
 
 
 def pack_headers(header: Header, lengths: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint8]:

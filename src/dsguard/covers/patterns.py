@@ -1,4 +1,4 @@
-"""Patterns: class-wise perturbations on a coarse grid, and how an image gets that of its class.
+"""Mark patterns: one for each class, on a coarse grid, and how an image gets that of its class.
 
 A network finds a perturbation sooner the more often it meets it, and what it finds before it has
 learned anything else keeps it from learning. A pattern is made of tiles of 2×2 cells, and tells
@@ -14,16 +14,19 @@ the class in two ways:
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from dsguard.covers.base import EPSILON, Batch, Mark, check_epsilon
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dsguard.envelope import DatasetKey
+    from dsguard.keys import DatasetKey
 
 GRID = 8
 """Cells of a pattern from top to bottom and from side to side, whatever the size of the image: 4
@@ -125,6 +128,67 @@ class Patterns:
         side = GRID // TILE
         of_cells = signs.reshape(*self.signs.shape[:2], side, side).repeat(TILE, 2).repeat(TILE, 3)
         return Patterns(np.where(FLAT, of_cells, self.signs))
+
+
+@dataclass(frozen=True, eq=False)
+class FittedPatterns(Mark):
+    """The patterns of a surrogate, or others; a label is the number of one.
+
+    Attributes
+    ----------
+    patterns : Patterns
+    epsilon : int
+        In grey levels.
+    """
+
+    patterns: Patterns
+    epsilon: int = EPSILON
+
+    def __post_init__(self) -> None:
+        check_epsilon(self.epsilon)
+
+    def settings(self) -> dict[str, str]:
+        """Return radius, and a digest of the patterns."""
+        digest = hashlib.sha256(self.patterns.signs.tobytes()).hexdigest()
+        return {"mark": f"patterns, ε {self.epsilon}", "patterns": digest}
+
+    def put(self, batch: Batch, on: Images, grid: int) -> Images:
+        """Return `on` with the pattern of each label."""
+        out = on.copy()
+        numbers = batch.numbers()
+        out[..., :3] = self.patterns.added(batch.images, on, numbers, self.epsilon, grid)
+        return out
+
+
+@dataclass(frozen=True)
+class DrawnPatterns(Mark):
+    """Patterns that the key draws, one for each label; no network has a part in them.
+
+    Attributes
+    ----------
+    key : DatasetKey
+    epsilon : int
+        In grey levels.
+    """
+
+    key: DatasetKey
+    epsilon: int = EPSILON
+
+    def __post_init__(self) -> None:
+        check_epsilon(self.epsilon)
+
+    def settings(self) -> dict[str, str]:
+        """Return radius, and a digest of the first pattern."""
+        made_of = Patterns.drawn([0], self.key).signs.tobytes()
+        digest = hashlib.sha256(made_of).hexdigest()
+        return {"mark": f"drawn patterns, ε {self.epsilon}", "patterns": digest}
+
+    def put(self, batch: Batch, on: Images, grid: int) -> Images:
+        """Return `on` with the pattern of each label."""
+        known, numbers = np.unique(batch.numbers(), return_inverse=True)
+        patterns = Patterns.drawn(known.tolist(), self.key, min(on.shape[3], 3))
+        numbered = Batch(batch.images, numbers.astype(np.int64))
+        return FittedPatterns(patterns, self.epsilon).put(numbered, on, grid)
 
 
 def cell_of(side: int, block: int, grid: int = GRID) -> npt.NDArray[np.int64]:

@@ -9,9 +9,6 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from dsguard.errors import CapacityError, InputError
-from dsguard.profile import Profile
-
 BLOCK = 4
 TILE = 8
 SMALLEST_SIDE = 8
@@ -103,45 +100,3 @@ class Geometry:
     def capacity_bits(self) -> int:
         """Payload bits that the image can carry."""
         return self.plane_bits * self.planes
-
-
-def plan(height: int, width: int, channels: int, profile: Profile, overhead: int) -> Geometry:
-    """Choose the fewest bit planes that carry the Sequence of an image plus `overhead` bytes.
-
-    Parameters
-    ----------
-    height, width, channels : int
-        Shape of the image.
-    profile : Profile
-        Sets the most planes allowed.
-    overhead : int
-        Bytes that accompany the Sequence: header and tag.
-
-    Returns
-    -------
-    Geometry
-
-    Raises
-    ------
-    InputError
-        If the image is smaller than 8×8, larger than 65535 on a side, or has neither 1, 3 nor 4
-        channels.
-    CapacityError
-        If the payload does not fit the allowed planes.
-    """
-    if channels not in (1, 3, 4):
-        msg = f"an image has 1 or 3 channels, or 4 with alpha, not {channels}"
-        raise InputError(msg)
-    if min(height, width) < SMALLEST_SIDE or max(height, width) > LARGEST_SIDE:
-        msg = f"an image of {height}x{width} is outside {SMALLEST_SIDE} to {LARGEST_SIDE} a side"
-        raise InputError(msg)
-    for planes in range(1, profile.max_planes + 1):
-        geometry = Geometry(height, width, channels, planes)
-        needed = 8 * (geometry.sequence_bytes + overhead)
-        if needed <= geometry.capacity_bits:
-            return geometry
-    msg = (
-        f"an image of {height}x{width}x{channels} needs {needed} payload bits and can carry "
-        f"{geometry.capacity_bits} in {profile.max_planes} planes; enlarge it or join several"
-    )
-    raise CapacityError(msg, needed=needed, available=geometry.capacity_bits)

@@ -1,4 +1,4 @@
-"""Profile exact: the payload is hidden reversibly, so restoring gives every bit back.
+"""Codec exact: the payload is hidden reversibly, so restoring gives every bit back.
 
 ::
 
@@ -12,28 +12,22 @@ was restored to the last bit.
 
 from __future__ import annotations
 
-import hashlib
-import struct
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dsguard.envelope import (
-    HEADER_BYTES,
-    TAG_BYTES,
-    DatasetKey,
-    Header,
-    lengths_of,
-    pack_headers,
-)
+from dsguard.codecs.associated import associated
+from dsguard.codecs.base import CHANGED, Codec
+from dsguard.codecs.header import HEADER_BYTES, Header, lengths_of, pack_headers
 from dsguard.errors import CapacityError, DsguardError, MissingSidecarError, TamperedError
 from dsguard.kernels import kernels
-from dsguard.mrit import Geometry
+from dsguard.kernels.geometry import Geometry
+from dsguard.keys import TAG_BYTES
 
 if TYPE_CHECKING:
     from dsguard.kernels.contract import Bytes, Images, Lengths, Mask, Modes
-    from dsguard.profile import Profile
+    from dsguard.keys import DatasetKey
 
 EXACT_HEADER_BYTES = HEADER_BYTES + 5
 """The header, and its tail: the mode, and the thresholds of 8 buckets, 4 bits each."""
@@ -44,12 +38,112 @@ _LENGTH_MASK = np.uint32(0xFFFFFF)
 _LARGEST_LENGTH = int(_LENGTH_MASK)
 
 _BLOCK_AND_PAIRING, _CLASSES = 7, 4
-_SHAPE = struct.Struct("<III")
-_CHANGED = "was changed after it was protected; restore from an undamaged copy"
 
 
-def check_size(height: int, width: int, channels: int, profile: Profile) -> None:
-    """Images of any size can be protected: what one cannot hold goes to its sidecar."""
+@dataclass(frozen=True)
+class Exact(Codec):
+    """Blocks of one side, which keep their places or change them by classes; hidden by PEE.
+
+    Attributes
+    ----------
+    grid : int
+        The side of a block: 2, 4 or 8.
+    """
+
+    name: str
+    code: int
+    grid: int
+    wants_likeness: bool = True
+
+    def check_size(self, height: int, width: int, channels: int) -> None:
+        """Images of any size can be protected: a payload that does not fit goes to a sidecar."""
+
+    def payload_bytes(self, header: Header) -> int:
+        return EXACT_HEADER_BYTES + TAG_BYTES + (header.sealed_bytes & int(_LENGTH_MASK))
+
+    def in_sidecar(self, header: Header) -> bool:
+        return header.variant == 1
+
+    def protect(
+        self, clean: Images, cover: Images, out: Images, key: DatasetKey
+    ) -> dict[int, bytes]:
+        """Protect images; one that cannot hold its payload gets a short Sequence, or a sidecar."""
+        made = self._attempt(clean, cover, key, coarse=False)
+        again = np.flatnonzero(made.failed & (made.raw[:, HEADER_BYTES] & _CLASSES == 0))
+        if len(again) and _carries_header(Geometry.of(clean)):
+            short = self._attempt(clean[again], cover[again], key, coarse=True)
+            better = ~short.failed
+            made.images[again[better]] = short.images[better]
+            made.failed[again[better]] = False
+        out[...] = made.images
+        return {int(i): made.sidecar(int(i)) for i in np.flatnonzero(made.failed)}
+
+    def _attempt(self, clean: Images, cover: Images, key: DatasetKey, *, coarse: bool) -> _Attempt:
+        run = kernels()
+        geometry = Geometry.of(clean)
+        temporary, sequences, lengths, modes = run.encode(
+            clean, cover, geometry, self.grid, coarse=coarse
+        )
+        plain = _plain(temporary, sequences, int(lengths.max(initial=0)), geometry)
+        lengths = lengths + np.uint32(EXACT_HEADER_BYTES)
+        _check_lengths(lengths)
+        header = Header(self.code, 0, bytes.fromhex(key.key_id), 0)
+        associated = _associated(pack_headers(header, lengths), modes, clean)
+        sealed, tags = key.sealer.seal(plain, [associated], lengths)
+        payloads = np.concatenate([tags, sealed], axis=1)
+        sizes = lengths + np.uint32(TAG_BYTES)
+        hidden, modes, thresholds, failed = run.hide(temporary, payloads, sizes, modes, geometry)
+        if not _carries_header(geometry):
+            hidden, failed = temporary, np.ones(len(clean), bool)
+            thresholds[...] = 0
+        modes[failed] &= _BLOCK_AND_PAIRING  # nothing was hidden: no weight, no thresholds
+        tail = np.concatenate([modes[:, np.newaxis], _pack_thresholds(thresholds)], axis=1)
+        marked = lengths | _check_of(tail)
+        raw = pack_headers(header, marked)
+        raw[failed] = pack_headers(replace(header, variant=1), marked[failed])
+        raw = np.concatenate([raw, tail], axis=1)
+        if _carries_header(geometry):
+            run.embed(hidden, raw, geometry)
+        return _Attempt(hidden, raw, payloads, sizes, failed)
+
+    def restore(
+        self,
+        protected: Images,
+        out: Images,
+        header: Header,
+        raw: Bytes,
+        key: DatasetKey,
+        sidecars: dict[int, bytes],
+    ) -> dict[int, DsguardError]:
+        run = kernels()
+        geometry, in_sidecar = Geometry.of(protected), self.in_sidecar(header)
+        if not (in_sidecar or _carries_header(geometry)):  # by chance, or forged
+            return {i: TamperedError(CHANGED) for i in range(len(protected))}
+        lengths = lengths_of(raw) & _LENGTH_MASK
+        # A forged length must not take memory: a sample hides less than a bit, and a Sequence has
+        # less than three bytes for a sample.
+        most = protected[:1].size * 3 + 1024 if in_sidecar else protected[:1].size // 8
+        sane = (lengths >= EXACT_HEADER_BYTES) & (lengths <= most)
+        lengths = np.where(sane, lengths, EXACT_HEADER_BYTES).astype(np.uint32)
+        sizes = lengths + np.uint32(TAG_BYTES)
+        failures: dict[int, DsguardError] = {}
+        if in_sidecar:
+            tail, payloads, failures = _from_sidecars(protected, raw, sizes, sidecars, geometry)
+            temporary, failed = protected.copy(), np.zeros(len(protected), bool)
+        else:
+            tail = run.extract(protected, EXACT_HEADER_BYTES, geometry)[:, HEADER_BYTES:]
+            thresholds = _unpack_thresholds(tail[:, 1:])
+            modes = np.ascontiguousarray(tail[:, 0])
+            temporary, payloads, failed = run.reveal(protected, modes, thresholds, sizes, geometry)
+        modes = np.ascontiguousarray(tail[:, 0])
+        genuine = sane & ~failed & (2 << (modes & 3) == self.grid)
+        genuine &= lengths_of(raw) & ~_LENGTH_MASK == _check_of(tail)
+        if in_sidecar:
+            genuine &= (modes <= _BLOCK_AND_PAIRING) & ~tail[:, 1:].any(axis=1)
+        genuine &= _decode(temporary, out, modes, payloads, lengths, raw, key, geometry)
+        for i in np.flatnonzero(~genuine):
+            failures.setdefault(int(i), TamperedError(CHANGED))
+        return failures
 
 
 def _check_lengths(lengths: Lengths) -> None:
@@ -62,29 +156,6 @@ def _check_lengths(lengths: Lengths) -> None:
         )
         needed, available = 8 * int(lengths[index]), 8 * _LARGEST_LENGTH
         raise CapacityError(msg, needed, available, index)
-
-
-def payload_bytes(header: Header) -> int:
-    """Return what an image carries in all: header, tag and what is sealed."""
-    return EXACT_HEADER_BYTES + TAG_BYTES + (header.sealed_bytes & int(_LENGTH_MASK))
-
-
-def protect(
-    clean: Images, target: Images, out: Images, profile: Profile, key: DatasetKey
-) -> dict[int, bytes]:
-    """Protect a slice of a batch into `out`; return the sidecars of images that need one.
-
-    What cannot be hidden is coded again, coarsely: a short Sequence first, a sidecar last.
-    """
-    made = _attempt(clean, target, profile, key, coarse=False)
-    again = np.flatnonzero(made.failed & (made.raw[:, HEADER_BYTES] & _CLASSES == 0))
-    if len(again) and _carries_header(Geometry.of(clean)):
-        short = _attempt(clean[again], target[again], profile, key, coarse=True)
-        better = ~short.failed
-        made.images[again[better]] = short.images[better]
-        made.failed[again[better]] = False
-    out[...] = made.images
-    return {int(i): made.sidecar(int(i)) for i in np.flatnonzero(made.failed)}
 
 
 @dataclass
@@ -100,77 +171,6 @@ class _Attempt:
     def sidecar(self, index: int) -> bytes:
         size = int(self.sizes[index])
         return bytes(self.raw[index]) + bytes(self.payloads[index, :size])
-
-
-def _attempt(
-    clean: Images, target: Images, profile: Profile, key: DatasetKey, *, coarse: bool
-) -> _Attempt:
-    run = kernels()
-    geometry = Geometry.of(clean)
-    temporary, sequences, lengths, modes = run.encode(
-        clean, target, geometry, profile.block, coarse=coarse
-    )
-    plain = _plain(temporary, sequences, int(lengths.max(initial=0)), geometry)
-    lengths = lengths + np.uint32(EXACT_HEADER_BYTES)
-    _check_lengths(lengths)
-    header = Header(profile, 0, bytes.fromhex(key.key_id), 0)
-    associated = _associated(pack_headers(header, lengths), modes, clean)
-    sealed, tags = key.sealer.seal(plain, [associated], lengths)
-    payloads = np.concatenate([tags, sealed], axis=1)
-    sizes = lengths + np.uint32(TAG_BYTES)
-    hidden, modes, thresholds, failed = run.hide(temporary, payloads, sizes, modes, geometry)
-    if not _carries_header(geometry):
-        hidden, failed = temporary, np.ones(len(clean), bool)
-        thresholds[...] = 0
-    modes[failed] &= _BLOCK_AND_PAIRING  # nothing was hidden: no weight, no thresholds
-    tail = np.concatenate([modes[:, np.newaxis], _pack_thresholds(thresholds)], axis=1)
-    marked = lengths | _check_of(tail)
-    raw = pack_headers(header, marked)
-    raw[failed] = pack_headers(replace(header, variant=1), marked[failed])
-    raw = np.concatenate([raw, tail], axis=1)
-    if _carries_header(geometry):
-        run.embed(hidden, raw, geometry)
-    return _Attempt(hidden, raw, payloads, sizes, failed)
-
-
-def restore(
-    protected: Images,
-    out: Images,
-    header: Header,
-    raw: Bytes,
-    key: DatasetKey,
-    sidecars: dict[int, bytes],
-) -> dict[int, DsguardError]:
-    """Restore images of one kind of header into `out`; return the failures."""
-    run = kernels()
-    geometry = Geometry.of(protected)
-    if not (header.in_sidecar or _carries_header(geometry)):  # by chance, or forged
-        return {i: TamperedError(_CHANGED) for i in range(len(protected))}
-    lengths = lengths_of(raw) & _LENGTH_MASK
-    # A forged length must not take memory: a sample hides less than a bit, and a Sequence has
-    # less than three bytes for a sample.
-    most = protected[:1].size * 3 + 1024 if header.in_sidecar else protected[:1].size // 8
-    sane = (lengths >= EXACT_HEADER_BYTES) & (lengths <= most)
-    lengths = np.where(sane, lengths, EXACT_HEADER_BYTES).astype(np.uint32)
-    sizes = lengths + np.uint32(TAG_BYTES)
-    failures: dict[int, DsguardError] = {}
-    if header.in_sidecar:
-        tail, payloads, failures = _from_sidecars(protected, raw, sizes, sidecars, geometry)
-        temporary, failed = protected.copy(), np.zeros(len(protected), bool)
-    else:
-        tail = run.extract(protected, EXACT_HEADER_BYTES, geometry)[:, HEADER_BYTES:]
-        thresholds = _unpack_thresholds(tail[:, 1:])
-        modes = np.ascontiguousarray(tail[:, 0])
-        temporary, payloads, failed = run.reveal(protected, modes, thresholds, sizes, geometry)
-    modes = np.ascontiguousarray(tail[:, 0])
-    genuine = sane & ~failed & (2 << (modes & 3) == header.profile.block)
-    genuine &= lengths_of(raw) & ~_LENGTH_MASK == _check_of(tail)
-    if header.in_sidecar:
-        genuine &= (modes <= _BLOCK_AND_PAIRING) & ~tail[:, 1:].any(axis=1)
-    genuine &= _decode(temporary, out, modes, payloads, lengths, raw, key, geometry)
-    for i in np.flatnonzero(~genuine):
-        failures.setdefault(int(i), TamperedError(_CHANGED))
-    return failures
 
 
 def _decode(
@@ -246,19 +246,12 @@ def _plain(temporary: Images, sequences: Bytes, longest: int, geometry: Geometry
 
 def _associated(raw: Bytes, modes: Modes, clean: Images) -> Bytes:
     """Return header without its checksum, block and pairing, shape, and SHA-256 of each image."""
-    shape = np.frombuffer(_SHAPE.pack(*clean.shape[1:]), np.uint8)
-    digests = b"".join(hashlib.sha256(image).digest() for image in clean)
     header = raw[:, : HEADER_BYTES - 2].copy()
-    # What hiding decides is not known when the Sequence is sealed.
+    # Hiding decides these later, when the Sequence is sealed already.
     header[:, 5] &= 63  # whether the image holds its payload
     header[:, 15] = 0  # the check of the tail
-    parts = [
-        header,
-        (modes & _BLOCK_AND_PAIRING)[:, np.newaxis],
-        np.broadcast_to(shape, (len(clean), len(shape))),
-        np.frombuffer(digests, np.uint8).reshape(-1, 32),
-    ]
-    return np.concatenate(parts, axis=1)
+    kept = (modes & np.uint8(_BLOCK_AND_PAIRING)).reshape(-1, 1)
+    return associated([header, kept], clean)
 
 
 def _check_of(tail: Bytes) -> Lengths:

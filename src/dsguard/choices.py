@@ -1,0 +1,9 @@
+"""Names that users choose from. They are here so that ``dsguard --help`` loads no array library."""
+
+from __future__ import annotations
+
+PROFILE_NAMES = ("exact", "exact-fine", "exact-coarse", "veil", "paper")
+DEFAULT_PROFILE = "exact"
+
+STRENGTHS = {"subtle": 8, "standard": 16, "strong": 32}
+"""Named radii ε of a mark, in grey levels: about 30, 24 and 18 dB to the clean image."""

@@ -1,0 +1,111 @@
+"""The contract of codecs. A codec decides how a clean image is carried in a protected one.
+
+What a protected image shows, its *cover*, is no business of a codec: it is given one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from dsguard.codecs.header import Header
+    from dsguard.errors import DsguardError
+    from dsguard.kernels.contract import Bytes, Images
+    from dsguard.keys import DatasetKey
+
+CHANGED = "was changed after it was protected; restore from an undamaged copy"
+
+
+class Codec(ABC):
+    """One way to carry clean images in protected ones.
+
+    Attributes
+    ----------
+    name : str
+        As users and headers call it.
+    code : int
+        The number in headers, 1 to 63. It belongs to the format and is never used again.
+    grid : int
+        A cover that is constant on squares of this side comes through whole.
+    restores_every_bit : bool
+    wants_likeness : bool
+        Whether protected images come out better where covers resemble the clean images.
+    variants : int
+        How many values the two free bits of a header may have.
+    """
+
+    name: str
+    code: int
+    grid: int
+    restores_every_bit: ClassVar[bool] = True
+    wants_likeness: bool = True
+    variants: ClassVar[int] = 2
+
+    @abstractmethod
+    def check_size(self, height: int, width: int, channels: int) -> None:
+        """Raise CapacityError where no image of this size can carry its payload."""
+
+    @abstractmethod
+    def protect(
+        self, clean: Images, cover: Images, out: Images, key: DatasetKey
+    ) -> dict[int, bytes]:
+        """Protect a slice of a batch into `out`; return the sidecars of images that need one."""
+
+    @abstractmethod
+    def restore(
+        self,
+        protected: Images,
+        out: Images,
+        header: Header,
+        raw: Bytes,
+        key: DatasetKey,
+        sidecars: dict[int, bytes],
+    ) -> dict[int, DsguardError]:
+        """Restore images into `out`; return by index why one could not be.
+
+        Parameters
+        ----------
+        protected, out : Images
+        header : Header
+            One for all; only the lengths of what is sealed differ.
+        raw : Bytes, shape (N, HEADER_BYTES)
+            The header of each image as it lies there.
+        key : DatasetKey
+        sidecars : dict of int to bytes
+        """
+
+    @abstractmethod
+    def payload_bytes(self, header: Header) -> int:
+        """Return how many bytes an image of this header carries in all."""
+
+    def planes(self, header: Header) -> int:
+        """Return how many of the lowest bits of a sample the payload replaced."""
+        del header
+        return 0
+
+    def in_sidecar(self, header: Header) -> bool:
+        """Tell whether the payload did not fit into the image."""
+        del header
+        return False
+
+    def restore_some(
+        self,
+        members: np.ndarray[tuple[int], np.dtype[np.intp]],
+        protected: Images,
+        out: Images,
+        header: Header,
+        raw: Bytes,
+        key: DatasetKey,
+        sidecars: dict[int, bytes],
+    ) -> dict[int, DsguardError]:
+        """Restore some images of a batch into their places in `out`; arguments as in `restore`."""
+        if len(members) == len(protected):
+            return self.restore(protected, out, header, raw, key, sidecars)
+        own = {n: sidecars[int(i)] for n, i in enumerate(members) if int(i) in sidecars}
+        part = np.empty_like(protected[members])
+        failed = self.restore(protected[members], part, header, raw[members], key, own)
+        out[members] = part
+        return {int(members[n]): error for n, error in failed.items()}

@@ -1,0 +1,93 @@
+"""Restoring batches in which every image may have another header: each goes to its codec."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dsguard.codecs import codec_of
+from dsguard.codecs.exact import EXACT_HEADER_BYTES
+from dsguard.codecs.header import HEADER_BYTES, Header, whole_headers
+from dsguard.errors import DsguardError, WrongKeyError
+from dsguard.kernels import kernels
+from dsguard.kernels.geometry import Geometry
+from dsguard.keys import TAG_BYTES
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from dsguard.codecs.base import Codec
+    from dsguard.kernels.contract import Bytes, Images
+    from dsguard.keys import DatasetKey
+
+_KIND_BYTES = 12
+"""Bytes of a header that images of one dataset and codec have in common."""
+
+
+def restore(
+    protected: Images, out: Images, key: DatasetKey, sidecars: dict[int, bytes]
+) -> tuple[dict[int, DsguardError], list[str]]:
+    """Restore images into `out`, zero where that fails; return failures, and names of codecs."""
+    failures: dict[int, DsguardError] = {}
+    names = [""] * len(protected)
+    raw = headers(protected, sidecars)
+    for members, header, codec in _by_header(raw, key, failures):
+        for index in members.tolist():
+            names[index] = codec.name
+        failures |= codec.restore_some(members, protected, out, header, raw, key, sidecars)
+    out[list(failures)] = 0
+    return failures, names
+
+
+def headers(batch: Images, sidecars: dict[int, bytes]) -> Bytes:
+    """Return the first 18 payload bytes of each image, whether they are a header or not.
+
+    An image too small to carry a header has it in its sidecar.
+    """
+    raw = np.zeros((len(batch), HEADER_BYTES), np.uint8)
+    geometry = Geometry.of(batch)
+    if geometry.plane_bits >= 8 * HEADER_BYTES:
+        raw = kernels().extract(batch, HEADER_BYTES, geometry)
+    if geometry.plane_bits < 8 * EXACT_HEADER_BYTES:
+        for index, sidecar in sidecars.items():
+            if len(sidecar) >= EXACT_HEADER_BYTES + TAG_BYTES:
+                raw[index] = np.frombuffer(sidecar[:HEADER_BYTES], np.uint8)
+    return raw
+
+
+def _by_header(
+    raw: Bytes, key: DatasetKey, failures: dict[int, DsguardError]
+) -> list[tuple[npt.NDArray[np.intp], Header, Codec]]:
+    """Group images by all that their headers say but the length; bad ones go to `failures`."""
+    groups = []
+    whole = whole_headers(raw)
+    for index in np.flatnonzero(~whole):
+        try:
+            Header.parse(raw[index].tobytes())
+        except DsguardError as error:
+            failures[int(index)] = error.to_keep()
+    good = np.flatnonzero(whole)
+    for kind in _alike(raw[good, :_KIND_BYTES]):
+        members = good[kind]
+        try:
+            header = Header.parse(raw[members[0]].tobytes())
+            codec = codec_of(header)
+            if header.key_id.hex() != key.key_id:
+                msg = f"was protected under key {header.key_id.hex()}, not {key.key_id}"
+                raise WrongKeyError(msg)
+        except DsguardError as error:
+            failures |= dict.fromkeys(members.tolist(), error.to_keep())
+        else:
+            groups.append((members, header, codec))
+    return groups
+
+
+def _alike(rows: Bytes) -> list[npt.NDArray[np.intp]]:
+    """Return the positions of equal rows, one array for each kind."""
+    if len(rows) == 0:
+        return []
+    if (rows == rows[0]).all():  # as a rule, and sorting would take as long as restoring
+        return [np.arange(len(rows))]
+    _, kind, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
+    return np.split(np.argsort(kind.reshape(-1), kind="stable"), np.cumsum(counts)[:-1])

@@ -1,0 +1,216 @@
+"""The contract of covers. A cover decides what a protected image shows.
+
+How the clean image is carried in it is no business of a cover: that is the codec's.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from dsguard.choices import STRENGTHS
+from dsguard.errors import DsguardError, InputError
+
+if TYPE_CHECKING:
+    from dsguard.kernels.contract import Images
+
+Shape: TypeAlias = tuple[int, int, int]
+"""Height, width and channels of an image."""
+
+Labels: TypeAlias = npt.NDArray[np.int64]
+Places: TypeAlias = "slice | npt.NDArray[np.intp]"
+
+EPSILON = STRENGTHS["standard"]
+
+
+def check_epsilon(epsilon: object) -> int:
+    """Return a radius ε in grey levels.
+
+    Raises
+    ------
+    InputError
+        If it is not a whole number of 0 to 255.
+    """
+    if type(epsilon) is not int or not 0 <= epsilon <= 255:
+        msg = f"epsilon is a whole number of 0 to 255, not {epsilon!r}"
+        raise InputError(msg)
+    return epsilon
+
+
+def check_labels(labels: npt.ArrayLike, count: int) -> Labels:
+    """Return the labels of so many images.
+
+    Raises
+    ------
+    InputError
+        If there is not one whole number for each image.
+    """
+    given = np.asarray(labels)
+    if given.shape != (count,) or not np.issubdtype(given.dtype, np.integer):
+        msg = f"expected {count} integer labels, got {given.dtype} of shape {given.shape}"
+        raise InputError(msg)
+    return given.astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clean images of one shape, and what is known of them.
+
+    Attributes
+    ----------
+    images : ndarray of uint8, shape (N, H, W, C)
+    labels : ndarray of int64, shape (N,), or None
+        The class of each, as a number.
+    places : slice or ndarray of int, shape (N,)
+        Where each stands among all images of its shape.
+    """
+
+    images: Images
+    labels: Labels | None = None
+    places: Places = field(default_factory=lambda: slice(None))
+
+    def numbers(self) -> Labels:
+        """Return the labels, for covers that need them."""
+        assert self.labels is not None
+        return self.labels
+
+
+class ImageSet(ABC):
+    """All clean images that are protected together, to be had in any order."""
+
+    counts: Mapping[Shape, int]
+    """How many there are of each shape."""
+
+    @abstractmethod
+    def read(self, shape: Shape, places: Places) -> Images:
+        """Return the images of a shape that stand in these places."""
+
+
+@dataclass(frozen=True)
+class ArraySet(ImageSet):
+    """Images that are in one array, (N, H, W, C)."""
+
+    images: Images
+
+    @property
+    def counts(self) -> Mapping[Shape, int]:  # type: ignore[override]
+        return {self.images.shape[1:]: len(self.images)}
+
+    def read(self, shape: Shape, places: Places) -> Images:
+        return np.ascontiguousarray(self.images[places])
+
+
+class Cover(ABC):
+    """Decides what protected images show. It is small, and can be sent to other processes.
+
+    Attributes
+    ----------
+    needs_labels : bool
+    needs_network : bool
+        Whether a network is run for each image, which a GPU does best.
+    needs_whole_set : bool
+        Whether it has to be prepared with all images.
+    is_like : bool
+        Whether it resembles the clean image.
+    """
+
+    needs_labels: bool = False
+    needs_network: bool = False
+    needs_whole_set: bool = False
+    is_like: bool = True
+
+    @abstractmethod
+    def settings(self) -> dict[str, str]:
+        """Return all that decides what it shows, but for the images."""
+
+    @contextmanager
+    def prepared(self, whole: ImageSet) -> Iterator[Cover]:
+        """Yield the cover that knows all images, where it needs to."""
+        del whole
+        yield self
+
+    def refused(self, batch: Batch) -> dict[int, DsguardError]:
+        """Return by index the images that have no cover, and why."""
+        del batch
+        return {}
+
+    @abstractmethod
+    def images(self, batch: Batch, grid: int) -> Images:
+        """Return what each image of a batch shows.
+
+        Parameters
+        ----------
+        batch : Batch
+            Without those that were refused.
+        grid : int
+            The codec shows whole what is constant on squares of this side.
+
+        Returns
+        -------
+        ndarray of uint8, shape (N, H, W, C)
+        """
+
+
+def shown(cover: Cover, images: Images, labels: Labels | None, grid: int) -> Images:
+    """Return what all images of one array show, (N, H, W, C), in one piece."""
+    with cover.prepared(ArraySet(images)) as ready:
+        return ready.images(Batch(images, labels), grid)
+
+
+class Mark(ABC):
+    """Something put on a cover, to mislead networks."""
+
+    needs_labels: ClassVar[bool] = True
+    needs_network: ClassVar[bool] = False
+
+    @abstractmethod
+    def settings(self) -> dict[str, str]:
+        """Return all that decides it, but for the images."""
+
+    @abstractmethod
+    def put(self, batch: Batch, on: Images, grid: int) -> Images:
+        """Return `on`, of one image for each of the batch, with the mark; alpha stays."""
+
+
+@dataclass(frozen=True)
+class Marked(Cover):
+    """A cover with a mark on it."""
+
+    base: Cover
+    mark: Mark
+
+    @property
+    def needs_labels(self) -> bool:  # type: ignore[override]
+        return self.base.needs_labels or self.mark.needs_labels
+
+    @property
+    def needs_network(self) -> bool:  # type: ignore[override]
+        return self.base.needs_network or self.mark.needs_network
+
+    @property
+    def needs_whole_set(self) -> bool:  # type: ignore[override]
+        return self.base.needs_whole_set
+
+    @property
+    def is_like(self) -> bool:  # type: ignore[override]
+        return self.base.is_like
+
+    def settings(self) -> dict[str, str]:
+        return {**self.base.settings(), **self.mark.settings()}
+
+    @contextmanager
+    def prepared(self, whole: ImageSet) -> Iterator[Self]:
+        with self.base.prepared(whole) as base:
+            yield replace(self, base=base)
+
+    def refused(self, batch: Batch) -> dict[int, DsguardError]:
+        return self.base.refused(batch)
+
+    def images(self, batch: Batch, grid: int) -> Images:
+        return self.mark.put(batch, self.base.images(batch, grid), grid)

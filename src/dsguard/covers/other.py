@@ -1,0 +1,97 @@
+"""Cover other: another image of the set, drawn by the key.
+
+There is another image under the label of the hidden one, so there is little to learn. The order is
+secret: it would tell which label belongs to which picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dsguard.covers.base import Batch, Cover, ImageSet
+from dsguard.errors import DsguardError, InputError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from dsguard.kernels.contract import Images
+    from dsguard.keys import DatasetKey
+
+_ALONE = (
+    "profile veil hides each image in another of the same size, and there is no other; add images "
+    "of its size, or take another profile"
+)
+
+
+@dataclass(frozen=True)
+class Other(Cover):
+    """Each image shows another one of its size.
+
+    Attributes
+    ----------
+    key : DatasetKey
+    whole : ImageSet or None
+        Set by `prepared`.
+    """
+
+    key: DatasetKey
+    whole: ImageSet | None = field(default=None, repr=False)
+    needs_whole_set = True
+    is_like = False
+
+    def settings(self) -> dict[str, str]:
+        return {"cover": "other"}
+
+    @contextmanager
+    def prepared(self, whole: ImageSet) -> Iterator[Other]:
+        yield replace(self, whole=whole)
+
+    def refused(self, batch: Batch) -> dict[int, DsguardError]:
+        assert self.whole is not None
+        shape = batch.images.shape[1:]
+        if self.whole.counts.get(shape, 0) > 1:
+            return {}
+        return {n: InputError(_ALONE) for n in range(len(batch.images))}
+
+    def images(self, batch: Batch, grid: int) -> Images:
+        assert self.whole is not None
+        shape = batch.images.shape[1:]
+        order = drawn_order(self.whole.counts[shape], self.whole.read(shape, slice(0, 1)), self.key)
+        return self.whole.read(shape, order[batch.places])
+
+
+def drawn_order(count: int, first: Images, key: DatasetKey) -> npt.NDArray[np.intp]:
+    """Draw for each of `count` images the other one that it shows.
+
+    All orders of one cycle through the images are equally likely. So no image meets itself, and
+    the one that shows says nothing of the one that is hidden.
+
+    Parameters
+    ----------
+    count : int
+    first : ndarray of uint8
+        The first of the images: other sets are ordered otherwise.
+    key : DatasetKey
+
+    Returns
+    -------
+    ndarray of int, shape (N,)
+        A permutation without fixed points.
+    """
+    return _order(hashlib.sha256(b"%d" % count + first.tobytes()).digest(), count, key)
+
+
+@lru_cache(maxsize=8)
+def _order(occasion: bytes, count: int, key: DatasetKey) -> npt.NDArray[np.intp]:
+    draws = np.frombuffer(key.randomness(8 * count, b"order" + occasion), "<u8")
+    cycle = np.argsort(draws, kind="stable")  # equal draws are too rare to matter
+    order = np.empty(count, np.intp)
+    order[cycle] = np.roll(cycle, 1)
+    return order

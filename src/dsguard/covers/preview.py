@@ -1,0 +1,60 @@
+"""Cover preview: the image itself, at a few cells a side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dsguard.covers.base import Batch, Cover
+from dsguard.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from dsguard.kernels.contract import Images
+
+
+@dataclass(frozen=True)
+class Preview(Cover):
+    """Each image shows the means of its cells; alpha stays.
+
+    Attributes
+    ----------
+    cells : int
+        From top to bottom, and from side to side; fewer where squares of the codec are larger.
+    """
+
+    cells: int = 8
+    is_like = True
+
+    def __post_init__(self) -> None:
+        if type(self.cells) is not int or self.cells < 1:
+            msg = f"cells is a whole number of 1 or more, not {self.cells!r}"
+            raise InputError(msg)
+
+    def settings(self) -> dict[str, str]:
+        return {"cover": f"preview, {self.cells} cells"}
+
+    def images(self, batch: Batch, grid: int) -> Images:
+        colours = batch.images[..., :3]
+        down, across = (_starts(side, self.cells, grid) for side in colours.shape[1:3])
+        sums = np.add.reduceat(colours, down, axis=1, dtype=np.uint32)
+        sums = np.add.reduceat(sums, across, axis=2)
+        rows, columns = (
+            np.diff(starts, append=side)
+            for starts, side in zip((down, across), colours.shape[1:3], strict=True)
+        )
+        size = (rows[:, None] * columns)[..., None]
+        means = ((sums + size // 2) // size).astype(np.uint8)
+        out = batch.images.copy()
+        out[..., :3] = means.repeat(rows, axis=1).repeat(columns, axis=2)
+        return out
+
+
+def _starts(side: int, cells: int, grid: int) -> npt.NDArray[np.intp]:
+    """Return where cells begin: at whole squares of the codec, as equal as that allows."""
+    squares = max(1, side // grid)
+    count = min(cells, squares)
+    return np.arange(count) * squares // count * grid

@@ -1,0 +1,72 @@
+"""Files and folders that nobody else can read, whatever the umask is and whatever was there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+from dsguard.errors import InputError
+
+_OURS = ("master.key", "dmcp.sqlite", "jobs")
+_BESIDE = ("", "-wal", "-shm", "-journal")
+"""Endings of the files of an SQLite database."""
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a service, or close one that was there, and what is the service's in it.
+
+    Raises
+    ------
+    InputError
+        If it is somebody else's, or holds other things and is open to others.
+    """
+    there = folder.exists()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if os.name != "posix":
+        return
+    is_open = folder.stat().st_mode & 0o077
+    names = {path.name for path in folder.iterdir()} if there and is_open else set()
+    if names and names.isdisjoint(_OURS):
+        msg = (
+            f"{folder} holds other things, and others can look into it; give the service a folder "
+            f"of its own, or close this one: chmod 700 {folder}"
+        )
+        raise InputError(msg)
+    jobs = folder / "jobs"
+    _close(folder, 0o700)
+    for path in (jobs, folder / "master.key", folder / "owner.token", *jobs.glob("*")):
+        if path.exists() and not path.is_symlink():
+            _close(path, 0o700 if path.is_dir() else 0o600)
+
+
+def make_database(path: Path) -> None:
+    """Make the file of an SQLite database, or close one that was there and what lies beside it.
+
+    SQLite gives the files beside it the mode of the database.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not path.exists():
+        new_file(path).close()
+    for ending in _BESIDE:
+        if (beside := path.with_name(path.name + ending)).exists():
+            _close(beside, 0o600)
+
+
+def new_file(path: Path) -> BinaryIO:
+    """Open a new file to write and read that nobody else can read."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(path, flags, 0o600), "w+b")
+
+
+def _close(path: Path, mode: int) -> None:
+    if os.name != "posix" or not path.stat().st_mode & 0o077:
+        return
+    try:
+        path.chmod(mode)
+    except OSError as error:
+        msg = (
+            f"others can read {path}, and it cannot be closed to them: {error.strerror}; make it "
+            "the user's who runs the service"
+        )
+        raise InputError(msg) from None

@@ -1,0 +1,131 @@
+"""Profiles: named pairs of a cover, which shows, and of a codec, which carries the clean image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dsguard.choices import DEFAULT_PROFILE, STRENGTHS
+from dsguard.codecs import Codec, codec_named
+from dsguard.covers import (
+    EPSILON,
+    Attacked,
+    Cover,
+    DrawnPatterns,
+    FittedPatterns,
+    Itself,
+    Marked,
+    Other,
+)
+from dsguard.errors import InputError
+
+if TYPE_CHECKING:
+    from dsguard.fsp import Surrogate
+    from dsguard.keys import DatasetKey
+
+__all__ = ["DEFAULT", "PROFILES", "STRENGTHS", "Profile"]
+
+_PLAIN = {"veil": "exact"}
+"""Codecs whose header also says what shows, and those that are the same and do not."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One named way to protect an image.
+
+    Attributes
+    ----------
+    codec : Codec
+        Its name, which headers tell, is that of the profile.
+    shows : {"patterns", "attack", "other"}
+        The image itself with class patterns, or attacked by itself; or another image of the set.
+    """
+
+    codec: Codec
+    shows: str = "patterns"
+
+    @property
+    def name(self) -> str:
+        """As users call it: ``profile="paper"``."""
+        return self.codec.name
+
+    @property
+    def code(self) -> int:
+        """The number in headers, 1 to 63."""
+        return self.codec.code
+
+    @property
+    def needs_surrogate(self) -> bool:
+        """Whether its covers are made with a surrogate network."""
+        return self.shows != "other"
+
+    @property
+    def plain_codec(self) -> Codec:
+        """Its codec for other covers: headers are not to say what does not show."""
+        return codec_named(_PLAIN.get(self.name, self.name))
+
+    def cover(
+        self,
+        key: DatasetKey,
+        surrogate: Surrogate | None = None,
+        *,
+        epsilon: int = EPSILON,
+        labelled: bool = True,
+    ) -> Cover:
+        """Return what images show under this profile.
+
+        Parameters
+        ----------
+        key : DatasetKey
+        surrogate : Surrogate, optional
+            Where the profile needs one.
+        epsilon : int
+            Radius of the mark, in grey levels.
+        labelled : bool
+            Whether there are labels for a mark.
+
+        Raises
+        ------
+        InputError
+            If there is no surrogate and one is needed, or one that is not.
+        """
+        if not self.needs_surrogate:
+            if surrogate is not None:
+                msg = f"profile {self.name} takes no surrogate"
+                raise InputError(msg)
+            return Marked(Other(key), DrawnPatterns(key, epsilon)) if labelled else Other(key)
+        if surrogate is None:
+            msg = f"profile {self.name} needs a surrogate"
+            raise InputError(msg)
+        if self.shows == "attack":
+            from dsguard.fsp import Attack
+
+            return Marked(Itself(), Attacked(surrogate, Attack(epsilon, "sample-wise")))
+        return Marked(Itself(), FittedPatterns(surrogate.patterns, epsilon))
+
+    @staticmethod
+    def named(name: str | Profile) -> Profile:
+        """Return the profile called `name`; one of `PROFILES` is returned as it is.
+
+        Raises
+        ------
+        InputError
+            If there is no such profile.
+        """
+        for profile in PROFILES:
+            if name in (profile.name, profile):
+                return profile
+        known = ", ".join(profile.name for profile in PROFILES)
+        msg = f"there is no profile {name!r}; the profiles are: {known}"
+        raise InputError(msg)
+
+
+PROFILES = (
+    Profile(codec_named("exact")),  # the usual choice: little change besides the patterns
+    Profile(codec_named("exact-fine")),  # finer patterns; changes more
+    Profile(codec_named("exact-coarse")),  # for large images
+    Profile(codec_named("veil"), "other"),
+    Profile(codec_named("paper"), "attack"),
+)
+
+DEFAULT = DEFAULT_PROFILE

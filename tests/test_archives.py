@@ -1,0 +1,297 @@
+"""Archives of strangers: names of Windows, bombs, headers without end, damage of any kind."""
+
+from __future__ import annotations
+
+import bz2
+import errno
+import gzip
+import io
+import lzma
+import os
+import stat
+import struct
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import dsguard
+from dsguard.bulk import protect_dataset
+from dsguard.datasets import archives, encode_images, limits, open_source, tar
+from dsguard.datasets.tar import BLOCK, END, members, packed
+
+
+def zipped(path, files, *, system: int = 3, method: int = zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files:
+            info = zipfile.ZipInfo("x")
+            info.filename, info.create_system, info.compress_type = name, system, method
+            archive.writestr(info, data)
+    return path
+
+
+def tarred(path, files):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"".join(piece for name, data in files for piece in packed(name, data)) + END)
+    return path
+
+
+def classes(path) -> list[str]:
+    return sorted(name for _, name, _ in open_source(path).read())
+
+
+@pytest.fixture
+def files(scenes) -> list[bytes]:
+    return encode_images(scenes)
+
+
+def errors(path) -> dict[str, str]:
+    found = {name: image for name, _, image in open_source(path).read()}
+    return {n: i.message for n, i in found.items() if isinstance(i, dsguard.DsguardError)}
+
+
+def test_names_of_windows_are_paths(tmp_path, files):
+    named = [("data\\cat\\0.png", files[0]), ("data\\dog\\0.png", files[1])]
+    folders = [("data\\", b""), ("data\\cat\\", b"")]
+    path = zipped(tmp_path / "x.zip", [*folders, *named])
+    assert open_source(path).names() == ["data/cat/0.png", "data/dog/0.png"]
+    assert open_source(path).left_out() == []
+    assert classes(path) == ["cat", "dog"]
+    mixed = [*named, ("data/cat/1.png", files[2]), ("data\\cat\\0.txt", b"a cat")]
+    for system in (0, 10, 14):
+        path = zipped(tmp_path / "y.zip", mixed, system=system)
+        assert classes(path) == ["cat", "cat", "dog"]
+        assert open_source(path).companions() == ["data/cat/0.txt"]
+        assert open_source(path).read_companion("data/cat/0.txt") == b"a cat"
+    protect_dataset(path, tmp_path / "safe", dsguard.DatasetKey(bytes(32)), profile="veil")
+    assert (tmp_path / "safe" / "data" / "cat" / "0.png").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere a backslash is no part of a name")
+def test_a_backslash_may_be_part_of_a_name(tmp_path, files):
+    path = zipped(tmp_path / "x.zip", [("cat/a\\b.png", files[0])])
+    assert open_source(path).names() == ["cat/a\\b.png"]
+    path = tarred(tmp_path / "x.tar", [("cat\\a.png", files[0])])
+    assert open_source(path).names() == ["cat\\a.png"]
+
+
+@pytest.mark.parametrize("system", [0, 3])
+@pytest.mark.parametrize("name", ["..\\evil.png", "a\\..\\..\\evil.png", "\\evil.png"])
+def test_names_of_windows_stay_in_their_folder(tmp_path, files, name, system):
+    with pytest.raises(dsguard.InputError, match="outside its folder"):
+        open_source(zipped(tmp_path / "x.zip", [(name, files[0])], system=system)).names()
+
+
+def test_names_that_become_one_are_refused(tmp_path, files):
+    two = [("a/b.png", files[0]), ("a\\b.png", files[1])]
+    with pytest.raises(dsguard.InputError, match=r"more than one member named a/b\.png"):
+        open_source(zipped(tmp_path / "x.zip", two, system=0)).names()
+
+
+def test_members_without_a_name_are_refused(tmp_path, files):
+    path = zipped(tmp_path / "x.zip", [("a", files[0]), ("b.png", files[1])])
+    data = bytearray(path.read_bytes())
+    local, central = data.index(b"PK\3\4"), data.index(b"PK\1\2")
+    data[local + 26], data[local + 28] = 0, 1  # its name becomes its extra field
+    data[central + 28], data[central + 30] = 0, 1
+    path.write_bytes(data)
+    with pytest.raises(dsguard.InputError, match="without a name"):
+        open_source(path).names()
+
+
+@pytest.mark.parametrize("fault", ["encrypted", "method", "content", "header", "bzip2", "offset"])
+def test_a_member_that_cannot_be_read_fails_alone(tmp_path, files, fault):
+    two = [("a/0.png", files[0]), ("a/1.png", files[1])]
+    method = zipfile.ZIP_BZIP2 if fault == "bzip2" else zipfile.ZIP_DEFLATED
+    path = zipped(tmp_path / "x.zip", two[:1], method=method)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(*two[1])
+    data = bytearray(path.read_bytes())
+    local, central = data.index(b"PK\3\4"), data.index(b"PK\1\2")
+    if fault == "encrypted":
+        data[local + 6] |= 1
+        data[central + 8] |= 1
+    elif fault == "method":
+        data[local + 8] = data[central + 10] = 98
+    elif fault == "content":
+        data[local + 37 : local + 41] = b"\xff" * 4
+    elif fault == "header":
+        data[local] = 0
+    elif fault == "offset":
+        data[central + 42 : central + 46] = struct.pack("<L", len(data) - 30)
+    path.write_bytes(data)
+    assert list(errors(path)) == ["a/0.png"]
+    assert len(list(open_source(path).read())) == 2
+
+
+def test_zip_archives_that_unpack_to_too_much_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "_ALWAYS", 1 << 16)
+    path = zipped(tmp_path / "x.zip", [("a.png", bytes(1 << 20))], method=zipfile.ZIP_DEFLATED)
+    with pytest.raises(dsguard.InputError, match=r"x\.zip unpacks to more than .* unpack it"):
+        open_source(path).names()
+
+
+def test_a_zip_of_several_disks_is_one_error(tmp_path, files):
+    path = zipped(tmp_path / "x.zip", [("a.png", files[0])])
+    data = path.read_bytes()
+    end = data.index(b"PK\5\6")
+    locator = struct.pack("<4sLQL", b"PK\6\7", 1, end, 2)
+    path.write_bytes(data[:end] + locator + data[end:])
+    with pytest.raises(dsguard.InputError, match=r"x\.zip"):
+        open_source(path).names()
+
+
+PACKERS = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
+
+
+@pytest.fixture
+def folder_for_temporary_files(tmp_path, monkeypatch):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("kind", PACKERS)
+def test_tar_archives_that_unpack_to_too_much_are_refused(
+    tmp_path, files, kind, monkeypatch, folder_for_temporary_files
+):
+    monkeypatch.setattr(limits, "_ALWAYS", 1 << 20)
+    plain = tarred(tmp_path / "plain", [("0.png", files[0]), ("zeros", bytes(8 << 20))])
+    (tmp_path / "data").mkdir()
+    path = tmp_path / "data" / f"x.tar.{kind}"
+    path.write_bytes(PACKERS[kind](plain.read_bytes()))
+    message = rf"x\.tar\.{kind} unpacks to more than .* unpack it yourself"
+    with pytest.raises(dsguard.InputError, match=message):
+        open_source(path).names()
+    assert list(folder_for_temporary_files.iterdir()) == []
+    report = protect_dataset(
+        tmp_path / "data", tmp_path / "safe", dsguard.DatasetKey(bytes(32)), profile="veil"
+    )
+    assert "unpacks to more than" in str(report.failures[path.name])
+
+
+def test_archives_have_limits_whatever_their_size():
+    assert limits.most_unpacked(1, 1 << 40) == 1 << 26
+    assert limits.most_unpacked(1 << 30, 1 << 40) == 100 << 30
+    assert limits.most_unpacked(1 << 30, tar.MOST_ON_DISK) == tar.MOST_ON_DISK
+    assert limits.most_unpacked(1 << 30, tar.MOST_IN_MEMORY) == tar.MOST_IN_MEMORY
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")
+def test_temporary_files_are_private_and_go(tmp_path, files, folder_for_temporary_files):
+    plain = tarred(tmp_path / "plain", [("c/0.png", files[0])])
+    (tmp_path / "x.tar.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    before = os.umask(0)
+    try:
+        source = open_source(tmp_path / "x.tar.gz")
+        assert source.names() == ["c/0.png"]
+    finally:
+        os.umask(before)
+    (folder,) = folder_for_temporary_files.iterdir()
+    (file,) = folder.iterdir()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    del source
+    archives._tar.cache_clear()
+    assert list(folder_for_temporary_files.iterdir()) == []
+
+
+def test_a_full_disk_is_told_and_nothing_stays(
+    tmp_path, files, monkeypatch, folder_for_temporary_files
+):
+    plain = tarred(tmp_path / "plain", [("c/0.png", files[0])])
+    (tmp_path / "x.tar.gz").write_bytes(gzip.compress(plain.read_bytes()))
+
+    def full(path, flags):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tar, "_private", full)
+    with pytest.raises(dsguard.InputError, match="cannot be read: No space left"):
+        open_source(tmp_path / "x.tar.gz").names()
+    assert list(folder_for_temporary_files.iterdir()) == []
+
+
+def header(name: str, kind: bytes, size: int) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+def extended(kind: bytes, content: bytes) -> bytes:
+    return header("x", kind, len(content)) + content + bytes(-len(content) % BLOCK)
+
+
+MEMBER = b"".join(packed("0.png", b"x"))
+
+
+@pytest.mark.parametrize("kind", [b"x", b"g", b"L", b"K"])
+def test_headers_without_end_are_refused(kind):
+    for headers in (extended(kind, b"9 a=bcde\n" * 200_000), extended(kind, b"") * 3000,
+                    extended(kind, b"9 a=bcde\n" * 20_000) * 10):  # fmt: skip
+        with pytest.raises(dsguard.InputError, match=r"headers of a member|more than 1000 records"):
+            list(members(headers + MEMBER + END))
+
+
+def test_records_without_end_are_refused():
+    with pytest.raises(dsguard.InputError, match="more than 1000 records"):
+        list(members(extended(b"x", b"6 a=b\n" * 5000) + MEMBER + END))
+    usual = extended(b"x", b"6 a=b\n" * 500 + b"14 path=a.png\n")
+    assert [m.name for m in members((usual + MEMBER) * 40 + END)] == ["a.png"] * 40
+
+
+def test_long_names_are_read():
+    name = "d/" * 2000 + "x.png"
+    for kind in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        info = tarfile.TarInfo(name)
+        assert [m.name for m in members(info.tobuf(kind) + END)] == [name]
+
+
+def archive_of(data, kind: str, files: list[bytes]) -> bytes:
+    named = [("cat/0.png", files[0]), ("dog/" + "x" * 120 + ".png", files[1]), ("a.txt", b"text")]
+    file = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in named:
+                archive.writestr(name, content)
+    else:
+        with tarfile.open(fileobj=file, mode="w:gz" if kind == "gz" else "w") as archive:
+            for name, content in named:
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    raw = bytearray(file.getvalue())
+    heads = [n for n in range(len(raw)) if raw[n : n + 2] == b"PK"] or range(0, len(raw), BLOCK)
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.sampled_from(list(heads))) + data.draw(st.integers(0, 511))
+        raw[place % len(raw)] = data.draw(st.integers(0, 255))
+    return bytes(raw[: data.draw(st.just(len(raw)) | st.integers(0, len(raw)))])
+
+
+@pytest.fixture(scope="module")
+def some_files():
+    import numpy as np
+
+    return encode_images(np.zeros((2, 8, 8, 3), np.uint8))
+
+
+@given(st.data(), st.sampled_from(["zip", "tar", "gz"]), st.sampled_from(["auto", "webdataset"]))
+def test_changed_archives_give_images_or_one_error(
+    tmp_path_factory, some_files, data, kind, read_as
+):
+    path = Path(tmp_path_factory.getbasetemp(), "changed")
+    path.write_bytes(archive_of(data, kind, some_files))
+    try:
+        source = open_source(path, read_as)
+        for name in source.companions():
+            source.read_companion(name)
+        assert all(not name.startswith("/") for name, _, _ in source.read())
+    except dsguard.DsguardError as error:
+        told = str(error)
+    else:
+        told = ""
+    assert "\n" not in told

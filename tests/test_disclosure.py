@@ -1,0 +1,515 @@
+"""Nothing clean is published: a picture is put in every place beside images, and looked for."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import pickle
+import re
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import dsguard
+from dsguard.bulk import Settings, protect_dataset, restore_dataset
+from dsguard.cli.commands import Exit
+from dsguard.cli.commands import run as cli
+from dsguard.datasets import encode_image, encode_images
+from dsguard.errors import InputError
+
+
+@pytest.fixture
+def key():
+    return dsguard.DatasetKey(bytes(32))
+
+
+@pytest.fixture(scope="module")
+def picture():
+    """The picture that must not come out: 16x16, smooth enough for JPEG, no two rows alike."""
+    y, x = np.mgrid[:16, :16]
+    planes = [(7 * x + 11 * y) % 251, (13 * x + 3 * y + x * y) % 241, (5 * x * x + 17 * y) % 239]
+    return np.stack(planes, axis=2).astype(np.uint8)
+
+
+def as_jpeg(picture) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "jpeg", quality=95)
+    return file.getvalue()
+
+
+def as_npy(array) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def hidden_in_text(picture) -> dict[str, bytes]:
+    """Return text files that hold the picture, by suffix."""
+    png = encode_image(picture)
+    coded, pixels = base64.b64encode(png).decode(), picture.reshape(-1).tolist()
+    pieces = [coded[start : start + 60] for start in range(0, len(coded), 60)]
+    rows = picture.reshape(16, -1).tolist()
+    documents = {
+        "labelme.json": {"version": "5", "shapes": [], "imageData": coded},
+        "flat.json": {"pixels": pixels},
+        "nested.json": {"pixels": picture.tolist()},
+        "gray.json": {"pixels": picture[..., 0].tolist()},
+        "keys.json": {f"p{n}": value for n, value in enumerate(pixels)},
+        "pieces.json": {"parts": pieces},
+        "boxes.json": {"boxes": picture.reshape(-1, 3).tolist()},
+        "hex.json": [png.hex()],
+        "text.json": {"text": " ".join(map(str, pixels))},
+        "inner.json": {"text": json.dumps({"pixels": pixels})},
+        "objects.json": [{"x": n, "v": v} for n, v in enumerate(pixels)],
+        "uri.json": {"src": f"data:image/png;base64,{coded}"},
+    }
+    lines = "\n".join(json.dumps({"row": row}) for row in rows) + "\n"
+    texts = {
+        "twice.json": f'{{"image": "{coded}", "image": 1}}',
+        "lines.jsonl": lines,
+        "one.csv": ",".join(map(str, pixels)) + "\n",
+        "rows.csv": "\n".join(",".join(map(str, row)) for row in picture[..., 1].tolist()),
+        "savetxt.txt": "\n".join(" ".join(f"{v:.2e}" for v in row) for row in picture[..., 2]),
+        "base64.txt": "\n".join(pieces),
+        "uri.md": f"# Data\n\n![sample](data:image/png;base64,{coded})\n",
+        "inline.xml": f"<annotation><image>{coded}</image></annotation>",
+        "list.yaml": "pixels:\n" + "".join(f"- {value}\n" for value in pixels * 2),
+        "column.txt": "".join(f"{value}\n" for value in picture[..., 0].reshape(-1)),
+        "named.csv": "".join(
+            f"r{n}," + ",".join(map(str, row)) + "\n" for n, row in enumerate(rows)
+        ),
+        "table.tsv": "x\ty\tv\n" + "".join(f"{n}\t{v}\t{n}\n" for n, v in enumerate(pixels)),
+    }
+    return {
+        **{name: json.dumps(content).encode() for name, content in documents.items()},
+        **{name: text.encode() for name, text in texts.items()},
+        "wide.txt": texts["base64.txt"].encode("utf-16"),
+        "raw.txt": png,
+        "bom.csv": b"\xef\xbb\xbf" + texts["one.csv"].encode(),
+    }
+
+
+def hidden_in_bytes(picture) -> dict[str, bytes]:
+    """Return other files that hold the picture, by suffix."""
+    return {
+        "original.npy": as_npy(picture),
+        "float.npy": as_npy(picture.astype(np.float32) / 255),
+        "pyd": pickle.dumps(picture),
+        "orig": as_jpeg(picture),
+        "bin": picture.tobytes(),
+        "heic": encode_image(picture),
+    }
+
+
+def needles(picture) -> list[bytes]:
+    """Return pieces of the picture as they would lie in a file."""
+    png, jpeg = encode_image(picture), as_jpeg(picture)
+    found = [png[len(png) // 2 :][:24], jpeg[len(jpeg) // 2 :][:24]]
+    middle = picture[8]
+    for row in (middle.reshape(-1), middle[:, 0], middle[:, 1], middle[:, 2]):
+        found += [row.astype(kind).tobytes()[:96] for kind in ("u1", "i2", "i4", "i8", "f4", "f8")]
+        found += [(row.astype(kind) / np.array(255, kind)).tobytes() for kind in ("f4", "f8")]
+    for data in (png, jpeg, picture.tobytes()):
+        found += [base64.b64encode(data[start:])[64:84] for start in (0, 1, 2)]
+        found.append(data.hex().encode()[64:104])
+    return found
+
+
+def numbers_in(data: bytes) -> list[int]:
+    return [round(float(n)) for n in re.findall(rb"\d+(?:\.\d+)?(?:e[+-]?\d+)?", data)]
+
+
+def is_in(picture, data: bytes) -> bool:
+    """Tell whether the picture can be found in the bytes of a file."""
+    if any(needle in data for needle in needles(picture)):
+        return True
+    numbers = numbers_in(data)
+    every = range(1, 4)  # between pixels may be their names or places
+    texts = [",".join(map(str, numbers[first::step])) for step in every for first in range(step)]
+    rows = (picture[8].reshape(-1)[:12], picture[8, :12, 0], picture[8, :12, 1], picture[8, :12, 2])
+    return any(",".join(map(str, row.tolist())) in text for row in rows for text in texts)
+
+
+def found_in(folder: Path, picture) -> list[str]:
+    """Return the files under a folder that the picture is in; Parquet rows as numbers as well."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file():
+            continue
+        contents = [path.read_bytes()]
+        if path.suffix == ".parquet":
+            table = pq.read_table(path)
+            contents += [str(list(row.values())).encode() for row in table.to_pylist()]
+            contents.append(repr(table.schema.metadata).encode())
+        if b"\xff\xfe" in contents[0]:
+            contents.append(contents[0].replace(b"\0", b""))
+        if any(is_in(picture, content) for content in contents):
+            found.append(path.relative_to(folder).as_posix())
+    return found
+
+
+def protected(source, tmp_path, key, **settings):
+    return protect_dataset(source, tmp_path / "safe", key, profile="veil", **settings)
+
+
+@pytest.fixture
+def tree(tmp_path, scenes):
+    """A folder of two classes."""
+    for n, file in enumerate(encode_images(scenes)):
+        path = tmp_path / "clean" / "ab"[n % 2] / f"image{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file)
+    return tmp_path / "clean"
+
+
+def add_everywhere(tree: Path, files: dict[str, bytes]) -> int:
+    """Put each file beside an image, under its name, and at the top of the dataset."""
+    (tree / "deep" / "er").mkdir(parents=True)
+    for suffix, data in files.items():
+        (tree / "a" / f"image0.{suffix}").write_bytes(data)
+        (tree / "deep" / "er" / suffix).write_bytes(data)
+        (tree / suffix).write_bytes(data)
+    return 3 * len(files)
+
+
+def packed(tree: Path, kind: str) -> Path:
+    """Return a folder as it is, or in an archive."""
+    paths = sorted(path for path in tree.rglob("*") if path.is_file())
+    if kind == "zip":
+        with zipfile.ZipFile(tree.with_suffix(".zip"), "w") as archive:
+            for path in paths:
+                archive.write(path, path.relative_to(tree))
+        return tree.with_suffix(".zip")
+    if kind == "tar":
+        with tarfile.open(tree.with_suffix(".tar"), "w") as archive:
+            for path in paths:
+                archive.add(path, path.relative_to(tree))
+        return tree.with_suffix(".tar")
+    return tree
+
+
+@pytest.mark.parametrize("out_format", ["folder", "webdataset", "parquet"])
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
+def test_trees(tree, tmp_path, key, picture, kind, out_format):
+    files = hidden_in_text(picture) | hidden_in_bytes(picture)
+    add_everywhere(tree, files)
+    hidden = found_in(tree, picture)
+    assert sum("image" not in Path(name).name for name in hidden) == 2 * len(files)
+    source = packed(tree, kind)
+    report = protected(source, tmp_path, key, out_format=out_format)
+    assert (report.done, report.failed) == (8, 0)
+    assert found_in(tmp_path / "safe", picture) == []
+    told = "\n".join(f"{kind} {each.first}" for kind, each in report.left_out.items())
+    for suffix in files:
+        assert suffix.rpartition(".")[2] in told
+    restored = restore_dataset(tmp_path / "safe", tmp_path / "back", key)
+    assert restored.done == 8
+
+
+@pytest.mark.parametrize("suffix", [*hidden_in_text(np.zeros((16, 16, 3), np.uint8))])
+def test_each_text_is_judged_by_itself(tree, tmp_path, key, picture, suffix):
+    data = hidden_in_text(picture)[suffix]
+    (tree / suffix).write_bytes(data)
+    (tree / "b" / f"image1.{suffix}").write_bytes(data)
+    report = protected(tree, tmp_path, key)
+    assert found_in(tmp_path / "safe", picture) == []
+    assert sum(each.count for each in report.left_out.values()) >= 2
+    named = protect_dataset(tree, tmp_path / "named", key, profile="veil", publish=(f"*{suffix}",))
+    assert not named.left_out
+    assert (tmp_path / "named" / suffix).read_bytes() == data
+    dropped = protect_dataset(tree, tmp_path / "dropped", key, profile="veil", drop=(f"*{suffix}",))
+    assert not dropped.left_out
+    assert not (tmp_path / "dropped" / suffix).exists()
+
+
+HARMLESS = {
+    "labels.csv": b"file,label\na/image0.png,3\nb/image1.png,4\n",
+    "README.md": b"# Cats\n\nSome prose, with 12 words or so; see http://example.org/data.\n" * 9,
+    "classes.txt": b"cat\ndog\nhorse\n",
+    "meta.jsonl": b'{"file_name": "a/image0.png", "text": "a cat on a mat", "score": 0.25}\n' * 40,
+    "boxes.json": json.dumps(
+        {"images": [{"file": "a/image0.png", "boxes": [[1, 2, 30, 40]] * 50}]}
+    ).encode(),
+    "a/image0.txt": b"0 0.5 0.5 0.25 0.25\n" * 12,
+    "a/image2.xml": b"<annotation><filename>image2.png</filename><size><width>32</width></size>"
+    b"<object><name>cat</name><bndbox><xmin>1</xmin><ymin>2</ymin></bndbox></object></annotation>",
+    "a/image4.json": b'{"label": "cat", "attributes": {"fur": true, "age": 3}}',
+    "LICENSE": b"Use it as you like.\n",
+}
+
+
+def test_labels_boxes_and_prose_go_along_as_they_are(tree, tmp_path, key):
+    for name, data in HARMLESS.items():
+        (tree / name).write_bytes(data)
+    report = protected(tree, tmp_path, key)
+    assert not report.left_out
+    for name, data in HARMLESS.items():
+        assert (tmp_path / "safe" / name).read_bytes() == data
+
+
+def test_a_picture_in_an_annotation_leaves_the_rest_of_it(tree, tmp_path, key, picture):
+    shapes = [{"label": "cat", "points": [[1.5, 2.5], [20.0, 30.0]]}]
+    content = {"version": "5.0", "shapes": shapes, "imageHeight": 32}
+    coded = base64.b64encode(encode_image(picture)).decode()
+    (tree / "a" / "image0.json").write_text(json.dumps(content | {"imageData": coded}))
+    report = protected(tree, tmp_path, key)
+    left = json.loads((tmp_path / "safe" / "a" / "image0.json").read_text())
+    assert left == content | {"imageData": None}
+    ((kind, told),) = report.left_out.items()
+    assert (kind, told.count, told.first) == ("imageData", 1, "a/image0.json/imageData")
+    again = protect_dataset(tree, tmp_path / "two", key, profile="veil", publish=("imageData",))
+    assert not again.left_out
+    assert coded in (tmp_path / "two" / "a" / "image0.json").read_text()
+
+
+def test_annotations_of_many_images_go_along(tree, tmp_path, key):
+    names = [f"{'ab'[n % 2]}/image{n}.png" for n in range(8)]
+    content = {
+        "images": [{"id": n, "file_name": name, "width": 32} for n, name in enumerate(names)],
+        "annotations": [
+            {"id": n, "image_id": n % 8, "category_id": n % 80, "bbox": [1, 2, 3.5, 4], "area": 9}
+            for n in range(400)
+        ],
+        "categories": [{"id": n, "name": f"thing {n}", "supercategory": "a"} for n in range(80)],
+    }
+    (tree / "boxes.json").write_text(json.dumps(content))
+    assert not protected(tree, tmp_path, key).left_out
+    content["annotations"] *= 4
+    (tree / "boxes.json").write_text(json.dumps(content))
+    report = protect_dataset(tree, tmp_path / "more", key, profile="veil")
+    assert "1023 numbers" in report.left_out["*.json"].reason
+
+
+def shard(path: Path, images, fields) -> None:
+    with tarfile.open(path, "w") as archive:
+        for n, file in enumerate(encode_images(images)):
+            members = {"png": file, "cls": b"%d" % (n % 2), "json": b'{"number": %d}' % n}
+            for suffix, data in (members | fields.get(n, {})).items():
+                member = tarfile.TarInfo(f"{n:04d}.{suffix}")
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+        for suffix, data in fields.get(-1, {}).items():
+            member = tarfile.TarInfo(f"nobody.{suffix}")
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+
+
+@pytest.mark.parametrize("out_format", ["webdataset", "folder", "parquet"])
+def test_webdataset(tmp_path, scenes, key, picture, out_format):
+    files = hidden_in_text(picture) | hidden_in_bytes(picture)
+    (tmp_path / "clean").mkdir()
+    shard(tmp_path / "clean" / "x.tar", scenes, {0: files, 3: files, -1: files})
+    assert found_in(tmp_path / "clean", picture)
+    report = protected(tmp_path / "clean", tmp_path, key, out_format=out_format)
+    assert (report.done, report.failed) == (8, 0)
+    assert found_in(tmp_path / "safe", picture) == []
+    assert {"*.original.npy", "*.pyd", "imageData"} <= report.left_out.keys()
+    restored = restore_dataset(tmp_path / "safe", tmp_path / "back", key)
+    assert restored.done == 8
+
+
+def test_a_class_cannot_hold_a_picture(tmp_path, scenes, key, picture):
+    coded = base64.b64encode(encode_image(picture))
+    (tmp_path / "clean").mkdir()
+    shard(tmp_path / "clean" / "x.tar", scenes, {2: {"cls": coded}, 3: {"classname.txt": coded}})
+    for out_format in ("webdataset", "folder", "parquet"):
+        safe = tmp_path / out_format
+        report = protect_dataset(
+            tmp_path / "clean", safe, key, profile="veil", out_format=out_format
+        )
+        assert report.failed == 2
+        assert all("class" in error.message for error in report.failures.values())
+        assert found_in(safe, picture) == []
+
+
+def parquet_columns(picture, count: int) -> dict[str, pa.Array]:
+    png = encode_image(picture)
+    pixels, rows = picture.reshape(-1).tolist(), picture[..., 0].tolist()
+    crop = {"bytes": png, "path": None}
+    coded = base64.b64encode(png).decode()
+    short = [coded[start : start + 50] for start in range(0, len(coded), 50)]
+    columns = {
+        "crops": pa.array([[crop]] * count),
+        "thumbnail": pa.array([png] * count, pa.binary()),
+        "large": pa.array([png] * count, pa.large_binary()),
+        "deep": pa.array([{"a": {"b": [png]}}] * count),
+        "fixed": pa.array([png[:200]] * count, pa.binary(200)),
+        "once": pa.array([png] * count).dictionary_encode(),
+        "target": pa.array([png] * count, pa.binary()),
+        "coded": pa.array([coded] * count),
+        "pieces": pa.array([short] * count),
+        "pixels": pa.array([pixels] * count, pa.list_(pa.uint8())),
+        "floats": pa.array([[v / 255 for v in pixels]] * count),
+        "rows": pa.array([rows] * count),
+        "objects": pa.array([[{"v": v} for v in pixels]] * count),
+        "inner": pa.array([json.dumps({"pixels": pixels})] * count),
+        "map": pa.array([[("k", png)]] * count, pa.map_(pa.string(), pa.binary())),
+    }
+    return columns | {f"p{n}": pa.array([v] * count) for n, v in enumerate(pixels[:100])}
+
+
+@pytest.mark.parametrize("out_format", ["parquet", "folder", "webdataset"])
+def test_parquet(tmp_path, scenes, key, picture, out_format):
+    count = len(scenes)
+    own = {
+        "image": pa.array([{"bytes": file, "path": None} for file in encode_images(scenes)]),
+        "label": pa.array([n % 2 for n in range(count)]),
+        "note": pa.array([f"number {n}" for n in range(count)]),
+        "boxes": pa.array([[[1.0, 2.0, 3.0, 4.0]] * 3] * count),
+    }
+    hidden = parquet_columns(picture, count)
+    given = {b"huggingface": b"{}", b"pandas": encode_image(picture), b"x": picture.tobytes()}
+    (tmp_path / "clean").mkdir()
+    table = pa.table(own | hidden).replace_schema_metadata(given)
+    pq.write_table(table, tmp_path / "clean" / "x.parquet", compression="none")
+    assert found_in(tmp_path / "clean", picture)
+    report = protected(tmp_path / "clean", tmp_path, key, out_format=out_format)
+    assert (report.done, report.failed) == (8, 0)
+    assert found_in(tmp_path / "safe", picture) == []
+    if out_format == "parquet":
+        safe = pq.read_table(tmp_path / "safe" / "x.parquet")
+        assert safe["note"].to_pylist() == own["note"].to_pylist()
+        assert safe["boxes"].to_pylist() == own["boxes"].to_pylist()
+        assert {"crops", "thumbnail", "pixels", "p0", "once"} <= report.left_out.keys()
+        assert {"crops", "thumbnail", "large", "deep", "map", "target"}.isdisjoint(
+            safe.column_names
+        )
+        named = protect_dataset(
+            tmp_path / "clean", tmp_path / "two", key, profile="veil", publish=("crops",)
+        )
+        assert "crops" not in named.left_out
+        two = pq.read_table(tmp_path / "two" / "x.parquet")
+        assert two["crops"].to_pylist() == table["crops"].to_pylist()
+    assert restore_dataset(tmp_path / "safe", tmp_path / "back", key).done == 8
+
+
+def test_npz(tmp_path, scenes, key, picture):
+    count = len(scenes)
+    arrays = {
+        "images": scenes,
+        "labels": np.arange(count) % 2,
+        "boxes": np.ones((count, 4)),
+        "float_images": np.repeat(picture[None].astype(np.float32) / 255, count, axis=0),
+        "channels_first": np.repeat(picture.transpose(2, 0, 1)[None], count, axis=0),
+        "flat": np.repeat(picture.reshape(1, -1), count, axis=0),
+        "one": picture,
+        "whole": picture.reshape(-1),
+        "coded": np.array([base64.b64encode(encode_image(picture)).decode()] * count),
+        "raw": np.array([encode_image(picture)] * count),
+        "void": np.frombuffer(picture.tobytes(), "V768"),
+        "complex": np.repeat(picture[None, :, 0, 0].astype(complex), count, axis=0),
+    }
+    (tmp_path / "clean").mkdir()
+    np.savez(tmp_path / "clean" / "x.npz", **arrays)
+    report = protected(tmp_path / "clean", tmp_path, key)
+    assert report.done == count
+    assert found_in(tmp_path / "safe", picture) == []
+    with np.load(tmp_path / "safe" / "x.npz") as safe:
+        names = {name for name in safe.files if not name.startswith("dsguard-sidecar")}
+        assert names == {"images", "labels", "boxes"}
+    assert report.left_out.keys() == arrays.keys() - names
+
+
+def test_arrays_beside_arrays(tmp_path, scenes, key, picture):
+    (tmp_path / "clean").mkdir()
+    np.save(tmp_path / "clean" / "images.npy", scenes)
+    labels = as_npy(np.arange(len(scenes)) % 2)
+    (tmp_path / "clean" / "labels.npy").write_bytes(labels + encode_image(picture))
+    report = protected(tmp_path / "clean", tmp_path, key)
+    assert report.done == len(scenes)
+    assert (tmp_path / "safe" / "labels.npy").read_bytes() == labels
+    np.save(tmp_path / "clean" / "labels.npy", np.repeat(picture.reshape(1, -1), 8, axis=0))
+    report = protect_dataset(tmp_path / "clean", tmp_path / "two", key, profile="veil")
+    assert found_in(tmp_path / "two", picture) == []
+
+
+def test_cifar(tmp_path, scenes, key, picture):
+    root = tmp_path / "clean"
+    root.mkdir()
+    hidden = {b"names": [b"cat", b"dog"], b"picture": encode_image(picture).hex().encode()}
+    meta = {b"label_names": [b"cat", b"dog"], **hidden}
+    (root / "batches.meta").write_bytes(pickle.dumps(meta) + encode_image(picture))
+    planes = scenes.transpose(0, 3, 1, 2).reshape(len(scenes), -1)
+    batch = {
+        b"data": planes,
+        b"labels": [n % 2 for n in range(len(scenes))],
+        b"filenames": [b"%d.png" % n for n in range(len(scenes))],
+        b"batch_label": b"training batch 1 of 5",
+        b"copy": np.repeat(picture.reshape(1, -1), len(scenes), axis=0),
+        b"raw": encode_image(picture),
+        b"list": [picture.reshape(-1).tolist()] * len(scenes),
+        b"coded": [base64.b64encode(encode_image(picture))] * len(scenes),
+    }
+    (root / "data_batch_1").write_bytes(pickle.dumps(batch) + encode_image(picture))
+    report = protected(root, tmp_path, key)
+    assert report.done == len(scenes)
+    assert found_in(tmp_path / "safe", picture) == []
+    assert {"picture", "copy", "raw", "list", "coded"} <= report.left_out.keys()
+    safe = pickle.loads((tmp_path / "safe" / "data_batch_1").read_bytes())
+    assert safe[b"filenames"] == batch[b"filenames"]
+    assert safe[b"batch_label"] == batch[b"batch_label"]
+
+
+def test_image_files_bring_nothing_but_pixels(tree, tmp_path, key, picture):
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    info.add_text("preview", base64.b64encode(encode_image(picture)).decode())
+    clean = Image.open(tree / "a" / "image0.png")
+    clean.save(tree / "a" / "image0.png", pnginfo=info)
+    data = (tree / "a" / "image2.png").read_bytes()
+    (tree / "a" / "image2.png").write_bytes(data + encode_image(picture))
+    protected(tree, tmp_path, key)
+    assert found_in(tmp_path / "safe", picture) == []
+
+
+def test_the_command_line_names_it_and_ends_with_its_own_code(
+    tree, tmp_path, key, picture, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    key.save("k")
+    (tree / "a" / "scan.avif").write_bytes(encode_image(picture))
+    (tree / "noted").write_bytes(encode_image(picture))
+    (tree / "pixels.csv").write_bytes(hidden_in_text(picture)["one.csv"])
+    command = ["protect", "clean", "safe", "--key", "k", "--profile", "veil", "--quiet"]
+    assert cli([*command, "--json"]) == Exit.LEFT_OUT
+    out, err = capsys.readouterr()
+    told = json.loads(out)["left_out"]
+    assert told["*.avif"]["first"] == "a/scan.avif"
+    assert told["noted"]["reason"] == "is not read as an image"
+    assert "768 numbers" in told["*.csv"]["reason"]
+    for name in ("a/scan.avif", "noted", "pixels.csv"):
+        assert name in err
+    assert "--publish '*.csv'" in err
+    decided = ["--drop", "*.avif", "--drop", "noted", "--publish", "pixels.csv"]
+    assert cli([*command, *decided]) == Exit.OK
+    assert (tmp_path / "safe" / "pixels.csv").exists()
+    assert capsys.readouterr().err == ""
+    assert cli(command) == Exit.LEFT_OUT
+    assert not (tmp_path / "safe" / "pixels.csv").exists(), "it is published no more"
+    assert cli(["restore", "safe", "back", "--key", "k", "--quiet"]) == Exit.OK
+
+
+def test_shards_done_before_are_told_of_again(tmp_path, scenes, key, picture):
+    (tmp_path / "clean").mkdir()
+    shard(tmp_path / "clean" / "x.tar", scenes, {1: {"npy": as_npy(picture)}})
+    first = protected(tmp_path / "clean", tmp_path, key)
+    again = protected(tmp_path / "clean", tmp_path, key)
+    assert again.resumed == 1
+    assert first.left_out == again.left_out != {}
+    named = protected(tmp_path / "clean", tmp_path, key, publish=("*.npy",))
+    assert (named.resumed, named.left_out) == (0, {})
+    with tarfile.open(tmp_path / "safe" / "x.tar") as archive:
+        assert "0001.npy" in archive.getnames()
+
+
+def test_patterns_are_tuples():
+    with pytest.raises(InputError, match="tuples of patterns"):
+        Settings(publish="*.json")

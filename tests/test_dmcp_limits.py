@@ -1,0 +1,276 @@
+"""What the platform counts, limits and notes of requests, good and bad ones."""
+
+from __future__ import annotations
+
+import io
+import json
+import sqlite3
+import struct
+import tarfile
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+import dsguard
+from dsguard.datasets import decode_image, encode_images
+from dsguard.dmcp import frames, tiff
+from dsguard.dmcp.restoring import _measured
+from tests.dmcp_service import protected, refused, running, tar_of
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("dmcp"), image_pixels="1000000") as one:
+        yield one
+
+
+_names = iter(f"name{n}" for n in range(1000))
+
+
+@pytest.fixture
+def owner(server):
+    with server.client(server.owner_token) as client:
+        yield client
+
+
+@pytest.fixture
+def mary(server):
+    name = next(_names)
+    with server.client() as stranger:
+        token = stranger.register(name)
+    with server.client(token) as client:
+        client.name, client.token = name, token
+        yield client
+
+
+@pytest.fixture
+def key():
+    return dsguard.DatasetKey.generate()
+
+
+@pytest.fixture
+def dataset(owner, mary, key):
+    name = next(_names)
+    owner.deposit(name, key)
+    owner.grant(name, mary.name)
+    return name
+
+
+def post(server, token: str, dataset: str, content: bytes, kind: str) -> httpx.Response:
+    headers = {"authorization": f"Bearer {token}", "content-type": kind}
+    url = f"{server.url}/v1/datasets/{dataset}/restore"
+    return httpx.post(url, content=content, headers=headers, timeout=120)
+
+
+def used(owner, dataset: str) -> int:
+    return owner.grants(dataset)[-1]["used"]
+
+
+def restores(owner, dataset: str) -> list[dict]:
+    return [line for line in owner.audit(dataset, 0, 1000) if line["action"] == "restore"]
+
+
+def test_a_megabyte_of_empty_frames_is_paid_for_and_told_in_short(server, owner, mary, dataset):
+    body = bytes(8) * (1 << 17)
+    answer = post(server, mary.token, dataset, body, frames.CONTENT_TYPE)
+    assert answer.status_code == 200
+    assert len(answer.content) < 3 * len(body)
+    last = list(frames.read(io.BytesIO(answer.content), len(body)))[-1]
+    assert "100000 images are allowed in one go" in last.status
+    assert used(owner, dataset) == 100_000
+    (line,) = restores(owner, dataset)
+    assert line["images"] == 0
+    assert line["outcome"].startswith("0 of ")
+    day = sqlite3.connect(server.folder / "dmcp.sqlite")
+    query = "SELECT images FROM usage JOIN users ON users.id = user_id WHERE name = ?"
+    assert day.execute(query, (mary.name,)).fetchone() == (100_000,)
+    day.close()
+
+
+def test_failures_are_told_in_full_until_there_are_many(mary, dataset, scenes, key):
+    good = protected(scenes, key)[:1]
+    found = list(mary.restore(dataset, [("x.png", b"x")] * 1200 + good + [("y.png", b"y")]))
+    told = [image.error for image in found]
+    assert all("not an image file" in error for error in told[:100])
+    assert set(told[100:1200]) == {"failed too"}
+    assert (told[1200], told[1201]) == ("", "failed too")
+
+
+def test_failed_images_count_as_good_ones(server, owner, mary, dataset, scenes, key):
+    owner.grant(dataset, mary.name, quota=4)
+    bad = [("x.png", b"x")] * 3
+    assert all(image.error for image in mary.restore(dataset, bad))
+    assert used(owner, dataset) == 3
+    with refused(403, "quota"):
+        list(mary.restore(dataset, bad))
+    assert len(list(mary.restore(dataset, protected(scenes, key)[:1]))) == 1
+    assert used(owner, dataset) == 4
+    for body in (b"", b"x"):  # of who has nothing left, nothing is worked on
+        answer = post(server, mary.token, dataset, body, "application/x-tar")
+        assert (answer.status_code, answer.json()["code"]) == (403, "quota")
+    owner.revoke(dataset, mary.name)
+
+
+def test_a_damaged_request_is_paid_for(server, owner, mary, dataset, scenes, key):
+    whole = tar_of(protected(scenes, key))
+    answer = post(server, mary.token, dataset, whole[:-20000], "application/x-tar")
+    assert answer.json()["code"] == "damaged"
+    paid = used(owner, dataset)
+    assert 0 < paid < 9
+    owner.grant(dataset, mary.name, quota=paid - 1)
+    answer = post(server, mary.token, dataset, whole[:-20000], "application/x-tar")
+    assert answer.json()["code"] == "damaged"
+    assert used(owner, dataset) == paid - 1
+
+
+def test_images_of_a_request_and_of_a_job_are_limited(tmp_path, scenes):
+    limits = {"request_images": "3", "job_images": "5"}
+    with running(tmp_path / "service", **limits) as server:
+        key = dsguard.DatasetKey.generate()
+        images = protected(scenes, key)
+        with server.client(server.owner_token) as owner:
+            owner.deposit("d", key)
+            assert len(list(owner.restore("d", images[:3]))) == 3
+            with refused(413, "too-many"):
+                list(owner.restore("d", images))
+            paths = [tmp_path / "five.tar", tmp_path / "six.tar"]
+            for path, count in zip(paths, (5, 6), strict=True):
+                path.write_bytes(tar_of(images[:count]))
+            states = []
+            for path in paths:
+                number = owner.begin_job("d", path)
+                while (state := owner.job(number))["state"] in ("queued", "running"):
+                    pass
+                states.append((state["state"], state["done"]))
+                told = state["message"]
+            assert states == [("done", 5), ("refused", 0)]
+            assert "5 images are allowed" in told
+
+
+def test_strangers_do_not_fill_the_trail_of_a_dataset(tmp_path):
+    with running(tmp_path / "service") as server:
+        with server.client(server.owner_token) as owner, server.client() as stranger:
+            owner.deposit("d")
+            token = stranger.register("mary")
+            before = len(owner.audit("d"))
+            for path in ("grants", "audit", "keys"):
+                for _ in range(20):
+                    url = f"{server.url}/v1/datasets/d/{path}"
+                    assert httpx.get(url).status_code == 401
+                    bad = httpx.get(url, headers={"authorization": "Bearer dsg_x"})
+                    assert bad.status_code == 401
+            assert len(owner.audit("d")) == before
+            for _ in range(20):
+                with server.client(token) as mary, refused(403, "no-grant"):
+                    mary.grants("d")
+            assert [line["outcome"] for line in owner.audit("d")[before:]] == ["no-grant"]
+            page = httpx.get(
+                f"{server.url}/datasets/d",
+                headers={"authorization": f"Bearer {server.owner_token}"},
+            ).text
+            trail, _, others = page.partition("What was refused")
+            assert "deposit" in trail
+            assert "no-grant" not in trail
+            assert "no-grant" in others
+        metrics = httpx.get(f"{server.url}/metrics").text
+        assert 'dsguard_refusals_total{code="no-token"} 60.0' in metrics
+        assert 'dsguard_refusals_total{code="bad-token"} 60.0' in metrics
+        lines = [json.loads(line) for line in server.operate("audit", "all").stdout.splitlines()]
+        tokenless = [line["outcome"] for line in lines if not line["actor"]]
+        assert sorted(tokenless[1:]) == ["bad-token", "no-token"]  # the first is a registration
+
+
+def test_protected_tiff_files_are_restored(mary, dataset, scenes, key):
+    noise = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+    done = dsguard.protect_batch(noise, key, target=noise[:, ::-1])
+    assert done.sidecars
+    (file,) = encode_images(done.images, "tiff", sidecars=done.sidecars)
+    (found,) = mary.restore(dataset, [("a.tiff", file)])
+    np.testing.assert_array_equal(decode_image(found.data), noise[0])
+
+
+def other_formats(pixels: np.ndarray) -> dict[str, bytes]:
+    files = {}
+    for name in ("jpeg", "gif", "bmp", "webp", "ppm"):
+        out = io.BytesIO()
+        Image.fromarray(pixels).save(out, name)
+        files[name] = out.getvalue()
+    return files
+
+
+def tags_of(order: str, *rows: tuple[int, int, int]) -> bytes:
+    """Return a TIFF of one row of tags, each with a type and a value."""
+    start = b"II*\0" if order == "<" else b"MM\0*"
+    parts = [start, struct.pack(f"{order}IH", 8, len(rows))]
+    for tag, kind, value in rows:
+        field = struct.pack(f"{order}H2x" if kind == 3 else f"{order}I", value)
+        parts.append(struct.pack(f"{order}HHI", tag, kind, 1) + field)
+    return b"".join(parts) + bytes(64)
+
+
+SIZE = [(256, 4, 64), (257, 4, 64), (258, 3, 8), (259, 3, 8)]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([*SIZE, (322, 4, 46336), (323, 4, 46336)], "tiles"),
+        ([*SIZE, (324, 4, 8)], "tiles"),
+        ([*SIZE, (278, 4, 2**31 - 1)], "strips of 2147483647 rows, and has 64"),
+        ([*SIZE, (278, 3, 65)], "strips of 65 rows"),
+        ([*SIZE, (278, 4, 64), (278, 4, 2**30)], "twice"),
+        ([*reversed(SIZE)], "out of order"),
+        ([(257, 4, 64), (258, 3, 8)], "without a size"),
+        ([*SIZE[:3], (259, 3, 7)], "compression"),
+        ([*SIZE, (277, 3, 60000)], "samples"),
+        ([*SIZE[:2], (258, 3, 16), (259, 3, 8)], "samples"),
+    ],
+)
+def test_odd_tiff_files_meet_no_decoder(order, rows, told):
+    data = tags_of(order, *rows)
+    with pytest.raises(tiff.OddTiffError, match=told):
+        tiff.pixels_of(data)
+    assert told in _measured(data)[1]
+    for size in range(len(data) - 64):  # cut off anywhere
+        with pytest.raises(tiff.OddTiffError):
+            tiff.pixels_of(data[:size])
+
+
+def test_the_pixels_of_a_tiff_are_counted():
+    for order in "<>":
+        assert _measured(tags_of(order, *SIZE, (278, 4, 64))) == (64 * 64, "")
+        assert _measured(tags_of(order, *SIZE, (278, 4, 2**32 - 1))) == (64 * 64, "")
+
+
+def test_no_other_format_is_decoded(mary, dataset, scenes, key):
+    files = other_formats(scenes[0])
+    files["tiles"] = tags_of("<", *SIZE, (322, 4, 46336), (323, 4, 46336))
+    files["large"] = tags_of("<", (256, 4, 2000), (257, 4, 2000), *SIZE[2:])
+    good = protected(scenes, key)[:1]
+    found = list(mary.restore(dataset, [*files.items(), *good]))
+    told = {image.name: image.error for image in found}
+    assert told.pop(good[0][0]) == ""
+    assert "4000000 pixels" in told.pop("large")
+    assert "tiles" in told.pop("tiles")
+    assert all("those are PNG or TIFF" in error for error in told.values())
+    assert len(told) == 5
+
+
+def test_names_in_a_tar_go_back_to_who_sent_them_alone(server, mary, dataset, scenes, key):
+    good = protected(scenes, key)[0][1]
+    for name in ("../x.png", "/x.png", "a/../../x.png", "a\0/../x.png"):
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+            member = tarfile.TarInfo("x.png")
+            member.pax_headers = {"path": name}
+            member.size = len(good)
+            archive.addfile(member, io.BytesIO(good))
+        answer = post(server, mary.token, dataset, out.getvalue(), "application/x-tar")
+        assert (answer.status_code, answer.json()["code"]) == (400, "damaged"), name
+    answer = post(server, mary.token, dataset, tar_of([("x.png", good)]), "application/x-tar")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["content-type"] == "application/x-tar"
