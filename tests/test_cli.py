@@ -59,6 +59,7 @@ def test_protect_and_restore(home, capsys):
         "of": 9,
         "failed": 0,
         "sidecars": 0,
+        "metadata_dropped": 0,
         "shards": 1,
         "resumed": 0,
         "failures": {},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import ctypes
 import os
@@ -10,6 +11,43 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, BinaryIO
+
+from dsguard.errors import FormatError
+
+MOST_TEXT = 1 << 20
+"""Bytes of a small text file, such as one with a key."""
+
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # before the next, which it begins with
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+def read_text(path: Path) -> str:
+    """Read a small text file as any editor stores it: UTF-8, or what its first bytes say.
+
+    Raises
+    ------
+    FormatError
+        If it is no text, or large.
+    """
+    with path.open("rb") as file:
+        data = file.read(MOST_TEXT + 1)
+    if len(data) > MOST_TEXT:
+        msg = f"{path} is larger than any text file that is read here"
+        raise FormatError(msg)
+    coding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8")
+    try:
+        text = data.decode(coding)
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:  # as in UTF-16 without its mark
+        msg = f"{path} is no text in UTF-8; save it as UTF-8, or give another file"
+        raise FormatError(msg)
+    return text
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -24,9 +25,19 @@ from dsguard.errors import WorkerError
 
 ATTEMPTS = 3
 _PAUSE = 0.1  # seconds, which what was killed may take to be gone
+_BEGUN = b"begun"
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def end_if_imported() -> None:
+    """End a worker that imports the script that it works for, and is told there to do all anew.
+
+    Whoever waits for it says that the script lacks its guard.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        sys.exit(1)
 
 
 class Workers:
@@ -44,6 +55,7 @@ class Workers:
     def __init__(
         self, count: int, preload: str, on_death: Callable[[], None] = lambda: None
     ) -> None:
+        end_if_imported()
         self._context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
         if os.name == "posix":
             self._context.set_forkserver_preload([preload])
@@ -86,6 +98,8 @@ class Workers:
             except (EOFError, OSError):
                 if self._ended:
                     raise CancelledError from None
+                if worker.did_not_begin():
+                    raise WorkerError(_NO_GUARD) from None
                 reason = None
                 self._on_death()
                 self._forget()
@@ -124,10 +138,17 @@ class Workers:
                 self._all.discard(worker)
 
 
+_NO_GUARD = (
+    "worker processes ended while they imported the script that started them, as they do it first; "
+    'put what it does below: if __name__ == "__main__":'
+)
+
+
 class _Worker:
     """One process, and our end of the pipe to it."""
 
     def __init__(self, context: Any) -> None:
+        self._begun = False
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs,), daemon=True)
         try:
@@ -139,9 +160,16 @@ class _Worker:
             theirs.close()  # so that nobody has it but the process, and its end is the pipe's
 
     def done(self, work: bytes) -> bytes:
+        if not self._begun:
+            self._begun = self._pipe.recv_bytes() == _BEGUN
         self._pipe.send_bytes(work)
         outcome: bytes = self._pipe.recv_bytes()
         return outcome
+
+    def did_not_begin(self) -> bool:
+        """Tell whether a process that ended did so by itself, before it was ours."""
+        self._process.join()
+        return not self._begun and self._process.exitcode == 1
 
     def terminate(self) -> None:
         self._process.terminate()
@@ -168,6 +196,7 @@ def _work(pipe: Connection) -> None:
     """Do what comes through the pipe until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: whoever waits for us decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    pipe.send_bytes(_BEGUN)
     while True:
         try:
             work = pipe.recv_bytes()

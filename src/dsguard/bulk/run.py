@@ -36,6 +36,7 @@ from dsguard.errors import (
     WrongKeyError,
 )
 from dsguard.keys import DatasetKey
+from dsguard.workers import end_if_imported
 
 if TYPE_CHECKING:
     from dsguard.datasets.source import Source
@@ -76,6 +77,9 @@ class Report:
     leftovers : list of str
         Journals, scratch folders and temporary files that lie in the source or in the destination
         and are no part of a dataset: remove them before it is published.
+    metadata_dropped : int
+        Images read that had a colour profile, EXIF, XMP or further pictures, which are not written;
+        counted as `sidecars` are.
     shards, resumed : int
         Shards of the dataset, and those of them that earlier runs had done.
     left_out : dict of str to LeftOut
@@ -94,6 +98,7 @@ class Report:
     lost: int = 0
     unfinished: bool = False
     journal_damaged: bool = False
+    metadata_dropped: int = 0
     left_out: dict[str, LeftOut] = field(default_factory=dict)
     leftovers: list[str] = field(default_factory=list)
 
@@ -108,6 +113,7 @@ class Report:
         """Add what became of a shard."""
         self.done += result.done
         self.sidecars += result.sidecars
+        self.metadata_dropped += result.metadata_dropped
         self.failed += len(result.failures)
         self.kinds.update(type(error) for error in result.failures.values())
         self.broken += result.broken
@@ -213,6 +219,7 @@ def run(
     OSError
         If the destination cannot be written.
     """
+    end_if_imported()
     settings = settings or Settings()
     given: object = task.key
     if not isinstance(given, DatasetKey):

@@ -72,6 +72,8 @@ class ShardResult:
         By name, why an image has no result.
     broken : int
         How many of these are no images but files that hold images: what they had is not known.
+    metadata_dropped : int
+        Images read that had a colour profile, EXIF, XMP or further pictures, which are not written.
     left_out : dict of str to LeftOut
         What lies beside images and was not published, by kind.
     """
@@ -81,6 +83,7 @@ class ShardResult:
     sidecars: int = 0
     failures: dict[str, DsguardError] = field(default_factory=dict)
     broken: int = 0
+    metadata_dropped: int = 0
     left_out: dict[str, LeftOut] = field(default_factory=dict)
 
 
@@ -138,6 +141,7 @@ def _work(spec: ShardSpec, rows: Rows, sink: Sink | None, result: ShardResult) -
     for groups, unreadable in decode_rows(rows):
         errors |= unreadable
         for group in groups:
+            result.metadata_dropped += 0 if sink is None else group.with_more
             _process(spec, rows, group, sink, results, errors, profiles)
     files: dict[int, str] = {}
     if sink is not None:

@@ -368,11 +368,18 @@ def _finish(task: Task, report: Report, choices: Choices) -> int:
     if report.unfinished:
         complain("the run that writes the source is not finished: images are missing", _WARNING)
     show_leftovers(report.leftovers)
+    if report.metadata_dropped:
+        complain(
+            f"{counted(report.metadata_dropped, 'image')} had a colour profile, EXIF, XMP or "
+            "further pictures, which are not kept; the pixels are",
+            _WARNING,
+        )
     if choices.as_json:
         failures = {name: error.message for name, error in report.failures.items()}
         result = {task.verb: report.done, "of": total, "failed": report.failed - report.broken}
         facts = {
             "sidecars": report.sidecars,
+            "metadata_dropped": report.metadata_dropped,
             "shards": report.shards,
             "resumed": report.resumed,
             "failures": failures,

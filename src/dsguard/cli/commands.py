@@ -50,12 +50,8 @@ def run(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         errors.print("interrupted; what was written is whole, the same command does what is left")
         return Exit.INTERRUPTED
-    except DsguardError as error:
-        complain(str(error))
-        return exit_code(error, Exit.USAGE)
-    except OSError as error:
-        complain(f"{error.filename or 'writing'}: {error.strerror}")
-        return Exit.USAGE
+    except Exception as error:
+        return _told(error)
     return code if isinstance(code, int) else Exit.OK
 
 
@@ -64,6 +60,26 @@ def _show(error: click.ClickException) -> None:
     text = io.StringIO()
     error.show(text)
     click.echo("\n".join(map(printable, text.getvalue().splitlines())), err=True)
+
+
+def _told(error: Exception) -> Exit:
+    """Say what went wrong in one line; return the exit code."""
+    code = Exit.INTERNAL
+    if isinstance(error, DsguardError):
+        message, code = str(error), exit_code(error, Exit.USAGE)
+    elif isinstance(error, OSError):
+        message, code = f"{error.filename or 'writing'}: {error.strerror or error}", Exit.USAGE
+    elif isinstance(error, MemoryError):
+        message = "there is not enough memory; give fewer --workers, or smaller images"
+    elif os.environ.get("DSGUARD_DEBUG"):
+        raise error
+    else:
+        message = (
+            f"internal error: {type(error).__name__}: {error}; please report it, with what is "
+            "shown when DSGUARD_DEBUG=1 is set"
+        )
+    complain(message)
+    return code
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -100,9 +116,9 @@ for _command in (protect, restore, verify, dmcp):
 )
 def keygen(path: Path, *, passphrase: bool) -> None:
     """Make a new key and write it to PATH, which must not exist."""
-    from dsguard.keys import DatasetKey
+    from dsguard.keys import DatasetKey, passphrase_of_environment
 
-    phrase = os.environ.get("DSGUARD_PASSPHRASE") if passphrase else None
+    phrase = passphrase_of_environment() if passphrase else None
     if passphrase and phrase is None:
         phrase = ask_passphrase(confirm=True)
     if path.exists():

@@ -42,7 +42,7 @@ class Exit(IntEnum):
 
 def load_key(path: Path) -> DatasetKey:
     """Load a key, with the passphrase of the environment or of the terminal."""
-    from dsguard.keys import DatasetKey
+    from dsguard.keys import DatasetKey, passphrase_of_environment
 
     if not path.exists():
         msg = (
@@ -52,7 +52,7 @@ def load_key(path: Path) -> DatasetKey:
         raise click.UsageError(msg)
     if os.name == "posix" and path.stat().st_mode & 0o077:
         complain(f"others can read the key; run: chmod 600 {path}", "[bold yellow]warning:[/]")
-    phrase = os.environ.get("DSGUARD_PASSPHRASE")
+    phrase = passphrase_of_environment()
     try:
         return DatasetKey.load(path, phrase)
     except WrongKeyError:

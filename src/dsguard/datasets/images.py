@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import io
-import sys
-import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from PIL import (
-    Image,
-    ImageFile,
-    ImageOps,
-    PngImagePlugin,
-    TiffImagePlugin,
-    TiffTags,
-    UnidentifiedImageError,
-)
+from PIL import Image, TiffImagePlugin, TiffTags
 
+from dsguard.datasets.pillow import (
+    SIDECAR_CHUNK,
+    SIDECAR_TAG,
+    UnreadableImageError,
+    decode,
+    pixels_of,
+)
 from dsguard.datasets.png import NotPlainError, at_once, encode_pngs, read_plain, size_of, unpacked
 from dsguard.errors import DsguardError, InputError
 
@@ -29,10 +26,28 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 READABLE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".gif"}
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+    | {".gif"}
 )
 
-_READABLE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
+__all__ = [
+    "LOSSLESS_FORMATS",
+    "READABLE_SUFFIXES",
+    "SIDECAR_CHUNK",
+    "SIDECAR_TAG",
+    "Group",
+    "UnreadableImageError",
+    "check_output_format",
+    "decode_files",
+    "decode_image",
+    "decode_protected",
+    "encode_image",
+    "encode_images",
+    "is_image_name",
+    "pixels_of",
+    "runs_of",
+    "with_suffix",
+]
 
 LOSSLESS_FORMATS = {"png": ".png", "tiff": ".tiff"}
 """Formats that protected and restored images are written in, and their suffixes."""
@@ -64,15 +79,14 @@ class Group:
     images : ndarray of uint8, shape (N, H, W, C)
     sidecars : dict of int to bytes
         By index in `images`.
+    with_more : int
+        How many of the files have a colour profile, EXIF, XMP or further pictures.
     """
 
     rows: list[int]
     images: npt.NDArray[np.uint8]
     sidecars: dict[int, bytes]
-
-
-class UnreadableImageError(InputError):
-    """A file is no image, is truncated, or of a kind that dsguard does not take."""
+    with_more: int = 0
 
 
 def check_output_format(name: str) -> str:
@@ -93,18 +107,12 @@ def check_output_format(name: str) -> str:
     return chosen
 
 
-SIDECAR_CHUNK = b"dsGD"
-"""PNG chunk that holds a sidecar: ancillary, private, not to be copied with changed pixels."""
-
-SIDECAR_TAG = 65111
-"""TIFF tag that holds a sidecar: of the private range, type byte."""
-
-
 def decode_image(data: bytes) -> npt.NDArray[np.uint8]:
     """Decode an image file.
 
-    Palette and bilevel images are expanded and EXIF orientation is applied; 16-bit, float and CMYK
-    images are refused, because they would lose values.
+    Palette and bilevel images are expanded, a transparent colour becomes alpha, and orientation, of
+    EXIF or XMP, is applied; 16-bit, float and CMYK images are refused, because they would lose
+    values. Of the pictures that a camera puts in one JPEG file (MPO) it is the first.
 
     Returns
     -------
@@ -127,20 +135,6 @@ def decode_protected(data: bytes) -> tuple[npt.NDArray[np.uint8], bytes]:
     return groups[0].images[0], groups[0].sidecars.get(0, b"")
 
 
-def pixels_of(data: bytes) -> int:
-    """Return how many pixels an image file says it has, without decoding it; 0 if it is none."""
-    size = size_of(data)
-    if size is None or data.count(b"IHDR") != 1:  # some decoders take the last one
-        try:
-            with Image.open(io.BytesIO(data), formats=_READABLE_FORMATS) as image:
-                size = image.size
-        except Image.DecompressionBombError:
-            return sys.maxsize
-        except Exception:
-            return 0
-    return size[0] * size[1]
-
-
 _PIXELS_AT_ONCE = 1 << 24
 
 
@@ -161,51 +155,6 @@ def runs_of(files: Sequence[bytes | DsguardError]) -> Iterator[tuple[int, int]]:
         pixels += own
     if start < len(files):
         yield start, len(files)
-
-
-def _has_more(image: Image.Image) -> bool:
-    """Tell whether a file holds a second image; to count them all can take minutes."""
-    try:
-        image.seek(1)
-    except EOFError:
-        return False
-    return True
-
-
-def _opened(data: bytes) -> ImageFile.ImageFile:
-    """Open an image file, not one of which Pillow warns that it may fill the memory."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return Image.open(io.BytesIO(data), formats=_READABLE_FORMATS)
-
-
-def _by_pillow(data: bytes) -> tuple[npt.NDArray[np.uint8], bytes]:
-    """Decode an image file that the codec for batches leaves alone."""
-    try:
-        with _opened(data) as image:
-            size = size_of(data)
-            if size is not None and size != image.size:
-                msg = "has two headers that tell two sizes; replace it by an undamaged copy"
-                raise UnreadableImageError(msg)
-            if _has_more(image):
-                msg = "is animated or has several pages; split it into single images"
-                raise UnreadableImageError(msg)
-            if _is_deep(image):
-                msg = "has more than 8 bits per sample; convert it to 8-bit gray, RGB or RGBA"
-                raise UnreadableImageError(msg)
-            image.load()
-            return _pixels(ImageOps.exif_transpose(image)), _sidecar(image)
-    except UnreadableImageError:
-        raise
-    except Image.DecompressionBombWarning as error:
-        msg = f"claims to be very large: {error}; cut it, or raise PIL.Image.MAX_IMAGE_PIXELS"
-        raise UnreadableImageError(msg) from error
-    except UnidentifiedImageError as error:
-        msg = "is not an image file, or its beginning is damaged"
-        raise UnreadableImageError(msg) from error
-    except Exception as error:  # a damaged file can fail in any way inside a decoder
-        msg = f"cannot be read: {error}; replace it by an undamaged copy"
-        raise UnreadableImageError(msg) from error
 
 
 def decode_files(
@@ -238,6 +187,7 @@ def decode_files(
         else:
             plain[shape].append((number, stream, sidecar))
     decoded: dict[tuple[int, ...], list[_Piece]] = defaultdict(list)
+    more: Counter[tuple[int, ...]] = Counter()
     for shape, members in plain.items():
         for piece, left in _unpacked(members, shape):
             others += left
@@ -247,12 +197,14 @@ def decode_files(
         file = files[number]
         assert isinstance(file, bytes)
         try:
-            image, sidecar = _by_pillow(file)
+            found = decode(file)
         except DsguardError as error:
             errors[number] = error.to_keep()
         else:
-            decoded[image.shape].append(([number], image[None], [sidecar]))
-    return [_joined(same) for same in decoded.values()], errors
+            shape = found.pixels.shape
+            decoded[shape].append(([number], found.pixels[None], [found.sidecar]))
+            more[shape] += found.has_more
+    return [_joined(same, more[shape]) for shape, same in decoded.items()], errors
 
 
 _Piece: TypeAlias = "tuple[list[int], npt.NDArray[np.uint8], list[bytes]]"
@@ -274,47 +226,11 @@ def _unpacked(
         yield (numbers, images, sidecars), left
 
 
-def _joined(pieces: list[_Piece]) -> Group:
+def _joined(pieces: list[_Piece], more: int) -> Group:
     numbers = [number for piece in pieces for number in piece[0]]
     sidecars = [sidecar for piece in pieces for sidecar in piece[2]]
     images = pieces[0][1] if len(pieces) == 1 else np.concatenate([piece[1] for piece in pieces])
-    return Group(numbers, images, {n: data for n, data in enumerate(sidecars) if data})
-
-
-def _is_deep(image: ImageFile.ImageFile) -> bool:
-    """Tell whether an opened file has samples of more than 8 bits, whatever mode it decodes to."""
-    for tile in image.tile:  # the decoder's arguments name the stored layout or the largest value
-        given = tile.args if isinstance(tile.args, tuple) else (tile.args,)
-        if any(isinstance(part, str) and ";16" in part for part in given):
-            return True
-        if tile.codec_name.startswith("ppm") and max(p for p in given if type(p) is int) > 255:
-            return True
-    return False
-
-
-def _pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """Return the samples of an opened image."""
-    if image.mode == "1":
-        image = image.convert("L")
-    if image.mode == "LA" or "transparency" in image.info:
-        image = image.convert("RGBA")
-    elif image.mode == "P":
-        image = image.convert("RGB")
-    if image.mode not in ("L", "RGB", "RGBA"):
-        msg = f"has pixels of mode {image.mode}; convert it to 8-bit gray, RGB or RGBA"
-        raise UnreadableImageError(msg)
-    return np.asarray(image).reshape(image.height, image.width, -1)
-
-
-def _sidecar(image: ImageFile.ImageFile) -> bytes:
-    """Return the sidecar in a loaded file, nothing where there is none."""
-    if isinstance(image, PngImagePlugin.PngImageFile):
-        chunks = {chunk[0]: chunk[1] for chunk in image.private_chunks}
-        return chunks.get(SIDECAR_CHUNK, b"")
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        found = image.tag_v2.get(SIDECAR_TAG)
-        return found if isinstance(found, bytes) else b""  # a number is not one, whatever it says
-    return b""
+    return Group(numbers, images, {n: data for n, data in enumerate(sidecars) if data}, more)
 
 
 def encode_images(

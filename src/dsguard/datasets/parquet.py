@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 from dsguard.datasets.folder import ShardedSource
 from dsguard.datasets.harmless import ROW, STRING, Allowance
 from dsguard.datasets.names import safe_name
+from dsguard.datasets.pages import rows_at_once
 from dsguard.datasets.place import Place
 from dsguard.datasets.source import (
-    CHUNK_BYTES,
-    CHUNK_IMAGES,
     Extras,
     Part,
     Record,
@@ -35,6 +35,10 @@ NAMED = b"dsguard.named"
 
 LABELS = ("label", "labels", "fine_label", "class", "cls", "category", "y", "target")
 """Columns that are taken for the class, the first that is there."""
+
+
+_FREE_ROWS = 10_000  # that any file may claim
+_LEAST_BYTES = 8  # of a file, for each row beyond
 
 
 def arrow() -> tuple[Any, Any]:
@@ -165,17 +169,16 @@ class ParquetSource(ShardedSource):
             stop = part.stop or file.metadata.num_row_groups
             groups = list(range(part.start, stop))
             row = sum(file.metadata.row_group(n).num_rows for n in range(part.start))
-            sizes = [file.metadata.row_group(n) for n in groups]
-            each = sum(g.total_byte_size for g in sizes) / max(1, sum(g.num_rows for g in sizes))
-            count = min(CHUNK_IMAGES, max(1, int(CHUNK_BYTES / max(each, 1))))
             kept = None if read_images else columns.light()
             try:
-                for batch in file.iter_batches(
-                    CHUNK_IMAGES if not read_images else count, row_groups=groups, columns=kept
-                ):
+                count = rows_at_once(opened, file, groups, kept)
+                for batch in file.iter_batches(count, row_groups=groups, columns=kept):
                     batch.validate(full=True)  # text that is none would be met by whoever reads it
                     yield row, batch
                     row += batch.num_rows
+            except InputError as error:
+                msg = f"{self.place}/{part.file}: {error}; it could be meant to fill the memory"
+                raise InputError(msg) from error
             except _damage() as error:
                 msg = f"{self.place}/{part.file} is damaged: {error}"
                 raise InputError(msg) from error
@@ -193,10 +196,15 @@ class ParquetSource(ShardedSource):
     def _file(self, opened: Any, name: str) -> Any:
         _, parquet = arrow()
         try:
-            return parquet.ParquetFile(opened)
+            file = parquet.ParquetFile(opened)
         except _damage() as error:
             msg = f"{self.place}/{name} is not a Parquet file, or is damaged: {error}"
             raise InputError(msg) from error
+        rows, size = file.metadata.num_rows, opened.seek(0, os.SEEK_END)
+        if rows > _FREE_ROWS and rows * _LEAST_BYTES > size:
+            msg = f"{self.place}/{name} claims {rows} rows in {size} bytes; images are longer"
+            raise InputError(msg)
+        return file
 
 
 def _damage() -> tuple[type[Exception], ...]:

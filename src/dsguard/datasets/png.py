@@ -40,11 +40,14 @@ _START_OF_CHUNK = struct.Struct(">I4s")
 _START_OF_HEADER = b"\0\0\0\x0dIHDR"
 _COLOUR_TYPE = {1: 0, 3: 2, 4: 6}
 _CHANNELS = {0: 1, 2: 3, 6: 4}
+_NOT_IDLE = (b"Raw profile type ", b"XML:com.adobe.xmp")  # EXIF and XMP as text
 _UP = 2
 _CRC_OF_IDAT = deflate.crc32(b"IDAT")
 _AT_ONCE = 8 << 20  # bytes of images that are packed in one call
 _MOST_CLAIMED = 64 << 20  # bytes of images that are unpacked in one call
 _MOST_PIXELS = 1 << 26  # what claims more is left to Pillow, which may refuse it
+_FREE_PIXELS = 1 << 24  # that any file may claim
+_PIXELS_OF_BYTE = 512  # that a file may claim beyond that: no JPEG holds more
 _MOST_EXPANSION = 1040  # of a byte, a little more than deflate's 1032
 
 
@@ -119,6 +122,14 @@ def size_of(data: bytes) -> tuple[int, int] | None:
     return width, height
 
 
+def is_likely(pixels: int, size: int) -> bool:
+    """Tell whether a file of `size` bytes may be trusted to hold so many pixels.
+
+    Some hundred bytes can unpack to any number of pixels, one as good as the other.
+    """
+    return pixels <= _FREE_PIXELS or pixels <= _PIXELS_OF_BYTE * size
+
+
 class NotPlainError(Exception):
     """A PNG file, or something else, that is not read here."""
 
@@ -149,7 +160,7 @@ def read_plain(data: bytes, wanted: bytes) -> tuple[tuple[int, int, int], bytes,
     width, height, depth, colour, *methods = _HEADER.unpack_from(data, 16)
     if depth != 8 or colour not in _CHANNELS or any(methods):
         raise NotPlainError
-    if not 0 < width * height <= _MOST_PIXELS:
+    if not (0 < width * height <= _MOST_PIXELS and is_likely(width * height, len(data))):
         raise NotPlainError
     shape = (height, width, _CHANNELS[colour])
     if height * (1 + width * shape[2]) > _MOST_EXPANSION * len(data):  # nothing unpacks to that
@@ -178,10 +189,15 @@ def read_plain(data: bytes, wanted: bytes) -> tuple[tuple[int, int, int], bytes,
             packed.append(content)
         elif kind == wanted:
             found = content
-        elif kind not in (b"tEXt", b"tIME", b"pHYs") and position != 8:  # where the header is
+        elif position != 8 and not _is_idle(kind, content):  # where the header is
             raise NotPlainError
         position = end
     return shape, b"".join(packed), found
+
+
+def _is_idle(kind: bytes, content: bytes) -> bool:
+    """Tell whether a chunk says nothing of the pixels, nor anything that is to be told of."""
+    return kind in (b"tIME", b"pHYs") or (kind == b"tEXt" and not content.startswith(_NOT_IDLE))
 
 
 def at_once(shape: tuple[int, int, int]) -> int:

@@ -99,6 +99,10 @@ class Rows:
     record: Record | None = None
     extras: Callable[[int], Extras] = lambda row: {}
 
+    def __post_init__(self) -> None:
+        known = {label: as_label(label) for label in set(self.classes)}
+        self.classes = [known[label] for label in self.classes]
+
 
 def decode_rows(rows: Rows) -> Iterator[tuple[list[Group], dict[int, DsguardError]]]:
     """Yield the images of some rows by shape, and by row why one cannot be read.
@@ -265,13 +269,24 @@ def as_folder(class_name: str) -> str:
 
     That is written as in URLs, ``a%2Fb`` for ``a/b``, and `class_of` reads it as the class again.
     """
-    coded = _ESCAPES.sub(lambda found: "%25" + found[1], class_name)
+    coded = _ESCAPES.sub(lambda found: "%25" + found[1], as_label(class_name))
     coded = _NOT_IN_FOLDERS.sub(lambda found: f"%{ord(found[0]):02X}", coded)
     return "%2E" + coded[1:] if coded.startswith(".") else coded  # hidden ones are passed over
 
 
 _NOT_IN_FOLDERS = re.compile(r"[/\\\0-\x1f\x7f-\x9f]")
 _ESCAPES = re.compile("%(2F|5C|2E|25|[0189][0-9A-F]|7F)")
+
+
+def as_label(text: str) -> str:
+    r"""Return a label as one that can be written: half of a surrogate pair as ``\ud800``.
+
+    JSON and arrays may have it. Bytes of a file name that are no UTF-8 are left as Python has them.
+    """
+    return text if text.isascii() else _HALVES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+_HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 def check_size(size: int) -> None:

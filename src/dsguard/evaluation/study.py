@@ -164,7 +164,7 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
         try:
             before, now = json.loads(file.read_text()), json.loads(text)
             others = [name for name in now | before if before.get(name) != now.get(name)]
-        except (ValueError, AttributeError, TypeError) as error:
+        except (AttributeError, RecursionError, TypeError, ValueError) as error:
             msg = f"{file} is damaged; choose another folder, or remove {out}"
             raise InputError(msg) from error
         if others:
@@ -274,7 +274,7 @@ def _found_before(out: Path) -> dict[Trial, dict[int, Row]]:
             for number, row in enumerate(entry["seeds"]):  # once they had no seed, from 0 on
                 seed, by_epoch = row.pop("seed", number), tuple(row.pop("by_epoch"))
                 found.setdefault(trial, {})[seed] = Row(**row, by_epoch=by_epoch)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         msg = f"{file} is damaged; remove it: the trainings beside it are not done again"
         raise InputError(msg) from error
     return found

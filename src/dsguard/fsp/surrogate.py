@@ -137,7 +137,14 @@ class Surrogate:
         content = _read(Path(path))
         try:
             return cls._of(content).to(at)
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            TypeError,
+            ValueError,
+            RuntimeError,
+        ) as error:
             msg = f"{path} is a damaged surrogate: {error}"
             raise FormatError(msg) from error
 

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from dsguard.integrations.images import as_bytes, restored_files
-from dsguard.keys import DatasetKey
+from dsguard.keys import DatasetKey, passphrase_of_environment
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,11 @@ class Restore:
     path of the key and not the key.
 
     >>> from datasets import Image  # doctest: +SKIP
-    >>> protected = protected.cast_column("image", Image(decode=False))  # doctest: +SKIP
-    >>> clean = protected.map(Restore("dataset.key"), batched=True)  # doctest: +SKIP
-    >>> clean = clean.cast_column("image", Image())  # doctest: +SKIP
+    >>> undecoded = protected.cast_column("image", Image(decode=False))  # doctest: +SKIP
+    >>> clean = undecoded.map(Restore("dataset.key"), batched=True)  # doctest: +SKIP
+    >>> clean = clean.cast(protected.features)  # doctest: +SKIP
+
+    A streamed dataset does not know its columns after ``map``: ``cast`` tells them again.
 
     Attributes
     ----------
@@ -48,4 +50,4 @@ class Restore:
 
 @cache
 def _key(path: str) -> DatasetKey:
-    return DatasetKey.load(path, os.environ.get("DSGUARD_PASSPHRASE"))
+    return DatasetKey.load(path, passphrase_of_environment())

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dsguard.integrations.images import as_bytes, restored_files
-from dsguard.keys import DatasetKey
+from dsguard.keys import DatasetKey, passphrase_of_environment
 
 
 class Restore:
@@ -33,7 +33,7 @@ class Restore:
     """
 
     def __init__(self, key_path: str | os.PathLike[str], column: str = "image") -> None:
-        self._key = DatasetKey.load(key_path, os.environ.get("DSGUARD_PASSPHRASE"))
+        self._key = DatasetKey.load(key_path, passphrase_of_environment())
         self._column = column
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,9 @@ Sample = dict[str, Any]
 _LOSSY = ("jpg", "jpeg", "webp", "gif")
 
 
-def restore(
-    key: DatasetKey, field: str = "png", batch_size: int = 256
-) -> Callable[[Iterable[Sample]], Iterator[Sample]]:
-    """Return a stage for a WebDataset pipeline.
+@dataclass(frozen=True)
+class restore:
+    """A stage for a WebDataset pipeline; worker processes can be sent it.
 
     >>> data = WebDataset(urls).compose(restore(key)).decode("rgb8")  # doctest: +SKIP
 
@@ -40,22 +40,29 @@ def restore(
     DsguardError
         If an image cannot be restored; the message names its place in the batch.
     """
-    if field.rpartition(".")[2].lower() in _LOSSY:
-        msg = f"field {field!r}: protected images are never stored under it; rename them to png"
-        raise InputError(msg)
 
-    if batch_size < 1:
-        msg = f"batch_size is 1 or more, not {batch_size}"
-        raise InputError(msg)
+    key: DatasetKey
+    field: str = "png"
+    batch_size: int = 256
 
-    def stage(samples: Iterable[Sample]) -> Iterator[Sample]:
+    def __post_init__(self) -> None:
+        if self.field.rpartition(".")[2].lower() in _LOSSY:
+            msg = (
+                f"field {self.field!r}: protected images are never stored under it; rename them "
+                "to png"
+            )
+            raise InputError(msg)
+        if self.batch_size < 1:
+            msg = f"batch_size is 1 or more, not {self.batch_size}"
+            raise InputError(msg)
+
+    def __call__(self, samples: Iterable[Sample]) -> Iterator[Sample]:
+        """Yield the samples with restored images, as bytes of PNG files."""
         source = iter(samples)
-        while batch := list(islice(source, batch_size)):
-            files = [_file(sample, field) for sample in batch]
-            for sample, file in zip(batch, restored_files(files, key), strict=True):
-                yield {**sample, field: file}
-
-    return stage
+        while batch := list(islice(source, self.batch_size)):
+            files = [_file(sample, self.field) for sample in batch]
+            for sample, file in zip(batch, restored_files(files, self.key), strict=True):
+                yield {**sample, self.field: file}
 
 
 def _file(sample: Sample, field: str) -> bytes:

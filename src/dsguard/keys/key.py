@@ -15,7 +15,7 @@ from Crypto.Hash import SHA256
 from Crypto.Protocol.KDF import HKDF, scrypt
 
 from dsguard.errors import DsguardError, FormatError, InputError, WrongKeyError
-from dsguard.files import write_new
+from dsguard.files import read_text, write_new
 from dsguard.keys.siv import AesSiv
 
 SECRET_BYTES = 32
@@ -25,6 +25,7 @@ SEALING_KEY_BYTES = 64
 _TITLE = "dsguard-key 1"
 _SCRYPT = {"N": 1 << 16, "r": 8, "p": 1}
 _SALT_BYTES = 16
+_PASSPHRASE = "DSGUARD_PASSPHRASE"
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,20 @@ class DatasetKey:
         return key
 
 
+def passphrase_of_environment() -> str | None:
+    """Return the passphrase in ``DSGUARD_PASSPHRASE``, None where there is none.
+
+    It is UTF-8 wherever it can be, also where the locale has another encoding.
+    """
+    given = os.environ.get(_PASSPHRASE)
+    if given is None or not os.supports_bytes_environ:
+        return given
+    try:
+        return os.environb[_PASSPHRASE.encode()].decode()
+    except UnicodeDecodeError:
+        return given
+
+
 def _check_secret(secret: object) -> None:
     if not isinstance(secret, bytes):
         msg = f"a dataset key is made of bytes, not {type(secret).__name__}"
@@ -153,14 +168,16 @@ def _check_secret(secret: object) -> None:
 
 
 def _read_fields(path: Path) -> dict[str, str]:
-    lines = path.read_bytes().decode("ascii", errors="replace").splitlines()
-    if not lines or not lines[0].startswith("dsguard-key "):
+    lines = [" ".join(line.split()) for line in read_text(path).splitlines()]
+    title = next(filter(None, lines), "")  # blanks and empty lines are no matter
+    if not title.startswith("dsguard-key "):
         msg = f"{path} is not a dsguard key file"
         raise FormatError(msg)
-    if lines[0] != _TITLE:
-        msg = f"{path} has the version {lines[0]!r}, this dsguard reads {_TITLE!r}: update it"
+    if title != _TITLE:
+        msg = f"{path} has the version {title!r}, this dsguard reads {_TITLE!r}: update it"
         raise FormatError(msg)
-    return dict(line.split(": ", 1) for line in lines[1:] if ": " in line)
+    pairs = (line.partition(":") for line in lines)
+    return {name.strip(): value.strip() for name, colon, value in pairs if colon}
 
 
 def _siv(passphrase: str, salt: bytes, key_id: str, cost: dict[str, int]) -> Any:
@@ -169,7 +186,12 @@ def _siv(passphrase: str, salt: bytes, key_id: str, cost: dict[str, int]) -> Any
     if not text:
         msg = "the passphrase is empty"
         raise InputError(msg)
-    derived = scrypt(text.encode(), salt, SEALING_KEY_BYTES, cost["N"], cost["r"], cost["p"])
+    try:
+        typed = text.encode()
+    except UnicodeEncodeError:
+        msg = "the passphrase is no text in UTF-8, nor in the encoding of the environment"
+        raise InputError(msg) from None
+    derived = scrypt(typed, salt, SEALING_KEY_BYTES, cost["N"], cost["r"], cost["p"])
     assert isinstance(derived, bytes)
     cipher = AES.new(derived, AES.MODE_SIV)
     cipher.update(_TITLE.encode() + bytes.fromhex(key_id))

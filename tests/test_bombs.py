@@ -1,0 +1,170 @@
+"""Short files that claim much: they are refused, or take bounded memory."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dsguard.datasets import decode_image, encode_image
+from dsguard.datasets.images import UnreadableImageError, decode_files, pixels_of, runs_of
+
+MOST_MEMORY = 512 << 20
+
+
+def tiff(width, height, *, tile=None, rows=None, compression=8, data=None):
+    """Write a gray TIFF file of one strip or tile, whatever sense it makes."""
+    data = zlib.compress(bytes(1 << 12)) if data is None else data
+    tags = [(256, [width]), (257, [height]), (258, [8]), (259, [compression]), (262, [1])]
+    if tile:
+        tags += [(322, [tile[0]]), (323, [tile[1]]), (324, None), (325, [len(data)])]
+    else:
+        tags += [(273, None), (278, [rows or height]), (279, [len(data)])]
+    start = 8 + 2 + 12 * len(tags) + 4
+    entries = b"".join(
+        struct.pack("<HHII", tag, 4, 1, start if value is None else value[0])
+        for tag, value in sorted(tags)
+    )
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + data
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width, height, *more, depth=8, colour=2, stream=b""):
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    chunks = [chunk(b"IHDR", header), *more, chunk(b"IDAT", stream), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def saved(mode, size, kind, **options):
+    file = io.BytesIO()
+    Image.new(mode, size).save(file, kind, **options)
+    return file.getvalue()
+
+
+def claiming(file, at, fmt, *size):
+    """Return a file with another size in its header."""
+    return file[:at] + struct.pack(fmt, *size) + file[at + struct.calcsize(fmt) :]
+
+
+SMALL = (16, 16)
+CLAIMS = {
+    "tiff tile": tiff(64, 64, tile=(46336, 46336)),
+    "tiff tile packbits": tiff(64, 64, tile=(46336, 46336), compression=32773),
+    "tiff wide tile": tiff(64, 64, tile=(1 << 24, 16)),
+    "tiff narrow": tiff(1, 1 << 20, tile=(1024, 1024)),
+    "tiff strip": tiff(9000, 9000),
+    "png": png(9000, 9000, stream=zlib.compress(bytes(1 << 20))),
+    "png palette": png(9000, 9000, depth=1, colour=3),
+    "gif": claiming(saved("P", SMALL, "GIF"), 6, "<HH", 9000, 9000),
+    "bmp": claiming(saved("RGB", SMALL, "BMP"), 18, "<ii", 9000, 9000),
+    "ppm": b"P6 9000 9000 255\n",
+    "pgm": b"P2 9000 9000 255\n1 2 3",
+    "jpeg": saved("L", (9000, 5000), "JPEG")[:9000],
+    "progressive jpeg": saved("RGB", (4200, 4200), "JPEG", progressive=True)[:9000],
+    "webp": saved("RGB", (4200, 4200), "WEBP", lossless=True),
+}
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_a_short_file_cannot_claim_much(name):
+    with pytest.raises(UnreadableImageError, match="claims"):
+        decode_image(CLAIMS[name])
+    assert pixels_of(CLAIMS[name]) > 1 << 24
+
+
+@pytest.mark.parametrize("size", [(1 << 15, 1 << 15), (1 << 13, 1 << 14)])
+def test_whatever_pillow_warns_of_is_refused(size):
+    for file in (tiff(*size), png(*size), claiming(saved("P", SMALL, "GIF"), 6, "<HH", *size)):
+        with pytest.raises(UnreadableImageError, match="claims to be very large"):
+            decode_image(file)
+
+
+def test_usual_tiles_and_strips_are_read():
+    pixels = bytes(256 * 256)
+    for file in (
+        tiff(100, 100, tile=(256, 256), data=zlib.compress(pixels)),
+        tiff(100, 100, rows=(1 << 32) - 1, data=zlib.compress(pixels[:10000])),
+        tiff(100, 100, rows=1 << 20, data=zlib.compress(pixels[:10000])),
+    ):
+        assert decode_image(file).shape == (100, 100, 1)
+
+
+def test_a_large_plain_image_is_read():
+    """One that is as large as it claims to be: 25 million pixels."""
+    noise = np.random.default_rng(0).integers(0, 256, (100, 5000, 1), np.uint8)
+    image = np.tile(noise, (50, 1, 1))
+    np.testing.assert_array_equal(decode_image(encode_image(image)), image)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1 << 28))),
+        chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(1 << 28))),
+        chunk(b"iTXt", b"a\0\1\0\0\0" + zlib.compress(bytes(1 << 28))),
+        chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(bytes(1 << 28))),
+    ],
+)
+def test_texts_and_profiles_of_png_do_not_unpack(more):
+    file = png(8, 8, more, stream=zlib.compress(bytes(8 * 25)))
+    _, errors = decode_files([file])
+    assert not errors or "too large" in str(errors[0]).lower()
+
+
+def test_a_jpeg_of_very_many_scans_is_refused():
+    side = 4096
+    file = saved("RGB", (side, side), "JPEG", progressive=True, quality=50)
+    last = file[file.rindex(b"\xff\xda") : -2]
+    many = file[:-2] + last * 200 + file[-2:]
+    with pytest.raises(UnreadableImageError, match="scans"):
+        decode_image(many)
+    small = saved("RGB", (64, 64), "JPEG", progressive=True)
+    last = small[small.rindex(b"\xff\xda") : -2]
+    assert decode_image(small[:-2] + last * 200 + small[-2:]).shape == (64, 64, 3)
+    trailing = saved("RGB", (2048, 2048), "JPEG") + b"\xff\xda\0\2" * 5000  # a film after it
+    assert decode_image(trailing).shape == (2048, 2048, 3)
+
+
+def test_claims_are_not_added_up():
+    """Many files, each of which may claim as much as one may, are decoded one at a time."""
+    files = [tiff(64, 64, tile=(4096, 4096))] * 3
+    assert list(runs_of(files)) == [(0, 1), (1, 2), (2, 3)]
+
+
+PEAK = """
+import pickle, sys
+from dsguard.datasets.images import decode_files
+for file in pickle.load(sys.stdin.buffer):
+    decode_files([file])
+with open("/proc/self/status") as status:
+    print(next(line.split()[1] for line in status if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is told by /proc")
+def test_memory_is_bounded():
+    """What may just be claimed takes less than is stated, whatever the format."""
+    side = 4096
+    files = [
+        *CLAIMS.values(),
+        saved("RGBA", (side, side), "WEBP", lossless=True),
+        saved("RGB", (side, side), "JPEG", progressive=True),
+        saved("RGBA", (side, side), "PNG"),
+        saved("P", (side, side), "GIF"),
+        saved("RGBA", (side, side), "TIFF", compression="tiff_deflate"),
+        tiff(64, 64, tile=(side, side)),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK], input=pickle.dumps(files), capture_output=True, check=True
+    )
+    assert int(done.stdout) << 10 < MOST_MEMORY

@@ -1,0 +1,219 @@
+"""Parquet files of some hundred bytes that stand for any amount of memory."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from dsguard.datasets import encode_image, open_source
+from dsguard.datasets.pages import groups_of, pages_of, rows_at_once
+from dsguard.datasets.source import CHUNK_IMAGES
+from dsguard.errors import InputError
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+MOST_MEMORY = 512 << 20
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+def images(files):
+    return pa.array([{"bytes": file, "path": None} for file in files], IMAGE)
+
+
+def repeated(value, rows):
+    """One value in a dictionary, for any number of rows."""
+    column = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), [value])
+    return pa.table({"image": column})
+
+
+def delta(value, rows):
+    table = pa.table({"image": images([value] * rows)})
+    encoding = {"image.bytes": "DELTA_BYTE_ARRAY", "image.path": "PLAIN"}
+    return table, {"use_dictionary": False, "column_encoding": encoding}
+
+
+def beside(name, column):
+    return pa.table({"image": images([b"x"]), name: column})
+
+
+BOMBS = {
+    "repeated": lambda: (repeated(bytes(5 << 20), 1024), {"store_schema": False}),
+    "repeated often": lambda: (repeated(bytes(1 << 20), 5000), {"store_schema": False}),
+    "prefixes": lambda: delta(bytes(1 << 20), 400),
+    "page": lambda: (pa.table({"image": images([bytes(150 << 20)])}), {"use_dictionary": False}),
+    "dictionary": lambda: (pa.table({"image": images([bytes(150 << 20)])}), {}),
+    "nulls": lambda: (pa.table({"image": pa.nulls(5_000_000, IMAGE)}), {}),
+    "list": lambda: (beside("l", listed(pa.nulls(40_000_000, pa.int64()))), {}),
+    "list of texts": lambda: (beside("l", listed(pa.array(["a" * 40_000] * 8000))), {}),
+    "width": lambda: (wide(640, 1 << 20), {}),
+}
+"""What makes each of them: a table, and how it is written."""
+
+
+def listed(values):
+    return pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values)
+
+
+def wide(rows, width):
+    return pa.table({"image": images([b"x"] * rows), "w": pa.nulls(rows, pa.binary(width))})
+
+
+@pytest.fixture(scope="module")
+def bombs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bombs")
+    for name, made in BOMBS.items():
+        table, options = made()
+        given = {"compression": "zstd", "row_group_size": 1 << 30, **options}
+        pq.write_table(table, folder / f"{name}.parquet", **given)
+        assert (folder / f"{name}.parquet").stat().st_size < 50_000
+    return folder
+
+
+PEAK = """
+import sys
+from dsguard.datasets import open_source
+from dsguard.datasets.source import decode_rows
+from dsguard.errors import InputError
+rows = 0
+try:
+    source = open_source(sys.argv[1])
+    for part in source.parts(5000):
+        for some in source.rows(part):
+            rows += len(some.names)
+            if rows > 200:
+                break
+except InputError as error:
+    print(error)
+with open("/proc/self/status") as status:
+    print(next(line.split()[1] for line in status if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is told by /proc")
+@pytest.mark.parametrize("name", BOMBS)
+def test_memory_is_bounded(bombs, name):
+    command = [sys.executable, "-c", PEAK, str(bombs / f"{name}.parquet")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout.split()[-1]) << 10 < MOST_MEMORY
+    refused = name in ("page", "dictionary", "nulls", "list", "list of texts")
+    assert (len(done.stdout.splitlines()) > 1) == refused
+    assert not done.stderr
+
+
+@pytest.mark.parametrize("name", ["page", "list", "nulls"])
+def test_the_file_is_named(bombs, name):
+    with pytest.raises(InputError, match=rf"{name}\.parquet.* (unpack|lists|claims)"):
+        everything(bombs / f"{name}.parquet")
+
+
+def everything(path):
+    source = open_source(path)
+    return [rows for part in source.parts(5000) for rows in source.rows(part)]
+
+
+@pytest.mark.parametrize("compression", ["none", "snappy", "gzip", "brotli", "zstd", "lz4"])
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("use_dictionary", [True, False])
+def test_ordinary_files_are_read_in_large_pieces(scenes, compression, version, use_dictionary):
+    files = [encode_image(image) for image in scenes]
+    labels = pa.array([f"class {n % 7}" for n in range(4000)])
+    tags = pa.array([[f"t{n}", None] if n % 3 else None for n in range(4000)])
+    table = pa.table(
+        {"image": images(files * 500), "label": labels, "tags": tags, "n": range(4000)}
+    )
+    file = io.BytesIO()
+    pq.write_table(
+        table,
+        file,
+        compression=compression,
+        data_page_version=version,
+        use_dictionary=use_dictionary,
+        row_group_size=1500,
+        data_page_size=10_000,
+    )
+    parquet = pq.ParquetFile(file)
+    facts = parquet.metadata
+    assert facts.num_row_groups == 3
+    for group in range(3):
+        for number in range(facts.row_group(group).num_columns):
+            column = facts.row_group(group).column(number)
+            chunk = groups_of(file)[group].chunks[number]
+            pages = list(pages_of(file, chunk))
+            assert chunk.values == column.num_values
+            assert sum(page.values for page in pages if page.kind != 2) == column.num_values
+            last = pages[-1].start + pages[-1].packed
+            starts = (column.dictionary_page_offset, column.data_page_offset)
+            assert chunk.start == min(start for start in starts if start)
+            assert last == chunk.start + column.total_compressed_size
+    assert rows_at_once(file, parquet, range(3), None) == CHUNK_IMAGES
+    assert rows_at_once(file, parquet, [1], ["label"]) == CHUNK_IMAGES
+
+
+def test_large_images_are_read_some_at_a_time():
+    rng = np.random.default_rng(0)
+    table = pa.table({"image": images([rng.bytes(1 << 20) for _ in range(20)])})
+    file = io.BytesIO()
+    pq.write_table(table, file)
+    assert 1 <= rows_at_once(file, pq.ParquetFile(file), [0], None) <= 8
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_damaged_headers_are_refused_or_read(tmp_path, scenes, seed):
+    """Whatever is damaged ends in an error of the file, or in images."""
+    rng = np.random.default_rng(seed)
+    table = pa.table({"image": images([encode_image(image) for image in scenes] * 3)})
+    file = io.BytesIO()
+    pq.write_table(table, file, compression="zstd" if seed % 2 else "none")
+    data = bytearray(file.getvalue())
+    starts = [page.start for page in pages_of(file, groups_of(file)[0].chunks[0])]
+    for start in starts:
+        for place in range(max(4, start - 20), start):
+            if rng.random() < 0.2:
+                data[place] = rng.integers(256)
+    read_or_refused(tmp_path / "a.parquet", data)
+
+
+def read_or_refused(path, data):
+    path.write_bytes(data)
+    try:
+        assert all(len(rows.names) == len(rows.files) for rows in everything(path))
+    except InputError as error:
+        if "a.parquet" not in str(error):
+            raise
+
+
+def test_every_damage_of_the_footer_is_refused_or_read(tmp_path, scenes):
+    """One of them makes pyarrow end the process, if it is asked for what is in a column."""
+    table = pa.table(
+        {"image": images([encode_image(image) for image in scenes[:2]]), "l": [[1]] * 2}
+    )
+    file = io.BytesIO()
+    pq.write_table(table, file, compression="none")
+    data = file.getvalue()
+    length = int.from_bytes(data[-8:-4], "little")
+    for place in range(len(data) - 8 - length, len(data) - 8, 3):
+        changed = bytearray(data)
+        changed[place] ^= 1 << place % 8
+        read_or_refused(tmp_path / "a.parquet", changed)
+
+
+@pytest.mark.parametrize(
+    "footer",
+    [
+        b"",
+        b"\x49\xf7" + b"\xff" * 8 + b"\x7f",  # a list of very many doubles
+        b"\x1c" * 5000,  # structs in structs
+        b"\x15\x02\x05\x02\x02",  # a field twice
+        b"\x05\xff\xff\xff\xff\x0f\x02\0",
+        b"\x16" + b"\xff" * 11,
+    ],
+)
+def test_odd_structs_are_refused(footer):
+    file = io.BytesIO(footer + len(footer).to_bytes(4, "little") + b"PAR1")
+    with pytest.raises(ValueError, match=r"damaged|twice|more than 64"):
+        groups_of(file)
