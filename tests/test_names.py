@@ -119,6 +119,7 @@ def test_names_that_windows_alone_refuses(name, monkeypatch):
 
 def test_a_name_to_read_has_no_dot_before_it():
     assert safe_name("././a/x.png", "x.tar") == "a/x.png"
+    assert safe_name("a//./x.png", "x.tar") == "a/x.png"
     for name in [*OUTSIDE, "./../x", ".//x"]:
         with pytest.raises(InputError, match="outside its folder"):
             safe_name(name, "x.tar")

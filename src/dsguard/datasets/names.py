@@ -8,6 +8,7 @@ Names come from strangers: listings of a store, members of archives, paths in ta
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 from collections.abc import Collection, Iterator
 
@@ -97,7 +98,7 @@ def leads_out(name: str) -> bool:
 
 
 def safe_name(name: str, where: object) -> str:
-    """Return the name of a member without a leading ``./``.
+    """Return the name of a member without what says nothing: ``./a//b`` is ``a/b``.
 
     Raises
     ------
@@ -106,12 +107,11 @@ def safe_name(name: str, where: object) -> str:
     """
     if _PLAIN.fullmatch(name):
         return name
-    while name.startswith("./"):
-        name = name[2:]
-    if leads_out(name):
+    shortened = posixpath.normpath(name) if name else name
+    if leads_out(name.removeprefix("./")) or leads_out(shortened):
         msg = f"{where} has a member outside its folder: {_shown(name)}; do not trust this archive"
         raise InputError(msg)
-    return name
+    return shortened
 
 
 def is_folder_name(name: str) -> bool:
