@@ -47,7 +47,7 @@ def cover(request):
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
-@pytest.mark.filterwarnings("ignore:codec .* changes more")
+@pytest.mark.filterwarnings("ignore:codec .* leaves the inside")
 def test_any_cover_goes_with_any_codec(scenes, cover, codec):
     out = dsguard.protect_batch(scenes, KEY, cover=cover, labels=LABELS, codec=codec)
     assert dsguard.inspect(out.images[0], out.sidecars.get(0)).profile == codec.name
@@ -153,8 +153,9 @@ def test_covers_that_do_not_fit_are_refused(scenes):
 
 
 def test_unwise_pairs_are_told(scenes):
-    with pytest.warns(UserWarning, match="codec exact changes more"):
-        dsguard.protect_batch(scenes, KEY, cover=Blank())
+    for cover in (Blank(), Preview()):
+        with pytest.warns(UserWarning, match="codec exact leaves the inside"):
+            dsguard.protect_batch(scenes, KEY, cover=cover)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         dsguard.protect_batch(scenes, KEY, cover=Other(KEY), codec="veil")

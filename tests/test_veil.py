@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import subprocess
 import sys
 
@@ -14,7 +16,7 @@ from dsguard.cli.commands import Exit, run
 from dsguard.covers import Batch, DrawnPatterns, Patterns
 from dsguard.covers.other import drawn_order
 from dsguard.datasets import decode_image, encode_image, open_source
-from dsguard.datasets.spool import Spool, read_image
+from dsguard.datasets.spool import Spool
 from dsguard.evaluation import psnr
 
 
@@ -138,17 +140,16 @@ def test_a_veil_needs_no_torch(tmp_path, scenes):
 
 def test_a_spool_returns_images_in_any_order(tmp_path, scenes):
     spool = Spool(tmp_path)
-    spool.append(["a", "b"], scenes[:2])
-    spool.append(["c"], scenes[:1, :16])
-    spool.append(["d"], scenes[2:3])
-    spool.finish()
-    assert spool.names == {(32, 32, 3): ["a", "b", "d"], (16, 32, 3): ["c"]}
-    np.testing.assert_array_equal(spool.first((16, 32, 3)), scenes[0, :16])
-    with spool.path.open("rb") as file:
-        for place, image in ((2, scenes[2]), (0, scenes[0]), (1, scenes[1])):
-            start = spool.starts[32, 32, 3][place]
-            np.testing.assert_array_equal(read_image(file, start, (32, 32, 3)), image)
-        with pytest.raises(OSError, match="shorter"):
-            read_image(file, 10**9, (32, 32, 3))
+    assert spool.append(scenes[:2]) == range(2)
+    assert spool.append(scenes[:1, :16]) == range(1)
+    assert spool.append(scenes[2:3]) == range(2, 3)
+    whole = pickle.loads(pickle.dumps(spool.finish()))
+    assert whole.counts == {(32, 32, 3): 3, (16, 32, 3): 1}
+    np.testing.assert_array_equal(whole.read((16, 32, 3), slice(0, 1)), scenes[:1, :16])
+    order = np.array([2, 0, 1, 0])
+    np.testing.assert_array_equal(whole.read((32, 32, 3), order), scenes[order])
+    os.truncate(whole.pixels, 5000)
+    with pytest.raises(OSError, match="shorter"):
+        whole.read((32, 32, 3), order)
     spool.remove()
     assert not list(tmp_path.iterdir())

@@ -5,5 +5,8 @@ from __future__ import annotations
 PROFILE_NAMES = ("exact", "exact-fine", "exact-coarse", "veil", "paper")
 DEFAULT_PROFILE = "exact"
 
+CODEC_NAMES = ("exact", "exact-fine", "exact-coarse", "paper")
+COVER_NAMES = ("patterns", "attack", "other", "blank", "preview")
+
 STRENGTHS = {"subtle": 8, "standard": 16, "strong": 32}
 """Named radii ε of a mark, in grey levels: about 30, 24 and 18 dB to the clean image."""

@@ -7,16 +7,8 @@ from typing import TYPE_CHECKING
 
 from dsguard.choices import DEFAULT_PROFILE, STRENGTHS
 from dsguard.codecs import Codec, codec_named
-from dsguard.covers import (
-    EPSILON,
-    Attacked,
-    Cover,
-    DrawnPatterns,
-    FittedPatterns,
-    Itself,
-    Marked,
-    Other,
-)
+from dsguard.covers import EPSILON, Cover
+from dsguard.covers.named import NEED_SURROGATE, Ingredients, cover_named
 from dsguard.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,8 +29,9 @@ class Profile:
     ----------
     codec : Codec
         Its name, which headers tell, is that of the profile.
-    shows : {"patterns", "attack", "other"}
-        The image itself with class patterns, or attacked by itself; or another image of the set.
+    shows : str
+        A name of `dsguard.covers.named`: ``"patterns"`` is the image itself with class patterns,
+        ``"attack"`` each image attacked by itself, ``"other"`` another image of the set.
     """
 
     codec: Codec
@@ -57,7 +50,7 @@ class Profile:
     @property
     def needs_surrogate(self) -> bool:
         """Whether its covers are made with a surrogate network."""
-        return self.shows != "other"
+        return self.shows in NEED_SURROGATE
 
     @property
     def plain_codec(self) -> Codec:
@@ -89,19 +82,13 @@ class Profile:
         InputError
             If there is no surrogate and one is needed, or one that is not.
         """
-        if not self.needs_surrogate:
-            if surrogate is not None:
-                msg = f"profile {self.name} takes no surrogate"
-                raise InputError(msg)
-            return Marked(Other(key), DrawnPatterns(key, epsilon)) if labelled else Other(key)
-        if surrogate is None:
+        if self.needs_surrogate and surrogate is None:
             msg = f"profile {self.name} needs a surrogate"
             raise InputError(msg)
-        if self.shows == "attack":
-            from dsguard.fsp import Attack
-
-            return Marked(Itself(), Attacked(surrogate, Attack(epsilon, "sample-wise")))
-        return Marked(Itself(), FittedPatterns(surrogate.patterns, epsilon))
+        if not self.needs_surrogate and surrogate is not None:
+            msg = f"profile {self.name} takes no surrogate"
+            raise InputError(msg)
+        return cover_named(self.shows, Ingredients(key, surrogate, epsilon, labelled))
 
     @staticmethod
     def named(name: str | Profile) -> Profile:

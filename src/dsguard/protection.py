@@ -417,11 +417,7 @@ def _choice(
             msg = "this cover needs labels"
             raise InputError(msg)
         if other.wants_likeness and not cover.is_like:
-            msg = (
-                f"codec {other.name} changes more, and needs more sidecars, where covers do not "
-                "resemble the images"
-            )
-            warnings.warn(msg, UserWarning, stacklevel=3)
+            warnings.warn(unwise(other), UserWarning, stacklevel=3)
         known = None if labels is None else check_labels(labels, len(batch))
         return _Choice(cover, other, known)
     own = profile.codec if codec is None else other
@@ -440,6 +436,14 @@ def _choice(
         return _Choice(made, own, check_labels(labels, len(batch)))
     surrogate.check_channels(batch.shape[3])
     return _Choice(made, own, surrogate.class_numbers(labels, len(batch)))
+
+
+def unwise(codec: Codec) -> str:
+    """Return the warning for a cover that is to hide images, where the codec wants likeness."""
+    return (
+        f"codec {codec.name} leaves the inside of the blocks of clean images in sight, whatever "
+        "the cover shows; it changes more, and needs more sidecars, than with one that is like them"
+    )
 
 
 def _same_shape(target: npt.NDArray[np.uint8], batch: Images) -> Images:

@@ -6,21 +6,26 @@ into shards and runs `process_shard` on them, which is all that an engine of you
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dsguard.bulk.run import SHARD_SIZE, Progress, Report, Settings, TooManyErrors, run
 from dsguard.bulk.selection import Selection, output_names, select
 from dsguard.bulk.shard import ShardResult, ShardSpec, process_shard
-from dsguard.bulk.tasks import ClassWise, Perturbation, Protect, Restore, SampleWise, Veil, Verify
+from dsguard.bulk.surrogates import dataset_surrogate
+from dsguard.bulk.tasks import Protect, Restore, Verify
 from dsguard.bulk.training_set import load_training_set
+from dsguard.codecs import codec_named
 from dsguard.covers import EPSILON
+from dsguard.covers.named import Ingredients, cover_named
 from dsguard.datasets import Source, open_source
 from dsguard.errors import InputError, WorkerError
 from dsguard.profiles import DEFAULT, Profile
 
 if TYPE_CHECKING:
-    import os
-
+    from dsguard.codecs import Codec
+    from dsguard.covers import Cover
     from dsguard.fsp import Surrogate
     from dsguard.keys import DatasetKey
 
@@ -28,25 +33,22 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SHARD_SIZE",
-    "ClassWise",
-    "Perturbation",
     "Protect",
     "Report",
     "Restore",
-    "SampleWise",
     "Selection",
     "Settings",
     "ShardResult",
     "ShardSpec",
     "TooManyErrors",
-    "Veil",
     "Verify",
     "WorkerError",
-    "class_wise",
+    "dataset_surrogate",
     "load_training_set",
     "output_names",
     "process_shard",
     "protect_dataset",
+    "protection_of",
     "restore_dataset",
     "run",
     "select",
@@ -58,14 +60,16 @@ def protect_dataset(
     source: Source | Location,
     destination: Location,
     key: DatasetKey,
-    surrogate: Surrogate | None = None,
+    surrogate: Surrogate | Location | None = None,
     *,
     epsilon: int | None = None,
     profile: str | Profile = DEFAULT,
+    cover: Cover | None = None,
+    codec: str | Codec | None = None,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Report:
-    """Protect a dataset with class-wise patterns, or with a veil.
+    """Protect a dataset.
 
     Parameters
     ----------
@@ -74,11 +78,18 @@ def protect_dataset(
         Folder for the protected dataset. Its journal lies beside it, in ``<destination>.dsguard``:
         keep that, and do not publish it.
     key : DatasetKey
-    surrogate : Surrogate, optional
-        Whose class names are those of the dataset; profile ``"veil"`` takes none.
+    surrogate : Surrogate or path-like, optional
+        Whose class names are those of the dataset; `dataset_surrogate` fits one. Profile ``"veil"``
+        takes none. Profile ``"paper"`` runs it for each image: give the path of its file, which all
+        workers can read.
     epsilon : int, optional
-        In grey levels; by default 16.
+        In grey levels of 0 to 255; by default 16.
     profile : str or Profile
+        Names cover and codec, where these are not given.
+    cover : Cover, optional
+        What protected images show; its labels are the classes of the dataset, sorted.
+    codec : str or Codec, optional
+        How clean images are carried in them.
     progress : callable, optional
         As `run` takes it.
     **settings
@@ -94,27 +105,53 @@ def protect_dataset(
     InputError, TooManyErrors, OSError
         As `run` does.
     """
-    chosen = Profile.named(profile)
-    task = Protect(key, chosen.name, _perturbation(key, surrogate, epsilon, chosen))
+    task = protection_of(key, surrogate, epsilon=epsilon, profile=profile, cover=cover, codec=codec)
     return run(_source(source), task, destination, Settings(**settings), progress)
 
 
-def _perturbation(
-    key: DatasetKey, surrogate: Surrogate | None, epsilon: int | None, profile: Profile
-) -> Perturbation:
+def protection_of(
+    key: DatasetKey,
+    surrogate: Surrogate | Location | None = None,
+    *,
+    epsilon: int | None = None,
+    profile: str | Profile = DEFAULT,
+    cover: Cover | None = None,
+    codec: str | Codec | None = None,
+) -> Protect:
+    """Return the task that protects; arguments as in `protect_dataset`."""
+    chosen = Profile.named(profile)
+    if cover is not None:
+        if surrogate is not None or epsilon is not None:
+            msg = "give a cover, or surrogate and epsilon for that of a profile, not both"
+            raise InputError(msg)
+        return Protect(key, cover, codec_named(chosen.plain_codec if codec is None else codec))
+    network = None if surrogate is None else _network(surrogate)
+    if isinstance(network, Path) and chosen.shows != "attack":
+        network = _loaded(network)
     radius = EPSILON if epsilon is None else epsilon
-    if not profile.needs_surrogate:
-        return Veil(key, radius)
-    if surrogate is None:
-        msg = f"profile {profile.name} needs a surrogate"
+    if chosen.needs_surrogate == (network is None):
+        verb = "needs a" if network is None else "takes no"
+        msg = f"profile {chosen.name} {verb} surrogate"
         raise InputError(msg)
-    return class_wise(surrogate, radius, profile)
+    made = cover_named(chosen.shows, Ingredients(key, network, radius))
+    names = () if network is None else class_names_of(network)
+    return Protect(key, made, codec_named(chosen.codec if codec is None else codec), names)
 
 
-def class_wise(surrogate: Surrogate, epsilon: int, profile: Profile) -> ClassWise:
-    """Return the class-wise perturbation of a surrogate, as a profile carries it."""
-    names = surrogate.class_names or tuple(str(label) for label in surrogate.classes)
-    return ClassWise(surrogate.patterns, names, epsilon, profile.codec.grid)
+def _network(surrogate: Surrogate | Location) -> Surrogate | Path:
+    return Path(surrogate) if isinstance(surrogate, str | os.PathLike) else surrogate
+
+
+def _loaded(path: Path) -> Surrogate:
+    from dsguard.fsp import Surrogate
+
+    return Surrogate.load(path)
+
+
+def class_names_of(surrogate: Surrogate | Path) -> tuple[str, ...]:
+    """Return the names of the classes that a surrogate was trained on."""
+    network = _loaded(surrogate) if isinstance(surrogate, Path) else surrogate
+    return network.class_names or tuple(str(label) for label in network.classes)
 
 
 def restore_dataset(
@@ -142,3 +179,20 @@ def verify_dataset(
 
 def _source(source: Source | Location) -> Source:
     return source if isinstance(source, Source) else open_source(source)
+
+
+_MOVED = {
+    "ClassWise": "Marked(Itself(), FittedPatterns(patterns, epsilon))",
+    "SampleWise": "Marked(Itself(), Attacked(path, attack))",
+    "Veil": "Marked(Other(key), DrawnPatterns(key, epsilon))",
+    "Perturbation": "Cover",
+    "class_wise": "protection_of of dsguard.bulk, or Marked(Itself(), FittedPatterns(patterns))",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MOVED:
+        msg = f"dsguard.bulk has no {name} any more; it is {_MOVED[name]}, of dsguard.covers"
+        raise AttributeError(msg)
+    msg = f"module 'dsguard.bulk' has no attribute {name!r}"
+    raise AttributeError(msg)

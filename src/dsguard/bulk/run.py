@@ -8,24 +8,23 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dsguard.bulk.engines import Engine, engine_of
 from dsguard.bulk.journal import Journal, told
+from dsguard.bulk.preparing import prepared
 from dsguard.bulk.selection import Selection, output_names
 from dsguard.bulk.shard import ShardResult, ShardSpec
-from dsguard.bulk.tasks import Protect, Task, Veil
-from dsguard.covers.other import drawn_order
+from dsguard.bulk.tasks import Task
 from dsguard.datasets.disclosure import Disclosure, LeftOut, Review, add_up, kind_of
 from dsguard.datasets.folder import TreeSource, distinct, read_or_error
 from dsguard.datasets.images import LOSSLESS_FORMATS, check_output_format, with_suffix
 from dsguard.datasets.names import checked
 from dsguard.datasets.place import Listing, LocalPlace, Place, RemotePlace, place_of
 from dsguard.datasets.sinks import Output, file_name, output_kind
-from dsguard.datasets.source import Part, decode_rows
-from dsguard.datasets.spool import Spool
+from dsguard.datasets.source import Part
 from dsguard.datasets.webdataset import shard_name
 from dsguard.errors import (
     DsguardError,
@@ -232,8 +231,8 @@ def run(
         report.unfinished, report.journal_damaged = _state_of(source)
         _look_around(source, settings.selection, report)
         left = plan.begin(report, overwrite=settings.overwrite)
-        if left and isinstance(task, Protect) and isinstance(task.perturbation, Veil):
-            left = stack.enter_context(_veiled(left, plan.specs, task.perturbation))
+        if left:
+            left = stack.enter_context(prepared(left, plan.specs))
         shards = len(plan.specs) - len(left)
         if progress is not None:
             progress(report, shards)
@@ -717,56 +716,3 @@ def _fingerprint(parts: list[Part]) -> str:
             digest.update(f"{told}\0".encode("utf-8", "surrogateescape"))
         last = told
     return digest.hexdigest()[:16]
-
-
-@contextlib.contextmanager
-def _veiled(
-    left: list[ShardSpec], everything: list[ShardSpec], veil: Veil
-) -> Iterator[list[ShardSpec]]:
-    """Spool all images; yield the shards with the place of what each image is hidden in."""
-    journal = everything[0].journal
-    assert journal is not None
-    spool = Spool(journal.place.scratch())
-    try:
-        classes: set[str] = set()
-        members = [_spooled(spec, spool, classes) for spec in everything]
-        spool.finish()
-        starts = _hidden_in(spool, veil)
-        veil = replace(veil, spool=spool.path, class_names=tuple(sorted(classes)))
-        by_number = dict(zip((spec.number for spec in everything), members, strict=True))
-        yield [_with_starts(spec, veil, starts, by_number[spec.number]) for spec in left]
-    finally:
-        spool.remove()
-
-
-def _spooled(spec: ShardSpec, spool: Spool, classes: set[str]) -> list[str]:
-    """Append the images of a shard to the spool, and their classes; return their names."""
-    names: list[str] = []
-    with contextlib.suppress(DsguardError):  # reported when the shard is worked on
-        for rows in spec.source.rows(spec.part):
-            for groups, _ in decode_rows(rows):
-                for group in groups:
-                    own = [rows.names[row] for row in group.rows]
-                    spool.append(own, group.images)
-                    names += own
-                    classes.update(rows.classes[row] for row in group.rows)
-    return names
-
-
-def _hidden_in(spool: Spool, veil: Veil) -> dict[str, int]:
-    """Return for each image where the one lies that it is hidden in; none where it is alone."""
-    found: dict[str, int] = {}
-    for shape, names in spool.names.items():
-        if len(names) > 1:
-            order = drawn_order(len(names), spool.first(shape), veil.key)
-            starts = spool.starts[shape]
-            found |= {name: starts[place] for name, place in zip(names, order, strict=True)}
-    return found
-
-
-def _with_starts(
-    spec: ShardSpec, veil: Veil, starts: dict[str, int], members: list[str]
-) -> ShardSpec:
-    assert isinstance(spec.task, Protect)
-    own = {name: starts[name] for name in members if name in starts}
-    return replace(spec, task=replace(spec.task, perturbation=replace(veil, starts=own)))

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from dsguard import covers
-from dsguard.covers import EPSILON, DrawnPatterns, Patterns
-from dsguard.datasets.spool import read_image
+from dsguard.covers import Cover, Given
 from dsguard.errors import DsguardError, InputError
 from dsguard.kernels.geometry import LARGEST_SIDE, SMALLEST_SIDE
-from dsguard.profiles import Profile
 from dsguard.protection import are_protected, protect_batch, restore_batch
 
 if TYPE_CHECKING:
-    from dsguard.fsp import Attack, Surrogate
+    from dsguard.codecs import Codec
     from dsguard.keys import DatasetKey
 
 Image = npt.NDArray[np.uint8]
@@ -120,130 +117,84 @@ class Verify(Restore):
     writes = False
 
 
-class Perturbation(ABC):
-    """What gives the targets of protection."""
-
-    needs_network: ClassVar[bool] = False
-
-    @abstractmethod
-    def refused(self, batch: Batch) -> dict[int, DsguardError]:
-        """Return the images that have no target, by index, and why."""
-
-    @abstractmethod
-    def targets(self, batch: Batch) -> Image:
-        """Return the target of each image; none of them is one that was refused."""
-
-    @abstractmethod
-    def settings(self) -> dict[str, str]:
-        """Return what decides them."""
-
-
 @dataclass(frozen=True)
 class Protect(Task):
-    """Perturb images and protect them."""
+    """Protect images.
+
+    Attributes
+    ----------
+    cover : Cover
+        What protected images show.
+    codec : Codec
+        How clean images are carried in them.
+    class_names : tuple of str
+        The names that the labels 0, 1, ... of the cover stand for; empty for all of the dataset.
+    places : mapping of str to int
+        Where each image stands among those of its shape, where the cover needs the whole set.
+    """
 
     verb = "protected"
     key: DatasetKey
-    profile: str
-    perturbation: Perturbation
+    cover: Cover
+    codec: Codec
+    class_names: tuple[str, ...] = ()
+    places: Mapping[str, int] = field(default_factory=dict, repr=False)
 
     @property
     def needs_network(self) -> bool:
-        return self.perturbation.needs_network
+        return self.cover.needs_network
 
     def process(self, batch: Batch, threads: int | None) -> Processed:
-        errors = self.perturbation.refused(batch)
-        twice = "is protected already; give the clean images"
-        errors |= {int(n): InputError(twice) for n in are_protected(batch.images).nonzero()[0]}
+        errors = self._refused(batch)
         good = [n for n in range(len(batch.names)) if n not in errors]
+        part = self._numbered(batch if not errors else batch.taken(good))
+        refused = self.cover.refused(part) if good else {}
+        if refused:
+            errors |= {good[n]: error for n, error in refused.items()}
+            good = [n for n in good if n not in errors]
+            part = self._numbered(batch.taken(good))
         images, sidecars = batch.images, {}
         if good:
-            part = batch if not errors else batch.taken(good)
-            target = self.perturbation.targets(part)
-            codec = Profile.named(self.profile).codec
-            done = protect_batch(part.images, self.key, target=target, codec=codec, threads=threads)
+            cover = Given(self.cover.images(part, self.codec.grid))
+            done = protect_batch(
+                part.images, self.key, cover=cover, codec=self.codec, threads=threads
+            )
             images = done.images if not errors else _spread(done.images, good, batch.images)
             sidecars = {good[n]: data for n, data in done.sidecars.items()}
-        return Processed(images, errors, sidecars, [self.profile] * len(batch.names))
+        return Processed(images, errors, sidecars, [self.codec.name] * len(batch.names))
 
     def settings(self) -> dict[str, str]:
-        own = {"profile": self.profile, **self.perturbation.settings()}
+        own = {"codec": self.codec.name, **self.cover.settings()}
+        if self.class_names:
+            own["classes"] = hashlib.sha256(repr(self.class_names).encode()).hexdigest()
         return {**super().settings(), **own}
 
-
-@dataclass(frozen=True, eq=False)
-class ClassWise(Perturbation):
-    """A pattern for each class; no network is run."""
-
-    patterns: Patterns
-    class_names: tuple[str, ...]
-    epsilon: int
-    block: int
-
-    def refused(self, batch: Batch) -> dict[int, DsguardError]:
-        return _unknown(batch, self.class_names)
-
-    def targets(self, batch: Batch) -> Image:
-        numbers = _numbers(batch, self.class_names)
-        out = batch.images.copy()
-        out[..., :3] = self.patterns.added(
-            batch.images, batch.images, numbers, self.epsilon, self.block
-        )
-        return out
-
-    def settings(self) -> dict[str, str]:
-        made_of = self.patterns.signs.tobytes()
-        return {
-            "perturbation": f"class-wise, ε {self.epsilon}, block {self.block}",
-            "patterns": hashlib.sha256(made_of + repr(self.class_names).encode()).hexdigest(),
+    def _refused(self, batch: Batch) -> dict[int, DsguardError]:
+        """Return by index the images that are protected already, or not known well enough."""
+        twice = "is protected already; give the clean images"
+        errors: dict[int, DsguardError] = {
+            int(n): InputError(twice) for n in are_protected(batch.images).nonzero()[0]
         }
+        if self.cover.needs_labels:
+            known = set(self.class_names)
+            for n, name in enumerate(batch.classes):
+                if name not in known:
+                    errors[n] = InputError(f"the surrogate was not trained on its class, {name!r}")
+        if self.cover.needs_whole_set:
+            for n, name in enumerate(batch.names):
+                if name not in self.places:
+                    errors[n] = InputError("could not be read when the run began; start it again")
+        return errors
 
-
-@dataclass(frozen=True)
-class SampleWise(Perturbation):
-    """The activation attack on each image; every process loads the surrogate for itself."""
-
-    needs_network = True
-    surrogate: Path
-    attack: Attack
-    device: str | None = None
-
-    def refused(self, batch: Batch) -> dict[int, DsguardError]:
-        return _unknown(batch, _loaded(self.surrogate, self.device).class_names)
-
-    def targets(self, batch: Batch) -> Image:
-        from dsguard.fsp import perturb
-
-        surrogate = _loaded(self.surrogate, self.device)
-        numbers = _numbers(batch, surrogate.class_names)
-        return perturb(batch.images, surrogate.classes[numbers], surrogate, self.attack)
-
-    def settings(self) -> dict[str, str]:
-        return {
-            "perturbation": repr(self.attack),
-            "surrogate": hashlib.sha256(self.surrogate.read_bytes()).hexdigest(),
-        }
-
-
-@lru_cache(maxsize=1)
-def _loaded(path: Path, device: str | None) -> Surrogate:
-    from dsguard.fsp import Surrogate
-
-    return Surrogate.load(path, device)
-
-
-def _numbers(batch: Batch, class_names: tuple[str, ...]) -> npt.NDArray[np.int64]:
-    known = {name: number for number, name in enumerate(class_names)}
-    return np.array([known[name] for name in batch.classes], np.int64)
-
-
-def _unknown(batch: Batch, class_names: tuple[str, ...]) -> dict[int, DsguardError]:
-    known = set(class_names)
-    return {
-        n: InputError(f"the surrogate was not trained on its class, {name!r}")
-        for n, name in enumerate(batch.classes)
-        if name not in known
-    }
+    def _numbered(self, batch: Batch) -> covers.Batch:
+        """Return images, labels and places as covers take them."""
+        labels, places = None, np.empty(0, np.intp)
+        if self.cover.needs_labels:
+            known = {name: number for number, name in enumerate(self.class_names)}
+            labels = np.array([known[name] for name in batch.classes], np.int64)
+        if self.cover.needs_whole_set:
+            places = np.array([self.places[name] for name in batch.names], np.intp)
+        return covers.Batch(batch.images, labels, places)
 
 
 def _spread(images: Image, rows: list[int], like: Image) -> Image:
@@ -251,52 +202,3 @@ def _spread(images: Image, rows: list[int], like: Image) -> Image:
     out = np.zeros_like(like)
     out[rows] = images
     return out
-
-
-@dataclass(frozen=True)
-class Veil(Perturbation):
-    """Other images of the set, from a spool, with a pattern for each label.
-
-    Attributes
-    ----------
-    spool : Path
-        All images, decoded.
-    class_names : tuple of str
-        Of all images.
-    starts : dict of str to int
-        Where in the spool the image lies that each is hidden in.
-    """
-
-    key: DatasetKey
-    epsilon: int = EPSILON
-    spool: Path = Path()
-    class_names: tuple[str, ...] = ()
-    starts: dict[str, int] = field(default_factory=dict, repr=False)
-
-    def __post_init__(self) -> None:
-        if type(self.epsilon) is not int or not 0 <= self.epsilon <= 255:
-            msg = f"epsilon is a whole number of 0 to 255, not {self.epsilon!r}"
-            raise InputError(msg)
-
-    def refused(self, batch: Batch) -> dict[int, DsguardError]:
-        msg = (
-            "profile veil hides each image in another of the same size, and there is no other; add "
-            "images of its size, or take another profile"
-        )
-        alone = (n for n, name in enumerate(batch.names) if name not in self.starts)
-        return {n: InputError(msg) for n in alone}
-
-    def targets(self, batch: Batch) -> Image:
-        with self.spool.open("rb") as file:
-            shape = batch.images.shape[1:]
-            shown = np.stack([read_image(file, self.starts[n], shape) for n in batch.names])
-        labels = _numbers(batch, self.class_names)
-        mark, grid = DrawnPatterns(self.key, self.epsilon), Profile.named("veil").codec.grid
-        return mark.put(covers.Batch(batch.images, labels), shown, grid)
-
-    def settings(self) -> dict[str, str]:
-        made_of = Patterns.drawn([0], self.key).signs.tobytes()
-        return {
-            "perturbation": f"veil, ε {self.epsilon}",
-            "patterns": hashlib.sha256(made_of).hexdigest(),
-        }

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,14 +29,13 @@ from dsguard.cli.console import (
 from dsguard.errors import InputError
 
 if TYPE_CHECKING:
-    from dsguard.bulk import Perturbation, Report, Settings
+    from dsguard.bulk import Report, Settings
     from dsguard.bulk.run import Progress
     from dsguard.bulk.tasks import Task
     from dsguard.datasets import Source
-    from dsguard.fsp import Attack, Surrogate
+    from dsguard.fsp import Surrogate
     from dsguard.keys import DatasetKey
 
-_SURROGATE_IMAGES = 50_000
 _SAMPLE = 256
 _WARNING = "[bold yellow]warning:[/]"
 
@@ -222,6 +221,9 @@ def _writing(command: Callable[..., int]) -> Callable[..., int]:
     help="Training of a new surrogate.",
 )
 @options.profile_option
+@options.cover_option
+@options.cells_option
+@options.codec_option
 @click.option(
     "--drop",
     multiple=True,
@@ -245,6 +247,9 @@ def protect(
     steps: int,
     epochs: int,
     profile: str,
+    shows: str | None,
+    cells: int,
+    codec: str | None,
     device: str | None,
     **given: Any,
 ) -> int:
@@ -259,25 +264,51 @@ def protect(
     DESTINATION.dsguard gets the journal of the run, from which it goes on after an interruption,
     and the manifest. Do not publish it.
     """
-    from dsguard.bulk import Protect, Veil
+    from dsguard.bulk import Protect, class_names_of
+    from dsguard.codecs import codec_named
+    from dsguard.covers import Itself
+    from dsguard.covers.named import NEED_SURROGATE, Ingredients, cover_named
     from dsguard.profiles import Profile
+    from dsguard.protection import unwise
 
     choices = Choices(**given)
     if epsilon == 0:
         complain("epsilon is 0: nothing in the protected images misleads a network", _WARNING)
-    attack = None
-    if Profile.named(profile).needs_surrogate:
-        attack = options.attack_of(profile, epsilon, kind, steps)
+    chosen = Profile.named(profile)
+    name = shows or {"class-wise": "patterns", "sample-wise": "attack"}.get(
+        kind or "", chosen.shows
+    )
+    carrier = codec_named(codec or (chosen.codec if name == chosen.shows else chosen.plain_codec))
+    if name in NEED_SURROGATE:
         from dsguard.fsp import choose_device
 
         choose_device(device)  # a wrong one is found before any work is done
     source, key = choices.opened()
-    perturbation: Perturbation = Veil(key, epsilon)
-    if attack is not None:
+    of = Ingredients(key, None, epsilon, True, steps, cells, device)
+    names: tuple[str, ...] = ()
+    trains = False
+    if name in NEED_SURROGATE:
         _check_destination(source, choices)
         path = surrogate_path or _own_surrogate(choices)
-        perturbation = _perturbation(source, choices, attack, profile, path, epochs, device)
-    return _do(Protect(key, profile, perturbation), source, choices)
+        trains = choices.dry_run and not (path and path.exists())
+        if trains:  # any patterns will do
+            name, names = "drawn", _sampled_classes(source, choices)
+        else:
+            network = _surrogate(source, choices, path, epochs, device)
+            names = class_names_of(network)
+            of = replace(of, surrogate=path if name == "attack" else network)
+    cover = of.marked(Itself()) if name == "drawn" else cover_named(name, of)
+    if carrier.wants_likeness and not cover.is_like:
+        complain(unwise(carrier), _WARNING)
+    return _do(Protect(key, cover, carrier, names), source, choices, trains=trains)
+
+
+def _sampled_classes(source: Source, choices: Choices) -> tuple[str, ...]:
+    from dsguard.bulk.surrogates import check_classes
+
+    classes = {name for _, name, _ in source.read(_some(source, choices, 512))}
+    check_classes(classes)
+    return tuple(sorted(classes))
 
 
 @click.command()
@@ -312,12 +343,12 @@ def verify(**given: Any) -> int:
     return _do(Verify(key), source, choices)
 
 
-def _do(task: Task, source: Source, choices: Choices) -> int:
+def _do(task: Task, source: Source, choices: Choices, *, trains: bool = False) -> int:
     """Run a task and print what became of the dataset; return the exit code."""
     from dsguard.bulk import TooManyErrors, run
 
     if choices.dry_run:
-        return _estimate(task, source, choices)
+        return _estimate(task, source, choices, trains=trains)
     reports: list[Report] = []
     with _told(task.verb, choices.quiet) as tell:
 
@@ -427,12 +458,11 @@ def _code(report: Report) -> int:
     return max(worst(kind("") for kind in report.kinds), Exit.SOME_FAILED if missing else Exit.OK)
 
 
-def _estimate(task: Task, source: Source, choices: Choices) -> int:
+def _estimate(task: Task, source: Source, choices: Choices, *, trains: bool) -> int:
     """Try a sample; print how many images there are, what may fail and how long it may take."""
     import tempfile
-    from dataclasses import replace
 
-    from dsguard.bulk import Protect, Selection, Veil, run, select
+    from dsguard.bulk import Selection, run, select
 
     settings = replace(choices.settings(), most_errors=None)
     wanted = settings.selection.names(source)
@@ -450,7 +480,6 @@ def _estimate(task: Task, source: Source, choices: Choices) -> int:
         )
         seconds = time.perf_counter() - start
         size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
-    trains = isinstance(task, Protect) and not isinstance(task.perturbation, Veil)
     each = seconds / len(sample) / (settings.workers or 1)
     facts = {
         "images": len(names),
@@ -502,86 +531,30 @@ def _own_surrogate(choices: Choices) -> Path | None:
     return path
 
 
-def _perturbation(
-    source: Source,
-    choices: Choices,
-    attack: Attack,
-    profile: str,
-    path: Path | None,
-    epochs: int,
-    device: str | None,
-) -> Perturbation:
-    """Load or fit the surrogate, and return what it does to images."""
-    from dsguard.bulk import ClassWise, SampleWise, class_wise
-    from dsguard.covers.patterns import Patterns
-    from dsguard.keys import DatasetKey
-    from dsguard.profiles import Profile
-
-    chosen = Profile.named(profile)
-    if choices.dry_run and not (path and path.exists()):  # any patterns will do
-        classes = tuple(sorted({name for _, name, _ in source.read(_some(source, choices, 512))}))
-        _check_classes(classes)
-        drawn = Patterns.drawn(range(len(classes)), DatasetKey(bytes(32)))
-        return ClassWise(drawn, classes, attack.epsilon, chosen.codec.grid)
-    surrogate = _surrogate(source, choices, path, epochs, device)
-    if attack.kind == "class-wise":
-        return class_wise(surrogate, attack.epsilon, chosen)
-    if path is None:
-        msg = "a sample-wise perturbation needs a surrogate file; give --surrogate"
-        raise InputError(msg)
-    return SampleWise(path, attack, device)
-
-
 def _surrogate(
     source: Source, choices: Choices, path: Path | None, epochs: int, device: str | None
 ) -> Surrogate:
     """Load the surrogate, or fit one to the source and keep it if a path was given."""
-    from dsguard.bulk import load_training_set
-    from dsguard.fsp import Recipe, Surrogate, fit_surrogate
-    from dsguard.fsp.patterns import ROUNDS
+    from dsguard.bulk import dataset_surrogate
 
-    if path is not None and path.exists():
-        surrogate = Surrogate.load(path, device)
-        unknown = sorted(_classes(source, choices) - set(surrogate.class_names))
-        if unknown:
-            msg = f"the surrogate {path} was not trained on the class(es): {', '.join(unknown)}"
-            raise InputError(msg)
-        return surrogate
-    names = _some(source, choices, _SURROGATE_IMAGES)
-    if not names:
-        msg = f"{source} holds no images; expected class folders with image files"
-        raise InputError(msg)
-    images, classes = load_training_set(source, names)
-    known = sorted(set(classes))
-    _check_classes(known)
-    if not choices.quiet:
-        errors.print(
-            f"training a surrogate on {len(images)} images, {counted(epochs, 'epoch')}, then "
-            "fitting patterns with it; interrupted, it starts over",
-            highlight=False,
-        )
+    def tell_start(images: int) -> None:
+        if not choices.quiet:
+            errors.print(
+                f"training a surrogate on {images} images, {counted(epochs, 'epoch')}, then "
+                "fitting patterns with it; interrupted, it starts over",
+                highlight=False,
+            )
+
     with step_bars(quiet=choices.quiet) as tell:
-        surrogate = fit_surrogate(
-            images,
-            [known.index(name) for name in classes],
-            recipe=Recipe(epochs=epochs),
+        return dataset_surrogate(
+            source,
+            path,
+            selection=choices.settings().selection,
+            epochs=epochs,
             device=device,
-            class_names=known,
-            on_epoch=lambda done: tell("epochs", done, epochs),
-            on_round=lambda done: tell("patterns", done, ROUNDS),
+            on_start=tell_start,
+            on_step=tell,
         )
-    if path is not None:
-        surrogate.save(path)
-    return surrogate
-
-
-def _check_classes(known: Sequence[str]) -> None:
-    if len(known) < 2:
-        msg = (
-            "protection needs at least two classes: put the images of each class in a folder of "
-            "its own, or give labels as the format has them"
-        )
-        raise InputError(msg)
 
 
 def _some(source: Source, choices: Choices, most: int) -> list[str]:

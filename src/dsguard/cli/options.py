@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dsguard.choices import DEFAULT_PROFILE, PROFILE_NAMES, STRENGTHS
+from dsguard.choices import CODEC_NAMES, COVER_NAMES, DEFAULT_PROFILE, PROFILE_NAMES, STRENGTHS
 
 if TYPE_CHECKING:
     from dsguard.fsp import Attack
@@ -28,6 +28,27 @@ profile_option = click.option(
     show_default=True,
     help="How to protect: the exact ones restore every bit, on blocks of 4, 2 (fine) or 8 (coarse) "
     "pixels; so does veil, which hides images in each other; paper is the method as published.",
+)
+
+
+cover_option = click.option(
+    "--cover",
+    "shows",
+    type=click.Choice(COVER_NAMES),
+    help="What protected images show, where not as the profile has it: themselves with patterns or "
+    "attacked, another image of the set, one gray, or a preview of a few cells.",
+)
+cells_option = click.option(
+    "--cells",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    help="Cells of a preview, from side to side.",
+)
+codec_option = click.option(
+    "--codec",
+    type=click.Choice(CODEC_NAMES),
+    help="How clean images are carried, where not as the profile has it.",
 )
 
 

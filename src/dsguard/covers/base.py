@@ -117,7 +117,7 @@ class Cover(ABC):
     needs_whole_set : bool
         Whether it has to be prepared with all images.
     is_like : bool
-        Whether it resembles the clean image.
+        Whether it resembles the clean image, and is not meant to hide it.
     """
 
     needs_labels: bool = False

@@ -27,7 +27,7 @@ class Preview(Cover):
     """
 
     cells: int = 8
-    is_like = True
+    is_like = False
 
     def __post_init__(self) -> None:
         if type(self.cells) is not int or self.cells < 1:

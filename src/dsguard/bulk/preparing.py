@@ -1,0 +1,82 @@
+"""Preparing protection: covers that need all images get them, and labels get their numbers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dsguard.bulk.tasks import Protect
+from dsguard.datasets.folder import TreeSource
+from dsguard.datasets.source import decode_rows
+from dsguard.datasets.spool import Spool
+from dsguard.errors import DsguardError
+
+if TYPE_CHECKING:
+    from dsguard.bulk.shard import ShardSpec
+
+
+@contextlib.contextmanager
+def prepared(left: list[ShardSpec], everything: list[ShardSpec]) -> Iterator[list[ShardSpec]]:
+    """Yield the shards that are left to do with all that their task needs to know of the others."""
+    task = everything[0].task
+    if not isinstance(task, Protect):
+        yield left
+    elif task.cover.needs_whole_set:
+        with _with_whole_set(task, left, everything) as ready:
+            yield ready
+    else:
+        if task.cover.needs_labels and not task.class_names:
+            task = replace(task, class_names=_class_names(everything))
+        yield [replace(spec, task=task) for spec in left]
+
+
+@contextlib.contextmanager
+def _with_whole_set(
+    task: Protect, left: list[ShardSpec], everything: list[ShardSpec]
+) -> Iterator[list[ShardSpec]]:
+    """Spool all images; yield the shards with the places of their images."""
+    journal = everything[0].journal
+    assert journal is not None
+    spool = Spool(journal.place.scratch())
+    try:
+        classes: set[str] = set()
+        wanted = {spec.number for spec in left}
+        places = {}
+        for spec in everything:
+            own = _spooled(spec, spool, classes)
+            if spec.number in wanted:
+                places[spec.number] = own
+        names = task.class_names or tuple(sorted(classes))
+        with task.cover.prepared(spool.finish()) as cover:
+            task = replace(task, cover=cover, class_names=names)
+            yield [replace(spec, task=replace(task, places=places[spec.number])) for spec in left]
+    finally:
+        spool.remove()
+
+
+def _spooled(spec: ShardSpec, spool: Spool, classes: set[str]) -> dict[str, int]:
+    """Append the images of a shard to the spool, and their classes; return their places."""
+    places: dict[str, int] = {}
+    with contextlib.suppress(DsguardError):  # reported when the shard is worked on
+        for rows in spec.source.rows(spec.part):
+            for groups, _ in decode_rows(rows):
+                for group in groups:
+                    names = (rows.names[row] for row in group.rows)
+                    places |= zip(names, spool.append(group.images), strict=True)
+                    classes.update(rows.classes[row] for row in group.rows)
+    return places
+
+
+def _class_names(everything: list[ShardSpec]) -> tuple[str, ...]:
+    """Return all classes of the dataset, sorted."""
+    found: set[str] = set()
+    for spec in everything:
+        if isinstance(spec.source, TreeSource) and spec.part.names is not None:
+            found.update(map(spec.source.class_of, spec.part.names))
+            continue
+        with contextlib.suppress(DsguardError):
+            for rows in spec.source.rows(spec.part):
+                found.update(rows.classes)
+    return tuple(sorted(found))

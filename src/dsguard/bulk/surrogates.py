@@ -1,0 +1,109 @@
+"""Surrogates of whole datasets: loaded where there is one, else fitted to a part of the images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dsguard.bulk.selection import Selection, select
+from dsguard.bulk.training_set import load_training_set
+from dsguard.datasets.folder import TreeSource
+from dsguard.errors import InputError
+
+if TYPE_CHECKING:
+    from dsguard.datasets import Source
+    from dsguard.fsp import Surrogate
+
+MOST_IMAGES = 50_000
+"""Images that a surrogate is fitted to."""
+
+EPOCHS = 15
+
+
+def dataset_surrogate(
+    source: Source,
+    path: Path | None = None,
+    *,
+    selection: Selection | None = None,
+    epochs: int = EPOCHS,
+    device: str | None = None,
+    on_start: Callable[[int], None] = lambda images: None,
+    on_step: Callable[[str, int, int], None] = lambda name, done, total: None,
+) -> Surrogate:
+    """Return the surrogate of a dataset.
+
+    Parameters
+    ----------
+    source : Source
+    path : Path, optional
+        Where it is kept: loaded from there if it exists, else fitted and written there.
+    selection : Selection, optional
+        The images that are meant.
+    epochs : int
+        Of the training of a new one.
+    device : str, optional
+        As torch names it.
+    on_start : callable, optional
+        Called with the number of images before a new one is trained.
+    on_step : callable, optional
+        Called with the name of a step, the rounds done, and their number.
+
+    Raises
+    ------
+    InputError
+        If the dataset has no images or one class only, or classes that the surrogate at `path` was
+        not trained on.
+    """
+    from dsguard.fsp import Recipe, Surrogate, fit_surrogate
+    from dsguard.fsp.patterns import ROUNDS
+
+    names = wanted_names(source, selection)
+    if path is not None and path.exists():
+        surrogate = Surrogate.load(path, device)
+        unknown = sorted(classes_in(source, names) - set(surrogate.class_names))
+        if unknown:
+            msg = f"the surrogate {path} was not trained on the class(es): {', '.join(unknown)}"
+            raise InputError(msg)
+        return surrogate
+    chosen = select(names, MOST_IMAGES)
+    if not chosen:
+        msg = f"{source} holds no images; expected class folders with image files"
+        raise InputError(msg)
+    images, classes = load_training_set(source, chosen)
+    known = sorted(set(classes))
+    check_classes(known)
+    on_start(len(images))
+    surrogate = fit_surrogate(
+        images,
+        [known.index(name) for name in classes],
+        recipe=Recipe(epochs=epochs),
+        device=device,
+        class_names=known,
+        on_epoch=lambda done: on_step("epochs", done, epochs),
+        on_round=lambda done: on_step("patterns", done, ROUNDS),
+    )
+    if path is not None:
+        surrogate.save(path)
+    return surrogate
+
+
+def wanted_names(source: Source, selection: Selection | None) -> list[str]:
+    """Return the names of the images that are meant."""
+    wanted = None if selection is None else selection.names(source)
+    return source.names() if wanted is None else wanted
+
+
+def classes_in(source: Source, names: Collection[str]) -> set[str]:
+    """Return the classes of images, as far as names tell them."""
+    return set(map(source.class_of, names)) if isinstance(source, TreeSource) else set()
+
+
+def check_classes(known: Collection[str]) -> None:
+    """Raise InputError where there are fewer than two classes."""
+    if len(known) < 2:
+        msg = (
+            "protection needs at least two classes: put the images of each class in a folder of "
+            "its own, or give labels as the format has them"
+        )
+        raise InputError(msg)
