@@ -21,8 +21,8 @@ from sklearn.preprocessing import StandardScaler
 
 from dsguard.evaluation import own_images
 from dsguard.evaluation.presets import PRESETS
-from dsguard.fsp.resnet import ResNet18, build
-from dsguard.fsp.training import frozen, to_pixels
+from dsguard.networks.resnet import ResNet18, build
+from dsguard.networks.training import frozen, to_pixels
 
 PER_CLASS = 50
 

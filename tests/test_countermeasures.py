@@ -21,7 +21,7 @@ from dsguard.evaluation import (
     matrix,
 )
 from dsguard.fsp import Recipe
-from dsguard.fsp.training import train
+from dsguard.networks.training import train
 
 LABELS = (np.arange(2048) % 2).astype(np.int64)
 KEY = DatasetKey(bytes(32))

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 import dsguard
+from dsguard.covers.attack import KINDS
 from dsguard.covers.patterns import Patterns
 from dsguard.fsp import Attack, Recipe, Surrogate, accuracy, fit_surrogate, perturb
-from dsguard.fsp.attack import KINDS
-from dsguard.fsp.resnet import build
-from dsguard.fsp.training import frozen, save_whole, train
+from dsguard.networks.resnet import build
+from dsguard.networks.training import frozen, save_whole, train
 
 
 def stripes(count: int, shape=(16, 16, 3), seed: int = 0):
@@ -212,7 +212,7 @@ def test_training_is_reproducible_and_augmentation_changes_it():
 
 
 def test_augmentation_crops_and_flips_only():
-    from dsguard.fsp.training import crop_and_flip
+    from dsguard.networks.training import crop_and_flip
 
     ramp = torch.arange(1.0, 17).reshape(1, 1, 1, 16).expand(64, 2, 16, 16).contiguous()
     out = crop_and_flip(ramp, torch.Generator().manual_seed(0))

@@ -197,7 +197,7 @@ def test_a_folder_that_somebody_else_made_is_not_used(home, monkeypatch):
 @posix
 def test_surrogates_are_the_owners(home):
     torch = pytest.importorskip("torch")
-    from dsguard.fsp.training import save_whole
+    from dsguard.networks.training import save_whole
 
     before = os.umask(0)
     try:

@@ -29,8 +29,8 @@ GOOD = {"image_shape": [8, 8, 3], "width": 4, "class_names": ["a"], "classes": t
     ],
 )
 def test_a_damaged_surrogate_is_one_error(tmp_path, change):
+    from dsguard.covers.surrogate import _KIND, _VERSION
     from dsguard.fsp import Surrogate
-    from dsguard.fsp.surrogate import _KIND, _VERSION
 
     path = tmp_path / "s.pt"
     torch.save({"kind": _KIND, "version": _VERSION, **GOOD, **change}, path)

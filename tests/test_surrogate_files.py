@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 from dsguard.covers.patterns import Patterns  # noqa: E402
 from dsguard.fsp import Surrogate  # noqa: E402
-from dsguard.fsp.resnet import LAYERS, build  # noqa: E402
+from dsguard.networks.resnet import LAYERS, build  # noqa: E402
 
 WIDTH = 8
 

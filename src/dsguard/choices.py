@@ -8,5 +8,8 @@ DEFAULT_PROFILE = "exact"
 CODEC_NAMES = ("exact", "exact-fine", "exact-coarse", "paper")
 COVER_NAMES = ("patterns", "attack", "other", "blank", "preview")
 
+LAYERS = ("layer1", "layer2", "layer3", "layer4")
+"""Stages of a ResNet-18 whose features can be driven."""
+
 STRENGTHS = {"subtle": 8, "standard": 16, "strong": 32}
 """Named radii ε of a mark, in grey levels: about 30, 24 and 18 dB to the clean image."""

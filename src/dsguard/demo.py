@@ -22,9 +22,9 @@ from dsguard.evaluation import (
 )
 from dsguard.files import write_whole
 from dsguard.fsp import Attack, Recipe, Surrogate, choose_device, fit_surrogate, perturb
-from dsguard.fsp.training import default_width
 from dsguard.kernels.contract import Images
 from dsguard.keys import DatasetKey
+from dsguard.networks.training import default_width
 from dsguard.profiles import DEFAULT, Profile
 from dsguard.protection import inspect, protect_batch, restore_batch
 

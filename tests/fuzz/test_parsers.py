@@ -229,8 +229,8 @@ def surrogate_file(tmp_path_factory):
     import torch
 
     from dsguard.covers.patterns import Patterns
-    from dsguard.fsp.resnet import LAYERS, build
-    from dsguard.fsp.surrogate import Surrogate
+    from dsguard.covers.surrogate import Surrogate
+    from dsguard.networks.resnet import LAYERS, build
 
     centroids = {name: torch.zeros(2, 8 * 2**n) for n, name in enumerate(LAYERS)}
     model = build((8, 8, 3), 2, 8, seed=0)

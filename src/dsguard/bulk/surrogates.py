@@ -55,8 +55,8 @@ def dataset_surrogate(
         If the dataset has no images or one class only, or classes that the surrogate at `path` was
         not trained on.
     """
+    from dsguard.covers.fitting import ROUNDS
     from dsguard.fsp import Recipe, Surrogate, fit_surrogate
-    from dsguard.fsp.patterns import ROUNDS
 
     names = wanted_names(source, selection)
     if path is not None and path.exists():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsguard.covers.attack import Attacked
+from dsguard.covers.attack import Attack, Attacked
 from dsguard.covers.base import EPSILON, Cover, Marked
 from dsguard.covers.blank import Blank
 from dsguard.covers.itself import Itself
@@ -17,7 +17,7 @@ from dsguard.covers.preview import Preview
 from dsguard.errors import InputError
 
 if TYPE_CHECKING:
-    from dsguard.fsp import Surrogate
+    from dsguard.covers.surrogate import Surrogate
     from dsguard.keys import DatasetKey
 
 
@@ -58,7 +58,7 @@ class Ingredients:
 def _patterns(of: Ingredients) -> Cover:
     surrogate = of.surrogate
     if isinstance(surrogate, Path):
-        from dsguard.fsp import Surrogate
+        from dsguard.covers.surrogate import Surrogate
 
         surrogate = Surrogate.load(surrogate, of.device)
     assert surrogate is not None
@@ -66,8 +66,6 @@ def _patterns(of: Ingredients) -> Cover:
 
 
 def _attack(of: Ingredients) -> Cover:
-    from dsguard.fsp import Attack
-
     assert of.surrogate is not None
     attack = Attack(of.epsilon, "sample-wise", steps=of.steps)
     return Marked(Itself(), Attacked(of.surrogate, attack, of.device))

@@ -3,10 +3,10 @@
 from dsguard.evaluation.comparison import Row, cautions, compare, psnr
 from dsguard.evaluation.countermeasures import COUNTERMEASURES, CounterMeasure
 from dsguard.evaluation.data import Data, digits, own_images
-from dsguard.evaluation.networks import NETWORKS, build_network
 from dsguard.evaluation.pictures import curves, triptychs
 from dsguard.evaluation.report import html_report
 from dsguard.evaluation.trials import Trial, matrix
+from dsguard.networks.others import NETWORKS, build_network
 
 __all__ = [
     "COUNTERMEASURES",

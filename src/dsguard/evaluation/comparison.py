@@ -12,9 +12,9 @@ from torch import nn
 
 from dsguard.evaluation.countermeasures import CounterMeasure
 from dsguard.evaluation.data import Data
-from dsguard.evaluation.networks import LEARNING_RATES, build_network
-from dsguard.fsp.training import Recipe, accuracy, choose_device, default_width, train
 from dsguard.kernels.contract import Images
+from dsguard.networks.others import LEARNING_RATES, build_network
+from dsguard.networks.training import Recipe, accuracy, choose_device, default_width, train
 
 
 @dataclass(frozen=True)

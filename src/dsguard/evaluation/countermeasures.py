@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from dsguard.covers.patterns import GRID, TILE, cell_of
 from dsguard.errors import InputError
-from dsguard.fsp.training import Alter, crop_and_flip, frozen
 from dsguard.kernels.contract import Images
+from dsguard.networks.training import Alter, crop_and_flip, frozen
 
 Labels = npt.NDArray[np.int64]
 Prepare = Callable[[Images, Labels, Images], tuple[Images, Images]]

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 
 from dsguard.covers import Cover, Given
+from dsguard.covers.fitting import ROUNDS
 from dsguard.errors import InputError
 from dsguard.evaluation.comparison import Row, cautions, psnr
 from dsguard.evaluation.data import Data
@@ -29,7 +30,6 @@ from dsguard.evaluation.trainings import Shared, Training, run_all
 from dsguard.evaluation.trials import TABLE_1, Trial
 from dsguard.files import write_whole
 from dsguard.fsp import Attack, Surrogate, choose_device, fit_surrogate, perturb
-from dsguard.fsp.patterns import ROUNDS
 from dsguard.kernels.contract import Images
 from dsguard.keys import DatasetKey
 from dsguard.profiles import Profile

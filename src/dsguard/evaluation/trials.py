@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard.evaluation.countermeasures import CounterMeasure
-from dsguard.fsp.training import Recipe
 from dsguard.kernels.contract import Images
+from dsguard.networks.training import Recipe
 
 VERSIONS = ("clean", "protected", "restored")
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dsguard.errors import InputError
-from dsguard.fsp.resnet import NARROWEST, build
+from dsguard.networks.resnet import NARROWEST, build
 
 
 def build_network(

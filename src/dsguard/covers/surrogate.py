@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 
 from dsguard.batch import as_batch
+from dsguard.choices import LAYERS
+from dsguard.covers.fitting import fit_patterns
 from dsguard.covers.patterns import GRID, Patterns
 from dsguard.errors import FormatError, InputError
-from dsguard.fsp.patterns import fit_patterns
-from dsguard.fsp.resnet import LAYERS, ResNet18, build
-from dsguard.fsp.training import (
+from dsguard.kernels.contract import Images
+from dsguard.networks.resnet import ResNet18, build
+from dsguard.networks.training import (
     Recipe,
     choose_device,
     default_width,
@@ -29,7 +31,6 @@ from dsguard.fsp.training import (
     to_pixels,
     train,
 )
-from dsguard.kernels.contract import Images
 
 _KIND = "dsguard-surrogate"
 _VERSION = 3
@@ -197,7 +198,7 @@ def fit_surrogate(
         Called with the number of epochs done after each of them.
     on_round : callable, optional
         Called with the number of rounds done in fitting the perturbations, of
-        `dsguard.fsp.patterns.ROUNDS`.
+        `dsguard.covers.fitting.ROUNDS`.
     checkpoint : Path, optional
         Where the training of the network is kept after every epoch, to go on from there another
         time.

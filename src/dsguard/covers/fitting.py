@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from dsguard.covers.patterns import FLAT, GRID, TILE, Patterns, cell_of
-from dsguard.fsp.resnet import ResNet18
-from dsguard.fsp.training import frozen, precision, to_pixels
 from dsguard.kernels.contract import Images
 from dsguard.keys import DatasetKey
+from dsguard.networks.resnet import ResNet18
+from dsguard.networks.training import frozen, precision, to_pixels
 
 ROUNDS = 80
 
@@ -36,8 +36,8 @@ def fit_patterns(
     """Find the patterns that drive the images of each class to its goal in feature space.
 
     Textures are those that `Patterns.drawn` gives; flat tiles are fitted. Momentum iterative sign
-    steps, as for single images (`dsguard.fsp.attack`), with the gradients of all images of a class
-    in a batch added up.
+    steps, as for single images (`dsguard.covers.activation`). The gradients of all images of a
+    class in a batch are added up.
 
     Parameters
     ----------

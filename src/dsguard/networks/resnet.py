@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dsguard.choices import LAYERS
 from dsguard.errors import InputError
 
-LAYERS = ("layer1", "layer2", "layer3", "layer4")
 NARROWEST = 8
 """Channels of a network's first stage at least: oneDNN as torch 2.13 has it writes past the end of
 narrower layers where a CPU has AVX2 and no more."""
