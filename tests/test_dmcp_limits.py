@@ -73,7 +73,9 @@ def restores(owner, dataset: str) -> list[dict]:
 
 
 def test_a_megabyte_of_empty_frames_is_paid_for_and_told_in_short(server, owner, mary, dataset):
-    body = bytes(8) * (1 << 17)
+    nameless = post(server, mary.token, dataset, bytes(8) * (1 << 17), frames.CONTENT_TYPE)
+    assert nameless.status_code == 400
+    body = frames.packed("x", "", b"") * ((1 << 20) // 9)
     answer = post(server, mary.token, dataset, body, frames.CONTENT_TYPE)
     assert answer.status_code == 200
     assert len(answer.content) < 3 * len(body)
