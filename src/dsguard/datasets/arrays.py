@@ -266,10 +266,14 @@ def _is_published(
         review.leave_out(name.rpartition("/")[2], path, reason)
         return False
     header = content.header(name)
-    if said is None and len(header.shape) != 2:  # of two dimensions, it may be one-hot
+    # Of two dimensions, it may be one-hot; of strings, each is looked at.
+    if said is None and len(header.shape) != 2 and header.dtype.kind not in "SU":
         return review.array(path, header.blank(), counts)
     return said is not False and review.array(path, content[name], counts)
 
+
+_CLASS_NAMES = 1 << 14
+"""Characters that names of classes may have together."""
 
 _ROW = re.compile("[0-9]{1,18}")
 
@@ -403,8 +407,9 @@ class CifarSource(ArraySource):
     def reviewed_companion(self, name: str, data: bytes, review: Review) -> bytes | None:
         """Return the names of classes, and what else is harmless, written anew."""
         content = _batch(self.place, name)
+        allowance = Allowance(characters=_CLASS_NAMES)
         found = {
-            key: review.row(f"{name}/{key.decode('utf-8', 'backslashreplace')}", value, Allowance())
+            key: review.row(f"{name}/{key.decode('utf-8', 'backslashreplace')}", value, allowance)
             for key, value in content.items()
         }
         return pickle.dumps(found, protocol=2)

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dsguard.datasets.harmless import (
+    BOXES,
+    LABELS,
     ROW,
     STRING,
     Allowance,
@@ -131,6 +133,7 @@ class Review:
         self.left_out: dict[str, LeftOut] = {}
         self._names = names
         self._of_all = Allowance()
+        self._of_arrays: dict[str, Allowance] = defaultdict(Allowance)
         self._files_of: dict[str, Allowance] = defaultdict(Allowance)
 
     def leave_out(self, kind: str, name: str, reason: str, count: int = 1) -> None:
@@ -186,10 +189,42 @@ class Review:
         said = self.disclosure.says(name)
         if said is not None:
             return said
-        reason = _reason_against(array, counts)
-        if reason:
-            self.leave_out(name.rpartition("/")[2], name, reason)
-        return not reason
+        file, _, last = name.rpartition("/")
+        try:
+            self._charge_array(array, counts, self._of_arrays[file])
+        except CouldHoldPictureError as error:
+            self.leave_out(last, name, str(error))
+            return False
+        return True
+
+    def _charge_array(
+        self, array: npt.NDArray[Any], counts: Collection[int], each_image: Allowance
+    ) -> None:
+        """Charge an array to the allowance that each image has over all arrays of a file.
+
+        Where there are few images, long rows could as well be those of one picture.
+        """
+        rows = len(array) if array.ndim else 0
+        width = array.size // rows if rows else array.size
+        about_images = rows in counts and rows > 0 and (width <= LABELS or rows > BOXES)
+        allowance, numbers = (each_image, width) if about_images else (self._of_all, array.size)
+        if array.dtype.kind in "SU":
+            if numbers > ROW:
+                msg = f"is an array of {numbers} strings for {_whom(about_images)}"
+                raise CouldHoldPictureError(msg)
+            sizes = [size_of_scalar(text)[1] for text in array.reshape(-1).tolist()]
+            allowance.take(0, max(sizes, default=0) * numbers)
+            return
+        if array.dtype.kind not in "biufmM" or array.ndim > 2:
+            msg = f"is an array of {array.ndim} dimensions and type {array.dtype}"
+            raise CouldHoldPictureError(msg)
+        if rows in counts and _is_one_hot(array):
+            allowance, numbers = each_image, 1
+        if numbers > ROW:
+            msg = f"is an array of {numbers} numbers for {_whom(about_images)}"
+            raise CouldHoldPictureError(msg)
+        allowance.take_row(numbers)
+        allowance.take(numbers, 0)
 
     def _content(self, name: str, kind: str, data: bytes, own: Allowance | None) -> bytes | None:
         said = self.disclosure.says(name)
@@ -216,7 +251,7 @@ class Review:
                 return self._json(name, data, lines, own)
             except ValueError:
                 pass  # it is not JSON
-        by_image: dict[str, Allowance] = defaultdict(Allowance)
+        by_image: dict[str, Allowance] = {}
 
         def allowance_of(words: list[str]) -> Allowance:
             if own is not None:
@@ -224,9 +259,7 @@ class Review:
             image = next((word for word in words if self._is_image(word)), "")
             if not image:
                 return self._of_all
-            if image.isdigit() and image not in by_image:  # which may be any number
-                by_image[image] = Allowance(numbers=ROW)
-            return by_image[image]
+            return by_image.setdefault(image, _allowance_of(image))
 
         charge_text(text, allowance_of, self._is_image)
         return data
@@ -269,7 +302,7 @@ class _Walk:
 
     def __init__(self, review: Review, of_all: Allowance, by_image: bool) -> None:
         self._review, self._of_all, self._by_image = review, of_all, by_image
-        self._allowances: dict[Any, Allowance] = defaultdict(Allowance)
+        self._allowances: dict[str, Allowance] = {}
         self._ids: dict[Any, str] = {}
 
     def pruned(self, value: Any, name: str) -> Any:
@@ -294,9 +327,13 @@ class _Walk:
         try:
             if isinstance(value, dict):
                 return self._object(value, name, self._owner_in(value) or owner)
+            if isinstance(value, np.ndarray):
+                self._array(value, owner)
+                return value
             if isinstance(value, list | tuple):
                 if charge_numbers(list(value), self._allowance(owner)):
                     return value
+                self._allowance(owner).take_row(sum(map(is_number, value)))
                 return [self._any(each, name, owner) for each in value]
             self._allowance(owner).take(*size_of_scalar(value))
         except TooMuchError:
@@ -307,10 +344,13 @@ class _Walk:
         return value
 
     def _object(self, value: dict[Any, Any], name: str, owner: str) -> dict[Any, Any]:
-        numbers = sum(is_number(each) and not self._is_image(key) for key, each in value.items())
-        if numbers > ROW:
-            msg = f"is an object with {numbers} numbers"
-            raise CouldHoldPictureError(msg)
+        numbers = [key for key, each in value.items() if is_number(each)]
+        of_images = [str(key) for key in numbers if self._is_image(key)]
+        for image in of_images:
+            self._allowance(image).take_row(1)
+        own = len(numbers) - len(of_images)
+        if own > 1 or own == len(value):
+            self._allowance(owner).take_row(own)
         found: dict[Any, Any] = {}
         for key, each in value.items():
             below = f"{name}/{_text_of(key)}"
@@ -325,8 +365,16 @@ class _Walk:
             found[key] = each if said else self._any(each, below, owner)
         return found
 
+    def _array(self, array: npt.NDArray[Any], owner: str) -> None:
+        if array.dtype.kind not in "biuf" or array.size > BOXES:
+            msg = f"is an array of {array.size} values of type {array.dtype}"
+            raise CouldHoldPictureError(msg)
+        charge_numbers(np.atleast_1d(array).tolist(), self._allowance(owner))
+
     def _allowance(self, owner: str) -> Allowance:
-        return self._allowances[owner] if owner else self._of_all
+        if not owner:
+            return self._of_all
+        return self._allowances.setdefault(owner, _allowance_of(owner))
 
     def _owner_in(self, value: dict[Any, Any]) -> str:
         """Return the image that an object is about; empty where it does not say."""
@@ -342,6 +390,11 @@ class _Walk:
         return self._by_image and isinstance(key, str) and self._review._is_image(key)
 
 
+def _allowance_of(image: str) -> Allowance:
+    """Return the allowance of an image of this name; a number may be meant as a number."""
+    return Allowance(numbers=LABELS) if image.isdigit() else Allowance()
+
+
 def _is_usual(key: Any) -> bool:
     return isinstance(key, str) and len(key) <= 32 and key.isidentifier()
 
@@ -350,20 +403,8 @@ def _text_of(key: Any) -> str:
     return key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else str(key)
 
 
-def _reason_against(array: npt.NDArray[Any], counts: Collection[int]) -> str:
-    """Return why an array could hold a picture; empty where it cannot."""
-    about_images = array.ndim > 0 and len(array) in counts
-    each = array.size // len(array) if about_images and len(array) else array.size
-    if array.dtype.kind in "US":
-        each *= array.dtype.itemsize // (4 if array.dtype.kind == "U" else 1)
-        return f"is an array of {each} characters in one piece" if each > STRING else ""
-    if array.dtype.kind not in "biufmM":
-        return f"is an array of type {array.dtype}"
-    if array.ndim > 2:
-        return f"is an array of {array.ndim} dimensions"
-    if each <= ROW or (about_images and _is_one_hot(array)):
-        return ""
-    return f"is an array of {each} numbers for {'one' if about_images else 'no'} image"
+def _whom(about_images: bool) -> str:
+    return "one image" if about_images else "no image"
 
 
 def _is_one_hot(array: npt.NDArray[Any]) -> bool:

@@ -10,16 +10,21 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 ROW = 63
-"""Numbers beside one image in rows of 8 and more; a picture of 8×8 has 64."""
+"""Numbers beside one image in rows of 8 and more, or one by one; a picture of 8×8 has 64."""
 
 BOXES = 255
-"""Numbers in rows of up to 7, as boxes have them; a picture of 16×16 has 256."""
+"""Numbers in rows of 2 to 7, as boxes have them; a picture of 16×16 has 256."""
 
-NUMBERS = 1023
-"""Numbers beside one image; a picture of 32×32 has 1,024."""
+NUMBERS = 767
+"""Numbers beside one image; a picture of 16×16 has 768 in colours, or with its places."""
+
+LABELS = 7
+"""Numbers of an image whose name is a number, where any other number could be meant as well."""
 
 STRING = 256
 """Characters of one string."""
@@ -33,10 +38,11 @@ CHARACTERS = 512
 _LONGEST_NUMBER = 25
 _LONGEST_PLAIN_WORD = 32
 _SHORT_ROW = 7
+_DIGITS = 16
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?%?")
 _WORDS = re.compile(r"[^\s,;|\"'()\[\]{}<>=]+")
 _PLAIN_WORD = re.compile(r"[^\W\d_]+(['’_-][^\W\d_]+)*")
-_AROUND_WORDS = ".:!?*#`-_"
+_AROUND_WORDS = ".:!?*#`-_/"
 _ADDRESS = ("http://", "https://")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 
@@ -58,34 +64,35 @@ class Allowance:
     in_rows: int = ROW
     in_boxes: int = BOXES
 
-    def take_line(self, numbers: int, *, alone: bool) -> None:
-        """Use some of it up by a line of a text, which has `numbers`, and nothing else if `alone`.
-
-        Raises
-        ------
-        CouldHoldPictureError
-            If it could be pixels, with those before it.
-        """
-        self.take_row(numbers)
-        if alone:
-            self.in_boxes -= numbers
-            self.in_rows -= numbers == 1  # a row that is written down the page
-        if min(self.in_boxes, self.in_rows) < 0:
-            msg = "has so many lines of numbers that they could be pixels"
-            raise CouldHoldPictureError(msg)
-
     def take_row(self, numbers: int) -> None:
-        """Use some of it up by a row of numbers, or a list.
+        """Use some of it up by a row: the numbers of a list, a line or an object; or by one alone.
 
         Raises
         ------
         CouldHoldPictureError
-            If it could be pixels, alone or with those before it.
+            If they could be pixels, by themselves or with those before them.
         """
-        if numbers > _SHORT_ROW:
-            self.in_rows -= numbers
-        if self.in_rows < 0:
-            msg = f"is a row of {numbers} numbers, with more than {ROW} in all"
+        if _is_short(numbers):
+            return
+        if numbers > self.in_rows:
+            msg = f"has a row of {numbers} numbers, with more than {ROW} in all"
+            raise CouldHoldPictureError(msg)
+        self.in_rows -= numbers
+
+    def take_line(self, numbers: int, *, alone: bool) -> None:
+        """Use some of it up by a line of a text; `alone` says that one number is a pixel by itself.
+
+        Raises
+        ------
+        CouldHoldPictureError
+            If they could be pixels, with those before them.
+        """
+        if numbers > 1 or alone:
+            self.take_row(numbers)
+        if _is_short(numbers):
+            self.in_boxes -= numbers
+        if self.in_boxes < 0:
+            msg = f"has more than {BOXES} numbers in short lines"
             raise CouldHoldPictureError(msg)
 
     def take(self, numbers: int, characters: int) -> None:
@@ -107,6 +114,10 @@ class Allowance:
                 "one image, or to none"
             )
             raise TooMuchError(msg)
+
+
+def _is_short(numbers: int) -> bool:
+    return numbers == 0 or 1 < numbers <= _SHORT_ROW
 
 
 def decoded(data: bytes) -> str:
@@ -159,10 +170,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def is_number(value: object) -> bool:
-    """Tell whether a value is one number."""
+    """Tell whether a value is one number, or a date or the like."""
     if isinstance(value, int):
         return bool(abs(value) < 10**_LONGEST_NUMBER)
-    return isinstance(value, float)
+    return isinstance(value, _NUMBERS)
+
+
+_NUMBERS = (float, Decimal, date, time, timedelta)  # a datetime is a date
 
 
 def size_of_scalar(value: object) -> tuple[int, int]:
@@ -176,16 +190,18 @@ def size_of_scalar(value: object) -> tuple[int, int]:
     if value is None:
         return 0, 0
     if is_number(value):
-        return 1, 0
+        return _weight(str(value)) if isinstance(value, Decimal) else 1, 0
     if isinstance(value, bytes):
         value = decoded(value)
     if isinstance(value, str):
         return 0, size_of_string(value)
-    text = str(value)  # dates, and other types of Arrow
-    if len(text) > WORD:
-        msg = f"is of type {type(value).__name__}"
-        raise CouldHoldPictureError(msg)
-    return 1, 0
+    msg = f"is of type {type(value).__name__}"
+    raise CouldHoldPictureError(msg)
+
+
+def _weight(digits: str) -> int:
+    """Return how many numbers one counts as that is written with so many digits."""
+    return 1 + (len(digits) - 1) // _DIGITS
 
 
 def size_of_string(text: str) -> int:
@@ -218,12 +234,11 @@ def charge_numbers(values: list[Any], allowance: Allowance) -> bool:
     rows: list[int] = []
     if not _add_rows(values, rows):
         return False
-    count = sum(rows)
-    if count > (ROW if max(rows) > _SHORT_ROW else BOXES):
+    count, long = sum(rows), sum(row for row in rows if row > _SHORT_ROW)
+    if count > BOXES or (long and count > ROW):
         msg = f"is a list of {count} numbers"
         raise CouldHoldPictureError(msg)
-    for row in rows:
-        allowance.take_row(row)
+    allowance.take_row(long)
     allowance.take(count, 0)
     return True
 
@@ -264,11 +279,9 @@ def charge_text(
     for line in text.splitlines():
         words = _WORDS.findall(line)
         numbers, characters = _size_of_line(words, known)
-        if numbers > ROW:
-            msg = f"has a line of {numbers} numbers"
-            raise CouldHoldPictureError(msg)
         allowance = allowance_of(words)
-        allowance.take_line(numbers, alone=numbers == len(words))
+        alone = numbers == len(words) or any(known(word) for word in words)
+        allowance.take_line(numbers, alone=alone)
         allowance.take(numbers, characters)
 
 
@@ -276,7 +289,7 @@ def _size_of_line(words: list[str], known: Callable[[str], bool]) -> tuple[int, 
     numbers = characters = 0
     for word in words:
         if len(word) <= _LONGEST_NUMBER and _NUMBER.fullmatch(word):
-            numbers += 1
+            numbers += _weight(word)
         elif not known(word) and not _is_plain(word):
             characters += len(word)
             if len(word) > WORD and not word.startswith(_ADDRESS):
@@ -287,4 +300,6 @@ def _size_of_line(words: list[str], known: Callable[[str], bool]) -> tuple[int, 
 
 def _is_plain(word: str) -> bool:
     bare = word.strip(_AROUND_WORDS)
-    return not bare or (len(bare) <= _LONGEST_PLAIN_WORD and bool(_PLAIN_WORD.fullmatch(bare)))
+    if not bare:
+        return len(word) <= 3
+    return len(bare) <= _LONGEST_PLAIN_WORD and bool(_PLAIN_WORD.fullmatch(bare))

@@ -253,7 +253,7 @@ class Columns:
             )
             raise InputError(msg)
         self.file = file
-        self.image = found[0]
+        self.image: str | None = found[0]
         self.is_plain = not structs
         labels = (name for name in LABELS if name in schema.names)
         self.label = next((name for name in labels if _is_label(schema.field(name).type)), None)
@@ -264,7 +264,7 @@ class Columns:
     def without_images(cls, file: str) -> Columns:
         """Return those of a table that has none of images."""
         columns = cls.__new__(cls)
-        columns.file, columns.image, columns.label = file, "", None
+        columns.file, columns.image, columns.label = file, None, None
         columns.is_plain, columns.named, columns.class_names = False, False, []
         return columns
 
@@ -299,7 +299,9 @@ class Table(Record):
             name = f"{self.columns.file}/{field.name}"
             said = review.disclosure.says(name)
             column = self.batch.column(n)
-            if field.name in (self.columns.image, self.columns.label) or said:
+            if field.name == self.columns.image:
+                kept[field.name] = self._shortened(column, review)
+            elif field.name == self.columns.label or said:
                 kept[field.name] = column
             elif said is None:
                 reason = reason_against(field.type)
@@ -311,12 +313,23 @@ class Table(Record):
                     kept[field.name] = column
                 else:
                     kept[field.name] = _pruned(column, name, review, allowances)
+        kept = {name: column.cast(_bare(column.type)) for name, column in kept.items()}
         schema = pyarrow.schema(
             {name: column.type for name, column in kept.items()},
             metadata=self._metadata(kept, review),
         )
         batch = pyarrow.RecordBatch.from_arrays(list(kept.values()), schema=schema)
         return Table(batch, self.columns)
+
+    def _shortened(self, column: pa.Array, review: Review) -> pa.Array:
+        """Return the images without paths that are no names: some hold the picture itself."""
+        pyarrow, _ = arrow()
+        if self.columns.is_plain:
+            return column
+        name = f"{self.columns.file}/path"
+        paths = [review.row(name, path, Allowance()) for path in column.field("path").to_pylist()]
+        parts = [column.field("bytes"), pyarrow.array(paths, pyarrow.string())]
+        return pyarrow.StructArray.from_arrays(parts, ["bytes", "path"])
 
     def _metadata(self, kept: Collection[str], review: Review) -> dict[bytes, bytes]:
         """Return what the file says of the columns that are kept, and nothing else."""
@@ -338,7 +351,8 @@ class Table(Record):
     def _numbers(self, review: Review) -> set[str]:
         """Return the columns that hold one number for each image, and were not decided on."""
         types = arrow()[0].types
-        checks = (types.is_integer, types.is_floating, types.is_boolean, types.is_temporal)
+        plain = (types.is_integer, types.is_floating, types.is_decimal)
+        checks = (*plain, types.is_boolean, types.is_temporal)
         return {
             field.name
             for field in self.batch.schema
@@ -346,6 +360,19 @@ class Table(Record):
             and review.disclosure.says(f"{self.columns.file}/{field.name}") is None
             and field.name != self.columns.label
         }
+
+
+def _bare(kind: pa.DataType) -> pa.DataType:
+    """Return a type without what its fields say of themselves, which could be anything."""
+    pyarrow, _ = arrow()
+    types = pyarrow.types
+    if types.is_struct(kind):
+        return pyarrow.struct({field.name: _bare(field.type) for field in kind})
+    if types.is_fixed_size_list(kind):
+        return pyarrow.list_(_bare(kind.value_type), kind.list_size)
+    if types.is_large_list(kind):
+        return pyarrow.large_list(_bare(kind.value_type))
+    return pyarrow.list_(_bare(kind.value_type)) if types.is_list(kind) else kind
 
 
 def _pruned(column: pa.Array, name: str, review: Review, allowances: list[Allowance]) -> pa.Array:
