@@ -69,6 +69,7 @@ def test_protect_and_restore(home, capsys):
         "source_unfinished": False,
         "journal_damaged": False,
         "leftovers": [],
+        "foreign": [],
     }
     assert run(["restore", "out", "back", "--key", "k", "--image-format", "tiff"]) == Exit.OK
     assert {path: path.read_bytes() for path in clean.rglob("*.*")} == before

@@ -24,6 +24,7 @@ from dsguard.bulk import Settings, protect_dataset, restore_dataset
 from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
 from dsguard.datasets import encode_image, encode_images
+from dsguard.datasets.place import LocalPlace
 from dsguard.errors import InputError
 
 
@@ -445,9 +446,7 @@ def test_tables_whose_row_numbers_look_like_images(tmp_path, scenes, key, pictur
     header = "," + ",".join(map(str, range(len(rows[0]))))
     lines = [f"{n}," + ",".join(map(str, row)) for n, row in enumerate(rows)]
     (tmp_path / "clean" / "table.csv").write_text("\n".join([header, *lines]))
-    by_column = {
-        str(x): {str(y): v for y, v in enumerate(row)} for x, row in enumerate(rows.tolist())
-    }
+    by_column = {str(x): {str(y): v for y, v in enumerate(row)} for x, row in enumerate(rows)}
     (tmp_path / "clean" / "table.json").write_text(json.dumps(by_column))
     (tmp_path / "clean" / "labels.csv").write_text("".join(f"{n},{n % 2}\n" for n in range(24)))
     report = protected(tmp_path / "clean", tmp_path, key)
@@ -591,6 +590,71 @@ def test_shards_done_before_are_told_of_again(tmp_path, scenes, key, picture):
     assert (named.resumed, named.left_out) == (0, {})
     with tarfile.open(tmp_path / "safe" / "x.tar") as archive:
         assert "0001.npy" in archive.getnames()
+
+
+def test_text_of_no_image_goes_when_it_is_published_no_more(tmp_path, scenes, key, picture):
+    coded = base64.b64encode(encode_image(picture))
+    (tmp_path / "clean").mkdir()
+    shard(tmp_path / "clean" / "x.tar", scenes, {-1: {"txt": coded}})
+    options = {"out_format": "folder"}
+    protected(tmp_path / "clean", tmp_path, key, publish=("*.txt",), **options)
+    assert found_in(tmp_path / "safe", picture) == ["x/nobody.txt"]
+    report = protected(tmp_path / "clean", tmp_path, key, drop=("*.txt",), **options)
+    assert found_in(tmp_path / "safe", picture) == []
+    assert not report.foreign
+
+
+def test_what_was_copied_before_a_run_was_killed_goes(tree, tmp_path, key, picture, monkeypatch):
+    for name in ("a.csv", "b.csv"):
+        (tree / name).write_bytes(hidden_in_text(picture)["one.csv"])
+    write = LocalPlace.write
+
+    def killed(place, name, data):
+        write(place, name, data)
+        if name == "a.csv":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(LocalPlace, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        protected(tree, tmp_path, key, publish=("*.csv",))
+    monkeypatch.undo()
+    assert found_in(tmp_path / "safe", picture) == ["a.csv"]
+    report = protected(tree, tmp_path, key, drop=("*.csv",))
+    assert found_in(tmp_path / "safe", picture) == []
+    assert not report.foreign
+
+
+@pytest.mark.parametrize("out_format", ["webdataset", "parquet"])
+def test_shards_change_with_the_text_beside_images(tree, tmp_path, key, picture, out_format):
+    text = tree / "a" / "image0.note.txt"
+    text.write_bytes(base64.b64encode(encode_image(picture)))
+    options = {"out_format": out_format}
+    protected(tree, tmp_path, key, publish=("*.txt",), **options)
+    assert found_in(tmp_path / "safe", picture)
+    text.write_text("a cat")
+    assert protected(tree, tmp_path, key, publish=("*.txt",), **options).resumed == 0
+    assert found_in(tmp_path / "safe", picture) == []
+    text.unlink()
+    assert protected(tree, tmp_path, key, publish=("*.txt",), **options).resumed == 0
+
+
+@pytest.mark.parametrize("out_format", ["folder", "webdataset", "parquet"])
+def test_files_that_no_run_has_written_are_named(
+    tree, tmp_path, key, out_format, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    key.save("k")
+    command = ["protect", "clean", "safe", "--key", "k", "--profile", "veil", "--quiet", "--json"]
+    command += ["--out-format", out_format]
+    (tmp_path / "safe" / "a").mkdir(parents=True)
+    (tmp_path / "safe" / "a" / "image0.jpg").write_bytes((tree / "a" / "image0.png").read_bytes())
+    assert cli([*command, "--overwrite"]) == Exit.LEFT_OUT
+    out, err = capsys.readouterr()
+    assert [Path(path).name for path in json.loads(out)["foreign"]] == ["image0.jpg"]
+    assert "image0.jpg: lies in the destination" in err
+    (tmp_path / "safe" / "a" / "image0.jpg").unlink()
+    assert cli(command) == Exit.OK
+    assert json.loads(capsys.readouterr().out)["foreign"] == []
 
 
 def test_patterns_are_tuples():

@@ -223,7 +223,7 @@ def test_verify_and_protect_tell_of_leftovers(home, key, capsys):
     assert json.loads(shown.out)["leftovers"] == [f"out/{name}" for name in names]
     assert shown.err.count("no part of the dataset") == 3
     assert "1 more" in shown.err
-    assert cli(["protect", "clean", "out", "--key", "k", "--profile", "veil"]) == Exit.OK
+    assert cli(["protect", "clean", "out", "--key", "k", "--profile", "veil"]) == Exit.LEFT_OUT
     shown = capsys.readouterr().err
     assert "inner.dsguard is of a run" in shown
     assert not (home / "out" / ".dsguard-tmp").exists()  # that is its own, and it is removed

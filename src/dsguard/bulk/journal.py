@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
@@ -23,6 +23,7 @@ from dsguard.errors import DsguardError, FormatError, InputError
 from dsguard.files import lock, make_private
 
 _SETTINGS, _LOCK, _DONE = "settings.json", "lock", "done"  # the first two are `JOURNAL_FILES`
+_INTENDED = "companions.json"
 
 
 @dataclass(frozen=True)
@@ -104,13 +105,19 @@ class Journal:
         self._clear()
 
     def _clear(self) -> None:
-        if self.place.exists(_DONE):
-            self.place.discard(_DONE)
-        for folder in ("shards", "stamps", "left-out"):
+        for name in (_DONE, _INTENDED):
+            if self.place.exists(name):
+                self.place.discard(name)
+        for folder in ("shards", "stamps", "beside"):
             self.place.clear(folder)
 
     def write(
-        self, number: int, lines: list[str], stamp: str, left_out: dict[str, LeftOut]
+        self,
+        number: int,
+        lines: list[str],
+        stamp: str,
+        left_out: dict[str, LeftOut],
+        also: list[str],
     ) -> None:
         """Write the manifest of a shard, which makes it done.
 
@@ -118,7 +125,8 @@ class Journal:
         """
         self.place.write(_stamp(number), stamp.encode())
         told = {kind: asdict(each) for kind, each in left_out.items()}
-        self.place.write(_left_out(number), json.dumps(told).encode())
+        beside = {"left_out": told, "also": also}
+        self.place.write(_beside(number), json.dumps(beside).encode())
         self.place.write(_manifest(number), "".join(line + "\n" for line in lines).encode())
 
     def drop(self, number: int) -> None:
@@ -131,18 +139,24 @@ class Journal:
         found = filter(None, map(_MANIFEST.fullmatch, names))
         return {int(match[1]) for match in found}
 
+    def intend(self, companions: Collection[str]) -> None:
+        """Note the files that are to be copied, before they are: a run may be killed meanwhile."""
+        names = sorted({*companions, *self.companions()})
+        self.place.write(_INTENDED, json.dumps(names).encode())
+
     def finish(self, companions: list[str]) -> None:
         """Note that all shards are done, and the files that were copied beside them."""
+        self.place.write(_INTENDED, json.dumps(companions).encode())
         self.place.write(_DONE, json.dumps(companions).encode())
         self.place.sync()
 
     def companions(self) -> list[str]:
-        """Return the files that a finished run copied."""
-        try:
-            names = [str(n) for n in json.loads(self.place.read(_DONE) or b"[]")]
-        except (OSError, TypeError, ValueError, RecursionError):
-            return []
-        return [name for name in names if not fault_of(name)]
+        """Return the files that were copied beside the images, or that were to be."""
+        found: set[str] = set()
+        for file in (_DONE, _INTENDED):
+            with contextlib.suppress(OSError, TypeError, ValueError, RecursionError):
+                found.update(map(str, json.loads(self.place.read(file) or b"[]")))
+        return sorted(name for name in found if not fault_of(name))
 
     def is_finished(self) -> bool:
         """Tell whether all shards were done."""
@@ -164,12 +178,23 @@ class Journal:
 
     def left_out(self, number: int) -> dict[str, LeftOut]:
         """Return what was left out beside the images of a shard."""
-        name = _left_out(number)
         try:
-            content = json.loads(self.place.read(name)) if self.place.exists(name) else {}
-            return {kind: LeftOut(**each) for kind, each in content.items()}
+            told = self._beside(number).get("left_out", {})
+            return {kind: LeftOut(**each) for kind, each in told.items()}
         except (AttributeError, TypeError, ValueError, RecursionError):
-            return {"?": LeftOut(1, name, "is not known: the journal is damaged")}
+            return {"?": LeftOut(1, _beside(number), "is not known: the journal is damaged")}
+
+    def also(self, number: int) -> list[str]:
+        """Return the files of a shard that belong to none of its images."""
+        try:
+            names = list(map(str, self._beside(number).get("also", ())))
+        except (AttributeError, TypeError, ValueError, RecursionError):
+            return []
+        return [name for name in names if not fault_of(name)]
+
+    def _beside(self, number: int) -> dict[str, Any]:
+        name = _beside(number)
+        return dict(json.loads(self.place.read(name))) if self.place.exists(name) else {}
 
     def stamp(self, number: int) -> str:
         """Return what the source of a shard was when it was done."""
@@ -208,8 +233,8 @@ def _stamp(number: int) -> str:
     return f"stamps/{number:05d}"
 
 
-def _left_out(number: int) -> str:
-    return f"left-out/{number:05d}.json"
+def _beside(number: int) -> str:
+    return f"beside/{number:05d}.json"
 
 
 def _manifest(number: int) -> str:

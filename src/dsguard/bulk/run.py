@@ -21,7 +21,7 @@ from dsguard.bulk.tasks import Task
 from dsguard.datasets.disclosure import Disclosure, LeftOut, Review, add_up, kind_of
 from dsguard.datasets.folder import TreeSource, distinct, read_or_error
 from dsguard.datasets.images import LOSSLESS_FORMATS, check_output_format, with_suffix
-from dsguard.datasets.names import checked
+from dsguard.datasets.names import checked, is_hidden
 from dsguard.datasets.place import Listing, LocalPlace, Place, RemotePlace, place_of
 from dsguard.datasets.sinks import Output, file_name, output_kind
 from dsguard.datasets.source import Part
@@ -76,6 +76,8 @@ class Report:
     leftovers : list of str
         Journals, scratch folders and temporary files that lie in the source or in the destination
         and are no part of a dataset: remove them before it is published.
+    foreign : list of str
+        Files in a finished destination on this machine that no run has written.
     metadata_dropped : int
         Images read that had a colour profile, EXIF, XMP or further pictures, which are not written;
         counted as `sidecars` are.
@@ -100,6 +102,7 @@ class Report:
     metadata_dropped: int = 0
     left_out: dict[str, LeftOut] = field(default_factory=dict)
     leftovers: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
 
     def add_broken(self, name: str, error: DsguardError) -> None:
         """Add a file that cannot be read and is no image."""
@@ -258,6 +261,7 @@ def run(
         if not task.writes and settings.selection == Selection():
             plan.look_for_lost(report)
     report.leftovers += plan.leftovers()
+    report.foreign += plan.foreign()
     return report
 
 
@@ -399,7 +403,7 @@ class _Plan:
     def _written(self, number: int) -> set[str]:
         """Return the files of a shard of an earlier run."""
         assert self.journal is not None
-        return _files_of(self.journal.lines(number) or ())
+        return _files_of(self.journal.lines(number) or ()).union(self.journal.also(number))
 
     def _are_there(self, lines: list[dict[str, Any]]) -> bool:
         """Tell whether what a manifest lists was not removed since."""
@@ -437,6 +441,7 @@ class _Plan:
         if self.journal is None or self.output is None or self._is_refused(report):
             return
         review = self._review()
+        self.journal.intend(list(self._beside(self._review())))
         copied = self._copied(report, review)
         for name in set(self.journal.companions()) - copied:  # it may go along no more
             if self.output.place.exists(name):
@@ -526,6 +531,30 @@ class _Plan:
         with contextlib.suppress(DsguardError, OSError):  # the run itself went well
             return [f"{place}/{name}" for name in place.listing().leftovers]
         return []
+
+    def foreign(self) -> list[str]:
+        """Return the files in the destination that no run has written, once all is done."""
+        if self.output is None or not isinstance(self.output.place, LocalPlace):
+            return []
+        if self.journal is None or not self.journal.is_finished():
+            return []
+        place = self.output.place
+        with contextlib.suppress(DsguardError, OSError):  # the run itself went well
+            found = (name for name in place.listing().files if not is_hidden(name))
+            return [f"{place}/{name}" for name in sorted(set(found) - self._own_files())]
+        return []
+
+    def _own_files(self) -> set[str]:
+        """Return all files that this run, and those before it, have written."""
+        assert self.journal is not None
+        assert self.output is not None
+        own = set(self.journal.companions())
+        if self.output.kind == "folder":
+            return own.union(*(self._written(number) for number in self.journal.done()))
+        for spec in self.specs:
+            file = file_name(self.output.kind, spec.source, spec.part, spec.number)
+            own |= {file, f"{file}.sidecars.npz", *self.journal.also(spec.number)}
+        return own
 
     def _clear_scratch(self) -> None:
         """Remove what is not whole, of this run or of one that was killed."""
@@ -621,9 +650,14 @@ def _specs(
     renames: dict[str, str],
     disclosure: Disclosure | None = None,
 ) -> list[ShardSpec]:
-    decided = ""  # where it decides what a shard holds
-    if output and not (output.kind == "folder" and isinstance(source, TreeSource)):
-        decided = f" {disclosure}" if disclosure not in (None, Disclosure()) else ""
+    # Where shards hold what lies beside images, they change with it, and with decisions on it.
+    in_shards = output and not (output.kind == "folder" and isinstance(source, TreeSource))
+    decided = f" {disclosure}" if in_shards and disclosure not in (None, Disclosure()) else ""
+
+    def stamp_of(part: Part) -> str:
+        texts = source.stamp_of_texts(part) if in_shards else ""
+        return f"{source.stamp(part)} {part.start}-{part.stop}{decided}{texts}"
+
     suffix = LOSSLESS_FORMATS[output.image_format] if output else ""
     return [
         ShardSpec(
@@ -635,7 +669,7 @@ def _specs(
             journal,
             suffix,
             {name: renames[name] for name in part.names or renames if name in renames},
-            f"{source.stamp(part)} {part.start}-{part.stop}{decided}" if journal else "",
+            stamp_of(part) if journal else "",
             disclosure=disclosure,
         )
         for number, part in enumerate(parts)

@@ -119,7 +119,8 @@ def process_shard(spec: ShardSpec) -> ShardResult:
     if spec.journal is not None:
         if spec.output is not None:
             spec.output.place.sync()  # or a power cut leaves empty files that are said to be done
-        spec.journal.write(spec.number, lines, spec.stamp, result.left_out)
+        also = [] if sink is None else sink.also
+        spec.journal.write(spec.number, lines, spec.stamp, result.left_out, also)
     return result
 
 

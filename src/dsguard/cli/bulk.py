@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from dsguard.keys import DatasetKey
 
 _SAMPLE = 256
+_SHOWN_KINDS = 12
 _WARNING = "[bold yellow]warning:[/]"
 
 
@@ -399,6 +400,13 @@ def _finish(task: Task, report: Report, choices: Choices) -> int:
     if report.unfinished:
         complain("the run that writes the source is not finished: images are missing", _WARNING)
     show_leftovers(report.leftovers)
+    if report.foreign and task.publishes:
+        more = f" and {len(report.foreign) - 1:,} more" if len(report.foreign) > 1 else ""
+        complain(
+            f"{report.foreign[0]}{more}: lies in the destination and was not written by this run; "
+            "remove what is not to be published",
+            _WARNING,
+        )
     if report.metadata_dropped:
         complain(
             f"{counted(report.metadata_dropped, 'image')} had a colour profile, EXIF, XMP or "
@@ -422,6 +430,7 @@ def _finish(task: Task, report: Report, choices: Choices) -> int:
             "source_unfinished": report.unfinished,
             "journal_damaged": report.journal_damaged,
             "leftovers": report.leftovers,
+            "foreign": report.foreign,
         }
         click.echo(json.dumps({**result, **facts, **source}))
     elif not task.writes:
@@ -442,14 +451,19 @@ def _finish(task: Task, report: Report, choices: Choices) -> int:
 
 def _show_left_out(task: Task, report: Report) -> None:
     """Name what lies beside the images and was not written, and how to decide on it."""
-    for kind, each in report.left_out.items():
+    for kind, each in list(report.left_out.items())[:_SHOWN_KINDS]:
         more = f" and {each.count - 1:,} more" if each.count > 1 else ""
         remedy = f"; decide with --publish '{kind}' or --drop '{kind}'" if task.publishes else ""
         complain(f"left out: {each.first}{more}: {each.reason}{remedy}", _WARNING)
+    kinds = len(report.left_out) - _SHOWN_KINDS
+    if kinds > 0:
+        complain(f"left out: {counted(kinds, 'more kind')}, which --json names", _WARNING)
 
 
 def _code_of_left_out(task: Task, report: Report) -> int:
-    return Exit.LEFT_OUT if task.publishes and report.left_out else Exit.OK
+    """Return the code of a run that would not publish all, or met files that are not its own."""
+    found = task.publishes and (report.left_out or report.foreign)
+    return Exit.LEFT_OUT if found else Exit.OK
 
 
 def _code(report: Report) -> int:

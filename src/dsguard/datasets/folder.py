@@ -224,6 +224,14 @@ class FolderSource(TreeSource):
     def left_out(self) -> list[str]:
         return [name for name in others_among(self._all) if not self._goes_along(name)]
 
+    def stamp_of_texts(self, part: Part) -> str:
+        digest = hashlib.sha256(repr(part.fields).encode())
+        for texts in part.beside or ():
+            for name in texts:
+                told = f"{name} {self.place.stamp(name)}\n"
+                digest.update(told.encode("utf-8", "surrogateescape"))
+        return f" {digest.hexdigest()}" if part.beside or part.fields else ""
+
     def stamp(self, part: Part) -> str:
         """Return a digest of sizes and times of all files of the part."""
         digest = hashlib.sha256()

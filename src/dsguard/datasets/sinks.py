@@ -126,6 +126,7 @@ class Sink(ABC):
 
     def __init__(self, output: Output, source: Source, part: Part, number: int) -> None:
         self.output, self.source, self.part, self.number = output, source, part, number
+        self.also: list[str] = []  # files that belong to no image
 
     @abstractmethod
     def write(self, rows: Rows, names: dict[int, str], results: Results) -> dict[int, DsguardError]:
@@ -177,7 +178,7 @@ class FolderSink(Sink):
                 if error.errno not in _OWN_FAULTS:
                     raise  # a full disk will be full for the next image as well
                 errors[row] = InputError(f"cannot be written: {error.strerror}")
-        _write_nobodys(self.output.place, rows)
+        self.also += _write_nobodys(self.output.place, rows)
         return errors
 
     def _beside(self, name: str, extras: Extras) -> Iterator[tuple[str, bytes]]:
@@ -188,14 +189,17 @@ class FolderSink(Sink):
             yield f"{stem}.{suffix}" if suffix else stem, data
 
 
-def _write_nobodys(place: Place, rows: Rows) -> None:
+def _write_nobodys(place: Place, rows: Rows) -> list[str]:
     """Write the members of a shard that belong to no image, if they are text, in its folder."""
     if not isinstance(rows.record, Samples):
-        return
+        return []
     with_image = {kept.sample for kept in rows.record.members if kept.data is None}
+    written = []
     for kept in rows.record.members:
         if kept.data is not None and kept.sample not in with_image and is_text(kept.name):
-            place.write(f"{rows.record.shard}/{kept.name}", kept.data)
+            written.append(f"{rows.record.shard}/{kept.name}")
+            place.write(written[-1], kept.data)
+    return written
 
 
 def file_name(kind: str, source: Source, part: Part, number: int) -> str:
@@ -322,7 +326,7 @@ class ParquetSink(_FileSink):
 
     def write(self, rows: Rows, names: dict[int, str], results: Results) -> dict[int, DsguardError]:
         kept = sorted(results.files)
-        _write_nobodys(self.output.place, rows)
+        self.also += _write_nobodys(self.output.place, rows)
         if not kept:
             return {}
         if isinstance(rows.record, Table):

@@ -236,6 +236,11 @@ class Source(ABC):
         """Return what changes when the file of a part does."""
         return self.place.stamp(part.file) if part.file else ""
 
+    def stamp_of_texts(self, part: Part) -> str:
+        """Return what changes when text beside the images of a part does, in files of its own."""
+        del part
+        return ""
+
     def read(
         self, wanted: Collection[str] | None = None
     ) -> Iterator[tuple[str, str, Image | DsguardError]]:
