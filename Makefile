@@ -7,9 +7,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-NATIVE := CMakeLists.txt pyproject.toml constraints-dev.txt $(wildcard csrc/*.[ch]) \
+C_FILES := $(wildcard csrc/*.[ch] csrc/*/*.[ch])
+NATIVE := CMakeLists.txt pyproject.toml constraints-dev.txt $(C_FILES) \
           $(wildcard src/dsguard/_core.*.h src/dsguard/_core.*.c)
-C_FILES := $(wildcard csrc/*.[ch] csrc/tests/*.c csrc/bench/*.c)
 CMAKE = $(BIN)/cmake -S . -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja
 
 .PHONY: demo test test-c bench lint format clean

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "dsguard.h"
-#include "zlib_stream.h"
+#include "png/zlib_stream.h"
 
 enum filter { FILTER_NONE, FILTER_SUB, FILTER_UP, FILTER_AVERAGE, FILTER_PAETH };
 

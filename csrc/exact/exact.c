@@ -1,5 +1,5 @@
 /* exact.c - the public functions of profile exact: check, then one image after another. */
-#include "grid.h"
+#include "exact/grid.h"
 
 enum {
     ROOM_PER_BLOCK = 10,

@@ -6,9 +6,9 @@
 #ifndef DSGUARD_SEQUENCE_H
 #define DSGUARD_SEQUENCE_H
 
-#include "range_coder.h"
+#include "exact/range_coder.h"
 
-#include "kernels.h"
+#include "core/kernels.h"
 
 enum {
     UNARY = 6,      /* numbers below this have models, what is above goes raw */
@@ -22,9 +22,9 @@ struct models {
     struct model minus[4][3];      /* its sign; and by the sign of the first colour's shift */
     /* Under pairing by classes. */
     struct model class_map[3];   /* by how many of the blocks left and above are of class 1 */
-    struct model step[2][UNARY]; /* corrections of predicted shifts; first colour, others */
+    struct model step[2][UNARY]; /* corrections of predicted shifts; first colour, later ones */
     struct model sign[2];        /* of them */
-    struct model turn[2][3];     /* two bits as a tree; first colour, others */
+    struct model turn[2][3];     /* two bits as a tree; first colour, later ones */
 };
 
 static inline void reset_models(struct models *m)
@@ -89,29 +89,29 @@ static inline int decode_shift(struct decoder *d, struct models *m, int usual, u
 }
 
 /* How far a shift under pairing by classes is from its prediction. */
-static inline void encode_step(struct encoder *e, struct models *m, int step, unsigned other)
+static inline void encode_step(struct encoder *e, struct models *m, int step, unsigned later)
 {
-    encode_number(e, m->step[other], (uint32_t)(step < 0 ? -step : step));
+    encode_number(e, m->step[later], (uint32_t)(step < 0 ? -step : step));
     if (step != 0)
-        encode_bit(e, &m->sign[other], step < 0);
+        encode_bit(e, &m->sign[later], step < 0);
 }
 
-static inline int decode_step(struct decoder *d, struct models *m, unsigned other)
+static inline int decode_step(struct decoder *d, struct models *m, unsigned later)
 {
-    int size = (int)decode_number(d, m->step[other]);
-    return size > 0 && decode_bit(d, &m->sign[other]) ? -size : size;
+    int size = (int)decode_number(d, m->step[later]);
+    return size > 0 && decode_bit(d, &m->sign[later]) ? -size : size;
 }
 
-static inline void encode_turn(struct encoder *e, struct models *m, unsigned turn, unsigned other)
+static inline void encode_turn(struct encoder *e, struct models *m, unsigned turn, unsigned later)
 {
-    encode_bit(e, &m->turn[other][0], turn >> 1);
-    encode_bit(e, &m->turn[other][1 + (turn >> 1)], turn & 1);
+    encode_bit(e, &m->turn[later][0], turn >> 1);
+    encode_bit(e, &m->turn[later][1 + (turn >> 1)], turn & 1);
 }
 
-static inline unsigned decode_turn(struct decoder *d, struct models *m, unsigned other)
+static inline unsigned decode_turn(struct decoder *d, struct models *m, unsigned later)
 {
-    unsigned high = decode_bit(d, &m->turn[other][0]);
-    return high << 1 | decode_bit(d, &m->turn[other][1 + high]);
+    unsigned high = decode_bit(d, &m->turn[later][0]);
+    return high << 1 | decode_bit(d, &m->turn[later][1 + high]);
 }
 
 #endif
