@@ -23,6 +23,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The version of dsguard that this header belongs to. */
+#define DSG_VERSION "0.1.0"
+
 /* Side of a block, in samples.  A block holds DSG_BLOCK * DSG_BLOCK samples of one channel. */
 #define DSG_BLOCK 4
 /* Side of a tile, in blocks.  Blocks are paired within their tile. */
