@@ -13,6 +13,13 @@
 #define DSG_AARCH64
 #endif
 
+/* A function that becomes a part of each caller, however large it is. */
+#ifdef __GNUC__
+#define INLINED static inline __attribute__((always_inline))
+#else
+#define INLINED static inline
+#endif
+
 enum {
     BLOCK_SAMPLES = DSG_BLOCK * DSG_BLOCK,
     TILE_BLOCKS = DSG_TILE * DSG_TILE /* block indices within a tile fit a byte */

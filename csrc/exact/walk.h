@@ -105,8 +105,8 @@ static int enter_tile(struct walk *w)
 }
 
 /* Go on to the next step; false at the end.  A visitor that reveals has put the original values of
- * the last step into 'predictor' by now. */
-static int next_samples(struct walk *w)
+ * the last step into 'predictor' by now.  As a call of its own it costs up to 10 % of a visit. */
+INLINED int next_samples(struct walk *w)
 {
     if (w->tile.blocks > 0)
         note(&w->predictor, w->colour, w->nth, w->k);
