@@ -99,7 +99,7 @@ static inline void take_fields(struct packed *p, uint8_t *fields, unsigned count
     }
 }
 
-/* Write what was put into 'p' to a stream, from bit 'at' of it on; the bits there are 0. */
+/* Write the bits of 'p' to a stream, from bit 'at' of it on; the bits there are 0. */
 static inline void join_stream(uint8_t *stream, size_t at, const struct packed *p)
 {
     uint8_t bytes[(PACKED_WORDS + 1) * 8];

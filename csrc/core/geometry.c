@@ -1,4 +1,4 @@
-/* geometry.c - what a geometry implies: its validity, Sequence length and capacity. */
+/* geometry.c - the validity of a geometry, its Sequence length and its capacity. */
 #include "core/kernels.h"
 
 int dsg_check(const struct dsg_geometry *g)

@@ -1,4 +1,4 @@
-/* kernels.h - what the files of the core share; not installed, not seen by Python. */
+/* kernels.h - shared by the files of the core; not installed, not seen by Python. */
 #ifndef DSGUARD_KERNELS_H
 #define DSGUARD_KERNELS_H
 

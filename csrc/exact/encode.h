@@ -19,6 +19,8 @@ static uint64_t squared_error(const uint8_t *a, const uint8_t *b, size_t n)
     return total;
 }
 
+/* Transform an image by one kind of pairing; returns the length of its Sequence.  'coarse' is of
+ * identity only: its one size of shift is found first, and is then most often the usual one. */
 static uint32_t encode_as(const struct grid *grid, int classes, int coarse, const uint8_t *clean,
                           const uint8_t *target, uint8_t *temporary, uint8_t *sequence, size_t room)
 {
@@ -47,6 +49,9 @@ static uint32_t encode_as(const struct grid *grid, int classes, int coarse, cons
 
 enum { NEAR_ENOUGH = 144 /* mean squared error up to which classes are not tried */ };
 
+/* Identity is tried first, because its Sequence is short.  Where the result is far from the target
+ * classes are tried, and the nearer of the two is kept.  There is room for one result only, so
+ * identity is made once more where it was the nearer one after all. */
 static uint32_t encode(const struct dsg_geometry *g, uint32_t block, int coarse,
                        const uint8_t *clean, const uint8_t *target, uint8_t *temporary,
                        uint8_t *sequence, size_t room, uint8_t *mode)
@@ -67,6 +72,8 @@ static uint32_t encode(const struct dsg_geometry *g, uint32_t block, int coarse,
     return encode_as(&grid, 0, coarse, clean, target, temporary, sequence, room);
 }
 
+/* The inverse; false where the Sequence is malformed.  Samples that no tile writes, those of alpha
+ * and margin, are copied. */
 static int decode(const struct dsg_geometry *g, const uint8_t *temporary, uint8_t mode,
                   const uint8_t *sequence, size_t length, uint8_t *clean)
 {

@@ -1,4 +1,4 @@
-/* grid.h - profile exact: an image as blocks of one side, and what its mode says of them. */
+/* grid.h - profile exact: an image as a grid of blocks of one side. */
 #ifndef DSGUARD_GRID_H
 #define DSGUARD_GRID_H
 

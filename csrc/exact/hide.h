@@ -1,4 +1,9 @@
-/* hide.h - profile exact: a payload into one image, by prediction-error expansion. */
+/*
+ * hide.h - profile exact: a payload into one image, by prediction-error expansion.
+ *
+ * There is no map of the samples that could not be moved.  A sample whose place after hiding leaves
+ * that open is doubtful.  It gets a flag at the end of the stream, and its block carries no more.
+ */
 #ifndef DSGUARD_HIDE_H
 #define DSGUARD_HIDE_H
 
@@ -81,6 +86,7 @@ static int hide_step(struct walk *w, const uint8_t *threshold, struct stream *s)
             w->live[i] = 0;
             continue;
         }
+        /* away from the prediction, seen without the mirror */
         unsigned up = view.far[i] != view.mirrored[i];
         unsigned bit = next_bit(s);
         moved[i] = (uint8_t)(up ? moved[i] + bit : moved[i] - bit);
@@ -93,6 +99,8 @@ static int hide_step(struct walk *w, const uint8_t *threshold, struct stream *s)
     return 1;
 }
 
+/* Hide a payload with these thresholds; false where the image runs out of samples first.  Hiding
+ * ends with the last bit, so a short payload changes the head of an image only. */
 static int hide_with(const struct grid *grid, const uint8_t *payload, size_t bytes, int weight,
                      const uint8_t *threshold, const uint8_t *temporary, uint8_t *image)
 {

@@ -108,8 +108,9 @@ static inline int32_t predict_sum(const int32_t *sum, uint32_t j, uint32_t colum
     return p < least ? least : p > most ? most : p;
 }
 
-/* Code how one colour was moved, source block after source block.  'later': not the first colour.
- * Where the first colour surprised, the later ones will do so in the same way. */
+/* Code the moves of one colour, source block after source block.  'later': not the first colour.
+ * Where the sum of a block of the first colour was not as predicted, later colours differ from
+ * their predictions in the same way. */
 static void encode_moves(const struct grid *grid, const struct tile *t, const struct pairs *pairs,
                          const struct moves *moves, const int32_t *sum, unsigned later,
                          int32_t *first, int32_t *surprise, struct encoder *e, struct models *m)
@@ -131,7 +132,7 @@ static void encode_moves(const struct grid *grid, const struct tile *t, const st
 }
 
 /*
- * Decode how one colour was moved, and move it back; false where that cannot be.
+ * Decode the moves of one colour and undo them; false where no image has such moves.
  *
  * Any bytes may be decoded, so the limit of a shift also bounds the sums.  They stay between
  * -64 * 248 and 64 * (255 + 248); a prediction with its surprise is then below 2^17 in size.
@@ -163,6 +164,8 @@ static int decode_moves(const struct grid *grid, const struct tile *t, const str
     return 1;
 }
 
+/* Transform one tile and code it: first the classes of the source blocks, then colour by colour the
+ * moves. */
 static void encode_classes(const struct grid *grid, const struct tile *t, const uint8_t *clean,
                            const uint8_t *target, uint8_t *temporary, struct encoder *e,
                            struct models *m, struct class_state *state)
@@ -202,7 +205,7 @@ static int decode_classes(const struct grid *grid, const struct tile *t, const u
     colour_samples from[4], out[4];
     struct statistics s[4];
     struct pairs pairs = {{0}, {0}, {0}};
-    uint32_t key[TILE_BLOCKS] = {0}, high = 0;
+    uint32_t key[TILE_BLOCKS] = {0}, high = 0; /* high: source blocks of class 1 */
     uint8_t class_of_place[TILE_BLOCKS];
     read_colours(grid, t, temporary, from);
     for (uint32_t c = 0; c < grid->g->colours; c++) {

@@ -1,4 +1,10 @@
-/* reveal.h - profile exact: the payload out of one image, and the image as it was before. */
+/*
+ * reveal.h - profile exact: the payload out of one image, and the image as it was before.
+ *
+ * The walk is that of hiding.  It predicts from restored samples, so each step puts those it has
+ * restored into the predictor.  A doubtful sample cannot be restored before its flag is read at the
+ * end.  Nothing needs it until then, since its block is out of use.
+ */
 #ifndef DSGUARD_REVEAL_H
 #define DSGUARD_REVEAL_H
 
@@ -80,6 +86,7 @@ static void reveal_step(struct walk *w, const uint8_t *threshold, struct reveale
         value[i] = used[i] ? out[i] : value[i];
 }
 
+/* Take the payload out; false where the image ends before the stream does. */
 static int reveal(const struct dsg_geometry *g, const uint8_t *image, uint8_t mode,
                   const uint8_t *threshold, uint8_t *payload, size_t bytes, uint8_t *temporary,
                   uint64_t *scratch)
@@ -95,6 +102,7 @@ static int reveal(const struct dsg_geometry *g, const uint8_t *image, uint8_t mo
     leave_tile(&w);
     if (!all_revealed(&r))
         return 0;
+    /* The flags lie behind the payload: 1 where the sample stayed, as it is in the image now. */
     for (size_t i = 0; i < r.flagged; i++)
         if (!stream_bit(payload, r.bits + i))
             temporary[scratch[i] >> 8] = (uint8_t)scratch[i];

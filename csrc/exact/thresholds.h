@@ -1,5 +1,5 @@
 /*
- * thresholds.h - profile exact, hiding: what the encoder chooses for an image.
+ * thresholds.h - profile exact, hiding: the choices of the encoder for an image.
  *
  * The weight by which green's errors correct the other colours, and for each bucket of samples a
  * threshold: large enough for the payload, and of little change to the image.

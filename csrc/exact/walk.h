@@ -42,7 +42,7 @@ static inline void exclude_header(const struct header_area *area, const struct g
 }
 
 /*
- * A visit of 'image'.  After each next_samples() that is true, 'predictor' says what is expected of
+ * A visit of 'image'.  After each next_samples() that is true, 'predictor' has the predictions of
  * samples k of the colour, and 'used' which of them may carry bits.  Rows of samples come first and
  * aligned: loads and stores of 64 bytes then never straddle two cache lines.
  */

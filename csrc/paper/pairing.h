@@ -71,7 +71,7 @@ static inline void take_digits(struct packed *p, uint8_t *digit, uint32_t n)
     }
 }
 
-/* The Sequence of one tile: digits, shifts, turns.  What 'f' has beyond n places is 0. */
+/* The Sequence of one tile: digits, shifts, turns.  'f' is 0 beyond n places. */
 static inline void pack_tile(const struct fields *f, uint32_t n, unsigned planes, struct packed *p)
 {
     uint8_t digit[TILE_BLOCKS] = {0};

@@ -75,7 +75,7 @@ static void choose_shifts(tile_samples source, tile_samples target, unsigned pla
  * The rotation of each block that comes nearest to its target block; among equal ones the smallest
  * turn wins.
  *
- * The squared error falls as the correlation rises, whatever the shift, and what is subtracted
+ * The squared error falls as the correlation rises, whatever the shift.  A number subtracted
  * from all samples of a block changes all four correlations alike.  With 128 subtracted on one
  * side and 127 on the other, the sum of two products lies in -32768..32512 and fits 16 bits.
  */
