@@ -63,6 +63,8 @@ static void read_colours(const struct grid *grid, const struct tile *t, const ui
             memset(samples[c], 0, grid->samples * sizeof samples[c][0]);
         if (step == 3 && block == 2 && t->columns == DSG_TILE)
             read_lines(t, first, pitch, 2, 3, DSG_TILE, samples[c]);
+        else if (step == 3)
+            read_lines(t, first, pitch, block, 3, t->columns, samples[c]);
         else
             read_lines(t, first, pitch, block, step, t->columns, samples[c]);
     }
@@ -87,6 +89,8 @@ static void write_colours(const struct grid *grid, const struct tile *t, colour_
         uint8_t *first = image + tile_start(grid, t) + c;
         if (step == 3 && block == 2 && t->columns == DSG_TILE)
             write_lines(t, first, pitch, 2, 3, DSG_TILE, samples[c]);
+        else if (step == 3)
+            write_lines(t, first, pitch, block, 3, t->columns, samples[c]);
         else
             write_lines(t, first, pitch, block, step, t->columns, samples[c]);
     }
