@@ -8,9 +8,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-NATIVE := CMakeLists.txt pyproject.toml constraints-dev.txt $(wildcard csrc/*.[ch]) \
+C_FILES := $(wildcard csrc/*.[ch] csrc/*/*.[ch])
+NATIVE := CMakeLists.txt pyproject.toml constraints-dev.txt $(C_FILES) \
           $(wildcard src/dsguard/_core.*.h src/dsguard/_core.*.c)
-C_FILES := $(wildcard csrc/*.[ch] csrc/tests/*.c csrc/bench/*.c csrc/fuzz/*.[ch])
 SANITIZED = $(CMAKE) -B build/sanitized -DDSG_SANITIZE=address,undefined > build/sanitized.log \
             || (cat build/sanitized.log; false)
 FUZZ_TARGETS := png decode reveal round_trip

@@ -15,7 +15,7 @@ from dsguard.kernels import kernels, native
 
 from .conftest import setup
 
-LIBRARY = Path(__file__).resolve().parents[1] / "build" / "bench" / "stages.so"
+LIBRARIES = Path(__file__).resolve().parents[1] / "build" / "bench"
 C_STAGES = [
     "read blocks",
     "transpose",
@@ -42,16 +42,16 @@ def isas() -> list[str]:
     return found
 
 
-@pytest.fixture(scope="session")
-def library():
-    """Return the library of csrc/bench/stages.c, which `make bench` builds."""
+@pytest.fixture
+def library(isa):
+    """Return the library of csrc/bench/stages.c for one instruction set; `make bench` builds it."""
     ffi = cffi.FFI()
     ffi.cdef(
         "int dsg_stage_tiles(void);"
-        "void dsg_stage_prepare(const char *, const uint8_t *, const uint8_t *);"
-        "void dsg_stage_run(const char *, unsigned, unsigned);"
+        "void dsg_stage_prepare(const uint8_t *, const uint8_t *);"
+        "void dsg_stage_run(unsigned, unsigned);"
     )
-    return ffi, ffi.dlopen(str(LIBRARY))
+    return ffi, ffi.dlopen(str(LIBRARIES / f"stages-{isa}.so"))
 
 
 @pytest.mark.benchmark(group="C stages")
@@ -65,10 +65,10 @@ def bench_c_stage(measure, library, stage, isa):
         np.ascontiguousarray(images[:count].transpose(0, 3, 1, 2)) for images in (s.clean, s.target)
     ]
     buffers = [ffi.from_buffer("uint8_t[]", images) for images in planes]
-    lib.dsg_stage_prepare(isa.encode(), *buffers)
+    lib.dsg_stage_prepare(*buffers)
     repeats = 20
     measure(
-        lambda: lib.dsg_stage_run(isa.encode(), stage, repeats),
+        lambda: lib.dsg_stage_run(stage, repeats),
         count * repeats,
         name=C_STAGES[stage],
         isa=isa,

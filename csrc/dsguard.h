@@ -2,21 +2,29 @@
  * dsguard.h - the C core of dsguard: mRIT, bit-plane embedding, reversible hiding, and rows of PNG
  * files.
  *
- * All functions are pure: they read and write the caller's memory and nothing else.  They do not
- * allocate, start threads, print, or read the environment, so any number of threads may call them
- * at once as long as no two write the same bytes.
+ * Functions read and write the memory of the caller.  The choice of dsg_set_isa() is the only state
+ * of the library.  Functions do not allocate, start threads, print, or read the environment.  Any
+ * number of threads may call them at once as long as no two write the same bytes.
  *
  * Every function that can fail returns a dsg_status: 0 is success, the rest is negative.  Nothing
- * is written before the arguments have been checked.
+ * is written before all arguments have been checked: pointers against NULL, numbers against their
+ * ranges, and lengths against the room that 'stride' leaves.  The memory behind a pointer cannot be
+ * checked; each function says how large it is.
  *
- * docs/format.md specifies what these functions compute, bit for bit; the NumPy versions in
- * src/dsguard/kernels/reference*.py are the oracle that the tests hold them to.
+ * docs/format.md specifies the results, bit for bit.  Tests hold the core to a NumPy version of the
+ * same functions, the reference kernels of the Python package.
+ *
+ * The .c files of core/, paper/, exact/, png/ and isa/ make the library, with this folder as the
+ * include directory.  No file needs options of its own.
  */
 #ifndef DSGUARD_H
 #define DSGUARD_H
 
 #include <stddef.h>
 #include <stdint.h>
+
+/* The version of dsguard that this header belongs to. */
+#define DSG_VERSION "0.1.0"
 
 /* Side of a block, in samples.  A block holds DSG_BLOCK * DSG_BLOCK samples of one channel. */
 #define DSG_BLOCK 4
@@ -30,7 +38,7 @@ enum dsg_status {
     DSG_ERR_NULL = -1,     /* a pointer is NULL */
     DSG_ERR_GEOMETRY = -2, /* a field of the geometry is out of range */
     DSG_ERR_ISA = -3,      /* unknown instruction set, or not on this CPU */
-    DSG_ERR_CAPACITY = -4  /* the payload is longer than the image's embedding samples hold */
+    DSG_ERR_CAPACITY = -4  /* a length is more than the image, or 'stride', has room for */
 };
 
 /*
@@ -77,8 +85,8 @@ int dsg_transform(const struct dsg_geometry *geometry, size_t count, const uint8
  * The inverse of dsg_transform: 'clean' must not overlap 'temporary'.
  *
  * Low bits that were replaced in 'temporary' stay as they are, each at the place its sample goes
- * to.  malformed[i] becomes 1 where Sequence i names a block that does not exist, and 0 elsewhere;
- * a malformed image comes out unspecified and leaves the others untouched.
+ * to.  malformed[i] becomes 1 where Sequence i names a block that does not exist, and 0 elsewhere.
+ * The samples of a malformed image are unspecified; the other images are not affected.
  */
 int dsg_invert(const struct dsg_geometry *geometry, size_t count, const uint8_t *temporary,
                const uint8_t *sequences, uint8_t *clean, uint8_t *malformed);
@@ -101,36 +109,43 @@ int dsg_extract(const struct dsg_geometry *geometry, size_t count, const uint8_t
 /*
  * ---- Profile exact: a compact Sequence, and hiding that gives every bit back. ----
  *
- * The mode of an image, one byte: bits 0-1 log2(block side) - 1, for 2, 4 or 8; bit 2 pairing by
- * classes, otherwise identity; bits 3-4 how much of green's prediction error corrects red and blue.
- * 'planes' of the geometry is ignored, a block side of 2 or 8 has a grid of its own.
+ * The mode of an image is one byte.  Bits 0-1 are log2(block side) - 1, for sides of 2, 4 or 8.
+ * Bit 2 is 1 for pairing by classes and 0 for identity.  Bits 3-4 say how much of green's
+ * prediction error corrects red and blue.
+ *
+ * 'planes' of the geometry has to be valid and is not used.  Blocks of side 2 or 8 have a grid, and
+ * a margin, of their own.
  */
 #define DSG_MODE_CLASSES 4
-/* Bytes of the header that replaces the lowest bit of the first embedding samples: hiding leaves
+/* Bytes of the header.  It replaces the lowest bit of the first embedding samples, so hiding leaves
  * those samples alone. */
 #define DSG_EXACT_HEADER 23
 /* Buckets of samples by how well they are predicted, each with a threshold of 0..15. */
 #define DSG_BUCKETS 8
 
 /* *bytes = room for the longest Sequence that dsg_encode writes; *places = blocks of one channel.
- * 'block' is 2, 4 or 8. */
+ * 'block' is 2, 4 or 8, and not larger than the image. */
 int dsg_exact_sizes(const struct dsg_geometry *geometry, uint32_t block, size_t *bytes,
                     size_t *places);
 
 /*
  * Transform 'count' images towards 'target' and code their Sequences.
  *
- * Pairs by classes where that resembles the target more closely than identity does.  'coarse', not
- * 0, stays with identity and makes every shift the most frequent size but 0, up or down: further
- * from the target, and short.
- * 'temporary': as in dsg_transform.  Sequence i: lengths[i] bytes at sequences + i * stride, with
- * 'stride' at least the bytes of dsg_exact_sizes().  modes[i]: block and pairing.
+ * Blocks are paired by classes where that resembles the target more closely than identity does.
+ *
+ * 'coarse': if not 0, pairing is identity, and every shift that is not 0 has one size, the most
+ *     frequent one.  The result is further from the target, and its Sequence is short.
+ * 'temporary': as in dsg_transform.
+ * 'sequences': Sequence i has lengths[i] bytes at sequences + i * stride.  'stride' is at least the
+ *     bytes of dsg_exact_sizes().
+ * 'modes': block side and pairing of each image, which are written.
  */
 int dsg_encode(const struct dsg_geometry *geometry, uint32_t block, int coarse, size_t count,
                const uint8_t *clean, const uint8_t *target, uint8_t *temporary, uint8_t *sequences,
                size_t stride, uint32_t *lengths, uint8_t *modes);
 
-/* The inverse of dsg_encode.  malformed[i] as in dsg_invert; any bytes at all may be decoded. */
+/* The inverse of dsg_encode, for any modes and any bytes.  malformed[i] becomes 1 where a mode or a
+ * Sequence is malformed, and 0 elsewhere, as in dsg_invert. */
 int dsg_decode(const struct dsg_geometry *geometry, size_t count, const uint8_t *temporary,
                const uint8_t *modes, const uint8_t *sequences, size_t stride,
                const uint32_t *lengths, uint8_t *clean, uint8_t *malformed);
@@ -139,20 +154,27 @@ int dsg_decode(const struct dsg_geometry *geometry, size_t count, const uint8_t 
  * Hide payload i, lengths[i] bytes at payloads + i * stride, in temporary image i by
  * prediction-error expansion, so that dsg_reveal gives both back.
  *
- * 'hidden': the images with their payloads; where failed[i] becomes 1 it could not hold its
- * payload and is the temporary image.  modes[i]: the correction by green is chosen here and added.
- * thresholds: DSG_BUCKETS per image, chosen here.
+ * 'modes': block side and pairing of each image; the correction by green is chosen here and added.
+ * 'thresholds': DSG_BUCKETS for each image, which are chosen here.
+ * 'hidden': the images with their payloads.  Must not overlap 'temporary'.
+ * 'failed': failed[i] becomes 1 where image i cannot hold its payload, and 0 elsewhere.  An image
+ *     that failed is the temporary image.
  */
 int dsg_hide(const struct dsg_geometry *geometry, size_t count, const uint8_t *temporary,
              const uint8_t *payloads, size_t stride, const uint32_t *lengths, uint8_t *modes,
              uint8_t *thresholds, uint8_t *hidden, uint8_t *failed);
 
 /*
- * The inverse of dsg_hide.  'payloads': 'stride' is at least the longest length plus places / 8 + 1
- * for the smallest block (see dsg_exact_sizes); bytes beyond lengths[i] become rubbish.
- * 'temporary': the images without their payloads, but for the lowest bits of header samples.
- * 'scratch': as many entries as there are places.  failed[i] becomes 1 where the image holds no
- * such payload, or a mode or threshold is out of range.
+ * The inverse of dsg_hide, for any modes, thresholds and samples.
+ *
+ * 'payloads': lengths[i] bytes for image i.  'stride' is at least the longest length plus
+ *     places / 8 + 1, with the places of blocks of side 2 (see dsg_exact_sizes).  The bytes between
+ *     are used as work space.
+ * 'temporary': the images without their payloads, but for the lowest bits of header samples.  Must
+ *     not overlap 'hidden'.
+ * 'scratch': work space, one entry for each of those places.
+ * 'failed': failed[i] becomes 1 where image i holds no such payload, or its mode or a threshold is
+ *     out of range, and 0 elsewhere.  The samples of an image that failed are unspecified.
  */
 int dsg_reveal(const struct dsg_geometry *geometry, size_t count, const uint8_t *hidden,
                const uint8_t *modes, const uint8_t *thresholds, const uint32_t *lengths,
@@ -183,10 +205,14 @@ int dsg_png_pack(const struct dsg_rows *rows, size_t count, int store, const uin
                  uint8_t *packed, size_t stride, uint64_t *lengths);
 
 /*
- * The inverse, for any zlib streams of filtered rows: one behind the other, stream i up to
- * packed + ends[i].  'scratch': room for the rows of two images, filtered.  malformed[i] becomes 1
- * where a stream is damaged, has more or fewer bytes than the rows, or a filter that there is not,
- * and 0 elsewhere; a malformed image comes out unspecified.
+ * The inverse, for any zlib streams of filtered rows.
+ *
+ * 'packed': the streams, one behind the other.  Stream i ends before packed + ends[i], and none
+ *     ends before the one in front of it.
+ * 'scratch': room for the filtered rows of two images.
+ * 'malformed': malformed[i] becomes 1 where stream i is damaged, holds more or fewer bytes than the
+ *     rows, or names an unknown filter, and 0 elsewhere.  The bytes of a malformed image are
+ *     unspecified.
  */
 int dsg_png_unpack(const struct dsg_rows *rows, size_t count, const uint8_t *packed,
                    const uint64_t *ends, uint8_t *scratch, uint8_t *images, uint8_t *malformed);

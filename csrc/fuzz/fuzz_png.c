@@ -3,7 +3,7 @@
  * standard says, and any bytes at all may be unpacked.
  */
 #include "fuzz.h"
-#include "zlib_stream.h"
+#include "png/zlib_stream.h"
 
 enum { HEADER = 2, CHECKSUM = 4 }; /* bytes of a zlib stream around its blocks */
 

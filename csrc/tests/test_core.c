@@ -213,6 +213,33 @@ static void exact(void)
         exact_round_trip(&large, block, EXTREMES, NOISE);
 }
 
+/* Nothing is written where the argument of a later image is refused. */
+static void refusals_come_first(void)
+{
+    enum { SIDE = 8, IMAGE = SIDE * SIDE };
+    const struct dsg_geometry g = {SIDE, SIDE, 1, 1, 1};
+    const struct dsg_rows rows = {1, 1, 1};
+    const uint32_t too_long[2] = {1, 65}, fitting[2] = {1, 1};
+    const uint64_t falling[2] = {2, 1};
+    uint8_t image[2 * IMAGE] = {0}, bytes[2 * 64] = {0}, modes[2] = {1, 1}, out[2 * IMAGE], seen[2];
+    uint8_t thresholds[2 * DSG_BUCKETS] = {0};
+    uint64_t scratch[IMAGE];
+    memset(out, 7, sizeof out);
+    memset(seen, 7, sizeof seen);
+    CHECK(dsg_decode(&g, 2, image, modes, bytes, 64, too_long, out, seen) == DSG_ERR_CAPACITY);
+    CHECK(dsg_hide(&g, 2, image, bytes, 64, too_long, modes, thresholds, out, seen) ==
+          DSG_ERR_CAPACITY);
+    CHECK(dsg_reveal(&g, 2, image, modes, thresholds, too_long, bytes, 64, out, scratch, seen) ==
+          DSG_ERR_CAPACITY);
+    CHECK(dsg_png_unpack(&rows, 2, bytes, falling, bytes, out, seen) == DSG_ERR_CAPACITY);
+    modes[1] = 3;
+    CHECK(dsg_hide(&g, 2, image, bytes, 64, fitting, modes, thresholds, out, seen) ==
+          DSG_ERR_GEOMETRY);
+    for (size_t i = 0; i < sizeof out; i++)
+        CHECK(out[i] == 7);
+    CHECK(seen[0] == 7 && seen[1] == 7 && modes[0] == 1);
+}
+
 static void refusals(void)
 {
     struct dsg_geometry good = {8, 8, 3, 3, 1};
@@ -346,6 +373,7 @@ int main(void)
 {
     png();
     refusals();
+    refusals_come_first();
     sizes();
     tiles();
     exact();

@@ -1,4 +1,4 @@
-"""The adaptive binary range coder of compact Sequences: the specification of csrc/range_coder.h."""
+"""The adaptive binary range coder of Sequences: the specification of csrc/exact/range_coder.h."""
 
 from __future__ import annotations
 

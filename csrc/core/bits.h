@@ -99,7 +99,7 @@ static inline void take_fields(struct packed *p, uint8_t *fields, unsigned count
     }
 }
 
-/* Write what was put into 'p' to a stream, from bit 'at' of it on; the bits there are 0. */
+/* Write the bits of 'p' to a stream, from bit 'at' of it on; the bits there are 0. */
 static inline void join_stream(uint8_t *stream, size_t at, const struct packed *p)
 {
     uint8_t bytes[(PACKED_WORDS + 1) * 8];
@@ -127,6 +127,34 @@ static inline void part_stream(const uint8_t *stream, size_t at, unsigned bits, 
         p->words[i] = load_word(bytes + 8 * i) >> shift | load_word(bytes + 8 * (i + 1))
                                                               << 1 << (63 - shift);
     p->bits = 0;
+}
+
+/* One bit of a stream, and one more at its end, where it is 0. */
+static inline unsigned stream_bit(const uint8_t *bytes, size_t bit)
+{
+    return (unsigned)bytes[bit / 8] >> bit % 8 & 1u;
+}
+
+static inline void add_stream_bit(uint8_t *bytes, size_t bit, unsigned value)
+{
+    bytes[bit / 8] = (uint8_t)(bytes[bit / 8] | value << bit % 8);
+}
+
+/* The same with 64 bits.  A word that begins within a byte touches nine bytes, so the stream must
+ * have STREAM_WORD bits from 'bit' on. */
+enum { STREAM_WORD = 72 };
+
+static inline uint64_t stream_word(const uint8_t *bytes, size_t bit)
+{
+    unsigned shift = bit % 8;
+    return load_word(bytes + bit / 8) >> shift | (uint64_t)bytes[bit / 8 + 8] << 1 << (63 - shift);
+}
+
+static inline void add_stream_word(uint8_t *bytes, size_t bit, uint64_t word)
+{
+    unsigned shift = bit % 8;
+    store_word(bytes + bit / 8, load_word(bytes + bit / 8) | word << shift);
+    bytes[bit / 8 + 8] = (uint8_t)(bytes[bit / 8 + 8] | word >> 1 >> (63 - shift));
 }
 
 static inline unsigned first_bit(uint64_t mask)

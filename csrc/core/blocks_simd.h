@@ -1,13 +1,13 @@
 /*
  * blocks_simd.h - the moves of blocks with 16-byte shuffles; see blocks_plain.h.
  *
- * Compilers do not find these by themselves: everything else in the core is left to them.
+ * Compilers do not find these by themselves: everything else in the core is left to them.  The
+ * unit that includes this file has included the header of its intrinsics.
  */
+#include "core/bits.h"
+#include "core/tile.h"
 
-#ifndef LANES_DEFINED
-#define LANES_DEFINED
-#if defined(__x86_64__)
-#include <immintrin.h>
+#if defined(DSG_X86_64)
 typedef __m128i lane16;
 #define LOAD16(p) _mm_loadu_si128((const __m128i *)(p))
 #define STORE16(p, v) _mm_storeu_si128((__m128i *)(p), v)
@@ -24,10 +24,9 @@ typedef __m128i lane16;
 #define ZIP_HIGH_32(a, b) _mm_unpackhi_epi32(a, b)
 #define ZIP_LOW_64(a, b) _mm_unpacklo_epi64(a, b)
 #define ZIP_HIGH_64(a, b) _mm_unpackhi_epi64(a, b)
-#define DEPOSIT_64(word, mask) _pdep_u64(word, mask)
-#define COLLECT_64(word, mask) _pext_u64(word, mask)
-#else /* __aarch64__ */
-#include <arm_neon.h>
+#define DEPOSIT(word, mask) _pdep_u64(word, mask)
+#define COLLECT(word, mask) _pext_u64(word, mask)
+#else /* DSG_AARCH64 */
 typedef uint8x16_t lane16;
 #define AS_32(v) vreinterpretq_u32_u8(v)
 #define AS_64(v) vreinterpretq_u64_u8(v)
@@ -46,8 +45,8 @@ typedef uint8x16_t lane16;
 #define ZIP_HIGH_32(a, b) vreinterpretq_u8_u32(vzip2q_u32(AS_32(a), AS_32(b)))
 #define ZIP_LOW_64(a, b) vreinterpretq_u8_u64(vzip1q_u64(AS_64(a), AS_64(b)))
 #define ZIP_HIGH_64(a, b) vreinterpretq_u8_u64(vzip2q_u64(AS_64(a), AS_64(b)))
-#define DEPOSIT_64(word, mask) deposit_bits(word, mask)
-#define COLLECT_64(word, mask) collect_bits(word, mask)
+#define DEPOSIT(word, mask) deposit_bits(word, mask)
+#define COLLECT(word, mask) collect_bits(word, mask)
 #endif
 
 /* By number of channels: four interleaved pixels to four samples of each channel, and back.  One
@@ -74,10 +73,9 @@ static inline void store_4(uint8_t *p, uint32_t word)
 {
     memcpy(p, &word, sizeof word);
 }
-#endif
 
 /* A 4x4 matrix of 32-bit words, transposed in place; it is its own inverse. */
-static inline TARGET void NAME(transpose_words)(lane16 v[4])
+static inline void transpose_words(lane16 v[4])
 {
     lane16 a = ZIP_LOW_32(v[0], v[1]), b = ZIP_LOW_32(v[2], v[3]);
     lane16 c = ZIP_HIGH_32(v[0], v[1]), d = ZIP_HIGH_32(v[2], v[3]);
@@ -86,7 +84,7 @@ static inline TARGET void NAME(transpose_words)(lane16 v[4])
 }
 
 /* Four samples of each channel, in one row of a block: 'channels' words, the rest unspecified. */
-static inline TARGET lane16 NAME(load_pixels)(const uint8_t *p, uint32_t channels)
+static inline lane16 load_pixels(const uint8_t *p, uint32_t channels)
 {
     switch (channels) {
     case 1:
@@ -100,7 +98,7 @@ static inline TARGET lane16 NAME(load_pixels)(const uint8_t *p, uint32_t channel
     }
 }
 
-static inline TARGET void NAME(store_pixels)(uint8_t *p, uint32_t channels, lane16 v)
+static inline void store_pixels(uint8_t *p, uint32_t channels, lane16 v)
 {
     switch (channels) {
     case 1:
@@ -118,41 +116,40 @@ static inline TARGET void NAME(store_pixels)(uint8_t *p, uint32_t channels, lane
     }
 }
 
-static inline TARGET void NAME(read_row)(const uint8_t *first, size_t pitch, uint32_t channels,
-                                         uint32_t columns, block_samples *blocks, uint32_t i)
+static inline void read_row(const uint8_t *first, size_t pitch, uint32_t channels, uint32_t columns,
+                            block_samples *blocks, uint32_t i)
 {
     lane16 order = LOAD16(by_channel[channels]);
     for (uint32_t column = 0; column < columns; column++, i++, first += DSG_BLOCK * channels) {
         lane16 v[4];
         for (unsigned y = 0; y < DSG_BLOCK; y++) {
-            v[y] = NAME(load_pixels)(first + y * pitch, channels);
+            v[y] = load_pixels(first + y * pitch, channels);
             if (channels > 1)
                 v[y] = SHUFFLE(v[y], order);
         }
-        NAME(transpose_words)(v);
+        transpose_words(v);
         for (uint32_t c = 0; c < channels; c++)
             STORE16(blocks[c][i], v[c]);
     }
 }
 
-static inline TARGET void NAME(write_row)(block_samples *blocks, uint32_t i, uint32_t columns,
-                                          uint8_t *first, size_t pitch, uint32_t channels)
+static inline void write_row(block_samples *blocks, uint32_t i, uint32_t columns, uint8_t *first,
+                             size_t pitch, uint32_t channels)
 {
     lane16 order = LOAD16(by_pixel[channels]);
     for (uint32_t column = 0; column < columns; column++, i++, first += DSG_BLOCK * channels) {
         lane16 v[4];
         for (uint32_t c = 0; c < 4; c++)
             v[c] = LOAD16(blocks[c < channels ? c : 0][i]);
-        NAME(transpose_words)(v);
+        transpose_words(v);
         for (unsigned y = 0; y < DSG_BLOCK; y++)
-            NAME(store_pixels)(first + y * pitch, channels,
-                               channels > 1 ? SHUFFLE(v[y], order) : v[y]);
+            store_pixels(first + y * pitch, channels, channels > 1 ? SHUFFLE(v[y], order) : v[y]);
     }
 }
 
 /* With the number of channels a constant, the compiler keeps a block's rows in registers. */
-static TARGET void NAME(read_tile)(const struct dsg_geometry *g, const struct tile *t,
-                                   const uint8_t *image, block_samples *blocks)
+static void read_tile(const struct dsg_geometry *g, const struct tile *t, const uint8_t *image,
+                      block_samples *blocks)
 {
     size_t pitch = (size_t)g->width * g->channels;
     const uint8_t *first =
@@ -161,22 +158,22 @@ static TARGET void NAME(read_tile)(const struct dsg_geometry *g, const struct ti
         uint32_t i = row * t->columns;
         switch (g->channels) {
         case 1:
-            NAME(read_row)(first, pitch, 1, t->columns, blocks, i);
+            read_row(first, pitch, 1, t->columns, blocks, i);
             break;
         case 2:
-            NAME(read_row)(first, pitch, 2, t->columns, blocks, i);
+            read_row(first, pitch, 2, t->columns, blocks, i);
             break;
         case 3:
-            NAME(read_row)(first, pitch, 3, t->columns, blocks, i);
+            read_row(first, pitch, 3, t->columns, blocks, i);
             break;
         default:
-            NAME(read_row)(first, pitch, 4, t->columns, blocks, i);
+            read_row(first, pitch, 4, t->columns, blocks, i);
         }
     }
 }
 
-static TARGET void NAME(write_tile)(const struct dsg_geometry *g, const struct tile *t,
-                                    block_samples *blocks, uint8_t *image)
+static void write_tile(const struct dsg_geometry *g, const struct tile *t, block_samples *blocks,
+                       uint8_t *image)
 {
     size_t pitch = (size_t)g->width * g->channels;
     uint8_t *first =
@@ -185,16 +182,16 @@ static TARGET void NAME(write_tile)(const struct dsg_geometry *g, const struct t
         uint32_t i = row * t->columns;
         switch (g->channels) {
         case 1:
-            NAME(write_row)(blocks, i, t->columns, first, pitch, 1);
+            write_row(blocks, i, t->columns, first, pitch, 1);
             break;
         case 2:
-            NAME(write_row)(blocks, i, t->columns, first, pitch, 2);
+            write_row(blocks, i, t->columns, first, pitch, 2);
             break;
         case 3:
-            NAME(write_row)(blocks, i, t->columns, first, pitch, 3);
+            write_row(blocks, i, t->columns, first, pitch, 3);
             break;
         default:
-            NAME(write_row)(blocks, i, t->columns, first, pitch, 4);
+            write_row(blocks, i, t->columns, first, pitch, 4);
         }
     }
 }
@@ -202,7 +199,7 @@ static TARGET void NAME(write_tile)(const struct dsg_geometry *g, const struct t
 /* A matrix of 16x16 bytes, transposed in place.  Zipping row j with row j + 8 rotates the eight
  * bits of a byte's address (row, column) by one; after four rounds rows and columns have changed
  * places. */
-static inline TARGET void NAME(transpose_bytes)(lane16 a[BLOCK_SAMPLES])
+static inline void transpose_bytes(lane16 a[BLOCK_SAMPLES])
 {
     lane16 b[BLOCK_SAMPLES];
     for (unsigned round = 0; round < 4; round += 2) {
@@ -213,42 +210,31 @@ static inline TARGET void NAME(transpose_bytes)(lane16 a[BLOCK_SAMPLES])
     }
 }
 
-static TARGET void NAME(by_samples)(block_samples blocks, tile_samples samples)
+static void by_samples(block_samples blocks, tile_samples samples)
 {
     for (unsigned first = 0; first < TILE_BLOCKS; first += BLOCK_SAMPLES) {
         lane16 a[BLOCK_SAMPLES];
         for (unsigned j = 0; j < BLOCK_SAMPLES; j++)
             a[j] = LOAD16(blocks[first + j]);
-        NAME(transpose_bytes)(a);
+        transpose_bytes(a);
         for (unsigned k = 0; k < BLOCK_SAMPLES; k++)
             STORE16(samples[k] + first, a[k]);
     }
 }
 
-static TARGET void NAME(by_blocks)(tile_samples samples, block_samples blocks)
+static void by_blocks(tile_samples samples, block_samples blocks)
 {
     for (unsigned first = 0; first < TILE_BLOCKS; first += BLOCK_SAMPLES) {
         lane16 a[BLOCK_SAMPLES];
         for (unsigned k = 0; k < BLOCK_SAMPLES; k++)
             a[k] = LOAD16(samples[k] + first);
-        NAME(transpose_bytes)(a);
+        transpose_bytes(a);
         for (unsigned j = 0; j < BLOCK_SAMPLES; j++)
             STORE16(blocks[first + j], a[j]);
     }
 }
 
-static inline TARGET void NAME(turn_block)(const uint8_t *from, unsigned turn, uint8_t add,
-                                           uint8_t *to)
+static inline void turn_block(const uint8_t *from, unsigned turn, uint8_t add, uint8_t *to)
 {
     STORE16(to, ADD_BYTE(SHUFFLE(LOAD16(from), LOAD16(rotation[turn])), add));
-}
-
-static inline TARGET uint64_t NAME(deposit)(uint64_t word, uint64_t mask)
-{
-    return DEPOSIT_64(word, mask);
-}
-
-static inline TARGET uint64_t NAME(collect)(uint64_t word, uint64_t mask)
-{
-    return COLLECT_64(word, mask);
 }

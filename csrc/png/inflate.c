@@ -8,7 +8,7 @@
  */
 #include <string.h>
 
-#include "zlib_stream.h"
+#include "png/zlib_stream.h"
 
 enum {
     LONGEST_CODE = 15,

@@ -1,8 +1,8 @@
 /* png.c - the scanlines of PNG files: filters (ISO/IEC 15948, 9), around zlib streams. */
-#include <string.h>
-
 #include "dsguard.h"
-#include "zlib_stream.h"
+#include "png/zlib_stream.h"
+
+#include <string.h>
 
 enum filter { FILTER_NONE, FILTER_SUB, FILTER_UP, FILTER_AVERAGE, FILTER_PAETH };
 
@@ -162,6 +162,9 @@ int dsg_png_unpack(const struct dsg_rows *rows, size_t count, const uint8_t *pac
         return status;
     if (!packed || !ends || !scratch || !images || !malformed)
         return DSG_ERR_NULL;
+    for (size_t i = 1; i < count; i++)
+        if (ends[i] < ends[i - 1])
+            return DSG_ERR_CAPACITY;
     size_t image = (size_t)rows->height * rows->row_bytes, size = image + rows->height;
     for (size_t i = 0; i < count; i += 2) {
         struct inflated pair[2];

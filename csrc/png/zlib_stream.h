@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "bits.h"
+#include "core/bits.h"
 
 enum {
     DEFLATE_BLOCK = 32767, /* bytes of a block: with its end 32768 symbols, of 15 bits or less */

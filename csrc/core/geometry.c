@@ -1,7 +1,5 @@
-/* geometry.c - what a geometry implies: its validity, Sequence length and capacity. */
-#include "kernels.h"
-
-#include <string.h>
+/* geometry.c - the validity of a geometry, its Sequence length and its capacity. */
+#include "core/kernels.h"
 
 int dsg_check(const struct dsg_geometry *g)
 {
@@ -17,7 +15,7 @@ int dsg_check(const struct dsg_geometry *g)
 }
 
 /* Pairing digits, shifts, rotations. */
-size_t tile_bits(uint32_t blocks, uint32_t planes)
+size_t dsg_tile_bits(uint32_t blocks, uint32_t planes)
 {
     size_t bits = (size_t)blocks * (8 - planes + 2);
     for (uint32_t first = 1, width = 1; first < blocks; first *= 2, width++)
@@ -30,13 +28,13 @@ static size_t channel_bits(const struct dsg_geometry *g)
     uint32_t down = blocks_down(g), across = blocks_across(g), size = DSG_TILE;
     size_t whole_down = down / size, whole_across = across / size;
     uint32_t rest_down = down % size, rest_across = across % size;
-    size_t bits = whole_down * whole_across * tile_bits(TILE_BLOCKS, g->planes);
-    bits += whole_down * tile_bits(size * rest_across, g->planes);
-    bits += whole_across * tile_bits(size * rest_down, g->planes);
-    return bits + tile_bits(rest_down * rest_across, g->planes);
+    size_t bits = whole_down * whole_across * dsg_tile_bits(TILE_BLOCKS, g->planes);
+    bits += whole_down * dsg_tile_bits(size * rest_across, g->planes);
+    bits += whole_across * dsg_tile_bits(size * rest_down, g->planes);
+    return bits + dsg_tile_bits(rest_down * rest_across, g->planes);
 }
 
-size_t sequence_starts(const struct dsg_geometry *g, size_t *at)
+size_t dsg_sequence_starts(const struct dsg_geometry *g, size_t *at)
 {
     size_t bits = channel_bits(g);
     for (uint32_t c = 0; c < g->colours; c++)
@@ -44,7 +42,7 @@ size_t sequence_starts(const struct dsg_geometry *g, size_t *at)
     return (g->colours * bits + 7) / 8;
 }
 
-void copy_margin(const struct dsg_geometry *g, const uint8_t *from, uint8_t *to)
+void dsg_copy_margin(const struct dsg_geometry *g, const uint8_t *from, uint8_t *to)
 {
     size_t pitch = (size_t)g->width * g->channels;
     size_t inside = (size_t)blocks_across(g) * DSG_BLOCK * g->channels;

@@ -1,30 +1,30 @@
 /*
- * sequence.h - the symbols of a compact Sequence, to and from the range coder.
+ * sequence.h - profile exact: the symbols of a Sequence, to and from the range coder.
  *
- * Encoding and decoding are one function each way with the same models, reset for every image.
+ * Each symbol has a function each way, with the same models.  Models are fresh for every image.
  */
 #ifndef DSGUARD_SEQUENCE_H
 #define DSGUARD_SEQUENCE_H
 
-#include "range_coder.h"
+#include "exact/range_coder.h"
 
-#include "kernels.h"
+#include "core/kernels.h"
 
 enum {
-    UNARY = 6,      /* numbers below this have models, what is above goes raw */
+    UNARY = 6,      /* bits of a number that have models; the rest of it is raw */
     RAW_LENGTHS = 9 /* longest raw part, in bits: numbers up to UNARY + 2^10 - 2 */
 };
 
 struct models {
     /* Under identity pairing; by edge: whether a sample of the block is 0 (1), or 255 (2). */
     struct model usual[4];         /* a shift is +- the usual amount */
-    struct model amount[4][UNARY]; /* how large it is otherwise */
+    struct model amount[4][UNARY]; /* its size otherwise */
     struct model minus[4][3];      /* its sign; and by the sign of the first colour's shift */
     /* Under pairing by classes. */
     struct model class_map[3];   /* by how many of the blocks left and above are of class 1 */
-    struct model step[2][UNARY]; /* corrections of predicted shifts; first colour, others */
+    struct model step[2][UNARY]; /* corrections of predicted shifts; first colour, later ones */
     struct model sign[2];        /* of them */
-    struct model turn[2][3];     /* two bits as a tree; first colour, others */
+    struct model turn[2][3];     /* two bits as a tree; first colour, later ones */
 };
 
 static inline void reset_models(struct models *m)
@@ -34,7 +34,8 @@ static inline void reset_models(struct models *m)
         all[i] = fresh_model;
 }
 
-/* A number from 0 up: 1s as long as it goes on, then a 0; what is left as an Elias gamma code. */
+/* A number from 0 up: a 1 for each unit and then a 0; from UNARY on, the rest as an Elias gamma
+ * code. */
 static inline void encode_number(struct encoder *e, struct model *models, uint32_t value)
 {
     for (uint32_t i = 0; i < UNARY; i++) {
@@ -88,30 +89,30 @@ static inline int decode_shift(struct decoder *d, struct models *m, int usual, u
     return size > 0 && decode_bit(d, &m->minus[edge][sign_context(first)]) ? -size : size;
 }
 
-/* How far a shift under pairing by classes is from its prediction. */
-static inline void encode_step(struct encoder *e, struct models *m, int step, unsigned other)
+/* The difference of a shift under pairing by classes from its prediction. */
+static inline void encode_step(struct encoder *e, struct models *m, int step, unsigned later)
 {
-    encode_number(e, m->step[other], (uint32_t)(step < 0 ? -step : step));
+    encode_number(e, m->step[later], (uint32_t)(step < 0 ? -step : step));
     if (step != 0)
-        encode_bit(e, &m->sign[other], step < 0);
+        encode_bit(e, &m->sign[later], step < 0);
 }
 
-static inline int decode_step(struct decoder *d, struct models *m, unsigned other)
+static inline int decode_step(struct decoder *d, struct models *m, unsigned later)
 {
-    int size = (int)decode_number(d, m->step[other]);
-    return size > 0 && decode_bit(d, &m->sign[other]) ? -size : size;
+    int size = (int)decode_number(d, m->step[later]);
+    return size > 0 && decode_bit(d, &m->sign[later]) ? -size : size;
 }
 
-static inline void encode_turn(struct encoder *e, struct models *m, unsigned turn, unsigned other)
+static inline void encode_turn(struct encoder *e, struct models *m, unsigned turn, unsigned later)
 {
-    encode_bit(e, &m->turn[other][0], turn >> 1);
-    encode_bit(e, &m->turn[other][1 + (turn >> 1)], turn & 1);
+    encode_bit(e, &m->turn[later][0], turn >> 1);
+    encode_bit(e, &m->turn[later][1 + (turn >> 1)], turn & 1);
 }
 
-static inline unsigned decode_turn(struct decoder *d, struct models *m, unsigned other)
+static inline unsigned decode_turn(struct decoder *d, struct models *m, unsigned later)
 {
-    unsigned high = decode_bit(d, &m->turn[other][0]);
-    return high << 1 | decode_bit(d, &m->turn[other][1 + high]);
+    unsigned high = decode_bit(d, &m->turn[later][0]);
+    return high << 1 | decode_bit(d, &m->turn[later][1 + high]);
 }
 
 #endif

@@ -1,12 +1,17 @@
 /*
  * blocks_plain.h - the moves of blocks, and of bits, in plain C, for any machine.
  *
- * Included once per instruction set; the includer defines ISA, TARGET and NAME.
+ * A unit of isa/ includes this file or blocks_simd.h, which has the same functions.
  */
+#include "core/bits.h"
+#include "core/tile.h"
+
+#define DEPOSIT(word, mask) deposit_bits(word, mask)
+#define COLLECT(word, mask) collect_bits(word, mask)
 
 /* Read the tile's blocks of every channel out of an image. */
-static TARGET void NAME(read_tile)(const struct dsg_geometry *g, const struct tile *t,
-                                   const uint8_t *image, block_samples *blocks)
+static void read_tile(const struct dsg_geometry *g, const struct tile *t, const uint8_t *image,
+                      block_samples *blocks)
 {
     size_t pitch = (size_t)g->width * g->channels;
     for (uint32_t y = 0; y < t->rows * DSG_BLOCK; y++) {
@@ -20,8 +25,8 @@ static TARGET void NAME(read_tile)(const struct dsg_geometry *g, const struct ti
 }
 
 /* Write them into an image. */
-static TARGET void NAME(write_tile)(const struct dsg_geometry *g, const struct tile *t,
-                                    block_samples *blocks, uint8_t *image)
+static void write_tile(const struct dsg_geometry *g, const struct tile *t, block_samples *blocks,
+                       uint8_t *image)
 {
     size_t pitch = (size_t)g->width * g->channels;
     for (uint32_t y = 0; y < t->rows * DSG_BLOCK; y++) {
@@ -35,14 +40,14 @@ static TARGET void NAME(write_tile)(const struct dsg_geometry *g, const struct t
 }
 
 /* From one layout to the other, and back. */
-static TARGET void NAME(by_samples)(block_samples blocks, tile_samples samples)
+static void by_samples(block_samples blocks, tile_samples samples)
 {
     for (unsigned k = 0; k < BLOCK_SAMPLES; k++)
         for (unsigned i = 0; i < TILE_BLOCKS; i++)
             samples[k][i] = blocks[i][k];
 }
 
-static TARGET void NAME(by_blocks)(tile_samples samples, block_samples blocks)
+static void by_blocks(tile_samples samples, block_samples blocks)
 {
     for (unsigned k = 0; k < BLOCK_SAMPLES; k++)
         for (unsigned i = 0; i < TILE_BLOCKS; i++)
@@ -50,20 +55,8 @@ static TARGET void NAME(by_blocks)(tile_samples samples, block_samples blocks)
 }
 
 /* 'to' becomes 'from' with 'add' added to every sample modulo 256, turned; they may not overlap. */
-static inline TARGET void NAME(turn_block)(const uint8_t *from, unsigned turn, uint8_t add,
-                                           uint8_t *to)
+static inline void turn_block(const uint8_t *from, unsigned turn, uint8_t add, uint8_t *to)
 {
     for (unsigned k = 0; k < BLOCK_SAMPLES; k++)
         to[k] = (uint8_t)(from[rotation[turn][k]] + add);
-}
-
-/* The low bits of 'word' to where 'mask' has bits, and back. */
-static inline TARGET uint64_t NAME(deposit)(uint64_t word, uint64_t mask)
-{
-    return deposit_bits(word, mask);
-}
-
-static inline TARGET uint64_t NAME(collect)(uint64_t word, uint64_t mask)
-{
-    return collect_bits(word, mask);
 }

@@ -1,14 +1,12 @@
-/*
- * lsb_template.h - payload bits into the low bit planes of one image, and out of them.
- *
- * Included once per instruction set; the includer defines ISA, TARGET and NAME.
- */
-#include "bits.h"
-#include "layout.h"
+/* lsb.h - payload bits into the low bit planes of one image, and out of them. */
+#ifndef DSGUARD_LSB_H
+#define DSGUARD_LSB_H
+
+#include "paper/layout.h"
 
 /* Payload bits 'bit'.. into 'n' neighbouring samples, eight at a time. */
-static TARGET void NAME(embed_run)(uint8_t *restrict samples, size_t n,
-                                   const uint8_t *restrict payload, size_t bit, unsigned plane)
+static void embed_run(uint8_t *restrict samples, size_t n, const uint8_t *restrict payload,
+                      size_t bit, unsigned plane)
 {
     const uint64_t ones = lane_mask(8, 1) << plane;
     size_t i = 0;
@@ -25,8 +23,8 @@ static TARGET void NAME(embed_run)(uint8_t *restrict samples, size_t n,
 }
 
 /* The inverse: adds bits to a payload that is zero there. */
-static TARGET void NAME(extract_run)(const uint8_t *restrict samples, size_t n,
-                                     uint8_t *restrict payload, size_t bit, unsigned plane)
+static void extract_run(const uint8_t *restrict samples, size_t n, uint8_t *restrict payload,
+                        size_t bit, unsigned plane)
 {
     size_t i = 0;
     for (; i < n && (bit + i) % 8 != 0; i++)
@@ -40,27 +38,29 @@ static TARGET void NAME(extract_run)(const uint8_t *restrict samples, size_t n,
         extract_bit(samples[i], payload, bit + i, plane);
 }
 
-static TARGET void NAME(embed)(const struct dsg_geometry *g, uint8_t *image, const uint8_t *payload,
-                               size_t bytes)
+static void embed(const struct dsg_geometry *g, uint8_t *image, const uint8_t *payload,
+                  size_t bytes)
 {
     struct layout l = lay_out(g);
     size_t bit = 0, bits = bytes * 8;
     for (size_t run = 0; bit < bits; run++) {
         size_t n = bits - bit < l.samples ? bits - bit : l.samples;
-        NAME(embed_run)(image + run_start(&l, run), n, payload, bit, run_plane(&l, run));
+        embed_run(image + run_start(&l, run), n, payload, bit, run_plane(&l, run));
         bit += n;
     }
 }
 
-static TARGET void NAME(extract)(const struct dsg_geometry *g, const uint8_t *image,
-                                 uint8_t *payload, size_t bytes)
+static void extract(const struct dsg_geometry *g, const uint8_t *image, uint8_t *payload,
+                    size_t bytes)
 {
     struct layout l = lay_out(g);
     size_t bit = 0, bits = bytes * 8;
     memset(payload, 0, bytes);
     for (size_t run = 0; bit < bits; run++) {
         size_t n = bits - bit < l.samples ? bits - bit : l.samples;
-        NAME(extract_run)(image + run_start(&l, run), n, payload, bit, run_plane(&l, run));
+        extract_run(image + run_start(&l, run), n, payload, bit, run_plane(&l, run));
         bit += n;
     }
 }
+
+#endif

@@ -2,9 +2,8 @@
 #ifndef DSGUARD_LAYOUT_H
 #define DSGUARD_LAYOUT_H
 
-#include "kernels.h"
-
-#include <string.h>
+#include "core/bits.h"
+#include "core/kernels.h"
 
 /*
  * Runs of neighbouring embedding samples, all of one length: the whole image where it has neither
@@ -48,13 +47,12 @@ static inline size_t run_start(const struct layout *l, size_t run)
 
 static inline void embed_bit(uint8_t *sample, const uint8_t *payload, size_t bit, unsigned plane)
 {
-    unsigned value = (unsigned)payload[bit / 8] >> bit % 8 & 1u;
-    *sample = (uint8_t)((*sample & ~(1u << plane)) | (value << plane));
+    *sample = (uint8_t)((*sample & ~(1u << plane)) | (stream_bit(payload, bit) << plane));
 }
 
 static inline void extract_bit(uint8_t sample, uint8_t *payload, size_t bit, unsigned plane)
 {
-    payload[bit / 8] = (uint8_t)(payload[bit / 8] | ((unsigned)sample >> plane & 1u) << bit % 8);
+    add_stream_bit(payload, bit, (unsigned)sample >> plane & 1u);
 }
 
 #endif

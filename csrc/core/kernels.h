@@ -1,15 +1,31 @@
-/* kernels.h - what the files of the core share; not installed, not seen by Python. */
+/* kernels.h - shared by the files of the core; not installed, not seen by Python. */
 #ifndef DSGUARD_KERNELS_H
 #define DSGUARD_KERNELS_H
 
 #include "dsguard.h"
+
+#include <string.h>
+
+/* The instruction sets that this compiler can build beside plain C. */
+#if defined(__x86_64__) && defined(__GNUC__)
+#define DSG_X86_64
+#elif defined(__aarch64__) && defined(__GNUC__) && !defined(__AARCH64EB__)
+#define DSG_AARCH64
+#endif
+
+/* A function that becomes a part of each caller, however large it is. */
+#ifdef __GNUC__
+#define INLINED static inline __attribute__((always_inline))
+#else
+#define INLINED static inline
+#endif
 
 enum {
     BLOCK_SAMPLES = DSG_BLOCK * DSG_BLOCK,
     TILE_BLOCKS = DSG_TILE * DSG_TILE /* block indices within a tile fit a byte */
 };
 
-/* One function per kernel; each instruction set fills its own table (see kernels.c). */
+/* One function per kernel, for one image.  Each file of isa/ makes its own table. */
 struct kernels {
     const char *name;
     void (*transform)(const struct dsg_geometry *g, const uint8_t *clean, const uint8_t *target,
@@ -21,17 +37,23 @@ struct kernels {
                   size_t bytes);
     void (*extract)(const struct dsg_geometry *g, const uint8_t *image, uint8_t *payload,
                     size_t bytes);
+    /* the length of the Sequence, in bytes */
     uint32_t (*encode)(const struct dsg_geometry *g, uint32_t block, int coarse,
                        const uint8_t *clean, const uint8_t *target, uint8_t *temporary,
                        uint8_t *sequence, size_t room, uint8_t *mode);
+    /* false where the Sequence is malformed */
     int (*decode)(const struct dsg_geometry *g, const uint8_t *temporary, uint8_t mode,
                   const uint8_t *sequence, size_t length, uint8_t *clean);
+    /* false where the image cannot hold the payload */
     int (*hide)(const struct dsg_geometry *g, const uint8_t *temporary, const uint8_t *payload,
                 size_t bytes, uint8_t *mode, uint8_t *threshold, uint8_t *image);
+    /* false where the image holds no payload of this length */
     int (*reveal)(const struct dsg_geometry *g, const uint8_t *image, uint8_t mode,
                   const uint8_t *threshold, uint8_t *payload, size_t bytes, uint8_t *temporary,
                   uint64_t *scratch);
 };
+
+extern const struct kernels dsg_scalar, dsg_avx2, dsg_avx512, dsg_neon;
 
 /* The table in use: chosen at the first call, or by dsg_set_isa(). */
 const struct kernels *dsg_kernels(void);
@@ -58,13 +80,13 @@ static inline size_t embedding_samples(const struct dsg_geometry *g)
 }
 
 /* Bits of the Sequence of one tile of 'blocks' blocks in one channel (geometry.c). */
-size_t tile_bits(uint32_t blocks, uint32_t planes);
+size_t dsg_tile_bits(uint32_t blocks, uint32_t planes);
 
 /* at[c] = the first bit of colour c in the Sequence; returns the length of the Sequence in bytes.
  */
-size_t sequence_starts(const struct dsg_geometry *g, size_t *at);
+size_t dsg_sequence_starts(const struct dsg_geometry *g, size_t *at);
 
 /* Copy the samples outside the grid of whole blocks. */
-void copy_margin(const struct dsg_geometry *g, const uint8_t *from, uint8_t *to);
+void dsg_copy_margin(const struct dsg_geometry *g, const uint8_t *from, uint8_t *to);
 
 #endif

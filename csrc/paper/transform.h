@@ -1,10 +1,13 @@
 /*
- * mrit_template.h - the transformation and its inverse for one image.
+ * transform.h - the transformation of profile paper and its inverse, for one image.
  *
- * Included once per instruction set; the includer defines ISA, TARGET and NAME.  Loops over the
- * TILE_BLOCKS blocks of a tile have no branches and one constant length: compilers vectorise them.
+ * Loops over the TILE_BLOCKS blocks of a tile have no branches and one constant length: compilers
+ * vectorise them.  The unit of isa/ that includes this file brings the moves of blocks.
  */
-#include "tile.h"
+#ifndef DSGUARD_TRANSFORM_H
+#define DSGUARD_TRANSFORM_H
+
+#include "paper/pairing.h"
 
 /*
  * order[i] = i-th block in rising order of n * sum of squares - square of the sum, which is n^2
@@ -15,7 +18,7 @@
  * makes every key different.  A block's rank is then the number of smaller keys: 64 x 64
  * comparisons without a branch take less time than sorting.
  */
-static TARGET void NAME(rank_blocks)(tile_samples samples, uint32_t n, uint8_t *order)
+static void rank_blocks(tile_samples samples, uint32_t n, uint8_t *order)
 {
     int32_t key[TILE_BLOCKS];
     uint8_t rank[TILE_BLOCKS];
@@ -46,8 +49,7 @@ static TARGET void NAME(rank_blocks)(tile_samples samples, uint32_t n, uint8_t *
  * The mean shift of each place: to the mean of the target block, in steps of 2^planes, rounded to
  * the nearest, halves up, then clamped so that no sample leaves 0..255.
  */
-static TARGET void NAME(choose_shifts)(tile_samples source, tile_samples target, unsigned planes,
-                                       uint8_t *shift)
+static void choose_shifts(tile_samples source, tile_samples target, unsigned planes, uint8_t *shift)
 {
     const int bias = 4096; /* a right shift of a negative number is not portable */
     const unsigned by = planes + 4;
@@ -73,11 +75,11 @@ static TARGET void NAME(choose_shifts)(tile_samples source, tile_samples target,
  * The rotation of each block that comes nearest to its target block; among equal ones the smallest
  * turn wins.
  *
- * The squared error falls as the correlation rises, whatever the shift, and what is subtracted
+ * The squared error falls as the correlation rises, whatever the shift.  A number subtracted
  * from all samples of a block changes all four correlations alike.  With 128 subtracted on one
  * side and 127 on the other, the sum of two products lies in -32768..32512 and fits 16 bits.
  */
-static TARGET void NAME(choose_turns)(tile_samples source, tile_samples target, uint8_t *turn)
+static void choose_turns(tile_samples source, tile_samples target, uint8_t *turn)
 {
     int32_t correlation[4][TILE_BLOCKS];
     for (unsigned r = 0; r < 4; r++) {
@@ -106,66 +108,64 @@ static TARGET void NAME(choose_turns)(tile_samples source, tile_samples target, 
 }
 
 /* Transform the blocks of one channel in place and say how. */
-static TARGET void NAME(transform_blocks)(block_samples clean, block_samples target, uint32_t n,
-                                          unsigned planes, struct fields *f)
+static void transform_blocks(block_samples clean, block_samples target, uint32_t n, unsigned planes,
+                             struct fields *f)
 {
     block_samples paired = {{0}};
     tile_samples source, wanted;
     uint8_t from_order[TILE_BLOCKS], to_order[TILE_BLOCKS];
 
-    NAME(by_samples)(clean, source);
-    NAME(by_samples)(target, wanted);
-    NAME(rank_blocks)(source, n, from_order);
-    NAME(rank_blocks)(wanted, n, to_order);
+    by_samples(clean, source);
+    by_samples(target, wanted);
+    rank_blocks(source, n, from_order);
+    rank_blocks(wanted, n, to_order);
     for (uint32_t i = 0; i < n; i++)
         f->pairing[to_order[i]] = from_order[i];
     for (uint32_t i = 0; i < n; i++)
         memcpy(paired[i], clean[f->pairing[i]], BLOCK_SAMPLES);
 
-    NAME(by_samples)(paired, source);
-    NAME(choose_shifts)(source, wanted, planes, f->shift);
-    NAME(choose_turns)(source, wanted, f->turn);
+    by_samples(paired, source);
+    choose_shifts(source, wanted, planes, f->shift);
+    choose_turns(source, wanted, f->turn);
     for (uint32_t i = 0; i < n; i++)
-        NAME(turn_block)(paired[i], f->turn[i], (uint8_t)(f->shift[i] << planes), clean[i]);
+        turn_block(paired[i], f->turn[i], (uint8_t)(f->shift[i] << planes), clean[i]);
 }
 
 /* Undo it: the transformed blocks of one channel back to their places. */
-static TARGET void NAME(invert_blocks)(block_samples blocks, uint32_t n, unsigned planes,
-                                       const struct fields *f, block_samples clean)
+static void invert_blocks(block_samples blocks, uint32_t n, unsigned planes, const struct fields *f,
+                          block_samples clean)
 {
     for (uint32_t i = 0; i < n; i++)
-        NAME(turn_block)(blocks[i], (4u - f->turn[i]) & 3, (uint8_t)(0 - (f->shift[i] << planes)),
-                         clean[f->pairing[i]]);
+        turn_block(blocks[i], (4u - f->turn[i]) & 3, (uint8_t)(0 - (f->shift[i] << planes)),
+                   clean[f->pairing[i]]);
 }
 
-static TARGET void NAME(transform_tile)(const struct dsg_geometry *g, const struct tile *t,
-                                        const uint8_t *clean, const uint8_t *target,
-                                        uint8_t *temporary, uint8_t *sequence, size_t *at)
+static void transform_tile(const struct dsg_geometry *g, const struct tile *t, const uint8_t *clean,
+                           const uint8_t *target, uint8_t *temporary, uint8_t *sequence, size_t *at)
 {
     block_samples from[4], to[4];
     for (uint32_t c = 0; c < g->colours && t->blocks < TILE_BLOCKS; c++) {
         memset(from[c], 0, sizeof from[c]);
         memset(to[c], 0, sizeof to[c]);
     }
-    NAME(read_tile)(g, t, clean, from);
-    NAME(read_tile)(g, t, target, to);
+    read_tile(g, t, clean, from);
+    read_tile(g, t, target, to);
     for (uint32_t c = 0; c < g->colours; c++) {
         struct fields f = {{0}, {0}, {0}};
         struct packed p;
-        NAME(transform_blocks)(from[c], to[c], t->blocks, g->planes, &f);
+        transform_blocks(from[c], to[c], t->blocks, g->planes, &f);
         pack_tile(&f, t->blocks, g->planes, &p);
         join_stream(sequence, at[c], &p);
         at[c] += p.bits;
     }
-    NAME(write_tile)(g, t, from, temporary);
+    write_tile(g, t, from, temporary);
 }
 
-static TARGET int NAME(invert_tile)(const struct dsg_geometry *g, const struct tile *t,
-                                    const uint8_t *temporary, const uint8_t *sequence,
-                                    uint8_t *clean, size_t *at)
+static int invert_tile(const struct dsg_geometry *g, const struct tile *t, const uint8_t *temporary,
+                       const uint8_t *sequence, uint8_t *clean, size_t *at)
 {
     block_samples blocks[4], back[4];
-    NAME(read_tile)(g, t, temporary, blocks);
+    read_tile(g, t, temporary, blocks);
     for (uint32_t c = 0; c < g->channels; c++) {
         struct fields f;
         struct packed p;
@@ -173,42 +173,42 @@ static TARGET int NAME(invert_tile)(const struct dsg_geometry *g, const struct t
             memcpy(back[c], blocks[c], sizeof back[c]);
             continue;
         }
-        part_stream(sequence, at[c], (unsigned)tile_bits(t->blocks, g->planes), &p);
+        part_stream(sequence, at[c], (unsigned)dsg_tile_bits(t->blocks, g->planes), &p);
         if (!unpack_tile(&p, t->blocks, g->planes, &f))
             return 0;
-        NAME(invert_blocks)(blocks[c], t->blocks, g->planes, &f, back[c]);
+        invert_blocks(blocks[c], t->blocks, g->planes, &f, back[c]);
         at[c] += p.bits;
     }
-    NAME(write_tile)(g, t, back, clean);
+    write_tile(g, t, back, clean);
     return 1;
 }
 
-static TARGET void NAME(transform)(const struct dsg_geometry *g, const uint8_t *clean,
-                                   const uint8_t *target, uint8_t *temporary, uint8_t *sequence)
+static void transform(const struct dsg_geometry *g, const uint8_t *clean, const uint8_t *target,
+                      uint8_t *temporary, uint8_t *sequence)
 {
+    uint32_t down = blocks_down(g), across = blocks_across(g);
     size_t at[4];
-    memset(sequence, 0, sequence_starts(g, at));
-    copy_margin(g, clean, temporary);
-    for (uint32_t row = 0; row < blocks_down(g); row += DSG_TILE) {
-        for (uint32_t column = 0; column < blocks_across(g); column += DSG_TILE) {
-            struct tile t = tile_at(g, row, column);
-            NAME(transform_tile)(g, &t, clean, target, temporary, sequence, at);
-        }
+    memset(sequence, 0, dsg_sequence_starts(g, at));
+    dsg_copy_margin(g, clean, temporary);
+    for (uint32_t n = 0; n < tiles_along(down) * tiles_along(across); n++) {
+        struct tile t = tile_at(down, across, n);
+        transform_tile(g, &t, clean, target, temporary, sequence, at);
     }
 }
 
-static TARGET int NAME(invert)(const struct dsg_geometry *g, const uint8_t *temporary,
-                               const uint8_t *sequence, uint8_t *clean)
+static int invert(const struct dsg_geometry *g, const uint8_t *temporary, const uint8_t *sequence,
+                  uint8_t *clean)
 {
+    uint32_t down = blocks_down(g), across = blocks_across(g);
     size_t at[4];
-    sequence_starts(g, at);
-    copy_margin(g, temporary, clean);
-    for (uint32_t row = 0; row < blocks_down(g); row += DSG_TILE) {
-        for (uint32_t column = 0; column < blocks_across(g); column += DSG_TILE) {
-            struct tile t = tile_at(g, row, column);
-            if (!NAME(invert_tile)(g, &t, temporary, sequence, clean, at))
-                return 0;
-        }
+    dsg_sequence_starts(g, at);
+    dsg_copy_margin(g, temporary, clean);
+    for (uint32_t n = 0; n < tiles_along(down) * tiles_along(across); n++) {
+        struct tile t = tile_at(down, across, n);
+        if (!invert_tile(g, &t, temporary, sequence, clean, at))
+            return 0;
     }
     return 1;
 }
+
+#endif
