@@ -23,7 +23,7 @@ import dsguard
 from dsguard.bulk import Settings, protect_dataset, restore_dataset
 from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
-from dsguard.datasets import encode_image, encode_images
+from dsguard.datasets import encode_image, encode_images, open_source
 from dsguard.datasets.place import LocalPlace
 from dsguard.errors import InputError
 
@@ -490,6 +490,34 @@ def test_npz(tmp_path, scenes, key, picture):
         names = {name for name in safe.files if not name.startswith("dsguard-sidecar")}
         assert names == {"images", "labels", "boxes"}
     assert report.left_out.keys() == arrays.keys() - names
+
+
+@pytest.mark.parametrize("kind", ["numpy", "cifar", "parquet", "webdataset"])
+def test_every_folder_names_what_lies_beside_its_files(tmp_path, scenes, key, picture, kind):
+    root = tmp_path / "clean"
+    root.mkdir()
+    if kind == "numpy":
+        np.save(root / "images.npy", scenes)
+    elif kind == "cifar":
+        (root / "batches.meta").write_bytes(pickle.dumps({b"label_names": [b"cat", b"dog"]}))
+        planes = scenes.transpose(0, 3, 1, 2).reshape(len(scenes), -1)
+        batch = {b"data": planes, b"labels": [n % 2 for n in range(len(scenes))]}
+        (root / "data_batch_1").write_bytes(pickle.dumps(batch))
+    elif kind == "parquet":
+        pq.write_table(pa.table({"image": pa.array(encode_images(scenes))}), root / "x.parquet")
+    else:
+        shard(root / "x.tar", scenes, {})
+    (root / "README.md").write_text("Some cats.\n")
+    (root / "raw.jpg").write_bytes(as_jpeg(picture))
+    (root / "table.csv").write_bytes(hidden_in_text(picture)["one.csv"])
+    for out in ("auto", "folder"):
+        report = protect_dataset(
+            open_source(root, kind), tmp_path / out, key, profile="veil", out_format=out
+        )
+        assert {each.first for each in report.left_out.values()} == {"raw.jpg", "table.csv"}
+        assert (tmp_path / out / "README.md").read_text() == "Some cats.\n"
+        assert found_in(tmp_path / out, picture) == []
+        assert not report.foreign
 
 
 def test_arrays_beside_arrays(tmp_path, scenes, key, picture):

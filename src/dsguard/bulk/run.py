@@ -19,7 +19,7 @@ from dsguard.bulk.selection import Selection, output_names
 from dsguard.bulk.shard import ShardResult, ShardSpec
 from dsguard.bulk.tasks import Task
 from dsguard.datasets.disclosure import Disclosure, LeftOut, Review, add_up, kind_of
-from dsguard.datasets.folder import TreeSource, distinct, read_or_error
+from dsguard.datasets.folder import TreeSource, distinct, is_text, read_or_error
 from dsguard.datasets.images import LOSSLESS_FORMATS, check_output_format, with_suffix
 from dsguard.datasets.names import checked, is_hidden
 from dsguard.datasets.place import Listing, LocalPlace, Place, RemotePlace, place_of
@@ -486,13 +486,12 @@ class _Plan:
         """Yield the files that may go along; note those that nothing here reads."""
         assert self.output is not None
         source = self.specs[0].source
-        if source.kind not in ("numpy", "cifar") or self.output.kind == source.kind:
-            own = self._in_shards()
-            yield from (
-                name
-                for name in source.companions()
-                if name not in own and review.disclosure.says(name) is not False
-            )
+        own = self._in_shards()
+        of_arrays = source.kind in ("numpy", "cifar") and self.output.kind != source.kind
+        for name in source.companions():
+            in_images = name in own or (of_arrays and not is_text(name))  # labels, names of classes
+            if not in_images and review.disclosure.says(name) is not False:
+                yield name
         for name in source.left_out():
             said = review.disclosure.says(name)
             if said is None:

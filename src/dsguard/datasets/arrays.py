@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dsguard.datasets.folder import strays_among, texts_among
 from dsguard.datasets.harmless import Allowance
 from dsguard.datasets.names import is_folder_name, safe_name
 from dsguard.datasets.npy import Array, Header, Npz, load_npy
@@ -76,6 +77,28 @@ class ArraySource(Source):
     def array_names(self, file: str) -> list[str]:
         """Return the names of the arrays of a file that hold images."""
         return list(self.arrays(file))
+
+    def own_companions(self) -> list[str]:
+        """Return the files beside those with images that are read as well."""
+        raise NotImplementedError
+
+    def companions(self) -> list[str]:
+        texts = [] if self.is_file else texts_among(self.place.files())
+        return [*self.own_companions(), *texts]
+
+    def left_out(self) -> list[str]:
+        own = {*self.array_files, *self.own_companions()}
+        own |= {f"{file}.sidecars.npz" for file in self.array_files}
+        return [] if self.is_file else strays_among(self.place.files(), own)
+
+    def reviewed_companion(self, name: str, data: bytes, review: Review) -> bytes | None:
+        if name in self.own_companions():
+            return self.reviewed_own(name, review)
+        return super().reviewed_companion(name, data, review)
+
+    def reviewed_own(self, name: str, review: Review) -> bytes | None:
+        """Return one of `own_companions` with what goes along, None where nothing does."""
+        raise NotImplementedError
 
     def classes(self, file: str, array: str) -> list[str]:
         """Return the class of each image of an array, empty where nothing tells."""
@@ -159,7 +182,7 @@ class NumpySource(ArraySource):
         super().__init__(place, [file for file in files if file not in labels])
         self.label_files = [file for file in files if file in labels]
 
-    def companions(self) -> list[str]:
+    def own_companions(self) -> list[str]:
         return self.label_files
 
     def load(self, file: str) -> Mapping[str, Array]:
@@ -177,7 +200,7 @@ class NumpySource(ArraySource):
             if _is_published(content, name, f"{file}/{name}", counts, review)
         }
 
-    def reviewed_companion(self, name: str, data: bytes, review: Review) -> bytes | None:
+    def reviewed_own(self, name: str, review: Review) -> bytes | None:
         """Return labels, written anew: behind its end a file may have more."""
         array = load_npy(self.place, name)
         counts = {
@@ -374,7 +397,7 @@ class CifarSource(ArraySource):
             place.exists("meta") and place.exists("train") and place.exists("test")
         )
 
-    def companions(self) -> list[str]:
+    def own_companions(self) -> list[str]:
         return [self._meta]
 
     def image_name(self, file: str, array: str, row: int, class_name: str) -> str:
@@ -404,7 +427,7 @@ class CifarSource(ArraySource):
                 found[key] = kept
         return found
 
-    def reviewed_companion(self, name: str, data: bytes, review: Review) -> bytes | None:
+    def reviewed_own(self, name: str, review: Review) -> bytes | None:
         """Return the names of classes, and what else is harmless, written anew."""
         content = _batch(self.place, name)
         allowance = Allowance(characters=_CLASS_NAMES)

@@ -161,6 +161,11 @@ def others_among(names: list[str]) -> list[str]:
     return [name for name in names if not (is_text(name) or is_image_name(name) or is_hidden(name))]
 
 
+def strays_among(names: list[str], own: Collection[str]) -> list[str]:
+    """Return the files of a folder that are neither text nor its own, images among them."""
+    return [name for name in names if not (name in own or is_text(name) or is_hidden(name))]
+
+
 def texts_beside(names: list[str], texts: list[str]) -> dict[str, tuple[str, ...]]:
     """Return by image the text files that have its name but for the suffix: ``x.txt`` of ``x.png``.
 
@@ -205,8 +210,7 @@ class ShardedSource(Source):
         return [] if self.is_file else texts_among(self.place.files())
 
     def left_out(self) -> list[str]:
-        others = [] if self.is_file else others_among(self.place.files())
-        return [name for name in others if name not in self.files]
+        return [] if self.is_file else strays_among(self.place.files(), set(self.files))
 
 
 class FolderSource(TreeSource):
