@@ -298,6 +298,54 @@ def test_annotations_of_many_images_go_along(tree, tmp_path, key):
     assert "767 numbers" in report.left_out["*.json"].reason
 
 
+def test_a_whole_coco_file_goes_along(tree, tmp_path, key):
+    """As large as those of COCO 2017: licences, addresses, outlines, key points, many objects."""
+    names = [f"{'ab'[n % 2]}/image{n}.png" for n in range(8)]
+    outline = [round(1.25 * n % 32, 2) for n in range(96)]
+    content = {
+        "info": {"description": "COCO 2017 Dataset", "url": "http://cocodataset.org",
+                 "version": "1.0", "year": 2017, "date_created": "2017/09/01"},
+        "licenses": [{"url": f"http://creativecommons.org/licenses/by-nc-sa/2.0/{n}", "id": n,
+                      "name": "Attribution-NonCommercial-ShareAlike License"} for n in range(8)],
+        "images": [{"license": 1, "file_name": name, "height": 32, "width": 32, "id": n,
+                    "coco_url": f"http://images.cocodataset.org/{n:012d}.jpg",
+                    "date_captured": "2013-11-14 17:02:52"} for n, name in enumerate(names)],
+        "annotations": [{"id": 10**11 + n, "image_id": n % 8, "category_id": n % 80, "iscrowd": 0,
+                         "area": 12.5, "bbox": [1.5, 2.25, 3.5, 4.0],
+                         "segmentation": [outline] if n < 64 else [],
+                         "keypoints": [n % 3] * 51 if n < 16 else []} for n in range(8 * 93)],
+        "categories": [{"supercategory": "thing", "id": n, "name": f"kind {n}"} for n in range(90)],
+    }  # fmt: skip
+    (tree / "annotations").mkdir()
+    (tree / "annotations" / "instances.json").write_text(json.dumps(content))
+    report = protected(tree, tmp_path, key)
+    assert not report.left_out
+    safe = json.loads((tmp_path / "safe" / "annotations" / "instances.json").read_text())
+    assert safe == content
+
+
+def test_a_row_that_is_left_out_does_not_take_boxes_with_it(tree, tmp_path, key):
+    told = {"embedding": [0.5] * 100, "bbox": [1, 2, 3, 4]}
+    (tree / "a" / "image0.json").write_text(json.dumps([told] * 5))
+    protected(tree, tmp_path, key)
+    left = json.loads((tmp_path / "safe" / "a" / "image0.json").read_text())
+    assert left == [{"embedding": None, "bbox": [1, 2, 3, 4]}] * 5
+
+
+def test_many_files_of_a_kind_are_one_line(tree, tmp_path, key, picture):
+    for n in range(0, 8, 2):
+        (tree / "a" / f"image{n}.json").write_text(json.dumps(picture.reshape(-1).tolist()))
+    report = protected(tree, tmp_path, key)
+    assert {kind: each.count for kind, each in report.left_out.items()} == {"*.json": 4}
+
+
+def test_a_hidden_image_is_named(tree, tmp_path, key, picture):
+    (tree / "a" / ".image9.png").write_bytes(encode_image(picture))
+    (tree / "a" / ".DS_Store").write_bytes(b"x")
+    report = protected(tree, tmp_path, key)
+    assert [each.first for each in report.left_out.values()] == ["a/.image9.png"]
+
+
 def shard(path: Path, images, fields) -> None:
     with tarfile.open(path, "w") as archive:
         for n, file in enumerate(encode_images(images)):
@@ -418,6 +466,29 @@ def test_parquet_numbers_of_other_types(tmp_path, scenes, key, picture):
     assert safe.column_names == ["image", "label", "decimals", "dates"]
     assert safe["decimals"].null_count == safe["dates"].null_count == count
     assert len(report.left_out) == 2 + len(gray)
+
+
+def test_one_of_several_columns_of_images_is_named_image(tmp_path, scenes, key, picture):
+    images = [{"bytes": file, "path": None} for file in encode_images(scenes)]
+    thumbs = [{"bytes": encode_image(picture), "path": None}] * len(scenes)
+    long = base64.b64encode(encode_image(picture)).decode()
+    columns = {"thumbnail": pa.array(thumbs), "image": pa.array(images), long: pa.array([1] * 8)}
+    strings = {f"s{n}": pa.array([str(v)] * 8) for n, v in enumerate(picture[..., 0].reshape(-1))}
+    (tmp_path / "clean").mkdir()
+    pq.write_table(pa.table(columns | strings), tmp_path / "clean" / "x.parquet")
+    report = protected(tmp_path / "clean", tmp_path, key)
+    assert (report.done, report.failed) == (8, 0)
+    assert {"thumbnail", long, "s0", "s255"} <= report.left_out.keys()
+    assert pq.read_table(tmp_path / "safe" / "x.parquet").column_names == ["image"]
+
+
+def test_columns_of_one_name_are_refused(tmp_path, scenes, key):
+    arrays = [pa.array(encode_images(scenes)), pa.array([1] * 8), pa.array([2] * 8)]
+    (tmp_path / "clean").mkdir()
+    table = pa.Table.from_arrays(arrays, ["image", "a", "a"])
+    pq.write_table(table, tmp_path / "clean" / "x.parquet")
+    report = protected(tmp_path / "clean", tmp_path, key)
+    assert "more than one column named 'a'" in report.failures["x.parquet"].message
 
 
 def test_paths_and_types_of_parquet_hold_no_picture(tmp_path, scenes, key, picture):
@@ -593,7 +664,7 @@ def test_the_command_line_names_it_and_ends_with_its_own_code(
     out, err = capsys.readouterr()
     told = json.loads(out)["left_out"]
     assert told["*.avif"]["first"] == "a/scan.avif"
-    assert told["noted"]["reason"] == "is not read as an image"
+    assert told["noted"]["reason"].startswith("is not read as an image")
     assert "768 numbers" in told["*.csv"]["reason"]
     for name in ("a/scan.avif", "noted", "pixels.csv"):
         assert name in err

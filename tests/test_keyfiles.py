@@ -123,3 +123,21 @@ def test_no_passphrase(monkeypatch):
     assert passphrase_of_environment() is None
     monkeypatch.setenv("DSGUARD_PASSPHRASE", "")
     assert passphrase_of_environment() == ""
+
+
+@pytest.mark.parametrize("damage", ["joined", "cut", "half", "no id"])
+def test_a_damaged_key_file_shows_no_secret(tmp_path, damage):
+    key = dsguard.DatasetKey(bytes(range(32)))
+    key.save(tmp_path / "k")
+    lines = (tmp_path / "k").read_text().splitlines()
+    secret = next(line for line in lines if line.startswith("secret"))
+    text = {
+        "joined": " ".join(lines),
+        "cut": "\n".join(line for line in lines if line != secret),
+        "half": "\n".join(lines).replace(secret, secret[:-5]),
+        "no id": "\n".join([lines[0], secret]),
+    }[damage]
+    (tmp_path / "k").write_text(text)
+    with pytest.raises(dsguard.FormatError, match="is damaged") as caught:
+        dsguard.DatasetKey.load(tmp_path / "k")
+    assert secret[8:20] not in str(caught.value)

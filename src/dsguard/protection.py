@@ -18,7 +18,7 @@ from dsguard import slices
 from dsguard.batch import as_batch, as_output, as_single, like_input
 from dsguard.codecs import Header, codec_named, codec_of, dispatch
 from dsguard.codecs.header import whole_headers
-from dsguard.covers import EPSILON, ArraySet, Batch, Given, check_labels
+from dsguard.covers import EPSILON, ArraySet, Batch, Cover, Given, check_labels
 from dsguard.errors import (
     DsguardError,
     FormatError,
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from dsguard.codecs import Codec
-    from dsguard.covers import Cover
     from dsguard.covers.base import Labels
     from dsguard.fsp import Surrogate
     from dsguard.kernels.contract import Images
@@ -402,6 +401,10 @@ def _choice(
     profile: Profile,
     epsilon: int | None,
 ) -> _Choice:
+    shown: object = cover
+    if not isinstance(shown, Cover | None):
+        msg = f"cover: expected a Cover of dsguard.covers, got {type(shown).__name__}"
+        raise InputError(msg)
     given = [each is not None for each in (cover, target, surrogate)]
     if sum(given) > 1 or (target is not None and labels is not None):
         msg = "give a cover, or a target, or labels and surrogate, not both"

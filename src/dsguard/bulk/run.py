@@ -495,7 +495,7 @@ class _Plan:
         for name in source.left_out():
             said = review.disclosure.says(name)
             if said is None:
-                review.leave_out(kind_of(name), name, "is not read as an image")
+                review.leave_out(kind_of(name), name, _not_read(name))
             elif said:
                 yield name
 
@@ -591,6 +591,12 @@ class _Plan:
                 if line["error"] is not None:
                     names.pop(line["name"], None)
         return names
+
+
+def _not_read(name: str) -> str:
+    if name.lower().endswith((".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".nef")):
+        return "is an image of a kind that is not read; convert it to PNG or JPEG"
+    return "is not read as an image, nor as text"
 
 
 def _files_of(lines: Iterable[dict[str, Any]]) -> set[str]:

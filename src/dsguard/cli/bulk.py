@@ -390,7 +390,8 @@ def _finish(task: Task, report: Report, choices: Choices) -> int:
             "is lost"
         )
     if report.lost:
-        complain(f"{counted(report.lost, 'image')} of the manifest are not there any more")
+        verb = "is" if report.lost == 1 else "are"
+        complain(f"{counted(report.lost, 'image')} of the manifest {verb} not there any more")
     if report.journal_damaged:
         complain(
             "the journal beside the source is damaged: it does not tell whether images are missing",
@@ -453,7 +454,8 @@ def _show_left_out(task: Task, report: Report) -> None:
     """Name what lies beside the images and was not written, and how to decide on it."""
     for kind, each in list(report.left_out.items())[:_SHOWN_KINDS]:
         more = f" and {each.count - 1:,} more" if each.count > 1 else ""
-        remedy = f"; decide with --publish '{kind}' or --drop '{kind}'" if task.publishes else ""
+        remedy = f"; --drop '{kind}', or publish it as it is: --publish '{kind}'"
+        remedy = remedy if task.publishes else ""
         complain(f"left out: {each.first}{more}: {each.reason}{remedy}", _WARNING)
     kinds = len(report.left_out) - _SHOWN_KINDS
     if kinds > 0:

@@ -37,6 +37,8 @@ def check_epsilon(epsilon: object) -> int:
     InputError
         If it is not a whole number of 0 to 255.
     """
+    if isinstance(epsilon, np.integer):
+        epsilon = int(epsilon)
     if type(epsilon) is not int or not 0 <= epsilon <= 255:
         msg = f"epsilon is a whole number of 0 to 255, not {epsilon!r}"
         raise InputError(msg)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from dsguard.keys import DatasetKey
 
 _ALONE = (
-    "profile veil hides each image in another of the same size, and there is no other; add images "
-    "of its size, or take another profile"
+    "profile veil hides each image in another of the same size and number of channels, and there "
+    "is no other; add images like it, or take another profile"
 )
 
 

@@ -21,6 +21,7 @@ from dsguard.datasets.harmless import (
     BOXES,
     LABELS,
     ROW,
+    SHAPES,
     STRING,
     Allowance,
     CouldHoldPictureError,
@@ -304,6 +305,7 @@ class _Walk:
         self._review, self._of_all, self._by_image = review, of_all, by_image
         self._allowances: dict[str, Allowance] = {}
         self._ids: dict[Any, str] = {}
+        self._file = ""
 
     def pruned(self, value: Any, name: str) -> Any:
         """Return a value without what could hold a picture.
@@ -313,6 +315,7 @@ class _Walk:
         TooMuchError
             If what is left is still too much.
         """
+        self._file = name
         if self._by_image and isinstance(value, dict) and isinstance(value.get("images"), list):
             self._ids = {
                 image["id"]: owner
@@ -331,7 +334,8 @@ class _Walk:
                 self._array(value, owner)
                 return value
             if isinstance(value, list | tuple):
-                if charge_numbers(list(value), self._allowance(owner)):
+                shape = name.rpartition("/")[2] in SHAPES
+                if charge_numbers(list(value), self._allowance(owner), is_shape=shape):
                     return value
                 self._allowance(owner).take_row(sum(map(is_number, value)))
                 return [self._any(each, name, owner) for each in value]
@@ -339,12 +343,13 @@ class _Walk:
         except TooMuchError:
             raise
         except CouldHoldPictureError as error:
-            self._review.leave_out(name.rpartition("/")[2], name, str(error))
+            kind = kind_of(name) if name == self._file else name.rpartition("/")[2]
+            self._review.leave_out(kind, name, str(error))
             return None
         return value
 
     def _object(self, value: dict[Any, Any], name: str, owner: str) -> dict[Any, Any]:
-        numbers = [key for key, each in value.items() if is_number(each)]
+        numbers = [key for key, each in value.items() if is_number(each) and not _is_id(key)]
         of_images = [str(key) for key in numbers if self._is_image(key)]
         for image in of_images:
             self._allowance(image).take_row(1)
@@ -362,7 +367,8 @@ class _Walk:
                 continue
             if not _is_usual(key):
                 self._allowance(owner).take(0, size_of_string(_text_of(key)))
-            found[key] = each if said else self._any(each, below, owner)
+            free = said or (_is_id(key) and is_number(each))
+            found[key] = each if free else self._any(each, below, owner)
         return found
 
     def _array(self, array: npt.NDArray[Any], owner: str) -> None:
@@ -388,6 +394,11 @@ class _Walk:
 
     def _is_image(self, key: Any) -> bool:
         return self._by_image and isinstance(key, str) and self._review._is_image(key)
+
+
+def _is_id(key: Any) -> bool:
+    """Tell whether a number of this name only counts things."""
+    return isinstance(key, str) and (key in ("id", "iscrowd") or key.endswith("_id"))
 
 
 def _allowance_of(image: str) -> Allowance:

@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from dsguard.datasets.images import is_image_name
+from dsguard.datasets.images import READABLE_SUFFIXES, is_image_name
 from dsguard.datasets.listing import ImageIndex, Listing
 from dsguard.datasets.names import is_hidden
 from dsguard.datasets.place import Place
@@ -158,7 +158,12 @@ def texts_among(names: list[str]) -> list[str]:
 
 def others_among(names: list[str]) -> list[str]:
     """Return the files of a folder that are neither images nor text."""
-    return [name for name in names if not (is_text(name) or is_image_name(name) or is_hidden(name))]
+    return [
+        name
+        for name in names
+        if (PurePosixPath(name).suffix.lower() in READABLE_SUFFIXES if is_hidden(name) else True)
+        and not (is_text(name) or is_image_name(name))
+    ]
 
 
 def strays_among(names: list[str], own: Collection[str]) -> list[str]:

@@ -23,6 +23,14 @@ BOXES = 255
 NUMBERS = 767
 """Numbers beside one image; a picture of 16×16 has 768 in colours, or with its places."""
 
+SHAPES = frozenset(
+    {"segmentation", "keypoints", "points", "polygon", "all_points_x", "all_points_y"}
+)
+"""Keys that annotation tools give to outlines and key points."""
+
+IN_SHAPES = 1023
+"""Numbers of outlines and key points of one image."""
+
 LABELS = 7
 """Numbers of an image whose name is a number, where any other number could be meant as well."""
 
@@ -38,10 +46,12 @@ CHARACTERS = 512
 _LONGEST_NUMBER = 25
 _LONGEST_PLAIN_WORD = 32
 _SHORT_ROW = 7
+_VALUE_AND_PLACE = 3
 _DIGITS = 16
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?%?")
 _WORDS = re.compile(r"[^\s,;|\"'()\[\]{}<>=]+")
 _PLAIN_WORD = re.compile(r"[^\W\d_]+(['’_-][^\W\d_]+)*")
+_JOINTS = re.compile("['’_-]")
 _AROUND_WORDS = ".:!?*#`-_/"
 _ADDRESS = ("http://", "https://")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
@@ -62,7 +72,8 @@ class Allowance:
     numbers: int = NUMBERS
     characters: int = CHARACTERS
     in_rows: int = ROW
-    in_boxes: int = BOXES
+    in_boxes: int = 2 * BOXES
+    in_shapes: int = IN_SHAPES
 
     def take_row(self, numbers: int) -> None:
         """Use some of it up by a row: the numbers of a list, a line or an object; or by one alone.
@@ -90,9 +101,9 @@ class Allowance:
         if numbers > 1 or alone:
             self.take_row(numbers)
         if _is_short(numbers):
-            self.in_boxes -= numbers
+            self.in_boxes -= numbers if numbers > _VALUE_AND_PLACE else 2 * numbers
         if self.in_boxes < 0:
-            msg = f"has more than {BOXES} numbers in short lines"
+            msg = f"has more than {2 * BOXES} numbers in short lines"
             raise CouldHoldPictureError(msg)
 
     def take(self, numbers: int, characters: int) -> None:
@@ -220,11 +231,18 @@ def size_of_string(text: str) -> int:
     if longest > WORD and not text.startswith(_ADDRESS):
         msg = f"has a word of {longest} characters"
         raise CouldHoldPictureError(msg)
-    return sum(len(word) for word in words if not _is_plain(word))
+    return sum(_length(word) for word in words if not _is_plain(word))
 
 
-def charge_numbers(values: list[Any], allowance: Allowance) -> bool:
+def _length(word: str) -> int:
+    """Return how many characters a word counts as; most of an address is the same each time."""
+    return len(word) // 4 if word.startswith(_ADDRESS) and len(word) <= STRING else len(word)
+
+
+def charge_numbers(values: list[Any], allowance: Allowance, *, is_shape: bool = False) -> bool:
     """Charge a list of numbers, at any depth; tell whether it is one.
+
+    Outlines and key points have an allowance of their own.
 
     Raises
     ------
@@ -235,6 +253,12 @@ def charge_numbers(values: list[Any], allowance: Allowance) -> bool:
     if not _add_rows(values, rows):
         return False
     count, long = sum(rows), sum(row for row in rows if row > _SHORT_ROW)
+    if is_shape:
+        if count > allowance.in_shapes:
+            msg = f"is a shape of {count} numbers, with more than {IN_SHAPES} for one image"
+            raise CouldHoldPictureError(msg)
+        allowance.in_shapes -= count
+        return True
     if count > BOXES or (long and count > ROW):
         msg = f"is a list of {count} numbers"
         raise CouldHoldPictureError(msg)
@@ -291,7 +315,7 @@ def _size_of_line(words: list[str], known: Callable[[str], bool]) -> tuple[int, 
         if len(word) <= _LONGEST_NUMBER and _NUMBER.fullmatch(word):
             numbers += _weight(word)
         elif not known(word) and not _is_plain(word):
-            characters += len(word)
+            characters += _length(word)
             if len(word) > WORD and not word.startswith(_ADDRESS):
                 msg = f"has a word of {len(word)} characters"
                 raise CouldHoldPictureError(msg)
@@ -302,4 +326,7 @@ def _is_plain(word: str) -> bool:
     bare = word.strip(_AROUND_WORDS)
     if not bare:
         return len(word) <= 3
-    return len(bare) <= _LONGEST_PLAIN_WORD and bool(_PLAIN_WORD.fullmatch(bare))
+    parts = _JOINTS.split(bare)
+    return all(len(part) <= _LONGEST_PLAIN_WORD for part in parts) and bool(
+        _PLAIN_WORD.fullmatch(bare)
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -246,11 +246,17 @@ class Columns:
             if pyarrow.types.is_struct(f.type) and {g.name for g in f.type} == {"bytes", "path"}
         ]
         found = structs or plain
+        if len(found) > 1:  # the others are columns like others, and not published
+            found = [name for name in ("image", "img", "png") if name in found][:1] or found
         if len(found) != 1:
             msg = (
-                f"{file} has {len(found)} columns of images; expected one, named image or img, of "
-                "bytes or of struct{bytes, path}"
+                f"{file} has {len(found)} columns of images; expected one, or one of them named "
+                "image or img, of bytes or of struct{bytes, path}"
             )
+            raise InputError(msg)
+        twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
+        if twice:
+            msg = f"{file} has more than one column named {twice[0]!r}; rename one of them"
             raise InputError(msg)
         self.file = file
         self.image: str | None = found[0]
@@ -292,7 +298,7 @@ class Table(Record):
 
     def reviewed(self, review: Review) -> Table:
         pyarrow, _ = arrow()
-        numbers = self._numbers(review)
+        numbers, texts = self._numbers(review), self._texts(review)
         allowances = [Allowance() for _ in range(self.batch.num_rows)]
         kept: dict[str, Any] = {}
         for n, field in enumerate(self.batch.schema):
@@ -305,6 +311,10 @@ class Table(Record):
                 kept[field.name] = column
             elif said is None:
                 reason = reason_against(field.type)
+                if len(field.name) > STRING:
+                    reason = f"has a name of {len(field.name)} characters"
+                elif field.name in texts and len(texts) > ROW:
+                    reason = f"is one of {len(texts)} columns of text"
                 if field.name in numbers and len(numbers) > ROW:
                     reason = f"is one of {len(numbers)} columns of numbers"
                 if reason:
@@ -352,7 +362,14 @@ class Table(Record):
         """Return the columns that hold one number for each image, and were not decided on."""
         types = arrow()[0].types
         plain = (types.is_integer, types.is_floating, types.is_decimal)
-        checks = (*plain, types.is_boolean, types.is_temporal)
+        return self._undecided((*plain, types.is_boolean, types.is_temporal), review)
+
+    def _texts(self, review: Review) -> set[str]:
+        """Return the columns of strings that were not decided on."""
+        types = arrow()[0].types
+        return self._undecided((types.is_string, types.is_large_string), review)
+
+    def _undecided(self, checks: tuple[Callable[[Any], bool], ...], review: Review) -> set[str]:
         return {
             field.name
             for field in self.batch.schema

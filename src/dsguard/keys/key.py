@@ -23,6 +23,7 @@ KEY_ID_BYTES = 6
 SEALING_KEY_BYTES = 64
 
 _TITLE = "dsguard-key 1"
+_LONGEST_TITLE = 24
 _SCRYPT = {"N": 1 << 16, "r": 8, "p": 1}
 _SALT_BYTES = 16
 _PASSPHRASE = "DSGUARD_PASSPHRASE"
@@ -124,6 +125,9 @@ class DatasetKey:
             if "secret" in fields:
                 secret = bytes.fromhex(fields["secret"])
             else:
+                if "wrapped" not in fields:
+                    msg = f"the key file {path} is damaged: it has no secret; take another copy"
+                    raise FormatError(msg)
                 if passphrase is None:
                     msg = (
                         f"the key in {path} is wrapped: give its passphrase (on the command line "
@@ -136,7 +140,8 @@ class DatasetKey:
         except (KeyError, ValueError) as error:
             if isinstance(error, DsguardError):
                 raise
-            msg = f"the key file {path} is damaged: {error}"
+            reason = f"it has no line {error}" if isinstance(error, KeyError) else error
+            msg = f"the key file {path} is damaged: {reason}; take another copy"
             raise FormatError(msg) from error
         if not intact:
             msg = f"the key file {path} is damaged: its secret and key id do not belong together"
@@ -174,7 +179,10 @@ def _read_fields(path: Path) -> dict[str, str]:
         msg = f"{path} is not a dsguard key file"
         raise FormatError(msg)
     if title != _TITLE:
-        msg = f"{path} has the version {title!r}, this dsguard reads {_TITLE!r}: update it"
+        if len(title) > _LONGEST_TITLE:  # which could be the secret as well
+            msg = f"{path} is damaged: its lines are joined to one; take another copy"
+        else:
+            msg = f"{path} has the version {title!r}, this dsguard reads {_TITLE!r}: update it"
         raise FormatError(msg)
     pairs = (line.partition(":") for line in lines)
     return {name.strip(): value.strip() for name, colon, value in pairs if colon}
