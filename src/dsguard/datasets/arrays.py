@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dsguard.datasets.folder import strays_among, texts_among
-from dsguard.datasets.harmless import Allowance
+from dsguard.datasets.harmless import STRING, Allowance
 from dsguard.datasets.names import is_folder_name, safe_name
 from dsguard.datasets.npy import Array, Header, Npz, load_npy
 from dsguard.datasets.pickles import load_pickle
@@ -417,6 +417,9 @@ class CifarSource(ArraySource):
             if key == self._labels:
                 continue
             kept: Any = None
+            if len(key) > STRING:
+                review.leave_out("*", name[:STRING], f"has a name of {len(key)} characters")
+                continue
             if isinstance(value, np.ndarray):
                 kept = value if review.array(name, value, {count}) else None
             elif isinstance(value, list) and len(value) == count:

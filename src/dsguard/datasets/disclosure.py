@@ -192,6 +192,7 @@ class Review:
             return said
         file, _, last = name.rpartition("/")
         try:
+            size_of_string(last)
             self._charge_array(array, counts, self._of_arrays[file])
         except CouldHoldPictureError as error:
             self.leave_out(last, name, str(error))
