@@ -21,6 +21,7 @@ from dsguard.cli.console import (
     errors,
     load_key,
     progress_lines,
+    shortened,
     show,
     show_leftovers,
     step_bars,
@@ -445,7 +446,7 @@ def _show_left_out(task: Task, report: Report) -> None:
     for kind, each in report.left_out.items():
         more = f" and {each.count - 1:,} more" if each.count > 1 else ""
         remedy = f"; decide with --publish '{kind}' or --drop '{kind}'" if task.publishes else ""
-        complain(f"left out: {each.first}{more}: {each.reason}{remedy}", _WARNING)
+        complain(f"left out: {shortened(each.first)}{more}: {each.reason}{remedy}", _WARNING)
 
 
 def _code_of_left_out(task: Task, report: Report) -> int:

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from dsguard.datasets.listing import NO_CLASS, ImageIndex, Listing, follow, locate, read_listing
+from dsguard.datasets.names import LONGEST_PART
 from dsguard.errors import InputError
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _is_annotations(folder: str) -> bool:
 
 def _is_of_an_image(file: str, stems: set[str]) -> bool:
     """Tell whether a file is called as an image, but for its suffixes: ``x.meta.json``."""
-    stem = file
+    stem = file[:LONGEST_PART]
     while "." in stem:
         stem = stem.rpartition(".")[0]
         if stem in stems:
