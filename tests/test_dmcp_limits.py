@@ -17,7 +17,7 @@ import dsguard
 from dsguard.datasets import decode_image, encode_images
 from dsguard.dmcp import frames, tiff
 from dsguard.dmcp.restoring import _measured
-from tests.dmcp_service import protected, refused, running, tar_of
+from tests.dmcp_service import protected, refusals, refused, running, tar_of
 
 
 @pytest.fixture(scope="module")
@@ -276,3 +276,30 @@ def test_names_in_a_tar_go_back_to_who_sent_them_alone(server, mary, dataset, sc
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["content-type"] == "application/x-tar"
+
+
+def test_names_of_no_dataset_do_not_fill_the_trail(server, owner, mary, dataset):
+    before = len(refusals(server))
+    for n in range(4):
+        for path in ("keys", "grants", "restore", f"keys/{n}/export"):
+            url = f"{server.url}/v1/datasets/planted-{n}/{path}"
+            for method in ("GET", "POST"):
+                headers = {"authorization": f"Bearer {mary.token}"}
+                httpx.request(method, url, headers=headers)
+    noted = refusals(server)[before:]
+    assert {name for _, name, _ in noted} == {""}
+    assert len(noted) == len({code for code, _, _ in noted})  # each once a minute
+    for path in ("keys", "grants"):
+        with refused(403, "no-grant"):
+            mary._json("GET", f"/v1/datasets/{dataset}/{path}")
+    owner.deposit("planted-0")
+    assert [line["action"] for line in owner.audit("planted-0")] == ["deposit"]
+    assert [line["outcome"] for line in owner.audit(dataset)][-1:] == ["no-grant"]
+
+
+def test_a_network_does_not_fill_the_trail(tmp_path):
+    with running(tmp_path / "service", proxies="127.0.0.1") as server:
+        for n in range(1, 6):
+            headers = {"x-forwarded-for": f"2001:db8::{n}", "authorization": "Bearer dsg_x"}
+            assert httpx.get(f"{server.url}/v1/me", headers=headers).status_code == 401
+        assert [address for _, _, address in refusals(server)] == ["2001:db8::1"]
