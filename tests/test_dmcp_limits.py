@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import sqlite3
 import struct
 import tarfile
+import time
 
 import httpx
 import numpy as np
@@ -303,3 +305,52 @@ def test_a_network_does_not_fill_the_trail(tmp_path):
             headers = {"x-forwarded-for": f"2001:db8::{n}", "authorization": "Bearer dsg_x"}
             assert httpx.get(f"{server.url}/v1/me", headers=headers).status_code == 401
         assert [address for _, _, address in refusals(server)] == ["2001:db8::1"]
+
+
+STEERING = ["a\x1b[31m.png", "a\n.png", "a\x9b31m.png", "gnp.\u202egpj"]
+ELSEWHERE = ["..\\x.png", "a\\..\\..\\x.png", "\\x.png", "a\\..\\x.png"]
+
+
+@pytest.mark.parametrize("name", STEERING + ELSEWHERE)
+@pytest.mark.parametrize("kind", [frames.CONTENT_TYPE, "application/x-tar"])
+def test_names_that_steer_a_terminal_or_lead_out_elsewhere(server, mary, dataset, name, kind):
+    body = tar_of([(name, b"x")]) if "tar" in kind else frames.packed(name, "", b"x")
+    answer = post(server, mary.token, dataset, body, kind)
+    assert (answer.status_code, answer.json()["code"]) == (400, "damaged")
+    assert "control characters" in answer.text or "outside its folder" in answer.text
+    assert answer.json()["message"].isprintable()
+
+
+def test_backslashes_that_lead_nowhere_are_names(mary, dataset, scenes, key):
+    ((_, file),) = protected(scenes, key)[:1]
+    (found,) = mary.restore(dataset, [("a\\b.png", file)])
+    assert (found.name, found.error) == ("a\\b.png", "")
+
+
+def test_a_job_too_many_is_refused_before_its_images_come(tmp_path, scenes):
+    with running(tmp_path / "service", jobs_per_user="2") as server:
+        key = dsguard.DatasetKey.generate()
+        path = tmp_path / "x.tar"
+        path.write_bytes(tar_of(protected(scenes, key)[:1]))
+        headers = {
+            "authorization": f"Bearer {server.owner_token}",
+            "content-type": "application/x-tar",
+        }
+        with server.client(server.owner_token) as owner:
+            owner.deposit("d", key)
+            owner.begin_job("d", path)
+            with socket.create_connection(("127.0.0.1", server.port)) as held:  # comes in for long
+                head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+                start = f"POST /v1/datasets/d/jobs HTTP/1.1\r\nhost: x\r\n{head}"
+                held.sendall(f"{start}content-length: 1000000\r\n\r\nx".encode())
+                while not list((server.folder / "jobs").glob("*.part")):
+                    time.sleep(0.01)
+                with socket.create_connection(("127.0.0.1", server.port)) as other:
+                    other.settimeout(30)
+                    other.sendall(f"{start}content-length: 1000000\r\n\r\n".encode())  # no more
+                    assert b" 429 " in other.recv(1 << 16).partition(b"\r\n")[0]
+            while list((server.folder / "jobs").glob("*.part")):
+                time.sleep(0.01)
+            owner.begin_job("d", path)  # that which was given up has left its room
+            with refused(429, "jobs"):
+                owner.begin_job("d", path)

@@ -116,6 +116,21 @@ def safe_name(name: str, where: object) -> str:
     return shortened
 
 
+def plain_name(name: str, where: object) -> str:
+    """Return a name as `safe_name` does, if it is safe on any system that it may be sent to.
+
+    Raises
+    ------
+    InputError
+        If it has control characters as well, or leads out of a folder of Windows.
+    """
+    if _CONTROL.search(name):
+        msg = f"{where} has a member with control characters in its name: {_shown(name)}; rename it"
+        raise InputError(msg)
+    safe_name(name.replace("\\", "/"), where)
+    return safe_name(name, where)
+
+
 def is_folder_name(name: str) -> bool:
     """Tell whether a folder can have this name."""
     return "/" not in name and not fault_of(name)
