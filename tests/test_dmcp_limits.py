@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import sqlite3
 import struct
 import tarfile
+import time
 
 import httpx
 import numpy as np
@@ -17,7 +19,7 @@ import dsguard
 from dsguard.datasets import decode_image, encode_images
 from dsguard.dmcp import frames, tiff
 from dsguard.dmcp.restoring import _measured
-from tests.dmcp_service import protected, refused, running, tar_of
+from tests.dmcp_service import protected, refusals, refused, running, tar_of
 
 
 @pytest.fixture(scope="module")
@@ -276,3 +278,79 @@ def test_names_in_a_tar_go_back_to_who_sent_them_alone(server, mary, dataset, sc
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["content-type"] == "application/x-tar"
+
+
+def test_names_of_no_dataset_do_not_fill_the_trail(server, owner, mary, dataset):
+    before = len(refusals(server))
+    for n in range(4):
+        for path in ("keys", "grants", "restore", f"keys/{n}/export"):
+            url = f"{server.url}/v1/datasets/planted-{n}/{path}"
+            for method in ("GET", "POST"):
+                headers = {"authorization": f"Bearer {mary.token}"}
+                httpx.request(method, url, headers=headers)
+    noted = refusals(server)[before:]
+    assert {name for _, name, _ in noted} == {""}
+    assert len(noted) == len({code for code, _, _ in noted})  # each once a minute
+    for path in ("keys", "grants"):
+        with refused(403, "no-grant"):
+            mary._json("GET", f"/v1/datasets/{dataset}/{path}")
+    owner.deposit("planted-0")
+    assert [line["action"] for line in owner.audit("planted-0")] == ["deposit"]
+    assert [line["outcome"] for line in owner.audit(dataset)][-1:] == ["no-grant"]
+
+
+def test_a_network_does_not_fill_the_trail(tmp_path):
+    with running(tmp_path / "service", proxies="127.0.0.1") as server:
+        for n in range(1, 6):
+            headers = {"x-forwarded-for": f"2001:db8::{n}", "authorization": "Bearer dsg_x"}
+            assert httpx.get(f"{server.url}/v1/me", headers=headers).status_code == 401
+        assert [address for _, _, address in refusals(server)] == ["2001:db8::1"]
+
+
+STEERING = ["a\x1b[31m.png", "a\n.png", "a\x9b31m.png", "gnp.\u202egpj"]
+ELSEWHERE = ["..\\x.png", "a\\..\\..\\x.png", "\\x.png", "a\\..\\x.png"]
+
+
+@pytest.mark.parametrize("name", STEERING + ELSEWHERE)
+@pytest.mark.parametrize("kind", [frames.CONTENT_TYPE, "application/x-tar"])
+def test_names_that_steer_a_terminal_or_lead_out_elsewhere(server, mary, dataset, name, kind):
+    body = tar_of([(name, b"x")]) if "tar" in kind else frames.packed(name, "", b"x")
+    answer = post(server, mary.token, dataset, body, kind)
+    assert (answer.status_code, answer.json()["code"]) == (400, "damaged")
+    assert "control characters" in answer.text or "outside its folder" in answer.text
+    assert answer.json()["message"].isprintable()
+
+
+def test_backslashes_that_lead_nowhere_are_names(mary, dataset, scenes, key):
+    ((_, file),) = protected(scenes, key)[:1]
+    (found,) = mary.restore(dataset, [("a\\b.png", file)])
+    assert (found.name, found.error) == ("a\\b.png", "")
+
+
+def test_a_job_too_many_is_refused_before_its_images_come(tmp_path, scenes):
+    with running(tmp_path / "service", jobs_per_user="2") as server:
+        key = dsguard.DatasetKey.generate()
+        path = tmp_path / "x.tar"
+        path.write_bytes(tar_of(protected(scenes, key)[:1]))
+        headers = {
+            "authorization": f"Bearer {server.owner_token}",
+            "content-type": "application/x-tar",
+        }
+        with server.client(server.owner_token) as owner:
+            owner.deposit("d", key)
+            owner.begin_job("d", path)
+            with socket.create_connection(("127.0.0.1", server.port)) as held:  # comes in for long
+                head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+                start = f"POST /v1/datasets/d/jobs HTTP/1.1\r\nhost: x\r\n{head}"
+                held.sendall(f"{start}content-length: 1000000\r\n\r\nx".encode())
+                while not list((server.folder / "jobs").glob("*.part")):
+                    time.sleep(0.01)
+                with socket.create_connection(("127.0.0.1", server.port)) as other:
+                    other.settimeout(30)
+                    other.sendall(f"{start}content-length: 1000000\r\n\r\n".encode())  # no more
+                    assert b" 429 " in other.recv(1 << 16).partition(b"\r\n")[0]
+            while list((server.folder / "jobs").glob("*.part")):
+                time.sleep(0.01)
+            owner.begin_job("d", path)  # that which was given up has left its room
+            with refused(429, "jobs"):
+                owner.begin_job("d", path)

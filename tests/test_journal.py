@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ import dsguard
 from dsguard import files as whole_files
 from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
 from dsguard.bulk.journal import Journal
-from dsguard.datasets import encode_images
+from dsguard.bulk.run import Settings, check
+from dsguard.datasets import encode_images, open_source
 from dsguard.datasets.place import LocalPlace, RemotePlace
 from dsguard.errors import InputError
 from dsguard.files import write_new, write_whole
@@ -220,9 +222,87 @@ def test_a_journal_does_not_lie_among_images(home, key):
     """A class may be called like the journal of another, restored beside it."""
     (home / "a.dsguard").mkdir()
     (home / "a.dsguard" / "0.png").write_bytes(b"")
-    with pytest.raises(InputError, match="holds images"):
+    with pytest.raises(InputError, match="of no run"):
         protect_dataset(home / "clean", home / "a", key, profile="veil")
     assert [path.name for path in (home / "a.dsguard").iterdir()] == ["0.png"]
+
+
+@posix
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_journal_that_is_a_link_is_not_written_through(home, key, exists, overwrite):
+    theirs = home / "theirs"
+    if exists:
+        for name in ("done", "lock", "settings.json", "shards/00000.jsonl", "stamps/00000"):
+            (theirs / name).parent.mkdir(parents=True, exist_ok=True)
+            (theirs / name).write_text("{}")
+        theirs.chmod(0o755)
+    (home / "out.dsguard").symlink_to(theirs)
+    before = {path: path.lstat().st_mode for path in home.rglob("*")}
+    with pytest.raises(InputError, match="is a link, and the journal"):
+        protect(home, key, overwrite=overwrite)
+    with pytest.raises(InputError, match="is a link, and the journal"):
+        check(open_source(home / "clean"), home / "out", Settings(overwrite=overwrite))
+    assert {path: path.lstat().st_mode for path in home.rglob("*")} == before
+
+
+FOREIGN = ["shards/00000.tar", "shards/00000.parquet", "stamps/x.npz", "stamps/mine", "mine",
+           "left-out/mine.json", "shards/a/0.jsonl", "settings.json.bak"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*FOREIGN, "done/mine", "done", "shards/00000.jsonl"])
+def test_a_folder_of_others_does_not_become_a_journal(home, key, name):
+    _is_refused(home, key, name)
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_files_of_others_in_a_journal_are_not_removed(home, key, name):
+    protect(home, key)
+    _is_refused(home, key, name)
+
+
+def _is_refused(home: Path, key, name: str) -> None:
+    path = home / "out.dsguard" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"mine")
+    before = mode(path)
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match="of no run"):
+            protect(home, key, overwrite=overwrite)
+    assert path.read_bytes() == b"mine"
+    assert mode(path) == before
+
+
+def test_a_folder_of_others_does_not_become_a_journal_elsewhere(home, key):
+    fsspec = pytest.importorskip("fsspec")
+    store = fsspec.filesystem("memory")
+    store.pipe_file("/journals/out.dsguard/shards/00000.tar", b"mine")
+    with pytest.raises(InputError, match="of no run"):
+        protect_dataset(home / "clean", "memory://journals/out", key, profile="veil")
+    assert store.cat_file("/journals/out.dsguard/shards/00000.tar") == b"mine"
+
+
+def test_hidden_files_of_the_desktop_may_lie_in_a_journal(home, key):
+    protect(home, key)
+    (home / "out.dsguard" / ".DS_Store").write_bytes(b"")
+    assert protect(home, key).resumed == 1
+
+
+@pytest.mark.parametrize("source", ["out.dsguard", "out.dsguard/shards"])
+def test_the_source_does_not_lie_in_the_journal(home, key, source):
+    """What is there may look like a journal: the source is not to be written to all the same."""
+    (home / source).mkdir(parents=True)
+    for name in ("settings.json", "done"):
+        (home / "out.dsguard" / name).write_bytes(b"{}")
+    shard = home / source / "00000.tar"
+    with tarfile.open(shard, "w") as archive:
+        archive.add(home / "clean" / "a" / "0.png", "0.png")
+    before = shard.read_bytes()
+    for given in (home / source, shard):
+        with pytest.raises(InputError, match="lie in each other"):
+            protect_dataset(given, home / "out", key, profile="veil", overwrite=True)
+    assert shard.read_bytes() == before
+    assert (home / "out.dsguard" / "done").read_bytes() == b"{}"
 
 
 @pytest.mark.parametrize("out_format", ["folder", "webdataset", "parquet"])

@@ -16,8 +16,7 @@ from typing import Any, BinaryIO
 
 from dsguard import errors as _errors
 from dsguard.datasets.disclosure import LeftOut
-from dsguard.datasets.images import is_image_name
-from dsguard.datasets.names import JOURNAL, fault_of
+from dsguard.datasets.names import JOURNAL, JOURNAL_FILES, fault_of, is_hidden
 from dsguard.datasets.place import LocalPlace, Place
 from dsguard.errors import DsguardError, FormatError, InputError
 from dsguard.files import lock, make_private
@@ -46,8 +45,9 @@ class Journal:
         Raises
         ------
         InputError
-            If there is another run, or the folder is none of a journal.
+            If there is another run, or `check` refuses the folder.
         """
+        self.check()
         if not isinstance(self.place, LocalPlace):
             yield
             return
@@ -67,16 +67,32 @@ class Journal:
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
         return os.fdopen(os.open(place.path / _LOCK, flags, 0o600), "r+b")
 
+    def check(self) -> None:
+        """Refuse a folder that is there and is no journal: runs remove and replace files in it.
+
+        Raises
+        ------
+        InputError
+            If it is a link, or has files that no run puts there.
+        """
+        if isinstance(self.place, LocalPlace) and self.place.path.is_symlink():
+            msg = f"{self.place} is a link, and the journal of this run would lie there; remove it"
+            raise InputError(msg)
+        names = self.place.files() if self.place.exists("") else []
+        seen = [name for name in names if not is_hidden(name)]
+        is_one = not set(JOURNAL_FILES).isdisjoint(seen)
+        foreign = [name for name in seen if not (is_one and _OWN_FILES.fullmatch(name))]
+        if foreign:
+            msg = (
+                f"{self.place} holds {foreign[0]!r}, which is of no run, and the journal of this "
+                "run would lie there; choose another destination"
+            )
+            raise InputError(msg)
+
     @staticmethod
     def _make_private(place: LocalPlace) -> None:
         """Let nobody else read the journal, as one of an earlier version lets them."""
         names = place.files() if place.path.exists() else []
-        if any(map(is_image_name, names)):
-            msg = (
-                f"{place} holds images, and the journal of this run would lie there; choose "
-                "another destination"
-            )
-            raise InputError(msg)
         make_private(place.path)
         for path in map(place.path.joinpath, names):
             with contextlib.suppress(PermissionError):  # of somebody else, who lets us write here
@@ -240,6 +256,11 @@ def _beside(number: int) -> str:
 def _manifest(number: int) -> str:
     return f"shards/{number:05d}.jsonl"
 
+
+_OWN_FILES = re.compile(
+    r"settings\.json|lock|surrogate\.pt|done|companions\.json|shards/[^/]*\.jsonl|stamps/\d+|(beside|left-out)/\d+\.json"
+)
+"""Files of a journal, of damaged ones as well."""
 
 _MANIFEST = re.compile(r"shards/([0-9]{5}|[1-9][0-9]{5,17})\.jsonl")
 

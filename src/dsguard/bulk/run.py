@@ -21,7 +21,7 @@ from dsguard.bulk.tasks import Task
 from dsguard.datasets.disclosure import Disclosure, LeftOut, Review, add_up, kind_of
 from dsguard.datasets.folder import TreeSource, distinct, is_text, read_or_error
 from dsguard.datasets.images import LOSSLESS_FORMATS, check_output_format, with_suffix
-from dsguard.datasets.names import checked, is_hidden
+from dsguard.datasets.names import JOURNAL, checked, is_hidden
 from dsguard.datasets.place import Listing, LocalPlace, Place, RemotePlace, place_of
 from dsguard.datasets.sinks import Output, file_name, output_kind
 from dsguard.datasets.source import Part
@@ -304,7 +304,10 @@ def _checked(
 ) -> tuple[Place, str, str]:
     """Return where to write, in which format, and images in which; refuse what will not do."""
     place = place_of(destination)
-    _check_apart(source, place)
+    journal = Journal.of(place)
+    for each in (place, journal.place):
+        _check_apart(source, each)
+    journal.check()
     _check_writable(place)
     kind = output_kind(source, settings.out_format)
     return place, kind, check_output_format(settings.image_format)
@@ -682,7 +685,7 @@ def _specs(
 
 
 def _check_apart(source: Source, destination: Place) -> None:
-    """Refuse a destination that the source lies in, or that lies in the source."""
+    """Refuse a destination, or a journal, that the source lies in, or that lies in the source."""
     if isinstance(source.place, RemotePlace) or isinstance(destination, RemotePlace):
         same = str(source.place).rstrip("/") == str(destination).rstrip("/")
     else:
@@ -692,7 +695,10 @@ def _check_apart(source: Source, destination: Place) -> None:
         inside = here in there.parents and not source.is_file
         same = here == there or inside or there in here.parents
     if same:
-        msg = "source and destination must not lie in each other"
+        msg = (
+            f"source and destination, and the journal beside that (*{JOURNAL}), must not lie in "
+            "each other; choose another destination"
+        )
         raise InputError(msg)
 
 

@@ -21,6 +21,7 @@ from dsguard.cli.console import (
     errors,
     load_key,
     progress_lines,
+    shortened,
     show,
     show_leftovers,
     step_bars,
@@ -456,7 +457,7 @@ def _show_left_out(task: Task, report: Report) -> None:
         more = f" and {each.count - 1:,} more" if each.count > 1 else ""
         remedy = f"; --drop '{kind}', or publish it as it is: --publish '{kind}'"
         remedy = remedy if task.publishes else ""
-        complain(f"left out: {each.first}{more}: {each.reason}{remedy}", _WARNING)
+        complain(f"left out: {shortened(each.first)}{more}: {each.reason}{remedy}", _WARNING)
     kinds = len(report.left_out) - _SHOWN_KINDS
     if kinds > 0:
         complain(f"left out: {counted(kinds, 'more kind')}, which --json names", _WARNING)

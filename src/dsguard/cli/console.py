@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _TOLD_EVERY = 10.0
 _SHOWN_FAILURES = 3
+_LONGEST_NAME = 200
 errors = Console(stderr=True)
 output = Console()
 
@@ -96,7 +97,7 @@ def show(failures: Mapping[str, DsguardError], total: int | None = None, where: 
         alike.setdefault(error.message, []).append(name)
     for message, names in alike.items():
         for name in names[:_SHOWN_FAILURES]:
-            complain(f"{name}: {message}")
+            complain(f"{shortened(name)}: {message}")
         if len(names) > _SHOWN_FAILURES:
             complain(f"and {counted(len(names) - _SHOWN_FAILURES, 'more image')}: {message}")
     if total is not None and total > len(failures):
@@ -107,12 +108,18 @@ def show_leftovers(paths: Sequence[str]) -> None:
     """Warn of what runs have left in a dataset."""
     for path in paths[:_SHOWN_FAILURES]:
         complain(
-            f"{path} is of a run and no part of the dataset: it is passed over, and may tell of "
-            "clean images; move it elsewhere before you publish",
+            f"{shortened(path)} is of a run and no part of the dataset: it is passed over, and may "
+            "tell of clean images; move it elsewhere before you publish",
             "[bold yellow]warning:[/]",
         )
     if len(paths) > _SHOWN_FAILURES:
         complain(f"and {len(paths) - _SHOWN_FAILURES} more of the kind", "[bold yellow]warning:[/]")
+
+
+def shortened(name: str) -> str:
+    """Return a name, of a very long one the beginning and the end."""
+    half = _LONGEST_NAME // 2
+    return name if len(name) <= _LONGEST_NAME else f"{name[:half]}…{name[-half:]}"
 
 
 def counted(number: int, what: str) -> str:

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from dsguard.datasets.limits import check_json
 from dsguard.datasets.listing import NO_CLASS, ImageIndex, Listing, follow, locate, read_listing
+from dsguard.datasets.names import LONGEST_PART
 from dsguard.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ class CocoListing(Listing):
     def recognises(source: TreeSource) -> bool:
         """Tell whether a JSON file lists images of the dataset and annotations."""
         for file in _candidates(source):
-            content = loaded(read_listing(source, file), *_LISTS)
+            content = _listed(read_listing(source, file))
             if is_coco(content):
                 found = locate(_texts(content), file, source.index)
                 if found.images or found.ambiguous:
@@ -80,7 +82,7 @@ class CocoListing(Listing):
 
     def _contents(self) -> Iterator[tuple[str, dict[str, Any]]]:
         for file in _candidates(self.source):
-            content = loaded(self.read(file), *_LISTS)
+            content = _listed(self.read(file))
             if is_coco(content):
                 yield file, content
 
@@ -109,7 +111,7 @@ def _is_annotations(folder: str) -> bool:
 
 def _is_of_an_image(file: str, stems: set[str]) -> bool:
     """Tell whether a file is called as an image, but for its suffixes: ``x.meta.json``."""
-    stem = file
+    stem = file[:LONGEST_PART]
     while "." in stem:
         stem = stem.rpartition(".")[0]
         if stem in stems:
@@ -118,13 +120,28 @@ def _is_of_an_image(file: str, stems: set[str]) -> bool:
 
 
 def loaded(data: bytes, *keys: str) -> Any:
-    """Return the content of a JSON file that may have some keys, None of any other."""
+    """Return the content of a JSON file that may have some keys, None of any other.
+
+    Raises
+    ------
+    InputError
+        If it may have them, and would take too much memory.
+    """
     plain = json.detect_encoding(data).startswith("utf-8")
     if plain and not all(b'"%b"' % key.encode() in data for key in keys):
         return None  # saves the time of parsing it
+    check_json(data)
     try:
         return json.loads(data)
     except (ValueError, RecursionError):
+        return None
+
+
+def _listed(data: bytes) -> Any:
+    """Return the content of a JSON file that may be COCO; its copy tells of one too large."""
+    try:
+        return loaded(data, *_LISTS)
+    except InputError:
         return None
 
 

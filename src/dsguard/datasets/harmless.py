@@ -14,6 +14,9 @@ from datetime import date, time, timedelta
 from decimal import Decimal
 from typing import Any
 
+from dsguard.datasets.limits import check_json
+from dsguard.errors import InputError
+
 ROW = 63
 """Numbers beside one image in rows of 8 and more, or one by one; a picture of 8×8 has 64."""
 
@@ -161,12 +164,15 @@ def parsed(text: str) -> Any:
         If it is not JSON.
     """
     try:
+        check_json(text)
         return json.loads(
             text,
             object_pairs_hook=_object,
             parse_int=lambda digits: int(digits) if len(digits) <= _LONGEST_NUMBER else digits,
             parse_float=lambda digits: float(digits) if len(digits) <= _LONGEST_NUMBER else digits,
         )
+    except InputError as error:
+        raise CouldHoldPictureError(error.message) from error
     except RecursionError as error:
         msg = "is nested too deeply"
         raise CouldHoldPictureError(msg) from error

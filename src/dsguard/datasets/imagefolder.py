@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dsguard.datasets.coco import dumped
 from dsguard.datasets.disclosure import kind_of
+from dsguard.datasets.limits import check_csv, check_json
 from dsguard.datasets.listing import NO_CLASS, ImageIndex, Listing, follow, read_listing
 from dsguard.datasets.source import MOST_BYTES, class_of
 from dsguard.errors import InputError
@@ -192,6 +193,7 @@ def _unreadable(file: str, error: Exception) -> InputError:
 
 
 def _jsonl_rows(data: bytes) -> Iterator[Row]:
+    check_json(data)
     for number, line in enumerate(data.splitlines(), 1):
         if line.strip():
             row = json.loads(line)
@@ -202,6 +204,7 @@ def _jsonl_rows(data: bytes) -> Iterator[Row]:
 
 
 def _changed_jsonl(data: bytes, change: Change) -> bytes:
+    check_json(data)
     lines = []
     for line in data.splitlines(keepends=True):
         row = json.loads(line) if line.strip() else None
@@ -221,6 +224,7 @@ def _csv_rows(data: bytes) -> Iterator[Row]:
 
 def _cells(text: str) -> list[list[str]]:
     """Return the lines of a table that are not empty, whatever the length of a cell."""
+    check_csv(text)
     limit = csv.field_size_limit(MOST_BYTES)
     try:
         return [cells for cells in csv.reader(io.StringIO(text, newline="")) if cells]

@@ -1,6 +1,16 @@
-"""How much something packed may unpack to: a short file can hold any length of zeros."""
+"""How much something packed may unpack to: a short file can hold any length of zeros.
+
+Text becomes objects, of which an empty list of two bytes takes 64.
+"""
 
 from __future__ import annotations
+
+from dsguard.errors import InputError
+
+MOST_CONTAINERS = 8_000_000
+"""Lists and objects of a JSON file; those of COCO 2017 have 4 million."""
+MOST_LINES = 4_000_000
+"""Lines of a CSV file."""
 
 _ALWAYS = 1 << 26
 _RATIO = 100
@@ -21,3 +31,36 @@ def most_unpacked(packed: int, most: int) -> int:
 def too_much(most: int) -> str:
     """Return what is said of something that unpacks to more than `most` bytes."""
     return f"unpacks to more than {most} bytes, too much for its size; unpack it yourself"
+
+
+def check_json(data: bytes | str) -> None:
+    """Refuse JSON of too many lists and objects, before it is parsed.
+
+    Raises
+    ------
+    InputError
+        If it has more than `MOST_CONTAINERS`; brackets in strings count as well.
+    """
+    if isinstance(data, str):
+        count = data.count("[") + data.count("{")
+    else:
+        count = data.count(b"[") + data.count(b"{")
+    _check_count("JSON", count, MOST_CONTAINERS, "lists and objects")
+
+
+def check_csv(text: str) -> None:
+    """Refuse a CSV table of too many lines, before it is parsed.
+
+    Raises
+    ------
+    InputError
+        If it has more than `MOST_LINES`.
+    """
+    lines = max(text.count("\n"), text.count("\r"))
+    _check_count("CSV", lines, MOST_LINES, "lines")
+
+
+def _check_count(kind: str, count: int, most: int, what: str) -> None:
+    if count > most:
+        msg = f"its {kind} has {count} {what}, {most} are the most; split it"
+        raise InputError(msg)

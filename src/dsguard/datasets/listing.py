@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from dsguard.datasets.names import top
 from dsguard.errors import DsguardError
 
 if TYPE_CHECKING:
@@ -84,15 +85,26 @@ class Located:
     by_path: bool = False
 
 
+_DEEPEST = 16
+"""Parts of a name by which an image or its folder is looked for: each takes memory for each."""
+
+
 class ImageIndex:
-    """The images of a dataset, to be found by the names that text files have for them."""
+    """The images of a dataset, to be found by the names that text files have for them.
+
+    Attributes
+    ----------
+    names : frozenset of str
+    folders : set of str
+        Folders that images lie in, and those above these; of very deep ones the first 16 levels.
+    """
 
     def __init__(self, names: Iterable[str]) -> None:
         self.names = frozenset(names)
         self._tails: dict[int, dict[str, str | None]] = {}
         self.folders = {""}
         for folder in {name.rpartition("/")[0] for name in self.names}:
-            above = folder
+            above = top(folder, _DEEPEST)
             while above not in self.folders:
                 self.folders.add(above)
                 above = above.rpartition("/")[0]
@@ -126,8 +138,9 @@ class ImageIndex:
         return self._tails[depth]
 
     def depth(self) -> int:
-        """Return the number of parts of the longest path."""
-        return 1 + max(folder.count("/") + bool(folder) for folder in self.folders)
+        """Return the number of parts of the longest path, as far as images are looked for."""
+        deepest = 1 + max(folder.count("/") + bool(folder) for folder in self.folders)
+        return min(deepest, _DEEPEST)
 
     def named_for(self, file: str, level: str) -> list[list[str]]:
         """Return the folders under `level` whose images a file is probably about, likely first.
@@ -185,6 +198,7 @@ def locate(texts: Collection[str], file: str, index: ImageIndex) -> Located:
 
 
 def _upwards(folder: str) -> Iterator[str]:
+    folder = top(folder)
     while folder:
         yield folder
         folder = folder.rpartition("/")[0]

@@ -35,8 +35,10 @@ _CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 _DRIVE = re.compile("[A-Za-z]:")
 _RESERVED = re.compile(r'(?i:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)|.*([<>:"|?*\\]|[. ]$)')
 _ON_WINDOWS = os.name == "nt"
-_LONGEST_PART = 255  # bytes, as on nearly all file systems
 _MOST_PARTS = 128
+LONGEST_PART = 255
+"""Bytes of a part of a name, as on nearly all file systems."""
+
 _SHOWN = 200
 
 
@@ -61,7 +63,7 @@ def fault_of(name: str) -> str:
     Names that only Windows cannot hold are refused on Windows alone: ``aux`` is a fine class
     elsewhere. Names may be of any language, in any normal form, or no UTF-8.
     """
-    short = len(name) <= _LONGEST_PART
+    short = len(name) <= LONGEST_PART
     if short and _PLAIN.fullmatch(name) and JOURNAL not in name and not _ON_WINDOWS:
         return ""
     return next((reason for is_so, reason in _faults(name) if is_so), "")
@@ -78,7 +80,7 @@ def _faults(name: str) -> Iterator[tuple[bool, str]]:
     yield _is_of_journal(name), f"its folder would be taken for the journal of a run, *{JOURNAL}"
     yield not _can_be_stored(name), "its name has characters that no file here can have; see LC_ALL"
     longest = max(len(part.encode("utf-8", "surrogateescape")) for part in parts)
-    yield longest > _LONGEST_PART, f"File name too long, {_LONGEST_PART} bytes are the most"
+    yield longest > LONGEST_PART, f"File name too long, {LONGEST_PART} bytes are the most"
     yield _ON_WINDOWS and any(map(_RESERVED.match, parts)), "Windows has no files of that name"
 
 
@@ -114,6 +116,21 @@ def safe_name(name: str, where: object) -> str:
     return shortened
 
 
+def plain_name(name: str, where: object) -> str:
+    """Return a name as `safe_name` does, if it is safe on any system that it may be sent to.
+
+    Raises
+    ------
+    InputError
+        If it has control characters as well, or leads out of a folder of Windows.
+    """
+    if _CONTROL.search(name):
+        msg = f"{where} has a member with control characters in its name: {_shown(name)}; rename it"
+        raise InputError(msg)
+    safe_name(name.replace("\\", "/"), where)
+    return safe_name(name, where)
+
+
 def is_folder_name(name: str) -> bool:
     """Tell whether a folder can have this name."""
     return "/" not in name and not fault_of(name)
@@ -136,8 +153,17 @@ def journals_among(names: Collection[str]) -> set[str]:
     return {name.rpartition("/")[0] for name in names if JOURNAL in name and _is_of_journal(name)}
 
 
+def top(folder: str, most: int = _MOST_PARTS) -> str:
+    """Return a folder, of one that has more than `most` parts that above it which has as many.
+
+    Names of a megabyte are possible: a walk up their folders would take the square of that.
+    """
+    return folder if folder.count("/") < most else "/".join(folder.split("/", most)[:most])
+
+
 def lies_in(name: str, folders: set[str]) -> bool:
-    """Tell whether a file lies in one of these folders, at any depth."""
+    """Tell whether a file lies in one of these folders, at any depth that files can have."""
+    name = top(name, _MOST_PARTS + 1)
     while name:
         name = name.rpartition("/")[0]
         if name in folders:

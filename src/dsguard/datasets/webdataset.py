@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dsguard.datasets.folder import ShardedSource, distinct
 from dsguard.datasets.images import is_image_name
+from dsguard.datasets.limits import check_json
 from dsguard.datasets.names import CLASS_NAME, fault_of, is_hidden, safe_name
 from dsguard.datasets.place import Place
 from dsguard.datasets.source import (
@@ -289,7 +290,8 @@ def _class(name: str, extras: Extras) -> str:
     if "cls" in extras:
         return extras["cls"].decode("utf-8", "replace").strip()
     with contextlib.suppress(ValueError, RecursionError):
-        given = json.loads(extras.get("json", b"null"))
+        check_json(told := extras.get("json", b"null"))
+        given = json.loads(told)
         if isinstance(given, dict) and isinstance(given.get("label"), str | int):
             return str(given["label"])
     return class_of(name)

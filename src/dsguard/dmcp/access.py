@@ -215,15 +215,22 @@ class Service:
 
     def dataset_named(self, name: str) -> Dataset:
         """Return a dataset by name."""
-        dataset = None
-        if _is_name(name):
-            dataset = self.session.scalar(select(Dataset).where(Dataset.name == name))
+        dataset = self._found(name)
         if dataset is None:
             raise Refused(
                 404, "no-dataset", "there is no such dataset",
                 "check the name; `dsguard dmcp datasets` lists them",
             )  # fmt: skip
         return dataset
+
+    def has_dataset(self, name: str) -> bool:
+        """Tell whether there is a dataset of that name."""
+        return self._found(name) is not None
+
+    def _found(self, name: str) -> Dataset | None:
+        if not _is_name(name):
+            return None
+        return self.session.scalar(select(Dataset).where(Dataset.name == name))
 
     def ring(self, dataset: Dataset) -> dict[str, tuple[int, DatasetKey]]:
         """Return version and key by key id, the newest first."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Annotated, cast
@@ -36,13 +35,7 @@ def known(request: Request) -> User | None:
 
 def where_from(request: Request) -> str:
     """Return what one computer has: an address, or the network of one of IPv6."""
-    address = request.client.host if request.client else ""
-    try:
-        if ipaddress.ip_address(address).version == 6:
-            return str(ipaddress.ip_network((address.partition("%")[0], 64), strict=False))
-    except ValueError:  # a proxy may say anything
-        pass
-    return address
+    return origin_of(request).network
 
 
 def identify(platform: Platform, request: Request, token: str | None = None) -> None:

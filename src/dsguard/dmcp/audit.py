@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -39,6 +40,17 @@ class Origin:
     actor: str = ""
     address: str = ""
     request: str = ""
+
+    @property
+    def network(self) -> str:
+        """What one computer has: the address, or its network of IPv6."""
+        try:
+            if ipaddress.ip_address(self.address).version == 6:
+                plain = self.address.partition("%")[0]
+                return str(ipaddress.ip_network((plain, 64), strict=False))
+        except ValueError:  # a proxy may say anything
+            pass
+        return self.address
 
 
 def record(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from dsguard.datasets.images import with_suffix
-from dsguard.datasets.names import safe_name
+from dsguard.datasets.names import plain_name
 from dsguard.datasets.tar import END, members, packed
 from dsguard.dmcp import frames
 from dsguard.dmcp.access import Refused
@@ -84,7 +84,7 @@ def images_of(kind: str, body: BinaryIO, most: int) -> Iterator[Upload]:
     Raises
     ------
     Refused
-        If it is damaged, or has a name that leaves its folder.
+        If it is damaged, or has a name with control characters or that leaves its folder.
     """
     try:
         if kind == frames.CONTENT_TYPE:
@@ -99,7 +99,7 @@ def images_of(kind: str, body: BinaryIO, most: int) -> Iterator[Upload]:
 
 def _framed(body: BinaryIO, most: int) -> Iterator[Upload]:
     for frame in frames.read(body, most):
-        yield Upload(safe_name(frame.name, "the request"), frame.data, frame.status)
+        yield Upload(plain_name(frame.name, "the request"), frame.data, frame.status)
 
 
 def _members(body: BinaryIO, most: int) -> Iterator[Upload]:
@@ -109,7 +109,7 @@ def _members(body: BinaryIO, most: int) -> Iterator[Upload]:
             400, "damaged", "the archive is compressed", "send it as it is: tar without z"
         )
     for member in members(archive):  # type: ignore[arg-type]
-        name = safe_name(member.name, "the archive")
+        name = plain_name(member.name, "the archive")
         if member.link:
             raise Refused(400, "link", f"{name!r} is a link", "pack the files themselves")
         if member.size > most:

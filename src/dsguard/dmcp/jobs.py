@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from collections import Counter as Tally
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -118,6 +119,8 @@ class Jobs:
         self._folder.mkdir(exist_ok=True, mode=0o700)
         self._turns = Turns()
         self._open: OrderedDict[str, _Work] = OrderedDict()
+        self._coming: Tally[int] = Tally()  # jobs whose images come in, by user
+        self._lock = threading.Lock()
         self._cleaned = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dsguard-jobs")
@@ -145,24 +148,46 @@ class Jobs:
         self._thread.join()
 
     @contextmanager
-    def taking(self) -> Iterator[tuple[str, SealedWriter]]:
-        """Yield the number of a new job and the file that its images go to."""
+    def taking(self, user: User) -> Iterator[tuple[str, SealedWriter]]:
+        """Yield the number of a new job of a user and the file that its images go to.
+
+        Raises
+        ------
+        Refused
+            If the user has as many jobs as are kept, with those whose images come in now.
+        """
         number = secrets.token_hex(16)
         part = self.path(number, "part")
-        try:
-            with self.writer(number, "part") as body:
-                yield number, body
-        finally:
-            part.unlink(missing_ok=True)
+        with self._room(user):
+            try:
+                with self.writer(number, "part") as body:
+                    yield number, body
+            finally:
+                part.unlink(missing_ok=True)
 
-    def new(self, session: Session, number: str, user: User, dataset: Dataset, kind: str) -> Job:
-        """Make a job whose images have come in."""
+    @contextmanager
+    def _room(self, user: User) -> Iterator[None]:
+        with self._lock, transaction(self._platform.engine) as session:
+            self._check_room(len(self.of(session, user)) + self._coming[user.id])
+            self._coming[user.id] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._coming[user.id] -= 1
+                self._coming += Tally()  # forgets who has none
+
+    def _check_room(self, count: int) -> None:
         most = self._platform.settings.jobs_per_user
-        if len(self.of(session, user)) >= most:
+        if count >= most:
             raise Refused(
                 429, "jobs", f"you have {most} jobs, which is as many as are kept",
                 "remove one whose result you have: DELETE /v1/jobs/NUMBER",
             )  # fmt: skip
+
+    def new(self, session: Session, number: str, user: User, dataset: Dataset, kind: str) -> Job:
+        """Make a job whose images have come in."""
+        self._check_room(len(self.of(session, user)))
         job = Job(id=number, user_id=user.id, dataset_id=dataset.id, kind=kind)
         session.add(job)
         session.flush()

@@ -82,15 +82,21 @@ class Platform:
         """Note that something was refused, in a transaction of its own.
 
         The same to the same user, or address, is noted once a minute: nobody fills the trail.
-        Who has no token is not in the trail of a dataset. The metrics count all.
+        Who has no token is not in the trail of a dataset, and nobody is in that of one which is not
+        there: names are free to make up. The metrics count all.
         """
         self.refusals.labels(refusal.code).inc()
-        who = f"user {origin.actor}" if origin.actor else f"address {origin.address}"
-        dataset = dataset if origin.actor else ""
+        who = f"user {origin.actor}" if origin.actor else f"address {origin.network}"
+        if not (origin.actor and self._has_dataset(origin, dataset)):
+            dataset = ""
         if not self._limiter.hit(self._noted, "refusal", who, dataset, refusal.code):
             return
         with self.service(origin) as service:
             service.audit("refused", refusal.code, dataset=dataset)
+
+    def _has_dataset(self, origin: Origin, name: str) -> bool:
+        with self.service(origin) as service:
+            return service.has_dataset(name)
 
     def check_rate(self, who: str) -> None:
         """Refuse whoever asks too often; that is not audited, or anybody could fill the trail."""

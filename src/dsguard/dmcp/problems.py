@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from dsguard.dmcp import pages
-from dsguard.dmcp.access import NAME, Refused
+from dsguard.dmcp.access import Refused
 from dsguard.dmcp.asking import origin_of, platform_of
 
 log = structlog.get_logger("dsguard.dmcp")
@@ -75,9 +75,8 @@ async def answer_refusal(request: Request, refusal: Refused) -> Response:
     if refusal.code not in _NOT_AUDITED:
         found = _DATASET.match(request.url.path)
         dataset = refusal.dataset or (found[1] if found else "")
-        known = dataset if NAME.fullmatch(dataset) else ""
         await run_in_threadpool(
-            platform_of(request).audit_refusal, origin_of(request), refusal, known
+            platform_of(request).audit_refusal, origin_of(request), refusal, dataset
         )
     return _answer(request, refusal)
 

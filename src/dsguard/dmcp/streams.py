@@ -118,7 +118,9 @@ async def begin(name: str, request: Request, platform: Here, user: Known) -> sch
     """Have a large set restored in the background; the body is as for `restore`."""
     origin = origin_of(request)
     await run_in_threadpool(platform.admit, origin, user, name)
-    with platform.place(user), platform.jobs.taking() as (number, body):
+    with platform.place(user), ExitStack() as held:
+        taking = platform.jobs.taking(user)
+        number, body = await run_in_threadpool(held.enter_context, taking)
         kind = await spooled(request, body)
         await run_in_threadpool(body.close)
         return await run_in_threadpool(_begin, platform, origin, user, name, number, kind)

@@ -1,0 +1,115 @@
+"""Text that becomes many objects is refused before it is parsed."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+
+import pytest
+
+import dsguard
+from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
+from dsguard.datasets import coco, encode_images, imagefolder, limits, open_source, webdataset
+from dsguard.datasets.limits import check_csv, check_json
+from dsguard.datasets.listing import ImageIndex
+from dsguard.errors import InputError
+
+MOST = 1000
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    monkeypatch.setattr(limits, "MOST_CONTAINERS", MOST)
+    monkeypatch.setattr(limits, "MOST_LINES", MOST)
+
+
+@pytest.fixture
+def unparsed(monkeypatch):
+    """Have the parser fail: nothing may come to it."""
+
+    def parsed(data):
+        pytest.fail("it was parsed")
+
+    monkeypatch.setattr(json, "loads", parsed)
+
+
+@pytest.fixture
+def key():
+    return dsguard.DatasetKey(bytes(32))
+
+
+@pytest.mark.parametrize("one", ["[],", "{},", '{"a":1},', "[[["])
+def test_lists_and_objects_are_counted(one):
+    text = one * MOST
+    fits = one * (MOST // (one.count("[") + one.count("{")))
+    for made in (text + "[", (text + "[").encode(), (text + "[").encode("utf-16")):
+        with pytest.raises(InputError, match="lists and objects, 1000 are the most"):
+            check_json(made)
+    check_json(fits)
+    check_json(fits.encode())
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_lines_are_counted(end):
+    check_csv(f"a{end}" * MOST)
+    with pytest.raises(InputError, match="1001 lines, 1000 are the most"):
+        check_csv(f"a{end}" * (MOST + 1))
+
+
+def test_the_limit_has_room_for_real_files(monkeypatch):
+    monkeypatch.undo()
+    assert limits.MOST_CONTAINERS == 8_000_000  # twice those of COCO 2017
+    assert limits.MOST_LINES >= 2_000_000
+
+
+COCO = '{"images":[{"file_name":"0.png","id":1},%s[]],"annotations":[]}' % ("[]," * MOST)
+
+
+def test_coco_files_are_not_parsed(unparsed):
+    with pytest.raises(InputError, match="the most"):
+        coco.loaded(COCO.encode(), "images", "annotations")
+
+
+def test_samples_of_a_shard_are_not_parsed(unparsed):
+    data = b'{"label":"x","a":[%b[]]}' % (b"[]," * MOST)
+    assert webdataset._class("a/0.png", {"json": data}) == "a"
+
+
+@pytest.mark.parametrize(
+    ("file", "data"),
+    [
+        ("metadata.jsonl", '{"file_name":"0.png"}\n' * (MOST + 1)),
+        ("metadata.jsonl", '{"file_name":"0.png","a":[%s[]]}' % ("[]," * MOST)),
+        ("metadata.csv", "file_name,label\n" + "0.png,1\n" * MOST),
+    ],
+)
+def test_tables_are_not_parsed(unparsed, file, data):
+    index = ImageIndex(["0.png"])
+    with pytest.raises(InputError, match=f"{file} cannot be read as a table: .* are the most"):
+        list(imagefolder._rows(file, data.encode()))
+    with pytest.raises(InputError, match="are the most"):
+        imagefolder.with_names(data.encode(), file, {"0.png": "0.png"}, index)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_bomb_beside_images_fails_alone(tmp_path, scenes, key, packed):
+    clean = tmp_path / "clean.zip" if packed else tmp_path / "clean"
+    members = {f"{n}.png": file for n, file in enumerate(encode_images(scenes))}
+    if packed:
+        with zipfile.ZipFile(clean, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in {**members, "m.json": COCO}.items():
+                archive.writestr(name, data)
+    else:
+        clean.mkdir()
+        for name, data in members.items():
+            (clean / name).write_bytes(data)
+        (clean / "m.json").write_text(COCO)
+    assert open_source(clean).kind in ("archive", "folder")
+    report = protect_dataset(clean, tmp_path / "out", key, profile="veil")
+    assert report.done == 8
+    assert report.left_out or report.failures
+    assert verify_dataset(tmp_path / "out", key).done == 8
+    (tmp_path / "out" / "m.json").write_text(COCO)
+    restored = restore_dataset(tmp_path / "out", tmp_path / "back", key)
+    assert restored.done == 8
+    assert "lists and objects" in str(restored.failures["m.json"])
