@@ -173,15 +173,14 @@ def begun(platform: Platform, user: str, images: list[tuple[str, bytes]], key) -
         who = service.user_named(user) or service.register(user, publisher=True)[0]
         if key is not None:
             service.deposit(who, f"of-{user}", "", key)
-        dataset = service.dataset_named(f"of-{user}")
-        with platform.jobs.taking() as (number, body):
-            body.write(tar_of(images))
-            body.close()
+    with platform.jobs.taking(who) as (number, body):
+        body.write(tar_of(images))
+        body.close()
+        with platform.service(Origin()) as service:
+            dataset = service.dataset_named(f"of-{user}")
             platform.jobs.new(service.session, number, who, dataset, "application/x-tar")
-            service.session.flush()
-            user_id = who.id
             platform.jobs.path(number, "part").rename(platform.jobs.path(number, "in"))
-    platform.jobs.enqueue(number, user_id)
+    platform.jobs.enqueue(number, who.id)
     return number
 
 
