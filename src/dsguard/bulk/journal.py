@@ -258,7 +258,8 @@ def _manifest(number: int) -> str:
 
 
 _OWN_FILES = re.compile(
-    r"settings\.json|lock|surrogate\.pt|done|companions\.json|shards/[^/]*\.jsonl|stamps/\d+|(beside|left-out)/\d+\.json"
+    r"settings\.json|lock|surrogate\.pt|done|companions\.json"
+    r"|shards/[^/]*\.jsonl|stamps/\d+|(beside|left-out)/\d+\.json"
 )
 """Files of a journal, of damaged ones as well."""
 
