@@ -176,3 +176,12 @@ def test_what_is_no_master_key_is_told(tmp_path, data, told):
 
 def test_texts_lose_what_editors_add():
     assert text_of(b" \n\n x y \r\n\n", "it") == "x y"
+
+
+def test_text_beside_images_takes_no_name_from_them():
+    from dsguard.dmcp.bodies import _unlike
+    from dsguard.dmcp.restoring import Upload
+
+    sent = ["c/6.txt", "c/6.png", "c/6.json", "c/6.jpg", "README.md"]
+    names = [image.name for image in _unlike(iter(Upload(name, b"", "") for name in sent))]
+    assert names == ["c/6.txt", "c/6.png", "c/6.json", "c/6.2.png", "README.md"]

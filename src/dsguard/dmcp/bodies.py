@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
+from dsguard.datasets.folder import is_text
 from dsguard.datasets.images import with_suffix
 from dsguard.datasets.names import plain_name
 from dsguard.datasets.tar import END, members, packed
@@ -122,6 +123,9 @@ def _unlike(images: Iterator[Upload]) -> Iterator[Upload]:
     taken: dict[int, int] = {}  # hashes, of less memory than names; and how many came by each
     for image in images:
         name = image.name
+        if is_text(name):  # which takes no name from an image: it is none
+            yield image
+            continue
         while (known := hash(out := with_suffix(name, ".png"))) in taken:
             taken[known] += 1
             name = f"{out[: -len('.png')]}.{taken[known]}.png"
