@@ -39,15 +39,21 @@ def read_text(path: Path) -> str:
     if len(data) > MOST_TEXT:
         msg = f"{path} is larger than any text file that is read here"
         raise FormatError(msg)
+    text = text_in(data)
+    if text is None:
+        msg = f"{path} is no text in UTF-8; save it as UTF-8, or give another file"
+        raise FormatError(msg)
+    return text
+
+
+def text_in(data: bytes) -> str | None:
+    """Return text in UTF-8, or in the encoding that its mark says; None where it is none."""
     coding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8")
     try:
         text = data.decode(coding)
     except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:  # as in UTF-16 without its mark
-        msg = f"{path} is no text in UTF-8; save it as UTF-8, or give another file"
-        raise FormatError(msg)
-    return text
+        return None
+    return None if "\0" in text else text  # as in UTF-16 without its mark
 
 
 @contextlib.contextmanager

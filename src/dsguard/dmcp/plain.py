@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import codecs
-
 from dsguard.errors import InputError
-
-_MARKS = {
-    codecs.BOM_UTF8: "utf-8",
-    codecs.BOM_UTF16_LE: "utf-16-le",
-    codecs.BOM_UTF16_BE: "utf-16-be",
-}
+from dsguard.files import text_in
 
 
 def text_of(data: bytes, where: str) -> str:
@@ -21,16 +14,8 @@ def text_of(data: bytes, where: str) -> str:
     InputError
         If it is no text, or UTF-16 without a mark.
     """
-    encoding = "utf-8"
-    for mark, name in _MARKS.items():
-        if data.startswith(mark):
-            data, encoding = data[len(mark) :], name
-            break
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
+    text = text_in(data)
+    if text is None:
         msg = f"{where} is not plain text; store it anew in UTF-8"
         raise InputError(msg)
     return text.strip("\ufeff \t\r\n\v\f")
