@@ -181,14 +181,19 @@ def texts_beside(names: list[str], texts: list[str]) -> dict[str, tuple[str, ...
     images: dict[str, list[str]] = {}
     for name in names:
         images.setdefault(_stem(name), []).append(name)
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, list[str]] = {}
     for text in texts:
         stem = _stem(text)
-        while stem not in images and "." in stem.rpartition("/")[2]:
+        for _ in range(_MOST_DOTS):
+            if stem in images or "." not in stem.rpartition("/")[2]:
+                break
             stem = _stem(stem)
         for name in images.get(stem, ()):
-            found[name] = (*found.get(name, ()), text)
-    return found
+            found.setdefault(name, []).append(text)
+    return {name: tuple(own) for name, own in found.items()}
+
+
+_MOST_DOTS = 16  # of a suffix: names of strangers may have any number
 
 
 def _stem(name: str) -> str:

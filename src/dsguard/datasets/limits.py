@@ -5,6 +5,9 @@ Text becomes objects, of which an empty list of two bytes takes 64.
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from dsguard.errors import InputError
 
 MOST_CONTAINERS = 8_000_000
@@ -31,6 +34,12 @@ def most_unpacked(packed: int, most: int) -> int:
 def too_much(most: int) -> str:
     """Return what is said of something that unpacks to more than `most` bytes."""
     return f"unpacks to more than {most} bytes, too much for its size; unpack it yourself"
+
+
+def load_json(data: bytes | str) -> Any:
+    """Return JSON of bounded size; errors are those of `check_json` and of `json.loads`."""
+    check_json(data)
+    return json.loads(data)
 
 
 def check_json(data: bytes | str) -> None:

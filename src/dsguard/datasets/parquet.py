@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsguard.datasets.folder import ShardedSource
 from dsguard.datasets.harmless import ROW, STRING, Allowance
+from dsguard.datasets.limits import load_json
 from dsguard.datasets.names import safe_name
 from dsguard.datasets.pages import rows_at_once
 from dsguard.datasets.place import Place
@@ -346,7 +347,7 @@ class Table(Record):
         given = self.batch.schema.metadata or {}
         found = {NAMED: b"1"} if NAMED in given else {}
         try:
-            features = json.loads(given[b"huggingface"])["info"]["features"]
+            features = load_json(given[b"huggingface"])["info"]["features"]
             own = {name: told for name, told in features.items() if name in kept}
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
             return found
@@ -422,7 +423,7 @@ def reason_against(kind: pa.DataType) -> str:
 
 def _class_names(schema: pa.Schema, label: str | None) -> list[str]:
     try:
-        info = json.loads((schema.metadata or {})[b"huggingface"])["info"]
+        info = load_json((schema.metadata or {})[b"huggingface"])["info"]
         names = info["features"][label]["names"]
     except (KeyError, TypeError, ValueError, RecursionError):
         return []
@@ -494,7 +495,7 @@ def as_text(extras: Extras) -> str | None:
 
 def _from_text(text: str | None) -> Extras:
     try:
-        given: dict[str, str] = json.loads(text) if text else {}
+        given: dict[str, str] = load_json(text) if text else {}
         return {
             suffix.removesuffix(_HEX): (
                 bytes.fromhex(value) if suffix.endswith(_HEX) else value.encode()
