@@ -240,6 +240,60 @@ def test_each_text_is_judged_by_itself(tree, tmp_path, key, picture, suffix):
     assert not (tmp_path / "dropped" / suffix).exists()
 
 
+def hidden_in_small_numbers(picture) -> dict[str, bytes]:
+    """Return text files that say one channel of the picture a number or two at a time."""
+    gray = picture[..., 0].reshape(-1).tolist() * 2
+    values = [{"id": n, "value": v} for n, v in enumerate(gray)]
+    ids = [{"pixel_id": n, "class_id": v} for n, v in enumerate(gray)]
+    bits = [str(bool(v >> bit & 1)) for v in gray for bit in range(8)]
+    return {
+        "values.json": json.dumps(values).encode(),
+        "ids.json": json.dumps(ids).encode(),
+        "dashes.yaml": "".join(f"- {v}\n" for v in gray).encode(),
+        "stars.md": "".join(f"* {v}\n" for v in gray).encode(),
+        "words.csv": "".join(f"{v},gray\n" for v in gray).encode(),
+        "bits.csv": "\n".join(",".join(bits[n : n + 32]) for n in range(0, len(bits), 32)).encode(),
+    }
+
+
+@pytest.mark.parametrize("name", [*hidden_in_small_numbers(np.zeros((16, 16, 3), np.uint8))])
+def test_small_numbers_add_up(tree, tmp_path, key, picture, name):
+    (tree / name).write_bytes(hidden_in_small_numbers(picture)[name])
+    report = protected(tree, tmp_path, key)
+    assert [each.first for each in report.left_out.values()] == [name]
+    safe = tmp_path / "safe" / name
+    left = json.loads(safe.read_bytes()) if safe.exists() else []
+    assert sum(value is not None for value in left) <= 255  # of 512
+
+
+@pytest.mark.parametrize("where", ["files", "tables"])
+def test_an_image_has_one_allowance_in_all_files(tree, tmp_path, key, picture, where):
+    rows = picture[..., 0].tolist()
+    for n, row in enumerate(rows):
+        if where == "files":
+            line = ",".join(["a/image0.png", *map(str, row)])
+            (tree / f"row{n:02d}.csv").write_text(line + "\n")
+        else:
+            folder = tree / f"row{n:02d}"
+            folder.mkdir()
+            told = {"file_name": ["../a/image0.png"], **{f"p{x}": [v] for x, v in enumerate(row)}}
+            pq.write_table(pa.table(told), folder / "metadata.parquet")
+    report = protected(tree, tmp_path, key)
+    safe = tmp_path / "safe"
+    left = [*safe.rglob("row*.csv"), *safe.rglob("row*/metadata.parquet")]
+    assert len(left) <= 63 // 16
+    assert sum(each.count for each in report.left_out.values()) == 16 - len(left)
+
+
+def test_rows_of_a_table_of_one_image_add_up(tree, tmp_path, key, picture):
+    columns = {f"p{x}": values for x, values in enumerate(picture[..., 0].T.tolist())}
+    table = {"file_name": ["a/image0.png"] * 16, **columns}
+    pq.write_table(pa.table(table), tree / "metadata.parquet")
+    report = protected(tree, tmp_path, key)
+    assert (report.done, len(report.left_out)) == (8, 1)
+    assert not (tmp_path / "safe" / "metadata.parquet").exists()
+
+
 HARMLESS = {
     "labels.csv": b"file,label\na/image0.png,3\nb/image1.png,4\n",
     "README.md": b"# Cats\n\nSome prose, with 12 words or so; see http://example.org/data.\n" * 9,
@@ -636,6 +690,28 @@ def test_cifar(tmp_path, scenes, key, picture):
     safe = pickle.loads((tmp_path / "safe" / "data_batch_1").read_bytes())
     assert safe[b"filenames"] == batch[b"filenames"]
     assert safe[b"batch_label"] == batch[b"batch_label"]
+
+
+def test_keys_of_cifar_share_the_allowance_of_an_image(tmp_path, scenes, key, picture):
+    (tmp_path / "clean").mkdir()
+    planes = scenes.transpose(0, 3, 1, 2).reshape(len(scenes), -1)
+    rows = {b"row%02d" % y: [row] * 8 for y, row in enumerate(picture[..., 0].tolist())}
+    batch = {b"data": planes, b"labels": [n % 2 for n in range(8)], **rows}
+    (tmp_path / "clean" / "data_batch_1").write_bytes(pickle.dumps(batch))
+    coded = base64.b64encode(encode_image(picture)).decode()
+    pieces = [coded[start : start + 60] for start in range(0, len(coded), 60)]
+    meta = {b"label_names": [b"cat", b"dog"], b"sample_images": pieces}
+    (tmp_path / "clean" / "batches.meta").write_bytes(pickle.dumps(meta))
+    report = protected(tmp_path / "clean", tmp_path, key)
+    assert report.done == 8
+    assert "sample_images" in report.left_out
+    safe = pickle.loads((tmp_path / "safe" / "data_batch_1").read_bytes())
+    for image in range(8):
+        values = [safe[name][image] for name in rows if name in safe]
+        assert sum(value is not None for value in values) <= 63 // 16
+    meta = pickle.loads((tmp_path / "safe" / "batches.meta").read_bytes())
+    assert meta[b"label_names"] == [b"cat", b"dog"]
+    assert not meta.get(b"sample_images")
 
 
 def test_image_files_bring_nothing_but_pixels(tree, tmp_path, key, picture):

@@ -411,6 +411,7 @@ class CifarSource(ArraySource):
         content = self.content(file)
         count = len(content[self._labels])
         found = {self._labels: content[self._labels]}
+        each_image = [Allowance() for _ in range(count)]
         for key in others:
             value = content[key]
             name = f"{file}/{key.decode('utf-8', 'backslashreplace')}"
@@ -423,9 +424,10 @@ class CifarSource(ArraySource):
             if isinstance(value, np.ndarray):
                 kept = value if review.array(name, value, {count}) else None
             elif isinstance(value, list) and len(value) == count:
-                kept = [review.row(name, each, Allowance()) for each in value]
+                pairs = zip(value, each_image, strict=True)
+                kept = [review.row(name, each, own) for each, own in pairs]
             else:
-                kept = review.row(name, value, Allowance())
+                kept = review.content(name, name.rpartition("/")[2], value)
             if kept is not None:
                 found[key] = kept
         return found
@@ -433,11 +435,13 @@ class CifarSource(ArraySource):
     def reviewed_own(self, name: str, review: Review) -> bytes | None:
         """Return the names of classes, and what else is harmless, written anew."""
         content = _batch(self.place, name)
-        allowance = Allowance(characters=_CLASS_NAMES)
-        found = {
-            key: review.row(f"{name}/{key.decode('utf-8', 'backslashreplace')}", value, allowance)
-            for key, value in content.items()
-        }
+        found = {}
+        for key, value in content.items():
+            path = f"{name}/{key.decode('utf-8', 'backslashreplace')}"
+            if key in (b"label_names", b"fine_label_names", b"coarse_label_names"):
+                found[key] = review.row(path, value, Allowance(characters=_CLASS_NAMES))
+            else:
+                found[key] = review.content(path, path.rpartition("/")[2], value)
         return pickle.dumps(found, protocol=2)
 
     def arrays(self, file: str) -> dict[str, Image]:

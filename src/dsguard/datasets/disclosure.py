@@ -135,7 +135,7 @@ class Review:
         self._names = names
         self._of_all = Allowance()
         self._of_arrays: dict[str, Allowance] = defaultdict(Allowance)
-        self._files_of: dict[str, Allowance] = defaultdict(Allowance)
+        self._texts_of: dict[str, Allowance] = defaultdict(Allowance)
 
     def leave_out(self, kind: str, name: str, reason: str, count: int = 1) -> None:
         """Note that something is not published."""
@@ -165,8 +165,35 @@ class Review:
     def file(self, name: str, data: bytes) -> bytes | None:
         """Return the content with which a text file goes along, None where it does not."""
         stem = _stem(name.rpartition("/")[2])
-        own = self._files_of[_stem(name)] if stem in self._stems else None
+        own = self._texts_of[self._resolved(name)] if stem in self._stems else None
         return self._content(name, kind_of(name), data, own)
+
+    def row_of_table(self, row: dict[str, Any]) -> Allowance:
+        """Charge the numbers of a row to the image that it names; return its allowance."""
+        words = [each for each in row.values() if isinstance(each, str)]
+        allowance = self._allowance_of_line(words)
+        numbers = sum(map(is_number, row.values()))
+        allowance.take_line(numbers, alone=True)
+        allowance.take(numbers, 0)
+        return allowance
+
+    def _allowance_of_line(self, words: list[str]) -> Allowance:
+        """Return the allowance of the image that some words name, over all files."""
+        image = next((word for word in words if self._is_image(word)), "")
+        if not image:
+            return self._of_all
+        return self._texts_of.setdefault(self._resolved(image), _allowance_of(image))
+
+    def _resolved(self, name: str) -> str:
+        """Return as much of a path as belongs to an image here: the last parts, at least one."""
+        folder, _, last = name.rpartition("/")
+        two = f"{folder.rpartition('/')[2]}/{_stem(last)}"
+        return two if two in self._pairs else _stem(last)
+
+    @cached_property
+    def _pairs(self) -> frozenset[str]:
+        folders = (name.rpartition("/") for name in self._names)
+        return frozenset(f"{a.rpartition('/')[2]}/{_stem(last)}" for a, _, last in folders)
 
     def content(self, name: str, kind: str, value: Any) -> Any:
         """Return a value of a file that is no text, pruned; None where it does not go along."""
@@ -253,15 +280,11 @@ class Review:
                 return self._json(name, data, lines, own)
             except ValueError:
                 pass  # it is not JSON
-        by_image: dict[str, Allowance] = {}
 
         def allowance_of(words: list[str]) -> Allowance:
             if own is not None:
                 return own
-            image = next((word for word in words if self._is_image(word)), "")
-            if not image:
-                return self._of_all
-            return by_image.setdefault(image, _allowance_of(image))
+            return self._allowance_of_line(words)
 
         charge_text(text, allowance_of, self._is_image)
         return data
@@ -350,13 +373,13 @@ class _Walk:
         return value
 
     def _object(self, value: dict[Any, Any], name: str, owner: str) -> dict[Any, Any]:
-        numbers = [key for key, each in value.items() if is_number(each) and not _is_id(key)]
+        numbers = [key for key, each in value.items() if is_number(each) and not _is_id(key, each)]
+        self._allowance(owner).take_ids(sum(_is_id(key, each) for key, each in value.items()))
         of_images = [str(key) for key in numbers if self._is_image(key)]
         for image in of_images:
             self._allowance(image).take_row(1)
         own = len(numbers) - len(of_images)
-        if own > 1 or own == len(value):
-            self._allowance(owner).take_row(own)
+        self._allowance(owner).take_line(own, alone=own == len(value))
         found: dict[Any, Any] = {}
         for key, each in value.items():
             below = f"{name}/{_text_of(key)}"
@@ -368,7 +391,7 @@ class _Walk:
                 continue
             if not _is_usual(key):
                 self._allowance(owner).take(0, size_of_string(_text_of(key)))
-            free = said or (_is_id(key) and is_number(each))
+            free = said or _is_id(key, each)
             found[key] = each if free else self._any(each, below, owner)
         return found
 
@@ -381,7 +404,10 @@ class _Walk:
     def _allowance(self, owner: str) -> Allowance:
         if not owner:
             return self._of_all
-        return self._allowances.setdefault(owner, _allowance_of(owner))
+        return self._allowances.setdefault(
+            self._review._resolved(owner),
+            _allowance_of(owner),
+        )
 
     def _owner_in(self, value: dict[Any, Any]) -> str:
         """Return the image that an object is about; empty where it does not say."""
@@ -397,9 +423,12 @@ class _Walk:
         return self._by_image and isinstance(key, str) and self._review._is_image(key)
 
 
-def _is_id(key: Any) -> bool:
-    """Tell whether a number of this name only counts things."""
-    return isinstance(key, str) and (key in ("id", "iscrowd") or key.endswith("_id"))
+def _is_id(key: Any, value: Any) -> bool:
+    """Tell whether a number only counts things, as in COCO."""
+    return key in _IDS and isinstance(value, int) and is_number(value)
+
+
+_IDS = frozenset({"id", "image_id", "category_id", "iscrowd"})
 
 
 def _allowance_of(image: str) -> Allowance:

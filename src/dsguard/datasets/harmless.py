@@ -54,6 +54,7 @@ _DIGITS = 16
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?%?")
 _WORDS = re.compile(r"[^\s,;|\"'()\[\]{}<>=]+")
 _PLAIN_WORD = re.compile(r"[^\W\d_]+(['’_-][^\W\d_]+)*")
+_VALUES = frozenset({"true", "false", "nan", "null", "none"})
 _JOINTS = re.compile("['’_-]")
 _AROUND_WORDS = ".:!?*#`-_/"
 _ADDRESS = ("http://", "https://")
@@ -77,6 +78,7 @@ class Allowance:
     in_rows: int = ROW
     in_boxes: int = 2 * BOXES
     in_shapes: int = IN_SHAPES
+    ids: int = NUMBERS
 
     def take_row(self, numbers: int) -> None:
         """Use some of it up by a row: the numbers of a list, a line or an object; or by one alone.
@@ -101,13 +103,29 @@ class Allowance:
         CouldHoldPictureError
             If they could be pixels, with those before them.
         """
+        if numbers > _SHORT_ROW:
+            self.take_row(numbers)
+            return
         if numbers > 1 or alone:
             self.take_row(numbers)
-        if _is_short(numbers):
+        if _is_short(numbers) or not alone:
             self.in_boxes -= numbers if numbers > _VALUE_AND_PLACE else 2 * numbers
         if self.in_boxes < 0:
             msg = f"has more than {2 * BOXES} numbers in short lines"
             raise CouldHoldPictureError(msg)
+
+    def take_ids(self, count: int) -> None:
+        """Use some of it up by numbers that only count things.
+
+        Raises
+        ------
+        TooMuchError
+            If there are too many.
+        """
+        self.ids -= count
+        if self.ids < 0:
+            msg = f"has more than {NUMBERS} ids that belong to one image, or to none"
+            raise TooMuchError(msg)
 
     def take(self, numbers: int, characters: int) -> None:
         """Use some of it up.
@@ -318,7 +336,9 @@ def charge_text(
 def _size_of_line(words: list[str], known: Callable[[str], bool]) -> tuple[int, int]:
     numbers = characters = 0
     for word in words:
-        if len(word) <= _LONGEST_NUMBER and _NUMBER.fullmatch(word):
+        if word.lower() in _VALUES:
+            numbers += 1
+        elif len(word) <= _LONGEST_NUMBER and _NUMBER.fullmatch(word):
             numbers += _weight(word)
         elif not known(word) and not _is_plain(word):
             characters += _length(word)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dsguard.datasets.coco import dumped
 from dsguard.datasets.disclosure import kind_of
+from dsguard.datasets.harmless import CouldHoldPictureError
 from dsguard.datasets.limits import check_csv, check_json
 from dsguard.datasets.listing import NO_CLASS, ImageIndex, Listing, follow, read_listing
 from dsguard.datasets.source import MOST_BYTES, class_of
@@ -266,7 +267,14 @@ def reviewed_table(file: str, data: bytes, review: Review) -> bytes | None:
         review.leave_out(kind_of(file), file, str(error))
         return None
     columns = Columns.without_images(file)
-    kept = [Table(batch, columns).reviewed(review).batch for batch in table.to_batches()]
+    kept = []
+    try:
+        for batch in table.to_batches():
+            allowances = [review.row_of_table(row) for row in batch.to_pylist()]
+            kept.append(Table(batch, columns).reviewed(review, allowances).batch)
+    except CouldHoldPictureError as error:
+        review.leave_out(kind_of(file), file, str(error))
+        return None
     written = io.BytesIO()
     if kept:
         parquet.write_table(pyarrow.Table.from_batches(kept), written)

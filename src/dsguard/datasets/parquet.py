@@ -297,10 +297,12 @@ class Table(Record):
     batch: pa.RecordBatch
     columns: Columns
 
-    def reviewed(self, review: Review) -> Table:
+    def reviewed(self, review: Review, allowances: list[Allowance] | None = None) -> Table:
+        """Return the table without what could hold a picture; each row has an allowance."""
         pyarrow, _ = arrow()
         numbers, texts = self._numbers(review), self._texts(review)
-        allowances = [Allowance() for _ in range(self.batch.num_rows)]
+        if allowances is None:
+            allowances = [Allowance() for _ in range(self.batch.num_rows)]
         kept: dict[str, Any] = {}
         for n, field in enumerate(self.batch.schema):
             name = f"{self.columns.file}/{field.name}"
