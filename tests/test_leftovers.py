@@ -247,3 +247,16 @@ def test_leftovers_of_a_store(home, key):
     assert (report.done, report.failed, report.lost) == (240, 0, 0)
     names = ["a/.dsguard-0.tmp", "inner.dsguard"]
     assert report.leftovers == [f"memory://left/out/{name}" for name in names]
+
+
+def test_links_in_the_scratch_folder_are_not_followed(tmp_path, monkeypatch):
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    monkeypatch.setattr("dsguard.datasets.place._UNGUESSED", "guessed")
+    monkeypatch.setattr("dsguard.datasets.place._count", iter(range(9)))
+    scratch = tmp_path / "safe" / ".dsguard-tmp"
+    scratch.mkdir(parents=True)
+    (scratch / f"{os.getpid()}-guessed-0").symlink_to(victim)
+    with pytest.raises(FileExistsError):
+        LocalPlace(tmp_path / "safe").write("0.png", b"new")
+    assert victim.read_bytes() == b"precious"

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import itertools
 import os
+import secrets
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
@@ -286,7 +287,7 @@ class LocalPlace(Place):
 
     def write(self, name: str, data: bytes) -> None:
         final = self._at(checked(name))
-        temporary = f"{self.path}/{SCRATCH}/{os.getpid()}-{next(_count)}"
+        temporary = f"{self.path}/{SCRATCH}/{os.getpid()}-{_UNGUESSED}-{next(_count)}"
         try:
             _put(temporary, final, data, private=self.private)
         except FileNotFoundError:  # a folder is missing, as it is for the first file in it
@@ -448,11 +449,12 @@ class RemotePlace(Place):
 
 
 _count = itertools.count()
+_UNGUESSED = secrets.token_hex(8)  # nobody can lay a link where a file will be
 
 
 def _put(temporary: str, final: str, data: bytes, *, private: bool) -> None:
     """Write a file under one name and give it the other; leave nothing where that fails."""
-    flags, mode = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _BINARY, 0o600 if private else 0o666
+    flags, mode = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600 if private else 0o666
     file = os.open(temporary, flags, mode)
     try:
         try:
