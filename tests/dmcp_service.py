@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import signal
 import socket
@@ -25,6 +26,8 @@ from dsguard.dmcp.client import Client, RefusedError
 from dsguard.dmcp.model import connect, transaction
 from dsguard.dmcp.settings import Settings
 from dsguard.dmcp.vault import Vault
+
+_numbers = itertools.count()
 
 
 class Server:
@@ -107,6 +110,21 @@ def running(folder: Path, **settings: str):
     finally:
         if server.process.poll() is None:
             server.stop()
+
+
+def new_name() -> str:
+    """Return a name that no user and no dataset of these tests has."""
+    return f"name{next(_numbers)}"
+
+
+def account(server: Server) -> Client:
+    """Return a client with an account of its own; its name and token are `name` and `token`."""
+    name = new_name()
+    with server.client() as stranger:
+        token = stranger.register(name)
+    client = server.client(token)
+    client.name, client.token = name, token
+    return client
 
 
 def vault_of(folder: Path) -> Vault:

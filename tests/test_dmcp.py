@@ -37,7 +37,17 @@ from dsguard.datasets import decode_image, encode_images
 from dsguard.dmcp import frames
 from dsguard.dmcp.client import Client, RefusedError
 from dsguard.dmcp.sealed import SealedWriter
-from tests.dmcp_service import browser, protected, refusals, refused, running, tar_of, vault_of
+from tests.dmcp_service import (
+    account,
+    browser,
+    new_name,
+    protected,
+    refusals,
+    refused,
+    running,
+    tar_of,
+    vault_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,17 +68,10 @@ def owner(server):
         yield client
 
 
-_names = iter(f"name{n}" for n in range(1000))
-
-
 @pytest.fixture
 def user(server):
     """A client with an account, whose name is `user.name`."""
-    name = next(_names)
-    with server.client() as stranger:
-        token = stranger.register(name)
-    with server.client(token) as client:
-        client.name, client.token = name, token
+    with account(server) as client:
         yield client
 
 
@@ -79,7 +82,7 @@ def key():
 
 @pytest.fixture
 def dataset(owner, key):
-    name = next(_names)
+    name = new_name()
     owner.deposit(name, key, "Some images")
     return name
 
@@ -235,7 +238,7 @@ def test_only_managers_manage(server, owner, user, dataset, key):
         user.deposit("mine", dsguard.DatasetKey.generate())
     assert owner.export_key(dataset, 1) == key
     assert "may deposit" in server.operate("publisher", user.name).stdout
-    mine = next(_names)
+    mine = new_name()
     user.deposit(mine)
     with refused(403, "no-grant"):
         owner.grants(mine)
@@ -246,7 +249,7 @@ def test_only_managers_manage(server, owner, user, dataset, key):
     with refused(409, "own-right"):
         user.grant(mine, user.name, "manage", expires=datetime.now(UTC) + timedelta(hours=1))
     with refused(409, "key-taken"):
-        user.deposit(next(_names), key)
+        user.deposit(new_name(), key)
 
 
 def test_a_ring_of_keys(owner, user, dataset, scenes, key):

@@ -19,16 +19,13 @@ import dsguard
 from dsguard.datasets import decode_image, encode_images
 from dsguard.dmcp import frames, tiff
 from dsguard.dmcp.restoring import _measured
-from tests.dmcp_service import protected, refusals, refused, running, tar_of
+from tests.dmcp_service import account, new_name, protected, refusals, refused, running, tar_of
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     with running(tmp_path_factory.mktemp("dmcp"), image_pixels="1000000") as one:
         yield one
-
-
-_names = iter(f"name{n}" for n in range(1000))
 
 
 @pytest.fixture
@@ -39,11 +36,7 @@ def owner(server):
 
 @pytest.fixture
 def mary(server):
-    name = next(_names)
-    with server.client() as stranger:
-        token = stranger.register(name)
-    with server.client(token) as client:
-        client.name, client.token = name, token
+    with account(server) as client:
         yield client
 
 
@@ -54,7 +47,7 @@ def key():
 
 @pytest.fixture
 def dataset(owner, mary, key):
-    name = next(_names)
+    name = new_name()
     owner.deposit(name, key)
     owner.grant(name, mary.name)
     return name

@@ -14,25 +14,13 @@ from sqlalchemy import create_engine, text
 
 import dsguard.dmcp
 from dsguard.dmcp.model import Base, migrate
-from tests.dmcp_service import browser, refused, running
+from tests.dmcp_service import account, browser, new_name, refused, running
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     with running(tmp_path_factory.mktemp("dmcp"), secure_cookies="false") as one:
         yield one
-
-
-_names = iter(f"name{n}" for n in range(1000))
-
-
-def account(server):
-    name = next(_names)
-    with server.client() as stranger:
-        token = stranger.register(name)
-    client = server.client(token)
-    client.name, client.token = name, token
-    return client
 
 
 @pytest.fixture
@@ -55,7 +43,7 @@ def bob(server):
 
 @pytest.fixture
 def dataset(owner):
-    name = next(_names)
+    name = new_name()
     owner.deposit(name)
     return name
 

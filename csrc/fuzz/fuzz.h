@@ -62,6 +62,12 @@ static inline uint8_t *block_of(size_t size)
     return bytes;
 }
 
+static inline void free_all(void *const *blocks, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        free(blocks[i]);
+}
+
 /* A block with all that is left of the input. */
 static inline uint8_t *rest_of(struct input *in, size_t *size)
 {
@@ -120,6 +126,18 @@ static inline uint8_t *image_of(struct input *in, const struct dsg_geometry *g)
 static inline size_t samples_of(const struct dsg_geometry *g)
 {
     return (size_t)g->height * g->width * g->channels;
+}
+
+typedef void try_codec(const struct dsg_geometry *g, struct input *in, unsigned choice);
+
+/* Try one of two codecs, as the input says: mostly the exact one, for it has more branches. */
+static inline int try_one_of(const uint8_t *data, size_t size, try_codec *exact, try_codec *paper)
+{
+    struct input in = {data, size};
+    struct dsg_geometry g = geometry_of(&in);
+    unsigned kind = next_byte(&in);
+    (kind % 4 ? exact : paper)(&g, &in, kind / 4);
+    return 0;
 }
 
 #endif

@@ -48,19 +48,11 @@ static void paper(const struct dsg_geometry *g, struct input *in, unsigned choic
         MUST(dsg_embed(g, 1, marked, read, 0, hidden) == DSG_OK);
         MUST(memcmp(marked, temporary, samples) == 0);
     }
-    uint8_t *all[] = {temporary, sequence, first, clean, payload, once, marked};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        free(all[i]);
+    void *all[] = {temporary, sequence, first, clean, payload, once, marked};
+    free_all(all, sizeof all / sizeof *all);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct input in = {data, size};
-    struct dsg_geometry g = geometry_of(&in);
-    unsigned kind = next_byte(&in);
-    if (kind % 4)
-        exact(&g, &in, kind / 4);
-    else
-        paper(&g, &in, kind / 4);
-    return 0;
+    return try_one_of(data, size, exact, paper);
 }

@@ -71,8 +71,7 @@ static void reveal(const struct dsg_geometry *g, const uint8_t *image, const str
         MUST(failed[1] || memcmp(clean, first[1], samples) == 0);
     }
     void *all[] = {temporary, clean, payload, first[0], first[1], first[2], scratch};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        free(all[i]);
+    free_all(all, sizeof all / sizeof *all);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

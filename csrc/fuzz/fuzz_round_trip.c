@@ -121,19 +121,11 @@ static void paper(const struct dsg_geometry *g, struct input *in, unsigned choic
         }
         MUST(memcmp(out, first, samples) == 0 && memcmp(sequence, once, room) == 0);
     }
-    uint8_t *all[] = {clean, target, payload, out, sequence, back, first, once, read};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        free(all[i]);
+    void *all[] = {clean, target, payload, out, sequence, back, first, once, read};
+    free_all(all, sizeof all / sizeof *all);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct input in = {data, size};
-    struct dsg_geometry g = geometry_of(&in);
-    unsigned kind = next_byte(&in);
-    if (kind % 4)
-        exact(&g, &in, kind / 4);
-    else
-        paper(&g, &in, kind / 4);
-    return 0;
+    return try_one_of(data, size, exact, paper);
 }
