@@ -18,17 +18,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-import dsguard
 from dsguard.bulk import Selection, protect_dataset, restore_dataset, verify_dataset
 from dsguard.datasets import decode_image, open_source
 from dsguard.errors import InputError
 
 CATEGORIES = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
-
-
-@pytest.fixture
-def key():
-    return dsguard.DatasetKey(bytes(32))
 
 
 def put(root, names, seed=0):

@@ -56,11 +56,6 @@ from dsguard.datasets.place import LocalPlace, place_of
 
 
 @pytest.fixture
-def key():
-    return dsguard.DatasetKey(bytes(32))
-
-
-@pytest.fixture
 def home(tmp_path, monkeypatch, scenes, key):
     """A working folder with a key, and 96 protected images of three classes, in `safe`."""
     monkeypatch.chdir(tmp_path)

@@ -19,18 +19,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-import dsguard
 from dsguard.bulk import Settings, protect_dataset, restore_dataset
 from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
 from dsguard.datasets import encode_image, encode_images, open_source
 from dsguard.datasets.place import LocalPlace
 from dsguard.errors import InputError
-
-
-@pytest.fixture
-def key():
-    return dsguard.DatasetKey(bytes(32))
 
 
 @pytest.fixture(scope="module")

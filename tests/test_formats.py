@@ -28,11 +28,6 @@ from dsguard.datasets.webdataset import sample_of
 CLASSES = ["cat", "dog"]
 
 
-@pytest.fixture
-def key():
-    return dsguard.DatasetKey(bytes(32))
-
-
 @pytest.fixture(params=["made", "real"])
 def images(request, scenes):
     """A dozen images, made here and real ones; the last is noise, which needs a sidecar."""

@@ -21,11 +21,6 @@ from dsguard.integrations.torch import RestoredDataset
 
 
 @pytest.fixture
-def key():
-    return dsguard.DatasetKey(bytes(32))
-
-
-@pytest.fixture
 def clean(cifar):
     noise = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
     return np.concatenate([cifar[0][::10], noise])

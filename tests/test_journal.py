@@ -24,11 +24,6 @@ posix = pytest.mark.skipif(os.name != "posix", reason="needs permissions and lin
 
 
 @pytest.fixture
-def key():
-    return dsguard.DatasetKey(bytes(32))
-
-
-@pytest.fixture
 def home(tmp_path, scenes):
     """A folder with a clean dataset in `clean`, and a file `mine` that is not part of it."""
     for n, file in enumerate(encode_images(scenes)):

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import dsguard
 from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
 from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
@@ -24,11 +23,6 @@ from dsguard.datasets.place import LocalPlace, RemotePlace
 from dsguard.datasets.spool import Spool
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs signals and permissions of POSIX")
-
-
-@pytest.fixture
-def key():
-    return dsguard.DatasetKey(bytes(32))
 
 
 @pytest.fixture

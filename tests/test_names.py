@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import dsguard
 from dsguard.bulk import Selection, protect_dataset, restore_dataset, verify_dataset
 from dsguard.datasets import encode_image, encode_images, names, open_source
 from dsguard.datasets.names import checked, fault_of, safe_name
@@ -32,11 +31,6 @@ FIT = ["a/x.png", "-x.png", "--help", "~/x.png", "x" * 255, "é" * 127 + "x", "a
        "a\\b.png", "\udcff\udce9.png", "日本/猫.png", "x.dsguard/0.png", "x.dsguard/settings.png",
        "aux/con.png", "trailing./dot ", "ab:c.png",
        *(unicodedata.normalize(form, "é/ü.png") for form in ("NFC", "NFD"))]  # fmt: skip
-
-
-@pytest.fixture
-def key():
-    return dsguard.DatasetKey(bytes(32))
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import zipfile
 
 import pytest
 
-import dsguard
 from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
 from dsguard.datasets import coco, encode_images, imagefolder, limits, open_source, webdataset
 from dsguard.datasets.limits import check_csv, check_json
@@ -31,11 +30,6 @@ def unparsed(monkeypatch):
         pytest.fail("it was parsed")
 
     monkeypatch.setattr(json, "loads", parsed)
-
-
-@pytest.fixture
-def key():
-    return dsguard.DatasetKey(bytes(32))
 
 
 @pytest.mark.parametrize("one", ["[],", "{},", '{"a":1},', "[[["])
