@@ -12,6 +12,8 @@ from dsguard.covers.named import NEED_SURROGATE, Ingredients, cover_named
 from dsguard.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dsguard.fsp import Surrogate
     from dsguard.keys import DatasetKey
 
@@ -60,7 +62,7 @@ class Profile:
     def cover(
         self,
         key: DatasetKey,
-        surrogate: Surrogate | None = None,
+        surrogate: Surrogate | Path | None = None,
         *,
         epsilon: int = EPSILON,
         labelled: bool = True,
@@ -70,8 +72,8 @@ class Profile:
         Parameters
         ----------
         key : DatasetKey
-        surrogate : Surrogate, optional
-            Where the profile needs one.
+        surrogate : Surrogate or Path, optional
+            Where the profile needs one; the file of one where each image is attacked by itself.
         epsilon : int
             Radius of the mark, in grey levels.
         labelled : bool

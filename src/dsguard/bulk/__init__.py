@@ -18,7 +18,6 @@ from dsguard.bulk.tasks import Protect, Restore, Verify
 from dsguard.bulk.training_set import load_training_set
 from dsguard.codecs import codec_named
 from dsguard.covers import EPSILON
-from dsguard.covers.named import Ingredients, cover_named
 from dsguard.datasets import Source, open_source
 from dsguard.errors import InputError, WorkerError
 from dsguard.profiles import DEFAULT, Profile
@@ -128,12 +127,7 @@ def protection_of(
     network = None if surrogate is None else _network(surrogate)
     if isinstance(network, Path) and chosen.shows != "attack":
         network = _loaded(network)
-    radius = EPSILON if epsilon is None else epsilon
-    if chosen.needs_surrogate == (network is None):
-        verb = "needs a" if network is None else "takes no"
-        msg = f"profile {chosen.name} {verb} surrogate"
-        raise InputError(msg)
-    made = cover_named(chosen.shows, Ingredients(key, network, radius))
+    made = chosen.cover(key, network, epsilon=EPSILON if epsilon is None else epsilon)
     names = () if network is None else class_names_of(network)
     return Protect(key, made, codec_named(chosen.codec if codec is None else codec), names)
 

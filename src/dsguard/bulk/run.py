@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from dsguard.bulk.engines import Engine, engine_of
 from dsguard.bulk.journal import Journal, told
 from dsguard.bulk.preparing import prepared
-from dsguard.bulk.selection import Selection, output_names
+from dsguard.bulk.selection import Selection, classes_in, output_names
 from dsguard.bulk.shard import ShardResult, ShardSpec
 from dsguard.bulk.tasks import Task
 from dsguard.datasets.disclosure import Disclosure, LeftOut, Review, add_up, kind_of
@@ -378,8 +378,11 @@ class _Plan:
         left, kept = [], set[int]()
         for spec in self.specs:
             lines = self.journal.lines(spec.number) if spec.number in done else None
-            same = self.journal.stamp(spec.number) == spec.stamp
-            if lines is not None and same and self._are_there(lines):
+            if (
+                lines is not None
+                and self.journal.stamp(spec.number) == spec.stamp
+                and self._are_there(lines)
+            ):
                 count, failures = told(lines)
                 if not (again and failures):
                     left_out = self.journal.left_out(spec.number)
@@ -630,7 +633,7 @@ def _plan(
         msg = f"format {kind} is written whole; choose another out-format to write some images"
         raise InputError(msg)
     renames = _renames(source, wanted, kind, image_format)
-    classes = _class_names(source) if kind in ("parquet", "webdataset") else ()
+    classes = tuple(sorted(classes_in(source))) if kind in ("parquet", "webdataset") else ()
     output = Output(place, kind, image_format, classes, settings.png_level)
     journal = Journal.of(place)
     _check_files(kind, source, parts)
@@ -731,13 +734,6 @@ def _renames(
     suffix = LOSSLESS_FORMATS[image_format]
     outputs = output_names(source.names() if wanted is None else wanted, image_format)
     return {name: out for name, out in outputs.items() if out != with_suffix(name, suffix)}
-
-
-def _class_names(source: Source) -> tuple[str, ...]:
-    """Return all classes, where names tell them."""
-    if not isinstance(source, TreeSource):
-        return ()
-    return tuple(sorted({source.class_of(name) for name in source.names()}))
 
 
 def _told(selection: Selection) -> str:

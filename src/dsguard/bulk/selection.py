@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from dsguard.datasets.folder import TreeSource
 from dsguard.datasets.images import LOSSLESS_FORMATS, with_suffix
 from dsguard.errors import InputError
 
@@ -88,3 +89,16 @@ def output_names(names: Collection[str], output_format: str) -> dict[str, str]:
         outputs[name] = out
         taken.add(out)
     return outputs
+
+
+def wanted_names(source: Source, selection: Selection | None) -> list[str]:
+    """Return the names of the images that are meant."""
+    wanted = None if selection is None else selection.names(source)
+    return source.names() if wanted is None else wanted
+
+
+def classes_in(source: Source, selection: Selection | None = None) -> set[str]:
+    """Return the classes of the images that are meant, as far as names tell them."""
+    if not isinstance(source, TreeSource):
+        return set()
+    return set(map(source.class_of, wanted_names(source, selection)))

@@ -6,9 +6,8 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsguard.bulk.selection import Selection, select
+from dsguard.bulk.selection import Selection, classes_in, select, wanted_names
 from dsguard.bulk.training_set import load_training_set
-from dsguard.datasets.folder import TreeSource
 from dsguard.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,15 +57,14 @@ def dataset_surrogate(
     from dsguard.covers.fitting import ROUNDS
     from dsguard.fsp import Recipe, Surrogate, fit_surrogate
 
-    names = wanted_names(source, selection)
     if path is not None and path.exists():
         surrogate = Surrogate.load(path, device)
-        unknown = sorted(classes_in(source, names) - set(surrogate.class_names))
+        unknown = sorted(classes_in(source, selection) - set(surrogate.class_names))
         if unknown:
             msg = f"the surrogate {path} was not trained on the class(es): {', '.join(unknown)}"
             raise InputError(msg)
         return surrogate
-    chosen = select(names, MOST_IMAGES)
+    chosen = select(wanted_names(source, selection), MOST_IMAGES)
     if not chosen:
         msg = f"{source} holds no images; expected class folders with image files"
         raise InputError(msg)
@@ -86,17 +84,6 @@ def dataset_surrogate(
     if path is not None:
         surrogate.save(path)
     return surrogate
-
-
-def wanted_names(source: Source, selection: Selection | None) -> list[str]:
-    """Return the names of the images that are meant."""
-    wanted = None if selection is None else selection.names(source)
-    return source.names() if wanted is None else wanted
-
-
-def classes_in(source: Source, names: Collection[str]) -> set[str]:
-    """Return the classes of images, as far as names tell them."""
-    return set(map(source.class_of, names)) if isinstance(source, TreeSource) else set()
 
 
 def check_classes(known: Collection[str]) -> None:

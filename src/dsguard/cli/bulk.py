@@ -306,9 +306,11 @@ def protect(
 
 
 def _sampled_classes(source: Source, choices: Choices) -> tuple[str, ...]:
+    from dsguard.bulk.selection import select, wanted_names
     from dsguard.bulk.surrogates import check_classes
 
-    classes = {name for _, name, _ in source.read(_some(source, choices, 512))}
+    some = select(wanted_names(source, choices.settings().selection), 512)
+    classes = {name for _, name, _ in source.read(some)}
     check_classes(classes)
     return tuple(sorted(classes))
 
@@ -371,9 +373,10 @@ def _do(task: Task, source: Source, choices: Choices, *, trains: bool = False) -
 def _warn(task: Task, source: Source, report: Report, choices: Choices) -> None:
     """Say what an owner would want to know of a run that went as it was told to."""
     from dsguard.bulk import Protect
+    from dsguard.bulk.selection import classes_in
     from dsguard.errors import NotProtectedError
 
-    if isinstance(task, Protect) and len(_classes(source, choices)) == 1:
+    if isinstance(task, Protect) and len(classes_in(source, choices.settings().selection)) == 1:
         complain("all images are of one class: there is nothing to learn, or to mislead", _WARNING)
     for remark in source.remarks():
         complain(remark, _WARNING)
@@ -572,23 +575,6 @@ def _surrogate(
             on_start=tell_start,
             on_step=tell,
         )
-
-
-def _some(source: Source, choices: Choices, most: int) -> list[str]:
-    from dsguard.bulk import select
-
-    wanted = choices.settings().selection.names(source)
-    return select(source.names() if wanted is None else wanted, most)
-
-
-def _classes(source: Source, choices: Choices) -> set[str]:
-    """Return the classes of a dataset, as far as names tell them."""
-    from dsguard.datasets.folder import TreeSource
-
-    if not isinstance(source, TreeSource):
-        return set()
-    wanted = choices.settings().selection.names(source)
-    return {source.class_of(name) for name in (source.names() if wanted is None else wanted)}
 
 
 class _Pace:

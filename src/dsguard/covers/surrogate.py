@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dsguard.batch import as_batch
 from dsguard.choices import LAYERS
+from dsguard.covers.base import check_labels
 from dsguard.covers.fitting import fit_patterns
 from dsguard.covers.patterns import GRID, Patterns
 from dsguard.errors import FormatError, InputError
@@ -98,10 +99,7 @@ class Surrogate:
             If there is not one label for each image, or one is not in `classes`; the message names
             its index.
         """
-        given = np.asarray(labels)
-        if given.shape != (count,) or not np.issubdtype(given.dtype, np.integer):
-            msg = f"expected {count} integer labels, got {given.dtype} of shape {given.shape}"
-            raise InputError(msg)
+        given = check_labels(labels, count)
         numbers = np.searchsorted(self.classes, given).clip(max=len(self.classes) - 1)
         unknown = np.flatnonzero(self.classes[numbers] != given)
         if len(unknown):

@@ -427,7 +427,7 @@ class CifarSource(ArraySource):
                 pairs = zip(value, each_image, strict=True)
                 kept = [review.row(name, each, own) for each, own in pairs]
             else:
-                kept = review.content(name, name.rpartition("/")[2], value)
+                kept = review.content(name, value)
             if kept is not None:
                 found[key] = kept
         return found
@@ -441,7 +441,7 @@ class CifarSource(ArraySource):
             if key in (b"label_names", b"fine_label_names", b"coarse_label_names"):
                 found[key] = review.row(path, value, Allowance(characters=_CLASS_NAMES))
             else:
-                found[key] = review.content(path, path.rpartition("/")[2], value)
+                found[key] = review.content(path, value)
         return pickle.dumps(found, protocol=2)
 
     def arrays(self, file: str) -> dict[str, Image]:

@@ -195,9 +195,9 @@ class Review:
         folders = (name.rpartition("/") for name in self._names)
         return frozenset(f"{a.rpartition('/')[2]}/{_stem(last)}" for a, _, last in folders)
 
-    def content(self, name: str, kind: str, value: Any) -> Any:
+    def content(self, name: str, value: Any) -> Any:
         """Return a value of a file that is no text, pruned; None where it does not go along."""
-        return self._judged(name, kind, lambda: self._pruned(value, name, self._of_all))
+        return self.row(name, value, self._of_all)
 
     def row(self, name: str, value: Any, allowance: Allowance) -> Any:
         """Return one value of a column, None where it could hold a picture."""
@@ -404,10 +404,7 @@ class _Walk:
     def _allowance(self, owner: str) -> Allowance:
         if not owner:
             return self._of_all
-        return self._allowances.setdefault(
-            self._review._resolved(owner),
-            _allowance_of(owner),
-        )
+        return self._allowances.setdefault(self._review._resolved(owner), _allowance_of(owner))
 
     def _owner_in(self, value: dict[Any, Any]) -> str:
         """Return the image that an object is about; empty where it does not say."""

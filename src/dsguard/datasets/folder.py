@@ -161,8 +161,8 @@ def others_among(names: list[str]) -> list[str]:
     return [
         name
         for name in names
-        if (PurePosixPath(name).suffix.lower() in READABLE_SUFFIXES if is_hidden(name) else True)
-        and not (is_text(name) or is_image_name(name))
+        if not (is_image_name(name) or is_text(name))
+        and (not is_hidden(name) or PurePosixPath(name).suffix.lower() in READABLE_SUFFIXES)
     ]
 
 
@@ -232,11 +232,19 @@ class FolderSource(TreeSource):
         return [name for name in self._all if is_image_name(name)]
 
     def companions(self) -> list[str]:
-        more = [name for name in others_among(self._all) if self._goes_along(name)]
-        return sorted([*texts_among(self._all), *more])
+        more = [name for name in self._others if self._goes_along(name)]
+        return sorted([*self._texts, *more])
 
     def left_out(self) -> list[str]:
-        return [name for name in others_among(self._all) if not self._goes_along(name)]
+        return [name for name in self._others if not self._goes_along(name)]
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        return texts_among(self._all)
+
+    @cached_property
+    def _others(self) -> list[str]:
+        return others_among(self._all)
 
     def stamp_of_texts(self, part: Part) -> str:
         digest = hashlib.sha256(repr(part.fields).encode())

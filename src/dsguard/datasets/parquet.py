@@ -445,13 +445,13 @@ def _classes(batch: pa.RecordBatch, columns: Columns) -> list[str]:
 
 
 def _names(
-    file: str, start: int, batch: pa.RecordBatch, columns: Columns, classes: list[str] | None = None
+    file: str, start: int, batch: pa.RecordBatch, columns: Columns, classes: list[str]
 ) -> list[str]:
     """Return a name for each row: its own where it has one, else its file, class and number."""
     if columns.named:
         paths = batch.column(columns.image).field("path").to_pylist()
         return [safe_name(path or "", file) for path in paths]
-    stem, classes = _stem(file), classes or _classes(batch, columns)
+    stem = _stem(file)
     folders = {name: f"{stem}/{as_folder(name)}/" if name else f"{stem}/" for name in set(classes)}
     return [f"{folders[name]}{row:07d}.png" for row, name in enumerate(classes, start)]
 

@@ -245,12 +245,6 @@ class LocalPlace(Place):
             "(cp -rL), or give the folder that both lie in"
         )
 
-    def path_of(self, name: str) -> Path:
-        """Return the path of a file to read; refuse a link that leads out."""
-        path = self._at(name)
-        self._check_link(name)
-        return Path(path)
-
     def _opened(self, name: str) -> int:
         path = self._at(name)
         if not _NO_LINKS:

@@ -36,7 +36,6 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = b"\0\0\0\0IEND\xaeB`\x82"
 _HEADER = struct.Struct(">IIBBBBB")
 _NUMBER = struct.Struct(">I")
-_START_OF_CHUNK = struct.Struct(">I4s")
 _START_OF_HEADER = b"\0\0\0\x0dIHDR"
 _COLOUR_TYPE = {1: 0, 3: 2, 4: 6}
 _CHANNELS = {0: 1, 2: 3, 6: 4}

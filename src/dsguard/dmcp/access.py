@@ -120,9 +120,12 @@ class Service:
 
     def user_of(self, credential: Credential) -> User:
         """Return who shows this."""
+        return self._valid_token(credential).user
+
+    def _valid_token(self, credential: Credential) -> Token:
         token = self._token_behind(credential)
         if token is not None and token.revoked is None:
-            return token.user
+            return token
         if credential.is_session:
             raise Refused(401, "no-token", "this session is over", "log in again, with your token")
         raise Refused(
@@ -147,9 +150,7 @@ class Service:
 
     def begin_session(self, credential: Credential, hours: float) -> str:
         """Return the secret of a new session of a browser, which ends with the token or before."""
-        self.user_of(credential)
-        token = self._token_behind(credential)
-        assert token is not None
+        token = self._valid_token(credential)
         own = select(BrowserSession.id).where(BrowserSession.token_id == token.id)
         kept = self.session.scalars(own.order_by(BrowserSession.id.desc()).limit(_SESSIONS - 1))
         is_over = BrowserSession.expires <= now()
