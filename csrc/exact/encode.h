@@ -64,12 +64,12 @@ static uint32_t encode(const struct dsg_geometry *g, uint32_t block, int coarse,
     uint64_t identity = squared_error(temporary, target, samples);
     if (coarse || identity <= (uint64_t)NEAR_ENOUGH * samples)
         return length;
-    length = encode_as(&grid, 1, coarse, clean, target, temporary, sequence, room);
+    length = encode_as(&grid, 1, 0, clean, target, temporary, sequence, room);
     if (squared_error(temporary, target, samples) < identity) {
         *mode |= DSG_MODE_CLASSES;
         return length;
     }
-    return encode_as(&grid, 0, coarse, clean, target, temporary, sequence, room);
+    return encode_as(&grid, 0, 0, clean, target, temporary, sequence, room);
 }
 
 /* The inverse; false where the Sequence is malformed.  Samples that no tile writes, those of alpha

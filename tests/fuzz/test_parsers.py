@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import resource
 import struct
 import warnings
 from random import Random
@@ -28,7 +27,7 @@ from tests.fuzz import EXAMPLES
 from tests.fuzz.mutations import mutated
 from tests.fuzz.seeds import KEY, Files, images, journal_seed, pictures, protected_seed
 from tests.fuzz.seeds import folder as folder_files
-from tests.fuzz.trial import MOST_MEMORY
+from tests.fuzz.trial import MOST_MEMORY, peak_memory
 
 NUMBERS = st.integers(0, 1 << 32)
 PICTURES = pictures()
@@ -42,15 +41,11 @@ def changed(data: bytes, number: int) -> bytes:
     return next(iter(files.values()), b"")
 
 
-def memory() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 @pytest.mark.parametrize("name", PICTURES)
 @EXAMPLES
 @given(number=NUMBERS)
 def test_image_files(name, number):
-    data, before = changed(PICTURES[name], number), memory()
+    data, before = changed(PICTURES[name], number), peak_memory()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow, of damage
         assert pixels_of(data) >= 0
@@ -61,7 +56,7 @@ def test_image_files(name, number):
         else:
             assert image.dtype == np.uint8
             assert image.ndim == 3
-    assert memory() - before < MOST_MEMORY
+    assert peak_memory() - before < MOST_MEMORY
 
 
 @EXAMPLES

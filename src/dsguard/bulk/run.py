@@ -260,8 +260,7 @@ def run(
         plan.finish(report)
         if not task.writes and settings.selection == Selection():
             plan.look_for_lost(report)
-    report.leftovers += plan.leftovers()
-    report.foreign += plan.foreign()
+    plan.look_back(report)
     return report
 
 
@@ -528,26 +527,20 @@ class _Plan:
             self.output.place.discard_all()  # there was nothing before
             self.journal.forget()
 
-    def leftovers(self) -> list[str]:
-        """Return what lies in the destination and is not to be published."""
-        if self.output is None or not isinstance(self.output.place, LocalPlace):
-            return []
-        place = self.output.place
-        with contextlib.suppress(DsguardError, OSError):  # the run itself went well
-            return [f"{place}/{name}" for name in place.listing().leftovers]
-        return []
+    def look_back(self, report: Report) -> None:
+        """Report what lies in the destination and is not to be published.
 
-    def foreign(self) -> list[str]:
-        """Return the files in the destination that no run has written, once all is done."""
+        Once all is done, these are also the files that no run has written.
+        """
         if self.output is None or not isinstance(self.output.place, LocalPlace):
-            return []
-        if self.journal is None or not self.journal.is_finished():
-            return []
+            return
         place = self.output.place
         with contextlib.suppress(DsguardError, OSError):  # the run itself went well
-            found = (name for name in place.listing().files if not is_hidden(name))
-            return [f"{place}/{name}" for name in sorted(set(found) - self._own_files())]
-        return []
+            found = place.listing()
+            report.leftovers += [f"{place}/{name}" for name in found.leftovers]
+            if self.journal is not None and self.journal.is_finished():
+                files = {name for name in found.files if not is_hidden(name)}
+                report.foreign += [f"{place}/{name}" for name in sorted(files - self._own_files())]
 
     def _own_files(self) -> set[str]:
         """Return all files that this run, and those before it, have written."""

@@ -6,6 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -176,9 +177,8 @@ class Protect(Task):
             int(n): InputError(twice) for n in are_protected(batch.images).nonzero()[0]
         }
         if self.cover.needs_labels:
-            known = set(self.class_names)
             for n, name in enumerate(batch.classes):
-                if name not in known:
+                if name not in self._numbers:
                     errors[n] = InputError(f"the surrogate was not trained on its class, {name!r}")
         if self.cover.needs_whole_set:
             for n, name in enumerate(batch.names):
@@ -186,12 +186,15 @@ class Protect(Task):
                     errors[n] = InputError("could not be read when the run began; start it again")
         return errors
 
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.class_names)}
+
     def _numbered(self, batch: Batch) -> covers.Batch:
         """Return images, labels and places as covers take them."""
         labels, places = None, np.empty(0, np.intp)
         if self.cover.needs_labels:
-            known = {name: number for number, name in enumerate(self.class_names)}
-            labels = np.array([known[name] for name in batch.classes], np.int64)
+            labels = np.array([self._numbers[name] for name in batch.classes], np.int64)
         if self.cover.needs_whole_set:
             places = np.array([self.places[name] for name in batch.names], np.intp)
         return covers.Batch(batch.images, labels, places)

@@ -83,13 +83,12 @@ class ArraySource(Source):
         raise NotImplementedError
 
     def companions(self) -> list[str]:
-        texts = [] if self.is_file else texts_among(self.place.files())
-        return [*self.own_companions(), *texts]
+        return [*self.own_companions(), *texts_among(self._listing.files)]
 
     def left_out(self) -> list[str]:
         own = {*self.array_files, *self.own_companions()}
         own |= {f"{file}.sidecars.npz" for file in self.array_files}
-        return [] if self.is_file else strays_among(self.place.files(), own)
+        return strays_among(self._listing.files, own)
 
     def reviewed_companion(self, name: str, data: bytes, review: Review) -> bytes | None:
         if name in self.own_companions():

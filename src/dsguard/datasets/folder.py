@@ -217,10 +217,10 @@ class ShardedSource(Source):
         self.files = files
 
     def companions(self) -> list[str]:
-        return [] if self.is_file else texts_among(self.place.files())
+        return texts_among(self._listing.files)
 
     def left_out(self) -> list[str]:
-        return [] if self.is_file else strays_among(self.place.files(), set(self.files))
+        return strays_among(self._listing.files, set(self.files))
 
 
 class FolderSource(TreeSource):

@@ -32,7 +32,7 @@ LEVELS = (0, 1)
 """Effort of compression. 0 stores the pixels as they are, a third larger and fastest; more than 1
 buys nothing: protected pixels are noise in their low bits."""
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = b"\0\0\0\0IEND\xaeB`\x82"
 _HEADER = struct.Struct(">IIBBBBB")
 _NUMBER = struct.Struct(">I")
@@ -71,7 +71,7 @@ def encode_pngs(
     """
     _, height, width, channels = images.shape
     header = _HEADER.pack(width, height, 8, _COLOUR_TYPE[channels], 0, 0, 0)
-    start = _SIGNATURE + _chunk(b"IHDR", header)
+    start = SIGNATURE + _chunk(b"IHDR", header)
     contents = contents or {}
     crc32, number_of, join = deflate.crc32, _NUMBER.pack, b"".join
     files = []
@@ -115,7 +115,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 def size_of(data: bytes) -> tuple[int, int] | None:
     """Return width and height of a PNG file, None if it is none."""
-    if len(data) < 33 or data[:8] != _SIGNATURE or data[8:16] != _START_OF_HEADER:
+    if len(data) < 33 or data[:8] != SIGNATURE or data[8:16] != _START_OF_HEADER:
         return None
     width, height = _HEADER.unpack_from(data, 16)[:2]
     return width, height
@@ -154,7 +154,7 @@ def read_plain(data: bytes, wanted: bytes) -> tuple[tuple[int, int, int], bytes,
     NotPlainError
         If it is anything else, is damaged, or has a chunk that might change what its pixels mean.
     """
-    if len(data) < 33 or data[:8] != _SIGNATURE or data[8:16] != _START_OF_HEADER:
+    if len(data) < 33 or data[:8] != SIGNATURE or data[8:16] != _START_OF_HEADER:
         raise NotPlainError
     width, height, depth, colour, *methods = _HEADER.unpack_from(data, 16)
     if depth != 8 or colour not in _CHANNELS or any(methods):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dsguard.datasets.folder import ShardedSource, distinct
 from dsguard.datasets.images import is_image_name
-from dsguard.datasets.limits import check_json
+from dsguard.datasets.limits import load_json
 from dsguard.datasets.names import CLASS_NAME, fault_of, is_hidden, safe_name
 from dsguard.datasets.place import Place
 from dsguard.datasets.source import (
@@ -290,8 +289,7 @@ def _class(name: str, extras: Extras) -> str:
     if "cls" in extras:
         return extras["cls"].decode("utf-8", "replace").strip()
     with contextlib.suppress(ValueError, RecursionError):
-        check_json(told := extras.get("json", b"null"))
-        given = json.loads(told)
+        given = load_json(extras.get("json", b"null"))
         if isinstance(given, dict) and isinstance(given.get("label"), str | int):
             return str(given["label"])
     return class_of(name)

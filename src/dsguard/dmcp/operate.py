@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from dsguard.dmcp.access import Service
 from dsguard.dmcp.audit import Origin, verify
 from dsguard.dmcp.model import Entry, User, check_url, connect, migrate, transaction
 from dsguard.dmcp.schemas import EntryShown
-from dsguard.dmcp.vault import Vault, read_master_key
+from dsguard.dmcp.vault import Vault, new_master_key, read_master_key
 from dsguard.errors import InputError
 from dsguard.files import write_new
 
@@ -63,7 +62,7 @@ def first_owner(platform: Platform) -> Path | None:
 def give_token(settings: Settings, name: str) -> str:
     """Return a new token of a user, whose account is made if there is none."""
     with _opened(settings) as service:
-        user = service.session.scalar(select(User).where(User.name == name))
+        user = service.user_named(name)
         if user is None:
             return service.register(name)[1]
         return service.new_token(user)
@@ -72,7 +71,7 @@ def give_token(settings: Settings, name: str) -> str:
 def make_publisher(settings: Settings, name: str) -> None:
     """Let a user deposit datasets."""
     with _opened(settings) as service:
-        user = service.session.scalar(select(User).where(User.name == name))
+        user = service.user_named(name)
         if user is None:
             msg = f"there is no user {name}"
             raise InputError(msg)
@@ -84,7 +83,7 @@ def rotate(settings: Settings, new: Path) -> int:
     """Wrap all keys under the master key of a file, which is made if it is not there."""
     with _opened(settings) as service:
         if not new.exists():
-            write_new(new, (os.urandom(32).hex() + "\n").encode())
+            new_master_key(new)
         service.audit("rotate-master-key")
         return service.vault.rewrap(service.session, read_master_key(new))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dsguard.errors import InputError
 from dsguard.files import text_in
 
+_BLANKS = "\ufeff \t\r\n\v\f"
+
 
 def text_of(data: bytes, where: str) -> str:
     """Return the text of a file, without its byte order mark and the blanks around it.
@@ -18,7 +20,7 @@ def text_of(data: bytes, where: str) -> str:
     if text is None:
         msg = f"{where} is not plain text; store it anew in UTF-8"
         raise InputError(msg)
-    return text.strip("\ufeff \t\r\n\v\f")
+    return text.strip(_BLANKS)
 
 
 def check_token(token: str) -> str:
@@ -29,7 +31,7 @@ def check_token(token: str) -> str:
     InputError
         If it holds something else than visible ASCII.
     """
-    token = token.strip("\ufeff \t\r\n\v\f")
+    token = token.strip(_BLANKS)
     for position, character in enumerate(token, 1):
         if not "!" <= character <= "~":
             msg = (

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
+from dsguard.datasets import png
 from dsguard.datasets.images import decode_files, encode_images, pixels_of
 from dsguard.dmcp import tiff
 from dsguard.dmcp.frames import OK, REFUSED
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 CHUNK_IMAGES = 500
 CHUNK_BYTES = 8 << 20
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class Upload(NamedTuple):
@@ -144,7 +144,7 @@ def _measured(data: bytes) -> tuple[int, str]:
 
     Protected images are PNG or TIFF; decoders of other formats have no business here.
     """
-    if data.startswith(_PNG):
+    if data.startswith(png.SIGNATURE):
         return pixels_of(data), ""
     if data.startswith(tiff.SIGNATURES):
         try:

@@ -72,7 +72,7 @@ class Vault:
                 )
                 raise InputError(msg)
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_new(path, (secrets.token_hex(32) + "\n").encode())
+            new_master_key(path)
         return read_master_key(path)
 
     def wrap(self, key: DatasetKey, dataset: str, version: int) -> bytes:
@@ -155,6 +155,11 @@ class Vault:
         for name, secret in ((_AUDIT_KEY, self._audit), (_JOBS_KEY, self._jobs)):
             session.get_one(Fact, name).value = new.wrap(DatasetKey(secret), name, 0).hex()
         return len(keys)
+
+
+def new_master_key(path: Path) -> None:
+    """Write a file with a new master key, which nobody else can read."""
+    write_new(path, (secrets.token_hex(32) + "\n").encode())
 
 
 def read_master_key(path: Path) -> Vault:
