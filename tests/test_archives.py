@@ -10,6 +10,8 @@ import lzma
 import os
 import stat
 import struct
+import subprocess
+import sys
 import tarfile
 import tempfile
 import zipfile
@@ -201,16 +203,41 @@ def test_temporary_files_are_private_and_go(tmp_path, files, folder_for_temporar
     assert list(folder_for_temporary_files.iterdir()) == []
 
 
+@pytest.mark.skipif(os.name != "posix", reason="locks are of POSIX")
+def test_an_archive_of_a_killed_run_goes_with_the_next(tmp_path, files, folder_for_temporary_files):
+    plain = tarred(tmp_path / "plain", [("c/0.png", files[0])])
+    (tmp_path / "x.tar.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    (tmp_path / "y.tar.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    foreign = folder_for_temporary_files / "dsguard-unpacked-of-others"
+    foreign.symlink_to(tmp_path)
+    (tmp_path / "archive.tar").write_bytes(b"")
+    killed = (
+        "import os, sys; from dsguard.datasets import open_source; "
+        "open_source(sys.argv[1]).names(); os.kill(os.getpid(), 9)"
+    )
+    environment = os.environ | {"TMPDIR": str(folder_for_temporary_files)}
+    arguments = [sys.executable, "-c", killed, str(tmp_path / "x.tar.gz")]
+    assert subprocess.run(arguments, check=False, env=environment).returncode == -9
+    (left,) = set(folder_for_temporary_files.iterdir()) - {foreign}
+    first = open_source(tmp_path / "x.tar.gz")
+    assert first.names() == ["c/0.png"]
+    assert not left.exists()
+    second = open_source(tmp_path / "y.tar.gz")
+    assert second.names() == first.names() == ["c/0.png"]
+    assert len(list(folder_for_temporary_files.iterdir())) == 3, "what is in use stays"
+    assert (tmp_path / "archive.tar").exists()
+
+
 def test_a_full_disk_is_told_and_nothing_stays(
     tmp_path, files, monkeypatch, folder_for_temporary_files
 ):
     plain = tarred(tmp_path / "plain", [("c/0.png", files[0])])
     (tmp_path / "x.tar.gz").write_bytes(gzip.compress(plain.read_bytes()))
 
-    def full(path, flags):
+    def full(path, mode):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(tar, "_private", full)
+    monkeypatch.setattr(tar, "open_new", full)
     with pytest.raises(dsguard.InputError, match="cannot be read: No space left"):
         open_source(tmp_path / "x.tar.gz").names()
     assert list(folder_for_temporary_files.iterdir()) == []

@@ -352,6 +352,19 @@ def test_an_attack_on_each_image_needs_a_file_that_workers_can_read(home, key):
         protect_dataset("clean", "more", key, "s.pt", profile="veil")
 
 
+def test_it_is_said_of_how_many_images_a_part_is_published_as_it_is(tmp_path, key, scenes):
+    alpha = scenes[:4, :, :, :1].copy()
+    alpha[0] = 255
+    with_alpha = np.concatenate([scenes[:4], alpha], axis=3)
+    images = [*with_alpha, *scenes[:2], *scenes[:2, :15, :15], *scenes[:2, :31]]
+    (tmp_path / "clean").mkdir()
+    for number, image in enumerate(images):
+        (file,) = encode_images(image[None], "png")
+        (tmp_path / "clean" / f"{number}.png").write_bytes(file)
+    report = protect_dataset(tmp_path / "clean", tmp_path / "out", key, profile="veil")
+    assert (report.done, report.as_they_are) == (10, 5), "3 of alpha, 2 of 15x15"
+
+
 def test_old_names_say_what_they_are_now():
     from dsguard import bulk
 

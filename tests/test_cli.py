@@ -60,6 +60,7 @@ def test_protect_and_restore(home, capsys):
         "failed": 0,
         "sidecars": 0,
         "metadata_dropped": 0,
+        "as_they_are": 0,
         "shards": 1,
         "resumed": 0,
         "failures": {},

@@ -13,7 +13,7 @@ import pytest
 
 import dsguard
 from dsguard.cli.commands import Exit, run
-from dsguard.covers import Batch, DrawnPatterns, Patterns
+from dsguard.covers import Batch, DrawnPatterns, Other, Patterns, shown
 from dsguard.covers.other import drawn_order
 from dsguard.datasets import decode_image, encode_image, open_source
 from dsguard.datasets.spool import Spool
@@ -57,6 +57,31 @@ def test_images_hide_in_each_other_and_come_back(scenes, key, labelled, channels
     np.testing.assert_array_equal(out.images[..., 3:], images[..., 3:])
     if not out.sidecars:
         assert dsguard.inspect(out.images[0]).profile == "veil"
+
+
+@pytest.mark.parametrize("copies", [1, 3, 11])
+def test_no_image_is_shown_by_its_duplicate(scenes, key, copies):
+    rest = scenes[:1] if copies == 11 else scenes
+    images = np.concatenate([np.repeat(scenes[:1], copies, axis=0), rest])
+    for number in range(8):  # of orders
+        cover = Other(dsguard.DatasetKey(bytes([number] * 32)))
+        covers = shown(cover, images, None, 4)
+        assert not (covers == images).reshape(len(images), -1).all(axis=1).any()
+        if copies == 11:
+            assert (covers == 128).all(), "there is nothing else to show"
+    out = dsguard.protect_batch(images, key, profile="veil")
+    back = dsguard.restore_batch(out.images, key, sidecars=out.sidecars)
+    np.testing.assert_array_equal(back, images)
+
+
+def test_a_duplicate_with_another_alpha_is_one(scenes):
+    alpha = np.arange(3, dtype=np.uint8)[:, None, None, None]
+    images = np.concatenate(
+        [np.repeat(scenes[:1], 3, axis=0), np.broadcast_to(alpha, (3, *scenes.shape[1:3], 1))], 3
+    )
+    covers = shown(Other(dsguard.DatasetKey(bytes(32))), images, None, 4)
+    assert (covers[..., :3] == 128).all()
+    np.testing.assert_array_equal(covers[..., 3], images[..., 3])
 
 
 def test_slices_and_threads_do_not_show(cifar, key, monkeypatch):

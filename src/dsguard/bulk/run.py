@@ -81,6 +81,9 @@ class Report:
     metadata_dropped : int
         Images read that had a colour profile, EXIF, XMP or further pictures, which are not written;
         counted as `sidecars` are.
+    as_they_are : int
+        Protected images with an alpha that is not one value, or with an eighth in the margins that
+        fill no block: that part is published as it is. Counted as `sidecars` are.
     shards, resumed : int
         Shards of the dataset, and those of them that earlier runs had done.
     left_out : dict of str to LeftOut
@@ -100,6 +103,7 @@ class Report:
     unfinished: bool = False
     journal_damaged: bool = False
     metadata_dropped: int = 0
+    as_they_are: int = 0
     left_out: dict[str, LeftOut] = field(default_factory=dict)
     leftovers: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
@@ -116,6 +120,7 @@ class Report:
         self.done += result.done
         self.sidecars += result.sidecars
         self.metadata_dropped += result.metadata_dropped
+        self.as_they_are += result.as_they_are
         self.failed += len(result.failures)
         self.kinds.update(type(error) for error in result.failures.values())
         self.broken += result.broken

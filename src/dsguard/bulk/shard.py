@@ -74,6 +74,8 @@ class ShardResult:
         How many of these are no images but files that hold images: what they had is not known.
     metadata_dropped : int
         Images read that had a colour profile, EXIF, XMP or further pictures, which are not written.
+    as_they_are : int
+        Images of which alpha or wide margins are published as they are.
     left_out : dict of str to LeftOut
         What lies beside images and was not published, by kind.
     """
@@ -84,6 +86,7 @@ class ShardResult:
     failures: dict[str, DsguardError] = field(default_factory=dict)
     broken: int = 0
     metadata_dropped: int = 0
+    as_they_are: int = 0
     left_out: dict[str, LeftOut] = field(default_factory=dict)
 
 
@@ -143,7 +146,7 @@ def _work(spec: ShardSpec, rows: Rows, sink: Sink | None, result: ShardResult) -
         errors |= unreadable
         for group in groups:
             result.metadata_dropped += 0 if sink is None else group.with_more
-            _process(spec, rows, group, sink, results, errors, profiles)
+            _process(spec, rows, group, sink, result, results, errors, profiles)
     files: dict[int, str] = {}
     if sink is not None:
         if sink.wants_extras(rows):
@@ -220,6 +223,7 @@ def _process(
     rows: Rows,
     group: Group,
     sink: Sink | None,
+    result: ShardResult,
     results: Results,
     errors: dict[int, DsguardError],
     profiles: list[str],
@@ -231,6 +235,7 @@ def _process(
         group.sidecars,
     )
     done = spec.task.checked(batch, spec.threads)
+    result.as_they_are += done.as_they_are
     errors |= {group.rows[n]: error for n, error in done.errors.items()}
     for row, profile in zip(group.rows, done.profiles, strict=False):
         profiles[row] = profile

@@ -48,6 +48,8 @@ class Processed:
     errors: dict[int, DsguardError] = field(default_factory=dict)
     sidecars: dict[int, bytes] = field(default_factory=dict)
     profiles: list[str] = field(default_factory=list)
+    as_they_are: int = 0
+    """Images of which a good part is published as it is: alpha that varies, or wide margins."""
 
 
 class Task(ABC):
@@ -162,7 +164,9 @@ class Protect(Task):
             )
             images = done.images if not errors else _spread(done.images, good, batch.images)
             sidecars = {good[n]: data for n, data in done.sidecars.items()}
-        return Processed(images, errors, sidecars, [self.codec.name] * len(batch.names))
+        as_they_are = _count_as_they_are(part.images, self.codec.grid) if good else 0
+        profiles = [self.codec.name] * len(batch.names)
+        return Processed(images, errors, sidecars, profiles, as_they_are)
 
     def settings(self) -> dict[str, str]:
         own = {"codec": self.codec.name, **self.cover.settings()}
@@ -198,6 +202,17 @@ class Protect(Task):
         if self.cover.needs_whole_set:
             places = np.array([self.places[name] for name in batch.names], np.intp)
         return covers.Batch(batch.images, labels, places)
+
+
+def _count_as_they_are(images: Image, grid: int) -> int:
+    """Count images with an alpha that is not one value, or with an eighth in no block."""
+    height, width, channels = images.shape[1:]
+    if (height // grid * grid) * (width // grid * grid) * 8 < height * width * 7:
+        return len(images)
+    if channels != 4:
+        return 0
+    alpha = images[..., -1].reshape(len(images), -1)
+    return int((alpha != alpha[:, :1]).any(axis=1).sum())
 
 
 def _spread(images: Image, rows: list[int], like: Image) -> Image:

@@ -418,12 +418,19 @@ def _finish(task: Task, report: Report, choices: Choices) -> int:
             "further pictures, which are not kept; the pixels are",
             _WARNING,
         )
+    if report.as_they_are:
+        complain(
+            f"{counted(report.as_they_are, 'image')}: alpha, or margins of an eighth and more, are "
+            "published as they are",
+            _WARNING,
+        )
     if choices.as_json:
         failures = {name: error.message for name, error in report.failures.items()}
         result = {task.verb: report.done, "of": total, "failed": report.failed - report.broken}
         facts = {
             "sidecars": report.sidecars,
             "metadata_dropped": report.metadata_dropped,
+            "as_they_are": report.as_they_are,
             "shards": report.shards,
             "resumed": report.resumed,
             "failures": failures,

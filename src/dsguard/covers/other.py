@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dsguard.covers.base import Batch, Cover, ImageSet
+from dsguard.covers.blank import Blank
 from dsguard.errors import DsguardError, InputError
 
 if TYPE_CHECKING:
@@ -30,9 +31,16 @@ _ALONE = (
 )
 
 
+_DRAWS = 16
+"""So often is another image looked for in the place of a duplicate of the hidden one."""
+
+
 @dataclass(frozen=True)
 class Other(Cover):
     """Each image shows another one of its size.
+
+    An image is not shown by its duplicate but by the next one of the order; by gray where those are
+    duplicates as well.
 
     Attributes
     ----------
@@ -64,7 +72,23 @@ class Other(Cover):
         assert self.whole is not None
         shape = batch.images.shape[1:]
         order = drawn_order(self.whole.counts[shape], self.whole.read(shape, slice(0, 1)), self.key)
-        return self.whole.read(shape, order[batch.places])
+        places = order[batch.places].copy()
+        out = self.whole.read(shape, places)
+        for _ in range(_DRAWS):
+            same = _equal(out, batch.images)
+            if not same.any():
+                return out
+            places[same] = order[places[same]]
+            out[same] = self.whole.read(shape, places[same])
+        same = _equal(out, batch.images)
+        out[same] = Blank().images(Batch(batch.images[same]), grid)
+        return out
+
+
+def _equal(first: Images, second: Images) -> npt.NDArray[np.bool_]:
+    """Tell which images have equal pixels, whatever their alpha."""
+    equal: npt.NDArray[np.bool_] = (first[..., :3] == second[..., :3]).all(axis=(1, 2, 3))
+    return equal
 
 
 def drawn_order(count: int, first: Images, key: DatasetKey) -> npt.NDArray[np.intp]:

@@ -27,6 +27,7 @@ from dsguard.datasets.limits import most_unpacked, too_much
 from dsguard.datasets.place import LocalPlace, Place
 from dsguard.datasets.source import check_size
 from dsguard.errors import DsguardError, InputError
+from dsguard.files import lock, open_new
 
 BLOCK = 512
 
@@ -45,6 +46,8 @@ _MOST_RECORDS = 1000  # of a pax header, which as a rule has less than ten
 Content: TypeAlias = "mmap.mmap | bytes"
 """An archive without its compression."""
 _Unpack: TypeAlias = Callable[[BinaryIO], BinaryIO]
+_FOLDER, _ARCHIVE = "dsguard-unpacked-", "archive.tar"
+"""A temporary folder, and an archive in it without its compression."""
 _MAGIC = 10  # bytes that tell how a file is compressed
 DAMAGE = (EOFError, MemoryError, OSError, ValueError, lzma.LZMAError, zlib.error)
 """What is raised where an archive is damaged; memory is for what its compression asks for."""
@@ -313,18 +316,19 @@ class Tars:
         """Write a temporary file that nobody else can read, and that goes when this does."""
         most = _most_unpacked(opened, MOST_ON_DISK) if unpack else sys.maxsize
         content = unpack(opened) if unpack else opened
-        folder = tempfile.mkdtemp(prefix="dsguard-")
-        remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        path = Path(folder, "archive.tar")
-        try:
-            with open(path, "xb", opener=_private) as plain:
-                while piece := content.read(_AT_ONCE):
-                    if plain.tell() + len(piece) > most:
-                        raise self._too_much(file, most)
-                    plain.write(piece)
-        except BaseException:
-            remove()
-            raise
+        _remove_leftovers()
+        with contextlib.ExitStack() as stack:
+            folder = tempfile.mkdtemp(prefix=_FOLDER)
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            path = Path(folder, _ARCHIVE)
+            plain = stack.enter_context(open_new(path, 0o600))
+            lock(plain)  # which tells it from one of a killed run
+            while piece := content.read(_AT_ONCE):
+                if plain.tell() + len(piece) > most:
+                    raise self._too_much(file, most)
+                plain.write(piece)
+            plain.flush()
+            weakref.finalize(self, stack.pop_all().close)
         return path
 
     def _too_much(self, file: str, most: int) -> InputError:
@@ -338,8 +342,17 @@ def _most_unpacked(opened: BinaryIO, most: int) -> int:
     return most_unpacked(size, most)
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def _remove_leftovers() -> None:
+    """Remove temporary archives of killed runs of this user: they hold clean images."""
+    if os.name != "posix":  # no locks, which tell what is in use
+        return
+    for path in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*/{_ARCHIVE}"):
+        with contextlib.suppress(OSError):
+            if path.parent.lstat().st_uid != os.getuid() or not path.is_file():
+                continue
+            with path.open("rb") as opened:
+                if lock(opened):
+                    shutil.rmtree(path.parent, ignore_errors=True)
 
 
 def linked(member: Member, known: dict[str, Member]) -> Member:
