@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dsguard
-from dsguard import slices
+from dsguard._parallel import threads as pool
 from dsguard.kernels import native
 from dsguard.profiles import PROFILES
 
@@ -89,7 +89,7 @@ def bench_threads_of_c_stages(measure, threads):
     """Transform, embed, extract and invert alone, over the same slices and pool."""
     s = setup(32, 50_000)
     out, back = np.empty_like(s.clean), np.empty_like(s.clean)
-    parts = slices.cut(len(s.clean), s.clean[0].size, threads)
+    parts = pool.cut(len(s.clean), s.clean[0].size, threads)
 
     def work(part):
         _, sequences = native.transform(s.clean[part], s.target[part], s.geometry, out[part])
@@ -98,7 +98,7 @@ def bench_threads_of_c_stages(measure, threads):
         native.invert(out[part], sequences, s.geometry, back[part])
 
     measure(
-        lambda: list(slices.run(work, parts, threads)),
+        lambda: list(pool.run(work, parts, threads)),
         len(s.clean),
         name="C stages",
         threads=threads,

@@ -41,9 +41,9 @@ from PIL import Image
 import dsguard
 from dsguard.bulk import load_training_set, select
 from dsguard.covers.patterns import Patterns
-from dsguard.datasets import encode_images, open_source
-from dsguard.datasets.images import decode_files
-from dsguard.datasets.tar import END, packed
+from dsguard.formats import encode_images, open_source
+from dsguard.formats.images import decode_files
+from dsguard.formats.tar import END, packed
 
 from .report import cpu, put_into_page, table
 

@@ -19,6 +19,7 @@ import numpy as np
 from skimage.metrics import structural_similarity
 
 import dsguard
+from dsguard._atomic import write_whole
 from dsguard.covers import (
     Attacked,
     Blank,
@@ -34,7 +35,6 @@ from dsguard.evaluation import Data, own_images, psnr
 from dsguard.evaluation.presets import QUICK
 from dsguard.evaluation.trainings import Shared, Training
 from dsguard.evaluation.trials import Trial
-from dsguard.files import write_whole
 from dsguard.fsp import Attack, Surrogate, fit_surrogate
 
 KEY = dsguard.DatasetKey(bytes(32))

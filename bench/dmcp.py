@@ -32,9 +32,9 @@ import psutil
 import dsguard
 from dsguard.bulk import load_training_set, select
 from dsguard.covers.patterns import Patterns
-from dsguard.datasets import encode_images, open_source
-from dsguard.datasets.tar import END, packed
 from dsguard.dmcp.client import Client, RefusedError
+from dsguard.formats import encode_images, open_source
+from dsguard.formats.tar import END, packed
 
 from .report import cpu, put_into_page, table
 

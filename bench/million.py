@@ -25,7 +25,7 @@ import numpy as np
 
 import dsguard
 from dsguard.bulk import load_training_set, select
-from dsguard.datasets import open_source
+from dsguard.formats import open_source
 from dsguard.kernels import native
 
 CHUNK = 20_000

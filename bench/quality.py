@@ -19,8 +19,8 @@ import numpy as np
 
 import dsguard
 from dsguard.bulk import load_training_set, select
-from dsguard.datasets import open_source
 from dsguard.evaluation import psnr
+from dsguard.formats import open_source
 from dsguard.fsp import Attack, Recipe, fit_surrogate, perturb
 from dsguard.kernels import native
 

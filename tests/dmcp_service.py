@@ -21,11 +21,11 @@ import numpy as np
 import pytest
 
 import dsguard
-from dsguard.datasets import encode_images
 from dsguard.dmcp.client import Client, RefusedError
 from dsguard.dmcp.model import connect, transaction
 from dsguard.dmcp.settings import Settings
 from dsguard.dmcp.vault import Vault
+from dsguard.formats import encode_images
 
 _numbers = itertools.count()
 

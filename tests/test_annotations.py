@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 
 from dsguard.bulk import Selection, protect_dataset, restore_dataset, verify_dataset
-from dsguard.datasets import decode_image, open_source
 from dsguard.errors import InputError
+from dsguard.formats import decode_image, open_source
 
 CATEGORIES = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
 
@@ -239,7 +239,7 @@ def test_many_json_files_are_not_read_in_search_of_one(tmp_path, monkeypatch):
     put(tmp_path, ["a/0.jpg", "b/1.jpg"])
     for n in range(101):
         write(tmp_path / "a" / f"about{n}.json", coco(["0.jpg"], [1]))
-    monkeypatch.setattr("dsguard.datasets.coco.loaded", lambda *_: pytest.fail("was read"))
+    monkeypatch.setattr("dsguard.formats.listings.coco.loaded", lambda *_: pytest.fail("was read"))
     assert open_source(tmp_path).kind == "folder"
 
 

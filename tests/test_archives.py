@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 
 import dsguard
 from dsguard.bulk import protect_dataset
-from dsguard.datasets import archives, encode_images, limits, open_source, tar
-from dsguard.datasets.tar import BLOCK, END, members, packed
+from dsguard.formats import archive, encode_images, limits, open_source, tar
+from dsguard.formats.tar import BLOCK, END, members, packed
 
 
 def zipped(path, files, *, system: int = 3, method: int = zipfile.ZIP_STORED):
@@ -199,7 +199,7 @@ def test_temporary_files_are_private_and_go(tmp_path, files, folder_for_temporar
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     del source
-    archives._tar.cache_clear()
+    archive._tar.cache_clear()
     assert list(folder_for_temporary_files.iterdir()) == []
 
 
@@ -212,7 +212,7 @@ def test_an_archive_of_a_killed_run_goes_with_the_next(tmp_path, files, folder_f
     foreign.symlink_to(tmp_path)
     (tmp_path / "archive.tar").write_bytes(b"")
     killed = (
-        "import os, sys; from dsguard.datasets import open_source; "
+        "import os, sys; from dsguard.formats import open_source; "
         "open_source(sys.argv[1]).names(); os.kill(os.getpid(), 9)"
     )
     environment = os.environ | {"TMPDIR": str(folder_for_temporary_files)}

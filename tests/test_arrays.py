@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 import dsguard
 from dsguard.bulk import protect_dataset, restore_dataset
-from dsguard.datasets import open_source
-from dsguard.datasets.arrays import class_names
-from dsguard.datasets.npy import Npz
-from dsguard.datasets.place import LocalPlace
+from dsguard.formats import open_source
+from dsguard.formats.arrays.npy import Npz
+from dsguard.formats.arrays.reader import class_names
+from dsguard.formats.place import LocalPlace
 
 
 def entry(array, version=(1, 0)) -> bytes:

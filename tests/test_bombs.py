@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dsguard.datasets import decode_image, encode_image
-from dsguard.datasets.images import UnreadableImageError, decode_files, pixels_of, runs_of
+from dsguard.formats import decode_image, encode_image
+from dsguard.formats.images import UnreadableImageError, decode_files, pixels_of, runs_of
 
 MOST_MEMORY = 512 << 20
 
@@ -143,7 +143,7 @@ def test_claims_are_not_added_up():
 
 PEAK = """
 import pickle, sys
-from dsguard.datasets.images import decode_files
+from dsguard.formats.images import decode_files
 for file in pickle.load(sys.stdin.buffer):
     decode_files([file])
 with open("/proc/self/status") as status:

@@ -51,8 +51,8 @@ from dsguard.covers import (
     Patterns,
     Preview,
 )  # fmt: skip
-from dsguard.datasets import decode_image, encode_images, open_source
-from dsguard.datasets.place import LocalPlace, place_of
+from dsguard.formats import decode_image, encode_images, open_source
+from dsguard.formats.place import LocalPlace, place_of
 
 
 @pytest.fixture

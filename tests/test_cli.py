@@ -13,7 +13,7 @@ from PIL import Image
 
 import dsguard
 from dsguard.cli.commands import Exit, run
-from dsguard.datasets import decode_image, encode_image
+from dsguard.formats import decode_image, encode_image
 
 
 @pytest.fixture

@@ -94,7 +94,7 @@ def test_previews_are_the_means_of_cells(scenes, grid):
 
 
 def test_given_covers_are_cut_like_images(scenes, monkeypatch):
-    monkeypatch.setattr("dsguard.slices._SLICE_BYTES", 5000)
+    monkeypatch.setattr("dsguard._parallel.threads._SLICE_BYTES", 5000)
     target = scenes // 2 + 60
     out = dsguard.protect_batch(scenes, KEY, cover=Given(target), threads=2)
     same = dsguard.protect_batch(scenes, KEY, target=target)

@@ -16,16 +16,16 @@ from PIL import Image, TiffImagePlugin
 
 import dsguard
 from dsguard.bulk import load_training_set, output_names, select
-from dsguard.datasets import (
+from dsguard.errors import DsguardError
+from dsguard.formats import (
     check_output_format,
     decode_image,
     decode_protected,
     encode_image,
     open_source,
 )
-from dsguard.datasets.archives import _ClosingZip
-from dsguard.datasets.images import SIDECAR_TAG, UnreadableImageError, with_suffix
-from dsguard.errors import DsguardError
+from dsguard.formats.archive import _ClosingZip
+from dsguard.formats.images import SIDECAR_TAG, UnreadableImageError, with_suffix
 
 
 def save(path: Path, image: np.ndarray) -> None:
@@ -164,7 +164,7 @@ def test_the_directory_of_a_zip_archive_is_read_once(folder, monkeypatch):
     source = open_source(path)
     parts, before, opened = source.parts(2), read_all(source), []
     monkeypatch.setattr(
-        "dsguard.datasets.archives._ClosingZip",
+        "dsguard.formats.archive._ClosingZip",
         lambda file, opens=_ClosingZip: opened.append(file) or opens(file),
     )
     with zipfile.ZipFile(path, "a") as file:  # another archive now
@@ -191,7 +191,7 @@ def test_members_met_twice_are_refused_and_links_followed(tmp_path, folder):
 
 
 def test_members_that_unpack_to_too_much_are_not_read(tmp_path, folder, monkeypatch):
-    monkeypatch.setattr("dsguard.datasets.source.MOST_BYTES", 1000)
+    monkeypatch.setattr("dsguard.formats.base.MOST_BYTES", 1000)
     for kind in ("tar", "zip"):
         images = read_all(open_source(archive(folder, kind)))
         assert {type(image) for image in images.values()} == {dsguard.InputError}

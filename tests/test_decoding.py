@@ -15,9 +15,9 @@ from PIL import Image
 import dsguard
 from dsguard.bulk import protect_dataset, verify_dataset
 from dsguard.cli.commands import Exit, run
-from dsguard.datasets import decode_image
-from dsguard.datasets.images import UnreadableImageError, decode_files, is_image_name
-from dsguard.datasets.png import encode_pngs
+from dsguard.formats import decode_image
+from dsguard.formats.images import UnreadableImageError, decode_files, is_image_name
+from dsguard.formats.png import encode_pngs
 
 CASES = Path(__file__).parent / "data" / "malformed"
 

@@ -22,9 +22,9 @@ from PIL import Image
 from dsguard.bulk import Settings, protect_dataset, restore_dataset
 from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
-from dsguard.datasets import encode_image, encode_images, open_source
-from dsguard.datasets.place import LocalPlace
 from dsguard.errors import InputError
+from dsguard.formats import encode_image, encode_images, open_source
+from dsguard.formats.place import LocalPlace
 
 
 @pytest.fixture(scope="module")

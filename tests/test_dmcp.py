@@ -33,10 +33,10 @@ import pytest
 import dsguard
 from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
-from dsguard.datasets import decode_image, encode_images
 from dsguard.dmcp import frames
 from dsguard.dmcp.client import Client, RefusedError
 from dsguard.dmcp.sealed import SealedWriter
+from dsguard.formats import decode_image, encode_images
 from tests.dmcp_service import (
     account,
     browser,

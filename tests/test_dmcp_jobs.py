@@ -12,16 +12,16 @@ import pytest
 from sqlalchemy import select
 
 import dsguard
-from dsguard.datasets import decode_image
 from dsguard.dmcp import jobs
 from dsguard.dmcp.audit import Origin
 from dsguard.dmcp.client import RefusedError
 from dsguard.dmcp.jobs import Turns
 from dsguard.dmcp.model import Entry, Job, User, transaction
-from dsguard.dmcp.platform import Platform
 from dsguard.dmcp.sealed import PIECE, SealedWriter, open_sealed
 from dsguard.dmcp.settings import Settings
+from dsguard.dmcp.state import Platform
 from dsguard.errors import TamperedError
+from dsguard.formats import decode_image
 from tests.dmcp_service import protected, running, tar_of
 
 KEY = bytes(range(64))

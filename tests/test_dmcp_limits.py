@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 import dsguard
-from dsguard.datasets import decode_image, encode_images
 from dsguard.dmcp import frames, tiff
 from dsguard.dmcp.restoring import _measured
+from dsguard.formats import decode_image, encode_images
 from tests.dmcp_service import account, new_name, protected, refusals, refused, running, tar_of
 
 

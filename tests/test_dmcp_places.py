@@ -13,8 +13,8 @@ import pytest
 
 from dsguard.dmcp import private
 from dsguard.dmcp.plain import text_of
-from dsguard.dmcp.platform import Platform
 from dsguard.dmcp.settings import Settings
+from dsguard.dmcp.state import Platform
 from dsguard.dmcp.vault import read_master_key
 from dsguard.errors import InputError
 from tests.dmcp_service import running
@@ -116,7 +116,7 @@ def test_the_token_of_the_first_owner_is_in_no_log(tmp_path):
 
 
 def test_an_owner_is_made_only_with_a_token_that_is_kept(tmp_path):
-    from dsguard.dmcp.operate import first_owner
+    from dsguard.dmcp.admin import first_owner
 
     platform = Platform(Settings(folder=tmp_path / "service"))
     try:

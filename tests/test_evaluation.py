@@ -11,14 +11,14 @@ import pytest
 import torch
 
 import dsguard
+from dsguard._parallel.threads import thread_count
 from dsguard.cli.commands import Exit, run
-from dsguard.datasets import encode_image
 from dsguard.evaluation import Data, compare, digits, html_report, own_images, psnr, triptychs
 from dsguard.evaluation.presets import Preset
 from dsguard.evaluation.study import run_study
 from dsguard.evaluation.trials import TABLE_1, Trial
+from dsguard.formats import encode_image
 from dsguard.fsp import Attack, Recipe
-from dsguard.slices import thread_count
 
 
 def test_compare_sees_what_labels_mean():

@@ -10,7 +10,7 @@ import pytest
 from Crypto.Cipher import AES
 
 import dsguard
-from dsguard.datasets import decode_image, decode_protected
+from dsguard.formats import decode_image, decode_protected
 from tests.data.make_exact import pattern as exact_pattern
 from tests.data.make_v1 import pattern
 

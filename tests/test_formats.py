@@ -21,9 +21,9 @@ from PIL import Image
 
 import dsguard
 from dsguard.bulk import Selection, protect_dataset, restore_dataset, verify_dataset
-from dsguard.datasets import decode_image, encode_image, encode_images, open_source
-from dsguard.datasets.tar import END, members, packed
-from dsguard.datasets.webdataset import sample_of
+from dsguard.formats import decode_image, encode_image, encode_images, open_source
+from dsguard.formats.tar import END, members, packed
+from dsguard.formats.webdataset.reader import sample_of
 
 CLASSES = ["cat", "dog"]
 

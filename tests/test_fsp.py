@@ -147,7 +147,7 @@ def test_what_stops_torch_while_it_writes_is_told(tmp_path, monkeypatch, stop):
         def write(self, data):
             raise stop
 
-    monkeypatch.setattr("dsguard.files.open_new", lambda *_: Stopping())
+    monkeypatch.setattr("dsguard._atomic.open_new", lambda *_: Stopping())
     with pytest.raises(type(stop)):
         save_whole({"weights": torch.zeros(1000)}, tmp_path / "file.pt")
     assert not list(tmp_path.iterdir())

@@ -15,7 +15,7 @@ from PIL import Image
 
 import dsguard
 from dsguard.bulk import engines, process_shard, restore_dataset
-from dsguard.datasets import decode_image, encode_images
+from dsguard.formats import decode_image, encode_images
 from dsguard.integrations.images import restored_files, restored_images
 from dsguard.integrations.torch import RestoredDataset
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 import dsguard
-from dsguard import files as whole_files
+from dsguard import _atomic
+from dsguard._atomic import write_new, write_whole
 from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.run import Settings, check
-from dsguard.datasets import encode_images, open_source
-from dsguard.datasets.place import LocalPlace, RemotePlace
 from dsguard.errors import InputError
-from dsguard.files import write_new, write_whole
+from dsguard.formats import encode_images, open_source
+from dsguard.formats.place import LocalPlace, RemotePlace
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs permissions and links of POSIX")
 
@@ -321,7 +321,7 @@ def test_what_a_manifest_calls_done_is_on_the_disk_before_it(home, key, monkeypa
 
     monkeypatch.setattr(os, "replace", noted_replace)
     monkeypatch.setattr(os, "fsync", noted_fsync)
-    monkeypatch.setattr("dsguard.datasets.place.sync_disk", noted_sync)
+    monkeypatch.setattr("dsguard.formats.place.sync_disk", noted_sync)
     protect(home, key, out_format=out_format, shard_size=8)
     done = events.index("named 00000.jsonl")
     assert "synced" in events[:done]
@@ -344,13 +344,13 @@ def test_whole_files_are_on_the_disk_before_they_have_their_name(tmp_path, monke
 
 
 def test_syncing_a_disk(tmp_path, monkeypatch):
-    whole_files.sync_disk(tmp_path)
-    monkeypatch.setattr(whole_files, "_syncfs", lambda: None)  # of other systems
-    whole_files.sync_disk(tmp_path)
+    _atomic.sync_disk(tmp_path)
+    monkeypatch.setattr(_atomic, "_syncfs", lambda: None)  # of other systems
+    _atomic.sync_disk(tmp_path)
     if os.name == "posix":
-        monkeypatch.setattr(whole_files, "_syncfs", lambda: lambda descriptor: -1)
+        monkeypatch.setattr(_atomic, "_syncfs", lambda: lambda descriptor: -1)
         with pytest.raises(OSError, match=str(tmp_path)):
-            whole_files.sync_disk(tmp_path)
+            _atomic.sync_disk(tmp_path)
 
 
 def test_an_interrupted_run_goes_on_with_a_journal_of_an_earlier_version(home, key):

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import dsguard
+from dsguard._atomic import MOST_TEXT, read_text
 from dsguard.errors import FormatError, InputError
-from dsguard.files import MOST_TEXT, read_text
 from dsguard.keys import passphrase_of_environment
 
 CASES = Path(__file__).parent / "data" / "malformed"

@@ -13,7 +13,7 @@ import pytest
 import dsguard
 from dsguard.bulk import protect_dataset, restore_dataset
 from dsguard.cli.commands import Exit, run
-from dsguard.datasets import encode_image, open_source
+from dsguard.formats import encode_image, open_source
 
 LABELS = ["\ud800", "\udce9", "a\udfff/b", "\U0001f408"]
 

@@ -12,7 +12,7 @@ import pytest
 import dsguard
 from dsguard.cli import commands
 from dsguard.cli.commands import Exit, run
-from dsguard.datasets import encode_image, open_source
+from dsguard.formats import encode_image, open_source
 
 LOCALES = {
     "ascii": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},

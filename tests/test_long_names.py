@@ -13,10 +13,10 @@ import dsguard
 from dsguard.bulk import protect_dataset
 from dsguard.cli.commands import run
 from dsguard.cli.console import shortened
-from dsguard.datasets import encode_images, open_source
-from dsguard.datasets.coco import CocoListing
-from dsguard.datasets.listing import ImageIndex, locate
-from dsguard.datasets.names import lies_in, top
+from dsguard.formats import encode_images, open_source
+from dsguard.formats.listings.base import ImageIndex, locate
+from dsguard.formats.listings.coco import CocoListing
+from dsguard.formats.names import lies_in, top
 
 PARTS = 4000
 DEEP = "d/" * PARTS + "x.png"

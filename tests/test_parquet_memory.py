@@ -9,10 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-from dsguard.datasets import encode_image, open_source
-from dsguard.datasets.pages import groups_of, pages_of, rows_at_once
-from dsguard.datasets.source import CHUNK_IMAGES
 from dsguard.errors import InputError
+from dsguard.formats import encode_image, open_source
+from dsguard.formats.base import CHUNK_IMAGES
+from dsguard.formats.parquet.pages import groups_of, pages_of, rows_at_once
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -76,8 +76,8 @@ def bombs(tmp_path_factory):
 
 PEAK = """
 import sys
-from dsguard.datasets import open_source
-from dsguard.datasets.source import decode_rows
+from dsguard.formats import open_source
+from dsguard.formats.base import decode_rows
 from dsguard.errors import InputError
 rows = 0
 try:

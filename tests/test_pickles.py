@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dsguard
-from dsguard.datasets import open_source, pickles
-from dsguard.datasets.pickles import load_pickle
+from dsguard.formats import open_source
+from dsguard.formats.arrays import pickles
+from dsguard.formats.arrays.pickles import load_pickle
 
 ROWS = np.arange(2 * 3072, dtype=np.uint8).reshape(2, 3072)
 BATCH = {b"data": ROWS, b"labels": [0, 1], b"filenames": [b"a.png", b"b.png"], b"batch_label": b""}

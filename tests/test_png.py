@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from dsguard.datasets import decode_image, decode_protected, encode_image, encode_images
-from dsguard.datasets import png as codec
-from dsguard.datasets.images import decode_files
-from dsguard.datasets.png import NotPlainError, encode_pngs, read_plain, unpacked
+from dsguard.formats import decode_image, decode_protected, encode_image, encode_images
+from dsguard.formats import png as codec
+from dsguard.formats.images import decode_files
+from dsguard.formats.png import NotPlainError, encode_pngs, read_plain, unpacked
 
 
 def opened(file: bytes):

@@ -135,7 +135,7 @@ def test_subsets_orders_and_batches_restore_alike(scenes, key):
 
 def test_slices_do_not_show(scenes, key, monkeypatch):
     whole = paper_batch(scenes, key, target=nearby(scenes)).images
-    monkeypatch.setattr("dsguard.slices._SLICE_BYTES", 3 * scenes[0].nbytes)
+    monkeypatch.setattr("dsguard._parallel.threads._SLICE_BYTES", 3 * scenes[0].nbytes)
     parts = paper_batch(scenes, key, target=nearby(scenes)).images
     np.testing.assert_array_equal(parts, whole)
     broken = whole.copy()
@@ -384,7 +384,7 @@ def test_forged_headers_are_noticed(scenes, key):
 
 def test_a_sequence_longer_than_a_header_can_say_is_refused(scenes, key, monkeypatch):
     monkeypatch.setattr("dsguard.codecs.exact._LARGEST_LENGTH", 60)
-    monkeypatch.setattr("dsguard.slices._SLICE_BYTES", 3 * scenes[0].nbytes)
+    monkeypatch.setattr("dsguard._parallel.threads._SLICE_BYTES", 3 * scenes[0].nbytes)
     target = scenes.copy()
     target[5] = nearby(scenes[5:6], 40)
     with pytest.raises(
@@ -508,7 +508,7 @@ def test_an_input_file_is_not_written_through_another_mapping(scenes, key, tmp_p
 
 
 def test_threads_do_not_show(scenes, key, monkeypatch):
-    monkeypatch.setattr("dsguard.slices._LEAST_BYTES", 1)
+    monkeypatch.setattr("dsguard._parallel.threads._LEAST_BYTES", 1)
     clean = np.concatenate([scenes] * 30)
     target = nearby(clean)
     alone = paper_batch(clean, key, target=target, threads=1).images

@@ -10,8 +10,8 @@ import pytest
 
 import dsguard
 from dsguard.bulk import protect_dataset
-from dsguard.datasets import encode_image
 from dsguard.errors import InputError
+from dsguard.formats import encode_image
 
 
 @pytest.fixture

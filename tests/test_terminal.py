@@ -9,7 +9,7 @@ import pytest
 import dsguard
 from dsguard.cli import dmcp
 from dsguard.cli.commands import Exit, run
-from dsguard.datasets import encode_image
+from dsguard.formats import encode_image
 
 OSC = "\x1b]0;owned\x07\x9b31m\u202e"
 

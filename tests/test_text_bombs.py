@@ -8,10 +8,12 @@ import zipfile
 import pytest
 
 from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
-from dsguard.datasets import coco, encode_images, imagefolder, limits, open_source, webdataset
-from dsguard.datasets.limits import check_csv, check_json
-from dsguard.datasets.listing import ImageIndex
 from dsguard.errors import InputError
+from dsguard.formats import encode_images, limits, open_source
+from dsguard.formats.limits import check_csv, check_json
+from dsguard.formats.listings import coco, imagefolder
+from dsguard.formats.listings.base import ImageIndex
+from dsguard.formats.webdataset import reader as webdataset
 
 MOST = 1000
 

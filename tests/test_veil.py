@@ -15,9 +15,9 @@ import dsguard
 from dsguard.cli.commands import Exit, run
 from dsguard.covers import Batch, DrawnPatterns, Other, Patterns, shown
 from dsguard.covers.other import drawn_order
-from dsguard.datasets import decode_image, encode_image, open_source
-from dsguard.datasets.spool import Spool
 from dsguard.evaluation import psnr
+from dsguard.formats import decode_image, encode_image, open_source
+from dsguard.formats.spool import Spool
 
 
 @pytest.mark.parametrize("count", [0, 2, 3, 1000])
@@ -87,7 +87,7 @@ def test_a_duplicate_with_another_alpha_is_one(scenes):
 def test_slices_and_threads_do_not_show(cifar, key, monkeypatch):
     images, labels = cifar
     whole = dsguard.protect_batch(images, key, labels=labels, profile="veil", threads=1)
-    monkeypatch.setattr("dsguard.slices._SLICE_BYTES", 20_000)
+    monkeypatch.setattr("dsguard._parallel.threads._SLICE_BYTES", 20_000)
     parts = dsguard.protect_batch(images, key, labels=labels, profile="veil", threads=4)
     np.testing.assert_array_equal(parts.images, whole.images)
     assert parts.sidecars == whole.sidecars
@@ -132,7 +132,7 @@ def test_a_folder_is_veiled_and_restored(tmp_path, scenes, monkeypatch, capsys):
         path = tmp_path / "clean" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode_image(image))
-    monkeypatch.setattr("dsguard.datasets.folder.CHUNK_IMAGES", 3)
+    monkeypatch.setattr("dsguard.formats.folder.reader.CHUNK_IMAGES", 3)
     command = ["protect", "clean", "veiled", "--key", "k", "--profile", "veil", "--json"]
     assert run(command) == Exit.SOME_FAILED
     result = json.loads(capsys.readouterr().out)

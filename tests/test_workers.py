@@ -9,8 +9,8 @@ from concurrent.futures import CancelledError
 
 import pytest
 
+from dsguard._parallel.processes import Workers
 from dsguard.errors import WorkerError
-from dsguard.workers import Workers
 
 
 def sleep_for_ever(started):

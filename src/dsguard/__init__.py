@@ -17,7 +17,18 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import dsguard._moved  # noqa: F401 - says where former modules are
+
 if TYPE_CHECKING:
+    from dsguard.api import (
+        ImageInfo,
+        ProtectedBatch,
+        RestoredBatch,
+        Status,
+        inspect,
+        protect_batch,
+        restore_batch,
+    )
     from dsguard.errors import (
         CapacityError,
         DsguardError,
@@ -32,15 +43,6 @@ if TYPE_CHECKING:
     from dsguard.kernels import get_backend, set_backend
     from dsguard.keys import DatasetKey
     from dsguard.profiles import Profile
-    from dsguard.protection import (
-        ImageInfo,
-        ProtectedBatch,
-        RestoredBatch,
-        Status,
-        inspect,
-        protect_batch,
-        restore_batch,
-    )
 
     __version__: str
 
@@ -73,21 +75,21 @@ _HOMES = {
     "DatasetKey": "dsguard.keys",
     "DsguardError": "dsguard.errors",
     "FormatError": "dsguard.errors",
-    "ImageInfo": "dsguard.protection",
+    "ImageInfo": "dsguard.api",
     "InputError": "dsguard.errors",
     "MissingExtraError": "dsguard.errors",
     "MissingSidecarError": "dsguard.errors",
     "NotProtectedError": "dsguard.errors",
     "Profile": "dsguard.profiles",
-    "ProtectedBatch": "dsguard.protection",
-    "RestoredBatch": "dsguard.protection",
-    "Status": "dsguard.protection",
+    "ProtectedBatch": "dsguard.api",
+    "RestoredBatch": "dsguard.api",
+    "Status": "dsguard.api",
     "TamperedError": "dsguard.errors",
     "WrongKeyError": "dsguard.errors",
     "get_backend": "dsguard.kernels",
-    "inspect": "dsguard.protection",
-    "protect_batch": "dsguard.protection",
-    "restore_batch": "dsguard.protection",
+    "inspect": "dsguard.api",
+    "protect_batch": "dsguard.api",
+    "restore_batch": "dsguard.api",
     "set_backend": "dsguard.kernels",
 }
 

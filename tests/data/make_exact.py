@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import dsguard
-from dsguard.datasets import encode_image
+from dsguard.formats import encode_image
 from dsguard.kernels import reference
 from dsguard.kernels.geometry import Geometry
 

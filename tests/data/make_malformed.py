@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from dsguard import DatasetKey
-from dsguard.datasets import encode_image
+from dsguard.formats import encode_image
 
 HERE = Path(__file__).parent / "malformed"
 CLEAN = np.random.default_rng(18).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)

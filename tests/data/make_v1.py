@@ -13,7 +13,7 @@ import numpy as np
 
 import dsguard
 from dsguard.codecs.paper import OVERHEAD_BYTES, plan
-from dsguard.datasets import encode_image
+from dsguard.formats import encode_image
 from dsguard.kernels import reference
 
 HERE = Path(__file__).parent / "v1"

@@ -24,7 +24,7 @@ from PIL import Image
 
 import dsguard
 from dsguard.bulk import protect_dataset, restore_dataset
-from dsguard.datasets import encode_image
+from dsguard.formats import encode_image
 
 KEY = dsguard.DatasetKey(bytes(range(32)))
 COUNT = 4
@@ -258,5 +258,5 @@ def all_seeds() -> tuple[Seed, ...]:
 @functools.cache
 def clean_pixels() -> frozenset[bytes]:
     """Return the pixels of all clean images, of those of other formats as they are decoded."""
-    decoded = [dsguard.datasets.decode_image(data) for data in pictures().values()]
+    decoded = [dsguard.formats.decode_image(data) for data in pictures().values()]
     return frozenset(image.tobytes() for image in [*images(), *images(32), *decoded])

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 import dsguard
 from dsguard.bulk.journal import Journal, told
 from dsguard.codecs.header import HEADER_BYTES, MAGIC, Header
-from dsguard.datasets import decode_image, encode_image
-from dsguard.datasets.images import decode_files, pixels_of
-from dsguard.datasets.place import LocalPlace
-from dsguard.datasets.tar import END, packed
 from dsguard.errors import DsguardError
+from dsguard.formats import decode_image, encode_image
+from dsguard.formats.images import decode_files, pixels_of
+from dsguard.formats.place import LocalPlace
+from dsguard.formats.tar import END, packed
 from dsguard.kernels.geometry import Geometry
 from tests.fuzz import EXAMPLES
 from tests.fuzz.mutations import mutated

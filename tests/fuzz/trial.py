@@ -16,8 +16,8 @@ from pathlib import Path
 from random import Random
 
 from dsguard.bulk import Report, protect_dataset, restore_dataset, verify_dataset
-from dsguard.datasets import open_source
 from dsguard.errors import DsguardError
+from dsguard.formats import open_source
 from tests.fuzz.mutations import mutated
 from tests.fuzz.seeds import KEY, Files, Seed, clean_pixels, write
 

@@ -15,11 +15,11 @@ from dsguard.bulk.selection import Selection, output_names, select
 from dsguard.bulk.shard import ShardResult, ShardSpec, process_shard
 from dsguard.bulk.surrogates import dataset_surrogate
 from dsguard.bulk.tasks import Protect, Restore, Verify
-from dsguard.bulk.training_set import load_training_set
 from dsguard.codecs import codec_named
 from dsguard.covers import EPSILON
-from dsguard.datasets import Source, open_source
 from dsguard.errors import InputError, WorkerError
+from dsguard.formats import Source, open_source
+from dsguard.formats.load import load_training_set
 from dsguard.profiles import DEFAULT, Profile
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Who works on the shards: this process, a pool of processes, or a Ray cluster."""
+"""Engines, which work on shards: this process, a pool of processes, or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
+from dsguard._parallel.processes import ATTEMPTS, Workers
 from dsguard.bulk.shard import ShardResult, ShardSpec, process_shard
 from dsguard.errors import InputError, MissingExtraError
-from dsguard.workers import ATTEMPTS, Workers
 
 Engine = Callable[[Sequence[ShardSpec], int | None], Generator[ShardResult]]
 

@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
 from dsguard import errors as _errors
-from dsguard.datasets.disclosure import LeftOut
-from dsguard.datasets.names import JOURNAL, JOURNAL_FILES, fault_of, is_hidden
-from dsguard.datasets.place import LocalPlace, Place
+from dsguard._atomic import lock, make_private
 from dsguard.errors import DsguardError, FormatError, InputError
-from dsguard.files import lock, make_private
+from dsguard.formats.disclosure import LeftOut
+from dsguard.formats.names import JOURNAL, JOURNAL_FILES, fault_of, is_hidden
+from dsguard.formats.place import LocalPlace, Place
 
 _SETTINGS, _LOCK, _DONE = "settings.json", "lock", "done"  # the first two are `JOURNAL_FILES`
 _INTENDED = "companions.json"

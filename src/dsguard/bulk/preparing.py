@@ -1,4 +1,4 @@
-"""Preparing protection: covers that need all images get them, and labels get their numbers."""
+"""Preparation of protection: covers that need all images get them, and labels get numbers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dsguard.bulk.tasks import Protect
-from dsguard.datasets.folder import TreeSource
-from dsguard.datasets.source import decode_rows
-from dsguard.datasets.spool import Spool
 from dsguard.errors import DsguardError
+from dsguard.formats.base import decode_rows
+from dsguard.formats.folder.reader import TreeSource
+from dsguard.formats.spool import Spool
 
 if TYPE_CHECKING:
     from dsguard.bulk.shard import ShardSpec

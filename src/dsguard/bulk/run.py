@@ -12,20 +12,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from dsguard._parallel.processes import end_if_imported
 from dsguard.bulk.engines import Engine, engine_of
 from dsguard.bulk.journal import Journal, told
 from dsguard.bulk.preparing import prepared
 from dsguard.bulk.selection import Selection, classes_in, output_names
 from dsguard.bulk.shard import ShardResult, ShardSpec
 from dsguard.bulk.tasks import Task
-from dsguard.datasets.disclosure import Disclosure, LeftOut, Review, add_up, kind_of
-from dsguard.datasets.folder import TreeSource, distinct, is_text, read_or_error
-from dsguard.datasets.images import LOSSLESS_FORMATS, check_output_format, with_suffix
-from dsguard.datasets.names import JOURNAL, checked, is_hidden
-from dsguard.datasets.place import Listing, LocalPlace, Place, RemotePlace, place_of
-from dsguard.datasets.sinks import Output, file_name, output_kind
-from dsguard.datasets.source import Part
-from dsguard.datasets.webdataset import shard_name
 from dsguard.errors import (
     DsguardError,
     FormatError,
@@ -34,11 +27,18 @@ from dsguard.errors import (
     WorkerError,
     WrongKeyError,
 )
+from dsguard.formats.base import Part
+from dsguard.formats.disclosure import Disclosure, LeftOut, Review, add_up, kind_of
+from dsguard.formats.folder.reader import TreeSource, distinct, is_text, read_or_error
+from dsguard.formats.images import LOSSLESS_FORMATS, check_output_format, with_suffix
+from dsguard.formats.names import JOURNAL, checked, is_hidden, shard_name
+from dsguard.formats.place import Listing, LocalPlace, Place, RemotePlace, place_of
+from dsguard.formats.sink import Output
+from dsguard.formats.writers import file_name, output_kind
 from dsguard.keys import DatasetKey
-from dsguard.workers import end_if_imported
 
 if TYPE_CHECKING:
-    from dsguard.datasets.source import Source
+    from dsguard.formats.base import Source
 
 SHARD_SIZE = 5000
 """Images of one shard, where the files of the dataset do not say otherwise."""
@@ -555,7 +555,7 @@ class _Plan:
         if self.output.kind == "folder":
             return own.union(*(self._written(number) for number in self.journal.done()))
         for spec in self.specs:
-            file = file_name(self.output.kind, spec.source, spec.part, spec.number)
+            file = file_name(self.output.kind, spec.part, spec.number)
             own |= {file, f"{file}.sidecars.npz", *self.journal.also(spec.number)}
         return own
 
@@ -708,7 +708,7 @@ def _check_files(kind: str, source: Source, parts: list[Part]) -> None:
     if kind == "folder" and source.kind == "webdataset":
         names = Counter(shard_name(part.file) for part in parts)
     else:
-        names = Counter(file_name(kind, source, part, number) for number, part in enumerate(parts))
+        names = Counter(file_name(kind, part, number) for number, part in enumerate(parts))
     for name, count in names.items():
         if name:
             checked(name)

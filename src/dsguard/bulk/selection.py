@@ -9,12 +9,12 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from dsguard.datasets.folder import TreeSource
-from dsguard.datasets.images import LOSSLESS_FORMATS, with_suffix
 from dsguard.errors import InputError
+from dsguard.formats.folder.reader import TreeSource
+from dsguard.formats.images import LOSSLESS_FORMATS, with_suffix
 
 if TYPE_CHECKING:
-    from dsguard.datasets.source import Source
+    from dsguard.formats.base import Source
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,14 @@ from typing import Any
 
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.tasks import Batch, Task
-from dsguard.datasets.disclosure import Disclosure, LeftOut, Review
-from dsguard.datasets.harmless import CouldHoldPictureError, size_of_string
-from dsguard.datasets.images import Group, is_image_name, with_suffix
-from dsguard.datasets.names import checked, is_folder_name
-from dsguard.datasets.sinks import Output, Results, Sink, file_name, open_sink
-from dsguard.datasets.source import Extras, Part, Rows, Source, decode_rows
 from dsguard.errors import DsguardError, InputError
+from dsguard.formats.base import Extras, Part, Rows, Source, decode_rows
+from dsguard.formats.disclosure import Disclosure, LeftOut, Review
+from dsguard.formats.harmless import CouldHoldPictureError, size_of_string
+from dsguard.formats.images import Group, is_image_name, with_suffix
+from dsguard.formats.names import checked, is_folder_name
+from dsguard.formats.sink import Output, Results, Sink
+from dsguard.formats.writers import open_sink
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def _work(spec: ShardSpec, rows: Rows, sink: Sink | None, result: ShardResult) -
             _refuse_classes(rows, results, errors)
             rows.record = None if rows.record is None else rows.record.reviewed(sink.review)
         names = _names(spec, rows, results, errors)
-        shard = file_name(sink.output.kind, spec.source, spec.part, spec.number)
+        shard = sink.file_of(spec.part, spec.number)
         files = dict.fromkeys(range(len(rows.names)), shard) if shard else names
         failed = sink.write(rows, names, results)
         errors |= failed

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsguard.bulk.selection import Selection, classes_in, select, wanted_names
-from dsguard.bulk.training_set import load_training_set
 from dsguard.errors import InputError
+from dsguard.formats.load import load_training_set
 
 if TYPE_CHECKING:
-    from dsguard.datasets import Source
+    from dsguard.formats import Source
     from dsguard.fsp import Surrogate
 
 MOST_IMAGES = 50_000

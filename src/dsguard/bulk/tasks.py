@@ -1,4 +1,4 @@
-"""What is done to the images of a dataset: protect, restore, verify."""
+"""Tasks for the images of a dataset: protect, restore, verify."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard import covers
+from dsguard.api import are_protected, protect_batch, restore_batch
 from dsguard.covers import Cover, Given
 from dsguard.errors import DsguardError, InputError
 from dsguard.kernels.geometry import LARGEST_SIDE, SMALLEST_SIDE
-from dsguard.protection import are_protected, protect_batch, restore_batch
 
 if TYPE_CHECKING:
     from dsguard.codecs import Codec

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from dsguard.bulk import Report, Settings
     from dsguard.bulk.run import Progress
     from dsguard.bulk.tasks import Task
-    from dsguard.datasets import Source
+    from dsguard.formats import Source
     from dsguard.fsp import Surrogate
     from dsguard.keys import DatasetKey
 
@@ -70,8 +70,8 @@ class Choices:
 
     def settings(self) -> Settings:
         """Return them as `dsguard.bulk.run` takes them."""
+        from dsguard._parallel.threads import thread_count
         from dsguard.bulk import Selection, Settings
-        from dsguard.slices import thread_count
 
         return Settings(
             self.out_format,
@@ -89,7 +89,7 @@ class Choices:
 
     def opened(self) -> tuple[Source, DatasetKey]:
         """Open source and key, before any work is done."""
-        from dsguard.datasets import open_source
+        from dsguard.formats import open_source
         from dsguard.kernels import kernels
 
         key = load_key(self.key_path)
@@ -266,12 +266,12 @@ def protect(
     DESTINATION.dsguard gets the journal of the run, from which it goes on after an interruption,
     and the manifest. Do not publish it.
     """
+    from dsguard.api import unwise
     from dsguard.bulk import Protect, class_names_of
     from dsguard.codecs import codec_named
     from dsguard.covers import Itself
     from dsguard.covers.named import NEED_SURROGATE, Ingredients, cover_named
     from dsguard.profiles import Profile
-    from dsguard.protection import unwise
 
     choices = Choices(**given)
     if epsilon == 0:
@@ -546,7 +546,7 @@ def _check_destination(source: Source, choices: Choices) -> None:
 def _own_surrogate(choices: Choices) -> Path | None:
     """Return the surrogate that the journal of the destination has, or will have."""
     from dsguard.bulk.journal import Journal
-    from dsguard.datasets.place import LocalPlace, place_of
+    from dsguard.formats.place import LocalPlace, place_of
 
     assert choices.destination is not None
     place = Journal.of(place_of(choices.destination)).place

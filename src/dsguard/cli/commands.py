@@ -138,7 +138,7 @@ def inspect_command(files: tuple[Path, ...], *, as_json: bool) -> int:
 
     Of a folder or a file with many images the first is shown.
     """
-    from dsguard.protection import inspect
+    from dsguard.api import inspect
 
     failures: dict[str, DsguardError] = {}
     for file in files:
@@ -161,9 +161,9 @@ def inspect_command(files: tuple[Path, ...], *, as_json: bool) -> int:
 
 def _first_image(path: Path) -> tuple[NDArray[uint8], bytes]:
     """Return the first image of a file or dataset, and its sidecar."""
-    from dsguard.datasets import decode_protected, open_source
-    from dsguard.datasets.images import is_image_name
-    from dsguard.datasets.source import decode_rows
+    from dsguard.formats import decode_protected, open_source
+    from dsguard.formats.base import decode_rows
+    from dsguard.formats.images import is_image_name
 
     if path.is_file() and is_image_name(path.name):
         return decode_protected(path.read_bytes())
@@ -214,7 +214,7 @@ def demo(
     Fits a surrogate, protects, restores, trains a network on clean, protected and restored images,
     and writes a report with pictures.
     """
-    from dsguard.demo import demo_data, run_demo
+    from dsguard.evaluation.demo import demo_data, run_demo
 
     chosen = demo_data(data, seed)
     # Digits are all contrast: a perturbation has to be larger than on photographs to matter.

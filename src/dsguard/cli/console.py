@@ -1,4 +1,4 @@
-"""What commands share: exit codes, messages, progress, keys. Results alone go to stdout."""
+"""Exit codes, messages, progress, keys, for all commands. Results alone go to stdout."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def serve(host: str | None, port: int | None, folder: Path | None) -> None:
 def publisher(name: str, folder: Path | None) -> None:
     """Let the user NAME deposit datasets; on the machine of the service."""
     settings = _settings(folder=folder)
-    from dsguard.dmcp.operate import make_publisher
+    from dsguard.dmcp.admin import make_publisher
 
     make_publisher(settings, name)
     click.echo(f"{name} may deposit datasets")
@@ -80,7 +80,7 @@ def token(name: str, folder: Path | None) -> None:
     An account is made if there is none of that name.
     """
     settings = _settings(folder=folder)
-    from dsguard.dmcp.operate import give_token
+    from dsguard.dmcp.admin import give_token
 
     click.echo(give_token(settings, name))
 
@@ -95,7 +95,7 @@ def rotate_master_key(new: Path, folder: Path | None) -> None:
     DSGUARD_DMCP_MASTER_KEY_FILE; the old key opens nothing any more.
     """
     settings = _settings(folder=folder)
-    from dsguard.dmcp.operate import rotate
+    from dsguard.dmcp.admin import rotate
 
     count = rotate(settings, new)
     click.echo(f"wrapped {count} keys; start the service with DSGUARD_DMCP_MASTER_KEY_FILE={new}")
@@ -112,7 +112,7 @@ def audit() -> None:
 def audit_verify(folder: Path | None, at_least: int) -> int:
     """Find lines of the audit trail that were edited, removed or moved; where the service is."""
     settings = _settings(folder=folder)
-    from dsguard.dmcp.operate import verify_audit
+    from dsguard.dmcp.admin import verify_audit
 
     count, fault = verify_audit(settings)
     if fault is None and count < at_least:
@@ -129,7 +129,7 @@ def audit_verify(folder: Path | None, at_least: int) -> int:
 def audit_all(folder: Path | None) -> None:
     """Print the whole audit trail, one JSON object a line; on the machine of the service."""
     settings = _settings(folder=folder)
-    from dsguard.dmcp.operate import whole_trail
+    from dsguard.dmcp.admin import whole_trail
 
     for entry in whole_trail(settings):
         click.echo(json.dumps(entry))
@@ -318,8 +318,8 @@ def restore_command(dataset: str, source: Path, destination: Path, *, overwrite:
     What is there already is left as it is, and not counted against a quota again.
     """
     from dsguard.bulk import output_names
-    from dsguard.datasets.place import LocalPlace
     from dsguard.dmcp.client import names_in, read_images
+    from dsguard.formats.place import LocalPlace
 
     here, there = source.resolve(), destination.resolve()
     if here == there or here in there.parents or there in here.parents:

@@ -1,4 +1,4 @@
-"""The contract of codecs. A codec decides how a clean image is carried in a protected one.
+"""The contract of codecs: a codec decides how a clean image is carried in a protected one.
 
 What a protected image shows, its *cover*, is no business of a codec: it is given one.
 """

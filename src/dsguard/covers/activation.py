@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dsguard.batch import as_batch, like_input
+from dsguard._checks import as_batch, like_input
 from dsguard.choices import DEFAULT_PROFILE
 from dsguard.covers.attack import Attack
 from dsguard.covers.surrogate import Surrogate

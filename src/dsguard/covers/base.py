@@ -1,4 +1,4 @@
-"""The contract of covers. A cover decides what a protected image shows.
+"""The contract of covers: a cover decides what a protected image shows.
 
 How the clean image is carried in it is no business of a cover: that is the codec's.
 """

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dsguard.batch import as_batch
+from dsguard._checks import as_batch
 from dsguard.choices import LAYERS
 from dsguard.covers.base import check_labels
 from dsguard.covers.fitting import fit_patterns

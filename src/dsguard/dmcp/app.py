@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from dsguard.dmcp import pages, problems, routes, schemas, streams
-from dsguard.dmcp.gate import Gate
-from dsguard.dmcp.platform import Platform
+from dsguard.dmcp import errors, pages, routes, schemas, streams
+from dsguard.dmcp.middleware import Gate
 from dsguard.dmcp.settings import Settings
+from dsguard.dmcp.state import Platform
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -32,11 +32,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # they would load scripts from elsewhere; `pages` has a page of its own
         redoc_url=None,
-        responses={status: {"model": schemas.Problem} for status in problems.STATUSES},
+        responses={status: {"model": schemas.Problem} for status in errors.STATUSES},
     )
     app.state.platform = platform
     app.add_middleware(Gate, platform=platform)
-    problems.add_handlers(app)
+    errors.add_handlers(app)
     for router in (routes.router, streams.router, pages.router):
         app.include_router(router)
     return app

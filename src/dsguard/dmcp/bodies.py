@@ -6,14 +6,14 @@ import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from dsguard.datasets.folder import is_text
-from dsguard.datasets.images import with_suffix
-from dsguard.datasets.names import plain_name
-from dsguard.datasets.tar import END, members, packed
 from dsguard.dmcp import frames
 from dsguard.dmcp.access import Refused
 from dsguard.dmcp.restoring import Restored, Upload
 from dsguard.errors import DsguardError
+from dsguard.formats.folder.reader import is_text
+from dsguard.formats.images import with_suffix
+from dsguard.formats.names import plain_name
+from dsguard.formats.tar import END, members, packed
 
 if TYPE_CHECKING:
     from starlette.datastructures import UploadFile
@@ -41,7 +41,7 @@ class Sink(Protocol):
 async def spooled(request: Request, body: Sink) -> str:
     """Write the body of a request to a file, forms as frames; return its kind.
 
-    How large it may be is for `dsguard.dmcp.gate` to see to.
+    How large it may be is for `dsguard.dmcp.middleware` to see to.
 
     Raises
     ------

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from dsguard._atomic import write_whole
 from dsguard.dmcp import frames
 from dsguard.dmcp.plain import check_token
 from dsguard.errors import DsguardError, InputError, MissingExtraError
-from dsguard.files import write_whole
 from dsguard.keys import DatasetKey
 
 _IMAGES = 2000
@@ -370,8 +370,8 @@ def _bodies(images: Iterable[tuple[str, bytes]]) -> Iterator[tuple[list[str], by
 
 def names_in(folder: Path) -> list[str]:
     """Return the names of the images under a folder."""
-    from dsguard.datasets.folder import FolderSource
-    from dsguard.datasets.place import LocalPlace
+    from dsguard.formats.folder.reader import FolderSource
+    from dsguard.formats.place import LocalPlace
 
     return FolderSource(LocalPlace(folder)).names()
 
@@ -380,8 +380,8 @@ def read_images(
     folder: Path, names: Iterable[str], failed: dict[str, DsguardError]
 ) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of images under a folder; those that cannot be read go to `failed`."""
-    from dsguard.datasets.folder import read_or_error
-    from dsguard.datasets.place import LocalPlace
+    from dsguard.formats.folder.reader import read_or_error
+    from dsguard.formats.place import LocalPlace
 
     place = LocalPlace(folder)
     for name in names:

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from dsguard.dmcp.metering import Meter
-    from dsguard.dmcp.platform import Platform
     from dsguard.dmcp.restoring import Restored, Upload
+    from dsguard.dmcp.state import Platform
 
 _UNDONE = ("queued", "running")
 _CLEANED_EVERY = 3600.0  # seconds

@@ -1,4 +1,4 @@
-"""What a request or a job sends: counted, limited, and in the trail before anything leaves."""
+"""Images sent by a request or a job: counted, limited, and in the trail before anything leaves."""
 
 from __future__ import annotations
 

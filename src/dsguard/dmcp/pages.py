@@ -17,11 +17,20 @@ from starlette.datastructures import UploadFile
 
 from dsguard.dmcp import schemas
 from dsguard.dmcp.access import Refused
-from dsguard.dmcp.asking import COOKIE, Asking, Here, Known, identify, known, origin_of, user_of
+from dsguard.dmcp.dependencies import (
+    COOKIE,
+    Asking,
+    Here,
+    Known,
+    identify,
+    known,
+    origin_of,
+    user_of,
+)
 from dsguard.dmcp.frames import OK, too_large
 from dsguard.dmcp.model import Dataset, Entry, Grant, User
-from dsguard.dmcp.platform import Platform
 from dsguard.dmcp.restoring import Upload
+from dsguard.dmcp.state import Platform
 
 _MOST_FILES = 12
 _SHOWN_ENTRIES = 200

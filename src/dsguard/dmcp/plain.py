@@ -1,9 +1,9 @@
-"""Small files that people and editors write: tokens and master keys, in UTF-8 or UTF-16."""
+"""Text files of people and editors: tokens and master keys, in UTF-8 or UTF-16."""
 
 from __future__ import annotations
 
+from dsguard._atomic import text_in
 from dsguard.errors import InputError
-from dsguard.files import text_in
 
 _BLANKS = "\ufeff \t\r\n\v\f"
 

@@ -8,20 +8,20 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from dsguard.datasets import png
-from dsguard.datasets.images import decode_files, encode_images, pixels_of
+from dsguard.api import restore_batch
 from dsguard.dmcp import tiff
 from dsguard.dmcp.frames import OK, REFUSED
 from dsguard.errors import DsguardError, InputError, WrongKeyError
+from dsguard.formats import png
+from dsguard.formats.images import decode_files, encode_images, pixels_of
 from dsguard.keys import DatasetKey
-from dsguard.protection import restore_batch
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from dsguard._parallel.processes import Workers
     from dsguard.dmcp.access import Refused
     from dsguard.dmcp.metering import Meter
-    from dsguard.workers import Workers
 
 CHUNK_IMAGES = 500
 CHUNK_BYTES = 8 << 20

@@ -14,7 +14,7 @@ from sqlalchemy.orm import joinedload
 
 from dsguard.dmcp import schemas
 from dsguard.dmcp.access import Refused
-from dsguard.dmcp.asking import Asking, Here, origin_of, where_from
+from dsguard.dmcp.dependencies import Asking, Here, origin_of, where_from
 from dsguard.dmcp.model import Dataset, Entry, Grant
 from dsguard.dmcp.model import Request as AccessRequest
 from dsguard.keys import DatasetKey

@@ -1,4 +1,4 @@
-"""What goes over the wire as JSON."""
+"""JSON on the wire: its fields and their limits."""
 
 from __future__ import annotations
 

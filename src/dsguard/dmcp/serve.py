@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import structlog
 import uvicorn
 
+from dsguard.dmcp.admin import first_owner
 from dsguard.dmcp.app import create_app
 from dsguard.dmcp.model import check_url
-from dsguard.dmcp.operate import first_owner
-from dsguard.dmcp.patience import Patient
+from dsguard.dmcp.timeouts import Patient
 from dsguard.errors import InputError
 
 if TYPE_CHECKING:

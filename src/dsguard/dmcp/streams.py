@@ -17,14 +17,14 @@ from starlette.types import Receive, Scope, Send
 
 from dsguard.dmcp import frames, schemas
 from dsguard.dmcp.access import Refused, Service
-from dsguard.dmcp.asking import Asking, Here, Known, origin_of
 from dsguard.dmcp.audit import Origin
 from dsguard.dmcp.bodies import FORM, TAR, answer_type, images_of, spooled, streamed
+from dsguard.dmcp.dependencies import Asking, Here, Known, origin_of
+from dsguard.dmcp.errors import CutOffError
 from dsguard.dmcp.jobs import Jobs
 from dsguard.dmcp.model import Dataset, Job, User
-from dsguard.dmcp.platform import Platform
-from dsguard.dmcp.problems import CutOffError
 from dsguard.dmcp.restoring import Restored, end_of
+from dsguard.dmcp.state import Platform
 from dsguard.errors import TamperedError
 
 _IN_MEMORY = 6 << 20  # more than the client sends at once

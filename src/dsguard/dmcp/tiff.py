@@ -1,4 +1,4 @@
-"""What a TIFF file says of itself, read before any decoder sees it.
+"""The tags of TIFF files, read before any decoder sees them.
 
 A TIFF of a thousand bytes can ask a decoder for gigabytes: by tiles, or by strips, that are larger
 than the image. Those that dsguard writes have strips, and 8-bit samples compressed without loss.

@@ -13,10 +13,10 @@ from Crypto.Hash import SHA256
 from Crypto.Protocol.KDF import HKDF
 from sqlalchemy import select
 
+from dsguard._atomic import write_new
 from dsguard.dmcp.model import Dataset, Fact, Key
 from dsguard.dmcp.plain import text_of
 from dsguard.errors import InputError, WrongKeyError
-from dsguard.files import write_new
 from dsguard.keys import DatasetKey
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What a trainer without the key can do against protection: the field's matrix, by name."""
+"""Counter-measures of a trainer without the key: the field's matrix, by name."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from dsguard.bulk import load_training_set, select
-from dsguard.datasets import open_source
 from dsguard.errors import InputError, MissingExtraError
+from dsguard.formats import open_source
 from dsguard.kernels.contract import Images
 
 _DIGITS_FOR_TRAINING = 1297

@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from dsguard._atomic import write_whole
+from dsguard.api import protect_batch, restore_batch
 from dsguard.covers import Cover, Given
 from dsguard.covers.fitting import ROUNDS
 from dsguard.errors import InputError
@@ -28,12 +30,10 @@ from dsguard.evaluation.presets import Preset
 from dsguard.evaluation.report import html_report
 from dsguard.evaluation.trainings import Shared, Training, run_all
 from dsguard.evaluation.trials import TABLE_1, Trial
-from dsguard.files import write_whole
 from dsguard.fsp import Attack, Surrogate, choose_device, fit_surrogate, perturb
 from dsguard.kernels.contract import Images
 from dsguard.keys import DatasetKey
 from dsguard.profiles import Profile
-from dsguard.protection import protect_batch, restore_batch
 
 Step = Callable[[str, int, int], None]
 

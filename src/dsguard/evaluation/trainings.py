@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dsguard._parallel.processes import Workers
+from dsguard._parallel.threads import thread_count
 from dsguard.evaluation.comparison import Row, learn
 from dsguard.evaluation.data import Data
 from dsguard.evaluation.presets import Preset
 from dsguard.evaluation.trials import Trial
 from dsguard.kernels.contract import Images
-from dsguard.slices import thread_count
-from dsguard.workers import Workers
 
 _LOOKS_EVERY = 0.5  # seconds, at how far the trainings are
 

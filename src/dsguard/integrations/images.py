@@ -1,13 +1,13 @@
-"""What the integrations share: batches of image files through protect and restore."""
+"""Batches of image files through protect and restore, for all integrations."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dsguard.datasets.images import decode_files, encode_image
+from dsguard.api import restore_batch
 from dsguard.errors import DsguardError, InputError
-from dsguard.protection import restore_batch
+from dsguard.formats.images import decode_files, encode_image
 
 if TYPE_CHECKING:
     import numpy as np

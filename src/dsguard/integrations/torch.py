@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dsguard.api import restore_batch
 from dsguard.errors import DsguardError, InputError
 from dsguard.integrations.images import restored_images
-from dsguard.protection import restore_batch
 
 if TYPE_CHECKING:
     from dsguard.keys import DatasetKey

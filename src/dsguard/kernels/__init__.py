@@ -15,8 +15,8 @@ from typing import cast
 from dsguard.errors import InputError, MissingExtraError
 from dsguard.kernels.contract import Kernels
 
-BACKENDS = {"native": "native", "numba": "jit", "reference": "reference"}
-"""Module of each set of kernels, the automatic choice first."""
+BACKENDS = ("native", "numba", "reference")
+"""The sets of kernels, each a module; the automatic choice first."""
 
 _SLOW = {
     "numba": (
@@ -87,7 +87,7 @@ def _load(name: str) -> Kernels:
         msg = f"there is no backend {name!r}; the backends are: {', '.join(BACKENDS)}"
         raise InputError(msg)
     try:
-        module = importlib.import_module(f"dsguard.kernels.{BACKENDS[name]}")
+        module = importlib.import_module(f"dsguard.kernels.{name}")
     except ImportError as error:
         remedy = "; run: pip install 'dsguard[numba]'" if name == "numba" else ""
         msg = f"the {name} kernels are not installed ({error}){remedy}"

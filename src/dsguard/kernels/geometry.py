@@ -1,4 +1,4 @@
-"""What the shape of an image implies: its grid, tiles, Sequence length and capacity."""
+"""Geometry: the grid of an image, its tiles, the length of its Sequence, its capacity."""
 
 from __future__ import annotations
 

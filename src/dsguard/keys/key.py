@@ -14,8 +14,8 @@ from Crypto.Cipher import AES
 from Crypto.Hash import SHA256
 from Crypto.Protocol.KDF import HKDF, scrypt
 
+from dsguard._atomic import read_text, write_new
 from dsguard.errors import DsguardError, FormatError, InputError, WrongKeyError
-from dsguard.files import read_text, write_new
 from dsguard.keys.siv import AesSiv
 
 SECRET_BYTES = 32

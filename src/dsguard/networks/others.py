@@ -1,4 +1,4 @@
-"""Networks that a trainer might choose, by name, small enough for images of 32 to 64 pixels.
+"""Other networks of trainers, by name, small enough for images of 32 to 64 pixels.
 
 ResNet-18 is what surrogates are made of; the others share neither its blocks nor its shortcuts.
 """

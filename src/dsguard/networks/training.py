@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dsguard._atomic import write_whole
 from dsguard.errors import InputError
-from dsguard.files import write_whole
 from dsguard.kernels.contract import Images
 
 Alter = Callable[[nn.Module, Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]

@@ -1,0 +1,497 @@
+"""Protect and restore batches of images: the public functions.
+
+A cover (`dsguard.covers`) decides what protected images show. A codec (`dsguard.codecs`) decides
+how the clean ones are carried in them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import closing
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal, overload
+
+import numpy as np
+
+from dsguard._checks import as_batch, as_output, as_single, like_input
+from dsguard._parallel import threads as pool
+from dsguard.codecs import Header, codec_named, codec_of, dispatch
+from dsguard.codecs.header import whole_headers
+from dsguard.covers import EPSILON, ArraySet, Batch, Cover, Given, check_labels
+from dsguard.errors import (
+    DsguardError,
+    FormatError,
+    InputError,
+    MissingSidecarError,
+    NotProtectedError,
+    TamperedError,
+    WrongKeyError,
+)
+from dsguard.keys import DatasetKey
+from dsguard.profiles import DEFAULT, Profile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
+
+    from dsguard.codecs import Codec
+    from dsguard.covers.base import Labels
+    from dsguard.fsp import Surrogate
+    from dsguard.kernels.contract import Images
+
+
+class Status(StrEnum):
+    """What became of one image."""
+
+    OK = "ok"
+    SIDECAR = "sidecar"
+    NO_SIDECAR = "no_sidecar"
+    NOT_PROTECTED = "not_protected"
+    WRONG_KEY = "wrong_key"
+    TAMPERED = "tampered"
+    UNKNOWN_FORMAT = "unknown_format"
+
+
+_STATUS_OF: dict[type[DsguardError], Status] = {
+    NotProtectedError: Status.NOT_PROTECTED,
+    MissingSidecarError: Status.NO_SIDECAR,
+    WrongKeyError: Status.WRONG_KEY,
+    TamperedError: Status.TAMPERED,
+    FormatError: Status.UNKNOWN_FORMAT,
+}
+
+
+@dataclass(frozen=True)
+class ProtectedBatch:
+    """What `protect_batch` returns.
+
+    Attributes
+    ----------
+    images : ndarray of uint8
+        Protected images, shaped as the input. Store them losslessly.
+    status : list of Status
+        One per image: ok, or sidecar.
+    sidecars : dict of int to bytes
+        By index, the sealed payloads of images that could not hold them: keep each with its image,
+        `restore_batch` wants it back. Empty as a rule, and always for profile ``paper``.
+    """
+
+    images: npt.NDArray[np.uint8]
+    status: list[Status]
+    sidecars: dict[int, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RestoredBatch:
+    """What ``restore_batch(..., on_error="report")`` returns.
+
+    Attributes
+    ----------
+    images : ndarray of uint8
+        Restored images, shaped as the input; all zero where the status is not ok.
+    status : list of Status
+        One per image.
+    errors : dict of int to DsguardError
+        The error of each image that was not restored.
+    profiles : list of str
+        The profile that each image was protected with; empty where its header cannot be read.
+    """
+
+    images: npt.NDArray[np.uint8]
+    status: list[Status]
+    errors: dict[int, DsguardError] = field(default_factory=dict)
+    profiles: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What `inspect` reads from a protected image without any key.
+
+    Attributes
+    ----------
+    version : int
+        Format version.
+    profile : str
+    planes : int
+        Low bit planes that payload replaced; 0 where it is hidden reversibly.
+    key_id : str
+        12 hexadecimal digits, as `DatasetKey.key_id`.
+    payload_bits : int
+        Header, tag and what is sealed together.
+    sidecar : bool
+        Whether the payload did not fit and is in a sidecar.
+    """
+
+    version: int
+    profile: str
+    planes: int
+    key_id: str
+    payload_bits: int
+    sidecar: bool = False
+
+
+def protect_batch(
+    images: npt.NDArray[np.uint8],
+    key: DatasetKey,
+    *,
+    cover: Cover | None = None,
+    codec: str | Codec | None = None,
+    target: npt.NDArray[np.uint8] | None = None,
+    labels: npt.ArrayLike | None = None,
+    surrogate: Surrogate | None = None,
+    profile: str | Profile = DEFAULT,
+    epsilon: int | None = None,
+    out: npt.NDArray[np.uint8] | None = None,
+    threads: int | None = None,
+) -> ProtectedBatch:
+    """Protect a batch of images.
+
+    Each clean image is transformed to resemble its cover. The way back, sealed under `key`, is
+    hidden in it. Give a `cover`, or a `target` that is one, or `labels` and `surrogate`, from which
+    the profile makes covers by feature-space perturbation. Profile ``"veil"`` needs labels alone.
+
+    The result is deterministic: the same images, targets and key give the same bytes, however many
+    threads there are. Memory beyond input and output does not grow with the batch, but for a status
+    per image, so either may be a `numpy.memmap` of any size.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (N, H, W, C) or (N, H, W)
+        Clean images; C is 1 or 3, or 4 with alpha last, which passes through untouched. H and W are
+        8 or more; samples outside the grid of whole blocks pass through as well.
+    key : DatasetKey
+    cover : Cover, optional
+        What protected images show, of `dsguard.covers`; `labels` are those that it takes.
+    codec : str or Codec, optional
+        How clean images are carried, of `dsguard.codecs`; by default that of the profile.
+    target : ndarray of uint8, shape of `images`, optional
+        The perturbed images, or others. `dsguard.fsp.perturb` makes them with an `Attack` of your
+        choice (ε, steps, layer).
+    labels : array-like of int, shape (N,), optional
+        Class of each image.
+    surrogate : Surrogate, optional
+        From `dsguard.fsp.fit_surrogate`. The exact profiles put on its patterns. ``"paper"``
+        attacks each image with the defaults of `dsguard.fsp.Attack`.
+    profile : {"exact", "exact-fine", "exact-coarse", "veil", "paper"} or Profile
+        How to protect. The exact profiles restore every bit, on blocks of 4, 2 and 8; so does
+        ``"veil"``, which hides each image in another of the batch, drawn by the key, with a pattern
+        for each label: give batches of mixed classes, what shows in a batch of one class still is
+        of that class. ``"paper"`` restores to within a grey level or two.
+    epsilon : int, optional
+        Radius of a perturbation that is made here, in grey levels of 0 to 255; by default 16.
+    out : ndarray of uint8, shape of `images`, optional
+        Where to write the protected images; C-contiguous, apart from the inputs.
+    threads : int, optional
+        Threads for given targets; by default one per CPU that the process may use. FSP has its own.
+
+    Returns
+    -------
+    ProtectedBatch
+
+    Raises
+    ------
+    InputError
+        If an argument has the wrong type, shape or value, or an image is protected already.
+    CapacityError
+        If images of this size cannot carry their payload (profile ``paper`` alone).
+    """
+    chosen = Profile.named(profile)
+    _check_key(key)
+    batch = as_batch(images, "images")
+    choice = _choice(batch, key, cover, codec, target, labels, surrogate, chosen, epsilon)
+    carrier, numbers = choice.codec, choice.labels
+    workers = pool.thread_count(threads)
+    if choice.cover.needs_network:
+        workers = 1  # torch has threads of its own
+    carrier.check_size(*batch.shape[1:])
+    result = as_output(out, images, batch, *([] if target is None else [target]))
+
+    def work(part: slice) -> dict[int, bytes]:
+        clean = np.ascontiguousarray(batch[part])
+        known = Batch(clean, None if numbers is None else numbers[part], part)
+        try:
+            _refuse(known, ready)
+            made = carrier.protect(clean, ready.images(known, carrier.grid), result[part], key)
+        except DsguardError as error:
+            if error.index is None:
+                raise
+            raise _at(part.start + error.index, error) from error
+        return {part.start + index: sidecar for index, sidecar in made.items()}
+
+    sidecars: dict[int, bytes] = {}
+    parts = pool.cut(len(batch), batch[:1].size or 1, workers)
+    with (
+        choice.cover.prepared(ArraySet(batch)) as ready,
+        closing(pool.run(work, parts, workers)) as done,
+    ):
+        for made in done:
+            sidecars |= made
+    status = [Status.SIDECAR if i in sidecars else Status.OK for i in range(len(batch))]
+    return ProtectedBatch(like_input(result, images), status, sidecars)
+
+
+@overload
+def restore_batch(
+    images: npt.NDArray[np.uint8],
+    key: DatasetKey,
+    *,
+    sidecars: Mapping[int, bytes] | None = None,
+    on_error: Literal["raise"] = "raise",
+    out: npt.NDArray[np.uint8] | None = None,
+    threads: int | None = None,
+) -> npt.NDArray[np.uint8]: ...
+
+
+@overload
+def restore_batch(
+    images: npt.NDArray[np.uint8],
+    key: DatasetKey,
+    *,
+    sidecars: Mapping[int, bytes] | None = None,
+    on_error: Literal["report"],
+    out: npt.NDArray[np.uint8] | None = None,
+    threads: int | None = None,
+) -> RestoredBatch: ...
+
+
+def restore_batch(
+    images: npt.NDArray[np.uint8],
+    key: DatasetKey,
+    *,
+    sidecars: Mapping[int, bytes] | None = None,
+    on_error: Literal["raise", "report"] = "raise",
+    out: npt.NDArray[np.uint8] | None = None,
+    threads: int | None = None,
+) -> npt.NDArray[np.uint8] | RestoredBatch:
+    """Restore a batch of protected images.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (N, H, W, C) or (N, H, W)
+        As `protect_batch` returned them; a subset in any order will do.
+    key : DatasetKey
+        The key that they were protected under.
+    sidecars : mapping of int to bytes, optional
+        As `protect_batch` returned them, by the index of their image in `images`.
+    on_error : {"raise", "report"}
+        Raise the first error, or report a status per image and restore the others.
+    out : ndarray of uint8, shape of `images`, optional
+        Where to write the restored images; C-contiguous, apart from the input. Unspecified after
+        an error.
+    threads : int, optional
+        By default one per CPU that the process may use.
+
+    Returns
+    -------
+    ndarray of uint8, or RestoredBatch if `on_error` is ``"report"``
+        Shaped as the input. For the exact profiles, the clean image to the last bit, which the tag
+        proves; for ``paper``, each sample is within 1 grey level of the clean one where the payload
+        took one plane, within 2 where it took two.
+
+    Raises
+    ------
+    NotProtectedError, WrongKeyError, TamperedError, FormatError, MissingSidecarError
+        If an image cannot be restored; the message names its index.
+    """
+    if on_error not in ("raise", "report"):
+        msg = f"on_error is 'raise' or 'report', not {on_error!r}"
+        raise InputError(msg)
+    _check_key(key)
+    batch = as_batch(images, "images")
+    result = as_output(out, images, batch)
+    workers = pool.thread_count(threads)
+    given = _check_sidecars(sidecars, len(batch))
+
+    profiles = [""] * len(batch)
+
+    def work(part: slice) -> dict[int, DsguardError]:
+        own = {i - part.start: data for i, data in given.items() if part.start <= i < part.stop}
+        protected = np.ascontiguousarray(batch[part])
+        failures, named = dispatch.restore(protected, result[part], key, own)
+        profiles[part] = named
+        return {part.start + index: error for index, error in failures.items()}
+
+    errors: dict[int, DsguardError] = {}
+    parts = pool.cut(len(batch), batch[:1].size or 1, workers)
+    with closing(pool.run(work, parts, workers)) as done:
+        for failures in done:
+            errors |= failures
+            if errors and on_error == "raise":
+                raise _at(*min(errors.items(), key=lambda item: item[0]))
+    restored = like_input(result, images)
+    if on_error == "raise":
+        return restored
+    status = [_STATUS_OF[type(errors[i])] if i in errors else Status.OK for i in range(len(batch))]
+    failed = {i: _at(i, errors[i]) for i in sorted(errors)}
+    return RestoredBatch(restored, status, failed, profiles)
+
+
+def inspect(image: npt.NDArray[np.uint8], sidecar: bytes | None = None) -> ImageInfo:
+    """Tell what a protected image says of itself; no key is needed.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, C) or (H, W)
+    sidecar : bytes, optional
+        Of the image, where it has one; an image too small for a header has it there.
+
+    Returns
+    -------
+    ImageInfo
+
+    Raises
+    ------
+    NotProtectedError, TamperedError, FormatError
+        If the image has no header, a damaged one, or one of an unknown version.
+    """
+    batch = as_single(image, "image")
+    raw = dispatch.headers(batch, {0: sidecar} if sidecar else {})
+    header = Header.parse(raw[0].tobytes())
+    codec = codec_of(header)
+    return ImageInfo(
+        version=header.version,
+        profile=codec.name,
+        planes=codec.planes(header),
+        key_id=header.key_id.hex(),
+        payload_bits=8 * codec.payload_bytes(header),
+        sidecar=codec.in_sidecar(header),
+    )
+
+
+def are_protected(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Tell which images of a batch have a whole header in their pixels, under whatever key.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (N, H, W, C) or (N, H, W)
+
+    Returns
+    -------
+    ndarray of bool, shape (N,)
+    """
+    batch = np.ascontiguousarray(as_batch(images, "images"))
+    return np.asarray(whole_headers(dispatch.headers(batch, {})), bool)
+
+
+def _check_key(key: object) -> None:
+    if not isinstance(key, DatasetKey):
+        msg = f"key: expected a DatasetKey, got {type(key).__name__}; use DatasetKey.load(path)"
+        raise InputError(msg)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What shows, how the rest is carried, and labels as the cover takes them."""
+
+    cover: Cover
+    codec: Codec
+    labels: Labels | None = None
+
+
+def _choice(
+    batch: Images,
+    key: DatasetKey,
+    cover: Cover | None,
+    codec: str | Codec | None,
+    target: npt.NDArray[np.uint8] | None,
+    labels: npt.ArrayLike | None,
+    surrogate: Surrogate | None,
+    profile: Profile,
+    epsilon: int | None,
+) -> _Choice:
+    shown: object = cover
+    if not isinstance(shown, Cover | None):
+        msg = f"cover: expected a Cover of dsguard.covers, got {type(shown).__name__}"
+        raise InputError(msg)
+    given = [each is not None for each in (cover, target, surrogate)]
+    if sum(given) > 1 or (target is not None and labels is not None):
+        msg = "give a cover, or a target, or labels and surrogate, not both"
+        raise InputError(msg)
+    if epsilon is not None and (cover is not None or target is not None):
+        msg = "epsilon is the radius of what a profile makes; a cover or a target has its own"
+        raise InputError(msg)
+    other = profile.plain_codec if codec is None else codec_named(codec)
+    if target is not None:
+        return _Choice(Given(_same_shape(target, batch)), other)
+    if cover is not None:
+        if cover.needs_labels and labels is None:
+            msg = "this cover needs labels"
+            raise InputError(msg)
+        if other.wants_likeness and not cover.is_like:
+            warnings.warn(unwise(other), UserWarning, stacklevel=3)
+        known = None if labels is None else check_labels(labels, len(batch))
+        return _Choice(cover, other, known)
+    own = profile.codec if codec is None else other
+    if profile.needs_surrogate and (labels is None or surrogate is None):
+        msg = "give target or cover, or both labels and surrogate"
+        raise InputError(msg)
+    made = profile.cover(
+        key,
+        surrogate,
+        epsilon=EPSILON if epsilon is None else epsilon,
+        labelled=labels is not None,
+    )
+    if labels is None:
+        return _Choice(made, own)
+    if surrogate is None:
+        return _Choice(made, own, check_labels(labels, len(batch)))
+    surrogate.check_channels(batch.shape[3])
+    return _Choice(made, own, surrogate.class_numbers(labels, len(batch)))
+
+
+def unwise(codec: Codec) -> str:
+    """Return the warning for a cover that is to hide images, where the codec wants likeness."""
+    return (
+        f"codec {codec.name} leaves the inside of the blocks of clean images in sight, whatever "
+        "the cover shows; it changes more, and needs more sidecars, than with one that is like them"
+    )
+
+
+def _same_shape(target: npt.NDArray[np.uint8], batch: Images) -> Images:
+    wanted = as_batch(target, "target")
+    if wanted.shape != batch.shape:
+        msg = f"target has the shape {wanted.shape}, images have {batch.shape}"
+        raise InputError(msg)
+    return wanted
+
+
+def _refuse(batch: Batch, cover: Cover) -> None:
+    """Raise for the first image that is protected already, or that has no cover."""
+    twice = np.flatnonzero(are_protected(batch.images))
+    if len(twice):
+        msg = "is protected already; give the clean images"
+        raise InputError(msg, int(twice[0]))
+    refused = cover.refused(batch)
+    if refused:
+        raise _at(*min(refused.items(), key=lambda item: item[0]))
+
+
+def _check_sidecars(sidecars: Mapping[int, bytes] | None, count: int) -> dict[int, bytes]:
+    if sidecars is None:
+        return {}
+    if not hasattr(sidecars, "items"):
+        msg = f"sidecars: expected a mapping of index to bytes, got {type(sidecars).__name__}"
+        raise InputError(msg)
+    return dict(_checked_sidecar(index, data, count) for index, data in sidecars.items())
+
+
+def _checked_sidecar(index: object, data: object, count: int) -> tuple[int, bytes]:
+    if isinstance(index, bool) or not isinstance(index, int | np.integer):
+        msg = f"sidecars: expected whole numbers as indices, got {index!r}"
+        raise InputError(msg)
+    if not 0 <= index < count:
+        msg = f"sidecars: there is no image {index} in a batch of {count}"
+        raise InputError(msg)
+    if not isinstance(data, bytes | bytearray | memoryview):
+        msg = f"sidecars: expected bytes, got {type(data).__name__}"
+        raise InputError(msg, int(index))
+    return int(index), bytes(data)
+
+
+def _at(index: int, error: DsguardError) -> DsguardError:
+    """Return the error with the index of its image in the message."""
+    moved = type(error)(error.message, index=index)
+    moved.__dict__ |= error.__dict__ | {"index": index}
+    return moved

@@ -1,0 +1,155 @@
+"""The way of every request to its route: an id, a rate, limits of size and of patience."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+
+from dsguard.dmcp.access import Refused
+from dsguard.dmcp.bodies import too_large
+from dsguard.dmcp.dependencies import identify, known
+from dsguard.dmcp.errors import CutOffError, RefusedInBody, answer_refusal
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from dsguard.dmcp.state import Platform
+
+_OPERATION = ("/healthz", "/readyz", "/metrics")
+_FORM_BYTES = 64 << 10
+"""The most that a request without images has, or one of somebody without a token."""
+
+log = structlog.get_logger("dsguard.dmcp")
+
+
+class Gate:
+    """ASGI middleware around the whole application.
+
+    Parameters
+    ----------
+    app : ASGIApp
+    platform : Platform
+    """
+
+    def __init__(self, app: ASGIApp, platform: Platform) -> None:
+        self._app, self._platform = app, platform
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        request.state.id = secrets.token_hex(8)
+        answer = _Answer(send, request, self._platform)
+        try:
+            if scope["path"] not in _OPERATION:
+                await run_in_threadpool(identify, self._platform, request)
+            body = _Body(receive, *self._most(request), self._platform.settings.patience)
+            body.check(request)
+        except Refused as refusal:
+            response = await answer_refusal(request, refusal)
+            await response(scope, receive, answer.send)
+        else:
+            try:
+                await self._app(scope, body.receive, answer.send)
+            except CutOffError as error:
+                log.warning("cut off", id=request.state.id, error=str(error))
+        finally:
+            answer.log()
+
+    def _most(self, request: Request) -> tuple[int, Refused]:
+        """Return how large a body may be, and what is said to a larger one."""
+        settings, path = self._platform.settings, request.url.path
+        with_images = path.endswith(("/restore", "/jobs"))
+        who = getattr(request.state, "who", None)
+        if with_images and isinstance(who, Refused):
+            return _FORM_BYTES, who
+        most = _FORM_BYTES
+        if with_images:
+            most = settings.job_bytes if path.endswith("/jobs") else settings.body_bytes
+        return most, too_large(most)
+
+
+class _Body:
+    """The body of a request, as far as it may go."""
+
+    def __init__(self, receive: Receive, most: int, refusal: Refused, patience: float) -> None:
+        self._receive, self._most, self._refusal = receive, most, refusal
+        self._patience = patience
+        self._size, self._whole = 0, False
+
+    def check(self, request: Request) -> None:
+        """Refuse a body that is said to be too large before any of it is taken."""
+        told = request.headers.get("content-length", "")
+        if told.isascii() and told.isdigit() and int(told[:20]) > self._most:
+            raise self._refusal
+
+    async def receive(self) -> Message:
+        """Return the next part; once there is no more, wait for the end of the connection."""
+        if self._whole:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(self._patience):
+                message = await self._receive()
+        except TimeoutError:
+            raise RefusedInBody(_too_slow(self._patience)) from None
+        self._size += len(message.get("body", b""))
+        self._whole = not message.get("more_body", False)
+        if self._size > self._most:
+            raise RefusedInBody(self._refusal)
+        return message
+
+
+class _Answer:
+    """The answer to a request: its header gets the id; it is measured and logged."""
+
+    def __init__(self, send: Send, request: Request, platform: Platform) -> None:
+        self._send, self._request, self._platform = send, request, platform
+        self._start = time.perf_counter()
+        self._status, self._seconds = 500, 0.0
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the answer, if the reader takes it in time."""
+        if message["type"] == "http.response.start":
+            self._status, self._seconds = message["status"], time.perf_counter() - self._start
+            headers = MutableHeaders(scope=message)
+            headers["x-request-id"] = self._request.state.id
+            headers["x-content-type-options"] = "nosniff"
+            headers.setdefault("cache-control", "no-store")
+        try:
+            async with asyncio.timeout(self._platform.settings.patience):
+                await self._send(message)
+        except TimeoutError:  # an OSError, which would be taken for one of the service's own
+            msg = "the reader stopped"
+            raise CutOffError(msg) from None
+
+    def log(self) -> None:
+        """Count the request and write its line; nothing secret is in it."""
+        request, platform = self._request, self._platform
+        route = getattr(request.scope.get("route"), "path", "unknown")
+        who = known(request)
+        platform.requests.labels(route, self._status).inc()
+        platform.seconds.labels(route).observe(self._seconds)
+        log.info(
+            "request",
+            id=request.state.id,
+            method=request.method,
+            route=route,
+            status=self._status,
+            user=who.name if who else "",
+            milliseconds=round(1000 * self._seconds, 1),
+        )
+
+
+def _too_slow(patience: float) -> Refused:
+    return Refused(
+        408, "too-slow", f"nothing came for {patience:g} seconds", "send the request again"
+    )

@@ -1,0 +1,181 @@
+"""Arrays as NumPy keeps them: ``.npy`` files, and ``.npz`` archives of them.
+
+The header of an array says what it is. It is read first, and the rest only where it is wanted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import os
+import weakref
+import zipfile
+from collections.abc import Iterator, Mapping
+from typing import IO, Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from dsguard.errors import DsguardError, InputError
+from dsguard.formats.limits import most_unpacked
+from dsguard.formats.place import LocalPlace, Place
+
+Array: TypeAlias = npt.NDArray[Any]
+
+MOST_NPZ_BYTES = 1 << 33
+"""What is read of an ``.npz`` file unpacks to no more than this."""
+_MOST_DIMENSIONS = 32  # of arrays with any version of NumPy
+_HEADER_BYTES = 1 << 14
+"""Headers are shorter; NumPy itself takes no more than 10,000 characters of one."""
+
+
+class Header(NamedTuple):
+    """What an array is."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its content; nothing, and an empty value, count as one."""
+        return max(1, math.prod(self.shape)) * max(1, self.dtype.itemsize)
+
+    def blank(self) -> Array:
+        """Return an array like it without its content, which takes no memory."""
+        return np.broadcast_to(np.zeros((), self.dtype), self.shape)
+
+
+class Npz(Mapping[str, Array]):
+    """The arrays of an ``.npz`` file by name, each of them read when it is asked for, and kept.
+
+    Raises
+    ------
+    InputError
+        Where the file, or an entry that is asked for, is damaged, holds Python objects, or
+        unpacks to too much.
+    """
+
+    def __init__(self, place: Place, file: str) -> None:
+        self._path = f"{place}/{file}"
+        self._headers: dict[str, Header] = {}
+        self._arrays: dict[str, Array] = {}
+        self._unpacked = 0
+        with _told(self._path):
+            opened = place.open(file)
+            weakref.finalize(self, opened.close)
+            self._size = opened.seek(0, os.SEEK_END)
+            self._archive = zipfile.ZipFile(opened)
+        members = self._archive.infolist()
+        self._members = {member.filename.removesuffix(".npy"): member for member in members}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._members
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._arrays:
+            self._arrays[name] = self._read(name)
+        return self._arrays[name]
+
+    def header(self, name: str) -> Header:
+        """Return what an array is, without reading it."""
+        if name not in self._headers:
+            with self._entry(name) as entry:
+                self._headers[name] = read_header(entry)
+        return self._headers[name]
+
+    def reason_against(self, name: str) -> str:
+        """Return why an array is not to be read: it is too large; empty where it may be."""
+        said, most = self.header(name).nbytes, most_unpacked(self._size, MOST_NPZ_BYTES)
+        if name in self._arrays or said <= most - self._unpacked:
+            return ""
+        return (
+            f"unpacks to {said} bytes, which takes its file over the {most} that it may unpack to"
+        )
+
+    def _read(self, name: str) -> Array:
+        if reason := self.reason_against(name):
+            msg = f"{self._shown(name)} {reason}; take it out, or save it as an .npy file"
+            raise InputError(msg)
+        self._unpacked += self.header(name).nbytes
+        with self._entry(name) as entry:
+            array: Array = np.lib.format.read_array(entry, allow_pickle=False)
+            if entry.read(1):
+                msg = "it is longer than its header says"
+                raise ValueError(msg)
+        return array
+
+    def _shown(self, name: str) -> str:
+        """Return what an entry is called in messages."""
+        return f"entry {name[:80]!r} of {self._path}"
+
+    @contextlib.contextmanager
+    def _entry(self, name: str) -> Iterator[IO[bytes]]:
+        member = self._members[name]
+        with _told(self._shown(name)):
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                msg = "it is compressed as NumPy does not; save it with numpy.savez"
+                raise ValueError(msg)
+            with self._archive.open(member) as entry:
+                yield entry
+
+
+def load_npy(place: Place, file: str) -> Array:
+    """Return the array of an ``.npy`` file; that of a local one stays on disk.
+
+    Raises
+    ------
+    InputError
+        If it is damaged or holds Python objects.
+    """
+    with _told(f"{place}/{file}"), place.open(file) as opened:
+        read_header(opened)
+        if isinstance(place, LocalPlace):
+            array: Array = np.load(place.path / file, mmap_mode="r", allow_pickle=False)
+        else:
+            opened.seek(0)
+            array = np.lib.format.read_array(opened, allow_pickle=False)
+    return array
+
+
+def read_header(file: IO[bytes]) -> Header:
+    """Return the header that a file begins with.
+
+    Raises
+    ------
+    ValueError, or what NumPy and Python's parser raise
+        If it is damaged, or of Python objects.
+    """
+    start = io.BytesIO(file.read(_HEADER_BYTES))  # a header can claim to have gigabytes itself
+    version = np.lib.format.read_magic(start)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(start)
+    else:  # later ones differ in names of fields alone
+        shape, _, dtype = np.lib.format.read_array_header_2_0(start)
+    good = version in {(1, 0), (2, 0), (3, 0)} and len(shape) <= _MOST_DIMENSIONS
+    if not good or min(shape, default=0) < 0:
+        msg = "its header is of an unknown layout"
+        raise ValueError(msg)
+    if dtype.hasobject:
+        msg = "it holds Python objects, which could run commands; save it as numbers or strings"
+        raise ValueError(msg)
+    return Header(shape, dtype)
+
+
+@contextlib.contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Have whatever goes wrong told as one error that names the file."""
+    try:
+        yield
+    except DsguardError:
+        raise
+    except Exception as error:  # zipfile, zlib, NumPy and Python's parser fail in many ways
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        msg = f"{what} is damaged, or holds what dsguard does not load: {reason}"
+        raise InputError(msg) from error

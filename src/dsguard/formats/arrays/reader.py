@@ -1,0 +1,506 @@
+"""Arrays: ``.npy`` and ``.npz`` files, and the pickles of CIFAR-10 and CIFAR-100."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dsguard.errors import FormatError, InputError
+from dsguard.formats.arrays.npy import Array, Header, Npz, load_npy
+from dsguard.formats.arrays.pickles import load_pickle
+from dsguard.formats.base import (
+    CHUNK_IMAGES,
+    Image,
+    Part,
+    Record,
+    Rows,
+    Source,
+    as_folder,
+)
+from dsguard.formats.folder.reader import strays_among, texts_among
+from dsguard.formats.harmless import STRING, Allowance
+from dsguard.formats.names import is_folder_name, safe_name
+from dsguard.formats.place import Place
+from dsguard.kernels.geometry import SMALLEST_SIDE
+
+if TYPE_CHECKING:
+    from dsguard.formats.disclosure import Review
+
+SIDECARS = "dsguard-sidecar"
+"""Beginning of the names that sidecars have in an ``.npz`` file: ``dsguard-sidecar/images/17``."""
+
+_LABEL_NAMES = ("labels", "label", "y", "targets", "target")
+_MOST_PIXELS = 1 << 16
+
+
+@dataclass
+class ArrayRows(Record):
+    """Where some rows lie: in which array of which file."""
+
+    array: str
+    start: int
+
+
+class ArraySource(Source):
+    """Files of arrays; each file is a part, and comes out as one."""
+
+    def __init__(self, place: Place, files: list[str]) -> None:
+        super().__init__(place)
+        self.array_files = files
+        self._held: tuple[str, Mapping[Any, Any]] = ("", {})
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**super().__getstate__(), "_held": ("", {})}
+
+    def load(self, file: str) -> Mapping[Any, Any]:
+        """Return all that a file holds, read at once or when it is asked for."""
+        raise NotImplementedError
+
+    def content(self, file: str) -> Mapping[Any, Any]:
+        """Return all that a file holds; that of the last one is kept."""
+        if self._held[0] != file:
+            self._held = (file, self.load(file))
+        return self._held[1]
+
+    def arrays(self, file: str) -> dict[str, Image]:
+        """Return by name the arrays of a file that hold images, (N, H, W) or (N, H, W, C)."""
+        raise NotImplementedError
+
+    def array_names(self, file: str) -> list[str]:
+        """Return the names of the arrays of a file that hold images."""
+        return list(self.arrays(file))
+
+    def own_companions(self) -> list[str]:
+        """Return the files beside those with images that are read as well."""
+        raise NotImplementedError
+
+    def companions(self) -> list[str]:
+        return [*self.own_companions(), *texts_among(self._listing.files)]
+
+    def left_out(self) -> list[str]:
+        own = {*self.array_files, *self.own_companions()}
+        own |= {f"{file}.sidecars.npz" for file in self.array_files}
+        return strays_among(self._listing.files, own)
+
+    def reviewed_companion(self, name: str, data: bytes, review: Review) -> bytes | None:
+        if name in self.own_companions():
+            return self.reviewed_own(name, review)
+        return super().reviewed_companion(name, data, review)
+
+    def reviewed_own(self, name: str, review: Review) -> bytes | None:
+        """Return one of `own_companions` with what goes along, None where nothing does."""
+        raise NotImplementedError
+
+    def classes(self, file: str, array: str) -> list[str]:
+        """Return the class of each image of an array, empty where nothing tells."""
+        raise NotImplementedError
+
+    def sidecars(self, file: str, array: str) -> dict[int, bytes]:
+        """Return the sidecars of an array, by row."""
+        raise NotImplementedError
+
+    def reviewed_others(self, file: str, others: list[Any], review: Review) -> dict[Any, Any]:
+        """Return what goes along of that which a file holds beside images, by these names."""
+        raise NotImplementedError
+
+    def image_name(self, file: str, array: str, row: int, class_name: str) -> str:
+        """Return the name of an image."""
+        folder = f"{as_folder(class_name)}/" if class_name else ""
+        return f"{file.rpartition('.')[0]}/{array}/{folder}{row:07d}.png"
+
+    def names(self) -> list[str]:
+        return sorted(name for file in self.array_files for name in self._names_in(file))
+
+    def _names_in(self, file: str) -> Iterator[str]:
+        for array in self.array_names(file):
+            for row, name in enumerate(self.classes(file, array)):
+                yield self.image_name(file, array, row, name)
+
+    def parts(self, size: int, wanted: Collection[str] | None = None) -> list[Part]:
+        if wanted is None:
+            return [Part(file) for file in self.array_files]
+        parts, chosen = [], set(wanted)
+        for file in self.array_files:
+            names = tuple(sorted(chosen.intersection(self._names_in(file))))
+            parts += [Part(file, names=names)] if names else []
+        return parts
+
+    def rows(self, part: Part) -> Iterator[Rows]:
+        wanted = None if part.names is None else set(part.names)
+        for array, images in self.arrays(part.file).items():
+            classes = self.classes(part.file, array)
+            given = self.sidecars(part.file, array)
+            for start in range(0, len(images), CHUNK_IMAGES):
+                block = images[start : start + CHUNK_IMAGES]
+                labels = classes[start : start + CHUNK_IMAGES]
+                names = [
+                    self.image_name(part.file, array, start + row, label)
+                    for row, label in enumerate(labels)
+                ]
+                rows = Rows(
+                    names,
+                    labels,
+                    images=np.ascontiguousarray(block.reshape(*block.shape[:3], -1)),
+                    sidecars={n: given[start + n] for n in range(len(block)) if start + n in given},
+                    record=ArrayRows(array, start),
+                )
+                yield rows if wanted is None else _picked(rows, wanted)
+
+
+def _picked(rows: Rows, wanted: set[str]) -> Rows:
+    keep = [n for n, name in enumerate(rows.names) if name in wanted]
+    assert rows.images is not None
+    return Rows(
+        [rows.names[n] for n in keep],
+        [rows.classes[n] for n in keep],
+        images=rows.images[keep],
+        sidecars={k: rows.sidecars[n] for k, n in enumerate(keep) if n in rows.sidecars},
+        record=rows.record,
+    )
+
+
+class NumpySource(ArraySource):
+    """``.npy`` and ``.npz`` files; of the latter, all arrays of uint8 with the shape of images.
+
+    Labels of ``images`` are ``labels``, those of ``x_train`` and ``train_images`` are ``y_train``
+    and ``train_labels``; of ``photos.npy``, ``photos_labels.npy`` or ``labels.npy`` beside it.
+    """
+
+    kind = "numpy"
+
+    def __init__(self, place: Place, files: list[str]) -> None:
+        labels = {name for file in files for name in label_files(file)}
+        super().__init__(place, [file for file in files if file not in labels])
+        self.label_files = [file for file in files if file in labels]
+
+    def own_companions(self) -> list[str]:
+        return self.label_files
+
+    def load(self, file: str) -> Mapping[str, Array]:
+        if file.endswith(".npy"):
+            return {"array": load_npy(self.place, file)}
+        return Npz(self.place, file)
+
+    def reviewed_others(self, file: str, others: list[Any], review: Review) -> dict[Any, Any]:
+        content = self.content(file)
+        assert isinstance(content, Npz)
+        counts = {content.header(name).shape[0] for name in self.array_names(file)}
+        return {
+            name: content[name]
+            for name in others
+            if _is_published(content, name, f"{file}/{name}", counts, review)
+        }
+
+    def reviewed_own(self, name: str, review: Review) -> bytes | None:
+        """Return labels, written anew: behind its end a file may have more."""
+        array = load_npy(self.place, name)
+        counts = {
+            len(images)
+            for file in self.array_files
+            if name in label_files(file)
+            for images in self.arrays(file).values()
+        }
+        if not review.array(name, array, counts):
+            return None
+        file = io.BytesIO()
+        np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
+        return file.getvalue()
+
+    def array_names(self, file: str) -> list[str]:
+        content, path = self.content(file), f"{self.place}/{file}"
+        names = [name for name in content if not name.startswith(SIDECARS)]
+        found = [name for name in names if _holds_images(self._header(file, name))]
+        if not found:
+            msg = (
+                f"{path} has no array of images; expected uint8 of shape (N, H, W) or "
+                f"(N, H, W, C), sides of {SMALLEST_SIDE} or more"
+            )
+            raise InputError(msg)
+        for name in found:
+            safe_name(name, path)  # which names of images begin with
+        return found
+
+    def arrays(self, file: str) -> dict[str, Image]:
+        content = self.content(file)
+        return {name: content[name] for name in self.array_names(file)}
+
+    def _header(self, file: str, name: str) -> Header:
+        """Return what an array is; only that is read, where the file has many."""
+        content = self.content(file)
+        if isinstance(content, Npz):
+            return content.header(name)
+        return Header(content[name].shape, content[name].dtype)
+
+    def classes(self, file: str, array: str) -> list[str]:
+        count = self._header(file, array).shape[0]
+        name, labels = self._labels(file, array)
+        if labels is None:
+            return [""] * count
+        given = len(labels) if labels.ndim else 1
+        if given != count or not labels.ndim:
+            msg = f"{self.place}/{file} has {count} images in {array} and {given} labels in {name}"
+            raise InputError(msg)
+        return class_names(labels, f"{name} of {self.place}/{file}")
+
+    def _labels(self, file: str, array: str) -> tuple[str, Array | None]:
+        """Return the name and the content of what holds the labels of an array."""
+        if file.endswith(".npy"):
+            beside = [name for name in label_files(file) if name in self.label_files]
+            return (beside[0], load_npy(self.place, beside[0])) if beside else ("", None)
+        content = self.content(file)
+        guesses = [array.replace("images", "labels").replace("image", "label")]
+        guesses += ["y" + array[1:]] if array[:1] in "xX" else []
+        guesses += _LABEL_NAMES
+        images = self.array_names(file)  # with masks, say, which come out as images, too
+        found = [name for name in guesses if name in content and name not in images]
+        return (found[0], content[found[0]]) if found else ("", None)
+
+    def sidecars(self, file: str, array: str) -> dict[int, bytes]:
+        start = f"{SIDECARS}/{array}/"
+        content, path = self.content(file), f"{self.place}/{file}"
+        if file.endswith(".npy"):
+            path += ".sidecars.npz"
+            beside = file + ".sidecars.npz"
+            content = Npz(self.place, beside) if self.place.exists(beside) else {}
+        rows = {name: name.removeprefix(start) for name in content if name.startswith(start)}
+        if not all(_ROW.fullmatch(row) for row in rows.values()) or any(
+            content[name].dtype != np.uint8 for name in rows
+        ):
+            msg = f"{path} has sidecars of an unknown layout"
+            raise InputError(msg)
+        return {int(row): content[name].tobytes() for name, row in rows.items()}
+
+
+def _is_published(
+    content: Npz, name: str, path: str, counts: Collection[int], review: Review
+) -> bool:
+    """Tell whether an array goes along; read it only where its header leaves that open."""
+    said = review.disclosure.says(path)
+    if said is None and (reason := content.reason_against(name)):
+        review.leave_out(name.rpartition("/")[2], path, reason)
+        return False
+    header = content.header(name)
+    # Of two dimensions, it may be one-hot; of strings, each is looked at.
+    if said is None and len(header.shape) != 2 and header.dtype.kind not in "SU":
+        return review.array(path, header.blank(), counts)
+    return said is not False and review.array(path, content[name], counts)
+
+
+_CLASS_NAMES = 1 << 14
+"""Characters that names of classes may have together."""
+
+_ROW = re.compile("[0-9]{1,18}")
+
+
+def class_names(labels: Array, what: str) -> list[str]:
+    """Return the names of the classes that labels stand for.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (N,), (N, 1) or (N, C)
+        One value for each image; or one-hot, for which the classes are 0 to C - 1.
+    what : str
+        What the labels are called in messages.
+
+    Raises
+    ------
+    InputError
+        If an image has several values that are not one-hot, or text that is damaged.
+    """
+    if labels[:1].size > 1:
+        return [str(number) for number in _one_hot(labels, what)]
+    try:
+        values = labels.reshape(-1).tolist()
+    except (ValueError, SystemError) as error:  # of characters that there are not
+        msg = f"{what} holds text that is damaged: {error}"
+        raise InputError(msg) from error
+    return [_class_name(value) for value in values]
+
+
+def _class_name(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53:
+        return str(int(value))
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+def _one_hot(labels: Array, what: str) -> Iterator[int]:
+    """Yield the columns of the ones."""
+    for start in range(0, len(labels), CHUNK_IMAGES):
+        rows = labels[start : start + CHUNK_IMAGES]
+        good = rows.ndim == 2 and rows.dtype.kind in "biuf"
+        good = good and bool(((rows == 0) | (rows == 1)).all())
+        if not good or ((rows == 1).sum(axis=1) != 1).any():
+            msg = (
+                f"{what} has {rows[0].size} values for each image, which are no one-hot labels; "
+                "save one class for each image, or give the array a name that is not of labels"
+            )
+            raise InputError(msg)
+        yield from rows.argmax(axis=1).tolist()
+
+
+def is_array_file(name: str) -> bool:
+    """Tell whether a file is one of arrays, and not of sidecars beside one."""
+    return name.endswith((".npy", ".npz")) and not name.endswith(".npy.sidecars.npz")
+
+
+def label_files(file: str) -> tuple[str, ...]:
+    """Return the names that a file of labels beside an ``.npy`` file may have."""
+    path = PurePosixPath(file)
+    stem = path.stem
+    names = [f"{stem}_labels.npy"] if path.suffix == ".npy" else []
+    if path.suffix == ".npy" and stem not in _LABEL_NAMES:
+        names += [stem.replace("images", "labels") + ".npy"] if "images" in stem else []
+        names += ["y" + stem[1:] + ".npy"] if stem[:1] in ("x", "X") else []
+        names += [f"{name}.npy" for name in _LABEL_NAMES]
+    return tuple(str(path.with_name(name)) for name in names if name != path.name)
+
+
+def _holds_images(header: Header) -> bool:
+    shape = header.shape
+    return (
+        header.dtype == np.uint8
+        and (len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3, 4)))
+        and min(shape[1:3]) >= SMALLEST_SIDE
+        and max(shape[1:3]) < _MOST_PIXELS
+    )
+
+
+class CifarSource(ArraySource):
+    """CIFAR-10 and CIFAR-100 as their authors publish them: pickled batches of rows of planes."""
+
+    kind = "cifar"
+
+    def __init__(self, place: Place) -> None:
+        hundred = place.exists("meta")
+        files = (
+            ["train", "test"]
+            if hundred
+            else [*(f"data_batch_{n}" for n in range(1, 10)), "test_batch"]
+        )
+        super().__init__(place, [file for file in files if place.exists(file)])
+        self._meta = "meta" if hundred else "batches.meta"
+        self._labels = b"fine_labels" if hundred else b"labels"
+
+    @staticmethod
+    def recognises(place: Place) -> bool:
+        """Tell whether a folder holds the pickled batches."""
+        return (place.exists("batches.meta") and place.exists("data_batch_1")) or (
+            place.exists("meta") and place.exists("train") and place.exists("test")
+        )
+
+    def own_companions(self) -> list[str]:
+        return [self._meta]
+
+    def image_name(self, file: str, array: str, row: int, class_name: str) -> str:
+        split = "test" if file.startswith("test") else "train"
+        return f"{split}/{class_name}/{file}-{row:05d}.png"
+
+    def load(self, file: str) -> dict[bytes, Any]:
+        return _batch(self.place, file)
+
+    def reviewed_others(self, file: str, others: list[Any], review: Review) -> dict[Any, Any]:
+        content = self.content(file)
+        count = len(content[self._labels])
+        found = {self._labels: content[self._labels]}
+        each_image = [Allowance() for _ in range(count)]
+        for key in others:
+            value = content[key]
+            name = f"{file}/{key.decode('utf-8', 'backslashreplace')}"
+            if key == self._labels:
+                continue
+            kept: Any = None
+            if len(key) > STRING:
+                review.leave_out("*", name[:STRING], f"has a name of {len(key)} characters")
+                continue
+            if isinstance(value, np.ndarray):
+                kept = value if review.array(name, value, {count}) else None
+            elif isinstance(value, list) and len(value) == count:
+                pairs = zip(value, each_image, strict=True)
+                kept = [review.row(name, each, own) for each, own in pairs]
+            else:
+                kept = review.content(name, value)
+            if kept is not None:
+                found[key] = kept
+        return found
+
+    def reviewed_own(self, name: str, review: Review) -> bytes | None:
+        """Return the names of classes, and what else is harmless, written anew."""
+        content = _batch(self.place, name)
+        found = {}
+        for key, value in content.items():
+            path = f"{name}/{key.decode('utf-8', 'backslashreplace')}"
+            if key in (b"label_names", b"fine_label_names", b"coarse_label_names"):
+                found[key] = review.row(path, value, Allowance(characters=_CLASS_NAMES))
+            else:
+                found[key] = review.content(path, value)
+        return pickle.dumps(found, protocol=2)
+
+    def arrays(self, file: str) -> dict[str, Image]:
+        batch = self.content(file)
+        rows, labels = batch.get(b"data"), batch.get(self._labels)
+        if not _is_cifar_batch(rows, labels, len(self._class_names)):
+            msg = f"{self.place}/{file} does not have the layout of a CIFAR batch"
+            raise FormatError(msg)
+        assert rows is not None
+        return {"data": rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)}
+
+    def classes(self, file: str, array: str) -> list[str]:
+        names = self._class_names
+        return [names[label] for label in self.content(file)[self._labels]]
+
+    def sidecars(self, file: str, array: str) -> dict[int, bytes]:
+        given = self.content(file).get(SIDECARS.encode(), {})
+        if not isinstance(given, dict) or not all(
+            type(row) is int and isinstance(data, bytes) for row, data in given.items()
+        ):
+            msg = f"{self.place}/{file} has sidecars of an unknown layout"
+            raise FormatError(msg)
+        return given
+
+    @cached_property
+    def _class_names(self) -> list[str]:
+        content = _batch(self.place, self._meta)
+        names = content.get(b"label_names", content.get(b"fine_label_names"))
+        listed = names if isinstance(names, list) else []
+        try:
+            classes = [n.decode() if isinstance(n, bytes) else n for n in listed]
+            fit = all(isinstance(n, str) and n.encode() and is_folder_name(n) for n in classes)
+        except UnicodeError:
+            fit = False
+        if not fit or not classes:
+            msg = f"{self.place}/{self._meta} has no list of class names that can name folders"
+            raise FormatError(msg)
+        return classes
+
+
+def _is_cifar_batch(rows: Any, labels: Any, classes: int) -> bool:
+    return (
+        isinstance(rows, np.ndarray)
+        and rows.dtype == np.uint8
+        and rows.ndim == 2
+        and rows.shape[1] == 3072
+        and isinstance(labels, list)
+        and len(labels) == len(rows)
+        and all(type(label) is int and 0 <= label < classes for label in labels)
+    )
+
+
+def _batch(place: Place, name: str) -> dict[bytes, Any]:
+    path = f"{place}/{name}"
+    with place.open(name) as file:
+        content = load_pickle(file, path)
+    if not isinstance(content, dict):
+        msg = f"{path} is not a CIFAR batch"
+        raise FormatError(msg)
+    return {
+        key if isinstance(key, bytes) else str(key).encode("utf-8", "surrogatepass"): value
+        for key, value in content.items()
+    }

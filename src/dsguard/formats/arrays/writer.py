@@ -1,0 +1,122 @@
+"""Files of arrays, written."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import secrets
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dsguard.errors import DsguardError
+from dsguard.formats.arrays.reader import SIDECARS, ArrayRows, ArraySource, CifarSource
+from dsguard.formats.base import Part, Rows, Source
+from dsguard.formats.sink import Output, Results, Sink
+
+
+class ArraySink(Sink):
+    """A file of arrays like that of the source, with other pixels."""
+
+    takes_files = False
+
+    @staticmethod
+    def file_of(part: Part, number: int) -> str:
+        return part.file
+
+    def __init__(self, output: Output, source: Source, part: Part, number: int) -> None:
+        super().__init__(output, source, part, number)
+        assert isinstance(source, ArraySource)
+        self._source: ArraySource = source
+        self._arrays: dict[str, npt.NDArray[np.uint8]] = {}
+        self._sidecars: dict[str, dict[int, bytes]] = {}
+        self._done: dict[str, int] = {}
+        self._scratch = output.place.scratch() / f"{number:05d}-{secrets.token_hex(4)}.npy"
+
+    def write(self, rows: Rows, names: dict[int, str], results: Results) -> dict[int, DsguardError]:
+        assert isinstance(rows.record, ArrayRows)
+        array, start = rows.record.array, rows.record.start
+        out = self._array(array)
+        for row, image in results.images.items():
+            out[start + row] = image.reshape(out.shape[1:])
+        for row, data in results.sidecars.items():
+            self._sidecars.setdefault(array, {})[start + row] = data
+        self._done[array] = self._done.get(array, 0) + len(results.images)
+        return {}
+
+    def _array(self, array: str) -> npt.NDArray[np.uint8]:
+        """Return what takes the images; zero, as failed images stay."""
+        if array not in self._arrays:
+            given = self._source.arrays(self.part.file)[array]
+            made: npt.NDArray[np.uint8]
+            if self.part.file.endswith(".npy"):
+                made = np.lib.format.open_memmap(self._scratch, "w+", np.uint8, given.shape)
+            else:
+                made = np.zeros(given.shape, np.uint8)
+            self._arrays[array] = made
+        return self._arrays[array]
+
+    def close(self) -> None:
+        if not any(self._done.values()):
+            self.abort()
+            return
+        place, file = self.output.place, self.part.file
+        if isinstance(self._source, CifarSource):
+            place.write(file, self._pickled())
+        elif file.endswith(".npy"):
+            for array in self._arrays.values():
+                assert isinstance(array, np.memmap)
+                array.flush()
+            self._arrays.clear()
+            place.take(self._scratch, file)
+            if self._sidecars:
+                place.write(file + ".sidecars.npz", _zipped(self._named_sidecars()))
+        else:
+            place.write(file, _zipped(self._content(self._arrays) | self._named_sidecars()))
+
+    def _content(self, images: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Return what the file holds, with these images, and beside them what is published."""
+        given = self._source.content(self.part.file)
+        names = [name for name in given if name not in images and not _is_sidecar(name)]
+        if self.review is None:
+            others = {name: given[name] for name in names}
+        else:
+            others = self._source.reviewed_others(self.part.file, names, self.review)
+        both = {**others, **images}
+        return {name: both[name] for name in given if name in both}
+
+    def _named_sidecars(self) -> dict[str, npt.NDArray[np.uint8]]:
+        return {
+            f"{SIDECARS}/{array}/{row}": np.frombuffer(data, np.uint8)
+            for array, own in self._sidecars.items()
+            for row, data in own.items()
+        }
+
+    def _pickled(self) -> bytes:
+        planes = self._arrays["data"].transpose(0, 3, 1, 2)
+        content = self._content({b"data": np.ascontiguousarray(planes).reshape(len(planes), -1)})
+        if self._sidecars:
+            content[SIDECARS.encode()] = self._sidecars["data"]
+        return pickle.dumps(content, protocol=2)
+
+    def abort(self) -> None:
+        self._arrays.clear()
+        self._scratch.unlink(missing_ok=True)
+
+
+def _is_sidecar(name: str | bytes) -> bool:
+    text = name.decode("latin-1") if isinstance(name, bytes) else name
+    return text.startswith(SIDECARS)
+
+
+def _zipped(arrays: dict[str, npt.NDArray[Any]]) -> bytes:
+    """Return an ``.npz`` file: that of `numpy.savez`, but for its times, which are always one."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+    return file.getvalue()

@@ -1,0 +1,305 @@
+"""The contract of readers: names, parts, and rows in chunks."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from dsguard.errors import DsguardError, InputError
+from dsguard.formats.images import Group, decode_files, runs_of
+from dsguard.formats.place import Listing, Place
+
+if TYPE_CHECKING:
+    from dsguard.formats.disclosure import Review
+
+Image: TypeAlias = npt.NDArray[np.uint8]
+Extras: TypeAlias = dict[str, bytes]
+"""What belongs to an image besides its pixels, by suffix: ``{"json": b"..."}``."""
+
+CHUNK_IMAGES = 1024
+CHUNK_BYTES = 4 << 20
+"""Of image files, which are some ten times as large once decoded."""
+
+MOST_BYTES = 1 << 28
+"""Image files of an archive are smaller than this: a short archive can unpack to any length."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a dataset that is worked on as a whole; small enough to be sent to a worker.
+
+    Attributes
+    ----------
+    file : str
+        The file that it lies in; empty where each image has its own.
+    start, stop : int
+        Where in the file, in units of the format; stop 0 means its end.
+    names : tuple of str or None
+        The images that are wanted; None for all.
+    classes : tuple of str or None
+        Their classes, where it would take long to find them for each part anew.
+    beside : tuple of tuple of str or None
+        Names of the text files that belong to each image, where any has one.
+    fields : tuple of bytes or None
+        What a file that lists the images tells about each, as JSON; empty where it tells nothing.
+    """
+
+    file: str = ""
+    start: int = 0
+    stop: int = 0
+    names: tuple[str, ...] | None = None
+    classes: tuple[str, ...] | None = None
+    beside: tuple[tuple[str, ...], ...] | None = None
+    fields: tuple[bytes, ...] | None = None
+
+
+class Record:
+    """The layout in which some rows came, kept by sources for sinks of the same format."""
+
+    def reviewed(self, review: Review) -> Record:
+        """Return it without what is not to be published; it is not changed."""
+        del review
+        return self
+
+    def of_no_image(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the text files that belong to no image, for sinks of other formats."""
+        yield from ()
+
+
+@dataclass
+class Rows:
+    """Some images in the order of the dataset, not yet decoded.
+
+    Attributes
+    ----------
+    names : list of str
+        Relative paths with ``/``; no two of a dataset are alike.
+    classes : list of str
+        The class of each, empty where it has none.
+    files : list of bytes or DsguardError
+        Image files, or why one could not be had.
+    images : ndarray of uint8, shape (N, H, W, C), or None
+        Instead of files, where the dataset holds arrays.
+    sidecars : dict of int to bytes
+        By row, beside arrays; those of files are inside.
+    record : Record or None
+        What a sink of the same format needs to write these rows again.
+    extras : callable
+        Return what else belongs to a row, for sinks of other formats.
+    """
+
+    names: list[str]
+    classes: list[str]
+    files: list[bytes | DsguardError] = field(default_factory=list)
+    images: Image | None = None
+    sidecars: dict[int, bytes] = field(default_factory=dict)
+    record: Record | None = None
+    extras: Callable[[int], Extras] = lambda row: {}
+
+    def __post_init__(self) -> None:
+        known = {label: as_label(label) for label in set(self.classes)}
+        self.classes = [known[label] for label in self.classes]
+
+
+def decode_rows(rows: Rows) -> Iterator[tuple[list[Group], dict[int, DsguardError]]]:
+    """Yield the images of some rows by shape, and by row why one cannot be read.
+
+    As a rule that is all at once; where short files hold very large images, some rows at a time.
+    """
+    if rows.images is not None:
+        everything = list(range(len(rows.names)))
+        if everything:
+            yield [Group(everything, rows.images, rows.sidecars)], {}
+        return
+    for start, stop in runs_of(rows.files):
+        groups, errors = decode_files(rows.files[start:stop])
+        for group in groups:
+            group.rows = [start + row for row in group.rows]
+        yield groups, {start + row: error for row, error in errors.items()}
+
+
+class Source(ABC):
+    """A dataset to read; it can be sent to other processes.
+
+    Attributes
+    ----------
+    kind : str
+        Name of its format.
+    place : Place
+    """
+
+    kind: str
+    is_file = False
+    """Whether it is one file of a folder that may hold others."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+    def __str__(self) -> str:
+        return str(self.place)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return what other processes need: not what was only kept to be found sooner."""
+        kept = self.__dict__.items()
+        return {
+            name: value
+            for name, value in kept
+            if not isinstance(getattr(type(self), name, None), cached_property)
+        }
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """Return the names of all images, sorted."""
+
+    @abstractmethod
+    def parts(self, size: int, wanted: Collection[str] | None = None) -> list[Part]:
+        """Cut the dataset into parts of about `size` images, of the wanted ones only."""
+
+    @abstractmethod
+    def rows(self, part: Part) -> Iterator[Rows]:
+        """Yield the images of a part in chunks.
+
+        Raises
+        ------
+        DsguardError
+            Where the file that they lie in is damaged; what came before is good.
+        """
+
+    def companions(self) -> list[str]:
+        """Return the files that belong to the dataset as a whole, to be copied as they are."""
+        return []
+
+    def read_companion(self, name: str) -> bytes:
+        """Return the content of a companion, or of a file that is left out."""
+        return self.place.read(name)
+
+    def reviewed_companion(self, name: str, data: bytes, review: Review) -> bytes | None:
+        """Return the content with which a companion is published, None where it is not."""
+        return review.file(name, data)
+
+    def renamed(self, companion: str, data: bytes, names: dict[str, str]) -> bytes:
+        """Return the content of a companion, in which images have the names of their new files.
+
+        Parameters
+        ----------
+        companion : str
+        data : bytes
+            What it holds now.
+        names : dict of str to str
+            New by old name, of all images that are written.
+        """
+        return data
+
+    def listings(self) -> list[str]:
+        """Return the companions that list images; shards have their content, for each its own."""
+        return []
+
+    def with_fields(self, parts: list[Part]) -> list[Part]:
+        """Return the parts with what `listings` tell about each image."""
+        return parts
+
+    def remarks(self) -> list[str]:
+        """Return what the owner of the dataset should know, one sentence each."""
+        return []
+
+    def left_out(self) -> list[str]:
+        """Return the files that are neither images nor companions."""
+        return []
+
+    def refused(self) -> dict[str, InputError]:
+        """Return the files and folders that are not read, and why."""
+        return self._listing.refused
+
+    def leftovers(self) -> list[str]:
+        """Return the names of what runs have left here, and what is no part of the dataset."""
+        return self._listing.leftovers
+
+    @cached_property
+    def _listing(self) -> Listing:
+        return Listing() if self.is_file else self.place.listing()
+
+    def as_file(self, name: str, class_name: str) -> str:
+        """Return the name of an image in a folder of images: its class is the folder above it."""
+        if not class_name or class_of(name) == class_name:
+            return name
+        above, slash, file = name.rpartition("/")
+        return f"{above}{slash}{as_folder(class_name)}/{file}"
+
+    def file_names(self) -> list[str]:
+        """Return the names that all images have as files of a folder, but for the suffix."""
+        return self.names()
+
+    def stamp(self, part: Part) -> str:
+        """Return what changes when the file of a part does."""
+        return self.place.stamp(part.file) if part.file else ""
+
+    def stamp_of_texts(self, part: Part) -> str:
+        """Return what changes when text beside the images of a part does, in files of its own."""
+        del part
+        return ""
+
+    def read(
+        self, wanted: Collection[str] | None = None
+    ) -> Iterator[tuple[str, str, Image | DsguardError]]:
+        """Yield name, class and pixels of the wanted images; an unreadable one as its error."""
+        for part in self.parts(CHUNK_IMAGES, wanted):
+            for rows in self.rows(part):
+                for groups, errors in decode_rows(rows):
+                    found: dict[int, Image | DsguardError] = dict(errors)
+                    for group in groups:
+                        found |= zip(group.rows, group.images, strict=True)
+                    for row in sorted(found):
+                        yield rows.names[row], rows.classes[row], found[row]
+
+
+def class_of(name: str) -> str:
+    """Return the class of an image in a tree: the name of the folder that it lies in."""
+    folder = name.rpartition("/")[0].rpartition("/")[2]
+    if "%" not in folder:
+        return folder
+    return _ESCAPES.sub(lambda found: chr(int(found[1], 16)), folder)
+
+
+def cut(names: list[str], size: int) -> Iterator[list[str]]:
+    """Yield the names in runs of `size`."""
+    for start in range(0, len(names), size):
+        yield names[start : start + size]
+
+
+def as_folder(class_name: str) -> str:
+    """Return what the folder of a class is called: as the class, but for what no folder can be.
+
+    That is written as in URLs, ``a%2Fb`` for ``a/b``, and `class_of` reads it as the class again.
+    """
+    coded = _ESCAPES.sub(lambda found: "%25" + found[1], as_label(class_name))
+    coded = _NOT_IN_FOLDERS.sub(lambda found: f"%{ord(found[0]):02X}", coded)
+    return "%2E" + coded[1:] if coded.startswith(".") else coded  # hidden ones are passed over
+
+
+_NOT_IN_FOLDERS = re.compile(r"[/\\\0-\x1f\x7f-\x9f]")
+_ESCAPES = re.compile("%(2F|5C|2E|25|[0189][0-9A-F]|7F)")
+
+
+def as_label(text: str) -> str:
+    r"""Return a label as one that can be written: half of a surrogate pair as ``\ud800``.
+
+    JSON and arrays may have it. Bytes of a file name that are no UTF-8 are left as Python has them.
+    """
+    return text if text.isascii() else _HALVES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+_HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+
+
+def check_size(size: int) -> None:
+    """Refuse to read an image file that would fill the memory."""
+    if size >= MOST_BYTES:
+        msg = f"its file has {size} bytes, more than the {MOST_BYTES} that are read into memory"
+        raise InputError(msg)

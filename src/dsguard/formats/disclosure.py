@@ -1,0 +1,461 @@
+"""Disclosure: which of the things beside protected images are published, in every format.
+
+Protected images, labels and names are published. Everything else is looked at: numbers, short
+strings, boxes and the like go along. Whatever could hold a picture is left out and named, until the
+owner decides.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dsguard.errors import InputError
+from dsguard.formats.harmless import (
+    BOXES,
+    LABELS,
+    ROW,
+    SHAPES,
+    STRING,
+    Allowance,
+    CouldHoldPictureError,
+    TooMuchError,
+    charge_numbers,
+    charge_text,
+    decoded,
+    is_number,
+    parsed,
+    size_of_scalar,
+    size_of_string,
+)
+from dsguard.formats.images import is_image_name
+from dsguard.formats.names import CLASS_NAME
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Fields = dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Disclosure:
+    """The things beside images on which the owner has decided.
+
+    Names are those of files and members, ``<file>/<column>`` in Parquet, ``<file>/<array>`` in
+    ``.npz`` and ``<file>/<key>`` in JSON. A pattern without ``/`` is held against the last part.
+
+    Attributes
+    ----------
+    publish : tuple of str
+        Patterns, as in a shell, of names that go along whatever they hold.
+    drop : tuple of str
+        Patterns of names that do not, and are not reported.
+    """
+
+    publish: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for given in (self.publish, self.drop):
+            if type(given) is not tuple or not all(isinstance(each, str) for each in given):
+                msg = f"publish and drop are tuples of patterns, not {given!r}"
+                raise InputError(msg)
+
+    def says(self, name: str) -> bool | None:
+        """Tell whether a name is to be published; None where the owner has not decided."""
+        if _is_like(name, self.drop):
+            return False
+        return True if _is_like(name, self.publish) else None
+
+
+def _is_short(data: bytes) -> bool:
+    try:
+        size_of_string(data.decode("utf-8", "surrogateescape"))
+    except CouldHoldPictureError:
+        return False
+    return True
+
+
+def _is_like(name: str, patterns: tuple[str, ...]) -> bool:
+    last = name.rpartition("/")[2]
+    return any(fnmatchcase(name if "/" in like else last, like) for like in patterns)
+
+
+@dataclass
+class LeftOut:
+    """Things of one kind that were not published.
+
+    Attributes
+    ----------
+    count : int
+    first : str
+        The name of one of them.
+    reason : str
+    """
+
+    count: int
+    first: str
+    reason: str
+
+
+def add_up(found: dict[str, LeftOut], more: dict[str, LeftOut]) -> None:
+    """Add what was left out in one place to the account of others."""
+    for kind, other in more.items():
+        if kind in found:
+            found[kind].count += other.count
+        else:
+            found[kind] = LeftOut(other.count, other.first, other.reason)
+
+
+class Review:
+    """Decides on everything beside some images, and keeps account of what is left out.
+
+    Parameters
+    ----------
+    disclosure : Disclosure
+    names : collection of str
+        Images of the dataset, where text files tell of them by name.
+
+    Attributes
+    ----------
+    left_out : dict of str to LeftOut
+        By kind: the pattern that would publish it.
+    """
+
+    def __init__(self, disclosure: Disclosure, names: Collection[str] = ()) -> None:
+        self.disclosure = disclosure
+        self.left_out: dict[str, LeftOut] = {}
+        self._names = names
+        self._of_all = Allowance()
+        self._of_arrays: dict[str, Allowance] = defaultdict(Allowance)
+        self._texts_of: dict[str, Allowance] = defaultdict(Allowance)
+
+    def leave_out(self, kind: str, name: str, reason: str, count: int = 1) -> None:
+        """Note that something is not published."""
+        add_up(self.left_out, {kind: LeftOut(count, name, reason)})
+
+    def fields(self, stem: str, fields: Fields) -> Fields:
+        """Return those fields of an image that go along; they share one allowance.
+
+        Parameters
+        ----------
+        stem : str
+            The name of the image but for its suffix, or of its sample.
+        fields : dict of str to bytes
+            By suffix.
+        """
+        allowance = Allowance()
+        found: Fields = {}
+        for suffix, data in fields.items():
+            if suffix == CLASS_NAME and _is_short(data):  # in any encoding
+                found[suffix] = data
+                continue
+            kept = self._content(f"{stem}.{suffix}", f"*.{suffix}", data, allowance)
+            if kept is not None:
+                found[suffix] = kept
+        return found
+
+    def file(self, name: str, data: bytes) -> bytes | None:
+        """Return the content with which a text file goes along, None where it does not."""
+        stem = _stem(name.rpartition("/")[2])
+        own = self._texts_of[self._resolved(name)] if stem in self._stems else None
+        return self._content(name, kind_of(name), data, own)
+
+    def row_of_table(self, row: dict[str, Any]) -> Allowance:
+        """Charge the numbers of a row to the image that it names; return its allowance."""
+        words = [each for each in row.values() if isinstance(each, str)]
+        allowance = self._allowance_of_line(words)
+        numbers = sum(map(is_number, row.values()))
+        allowance.take_line(numbers, alone=True)
+        allowance.take(numbers, 0)
+        return allowance
+
+    def _allowance_of_line(self, words: list[str]) -> Allowance:
+        """Return the allowance of the image that some words name, over all files."""
+        image = next((word for word in words if self._is_image(word)), "")
+        if not image:
+            return self._of_all
+        return self._texts_of.setdefault(self._resolved(image), _allowance_of(image))
+
+    def _resolved(self, name: str) -> str:
+        """Return as much of a path as belongs to an image here: the last parts, at least one."""
+        folder, _, last = name.rpartition("/")
+        two = f"{folder.rpartition('/')[2]}/{_stem(last)}"
+        return two if two in self._pairs else _stem(last)
+
+    @cached_property
+    def _pairs(self) -> frozenset[str]:
+        folders = (name.rpartition("/") for name in self._names)
+        return frozenset(f"{a.rpartition('/')[2]}/{_stem(last)}" for a, _, last in folders)
+
+    def content(self, name: str, value: Any) -> Any:
+        """Return a value of a file that is no text, pruned; None where it does not go along."""
+        return self.row(name, value, self._of_all)
+
+    def row(self, name: str, value: Any, allowance: Allowance) -> Any:
+        """Return one value of a column, None where it could hold a picture."""
+        kind = name.rpartition("/")[2]
+        return self._judged(name, kind, lambda: self._pruned(value, name, allowance))
+
+    def array(self, name: str, array: npt.NDArray[Any], counts: Collection[int]) -> bool:
+        """Tell whether an array goes along.
+
+        Parameters
+        ----------
+        name : str
+        array : ndarray
+        counts : collection of int
+            Of images in the arrays beside it: one of so many rows is about them.
+        """
+        said = self.disclosure.says(name)
+        if said is not None:
+            return said
+        file, _, last = name.rpartition("/")
+        try:
+            size_of_string(last)
+            self._charge_array(array, counts, self._of_arrays[file])
+        except CouldHoldPictureError as error:
+            self.leave_out(last, name, str(error))
+            return False
+        return True
+
+    def _charge_array(
+        self, array: npt.NDArray[Any], counts: Collection[int], each_image: Allowance
+    ) -> None:
+        """Charge an array to the allowance that each image has over all arrays of a file.
+
+        Where there are few images, long rows could as well be those of one picture.
+        """
+        rows = len(array) if array.ndim else 0
+        width = array.size // rows if rows else array.size
+        about_images = rows in counts and rows > 0 and (width <= LABELS or rows > BOXES)
+        allowance, numbers = (each_image, width) if about_images else (self._of_all, array.size)
+        if array.dtype.kind in "SU":
+            if numbers > ROW:
+                msg = f"is an array of {numbers} strings for {_whom(about_images)}"
+                raise CouldHoldPictureError(msg)
+            sizes = [size_of_scalar(text)[1] for text in array.reshape(-1).tolist()]
+            allowance.take(0, max(sizes, default=0) * numbers)
+            return
+        if array.dtype.kind not in "biufmM" or array.ndim > 2:
+            msg = f"is an array of {array.ndim} dimensions and type {array.dtype}"
+            raise CouldHoldPictureError(msg)
+        if rows in counts and _is_one_hot(array):
+            allowance, numbers = each_image, 1
+        if numbers > ROW:
+            msg = f"is an array of {numbers} numbers for {_whom(about_images)}"
+            raise CouldHoldPictureError(msg)
+        allowance.take_row(numbers)
+        allowance.take(numbers, 0)
+
+    def _content(self, name: str, kind: str, data: bytes, own: Allowance | None) -> bytes | None:
+        said = self.disclosure.says(name)
+        if said is not None:
+            return data if said else None
+        result = self._judged(name, kind, lambda: self._reviewed(name, data, own))
+        return result if isinstance(result, bytes) else None
+
+    def _judged(self, name: str, kind: str, judge: Any) -> Any:
+        try:
+            return judge()
+        except CouldHoldPictureError as error:
+            self.leave_out(kind, name, str(error))
+        except RecursionError:
+            self.leave_out(kind, name, "is nested too deeply")
+        return None
+
+    def _reviewed(self, name: str, data: bytes, own: Allowance | None) -> bytes | None:
+        """Return a file without the values that could hold a picture."""
+        text = decoded(data)
+        if name.endswith((".json", ".jsonl")):
+            lines = text.splitlines() if name.endswith(".jsonl") else [text]
+            try:
+                return self._json(name, data, lines, own)
+            except ValueError:
+                pass  # it is not JSON
+
+        def allowance_of(words: list[str]) -> Allowance:
+            if own is not None:
+                return own
+            return self._allowance_of_line(words)
+
+        charge_text(text, allowance_of, self._is_image)
+        return data
+
+    def _json(
+        self, name: str, data: bytes, lines: list[str], own: Allowance | None
+    ) -> bytes | None:
+        values = [parsed(line) for line in lines if line.strip()]
+        walk = _Walk(self, own or self._of_all, own is None)
+        pruned = [walk.pruned(value, name) for value in values]
+        if pruned == values:
+            return data
+        kept = [each for each in pruned if each is not None]
+        text = "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in kept)
+        return text.encode("utf-8", "surrogatepass") if kept else None
+
+    def _pruned(self, value: Any, name: str, allowance: Allowance) -> Any:
+        if isinstance(value, str) and len(value) > STRING and value[:1] in "{[":
+            try:  # a column of JSON
+                inner = parsed(value)
+            except ValueError:
+                pass
+            else:
+                kept = _Walk(self, allowance, by_image=False).pruned(inner, name)
+                return value if kept == inner else json.dumps(kept, ensure_ascii=False)
+        return _Walk(self, allowance, by_image=False).pruned(value, name)
+
+    def _is_image(self, word: str) -> bool:
+        """Tell whether a word names an image of the dataset."""
+        last = word.rpartition("/")[2]
+        return last in self._stems or (is_image_name(last) and _stem(last) in self._stems)
+
+    @cached_property
+    def _stems(self) -> frozenset[str]:
+        return frozenset(_stem(name.rpartition("/")[2]) for name in self._names)
+
+
+class _Walk:
+    """Goes through objects and lists, and replaces with None what could hold a picture."""
+
+    def __init__(self, review: Review, of_all: Allowance, by_image: bool) -> None:
+        self._review, self._of_all, self._by_image = review, of_all, by_image
+        self._allowances: dict[str, Allowance] = {}
+        self._ids: dict[Any, str] = {}
+        self._file = ""
+
+    def pruned(self, value: Any, name: str) -> Any:
+        """Return a value without what could hold a picture.
+
+        Raises
+        ------
+        TooMuchError
+            If what is left is still too much.
+        """
+        self._file = name
+        if self._by_image and isinstance(value, dict) and isinstance(value.get("images"), list):
+            self._ids = {
+                image["id"]: owner
+                for image in value["images"]
+                if isinstance(image, dict)
+                and isinstance(image.get("id"), int | str)
+                and (owner := self._owner_in(image))
+            }
+        return self._any(value, name, "")
+
+    def _any(self, value: Any, name: str, owner: str) -> Any:
+        try:
+            if isinstance(value, dict):
+                return self._object(value, name, self._owner_in(value) or owner)
+            if isinstance(value, np.ndarray):
+                self._array(value, owner)
+                return value
+            if isinstance(value, list | tuple):
+                shape = name.rpartition("/")[2] in SHAPES
+                if charge_numbers(list(value), self._allowance(owner), is_shape=shape):
+                    return value
+                self._allowance(owner).take_row(sum(map(is_number, value)))
+                return [self._any(each, name, owner) for each in value]
+            self._allowance(owner).take(*size_of_scalar(value))
+        except TooMuchError:
+            raise
+        except CouldHoldPictureError as error:
+            kind = kind_of(name) if name == self._file else name.rpartition("/")[2]
+            self._review.leave_out(kind, name, str(error))
+            return None
+        return value
+
+    def _object(self, value: dict[Any, Any], name: str, owner: str) -> dict[Any, Any]:
+        numbers = [key for key, each in value.items() if is_number(each) and not _is_id(key, each)]
+        self._allowance(owner).take_ids(sum(_is_id(key, each) for key, each in value.items()))
+        of_images = [str(key) for key in numbers if self._is_image(key)]
+        for image in of_images:
+            self._allowance(image).take_row(1)
+        own = len(numbers) - len(of_images)
+        self._allowance(owner).take_line(own, alone=own == len(value))
+        found: dict[Any, Any] = {}
+        for key, each in value.items():
+            below = f"{name}/{_text_of(key)}"
+            said = self._review.disclosure.says(below)
+            if said is False:
+                continue
+            if self._is_image(key):
+                found[key] = each if said else self._any(each, below, str(key))
+                continue
+            if not _is_usual(key):
+                self._allowance(owner).take(0, size_of_string(_text_of(key)))
+            free = said or _is_id(key, each)
+            found[key] = each if free else self._any(each, below, owner)
+        return found
+
+    def _array(self, array: npt.NDArray[Any], owner: str) -> None:
+        if array.dtype.kind not in "biuf" or array.size > BOXES:
+            msg = f"is an array of {array.size} values of type {array.dtype}"
+            raise CouldHoldPictureError(msg)
+        charge_numbers(np.atleast_1d(array).tolist(), self._allowance(owner))
+
+    def _allowance(self, owner: str) -> Allowance:
+        if not owner:
+            return self._of_all
+        return self._allowances.setdefault(self._review._resolved(owner), _allowance_of(owner))
+
+    def _owner_in(self, value: dict[Any, Any]) -> str:
+        """Return the image that an object is about; empty where it does not say."""
+        if not self._by_image:
+            return ""
+        known = value.get("image_id")
+        if isinstance(known, int | str) and known in self._ids:
+            return self._ids[known]
+        strings = (each for each in value.values() if isinstance(each, str))
+        return next((each for each in strings if self._is_image(each)), "")
+
+    def _is_image(self, key: Any) -> bool:
+        return self._by_image and isinstance(key, str) and self._review._is_image(key)
+
+
+def _is_id(key: Any, value: Any) -> bool:
+    """Tell whether a number only counts things, as in COCO."""
+    return key in _IDS and isinstance(value, int) and is_number(value)
+
+
+_IDS = frozenset({"id", "image_id", "category_id", "iscrowd"})
+
+
+def _allowance_of(image: str) -> Allowance:
+    """Return the allowance of an image of this name; a number may be meant as a number."""
+    return Allowance(numbers=LABELS) if image.isdigit() else Allowance()
+
+
+def _is_usual(key: Any) -> bool:
+    return isinstance(key, str) and len(key) <= 32 and key.isidentifier()
+
+
+def _text_of(key: Any) -> str:
+    return key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else str(key)
+
+
+def _whom(about_images: bool) -> str:
+    return "one image" if about_images else "no image"
+
+
+def _is_one_hot(array: npt.NDArray[Any]) -> bool:
+    return array.ndim == 2 and bool((np.count_nonzero(array, axis=1) <= 1).all())
+
+
+def kind_of(name: str) -> str:
+    """Return the pattern of files like this one: those of its suffix."""
+    last = name.rpartition("/")[2]
+    _, dot, suffix = last.rpartition(".")
+    return f"*.{suffix}" if dot else last
+
+
+def _stem(name: str) -> str:
+    stem, dot, _ = name.rpartition(".")
+    return stem if dot and stem and not stem.endswith("/") else name

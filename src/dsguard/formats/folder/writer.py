@@ -1,0 +1,58 @@
+"""Folders of image files, written."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+
+from dsguard.errors import DsguardError, InputError
+from dsguard.formats.base import Extras, Part, Rows, Source
+from dsguard.formats.folder.reader import TreeSource
+from dsguard.formats.images import with_suffix
+from dsguard.formats.sink import Output, Results, Sink
+from dsguard.formats.webdataset.reader import sample_of
+
+_OWN_FAULTS = (errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EILSEQ)
+"""What can be wrong with the name of one image, and with no other."""
+
+
+class FolderSink(Sink):
+    """Each image is a file; what belongs to it lies beside it, under its name.
+
+    Of a WebDataset sample that is the name of the sample: it may have several images.
+    """
+
+    def __init__(self, output: Output, source: Source, part: Part, number: int) -> None:
+        super().__init__(output, source, part, number)
+        self._names: set[str] = set()
+
+    def wants_extras(self, rows: Rows) -> bool:
+        return not isinstance(self.source, TreeSource)  # whose text files are copied as they are
+
+    def write(self, rows: Rows, names: dict[int, str], results: Results) -> dict[int, DsguardError]:
+        errors: dict[int, DsguardError] = {}
+        for row, file in results.files.items():
+            if names[row] in self._names:
+                errors[row] = InputError(f"another image comes out as {names[row]}; rename it")
+                continue
+            self._names.add(names[row])
+            try:
+                for name, data in self._beside(names[row], results.extras.get(row, {})):
+                    self.output.place.write(name, data)
+                    results.beside.setdefault(row, []).append(name)
+                self.output.place.write(names[row], file)
+            except DsguardError as error:  # of a name, or of a link where it was to go
+                errors[row] = error.to_keep()
+            except OSError as error:
+                if error.errno not in _OWN_FAULTS:
+                    raise  # a full disk will be full for the next image as well
+                errors[row] = InputError(f"cannot be written: {error.strerror}")
+        self._write_of_no_image(rows)
+        return errors
+
+    def _beside(self, name: str, extras: Extras) -> Iterator[tuple[str, bytes]]:
+        """Yield the files of what belongs to an image."""
+        webdataset = self.source.kind == "webdataset"
+        stem = sample_of(name) if webdataset else with_suffix(name, "")
+        for suffix, data in extras.items():
+            yield f"{stem}.{suffix}" if suffix else stem, data

@@ -1,0 +1,358 @@
+"""The bounds of a picture: how many numbers, and how much text, may lie beside an image.
+
+Nothing here proves that a value is no picture. The bounds are those of the smallest pictures:
+whatever holds one by habit (pixels, base64, a second file) exceeds them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+from dsguard.errors import InputError
+from dsguard.formats.limits import check_json
+
+ROW = 63
+"""Numbers beside one image in rows of 8 and more, or one by one; a picture of 8×8 has 64."""
+
+BOXES = 255
+"""Numbers in rows of 2 to 7, as boxes have them; a picture of 16×16 has 256."""
+
+NUMBERS = 767
+"""Numbers beside one image; a picture of 16×16 has 768 in colours, or with its places."""
+
+SHAPES = frozenset(
+    {"segmentation", "keypoints", "points", "polygon", "all_points_x", "all_points_y"}
+)
+"""Keys that annotation tools give to outlines and key points."""
+
+IN_SHAPES = 1023
+"""Numbers of outlines and key points of one image."""
+
+LABELS = 7
+"""Numbers of an image whose name is a number, where any other number could be meant as well."""
+
+STRING = 256
+"""Characters of one string."""
+
+WORD = 64
+"""Characters of one word."""
+
+CHARACTERS = 512
+"""Characters beside one image, those of plain words not counted; a file of 16×16 has some 600."""
+
+_LONGEST_NUMBER = 25
+_LONGEST_PLAIN_WORD = 32
+_SHORT_ROW = 7
+_VALUE_AND_PLACE = 3
+_DIGITS = 16
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?%?")
+_WORDS = re.compile(r"[^\s,;|\"'()\[\]{}<>=]+")
+_PLAIN_WORD = re.compile(r"[^\W\d_]+(['’_-][^\W\d_]+)*")
+_VALUES = frozenset({"true", "false", "nan", "null", "none"})
+_JOINTS = re.compile("['’_-]")
+_AROUND_WORDS = ".:!?*#`-_/"
+_ADDRESS = ("http://", "https://")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+
+
+class CouldHoldPictureError(Exception):
+    """A value could hold a picture; the message says why."""
+
+
+class TooMuchError(CouldHoldPictureError):
+    """Each value is harmless, and all of them together are too much."""
+
+
+@dataclass
+class Allowance:
+    """What may still be said of one image, or of a dataset as a whole."""
+
+    numbers: int = NUMBERS
+    characters: int = CHARACTERS
+    in_rows: int = ROW
+    in_boxes: int = 2 * BOXES
+    in_shapes: int = IN_SHAPES
+    ids: int = NUMBERS
+
+    def take_row(self, numbers: int) -> None:
+        """Use some of it up by a row: the numbers of a list, a line or an object; or by one alone.
+
+        Raises
+        ------
+        CouldHoldPictureError
+            If they could be pixels, by themselves or with those before them.
+        """
+        if _is_short(numbers):
+            return
+        if numbers > self.in_rows:
+            msg = f"has a row of {numbers} numbers, with more than {ROW} in all"
+            raise CouldHoldPictureError(msg)
+        self.in_rows -= numbers
+
+    def take_line(self, numbers: int, *, alone: bool) -> None:
+        """Use some of it up by a line of a text; `alone` says that one number is a pixel by itself.
+
+        Raises
+        ------
+        CouldHoldPictureError
+            If they could be pixels, with those before them.
+        """
+        if numbers > _SHORT_ROW:
+            self.take_row(numbers)
+            return
+        if numbers > 1 or alone:
+            self.take_row(numbers)
+        if _is_short(numbers) or not alone:
+            self.in_boxes -= numbers if numbers > _VALUE_AND_PLACE else 2 * numbers
+        if self.in_boxes < 0:
+            msg = f"has more than {2 * BOXES} numbers in short lines"
+            raise CouldHoldPictureError(msg)
+
+    def take_ids(self, count: int) -> None:
+        """Use some of it up by numbers that only count things.
+
+        Raises
+        ------
+        TooMuchError
+            If there are too many.
+        """
+        self.ids -= count
+        if self.ids < 0:
+            msg = f"has more than {NUMBERS} ids that belong to one image, or to none"
+            raise TooMuchError(msg)
+
+    def take(self, numbers: int, characters: int) -> None:
+        """Use some of it up.
+
+        Raises
+        ------
+        TooMuchError
+            If there is not enough left.
+        """
+        self.numbers -= numbers
+        self.characters -= characters
+        if self.numbers < 0:
+            msg = f"has more than {NUMBERS} numbers that belong to one image, or to none"
+            raise TooMuchError(msg)
+        if self.characters < 0:
+            msg = (
+                f"has more than {CHARACTERS} characters, plain words not counted, that belong to "
+                "one image, or to none"
+            )
+            raise TooMuchError(msg)
+
+
+def _is_short(numbers: int) -> bool:
+    return numbers == 0 or 1 < numbers <= _SHORT_ROW
+
+
+def decoded(data: bytes) -> str:
+    """Return text.
+
+    Raises
+    ------
+    CouldHoldPictureError
+        If it is none.
+    """
+    try:
+        text = data.decode(json.detect_encoding(data))  # UTF-8, -16 or -32, with or without a mark
+    except UnicodeDecodeError as error:
+        msg = "is binary"
+        raise CouldHoldPictureError(msg) from error
+    if _CONTROL.search(text):
+        msg = "is binary"
+        raise CouldHoldPictureError(msg)
+    return text
+
+
+def parsed(text: str) -> Any:
+    """Return JSON; a number that is written at length is text.
+
+    Raises
+    ------
+    CouldHoldPictureError
+        If an object has one key twice, of which readers see but one, or is nested too deeply.
+    ValueError
+        If it is not JSON.
+    """
+    try:
+        check_json(text)
+        return json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_int=lambda digits: int(digits) if len(digits) <= _LONGEST_NUMBER else digits,
+            parse_float=lambda digits: float(digits) if len(digits) <= _LONGEST_NUMBER else digits,
+        )
+    except InputError as error:
+        raise CouldHoldPictureError(error.message) from error
+    except RecursionError as error:
+        msg = "is nested too deeply"
+        raise CouldHoldPictureError(msg) from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        msg = "has an object with one key twice"
+        raise CouldHoldPictureError(msg)
+    return found
+
+
+def is_number(value: object) -> bool:
+    """Tell whether a value is one number, or a date or the like."""
+    if isinstance(value, int):
+        return bool(abs(value) < 10**_LONGEST_NUMBER)
+    return isinstance(value, _NUMBERS)
+
+
+_NUMBERS = (float, Decimal, date, time, timedelta)  # a datetime is a date
+
+
+def size_of_scalar(value: object) -> tuple[int, int]:
+    """Return how many numbers and characters a value has that is no list and no object.
+
+    Raises
+    ------
+    CouldHoldPictureError
+        If it could hold a picture.
+    """
+    if value is None:
+        return 0, 0
+    if is_number(value):
+        return _weight(str(value)) if isinstance(value, Decimal) else 1, 0
+    if isinstance(value, bytes):
+        value = decoded(value)
+    if isinstance(value, str):
+        return 0, size_of_string(value)
+    msg = f"is of type {type(value).__name__}"
+    raise CouldHoldPictureError(msg)
+
+
+def _weight(digits: str) -> int:
+    """Return how many numbers one counts as that is written with so many digits."""
+    return 1 + (len(digits) - 1) // _DIGITS
+
+
+def size_of_string(text: str) -> int:
+    """Return how many characters a string has, those of plain words not counted.
+
+    Raises
+    ------
+    CouldHoldPictureError
+        If it could hold a picture.
+    """
+    if len(text) > STRING:
+        msg = f"is a string of {len(text)} characters"
+        raise CouldHoldPictureError(msg)
+    words = _WORDS.findall(text)
+    longest = max(map(len, words), default=0)
+    if longest > WORD and not text.startswith(_ADDRESS):
+        msg = f"has a word of {longest} characters"
+        raise CouldHoldPictureError(msg)
+    return sum(_length(word) for word in words if not _is_plain(word))
+
+
+def _length(word: str) -> int:
+    """Return how many characters a word counts as; most of an address is the same each time."""
+    return len(word) // 4 if word.startswith(_ADDRESS) and len(word) <= STRING else len(word)
+
+
+def charge_numbers(values: list[Any], allowance: Allowance, *, is_shape: bool = False) -> bool:
+    """Charge a list of numbers, at any depth; tell whether it is one.
+
+    Outlines and key points have an allowance of their own.
+
+    Raises
+    ------
+    CouldHoldPictureError
+        If they could be pixels.
+    """
+    rows: list[int] = []
+    if not _add_rows(values, rows):
+        return False
+    count, long = sum(rows), sum(row for row in rows if row > _SHORT_ROW)
+    if is_shape:
+        if count > allowance.in_shapes:
+            msg = f"is a shape of {count} numbers, with more than {IN_SHAPES} for one image"
+            raise CouldHoldPictureError(msg)
+        allowance.in_shapes -= count
+        return True
+    if count > BOXES or (long and count > ROW):
+        msg = f"is a list of {count} numbers"
+        raise CouldHoldPictureError(msg)
+    allowance.take_row(long)
+    allowance.take(count, 0)
+    return True
+
+
+def _add_rows(values: list[Any], rows: list[int]) -> bool:
+    """Add how many numbers each list has by itself; tell whether there is nothing else in them."""
+    own = 0
+    for value in values:
+        if isinstance(value, list | tuple):
+            if not _add_rows(list(value), rows):
+                return False
+        elif value is None or is_number(value):
+            own += 1
+        else:
+            return False
+    rows.append(own)
+    return True
+
+
+def charge_text(
+    text: str, allowance_of: Callable[[list[str]], Allowance], known: Callable[[str], bool]
+) -> None:
+    """Charge the lines of a text to the images that they are about.
+
+    Parameters
+    ----------
+    text : str
+    allowance_of : callable
+        Given the words of a line, returns the allowance that it uses up.
+    known : callable
+        Tells whether a word is a name of the dataset, which is published in any case.
+
+    Raises
+    ------
+    CouldHoldPictureError
+        If it could hold a picture.
+    """
+    for line in text.splitlines():
+        words = _WORDS.findall(line)
+        numbers, characters = _size_of_line(words, known)
+        allowance = allowance_of(words)
+        alone = numbers == len(words) or any(known(word) for word in words)
+        allowance.take_line(numbers, alone=alone)
+        allowance.take(numbers, characters)
+
+
+def _size_of_line(words: list[str], known: Callable[[str], bool]) -> tuple[int, int]:
+    numbers = characters = 0
+    for word in words:
+        if word.lower() in _VALUES:
+            numbers += 1
+        elif len(word) <= _LONGEST_NUMBER and _NUMBER.fullmatch(word):
+            numbers += _weight(word)
+        elif not known(word) and not _is_plain(word):
+            characters += _length(word)
+            if len(word) > WORD and not word.startswith(_ADDRESS):
+                msg = f"has a word of {len(word)} characters"
+                raise CouldHoldPictureError(msg)
+    return numbers, characters
+
+
+def _is_plain(word: str) -> bool:
+    bare = word.strip(_AROUND_WORDS)
+    if not bare:
+        return len(word) <= 3
+    parts = _JOINTS.split(bare)
+    return all(len(part) <= _LONGEST_PLAIN_WORD for part in parts) and bool(
+        _PLAIN_WORD.fullmatch(bare)
+    )

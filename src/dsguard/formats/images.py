@@ -1,0 +1,280 @@
+"""Image files to arrays and back, without losing a bit."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from PIL import Image, TiffImagePlugin, TiffTags
+
+from dsguard.errors import DsguardError, InputError
+from dsguard.formats.pillow import (
+    SIDECAR_CHUNK,
+    SIDECAR_TAG,
+    UnreadableImageError,
+    decode,
+    pixels_of,
+)
+from dsguard.formats.png import NotPlainError, at_once, encode_pngs, read_plain, size_of, unpacked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy.typing as npt
+
+READABLE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+    | {".gif"}
+)
+
+__all__ = [
+    "LOSSLESS_FORMATS",
+    "READABLE_SUFFIXES",
+    "SIDECAR_CHUNK",
+    "SIDECAR_TAG",
+    "Group",
+    "UnreadableImageError",
+    "check_output_format",
+    "decode_files",
+    "decode_image",
+    "decode_protected",
+    "encode_image",
+    "encode_images",
+    "is_image_name",
+    "pixels_of",
+    "runs_of",
+    "with_suffix",
+]
+
+LOSSLESS_FORMATS = {"png": ".png", "tiff": ".tiff"}
+"""Formats that protected and restored images are written in, and their suffixes."""
+
+
+def is_image_name(name: str) -> bool:
+    """Tell whether a file of this name is taken for an image."""
+    file = name.rpartition("/")[2]
+    stem, dot, suffix = file.rpartition(".")
+    return bool(stem) and stem[0] != "." and (dot + suffix).lower() in READABLE_SUFFIXES
+
+
+def with_suffix(name: str, suffix: str) -> str:
+    """Return the name of an image file with another suffix; one that has none gets it."""
+    stem, _, last = name.rpartition(".")
+    if not stem or stem.endswith("/") or "/" in last:
+        return name + suffix
+    return stem + suffix
+
+
+@dataclass
+class Group:
+    """Decoded images of one shape.
+
+    Attributes
+    ----------
+    rows : list of int
+        Where they stand among the files, or rows, that they come from.
+    images : ndarray of uint8, shape (N, H, W, C)
+    sidecars : dict of int to bytes
+        By index in `images`.
+    with_more : int
+        How many of the files have a colour profile, EXIF, XMP or further pictures.
+    """
+
+    rows: list[int]
+    images: npt.NDArray[np.uint8]
+    sidecars: dict[int, bytes]
+    with_more: int = 0
+
+
+def check_output_format(name: str) -> str:
+    """Return the format called `name` if protected images survive in it.
+
+    Raises
+    ------
+    InputError
+        If it is lossy or unknown.
+    """
+    chosen = name.lower().lstrip(".")
+    if chosen not in LOSSLESS_FORMATS:
+        msg = (
+            f"protected images cannot be stored as {name}: lossy or untested formats destroy the "
+            f"payload in their low bits; choose one of: {', '.join(LOSSLESS_FORMATS)}"
+        )
+        raise InputError(msg)
+    return chosen
+
+
+def decode_image(data: bytes) -> npt.NDArray[np.uint8]:
+    """Decode an image file.
+
+    Palette and bilevel images are expanded, a transparent colour becomes alpha, and orientation, of
+    EXIF or XMP, is applied; 16-bit, float and CMYK images are refused, because they would lose
+    values. Of the pictures that a camera puts in one JPEG file (MPO) it is the first.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, C)
+        C is 1, 3, or 4 with alpha.
+
+    Raises
+    ------
+    UnreadableImageError
+        If the file is no image, is truncated, animated, or of another kind of pixel.
+    """
+    return decode_protected(data)[0]
+
+
+def decode_protected(data: bytes) -> tuple[npt.NDArray[np.uint8], bytes]:
+    """Decode an image file as `decode_image` does, and its sidecar, which is empty as a rule."""
+    groups, errors = decode_files([data])
+    if errors:
+        raise errors[0]
+    return groups[0].images[0], groups[0].sidecars.get(0, b"")
+
+
+_PIXELS_AT_ONCE = 1 << 24
+
+
+def runs_of(files: Sequence[bytes | DsguardError]) -> Iterator[tuple[int, int]]:
+    """Yield the bounds of runs of files that say they have 16 million pixels at most, or of one.
+
+    A short file can hold a very large image, and a thousand of them more than any memory.
+    """
+    start = pixels = 0
+    for number, file in enumerate(files):
+        if isinstance(file, DsguardError):
+            continue
+        size = size_of(file)
+        own = pixels_of(file) if size is None else size[0] * size[1]
+        if pixels and pixels + own > _PIXELS_AT_ONCE:
+            yield start, number
+            start, pixels = number, 0
+        pixels += own
+    if start < len(files):
+        yield start, len(files)
+
+
+def decode_files(
+    files: Sequence[bytes | DsguardError],
+) -> tuple[list[Group], dict[int, DsguardError]]:
+    """Decode many image files, those of one shape together.
+
+    Parameters
+    ----------
+    files : sequence of bytes or DsguardError
+        An error stands for a file that could not be had, and is passed on.
+
+    Returns
+    -------
+    list of Group
+    dict of int to DsguardError
+        By number, why a file cannot be read.
+    """
+    plain: dict[tuple[int, int, int], list[tuple[int, bytes, bytes]]] = defaultdict(list)
+    errors: dict[int, DsguardError] = {}
+    others: list[int] = []
+    for number, file in enumerate(files):
+        if isinstance(file, DsguardError):
+            errors[number] = file
+            continue
+        try:
+            shape, stream, sidecar = read_plain(file, SIDECAR_CHUNK)
+        except NotPlainError:
+            others.append(number)
+        else:
+            plain[shape].append((number, stream, sidecar))
+    decoded: dict[tuple[int, ...], list[_Piece]] = defaultdict(list)
+    more: Counter[tuple[int, ...]] = Counter()
+    for shape, members in plain.items():
+        for piece, left in _unpacked(members, shape):
+            others += left
+            if piece[0]:
+                decoded[shape].append(piece)
+    for number in sorted(others):
+        file = files[number]
+        assert isinstance(file, bytes)
+        try:
+            found = decode(file)
+        except DsguardError as error:
+            errors[number] = error.to_keep()
+        else:
+            shape = found.pixels.shape
+            decoded[shape].append(([number], found.pixels[None], [found.sidecar]))
+            more[shape] += found.has_more
+    return [_joined(same, more[shape]) for shape, same in decoded.items()], errors
+
+
+_Piece: TypeAlias = "tuple[list[int], npt.NDArray[np.uint8], list[bytes]]"
+
+
+def _unpacked(
+    members: list[tuple[int, bytes, bytes]], shape: tuple[int, int, int]
+) -> Iterator[tuple[_Piece, list[int]]]:
+    """Yield the images of some files, and the numbers of those that are left to Pillow."""
+    step = at_once(shape)
+    for start in range(0, len(members), step):
+        numbers, streams, sidecars = map(list, zip(*members[start : start + step], strict=True))
+        images, malformed = unpacked(streams, shape)
+        left = [numbers[n] for n in malformed.nonzero()[0]]
+        if left:
+            good = (~malformed).nonzero()[0]
+            numbers, sidecars = [numbers[n] for n in good], [sidecars[n] for n in good]
+            images = images[good]
+        yield (numbers, images, sidecars), left
+
+
+def _joined(pieces: list[_Piece], more: int) -> Group:
+    numbers = [number for piece in pieces for number in piece[0]]
+    sidecars = [sidecar for piece in pieces for sidecar in piece[2]]
+    images = pieces[0][1] if len(pieces) == 1 else np.concatenate([piece[1] for piece in pieces])
+    return Group(numbers, images, {n: data for n, data in enumerate(sidecars) if data}, more)
+
+
+def encode_images(
+    images: npt.NDArray[np.uint8],
+    name: str = "png",
+    sidecars: Mapping[int, bytes] | None = None,
+    level: int = 1,
+) -> list[bytes]:
+    """Encode a batch of images as `encode_image` does each of them.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (N, H, W, C)
+    name : {"png", "tiff"}
+    sidecars : mapping of int to bytes, optional
+        By index.
+    level : {0, 1}
+        Effort of PNG compression; 0 stores the pixels as they are.
+    """
+    sidecars = sidecars or {}
+    if name == "png":
+        return encode_pngs(images, SIDECAR_CHUNK, sidecars, level)
+    return [encode_image(image, name, sidecars.get(n, b"")) for n, image in enumerate(images)]
+
+
+def encode_image(image: npt.NDArray[np.uint8], name: str = "png", sidecar: bytes = b"") -> bytes:
+    """Encode an array of shape (H, W, C) losslessly, in a format of `LOSSLESS_FORMATS`.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, C)
+    name : {"png", "tiff"}
+    sidecar : bytes, optional
+        Of a protected image that could not hold its payload; goes into the file.
+    """
+    if name == "png":
+        return encode_pngs(image[None], SIDECAR_CHUNK, {0: sidecar} if sidecar else None)[0]
+    pixels = image[..., 0] if image.shape[2] == 1 else image
+    options: dict[str, Any] = {"compression": "tiff_deflate"}
+    if sidecar:
+        tags = TiffImagePlugin.ImageFileDirectory_v2()
+        tags.tagtype[SIDECAR_TAG] = TiffTags.BYTE
+        tags[SIDECAR_TAG] = sidecar
+        options["tiffinfo"] = tags
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "tiff", **options)
+    return file.getvalue()

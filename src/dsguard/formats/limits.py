@@ -1,0 +1,75 @@
+"""Limits of unpacking: a short file can hold any length of zeros.
+
+Text becomes objects, of which an empty list of two bytes takes 64.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from dsguard.errors import InputError
+
+MOST_CONTAINERS = 8_000_000
+"""Lists and objects of a JSON file; those of COCO 2017 have 4 million."""
+MOST_LINES = 4_000_000
+"""Lines of a CSV file."""
+
+_ALWAYS = 1 << 26
+_RATIO = 100
+
+
+def most_unpacked(packed: int, most: int) -> int:
+    """Return the bytes that `packed` ones may unpack to: a hundred times as many, but 64 MiB.
+
+    Parameters
+    ----------
+    packed : int
+    most : int
+        Not more than these, however many are packed.
+    """
+    return min(most, max(_ALWAYS, _RATIO * packed))
+
+
+def too_much(most: int) -> str:
+    """Return what is said of something that unpacks to more than `most` bytes."""
+    return f"unpacks to more than {most} bytes, too much for its size; unpack it yourself"
+
+
+def load_json(data: bytes | str) -> Any:
+    """Return JSON of bounded size; errors are those of `check_json` and of `json.loads`."""
+    check_json(data)
+    return json.loads(data)
+
+
+def check_json(data: bytes | str) -> None:
+    """Refuse JSON of too many lists and objects, before it is parsed.
+
+    Raises
+    ------
+    InputError
+        If it has more than `MOST_CONTAINERS`; brackets in strings count as well.
+    """
+    if isinstance(data, str):
+        count = data.count("[") + data.count("{")
+    else:
+        count = data.count(b"[") + data.count(b"{")
+    _check_count("JSON", count, MOST_CONTAINERS, "lists and objects")
+
+
+def check_csv(text: str) -> None:
+    """Refuse a CSV table of too many lines, before it is parsed.
+
+    Raises
+    ------
+    InputError
+        If it has more than `MOST_LINES`.
+    """
+    lines = max(text.count("\n"), text.count("\r"))
+    _check_count("CSV", lines, MOST_LINES, "lines")
+
+
+def _check_count(kind: str, count: int, most: int, what: str) -> None:
+    if count > most:
+        msg = f"its {kind} has {count} {what}, {most} are the most; split it"
+        raise InputError(msg)

@@ -1,0 +1,244 @@
+"""Files that list the images of a dataset: which images their names mean, and what they tell."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from abc import ABC, abstractmethod
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from dsguard.errors import DsguardError
+from dsguard.formats.names import top
+
+if TYPE_CHECKING:
+    from dsguard.formats.folder.reader import TreeSource
+
+NO_CLASS = "none"
+"""Class of the images of a listed dataset that no file gives one."""
+
+
+class Listing(ABC):
+    """What the files that list the images of a tree tell about them.
+
+    Attributes
+    ----------
+    kind : str
+        Name of the format.
+    more_files : frozenset of str
+        Files that go along with this format though they are no text, by their last name.
+    """
+
+    kind: ClassVar[str]
+    more_files: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, source: TreeSource) -> None:
+        self.source = source
+
+    def read(self, file: str) -> bytes:
+        """Return the content of a file, nothing where it cannot be read, which its copy tells."""
+        return read_listing(self.source, file)
+
+    @abstractmethod
+    def files(self) -> list[str]:
+        """Return the files that list images of the dataset."""
+
+    @abstractmethod
+    def class_of(self, name: str) -> str:
+        """Return the class of an image."""
+
+    @abstractmethod
+    def fields(self) -> dict[str, bytes]:
+        """Return by image what the files tell about it, as JSON."""
+
+    @abstractmethod
+    def remarks(self) -> list[str]:
+        """Return what the owner should know, one sentence each."""
+
+
+def read_listing(source: TreeSource, file: str) -> bytes:
+    """Return the content of a file, nothing where it cannot be read."""
+    try:
+        return source.read_companion(file)
+    except (DsguardError, OSError):
+        return b""
+
+
+@dataclass(frozen=True)
+class Located:
+    """The images that the names of one file mean.
+
+    Attributes
+    ----------
+    images : dict of str to str
+        Image by name, as the file has it. Names that mean no image are not there.
+    ambiguous : list of str
+        Names that could mean several images.
+    by_path : bool
+        Whether the names are paths from a folder; otherwise only their ends fit.
+    """
+
+    images: dict[str, str] = field(default_factory=dict)
+    ambiguous: list[str] = field(default_factory=list)
+    by_path: bool = False
+
+
+_DEEPEST = 16
+"""Parts of a name by which an image or its folder is looked for: each takes memory for each."""
+
+
+class ImageIndex:
+    """The images of a dataset, to be found by the names that text files have for them.
+
+    Attributes
+    ----------
+    names : frozenset of str
+    folders : set of str
+        Folders that images lie in, and those above these; of very deep ones the first 16 levels.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = frozenset(names)
+        self._tails: dict[int, dict[str, str | None]] = {}
+        self.folders = {""}
+        for folder in {name.rpartition("/")[0] for name in self.names}:
+            above = top(folder, _DEEPEST)
+            while above not in self.folders:
+                self.folders.add(above)
+                above = above.rpartition("/")[0]
+        self._named: dict[str, set[str]] = defaultdict(set)
+        for folder in self.folders - {""}:
+            last = folder.rpartition("/")[2].lower()
+            self._named[last].add(folder)
+            self._named[_word(last) + "*"].add(folder)
+
+    def at(self, folder: str, text: str) -> str | None:
+        """Return the image that a name means in a folder; backslashes may separate its parts."""
+        plain = f"{folder}/{text}" if folder else text
+        if plain in self.names:
+            return plain
+        for form in (text, text.replace("\\", "/")) if _NOT_PLAIN.search(text) else ():
+            path = posixpath.normpath(posixpath.join(folder, form))
+            if path in self.names:
+                return path
+        return None
+
+    def tails(self, depth: int) -> dict[str, str | None]:
+        """Return the images by the last `depth` parts of their names; None where several fit."""
+        if depth not in self._tails:
+            found: dict[str, str | None] = {}
+            for name in self.names:
+                parts = name.split("/")
+                if len(parts) >= depth:
+                    tail = "/".join(parts[-depth:])
+                    found[tail] = None if tail in found else name
+            self._tails[depth] = found
+        return self._tails[depth]
+
+    def depth(self) -> int:
+        """Return the number of parts of the longest path, as far as images are looked for."""
+        deepest = 1 + max(folder.count("/") + bool(folder) for folder in self.folders)
+        return min(deepest, _DEEPEST)
+
+    def named_for(self, file: str, level: str) -> list[list[str]]:
+        """Return the folders under `level` whose images a file is probably about, likely first.
+
+        ``instances_train2017.json`` is named for ``train2017``; where there is none, for ``train``.
+        Of these, ``train``, ``images/train`` and ``train/images`` come first. Last is ``images``.
+        """
+        words = set(re.split(r"[_.]", _stem(file).lower())) - _NO_SPLITS
+        start = level + "/" if level else ""
+        exact = self._called(words, start)
+        own = exact or self._called({_word(word) + "*" for word in words} - {"*"}, start)
+        own |= {f"{folder}/images" for folder in own} & self.folders
+        near = {f for f in own if "/" not in re.sub("^images/|/images$", "", f[len(start) :])}
+        return [sorted(near), sorted(own - near), sorted({start + "images"} & self.folders)]
+
+    def _called(self, keys: set[str], start: str) -> set[str]:
+        return {f for key in keys for f in self._named.get(key, ()) if f.startswith(start)}
+
+
+_NOT_PLAIN = re.compile(r"\\|//|(^|/)\.")
+_NO_SPLITS = {"", "annotation", "annotations", "coco", "image", "images", "instances", "labels"}
+"""Words of file names that are no splits."""
+
+
+def _word(name: str) -> str:
+    """Return the word that a split begins with: ``train`` of ``train2017``."""
+    found = re.match(r"[^\W\d_]*", name)
+    word = found[0] if found else ""
+    return "val" if word.startswith("val") else word
+
+
+def _stem(file: str) -> str:
+    return file.rpartition("/")[2].rpartition(".")[0]
+
+
+def locate(texts: Collection[str], file: str, index: ImageIndex) -> Located:
+    """Find the images that the names in a file mean.
+
+    All names of a file are paths from one place. That is the folder of the file, a folder above it,
+    or in one of these a folder that the file is named for. The nearest that has any of the images
+    is taken; of a folder and what is in it, the one that has more of them. Where no place has any,
+    the only image is meant whose path ends with the name; where there is none either, the only one
+    with the same last part, if no other name of the file has that.
+    """
+    own = file.rpartition("/")[0]
+    texts = [text for text in dict.fromkeys(texts) if "://" not in text]
+    for level in _upwards(own):
+        named = (_fits(texts, folders, index) for folders in index.named_for(file, level))
+        fits = [next(filter(None, named), {}), _fits(texts, [level], index)]
+        if level and level == own:
+            fits.reverse()
+        if best := max(fits, key=len):
+            return _located(best, by_path=True)
+    return _by_tail(texts, index)
+
+
+def _upwards(folder: str) -> Iterator[str]:
+    folder = top(folder)
+    while folder:
+        yield folder
+        folder = folder.rpartition("/")[0]
+    yield ""
+
+
+def _fits(texts: Iterable[str], folders: list[str], index: ImageIndex) -> dict[str, str | None]:
+    """Return the image by name, None where it could be several; without names that fit none."""
+    found: dict[str, str | None] = {}
+    for text in texts:
+        images = {index.at(folder, text) for folder in folders} - {None}
+        if images:
+            found[text] = images.pop() if len(images) == 1 else None
+    return found
+
+
+def _located(fits: dict[str, str | None], *, by_path: bool) -> Located:
+    images = {text: image for text, image in fits.items() if image is not None}
+    return Located(images, [text for text in fits if text not in images], by_path)
+
+
+def _by_tail(texts: Iterable[str], index: ImageIndex) -> Located:
+    parts = {
+        text: [part for part in text.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+        for text in texts
+    }
+    most, fits = index.depth(), dict[str, str | None]()
+    for text, own in parts.items():
+        tail = "/".join(own)
+        if 0 < len(own) <= most and tail in index.tails(len(own)):
+            fits[text] = index.tails(len(own))[tail]
+    if not fits:
+        last, counts = index.tails(1), Counter(own[-1] for own in parts.values() if own)
+        for text, own in parts.items():
+            if own and own[-1] in last:
+                fits[text] = last[own[-1]] if counts[own[-1]] == 1 else None
+    return _located(fits, by_path=False)
+
+
+def follow(text: str, old: str, new: str) -> str:
+    """Return the name that a file has for an image once that is called `new`."""
+    before, after = old.rpartition("/")[2], new.rpartition("/")[2]
+    return text[: len(text) - len(before)] + after if text.endswith(before) else text

@@ -1,0 +1,275 @@
+"""COCO: images, and JSON files that list them, with boxes and categories."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from dsguard.errors import InputError
+from dsguard.formats.limits import check_json
+from dsguard.formats.listings.base import (
+    NO_CLASS,
+    ImageIndex,
+    Listing,
+    follow,
+    locate,
+    read_listing,
+)
+from dsguard.formats.names import LONGEST_PART
+
+if TYPE_CHECKING:
+    from dsguard.formats.folder.reader import TreeSource
+
+_LISTS = ("images", "annotations")
+_MOST_FILES = 100
+"""JSON files of a folder; where there are more, each is about one image, and none lists them."""
+
+
+class CocoListing(Listing):
+    """The class of an image is the category of its largest annotation, ``none`` without one."""
+
+    kind = "coco"
+
+    @staticmethod
+    def recognises(source: TreeSource) -> bool:
+        """Tell whether a JSON file lists images of the dataset and annotations."""
+        for file in _candidates(source):
+            content = _listed(read_listing(source, file))
+            if is_coco(content):
+                found = locate(_texts(content), file, source.index)
+                if found.images or found.ambiguous:
+                    return True
+        return False
+
+    def files(self) -> list[str]:
+        return list(self._known[0])
+
+    def class_of(self, name: str) -> str:
+        return self._known[1].get(name, NO_CLASS)
+
+    def remarks(self) -> list[str]:
+        return [
+            f"names in {file} that could mean several images: {len(texts)}, the first of them "
+            f"{texts[0]!r}; they stay as they are, and these images get no class from it"
+            for file, texts in self._known[0].items()
+            if texts
+        ]
+
+    def fields(self) -> dict[str, bytes]:
+        found: dict[str, dict[str, Any]] = {}
+        for file, content in self._contents():
+            images = locate(_texts(content), file, self.source.index).images
+            own: dict[Any, list[Any]] = defaultdict(list)
+            for annotation in content["annotations"]:
+                own[annotation["image_id"]].append(annotation)
+            for entry in content["images"]:
+                image = images.get(entry["file_name"])
+                if image is not None:
+                    _add(found.setdefault(image, {}), entry, own[entry["id"]], content)
+        return {image: dumped(told) for image, told in found.items()}
+
+    @cached_property
+    def _known(self) -> tuple[dict[str, list[str]], dict[str, str]]:
+        """The files and the ambiguous names of each; class by image."""
+        files: dict[str, list[str]] = {}
+        best: dict[str, tuple[bool, float, str]] = {}
+        for file, content in self._contents():
+            labels = _labels(content, file)
+            found = locate(_texts(content), file, self.source.index)
+            files[file] = found.ambiguous
+            for text, image in found.images.items():
+                given = (found.by_path, *labels.get(text, (-1.0, NO_CLASS)))
+                if image not in best or given[:2] >= best[image][:2]:
+                    best[image] = given
+        return files, {image: label for image, (_, _, label) in best.items()}
+
+    def _contents(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for file in _candidates(self.source):
+            content = _listed(self.read(file))
+            if is_coco(content):
+                yield file, content
+
+
+def _candidates(source: TreeSource) -> list[str]:
+    """Return the JSON files that may list images, not those with the name of one image.
+
+    They lie in ``annotations``, or in a folder that has images in it or below it.
+    """
+    files = [name for name in source.companions() if name.endswith(".json")]
+    if not files:
+        return []
+    stems = {name.rpartition("/")[2].rpartition(".")[0] for name in source.index.names}
+    by_folder: dict[str, list[str]] = defaultdict(list)
+    for name in files:
+        folder, _, file = name.rpartition("/")
+        in_place = folder in source.index.folders or _is_annotations(folder)
+        if in_place and not _is_of_an_image(file, stems):
+            by_folder[folder].append(name)
+    return [name for own in by_folder.values() if len(own) <= _MOST_FILES for name in own]
+
+
+def _is_annotations(folder: str) -> bool:
+    return folder.rpartition("/")[2].lower() == "annotations"
+
+
+def _is_of_an_image(file: str, stems: set[str]) -> bool:
+    """Tell whether a file is called as an image, but for its suffixes: ``x.meta.json``."""
+    stem = file[:LONGEST_PART]
+    while "." in stem:
+        stem = stem.rpartition(".")[0]
+        if stem in stems:
+            return True
+    return False
+
+
+def loaded(data: bytes, *keys: str) -> Any:
+    """Return the content of a JSON file that may have some keys, None of any other.
+
+    Raises
+    ------
+    InputError
+        If it may have them, and would take too much memory.
+    """
+    plain = json.detect_encoding(data).startswith("utf-8")
+    if plain and not all(b'"%b"' % key.encode() in data for key in keys):
+        return None  # saves the time of parsing it
+    check_json(data)
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _listed(data: bytes) -> Any:
+    """Return the content of a JSON file that may be COCO; its copy tells of one too large."""
+    try:
+        return loaded(data, *_LISTS)
+    except InputError:
+        return None
+
+
+def is_coco(content: Any) -> bool:
+    """Tell whether a JSON file has the lists of COCO."""
+    if not isinstance(content, dict):
+        return False
+    images, annotations = content.get("images"), content.get("annotations")
+    return (
+        isinstance(images, list)
+        and isinstance(annotations, list)
+        and bool(images)
+        and isinstance(images[0], dict)
+        and isinstance(images[0].get("file_name"), str)
+    )
+
+
+def _texts(content: dict[str, Any]) -> list[str]:
+    """Return the names that a file has for its images."""
+    entries = (entry for entry in content["images"] if isinstance(entry, dict))
+    return [entry["file_name"] for entry in entries if isinstance(entry.get("file_name"), str)]
+
+
+def _labels(content: dict[str, Any], file: str) -> dict[str, tuple[float, str]]:
+    """Return size and category of the largest annotation of each image, by its name."""
+    try:
+        categories = _by_id(content.get("categories") or [], "name")
+        images = _by_id(content["images"], "file_name")
+        largest: dict[str, tuple[float, str]] = {}
+        for found in content["annotations"]:
+            label, text = categories.get(found.get("category_id")), images.get(found["image_id"])
+            area = _area(found)
+            if label and text is not None and area >= largest.get(text, (-1.0, ""))[0]:
+                largest[text] = (area, label)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else error
+        msg = (
+            f"{file} does not have the layout of COCO: {reason}; mend it, or have the dataset read "
+            "as a folder (in-format)"
+        )
+        raise InputError(msg) from error
+    return largest
+
+
+def _by_id(entries: list[dict[str, Any]], name: str) -> dict[Any, str]:
+    """Return the names of images or categories by id; refuse one that stands for two."""
+    found: dict[Any, str] = {}
+    for entry in entries:
+        if not isinstance(entry[name], str | int):
+            msg = f"{name} is {entry[name]!r}"
+            raise TypeError(msg)
+        text = str(entry[name])
+        if found.setdefault(entry["id"], text) != text:
+            msg = f"{found[entry['id']]!r} and {text!r} have the same id, {entry['id']!r}"
+            raise ValueError(msg)
+    return found
+
+
+def _area(annotation: Mapping[str, Any]) -> float:
+    """Return the area of an annotation, where it has none that of its box."""
+    given = annotation.get("area")
+    if given is None:
+        box = annotation.get("bbox")
+        given = float(box[2]) * float(box[3]) if isinstance(box, list) and len(box) == 4 else 0
+    area = float(given)
+    if not math.isfinite(area):
+        msg = f"an area is {area}"
+        raise ValueError(msg)
+    return area
+
+
+def _add(
+    told: dict[str, Any], entry: dict[str, Any], annotations: list[Any], content: dict[str, Any]
+) -> None:
+    """Add what a file tells about one image, with the categories that it takes."""
+    used = {annotation.get("category_id") for annotation in annotations}
+    categories = [c for c in content.get("categories") or [] if c["id"] in used]
+    for name, value in entry.items():
+        if name != "file_name":
+            told.setdefault(name, value)
+    told["annotations"] = [*told.get("annotations", []), *annotations]
+    earlier = told.get("categories", [])
+    told["categories"] = earlier + [c for c in categories if c not in earlier]
+
+
+def dumped(content: Any, encoding: str = "utf-8") -> bytes:
+    """Return JSON; refuse what is nested too deep to be written."""
+    try:
+        try:
+            return json.dumps(content, ensure_ascii=False).encode(encoding)
+        except UnicodeEncodeError:  # half of a surrogate pair, which JSON can have
+            return json.dumps(content).encode(encoding)
+    except RecursionError as error:
+        msg = "its JSON is nested too deep to be written again"
+        raise InputError(msg) from error
+
+
+def with_names(
+    content: dict[str, Any], file: str, names: Mapping[str, str], index: ImageIndex
+) -> bool:
+    """Give the images of a COCO file their new names; tell whether any has one.
+
+    Images of the dataset that have no new name were not written, and leave the lists.
+    """
+    images = locate(_texts(content), file, index).images
+    kept, lost, changed = [], set[str](), False
+    for entry in content["images"]:
+        text = entry.get("file_name") if isinstance(entry, dict) else None
+        old = images.get(text) if isinstance(text, str) else None
+        if old is not None and old not in names:
+            lost.add(repr(entry.get("id")))
+            continue
+        if old is not None:
+            entry["file_name"] = follow(entry["file_name"], old, names[old])
+            changed |= entry["file_name"] != text
+        kept.append(entry)
+    if lost:
+        content["images"] = kept
+        content["annotations"] = [
+            annotation
+            for annotation in content["annotations"]
+            if not isinstance(annotation, dict) or repr(annotation.get("image_id")) not in lost
+        ]
+    return changed or bool(lost)

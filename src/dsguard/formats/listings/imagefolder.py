@@ -1,0 +1,347 @@
+"""Hugging Face ``imagefolder``: tables ``metadata.csv``, ``.jsonl`` or ``.parquet`` of images."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from dsguard.errors import InputError
+from dsguard.formats.base import MOST_BYTES, class_of
+from dsguard.formats.disclosure import kind_of
+from dsguard.formats.harmless import CouldHoldPictureError
+from dsguard.formats.limits import check_csv, check_json
+from dsguard.formats.listings.base import NO_CLASS, ImageIndex, Listing, follow, read_listing
+from dsguard.formats.listings.coco import dumped
+
+if TYPE_CHECKING:
+    from dsguard.formats.disclosure import Review
+    from dsguard.formats.folder.reader import TreeSource
+
+Row: TypeAlias = dict[str, Any]
+Change: TypeAlias = Callable[[Row], Row | None]
+"""Returns a row as it is to be, the same object if nothing changes, None to leave it out."""
+
+_TABLES = frozenset({"metadata.csv", "metadata.jsonl", "metadata.parquet"})
+
+
+def is_metadata(name: str) -> bool:
+    """Tell whether a file is called as a table of an image folder."""
+    return name.rpartition("/")[2] in _TABLES
+
+
+class MetadataListing(Listing):
+    """The class of an image is its label in the table; without labels there, its folder."""
+
+    kind = "imagefolder"
+    more_files = frozenset({"metadata.parquet"})
+
+    @staticmethod
+    def recognises(source: TreeSource) -> bool:
+        """Tell whether a table names an image of the dataset."""
+        return any(_names_images(source, file) for file in _candidates(source))
+
+    def files(self) -> list[str]:
+        return self._files
+
+    def class_of(self, name: str) -> str:
+        labels, _ = self._labels
+        if labels is None:
+            return class_of(name)
+        return labels.get(name) or NO_CLASS
+
+    def remarks(self) -> list[str]:
+        _, doubtful = self._labels
+        return [f"{doubtful[0]} has several labels, and gets none of them"] if doubtful else []
+
+    def fields(self) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        for file in self.files():
+            for row, images in self._rows(file):
+                told = {name: value for name, value in row.items() if not _is_name(name)}
+                for image in images if told else ():
+                    found.setdefault(image, dumped(told))
+        return found
+
+    @cached_property
+    def _files(self) -> list[str]:
+        return [file for file in _candidates(self.source) if _names_images(self.source, file)]
+
+    @cached_property
+    def _labels(self) -> tuple[dict[str, str | None] | None, list[str]]:
+        """Label by image, None if the tables have no labels; and images with several."""
+        known: dict[str, str | None] = {}
+        doubtful: list[str] = []
+        labelled = False
+        for file in self.files():
+            labels = _labels(list(self._rows(file)))
+            labelled |= labels is not None
+            for image, label in labels or ():
+                if known.setdefault(image, label) != label:
+                    doubtful.append(image)
+        return (known | dict.fromkeys(doubtful) if labelled else None), doubtful
+
+    def _rows(self, file: str) -> Iterator[tuple[Row, list[str]]]:
+        """Yield the rows of a table and the images that each is about."""
+        for row in _rows(file, self.read(file)):
+            yield row, _images(row, file, self.source.index)
+
+
+def _candidates(source: TreeSource) -> list[str]:
+    return sorted(filter(is_metadata, {*source.companions(), *source.left_out()}))
+
+
+def _names_images(source: TreeSource, file: str) -> bool:
+    try:
+        rows = _rows(file, read_listing(source, file))
+        return any(_images(row, file, source.index) for row in rows)
+    except InputError:  # a table that is none, called as one
+        return False
+
+
+def _labels(rows: list[tuple[Row, list[str]]]) -> list[tuple[str, str | None]] | None:
+    """Return image and label of each row; None where no column has labels."""
+    from dsguard.formats.parquet.reader import LABELS
+
+    for name in LABELS:
+        values = [row.get(name) for row, _ in rows]
+        plain = all(isinstance(value, str | int | None) for value in values)
+        if plain and any(value not in (None, "") for value in values):
+            return [
+                (image, None if value in (None, "") else str(value))
+                for value, (_, images) in zip(values, rows, strict=True)
+                for image in images
+            ]
+    return None
+
+
+def _images(row: Row, file: str, index: ImageIndex) -> list[str]:
+    """Return the images that a row names, by their paths from the folder of its table."""
+    folder = file.rpartition("/")[0]
+    found = (index.at(folder, text) for text in _texts(row) if "://" not in text)
+    return [image for image in found if image is not None]
+
+
+def _is_name(column: str) -> bool:
+    return column in ("file_name", "file_names") or column.endswith(("_file_name", "_file_names"))
+
+
+def _texts(value: Any, *, named: bool = False) -> Iterator[str]:
+    """Yield the names of files in a row, at any depth, as ``datasets`` finds them."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _texts(inner, named=_is_name(name))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner, named=named)
+    elif named and isinstance(value, str):
+        yield value
+
+
+def _followed(value: Any, new: Callable[[str], str], *, named: bool = False) -> Any:
+    """Return a row with other names of files in it."""
+    if isinstance(value, dict):
+        return {name: _followed(inner, new, named=_is_name(name)) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_followed(inner, new, named=named) for inner in value]
+    return new(value) if named and isinstance(value, str) else value
+
+
+def with_names(data: bytes, file: str, names: Mapping[str, str], index: ImageIndex) -> bytes:
+    """Return a table with the new names of its images, without the rows of those that have none.
+
+    Text that is no table comes back as it is.
+    """
+    folder = file.rpartition("/")[0]
+
+    def renamed(text: str) -> str:
+        old = index.at(folder, text)
+        return text if old is None else follow(text, old, names[old])
+
+    def changed(row: Row) -> Row | None:
+        images = _images(row, file, index)
+        if any(image not in names for image in images):
+            return None
+        return _followed(row, renamed) if images else row
+
+    try:
+        return _KINDS[file.rpartition(".")[2]][1](data, changed)
+    except InputError:
+        raise
+    except (ValueError, TypeError, csv.Error, RecursionError) as error:
+        if file.endswith(".parquet"):
+            raise _unreadable(file, error) from error  # it is no text, which may go along
+        return data
+
+
+def _rows(file: str, data: bytes) -> Iterator[Row]:
+    """Yield the rows of a table."""
+    try:
+        yield from _KINDS[file.rpartition(".")[2]][0](data)
+    except (ValueError, TypeError, csv.Error, RecursionError) as error:
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: str, error: Exception) -> InputError:
+    reason = str(error).partition("\n")[0]
+    return InputError(
+        f"{file} cannot be read as a table: {reason}; mend it, or have the dataset read as a "
+        "folder (in-format)"
+    )
+
+
+def _jsonl_rows(data: bytes) -> Iterator[Row]:
+    check_json(data)
+    for number, line in enumerate(data.splitlines(), 1):
+        if line.strip():
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                msg = f"line {number} is no JSON object"
+                raise TypeError(msg)
+            yield row
+
+
+def _changed_jsonl(data: bytes, change: Change) -> bytes:
+    check_json(data)
+    lines = []
+    for line in data.splitlines(keepends=True):
+        row = json.loads(line) if line.strip() else None
+        new = change(row) if isinstance(row, dict) else row
+        if new == row:
+            lines.append(line)
+        elif new is not None:
+            lines.append(dumped(new) + line[len(line.rstrip(b"\r\n")) :])
+    return b"".join(lines)
+
+
+def _csv_rows(data: bytes) -> Iterator[Row]:
+    header, *rows = _cells(data.decode("utf-8-sig")) or [[]]
+    for cells in rows:
+        yield dict(zip(header, cells, strict=False))
+
+
+def _cells(text: str) -> list[list[str]]:
+    """Return the lines of a table that are not empty, whatever the length of a cell."""
+    check_csv(text)
+    limit = csv.field_size_limit(MOST_BYTES)
+    try:
+        return [cells for cells in csv.reader(io.StringIO(text, newline="")) if cells]
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _changed_csv(data: bytes, change: Change) -> bytes:
+    text = data.decode("utf-8")
+    header, *rows = _cells(text.removeprefix(_BOM)) or [[]]
+    kept, differs = [header], False
+    for cells in rows:
+        row = dict(zip(header, cells, strict=False))
+        new = change(row)
+        differs |= new != row
+        if new is not None:
+            own = zip(header, cells, strict=False)
+            kept.append([new[name] if new[name] != row[name] else cell for name, cell in own])
+            kept[-1] += cells[len(header) :]
+    if not differs:
+        return data
+    written = io.StringIO(newline="")
+    end = "\r\n" if "\r\n" in text else "\n"
+    csv.writer(written, lineterminator=end).writerows(kept)
+    return ((_BOM if text.startswith(_BOM) else "") + written.getvalue()).encode()
+
+
+_BOM = "\ufeff"
+
+
+def reviewed_table(file: str, data: bytes, review: Review) -> bytes | None:
+    """Return a Parquet table without what could hold a picture, written anew."""
+    from dsguard.formats.parquet.reader import Columns, Table, arrow
+
+    pyarrow, parquet = arrow()
+    try:
+        table = _table(data)
+    except (InputError, ValueError) as error:
+        review.leave_out(kind_of(file), file, str(error))
+        return None
+    columns = Columns.without_images(file)
+    kept = []
+    try:
+        for batch in table.to_batches():
+            allowances = [review.row_of_table(row) for row in batch.to_pylist()]
+            kept.append(Table(batch, columns).reviewed(review, allowances).batch)
+    except CouldHoldPictureError as error:
+        review.leave_out(kind_of(file), file, str(error))
+        return None
+    written = io.BytesIO()
+    if kept:
+        parquet.write_table(pyarrow.Table.from_batches(kept), written)
+    return written.getvalue() or None
+
+
+def _table(data: bytes) -> Any:
+    """Read a Parquet file, some rows at a time: it may unpack to any length."""
+    from dsguard.formats.parquet.reader import arrow
+
+    pyarrow, parquet = arrow()
+    try:
+        file, batches, size = parquet.ParquetFile(io.BytesIO(data)), [], 0
+        for batch in file.iter_batches(256):
+            batches.append(batch)
+            size += batch.nbytes
+            if size > MOST_BYTES:
+                msg = f"it holds more than the {MOST_BYTES} bytes that are read into memory"
+                raise InputError(msg)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ValueError(str(error)) from error
+    return pyarrow.Table.from_batches(batches, file.schema_arrow)
+
+
+def _parquet_rows(data: bytes) -> Iterator[Row]:
+    from dsguard.formats.parquet.reader import LABELS, _class_names, reason_against
+
+    table = _table(data)
+    table = table.select([each.name for each in table.schema if not reason_against(each.type)])
+    known = {name: _class_names(table.schema, name) for name in LABELS}
+    for row in _lists(table):
+        for name, classes in known.items():
+            number = row.get(name)
+            if classes and isinstance(number, int) and 0 <= number < len(classes):
+                row[name] = classes[number]
+        yield row
+
+
+def _lists(table: Any) -> Iterable[Row]:
+    for batch in table.to_batches():
+        yield from batch.to_pylist()
+
+
+def _changed_parquet(data: bytes, change: Change) -> bytes:
+    from dsguard.formats.parquet.reader import arrow
+
+    pyarrow, parquet = arrow()
+    table = _table(data)
+    old = list(_lists(table))
+    new = [change(row) for row in old]
+    if new == old:
+        return data
+    kept = [number for number, row in enumerate(new) if row is not None]
+    taken = table.take(pyarrow.array(kept, pyarrow.int64()))
+    rows = [(old[number], new[number]) for number in kept]
+    for place, column in enumerate(table.schema):
+        values = [after[column.name] for _, after in rows if after is not None]
+        if values != [before[column.name] for before, _ in rows]:
+            taken = taken.set_column(place, column, pyarrow.array(values, column.type))
+    written = io.BytesIO()
+    parquet.write_table(taken, written)
+    return written.getvalue()
+
+
+_KINDS: dict[str, tuple[Callable[[bytes], Iterator[Row]], Callable[[bytes, Change], bytes]]] = {
+    "csv": (_csv_rows, _changed_csv),
+    "jsonl": (_jsonl_rows, _changed_jsonl),
+    "parquet": (_parquet_rows, _changed_parquet),
+}
+"""How the rows of a table are read, and how they are changed, by its suffix."""

@@ -1,0 +1,292 @@
+"""How much memory rows of a Parquet file take, told by the headers of its pages.
+
+The footer may say anything, and a value that is stored once can stand for any number of rows. Arrow
+unpacks what it is told to; so this looks at the pages before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, BinaryIO
+
+from dsguard.errors import InputError
+from dsguard.formats.base import CHUNK_BYTES, CHUNK_IMAGES
+
+MOST_UNPACKED = 1 << 27
+"""Bytes of a page, which may be more only if it is not much shorter in the file."""
+
+MOST_REPEATED = 1 << 28
+"""Bytes of all lists of a column of a row group, likewise."""
+
+_MOST_EXPANSION = 16
+_MOST_IN_ROWS = 1 << 25  # bytes of rows read at once, where one value can stand for many
+_MOST_LISTED = 1 << 20  # values of a dictionary that are looked at one by one
+_CODECS = {0: "", 1: "snappy", 2: "gzip", 4: "brotli", 5: "lz4", 6: "zstd", 7: "lz4_raw"}
+_WINDOWS = (1 << 10, 1 << 16, 1 << 24)  # bytes that a header may have; statistics are in it
+_DATA, _DICTIONARY, _DATA_2 = 0, 2, 3  # pages
+_DELTA_BYTE_ARRAY = 7  # an encoding: values begin as the ones before
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of a column.
+
+    Attributes
+    ----------
+    kind, encoding : int
+        As Parquet numbers them.
+    values : int
+    start, packed, unpacked : int
+        Where its content is in the file, how many bytes it has there, and how many it unpacks to.
+    """
+
+    kind: int
+    encoding: int
+    values: int
+    start: int
+    packed: int
+    unpacked: int
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A column of a row group: where its pages are, how many values they have, and their codec."""
+
+    start: int
+    size: int
+    values: int
+    codec: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """A row group."""
+
+    rows: int
+    chunks: tuple[Chunk, ...]
+
+
+def rows_at_once(
+    file: BinaryIO, parquet: Any, groups: Sequence[int], wanted: Sequence[str] | None
+) -> int:
+    """Return how many rows of some row groups are read at once.
+
+    Parameters
+    ----------
+    file : binary file
+    parquet : pyarrow.parquet.ParquetFile
+        Of the same file.
+    groups : sequence of int
+    wanted : sequence of str or None
+        Columns that will be read; None for all.
+
+    Raises
+    ------
+    InputError
+        If a page or a list would unpack to very much more than the file has.
+    ValueError
+        If the headers of pages, or the footer, are damaged.
+    """
+    columns = [parquet.schema.column(number) for number in range(len(parquet.schema))]
+    found, most = groups_of(file), CHUNK_IMAGES
+    if max(groups, default=-1) >= len(found):
+        msg = "its footer is damaged"
+        raise ValueError(msg)
+    for group in (found[number] for number in groups):
+        widest, size = 1, 0
+        for column, chunk in zip(columns, group.chunks, strict=True):
+            if wanted is None or _is_among(column.path, wanted):
+                width, own = _measured(file, column, chunk)
+                widest, size = widest + width, size + own
+        each = max(1, size // max(1, group.rows))
+        most = min(most, CHUNK_BYTES // each, _MOST_IN_ROWS // widest)
+    return max(1, most)
+
+
+def _is_among(path: str, wanted: Sequence[str]) -> bool:
+    return any(path == name or path.startswith(name + ".") for name in wanted)
+
+
+def _measured(file: BinaryIO, column: Any, chunk: Chunk) -> tuple[int, int]:
+    """Return the most bytes that one short value can stand for, and those of all pages."""
+    is_text = column.physical_type == "BYTE_ARRAY"
+    width, values, size = max(0, column.length), 0, 0
+    for page in pages_of(file, chunk):
+        size += page.unpacked
+        if page.unpacked > max(MOST_UNPACKED, _MOST_EXPANSION * page.packed):
+            msg = f"column {column.path} has {page.packed} bytes that unpack to {page.unpacked}"
+            raise InputError(msg)
+        if page.kind == _DICTIONARY:
+            width = max(width, _longest(file, page, chunk.codec) if is_text else 0)
+            continue
+        values += page.values
+        if page.encoding == _DELTA_BYTE_ARRAY:
+            width = max(width, page.unpacked)
+    most = max(MOST_REPEATED, _MOST_EXPANSION * size)
+    if column.max_repetition_level and values * max(width, 8) > most:
+        msg = f"column {column.path} has {values} values in lists, in {size} bytes"
+        raise InputError(msg)
+    return width, size
+
+
+def _longest(file: BinaryIO, page: Page, codec: int) -> int:
+    """Return the length of the longest value of a dictionary; at most that of the dictionary."""
+    import pyarrow
+
+    file.seek(page.start)
+    data = file.read(page.packed)
+    if page.values > _MOST_LISTED or codec not in _CODECS:
+        return page.unpacked
+    if _CODECS[codec]:
+        try:
+            data = pyarrow.Codec(_CODECS[codec]).decompress(data, page.unpacked, asbytes=True)
+        except (pyarrow.ArrowException, OSError, ValueError):  # whoever reads it says so
+            return page.unpacked
+    longest = at = 0
+    with contextlib.suppress(struct.error):
+        for _ in range(page.values):
+            (length,) = struct.unpack_from("<I", data, at)
+            longest = max(longest, length)
+            at += 4 + length
+    return min(longest, page.unpacked)
+
+
+def pages_of(file: BinaryIO, chunk: Chunk) -> Iterator[Page]:
+    """Yield the pages of a column of a row group, as Arrow goes through them."""
+    start, left = chunk.start, chunk.values
+    while left > 0 and start < chunk.start + chunk.size:
+        page = _page(file, start)
+        yield page
+        start = page.start + page.packed
+        left -= page.values if page.kind in (_DATA, _DATA_2) else 0
+
+
+def _page(file: BinaryIO, start: int) -> Page:
+    """Read the header of a page."""
+    for window in _WINDOWS:
+        file.seek(start)
+        data = file.read(window)
+        try:
+            header, length = _struct(data, 0)
+        except (IndexError, RecursionError):  # it goes on
+            continue
+        kind, unpacked, packed = (header.get((number, _I32), -1) for number in (1, 2, 3))
+        place, encoding = {_DICTIONARY: (7, 2), _DATA_2: (8, 4)}.get(kind, (5, 2))
+        told = header.get((place, _STRUCT), {})
+        facts = (told.get((encoding, _I32), 0), told.get((1, _I32), 0))
+        return Page(*_numbers(kind, *facts, start + length, packed, unpacked))
+    msg = f"the header of a page at {start} is damaged"
+    raise ValueError(msg)
+
+
+def groups_of(file: BinaryIO) -> tuple[Group, ...]:
+    """Return the row groups of a Parquet file.
+
+    pyarrow tells them as well, but ends the process where the statistics of a column are damaged.
+    """
+    end = file.seek(-8, os.SEEK_END)
+    length = int.from_bytes(file.read(4), "little")
+    file.seek(max(0, end - length))
+    return _groups(file.read(length))
+
+
+@lru_cache(maxsize=2)
+def _groups(footer: bytes) -> tuple[Group, ...]:
+    try:
+        groups = _struct(footer, 0)[0].get((4, _LIST), ())
+        return tuple(
+            Group(_numbers(group.get((3, _I64)))[0], tuple(map(_chunk, group[1, _LIST])))
+            for group in groups
+        )
+    except (AttributeError, LookupError, RecursionError, TypeError) as error:
+        msg = "its footer is damaged"
+        raise ValueError(msg) from error
+
+
+def _chunk(column: dict[Any, Any]) -> Chunk:
+    facts = column[3, _STRUCT]
+    codec = facts.get((4, _I32))
+    values, size, start = (facts.get((number, _I64)) for number in (5, 7, 9))
+    dictionary = facts.get((11, _I64), 0)
+    return Chunk(*_numbers(dictionary if 0 < dictionary < start else start, size, values, codec))
+
+
+def _numbers(*given: object) -> list[int]:
+    """Return numbers as they are; refuse what is none, or of no use as a size or place."""
+    good = [number for number in given if isinstance(number, int) and 0 <= number < 1 << 62]
+    if len(good) < len(given):
+        msg = "a number is missing or out of range"
+        raise ValueError(msg)
+    return good
+
+
+# Thrift's compact protocol, in which footers and headers of pages are. Fields are found by number
+# and type, as they are there: what has another type than is expected counts as missing.
+
+_TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _, _STRUCT = range(1, 13)
+
+
+def _struct(data: bytes, at: int) -> tuple[dict[tuple[int, int], Any], int]:
+    """Read a struct at a place; return its fields and where it ends."""
+    fields, number, seen = dict[tuple[int, int], Any](), 0, set[int]()
+    while (head := data[at]) != 0:
+        number, at = (number + (head >> 4), at + 1) if head >> 4 else _number(data, at + 1)
+        kind = head & 15
+        if number in seen or not 0 < number < 1 << 15:
+            msg = "a struct has a field twice, or one that there cannot be"
+            raise ValueError(msg)
+        seen.add(number)
+        value, at = (kind == _TRUE, at) if kind in (_TRUE, _FALSE) else _value(data, at, kind)
+        fields[number, kind] = value
+    return fields, at + 1
+
+
+def _value(data: bytes, at: int, kind: int) -> tuple[Any, int]:
+    if kind in (_TRUE, _FALSE, _BYTE):  # the former of a list
+        return data[at], at + 1
+    if kind in (_I16, _I32, _I64):
+        return _number(data, at)
+    if kind == _DOUBLE:
+        return data[at + 7], at + 8
+    if kind == _BINARY:
+        length, at = _varint(data, at)
+        return None, at + length
+    if kind in (_LIST, _SET):
+        return _list(data, at)
+    if kind == _STRUCT:
+        return _struct(data, at)
+    msg = "a struct has a field of another kind"
+    raise ValueError(msg)
+
+
+def _list(data: bytes, at: int) -> tuple[list[Any], int]:
+    count, kind = data[at] >> 4, data[at] & 15
+    count, at = _varint(data, at + 1) if count == 15 else (count, at + 1)
+    values = []
+    for _ in range(count):
+        value, at = _value(data, at, kind)
+        values.append(value)
+    return values, at
+
+
+def _number(data: bytes, at: int) -> tuple[int, int]:
+    value, at = _varint(data, at)
+    return value >> 1 ^ -(value & 1), at
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            return value, at
+        if shift > 63:
+            msg = "a number has more than 64 bits"
+            raise ValueError(msg)

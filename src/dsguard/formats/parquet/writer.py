@@ -1,0 +1,134 @@
+"""Parquet files, written."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import numpy as np
+
+from dsguard.errors import DsguardError
+from dsguard.formats.base import Part, Rows, Source
+from dsguard.formats.images import LOSSLESS_FORMATS
+from dsguard.formats.names import fault_of
+from dsguard.formats.parquet.reader import NAMED, Table, arrow, as_text
+from dsguard.formats.sink import FileSink, Output, Results
+
+
+class ParquetSink(FileSink):
+    """A Parquet file with one row group for each chunk, as ``datasets`` reads it."""
+
+    suffix = ".parquet"
+
+    def __init__(self, output: Output, source: Source, part: Part, number: int) -> None:
+        super().__init__(output, source, part, number)
+        self._writer: Any = None
+
+    def wants_extras(self, rows: Rows) -> bool:
+        return not isinstance(rows.record, Table)
+
+    def write(self, rows: Rows, names: dict[int, str], results: Results) -> dict[int, DsguardError]:
+        kept = sorted(results.files)
+        self._write_of_no_image(rows)
+        if not kept:
+            return {}
+        if isinstance(rows.record, Table):
+            table = self._same_columns(rows.record, kept, results)
+        else:
+            table = self._new_columns(rows, kept, names, results)
+        if self._writer is None:
+            _, parquet = arrow()
+            # Pixels do not compress twice, and statistics of images help nobody.
+            self._writer = parquet.ParquetWriter(
+                self._file, table.schema, compression="none", use_dictionary=False,
+                write_statistics=False,
+            )  # fmt: skip
+        self._writer.write_batch(table)
+        self.is_empty = False
+        return {}
+
+    def _same_columns(self, table: Table, kept: list[int], results: Results) -> Any:
+        pyarrow, _ = arrow()
+        batch, columns = table.batch, table.columns
+        kept_batch = batch if len(kept) == batch.num_rows else batch.take(kept)
+        files = _binary([results.files[row] for row in kept])
+        column = kept_batch.column(columns.image)
+        if not columns.is_plain:
+            suffix = LOSSLESS_FORMATS[self.output.image_format]
+            old, paths = column.field("path"), pyarrow.nulls(len(column), pyarrow.string())
+            if old.null_count < len(old):
+                named = [_with_suffix(path, suffix) for path in old.to_pylist()]
+                paths = pyarrow.array(named, pyarrow.string())
+            files = pyarrow.StructArray.from_arrays([files, paths], ["bytes", "path"])
+        place = kept_batch.schema.get_field_index(columns.image)
+        return kept_batch.set_column(place, columns.image, files).replace_schema_metadata(
+            batch.schema.metadata
+        )
+
+    def _new_columns(
+        self, rows: Rows, kept: list[int], names: dict[int, str], results: Results
+    ) -> Any:
+        """Return rows of another format as columns image, label and, as JSON, fields."""
+        pyarrow, _ = arrow()
+        files = _binary([results.files[row] for row in kept])
+        paths = pyarrow.array([_text(names[row]) for row in kept], pyarrow.string())
+        image = pyarrow.StructArray.from_arrays([files, paths], ["bytes", "path"])
+        known = [_text(name) for name in self.output.class_names]
+        labels = [rows.classes[row] for row in kept]
+        label = (
+            pyarrow.array([self.numbers[name] for name in labels], pyarrow.int64())
+            if known
+            else pyarrow.array([_text(name) for name in labels], pyarrow.string())
+        )
+        texts = [as_text(results.extras.get(row, {})) for row in kept]
+        fields = pyarrow.array(texts, pyarrow.string())
+        features: dict[str, Any] = {
+            "image": {"_type": "Image"},
+            "label": {"names": known, "_type": "ClassLabel"}
+            if known
+            else {"dtype": "string", "_type": "Value"},
+            "fields": {"dtype": "string", "_type": "Value"},
+        }
+        schema = pyarrow.schema(
+            {"image": image.type, "label": label.type, "fields": pyarrow.string()},
+            metadata={b"huggingface": json.dumps({"info": {"features": features}}), NAMED: b"1"},
+        )
+        return pyarrow.RecordBatch.from_arrays([image, label, fields], schema=schema)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        super().close()
+
+    def abort(self) -> None:
+        try:
+            if self._writer is not None:
+                with contextlib.suppress(OSError, arrow()[0].ArrowException):
+                    self._writer.close()
+        finally:
+            super().abort()
+
+
+def _binary(files: list[bytes]) -> Any:
+    """Return files as an Arrow array; `pyarrow.array` would import pandas for it, half a second."""
+    pyarrow, _ = arrow()
+    ends = np.cumsum([0, *map(len, files)])
+    if ends[-1] > np.iinfo(np.int32).max:
+        return pyarrow.array(files, pyarrow.binary())
+    parts = [None, pyarrow.py_buffer(ends.astype(np.int32)), pyarrow.py_buffer(b"".join(files))]
+    return pyarrow.Array.from_buffers(pyarrow.binary(), len(files), parts)
+
+
+def _text(name: str) -> str:
+    """Return a name whose bytes may be no UTF-8 as text that is."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _with_suffix(path: str | None, suffix: str) -> str | None:
+    """Return a path with another suffix; of one that no file may have, its last part or nothing."""
+    if path and fault_of(path):
+        path = path.replace("\\", "/").rpartition("/")[2]
+        path = None if fault_of(path) else path
+    stem, dot, _ = (path or "").rpartition(".")
+    return stem + suffix if dot and stem else path

@@ -1,0 +1,495 @@
+"""Places of datasets: a local folder or file, or a URL of fsspec (``s3://``, ``hf://``, …)."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import secrets
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, cast
+from urllib.request import url2pathname
+
+from dsguard._atomic import lock, make_private, sync_disk
+from dsguard.errors import InputError, MissingExtraError
+from dsguard.formats.names import (
+    JOURNAL_FILES,
+    SCRATCH,
+    checked,
+    is_hidden,
+    is_temporary,
+    journals_among,
+    leads_out,
+    lies_in,
+    may_be_journal,
+)
+
+_AT_ONCE = 1 << 16
+_BINARY = getattr(os, "O_BINARY", 0)
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
+_IS_LINK = (errno.ELOOP, errno.EMLINK)  # what `_NO_LINKS` gives; the latter on FreeBSD
+
+
+@dataclass
+class Listing:
+    """What lies in a place.
+
+    Attributes
+    ----------
+    files : list of str
+        Names of all files at any depth, sorted; not those in hidden folders, nor leftovers.
+    refused : dict of str to InputError
+        What is not read, and why; the name of a folder ends with ``/``.
+    leftovers : list of str
+        Journals, scratch folders and temporary files of runs, sorted.
+    """
+
+    files: list[str] = field(default_factory=list)
+    refused: dict[str, InputError] = field(default_factory=dict)
+    leftovers: list[str] = field(default_factory=list)
+
+    def ordered(self) -> Listing:
+        """Return itself, sorted."""
+        self.files.sort()
+        self.leftovers.sort()
+        return self
+
+
+class Place(ABC):
+    """A folder, and the files under it by relative name with ``/``.
+
+    What writes, moves or removes refuses names that `dsguard.formats.names.checked` refuses.
+    """
+
+    @abstractmethod
+    def __str__(self) -> str: ...
+
+    @abstractmethod
+    def listing(self) -> Listing:
+        """Look at all that there is."""
+
+    def files(self) -> list[str]:
+        """Return the names of all files at any depth, sorted; hidden folders are passed over."""
+        return self.listing().files
+
+    @abstractmethod
+    def open(self, name: str) -> BinaryIO:
+        """Open a file for reading, in any order."""
+
+    @abstractmethod
+    def exists(self, name: str) -> bool:
+        """Tell whether there is such a file or folder."""
+
+    @abstractmethod
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file whole or not at all, over what may be there."""
+
+    @abstractmethod
+    def discard(self, name: str) -> None:
+        """Remove a file."""
+
+    def remove_if_empty(self) -> None:  # noqa: B027 - some have no empty folders
+        """Remove the folders where nothing is in them, this one as well; hidden ones stay."""
+
+    def discard_all(self) -> None:
+        """Remove all files that `files` has, and what is left empty by that."""
+        for name in self.files() if self.exists("") else ():
+            self.discard(name)
+        self.remove_if_empty()
+
+    @abstractmethod
+    def clear(self, folder: str) -> None:
+        """Remove a folder in this one with all that is in it."""
+
+    @abstractmethod
+    def take(self, path: Path, name: str) -> None:
+        """Move a file of the scratch folder here, whole or not at all."""
+
+    @abstractmethod
+    def scratch(self) -> Path:
+        """Return a local folder for files on their way here."""
+
+    @abstractmethod
+    def clear_scratch(self) -> None:
+        """Remove the scratch folder."""
+
+    def sync(self) -> None:  # noqa: B027 - some stores do so whenever they are written to
+        """Have all that was written reach the disk: after a power cut it is still whole."""
+
+    @abstractmethod
+    def beside(self, suffix: str) -> Place:
+        """Return the private place whose name is that of this one and `suffix`."""
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a file."""
+        with self.open(name) as file:
+            return file.read()
+
+    def stamp(self, name: str) -> str:
+        """Return what changes when the file does, as far as can be told without reading it."""
+        with self.open(name) as file:
+            return str(file.seek(0, os.SEEK_END))
+
+
+@dataclass(frozen=True)
+class LocalPlace(Place):
+    """A folder of this machine. It may be a link; links in it must not lead out of it.
+
+    Attributes
+    ----------
+    path : Path
+    private : bool
+        Whether only its owner can read it. Files are on the disk before they have their name.
+    asked_for : str
+        A file that somebody asked for by name: it may be a link to anywhere.
+    """
+
+    path: Path
+    private: bool = False
+    asked_for: str = ""
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def __reduce__(self) -> tuple[type[LocalPlace], tuple[Path, bool, str]]:
+        return type(self), (self.path, self.private, self.asked_for)
+
+    def listing(self) -> Listing:
+        found, seen, left = Listing(), set[tuple[int, int]](), [""]
+        while left:
+            folder = left.pop()
+            for entry in self._entries(folder, seen):
+                name = f"{folder}{entry.name}"
+                if self._sort_in(entry, name, found):
+                    left.append(f"{name}/")
+        return found.ordered()
+
+    def _entries(self, folder: str, seen: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
+        """Return what is in a folder; refuse one that was met before, or there is no end."""
+        path = f"{self.path}/{folder}".rstrip("/") or "/"
+        status = os.stat(path)  # noqa: PTH116 - no Path for a million names
+        here = (status.st_dev, status.st_ino)
+        if here in seen:
+            msg = f"{path} is a link to a folder met before; remove one of the two"
+            raise InputError(msg)
+        seen.add(here)
+        try:
+            with os.scandir(path) as entries:
+                return list(entries)
+        except OSError as error:
+            msg = f"the folder {path} cannot be read: {error.strerror}"
+            raise InputError(msg) from error
+
+    def _sort_in(self, entry: os.DirEntry[str], name: str, found: Listing) -> bool:
+        """Add an entry to what was found; tell whether it is a folder to look into."""
+        if is_temporary(entry.name):
+            found.leftovers.append(name)
+        elif entry.is_file():  # through links; not a pipe, which has no end
+            found.files.append(name)
+        elif entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110
+            found.files.append(name)  # whoever reads it says that it leads nowhere
+        elif entry.is_dir() and not entry.name.startswith("."):
+            if entry.is_symlink() and not self._holds(entry.path):
+                found.refused[f"{name}/"] = self._leading_out(name)
+            elif may_be_journal(entry.name) and _is_journal(entry.path):
+                found.leftovers.append(name)
+            else:
+                return True
+        return False
+
+    @cached_property
+    def _known(self) -> set[str]:
+        """Folders that are no links which lead out."""
+        return {""}
+
+    @cached_property
+    def _root(self) -> str:
+        return os.path.realpath(self.path)
+
+    def _holds(self, path: str) -> bool:
+        """Tell whether that which a path leads to lies in this folder."""
+        real = os.path.realpath(path)
+        return real == self._root or real.startswith(os.path.join(self._root, ""))  # noqa: PTH118
+
+    def _at(self, name: str) -> str:
+        """Return the path of a file; refuse one in a folder that leads out."""
+        folder = name.rpartition("/")[0]
+        if folder not in self._known:
+            self._check_folder(folder)
+        return f"{self.path}/{name}"
+
+    def _check_folder(self, folder: str) -> None:
+        if leads_out(folder):
+            raise self._leading_out(folder)
+        above = ""
+        for part in folder.split("/"):
+            above = f"{above}/{part}" if above else part
+            if above not in self._known:
+                self._check_link(above)
+                self._known.add(above)
+
+    def _check_link(self, name: str) -> None:
+        path = f"{self.path}/{name}"
+        if name != self.asked_for and os.path.islink(path) and not self._holds(path):  # noqa: PTH114
+            raise self._leading_out(name)
+
+    def _leading_out(self, name: str) -> InputError:
+        return InputError(
+            f"{name!r} is a link that leads out of {self.path}; put what it leads to in its place "
+            "(cp -rL), or give the folder that both lie in"
+        )
+
+    def _opened(self, name: str) -> int:
+        path = self._at(name)
+        if not _NO_LINKS:
+            self._check_link(name)
+        try:
+            return os.open(path, os.O_RDONLY | _BINARY | _NO_LINKS)
+        except OSError as error:
+            if error.errno not in _IS_LINK:
+                raise
+        self._check_link(name)
+        return os.open(path, os.O_RDONLY | _BINARY)
+
+    def open(self, name: str) -> BinaryIO:
+        file = self._opened(name)
+        try:
+            return os.fdopen(file, "rb", 1 << 18)
+        except BaseException:
+            os.close(file)
+            raise
+
+    def read(self, name: str) -> bytes:
+        file = self._opened(name)  # small files, many of them
+        try:
+            data = os.read(file, _AT_ONCE)
+            if len(data) < _AT_ONCE:
+                return data
+            with os.fdopen(file, "rb", closefd=False) as rest:
+                return data + rest.read()
+        finally:
+            os.close(file)
+
+    def exists(self, name: str) -> bool:
+        return os.path.exists(self._at(name))  # noqa: PTH110 - no Path for a million names
+
+    def write(self, name: str, data: bytes) -> None:
+        final = self._at(checked(name))
+        temporary = f"{self.path}/{SCRATCH}/{os.getpid()}-{_UNGUESSED}-{next(_count)}"
+        try:
+            _put(temporary, final, data, private=self.private)
+        except FileNotFoundError:  # a folder is missing, as it is for the first file in it
+            self.scratch()
+            mode = 0o700 if self.private else 0o777
+            Path(final).parent.mkdir(mode, parents=True, exist_ok=True)
+            _put(temporary, final, data, private=self.private)
+
+    def discard(self, name: str) -> None:
+        Path(self._at(checked(name))).unlink(missing_ok=True)
+
+    def take(self, path: Path, name: str) -> None:
+        final = Path(self._at(checked(name)))
+        final.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(final)
+
+    def scratch(self) -> Path:
+        if self.private:
+            make_private(self.path)
+        folder = self.path / SCRATCH
+        if folder.is_symlink():  # which was not made here
+            folder.unlink()
+        make_private(folder)
+        return folder
+
+    def clear(self, folder: str) -> None:
+        _remove_tree(Path(self._at(checked(folder))))
+
+    def clear_scratch(self) -> None:
+        _remove_tree(self.path / SCRATCH)
+
+    def sync(self) -> None:
+        if self.path.exists():
+            sync_disk(self.path)
+
+    def remove_if_empty(self) -> None:
+        for folder, _, _ in os.walk(self.path, topdown=False):
+            if not is_hidden(os.path.relpath(folder, self.path)):
+                with contextlib.suppress(OSError):  # it has something in it
+                    Path(folder).rmdir()
+
+    def beside(self, suffix: str) -> LocalPlace:
+        whole = self.path.resolve()
+        return LocalPlace(whole.with_name(whole.name + suffix), private=True)
+
+    def stamp(self, name: str) -> str:
+        path = self._at(name)
+        try:
+            status = os.stat(path)  # noqa: PTH116 - no Path for a million names
+        except FileNotFoundError:
+            status = os.lstat(path)  # a link that leads nowhere
+        return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+@dataclass(frozen=True)
+class RemotePlace(Place):
+    """A folder that fsspec reaches."""
+
+    url: str
+
+    def __str__(self) -> str:
+        return self.url
+
+    @cached_property
+    def _opened(self) -> tuple[Any, str]:
+        try:
+            import fsspec
+        except ImportError:
+            raise MissingExtraError.of(package="fsspec", extra="remote") from None
+        try:
+            system, path = fsspec.core.url_to_fs(self.url)
+        except (ImportError, ValueError) as error:
+            msg = f"{self.url} cannot be reached: {error}"
+            raise InputError(msg) from error
+        return system, path.rstrip("/")
+
+    def __reduce__(self) -> tuple[type[RemotePlace], tuple[str]]:
+        return type(self), (self.url,)
+
+    def _at(self, name: str) -> str:
+        if not name:
+            return self._opened[1]
+        if leads_out(name):
+            raise self._leading_out(name)
+        return f"{self._opened[1]}/{name}"
+
+    def _leading_out(self, name: str) -> InputError:
+        return InputError(f"{name!r} leads out of {self}; do not trust who put it there")
+
+    def _with_folder(self, name: str) -> str:
+        """Return where a file is to lie, in a folder that is there."""
+        path = self._at(checked(name))
+        self._opened[0].makedirs(str(PurePosixPath(path).parent), exist_ok=True)
+        return path
+
+    def listing(self) -> Listing:
+        system, root = self._opened
+        start = f"{root}/" if root else ""
+        found, names = Listing(), list[str]()
+        for path in system.find(root):
+            inside = path.startswith(start)
+            name = path[len(start) :] if root else path.removeprefix("/")
+            if not inside or leads_out(name):
+                found.refused[path] = self._leading_out(path)
+            else:
+                names.append(name)
+        journals = journals_among(names)
+        found.leftovers += journals
+        for name in names:
+            folder, _, file = name.rpartition("/")
+            if is_temporary(file):
+                found.leftovers.append(name)
+            elif not is_hidden(folder) and not (journals and lies_in(name, journals)):
+                found.files.append(name)
+        return found.ordered()
+
+    def open(self, name: str) -> BinaryIO:
+        return cast("BinaryIO", self._opened[0].open(self._at(name), "rb"))
+
+    def exists(self, name: str) -> bool:
+        return bool(self._opened[0].exists(self._at(name)))
+
+    def stamp(self, name: str) -> str:
+        return str(self._opened[0].ukey(self._at(name)))
+
+    def write(self, name: str, data: bytes) -> None:
+        self._opened[0].pipe_file(self._with_folder(name), data)
+
+    def discard(self, name: str) -> None:
+        self._opened[0].rm_file(self._at(checked(name)))
+
+    def clear(self, folder: str) -> None:
+        if self.exists(checked(folder)):
+            self._opened[0].rm(self._at(folder), recursive=True)
+
+    def take(self, path: Path, name: str) -> None:
+        self._opened[0].put_file(str(path), self._with_folder(name))
+        path.unlink()
+
+    def scratch(self) -> Path:
+        user = getattr(os, "getuid", lambda: "user")()
+        folder = Path(tempfile.gettempdir(), f"dsguard-{user}")
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if os.name == "posix" and (folder.is_symlink() or folder.lstat().st_uid != user):
+            msg = f"{folder} was made by another user; set TMPDIR to a folder of your own"
+            raise InputError(msg)
+        make_private(folder)
+        return folder
+
+    def clear_scratch(self) -> None:
+        """Remove what runs that were killed have spooled; each removes its other files itself."""
+        for path in self.scratch().glob("spool-*"):
+            with contextlib.suppress(OSError), path.open("rb") as file:
+                if lock(file):
+                    path.unlink()
+
+    def beside(self, suffix: str) -> RemotePlace:
+        return RemotePlace(self.url.rstrip("/") + suffix)
+
+
+_count = itertools.count()
+_UNGUESSED = secrets.token_hex(8)  # nobody can lay a link where a file will be
+
+
+def _put(temporary: str, final: str, data: bytes, *, private: bool) -> None:
+    """Write a file under one name and give it the other; leave nothing where that fails."""
+    flags, mode = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600 if private else 0o666
+    file = os.open(temporary, flags, mode)
+    try:
+        try:
+            while data:
+                data = data[os.write(file, data) :]
+            if private:
+                os.fsync(file)
+        finally:
+            os.close(file)
+        os.replace(temporary, final)  # noqa: PTH105 - no Path for a million names
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _remove_tree(path: Path) -> None:
+    if path.is_symlink():  # the link, and not what it leads to
+        path.unlink()
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_journal(path: str) -> bool:
+    """Tell whether a folder with the ending of a journal is one."""
+    return any(os.path.lexists(f"{path}/{file}") for file in JOURNAL_FILES)
+
+
+def place_of(location: str | os.PathLike[str]) -> Place:
+    """Return the place at a local path or URL."""
+    text = local_path(location)
+    return RemotePlace(text) if is_url(text) else LocalPlace(Path(text))
+
+
+def local_path(location: str | os.PathLike[str]) -> str:
+    """Return a ``file://`` URL as the path that it is, anything else unchanged."""
+    text = os.fspath(location)
+    for start in ("file://", "local://"):
+        if text.startswith(start):
+            return url2pathname(text.removeprefix(start))
+    return text
+
+
+def is_url(location: str | os.PathLike[str]) -> bool:
+    """Tell whether this is a URL, for fsspec."""
+    return "://" in os.fspath(location)

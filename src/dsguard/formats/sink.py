@@ -1,0 +1,151 @@
+"""The contract of writers: the files of a part appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO, ClassVar
+
+from dsguard.errors import DsguardError
+from dsguard.formats.base import Extras, Image, Part, Rows, Source
+from dsguard.formats.images import encode_images
+from dsguard.formats.names import shard_name
+from dsguard.formats.place import Place
+
+if TYPE_CHECKING:
+    from dsguard.formats.disclosure import Review
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where and how to write.
+
+    Attributes
+    ----------
+    place : Place
+    kind : str
+        One of `OUTPUT_FORMATS`.
+    image_format : str
+        One of `LOSSLESS_FORMATS`.
+    class_names : tuple of str
+        All classes of the dataset, where they are known.
+    png_level : {0, 1}
+        Effort of compression; 0 stores the pixels as they are.
+    """
+
+    place: Place
+    kind: str
+    image_format: str = "png"
+    class_names: tuple[str, ...] = ()
+    png_level: int = 1
+
+
+@dataclass
+class Results:
+    """What became of some rows, by row.
+
+    Attributes
+    ----------
+    rows : set of int
+        Those that have a result.
+    sidecars : dict of int to bytes
+    images : dict of int to ndarray of uint8, shape (H, W, C)
+        For sinks that take arrays.
+    files : dict of int to bytes
+        The images as files, for sinks that take files.
+    extras : dict of int to Extras
+        What else belongs to them, for sinks that want it.
+    beside : dict of int to list of str
+        The files that a sink has made of that.
+    """
+
+    rows: set[int] = field(default_factory=set)
+    sidecars: dict[int, bytes] = field(default_factory=dict)
+    images: dict[int, Image] = field(default_factory=dict)
+    files: dict[int, bytes] = field(default_factory=dict)
+    extras: dict[int, Extras] = field(default_factory=dict)
+    beside: dict[int, list[str]] = field(default_factory=dict)
+
+    def drop(self, row: int) -> None:
+        """Forget a row."""
+        self.rows.discard(row)
+        for by_row in (self.sidecars, self.images, self.files, self.extras):
+            by_row.pop(row, None)
+
+
+class Sink(ABC):
+    """Takes the rows of one part."""
+
+    takes_files: ClassVar[bool] = True
+
+    suffix: ClassVar[str] = ""
+    """Of the one file of a part; empty where each image has its own."""
+
+    review: Review | None = None
+    """Decides what goes along; None where everything does."""
+
+    def __init__(self, output: Output, source: Source, part: Part, number: int) -> None:
+        self.output, self.source, self.part, self.number = output, source, part, number
+        self.also: list[str] = []  # files that belong to no image
+
+    @classmethod
+    def file_of(cls, part: Part, number: int) -> str:
+        """Return the file of a part: the source's, with a number where that is cut."""
+        if not cls.suffix:
+            return ""
+        if not part.file:
+            return f"{number:05d}{cls.suffix}"
+        stem = shard_name(part.file).removesuffix(".parquet")
+        cut = f"-{part.start:05d}" if part.start else ""
+        return f"{stem}{cut}{cls.suffix}"
+
+    @abstractmethod
+    def write(self, rows: Rows, names: dict[int, str], results: Results) -> dict[int, DsguardError]:
+        """Write the rows that have a result, under these names; return what cannot be written."""
+
+    def wants_extras(self, rows: Rows) -> bool:
+        """Tell whether it writes what else belongs to rows, and does not have it from them."""
+        return False
+
+    def close(self) -> None:  # noqa: B027 - some have nothing to do
+        """Let the files appear."""
+
+    def abort(self) -> None:  # noqa: B027
+        """Leave nothing behind."""
+
+    def _write_of_no_image(self, rows: Rows) -> None:
+        """Write the texts of a shard that belong to no image."""
+        for name, data in rows.record.of_no_image() if rows.record else ():
+            self.output.place.write(name, data)
+            self.also.append(name)
+
+    def encoded(self, images: Image, sidecars: dict[int, bytes]) -> list[bytes]:
+        """Return images as files."""
+        return encode_images(images, self.output.image_format, sidecars, self.output.png_level)
+
+
+class FileSink(Sink):
+    """One file for the whole part, made in the scratch folder."""
+
+    def __init__(self, output: Output, source: Source, part: Part, number: int) -> None:
+        super().__init__(output, source, part, number)
+        self._scratch = output.place.scratch() / f"{number:05d}-{secrets.token_hex(4)}"
+        self._file: BinaryIO = self._scratch.open("xb")
+        self.is_empty = True
+        self.numbers = {name: n for n, name in enumerate(output.class_names)}
+
+    def close(self) -> None:
+        self._file.close()
+        if self.is_empty:
+            self._scratch.unlink()
+        else:
+            self.output.place.take(self._scratch, self.file_of(self.part, self.number))
+
+    def abort(self) -> None:
+        try:
+            with contextlib.suppress(OSError):  # a full disk is full still
+                self._file.close()
+        finally:
+            self._scratch.unlink(missing_ok=True)

@@ -1,0 +1,103 @@
+"""A spool: the pixels of a whole dataset in temporary files, to be had in any order."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from dsguard._atomic import lock, open_new
+from dsguard.covers.base import ImageSet, Places, Shape
+
+Image = npt.NDArray[np.uint8]
+
+
+class Spool:
+    """Images of any shapes, outside of memory: they are clean, and for their owner alone.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the files lie. They are locked, which tells them from those of a killed run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        name = f"spool-{secrets.token_hex(8)}"
+        self._pixels, self._index = folder / name, folder / f"{name}-index"
+        self._starts: dict[Shape, array[int]] = {}
+        self._end = 0
+        self._files: list[BinaryIO] = []
+        for path in (self._pixels, self._index):
+            self._files.append(open_new(path, 0o600))
+            lock(self._files[-1])
+
+    def append(self, images: Image) -> range:
+        """Add images of one shape, (N, H, W, C); return their places among those of that shape."""
+        height, width, channels = images.shape[1:]
+        self._files[0].write(np.ascontiguousarray(images).data)
+        starts = self._starts.setdefault((height, width, channels), array("q"))
+        first, size = len(starts), height * width * channels
+        starts.extend(range(self._end, self._end + size * len(images), size))
+        self._end += size * len(images)
+        return range(first, len(starts))
+
+    def finish(self) -> SpooledSet:
+        """Finish writing; return what reads it, here or in other processes."""
+        sections, at = {}, 0
+        for shape, starts in self._starts.items():
+            starts.tofile(self._files[1])
+            sections[shape] = (at, len(starts))
+            at += len(starts)
+        for file in self._files:
+            file.flush()
+        return SpooledSet(self._pixels, self._index, sections)
+
+    def remove(self) -> None:
+        """Remove the files, whole or not."""
+        for file, path in zip(self._files, (self._pixels, self._index), strict=False):
+            try:
+                with contextlib.suppress(OSError):  # a full disk is full still
+                    file.close()
+            finally:
+                path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class SpooledSet(ImageSet):
+    """The images of a spool.
+
+    Attributes
+    ----------
+    pixels, index : Path
+        One image after the other; and where each begins, by shape.
+    sections : mapping of shape to (int, int)
+        Where in the index a shape begins, and how many images it has.
+    """
+
+    pixels: Path
+    index: Path
+    sections: Mapping[Shape, tuple[int, int]]
+
+    @property
+    def counts(self) -> Mapping[Shape, int]:  # type: ignore[override]
+        return {shape: count for shape, (_, count) in self.sections.items()}
+
+    def read(self, shape: Shape, places: Places) -> Image:
+        first, count = self.sections[shape]
+        wanted = np.arange(count)[places]
+        starts = np.memmap(self.index, np.int64, "r", 8 * first, (count,))[wanted].tolist()
+        out = np.empty((len(wanted), *shape), np.uint8)
+        with self.pixels.open("rb") as file:
+            for image, start in zip(out, starts, strict=True):
+                file.seek(start)
+                if file.readinto(image.data) != image.nbytes:
+                    msg = "the spool of images is shorter than it was"
+                    raise OSError(msg)
+        return out

@@ -1,0 +1,318 @@
+"""WebDataset: tar shards, the members of one sample side by side."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from dsguard.errors import DsguardError, InputError
+from dsguard.formats.base import (
+    CHUNK_BYTES,
+    CHUNK_IMAGES,
+    Extras,
+    Part,
+    Record,
+    Rows,
+    class_of,
+)
+from dsguard.formats.folder.reader import ShardedSource, distinct, is_text
+from dsguard.formats.images import is_image_name
+from dsguard.formats.limits import load_json
+from dsguard.formats.names import CLASS_NAME, fault_of, is_hidden, safe_name, shard_name
+from dsguard.formats.place import Place
+from dsguard.formats.tar import (
+    DAMAGE,
+    Content,
+    Member,
+    Tars,
+    by_name,
+    content_of,
+    damaged,
+    linked,
+    members,
+)
+
+if TYPE_CHECKING:
+    from dsguard.formats.disclosure import Review
+
+
+@dataclass
+class Kept:
+    """A member that goes along as it is, or the place of an image among others.
+
+    Attributes
+    ----------
+    sample : str
+        Key of its WebDataset sample: the name up to the first dot of its last part.
+    name : str
+    data : bytes or None
+        None for an image.
+    row : int
+        Of an image.
+    """
+
+    sample: str
+    name: str
+    data: bytes | None = None
+    row: int = -1
+
+    @property
+    def field(self) -> str:
+        """Its name within the sample."""
+        return self.name[len(self.sample) :].lstrip(".")
+
+
+@dataclass
+class Samples(Record):
+    """The members of some rows, in the order of the shard.
+
+    Attributes
+    ----------
+    members : list of Kept
+    shard : str
+        Name of the shard.
+    """
+
+    members: list[Kept] = field(default_factory=list)
+    shard: str = ""
+
+    def reviewed(self, review: Review) -> Samples:
+        with_image = {kept.sample for kept in self.members if kept.data is None}
+        fields: dict[str, Extras] = {}
+        for kept in self.members:
+            if kept.data is not None and kept.sample in with_image:
+                fields.setdefault(kept.sample, {})[kept.field] = kept.data
+        going = {
+            sample: review.fields(f"{self.shard}/{sample}", own) for sample, own in fields.items()
+        }
+        found: list[Kept] = []
+        for kept in self.members:
+            data = kept.data
+            if data is not None and kept.sample in with_image:
+                data = going[kept.sample].get(kept.field)
+            elif data is not None:
+                data = review.file(f"{self.shard}/{kept.name}", data)
+            if kept.data is None or data is not None:
+                found.append(replace(kept, data=data))
+        return Samples(found, self.shard)
+
+    def of_no_image(self) -> Iterator[tuple[str, bytes]]:
+        with_image = {kept.sample for kept in self.members if kept.data is None}
+        for kept in self.members:
+            if kept.data is not None and kept.sample not in with_image and is_text(kept.name):
+                yield f"{self.shard}/{kept.name}", kept.data
+
+
+class WebDatasetSource(ShardedSource):
+    """A folder of shards, each of them a part; names of images begin with that of their shard."""
+
+    kind = "webdataset"
+
+    def __init__(self, place: Place, files: list[str]) -> None:
+        super().__init__(place, files)
+        self.tars = Tars(place, small=True)
+        self._damaged: set[str] = set()
+
+    def names(self) -> list[str]:
+        found = [
+            self.shown(file, safe_name(member.name, self))
+            for file in self.files
+            for member in self._all[file]
+            if _is_shown_image(member.name)
+        ]
+        return distinct(found, str(self))
+
+    def parts(self, size: int, wanted: Collection[str] | None = None) -> list[Part]:
+        if wanted is None:
+            return [Part(file) for file in self.files]
+        parts, chosen = [], set(wanted)
+        for file in self.files:
+            shown = [self.shown(file, safe_name(m.name, self)) for m in self._all[file]]
+            names = tuple(name for name in shown if name in chosen)
+            if names or file in self._damaged:  # so that whoever reads a damaged one may say so
+                parts.append(Part(file, names=names))
+        return parts
+
+    @cached_property
+    def _all(self) -> dict[str, list[Member]]:
+        """The members of each shard, of a damaged one those before the damage."""
+        found: dict[str, list[Member]] = {}
+        for file in self.files:
+            found[file] = []
+            try:
+                for member in self.tars.members(file):
+                    found[file].append(member)
+            except InputError:
+                self._damaged.add(file)
+        return found
+
+    def shown(self, file: str, name: str) -> str:
+        """Return what the image in a member is called."""
+        return f"{shard_name(file)}/{name}"
+
+    def rows(self, part: Part) -> Iterator[Rows]:
+        wanted = None if part.names is None else set(part.names)
+        chunk, path = _Chunk(self, part.file, wanted), self.tars.path(part.file)
+        sample, seen = "", set[str]()
+        with contextlib.ExitStack() as stack:
+            try:
+                archive = stack.enter_context(self.tars.content(part.file))
+            except DAMAGE as error:  # of its compression
+                raise damaged(path, error) from error
+            found = members(archive)
+            while True:
+                try:
+                    member = next(found, None)
+                    if member is None:
+                        break
+                    member.name = safe_name(member.name, self)
+                    key = sample_of(member.name)
+                    if key != sample:
+                        if key in seen:
+                            raise _scattered(path, key)
+                        seen.add(key)
+                        if chunk.is_full():
+                            yield chunk.rows()
+                            chunk = _Chunk(self, part.file, wanted)
+                    sample = key
+                    chunk.add(member, key, archive)
+                except DAMAGE as error:
+                    if chunk.names:
+                        chunk.fail(sample, "lies right before the damage of its shard, which may "
+                                   "have had more of it")  # fmt: skip
+                        yield chunk.rows()
+                    raise damaged(path, error) from error
+        if chunk.names or chunk.samples.members:
+            yield chunk.rows()
+
+    def target_of(self, file: str, member: Member) -> Member:
+        """Return the member that a link leads to, any other as it is."""
+        if not member.link:
+            return member
+        if file not in self._by_name:
+            self._by_name[file] = by_name(list(self.tars.members(file)))
+        return linked(member, self._by_name[file])
+
+    @cached_property
+    def _by_name(self) -> dict[str, dict[str, Member]]:
+        return {}
+
+
+class _Chunk:
+    """Rows in the making."""
+
+    def __init__(self, source: WebDatasetSource, file: str, wanted: set[str] | None) -> None:
+        self._source, self._file, self._wanted = source, file, wanted
+        self.names: list[str] = []
+        self.files: list[bytes | DsguardError] = []
+        self.samples = Samples(shard=shard_name(file))
+        self._unwanted: set[str] = set()  # samples with images that are not
+        self._failed: dict[str, str] = {}
+        self._held = 0
+
+    def is_full(self) -> bool:
+        return len(self.names) >= CHUNK_IMAGES or self._held >= CHUNK_BYTES
+
+    def add(self, member: Member, sample: str, archive: Content) -> None:
+        if is_hidden(member.name):
+            return
+        if is_image_name(member.name):
+            self._add_image(member, sample, archive)
+            return
+        if fault := fault_of(member.name):
+            self.fail(sample, f"has a field that cannot be kept: {fault}: {member.name[:200]!r}")
+            return
+        try:
+            target = self._source.target_of(self._file, member)
+        except InputError as error:
+            self.fail(sample, f"has a field, {member.name}, that {error.message}")
+            return
+        data = content_of(archive, target)
+        self._held += len(data)
+        self.samples.members.append(Kept(sample, member.name, data))
+
+    def _add_image(self, member: Member, sample: str, archive: Content) -> None:
+        name = self._source.shown(self._file, member.name)
+        if self._wanted is not None and name not in self._wanted:
+            self._unwanted.add(sample)
+            return
+        try:
+            target = self._source.target_of(self._file, member)
+            image: bytes | DsguardError = content_of(archive, target)
+        except InputError as error:
+            image = error
+        self.samples.members.append(Kept(sample, member.name, None, len(self.names)))
+        self.names.append(name)
+        self.files.append(image)
+        self._held += len(image) if isinstance(image, bytes) else 0
+
+    def fail(self, sample: str, reason: str) -> None:
+        """Have the images of a sample fail, those that are still to come as well."""
+        self._failed[sample] = reason
+
+    def rows(self) -> Rows:
+        with_image = {kept.sample for kept in self.samples.members if kept.data is None}
+        nobodys = self._unwanted - with_image  # what belongs to images that are not wanted
+        kept_members = [kept for kept in self.samples.members if kept.sample not in nobodys]
+        self.samples.members = kept_members
+        extras = self._extras()
+        mine: list[Extras] = [{} for _ in self.names]
+        classes = [""] * len(mine)
+        for kept in kept_members:
+            if kept.data is None:
+                if kept.sample in self._failed:
+                    self.files[kept.row] = InputError(self._failed[kept.sample])
+                mine[kept.row] = extras.get(kept.sample, {})
+                classes[kept.row] = _class(kept.name, mine[kept.row])
+        return Rows(self.names, classes, self.files, record=self.samples, extras=mine.__getitem__)
+
+    def _extras(self) -> dict[str, Extras]:
+        found: dict[str, Extras] = {}
+        for kept in self.samples.members:
+            if kept.data is not None:
+                found.setdefault(kept.sample, {})[kept.field] = kept.data
+        return found
+
+
+def as_class(extras: Extras) -> str | None:
+    """Return the name of the class that fields tell, None where they do not."""
+    if CLASS_NAME not in extras:
+        return None
+    return extras[CLASS_NAME].decode("utf-8", "surrogateescape").rstrip("\r\n")
+
+
+def _class(name: str, extras: Extras) -> str:
+    """Return the class of a sample: its ``cls``, the label in its ``json``, or its folder.
+
+    The folder is one within the shard: shards are no classes.
+    """
+    named = as_class(extras)
+    if named is not None:
+        return named
+    if "cls" in extras:
+        return extras["cls"].decode("utf-8", "replace").strip()
+    with contextlib.suppress(ValueError, RecursionError):
+        given = load_json(extras.get("json", b"null"))
+        if isinstance(given, dict) and isinstance(given.get("label"), str | int):
+            return str(given["label"])
+    return class_of(name)
+
+
+def _is_shown_image(name: str) -> bool:
+    return is_image_name(name) and not is_hidden(name.removeprefix("./"))
+
+
+def sample_of(name: str) -> str:
+    """Return the key of the WebDataset sample that a member belongs to."""
+    folder, slash, file = name.rpartition("/")
+    return folder + slash + file.split(".", 1)[0]
+
+
+def _scattered(path: str, sample: str) -> InputError:
+    return InputError(
+        f"{path} has members of sample {sample!r} in two places; pack it anew with the members of "
+        "each sample side by side, as WebDataset wants them (tar --sort=name)"
+    )

@@ -1,0 +1,84 @@
+"""WebDataset shards, written."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from dsguard.errors import DsguardError
+from dsguard.formats.base import Part, Rows, Source, class_of
+from dsguard.formats.images import LOSSLESS_FORMATS, with_suffix
+from dsguard.formats.names import CLASS_NAME
+from dsguard.formats.sink import FileSink, Output, Results
+from dsguard.formats.tar import END, packed
+from dsguard.formats.webdataset.reader import Kept, Samples, as_class
+
+
+class TarSink(FileSink):
+    """A WebDataset shard: images and what belongs to them, side by side."""
+
+    suffix = ".tar"
+
+    def __init__(self, output: Output, source: Source, part: Part, number: int) -> None:
+        super().__init__(output, source, part, number)
+        self._names: set[str] = set()
+        self._keys: set[str] = set()
+
+    def wants_extras(self, rows: Rows) -> bool:
+        return not isinstance(rows.record, Samples)
+
+    def write(self, rows: Rows, names: dict[int, str], results: Results) -> dict[int, DsguardError]:
+        given = rows.record
+        record = given if isinstance(given, Samples) else self._samples(rows, names, results)
+        images = [kept for kept in record.members if kept.data is None]
+        good = {kept.sample for kept in images if kept.row in results.files}
+        lost = {kept.sample for kept in images} - good
+        given_names = {kept.name for kept in images}
+        suffix = LOSSLESS_FORMATS[self.output.image_format]
+        pieces: list[bytes] = []
+        for kept in record.members:
+            if kept.data is not None and kept.sample not in lost:
+                pieces += packed(kept.name, kept.data)
+            elif kept.data is None and kept.row in results.files:
+                name = with_suffix(kept.name, suffix)
+                if name != kept.name and name in given_names:  # which keeps its own
+                    name = kept.name + suffix
+                while name in self._names:  # a.jpg and a.png of one sample
+                    name += suffix
+                self._names.add(name)
+                pieces += packed(name, results.files[kept.row])
+        self._file.write(b"".join(pieces))
+        self.is_empty = self.is_empty and not pieces
+        return {}
+
+    def _class(self, key: str, name: str) -> dict[str, bytes]:
+        """Return the class as fields: ``cls`` is a number, which readers take it for."""
+        if not name:  # where it lies in a folder, that is not to be taken for its class
+            return {CLASS_NAME: b""} if class_of(key) else {}
+        named = {CLASS_NAME: name.encode("utf-8", "surrogateescape")}
+        if name in self.numbers:
+            return {"cls": b"%d" % self.numbers[name], **named}
+        return {"cls": name.encode()} if name.isascii() and name.isdigit() else named
+
+    def _samples(self, rows: Rows, names: dict[int, str], results: Results) -> Samples:
+        """Return rows of another format as samples: keys are names, classes are in ``cls``."""
+        members: list[Kept] = []
+        for row in range(len(rows.names)):
+            if row not in names:
+                continue
+            path = PurePosixPath(names[row])
+            plain = str(path.with_name(path.stem.replace(".", "_")))
+            key, number = plain, 2
+            while key in self._keys:
+                key, number = f"{plain}_{number}", number + 1
+            self._keys.add(key)
+            members.append(Kept(key, key + path.suffix, None, row))
+            extras = results.extras.get(row, {})
+            if as_class(extras) not in (None, rows.classes[row]):  # it was moved to another folder
+                extras = {n: data for n, data in extras.items() if n not in ("cls", CLASS_NAME)}
+            fields = self._class(key, rows.classes[row]) | extras
+            members += [Kept(key, f"{key}.{suffix}", data) for suffix, data in fields.items()]
+        return Samples(members)
+
+    def close(self) -> None:
+        self._file.write(END)
+        super().close()

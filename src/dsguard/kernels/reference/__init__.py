@@ -1,0 +1,11 @@
+"""The kernels in plain NumPy: the specification that the fast ones are held to.
+
+Written to be read, one block at a time. The contract of the functions is in
+`dsguard.kernels.contract`; the format they implement in ``docs/format.md``.
+"""
+
+from dsguard.kernels.reference.hiding import hide, reveal
+from dsguard.kernels.reference.paper import embed, extract, invert, transform
+from dsguard.kernels.reference.transform import decode, encode
+
+__all__ = ["decode", "embed", "encode", "extract", "hide", "invert", "reveal", "transform"]

@@ -1,0 +1,107 @@
+"""Imports go the way that docs/architecture.md draws."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "dsguard"
+
+
+def layers() -> list[list[str]]:
+    """Return the packages and modules of each line of the picture, from top to bottom."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    section = text.split("## Layers, and who may import whom\n\n")[1]
+    picture = section.split("\n\n")[0]
+    return [re.split(r" {2,}", line.strip())[0].split(", ") for line in picture.splitlines()]
+
+
+class Imports(ast.NodeVisitor):
+    """Collects the parts of dsguard that a module imports, anywhere but for types."""
+
+    def __init__(self) -> None:
+        self.found: set[str] = set()
+
+    def visit_If(self, node: ast.If) -> None:
+        if not (isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
+            self.generic_visit(node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        if node.module == "dsguard":
+            self.found.update(alias.name for alias in node.names)
+        elif node.module and node.module.startswith("dsguard."):
+            self.found.add(node.module.split(".")[1])
+
+    def visit_Import(self, node: ast.Import) -> None:
+        names = (alias.name.split(".") for alias in node.names)
+        self.found.update(name[1] for name in names if name[0] == "dsguard" and len(name) > 1)
+
+
+def imports() -> dict[str, set[str]]:
+    """Return by part of dsguard the others that it imports."""
+    found: dict[str, set[str]] = {}
+    for path in SOURCE.rglob("*.py"):
+        part = path.relative_to(SOURCE).with_suffix("").parts[0]
+        visitor = Imports()
+        visitor.visit(ast.parse(path.read_text(encoding="utf-8")))
+        found.setdefault(part, set()).update(visitor.found - {part, "__version__", "_core"})
+    return {part: others for part, others in found.items() if not part.startswith("__")}
+
+
+def test_the_picture_has_every_part_once():
+    drawn = [part for layer in layers() for part in layer]
+    assert sorted(drawn) == sorted(imports())
+
+
+def test_no_arrow_runs_up_and_none_in_a_circle():
+    level = {part: n for n, layer in enumerate(layers()) for part in layer}
+    found = imports()
+    up = {(a, b) for a, others in found.items() for b in others if level[b] < level[a]}
+    assert not up
+    graphlib.TopologicalSorter(found).prepare()  # raises CycleError
+
+
+def test_the_list_of_files_is_true():
+    made = subprocess.run(
+        [sys.executable, ROOT / "docs" / "files.py"], check=True, capture_output=True
+    ).stdout
+    listed = (ROOT / "docs" / "files.md").read_bytes()
+    assert made.decode() == listed.decode(), "python docs/files.py > docs/files.md"
+
+
+def test_the_tree_has_every_folder():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    tree = text.split("## The tree\n\n")[1].split("\n\n")[0]
+    drawn = set(re.findall(r"\b(\w+)/", tree))
+    for folder in (SOURCE, ROOT / "csrc"):
+        names = {path.name for path in folder.iterdir() if path.is_dir()}
+        assert names - drawn <= {"__pycache__", "_parallel"}
+
+
+def test_a_new_file_has_a_job():
+    assert not re.search(r": *$", (ROOT / "docs" / "files.md").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["datasets", "protection", "slices", "mrit", "demo"])
+def test_former_modules_say_where_they_are_now(name):
+    with pytest.raises(
+        ModuleNotFoundError, match=rf"^dsguard\.{name} is dsguard\.[a-z_.]+ now$"
+    ) as told:
+        importlib.import_module(f"dsguard.{name}")
+    importlib.import_module(str(told.value).split()[2])
+
+
+def test_torch_is_imported_by_networks_and_those_above_alone():
+    for path in SOURCE.rglob("*.py"):
+        part = path.relative_to(SOURCE).parts[0]
+        if part in ("networks", "evaluation", "covers"):
+            continue
+        assert not re.search(r"^\s*(import|from) torch", path.read_text(), re.MULTILINE), path
