@@ -362,7 +362,8 @@ def test_a_whole_coco_file_goes_along(tree, tmp_path, key):
                          "area": 12.5, "bbox": [1.5, 2.25, 3.5, 4.0],
                          "segmentation": [outline] if n < 64 else [],
                          "keypoints": [n % 3] * 51 if n < 16 else []} for n in range(8 * 93)],
-        "categories": [{"supercategory": "thing", "id": n, "name": f"kind {n}"} for n in range(90)],
+        "categories": [{"supercategory": "thing", "id": n, "name": "kind " + "abc"[n % 3] * (1 + n // 3)}
+                       for n in range(90)],
     }  # fmt: skip
     (tree / "annotations").mkdir()
     (tree / "annotations" / "instances.json").write_text(json.dumps(content))

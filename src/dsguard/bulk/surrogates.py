@@ -57,7 +57,7 @@ def dataset_surrogate(
     from dsguard.covers.fitting import ROUNDS
     from dsguard.fsp import Recipe, Surrogate, fit_surrogate
 
-    if path is not None and path.exists():
+    if path is not None and path.is_file():
         surrogate = Surrogate.load(path, device)
         unknown = sorted(classes_in(source, selection) - set(surrogate.class_names))
         if unknown:

@@ -97,7 +97,7 @@ def _of_file(place: Place, file: str, kind: str) -> Source:
     if kind == "parquet" or file.endswith(".parquet"):
         return ParquetSource(place, [file])
     if kind == "numpy" or is_array_file(file):
-        return NumpySource(place, [file, *filter(place.exists, label_files(file))])
+        return NumpySource(place, [file, *filter(place.has_file, label_files(file))])
     try:
         with place.open(file) as opened:
             begins_as_zip = opened.read(4) in (b"PK\3\4", b"PK\5\6")

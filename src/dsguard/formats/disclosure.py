@@ -165,7 +165,7 @@ class Review:
     def file(self, name: str, data: bytes) -> bytes | None:
         """Return the content with which a text file goes along, None where it does not."""
         stem = _stem(name.rpartition("/")[2])
-        own = self._texts_of[self._resolved(name)] if stem in self._stems else None
+        own = self._texts_of[f"0 {self._resolved(name)}"] if stem in self._stems else None
         return self._content(name, kind_of(name), data, own)
 
     def row_of_table(self, row: dict[str, Any]) -> Allowance:
@@ -182,7 +182,11 @@ class Review:
         image = next((word for word in words if self._is_image(word)), "")
         if not image:
             return self._of_all
-        return self._texts_of.setdefault(self._resolved(image), _allowance_of(image))
+        return self._texts_of.setdefault(self._account(image), _allowance_of(image))
+
+    def _account(self, image: str) -> str:
+        """Return the account of an image; a number, which may be none, has one of its own."""
+        return f"{image.isdigit():d} {self._resolved(image)}"
 
     def _resolved(self, name: str) -> str:
         """Return as much of a path as belongs to an image here: the last parts, at least one."""
@@ -286,7 +290,7 @@ class Review:
                 return own
             return self._allowance_of_line(words)
 
-        charge_text(text, allowance_of, self._is_image)
+        charge_text(text, allowance_of, self._is_path)
         return data
 
     def _json(
@@ -317,9 +321,36 @@ class Review:
         last = word.rpartition("/")[2]
         return last in self._stems or (is_image_name(last) and _stem(last) in self._stems)
 
+    def _is_path(self, word: str) -> bool:
+        """Tell whether a word names an image by a path of the dataset, or by one met before.
+
+        Folders that the dataset does not have are charged once.
+        """
+        if not self._is_image(word):
+            return False
+        folder = word.rpartition("/")[0]
+        if folder not in self._folders:
+            if len(folder) > STRING:
+                return False
+            self._of_all.take(0, len(folder))
+            self._folders.add(folder)
+        return True
+
+    @cached_property
+    def _folders(self) -> set[str]:
+        """Return the folders of the dataset as paths tell them, whole or from some part on."""
+        found = {""}
+        for folder in {name.rpartition("/")[0] for name in self._names}:
+            parts = folder.split("/")[-_MOST_PARTS:]
+            found.update("/".join(parts[n:]) for n in range(len(parts)))
+        return found
+
     @cached_property
     def _stems(self) -> frozenset[str]:
         return frozenset(_stem(name.rpartition("/")[2]) for name in self._names)
+
+
+_MOST_PARTS = 8  # of a path within a dataset
 
 
 class _Walk:
@@ -362,7 +393,7 @@ class _Walk:
                 if charge_numbers(list(value), self._allowance(owner), is_shape=shape):
                     return value
                 self._allowance(owner).take_row(sum(map(is_number, value)))
-                return [self._any(each, name, owner) for each in value]
+                return type(value)(self._any(each, name, owner) for each in value)
             self._allowance(owner).take(*size_of_scalar(value))
         except TooMuchError:
             raise
@@ -387,6 +418,8 @@ class _Walk:
             if said is False:
                 continue
             if self._is_image(key):
+                if not self._review._is_path(key):
+                    self._allowance(owner).take(0, size_of_string(key))
                 found[key] = each if said else self._any(each, below, str(key))
                 continue
             if not _is_usual(key):
@@ -404,7 +437,7 @@ class _Walk:
     def _allowance(self, owner: str) -> Allowance:
         if not owner:
             return self._of_all
-        return self._allowances.setdefault(self._review._resolved(owner), _allowance_of(owner))
+        return self._allowances.setdefault(self._review._account(owner), _allowance_of(owner))
 
     def _owner_in(self, value: dict[Any, Any]) -> str:
         """Return the image that an object is about; empty where it does not say."""

@@ -225,7 +225,7 @@ def size_of_scalar(value: object) -> tuple[int, int]:
     if value is None:
         return 0, 0
     if is_number(value):
-        return _weight(str(value)) if isinstance(value, Decimal) else 1, 0
+        return weight(str(value)) if isinstance(value, Decimal) else 1, 0
     if isinstance(value, bytes):
         value = decoded(value)
     if isinstance(value, str):
@@ -234,7 +234,7 @@ def size_of_scalar(value: object) -> tuple[int, int]:
     raise CouldHoldPictureError(msg)
 
 
-def _weight(digits: str) -> int:
+def weight(digits: str) -> int:
     """Return how many numbers one counts as that is written with so many digits."""
     return 1 + (len(digits) - 1) // _DIGITS
 
@@ -255,12 +255,7 @@ def size_of_string(text: str) -> int:
     if longest > WORD and not text.startswith(_ADDRESS):
         msg = f"has a word of {longest} characters"
         raise CouldHoldPictureError(msg)
-    return sum(_length(word) for word in words if not _is_plain(word))
-
-
-def _length(word: str) -> int:
-    """Return how many characters a word counts as; most of an address is the same each time."""
-    return len(word) // 4 if word.startswith(_ADDRESS) and len(word) <= STRING else len(word)
+    return sum(len(word) for word in words if not _is_plain(word))
 
 
 def charge_numbers(values: list[Any], allowance: Allowance, *, is_shape: bool = False) -> bool:
@@ -339,10 +334,10 @@ def _size_of_line(words: list[str], known: Callable[[str], bool]) -> tuple[int, 
         if word.lower() in _VALUES:
             numbers += 1
         elif len(word) <= _LONGEST_NUMBER and _NUMBER.fullmatch(word):
-            numbers += _weight(word)
+            numbers += weight(word)
         elif not known(word) and not _is_plain(word):
-            characters += _length(word)
-            if len(word) > WORD and not word.startswith(_ADDRESS):
+            characters += len(word)
+            if len(word) > (STRING if word.startswith(_ADDRESS) else WORD):
                 msg = f"has a word of {len(word)} characters"
                 raise CouldHoldPictureError(msg)
     return numbers, characters

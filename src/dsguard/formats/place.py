@@ -8,6 +8,7 @@ import itertools
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from dsguard.formats.names import (
 _AT_ONCE = 1 << 16
 _BINARY = getattr(os, "O_BINARY", 0)
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
+_NO_WAITING = getattr(os, "O_NONBLOCK", 0)  # for somebody to write to a pipe
 _IS_LINK = (errno.ELOOP, errno.EMLINK)  # what `_NO_LINKS` gives; the latter on FreeBSD
 
 
@@ -85,6 +87,10 @@ class Place(ABC):
     @abstractmethod
     def exists(self, name: str) -> bool:
         """Tell whether there is such a file or folder."""
+
+    @abstractmethod
+    def has_file(self, name: str) -> bool:
+        """Tell whether there is such a file: no folder, and no pipe."""
 
     @abstractmethod
     def write(self, name: str, data: bytes) -> None:
@@ -250,12 +256,12 @@ class LocalPlace(Place):
         if not _NO_LINKS:
             self._check_link(name)
         try:
-            return os.open(path, os.O_RDONLY | _BINARY | _NO_LINKS)
+            return _open_file(path, _NO_LINKS)
         except OSError as error:
             if error.errno not in _IS_LINK:
                 raise
         self._check_link(name)
-        return os.open(path, os.O_RDONLY | _BINARY)
+        return _open_file(path)
 
     def open(self, name: str) -> BinaryIO:
         file = self._opened(name)
@@ -278,6 +284,9 @@ class LocalPlace(Place):
 
     def exists(self, name: str) -> bool:
         return os.path.exists(self._at(name))  # noqa: PTH110 - no Path for a million names
+
+    def has_file(self, name: str) -> bool:
+        return os.path.isfile(self._at(name))  # noqa: PTH113
 
     def write(self, name: str, data: bytes) -> None:
         final = self._at(checked(name))
@@ -334,6 +343,18 @@ class LocalPlace(Place):
         except FileNotFoundError:
             status = os.lstat(path)  # a link that leads nowhere
         return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def _open_file(path: str, flags: int = 0) -> int:
+    """Open a file for reading; refuse a pipe, which nobody may ever write to."""
+    file = os.open(path, os.O_RDONLY | _BINARY | _NO_WAITING | flags)
+    if stat.S_ISREG(os.fstat(file).st_mode):
+        return file
+    os.close(file)
+    if os.path.isdir(path):  # noqa: PTH112
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    msg = f"{path} is no file, but a pipe or a device; remove it"
+    raise InputError(msg)
 
 
 @dataclass(frozen=True)
@@ -403,6 +424,9 @@ class RemotePlace(Place):
 
     def exists(self, name: str) -> bool:
         return bool(self._opened[0].exists(self._at(name)))
+
+    def has_file(self, name: str) -> bool:
+        return bool(self._opened[0].isfile(self._at(name)))
 
     def stamp(self, name: str) -> str:
         return str(self._opened[0].ukey(self._at(name)))

@@ -269,7 +269,7 @@ class NumpySource(ArraySource):
         if file.endswith(".npy"):
             path += ".sidecars.npz"
             beside = file + ".sidecars.npz"
-            content = Npz(self.place, beside) if self.place.exists(beside) else {}
+            content = Npz(self.place, beside) if self.place.has_file(beside) else {}
         rows = {name: name.removeprefix(start) for name in content if name.startswith(start)}
         if not all(_ROW.fullmatch(row) for row in rows.values()) or any(
             content[name].dtype != np.uint8 for name in rows
@@ -379,22 +379,21 @@ class CifarSource(ArraySource):
     kind = "cifar"
 
     def __init__(self, place: Place) -> None:
-        hundred = place.exists("meta")
+        hundred = place.has_file("meta")
         files = (
             ["train", "test"]
             if hundred
             else [*(f"data_batch_{n}" for n in range(1, 10)), "test_batch"]
         )
-        super().__init__(place, [file for file in files if place.exists(file)])
+        super().__init__(place, [file for file in files if place.has_file(file)])
         self._meta = "meta" if hundred else "batches.meta"
         self._labels = b"fine_labels" if hundred else b"labels"
 
     @staticmethod
     def recognises(place: Place) -> bool:
         """Tell whether a folder holds the pickled batches."""
-        return (place.exists("batches.meta") and place.exists("data_batch_1")) or (
-            place.exists("meta") and place.exists("train") and place.exists("test")
-        )
+        layouts = (("batches.meta", "data_batch_1"), ("meta", "train", "test"))
+        return any(all(map(place.has_file, layout)) for layout in layouts)
 
     def own_companions(self) -> list[str]:
         return [self._meta]

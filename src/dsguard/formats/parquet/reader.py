@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import zoneinfo
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,13 @@ from dsguard.formats.base import (
     as_folder,
 )
 from dsguard.formats.folder.reader import ShardedSource
-from dsguard.formats.harmless import ROW, STRING, Allowance
+from dsguard.formats.harmless import (
+    CHARACTERS,
+    ROW,
+    STRING,
+    Allowance,
+    weight,
+)
 from dsguard.formats.limits import load_json
 from dsguard.formats.names import safe_name
 from dsguard.formats.parquet.pages import rows_at_once
@@ -210,7 +218,7 @@ class ParquetSource(ShardedSource):
 
 def _damage() -> tuple[type[Exception], ...]:
     """Return what Arrow raises where a file is damaged; text that is no text is a ValueError."""
-    return (arrow()[0].ArrowException, OSError, ValueError)
+    return (arrow()[0].ArrowException, OSError, OverflowError, ValueError)
 
 
 _NO_BYTES = InputError(
@@ -314,11 +322,11 @@ class Table(Record):
                 kept[field.name] = column
             elif said is None:
                 reason = reason_against(field.type)
-                if len(field.name) > STRING:
-                    reason = f"has a name of {len(field.name)} characters"
+                if len(field.name) > STRING or _length_of_names(field.type) > CHARACTERS:
+                    reason = "has a name, or names in it, of too many characters"
                 elif field.name in texts and len(texts) > ROW:
                     reason = f"is one of {len(texts)} columns of text"
-                if field.name in numbers and len(numbers) > ROW:
+                if field.name in numbers and sum(numbers.values()) > ROW:
                     reason = f"is one of {len(numbers)} columns of numbers"
                 if reason:
                     review.leave_out(field.name, name, reason, len(column))
@@ -361,11 +369,19 @@ class Table(Record):
             told[label] = {"names": [name[:STRING] for name in names], **told[label]}
         return {b"huggingface": json.dumps({"info": {"features": told}}).encode(), **found}
 
-    def _numbers(self, review: Review) -> set[str]:
-        """Return the columns that hold one number for each image, and were not decided on."""
+    def _numbers(self, review: Review) -> dict[str, int]:
+        """Return the columns of one number for each image, and how many those digits count as.
+
+        Those that were decided on are not among them.
+        """
         types = arrow()[0].types
         plain = (types.is_integer, types.is_floating, types.is_decimal)
-        return self._undecided((*plain, types.is_boolean, types.is_temporal), review)
+        names = self._undecided((*plain, types.is_boolean, types.is_temporal), review)
+        kinds = {name: self.batch.schema.field(name).type for name in names}
+        return {
+            name: weight("9" * kind.precision) if types.is_decimal(kind) else 1
+            for name, kind in kinds.items()
+        }
 
     def _texts(self, review: Review) -> set[str]:
         """Return the columns of strings that were not decided on."""
@@ -392,16 +408,34 @@ def _bare(kind: pa.DataType) -> pa.DataType:
         return pyarrow.list_(_bare(kind.value_type), kind.list_size)
     if types.is_large_list(kind):
         return pyarrow.large_list(_bare(kind.value_type))
+    if types.is_map(kind):
+        return pyarrow.map_(_bare(kind.key_type), _bare(kind.item_type))
+    if types.is_timestamp(kind) and kind.tz and not _is_zone(kind.tz):  # the moment stays
+        return pyarrow.timestamp(kind.unit, "UTC")
     return pyarrow.list_(_bare(kind.value_type)) if types.is_list(kind) else kind
+
+
+def _is_zone(name: str) -> bool:
+    return bool(_OFFSET.fullmatch(name)) or name in _zones()
+
+
+@cache
+def _zones() -> set[str]:
+    return zoneinfo.available_timezones()
+
+
+_OFFSET = re.compile(r"[+-]\d\d:\d\d")
 
 
 def _pruned(column: pa.Array, name: str, review: Review, allowances: list[Allowance]) -> pa.Array:
     """Return a column without the values that could hold a picture, which become null."""
     pyarrow, _ = arrow()
-    values = [
-        review.row(name, value, own)
-        for value, own in zip(column.to_pylist(), allowances, strict=True)
-    ]
+    try:
+        given = column.to_pylist()
+    except _damage() as error:  # a moment that Python has none for
+        review.leave_out(name.rpartition("/")[2], name, f"cannot be read: {error}", len(column))
+        return pyarrow.nulls(len(column), column.type)
+    values = [review.row(name, value, own) for value, own in zip(given, allowances, strict=True)]
     try:
         return pyarrow.array(values, column.type)
     except (pyarrow.ArrowException, TypeError, ValueError):  # a null where its type has none
@@ -421,6 +455,12 @@ def reason_against(kind: pa.DataType) -> str:
     if any("binary" in str(each) for each in (kind, *inner)) or any(map(reason_against, inner)):
         return "holds bytes"
     return ""
+
+
+def _length_of_names(kind: pa.DataType) -> int:
+    """Return how many characters the fields of a type have in their names, at any depth."""
+    fields = [kind.field(n) for n in range(kind.num_fields)]
+    return sum(len(field.name) + _length_of_names(field.type) for field in fields)
 
 
 def _class_names(schema: pa.Schema, label: str | None) -> list[str]:
@@ -465,13 +505,18 @@ class _Extras:
 
     def __init__(self, batch: pa.RecordBatch, columns: Columns) -> None:
         names = [name for name in batch.schema.names if name not in (columns.image, columns.label)]
-        self._others = batch.select(names) if names else None
+        bare = [column.cast(_bare(column.type)) for column in map(batch.column, names)]
+        self._others = arrow()[0].RecordBatch.from_arrays(bare, names) if names else None
         self._named = columns.named
 
     def __call__(self, row: int) -> Extras:
         if self._others is None:
             return {}
-        (values,) = self._others.slice(row, 1).to_pylist()
+        try:
+            (values,) = self._others.slice(row, 1).to_pylist()
+        except _damage() as error:  # a moment that Python has none for
+            msg = f"a value of another column cannot be read: {error}"
+            raise InputError(msg) from error
         if self._named:
             return _from_text(values.get("fields"))
         return {"json": json.dumps(values, default=_as_json, ensure_ascii=False).encode()}

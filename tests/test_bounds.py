@@ -1,0 +1,206 @@
+"""Ways around the bounds of what is published beside images, each once found and closed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
+from dsguard.errors import DsguardError, InputError
+from dsguard.formats import encode_images, open_source
+
+posix = pytest.mark.skipif(os.name != "posix", reason="needs pipes of POSIX")
+
+
+@pytest.fixture
+def numbered(tmp_path, scenes):
+    """A folder of two classes; names of images are numbers."""
+    for n, file in enumerate(encode_images(scenes)):
+        path = tmp_path / "clean" / "ab"[n % 2] / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file)
+    return tmp_path / "clean"
+
+
+@pytest.fixture
+def picture(numbered):
+    """The first image as base64, in the alphabet of addresses."""
+    return base64.urlsafe_b64encode((numbered / "a" / "0.png").read_bytes()).decode()
+
+
+def protected(tmp_path, key, **settings):
+    return protect_dataset(tmp_path / "clean", tmp_path / "safe", key, profile="veil", **settings)
+
+
+def there(tmp_path, picture) -> bool:
+    """Tell whether pieces of the picture are in the destination."""
+    pieces = [picture[start : start + 20].encode() for start in range(100, len(picture) - 20, 200)]
+    files = [path.read_bytes() for path in (tmp_path / "safe").rglob("*") if path.is_file()]
+    return any(piece in data for data in files for piece in pieces)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "notes.json", "keys.json", "pieces.csv"])
+def test_folders_before_a_name_are_no_place_for_a_picture(numbered, tmp_path, key, picture, name):
+    pieces = [picture[start : start + 200] for start in range(0, len(picture), 200)]
+    content = {
+        "notes.txt": f"{picture}/0\n",
+        "notes.json": json.dumps({"0.png": f"{picture}/0.png"}),
+        "keys.json": json.dumps({f"{piece}/0.png": 1 for piece in pieces}),
+        "pieces.csv": "".join(f"{piece}/0.png,1\n" for piece in pieces),
+    }[name]
+    (numbered / name).write_text(content)
+    report = protected(tmp_path, key)
+    assert not there(tmp_path, picture)
+    assert report.left_out
+
+
+def test_paths_from_elsewhere_go_along(numbered, tmp_path, key):
+    """As lists of splits have them: from the root of a machine or of a project."""
+    lines = "".join(f"/home/somebody/sets/clean/{'ab'[n % 2]}/{n}.png {n % 2}\n" for n in range(8))
+    (numbered / "train.txt").write_text(lines)
+    urls = "".join(f"https://images.example.org/sets/{n}.png\n" for n in range(8))
+    (numbered / "urls.txt").write_text(urls)
+    report = protected(tmp_path, key)
+    assert not report.left_out
+    assert (tmp_path / "safe" / "train.txt").read_text() == lines
+    assert (tmp_path / "safe" / "urls.txt").read_text() == urls
+
+
+def test_addresses_count_in_full(numbered, tmp_path, key, picture):
+    pieces = [picture[start : start + 240] for start in range(0, len(picture), 240)]
+    (numbered / "urls.txt").write_text("".join(f"https://a/{piece}\n" for piece in pieces))
+    report = protected(tmp_path, key)
+    assert report.left_out.keys() == {"*.txt"}
+    assert not there(tmp_path, picture)
+
+
+@pytest.mark.parametrize("first", ["labels.csv", "0.txt", "labels.json"])
+def test_row_numbers_are_no_images_that_were_named_before(numbered, tmp_path, key, first):
+    """As pandas writes an array: the first column counts its rows."""
+    named = {
+        "labels.csv": "file,label\n" + "".join(f"{n}.png,{n % 2}\n" for n in range(8)),
+        "0.txt": "0 0.5 0.5 0.25 0.25\n",
+        "labels.json": json.dumps({f"{n}.png": n % 2 for n in range(8)}),
+    }[first]
+    (numbered / first).write_text(named)
+    gray = np.arange(64).reshape(8, 8) * 3
+    rows = "".join(f"{n}," + ",".join(map(str, row)) + "\n" for n, row in enumerate(gray))
+    (numbered / "sample.csv").write_text("," + ",".join(map(str, range(8))) + "\n" + rows)
+    in_json = {**json.loads(json.dumps({f"{n}.png": 1 for n in range(8)})),
+               **{str(n): row.tolist() for n, row in enumerate(gray)}}  # fmt: skip
+    (numbered / "sample.json").write_text(json.dumps(in_json))
+    report = protected(tmp_path, key)
+    assert {"*.csv", "*.json"} <= report.left_out.keys()
+    assert not (tmp_path / "safe" / "sample.csv").exists()
+    kept = tmp_path / "safe" / "sample.json"
+    assert not kept.exists() or "189" not in kept.read_text()
+
+
+def table(tmp_path, scenes, **columns) -> None:
+    (tmp_path / "clean").mkdir(exist_ok=True)
+    images = pa.array([{"bytes": file, "path": None} for file in encode_images(scenes)])
+    pq.write_table(pa.table({"image": images, **columns}), tmp_path / "clean" / "x.parquet")
+
+
+LONG = base64.b64encode(bytes(range(256)) * 4).decode()
+
+
+@pytest.mark.parametrize("out_format", ["parquet", "folder", "webdataset"])
+def test_types_of_parquet_are_no_place_for_a_picture(tmp_path, scenes, key, out_format):
+    noted = pa.field("value", pa.int64(), metadata={"x": LONG})
+    names = pa.struct([(LONG[n : n + 200], pa.int64()) for n in range(0, 1000, 200)])
+    columns = {
+        "when": pa.array([1] * 8, pa.timestamp("us", tz=f"Europe/{LONG}")),
+        "noted": pa.array([[("a", 1)]] * 8, pa.map_(pa.string(), noted)),
+        "names": pa.array([None] * 8, names),
+    }
+    table(tmp_path, scenes, **columns)
+    report = protected(tmp_path, key, out_format=out_format)
+    assert report.done == 8
+    assert not there(tmp_path, LONG)
+    assert "names" in report.left_out
+    if out_format == "parquet":
+        safe = pq.read_table(tmp_path / "safe" / "x.parquet")
+        assert safe["when"].to_pylist()[0] == datetime(1970, 1, 1, 0, 0, 0, 1, UTC)
+        assert safe["noted"].to_pylist()[0] == [("a", 1)]
+        assert (tmp_path / "safe" / "x.parquet").read_bytes().count(LONG[100:120].encode()) == 0
+
+
+def test_long_decimals_count_as_several_numbers(tmp_path, scenes, key):
+    digits = {f"d{n}": pa.array([Decimal(10**75 + n)] * 8, pa.decimal256(76)) for n in range(30)}
+    table(tmp_path, scenes, **digits)
+    report = protected(tmp_path, key)
+    assert report.left_out.keys() == digits.keys()
+    prices = {f"d{n}": pa.array([Decimal(n)] * 8, pa.decimal128(10)) for n in range(30)}
+    table(tmp_path, scenes, **prices)
+    report = protect_dataset(tmp_path / "clean", tmp_path / "other", key, profile="veil")
+    assert not report.left_out
+
+
+MOMENTS = {
+    "far": pa.array([2**62] * 8, pa.timestamp("us")),
+    "late": pa.array([2**30] * 8, pa.date32()),
+    "long": pa.array([2**62] * 8, pa.duration("us")),
+    "fine": pa.array([1] * 8, pa.timestamp("ns")),
+    "nowhere": pa.array([1] * 8, pa.timestamp("us", tz="No/Where")),
+    "inside": pa.array([[2**62]] * 8, pa.list_(pa.timestamp("us"))),
+}
+
+
+@pytest.mark.parametrize("out_format", ["parquet", "folder", "webdataset"])
+@pytest.mark.parametrize("name", MOMENTS)
+def test_moments_that_python_cannot_hold_end_no_run(tmp_path, scenes, key, name, out_format):
+    table(tmp_path, scenes, moment=MOMENTS[name])
+    report = protected(tmp_path, key, out_format=out_format)
+    assert report.done + report.failed == 8
+    assert all(isinstance(error, InputError) for error in report.failures.values())
+    if out_format == "parquet":
+        assert report.done == 8
+    if report.done:
+        assert restore_dataset(tmp_path / "safe", tmp_path / "back", key).done == 8
+
+
+@posix
+@pytest.mark.parametrize("name", ["settings.json", "done.json", "shards/00000.jsonl"])
+@pytest.mark.parametrize("of", ["source", "destination"])
+def test_a_pipe_in_a_journal_is_one_error(numbered, tmp_path, key, name, of):
+    protected(tmp_path, key)
+    pipe = tmp_path / "safe.dsguard" / name
+    pipe.unlink(missing_ok=True)
+    os.mkfifo(pipe)
+    try:
+        if of == "destination":
+            protected(tmp_path, key)
+        else:
+            verify_dataset(tmp_path / "safe", key)
+    except DsguardError as error:  # some are passed over
+        assert re.search("is no file, but a pipe|is damaged", error.message)  # noqa: PT017
+
+
+@posix
+@pytest.mark.parametrize("names", [["batches.meta", "data_batch_1"], ["labels.npy"]])
+def test_pipes_are_no_part_of_a_dataset(tmp_path, key, names):
+    (tmp_path / "clean").mkdir()
+    for name in names:
+        os.mkfifo(tmp_path / "clean" / name)
+    np.save(tmp_path / "clean" / "x.npy", np.zeros((4, 32, 32, 3), np.uint8))
+    os.mkfifo(tmp_path / "clean" / "x.npy.sidecars.npz")
+    report = protected(tmp_path, key)
+    assert report.done + report.failed == 4
+
+
+def test_classes_called_meta_train_and_test_are_folders(tmp_path, scenes):
+    for n, file in enumerate(encode_images(scenes)):
+        path = tmp_path / ("meta", "train", "test")[n % 3] / f"{n}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(file)
+    assert open_source(tmp_path).kind == "folder"
