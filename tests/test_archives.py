@@ -222,9 +222,14 @@ def test_an_archive_of_a_killed_run_goes_with_the_next(tmp_path, files, folder_f
     first = open_source(tmp_path / "x.tar.gz")
     assert first.names() == ["c/0.png"]
     assert not left.exists()
+    beside = folder_for_temporary_files / "dsguard-unpacked-by-its-owner"
+    beside.mkdir(0o700)
+    (beside / "archive.tar").write_bytes(b"")
+    (beside / "precious").write_bytes(b"")
     second = open_source(tmp_path / "y.tar.gz")
     assert second.names() == first.names() == ["c/0.png"]
-    assert len(list(folder_for_temporary_files.iterdir())) == 3, "what is in use stays"
+    assert len(list(folder_for_temporary_files.iterdir())) == 4, "what is in use stays"
+    assert (beside / "precious").exists()
     assert (tmp_path / "archive.tar").exists()
 
 

@@ -362,7 +362,7 @@ def test_a_whole_coco_file_goes_along(tree, tmp_path, key):
                          "area": 12.5, "bbox": [1.5, 2.25, 3.5, 4.0],
                          "segmentation": [outline] if n < 64 else [],
                          "keypoints": [n % 3] * 51 if n < 16 else []} for n in range(8 * 93)],
-        "categories": [{"supercategory": "thing", "id": n, "name": "kind " + "abc"[n % 3] * (1 + n // 3)}
+        "categories": [{"supercategory": "thing", "id": n, "name": "abc"[n % 3] * (1 + n // 3)}
                        for n in range(90)],
     }  # fmt: skip
     (tree / "annotations").mkdir()
@@ -823,6 +823,10 @@ def test_files_that_no_run_has_written_are_named(
     assert [Path(path).name for path in json.loads(out)["foreign"]] == ["image0.jpg"]
     assert "image0.jpg: lies in the destination" in err
     (tmp_path / "safe" / "a" / "image0.jpg").unlink()
+    (tmp_path / "safe" / "photos").symlink_to(tree / "a")
+    assert cli(command) == Exit.LEFT_OUT
+    assert json.loads(capsys.readouterr().out)["foreign"] == ["safe/photos/"]
+    (tmp_path / "safe" / "photos").unlink()
     assert cli(command) == Exit.OK
     assert json.loads(capsys.readouterr().out)["foreign"] == []
 

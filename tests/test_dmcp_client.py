@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import gzip
 import io
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -279,8 +281,8 @@ def test_nothing_that_a_service_says_steers_the_terminal(monkeypatch, capsys):
         monkeypatch,
         datasets=[row],
         requests=[{**request, "reason": evil}],
-        grants=[row],
-        keys=[{"version": evil, "key_id": evil}],
+        grants=[{**row, "user": evil, "right": evil}],
+        keys=[{"version": 1, "key_id": evil}],
         audit=httpx.Response(403, json=problem),
     )
     monkeypatch.setenv("DSGUARD_DMCP_URL", "http://127.0.0.1:1")
@@ -307,3 +309,50 @@ def test_another_kind_of_site_is_told(monkeypatch, capsys):
     assert "is it the address of a DMCP?" in told(capsys)
     with Client("http://127.0.0.1:1", TOKEN) as client, pytest.raises(RefusedError, match="no key"):
         client.export_key("d", 1)
+
+
+BOMB = gzip.compress(bytes(1 << 24))
+COMMANDS = [
+    ["datasets"],
+    ["grants", "d"],
+    ["keys", "d"],
+    ["requests"],
+    ["request", "d"],
+    ["revoke", "d", "u"],
+    ["answer", "1", "--accept"],
+    ["deposit", "d", "--new-key"],
+    ["grant", "d", "u"],
+    ["audit", "show", "d"],
+    ["export-key", "d", "1", "k"],
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"null", b"[1]", b"[{}]", b"{}", b"[" * 100_000, b"[{" * 5_000_000, b"\xff", b"1", b'"a"',
+        b'[{"name": 1, "rights": {}, "number": "x", "version": null}]', bytes(1 << 25), BOMB,
+    ],
+    ids=range(12),
+)  # fmt: skip
+def test_no_answer_is_a_fault_of_the_client(home, tmp_path, monkeypatch, capsys, command, answer):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DSGUARD_DMCP_URL", "http://localhost:1")
+    monkeypatch.setenv("DSGUARD_DMCP_TOKEN", TOKEN)
+    headers = {"content-encoding": "gzip"} if answer is BOMB else {}
+    response = httpx.Response(200, stream=httpx.ByteStream(answer), headers=headers)
+    last = "1" if command[0] == "answer" else command[0]
+    last = {"request": "requests", "deposit": "datasets", "grant": "grants"}.get(last, last)
+    Answers(monkeypatch, **{last: response, "audit": response, "export": response})
+    assert cli(["dmcp", *command]) not in (Exit.OK, Exit.INTERNAL)
+    assert re.search("is it the address of a DMCP|no key|not asked for", told(capsys))
+
+
+def test_a_trail_that_goes_round_has_an_end(home, monkeypatch):
+    Answers(monkeypatch, audit=[{"number": 1}])
+    with (
+        Client("http://localhost:1", TOKEN) as client,
+        pytest.raises(RefusedError, match="not asked for"),
+    ):
+        client.audit("d", after=1)

@@ -306,8 +306,8 @@ def test_what_a_manifest_calls_done_is_on_the_disk_before_it(home, key, monkeypa
     events: list[str] = []
     replace, fsync = os.replace, os.fsync
 
-    def noted_replace(old, new):
-        replace(old, new)
+    def noted_replace(old, new, **folders):
+        replace(old, new, **folders)
         events.append(f"named {Path(new).name}")
 
     def noted_fsync(file):

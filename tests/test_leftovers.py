@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import pytest
 from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
 from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
+from dsguard.errors import InputError
 from dsguard.formats import encode_images, open_source
 from dsguard.formats.place import LocalPlace, RemotePlace
 from dsguard.formats.spool import Spool
@@ -258,3 +260,74 @@ def test_links_in_the_scratch_folder_are_not_followed(tmp_path, monkeypatch):
     with pytest.raises(FileExistsError):
         LocalPlace(tmp_path / "safe").write("0.png", b"new")
     assert victim.read_bytes() == b"precious"
+
+
+@posix
+def test_a_folder_that_becomes_a_link_meanwhile_is_not_followed(tmp_path):
+    """In a destination that somebody else may write in, between two images of one class."""
+    place, victim = LocalPlace(tmp_path / "safe"), tmp_path / "pictures"
+    victim.mkdir()
+    (victim / "1.png").write_bytes(b"precious")
+    place.write("a/b/0.png", b"new")
+    (tmp_path / "safe" / "a" / "b").rename(tmp_path / "safe" / "moved")
+    (tmp_path / "safe" / "a" / "b").symlink_to(victim)
+    place.write("a/b/1.png", b"new")
+    place.discard("a/b/1.png")
+    place.write("a/b/2.png", b"new")
+    assert [path.read_bytes() for path in victim.iterdir()] == [b"precious"]
+    other = LocalPlace(tmp_path / "safe")
+    for name in ("a/b/1.png", "a/b/c/1.png"):
+        with pytest.raises(InputError, match="leads out"):
+            other.write(name, b"new")
+        with pytest.raises(InputError, match="leads out"):
+            other.discard(name)
+    assert [path.read_bytes() for path in victim.iterdir()] == [b"precious"]
+
+
+@posix
+def test_the_scratch_folder_is_no_link(tmp_path):
+    place, victim = LocalPlace(tmp_path / "safe"), tmp_path / "pictures"
+    victim.mkdir()
+    (tmp_path / "safe").mkdir()
+    (tmp_path / "safe" / ".dsguard-tmp").symlink_to(victim)
+    with pytest.raises(InputError, match="leads out"):
+        place.write("0.png", b"new")
+    with pytest.raises(InputError, match="leads out"):
+        place.new_file("0")
+    assert not list(victim.iterdir())
+
+
+@posix
+def test_links_within_the_destination_are_followed(tmp_path):
+    place = LocalPlace(tmp_path / "safe")
+    place.write("a/0.png", b"old")
+    (tmp_path / "safe" / "b").symlink_to("a")
+    place.write("b/1.png", b"new")
+    assert (tmp_path / "safe" / "a" / "1.png").read_bytes() == b"new"
+    assert place.read("b/1.png") == b"new"
+
+
+def test_many_folders_are_written_to_and_one_that_was_removed_is_made_again(tmp_path):
+    place = LocalPlace(tmp_path / "safe")
+    for n in range(300):
+        place.write(f"{n}/x/0.png", b"new")
+    shutil.rmtree(tmp_path / "safe")
+    place.write("299/x/0.png", b"new")
+    assert place.files() == ["299/x/0.png"]
+
+
+@posix
+def test_a_journal_of_somebody_else_is_refused(home, key, monkeypatch):
+    """Who can write to it could have files of the destination removed and replaced."""
+    (home / "out.dsguard").mkdir()
+    own = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: own + 1)
+    journal, above = (home / "out.dsguard").stat(), home.stat()
+    if journal.st_uid == above.st_uid:
+        real = Path.stat
+        strange = os.stat_result((*above[:4], own + 2, *above[5:]))
+        monkeypatch.setattr(
+            Path, "stat", lambda self, **k: strange if self == home else real(self, **k)
+        )
+    with pytest.raises(InputError, match="belongs to another user"):
+        protect_dataset("clean", home / "out", key, profile="veil")

@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from dsguard import errors as _errors
@@ -77,6 +78,12 @@ class Journal:
         """
         if isinstance(self.place, LocalPlace) and self.place.path.is_symlink():
             msg = f"{self.place} is a link, and the journal of this run would lie there; remove it"
+            raise InputError(msg)
+        if isinstance(self.place, LocalPlace) and _is_of_others(self.place.path):
+            msg = (
+                f"{self.place} belongs to another user, and the journal of this run would lie "
+                "there; choose another destination"
+            )
             raise InputError(msg)
         names = self.place.files() if self.place.exists("") else []
         seen = [name for name in names if not is_hidden(name)]
@@ -264,6 +271,13 @@ _OWN_FILES = re.compile(
 """Files of a journal, of damaged ones as well."""
 
 _MANIFEST = re.compile(r"shards/([0-9]{5}|[1-9][0-9]{5,17})\.jsonl")
+
+
+def _is_of_others(folder: Path) -> bool:
+    """Tell whether a folder is there, and neither ours nor of whom the folder above belongs to."""
+    if os.name != "posix" or not folder.exists():
+        return False
+    return folder.stat().st_uid not in (os.geteuid(), folder.parent.stat().st_uid)
 
 
 def _lock(file: BinaryIO, name: str) -> None:

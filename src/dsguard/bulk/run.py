@@ -544,7 +544,7 @@ class _Plan:
             found = place.listing()
             report.leftovers += [f"{place}/{name}" for name in found.leftovers]
             if self.journal is not None and self.journal.is_finished():
-                files = {name for name in found.files if not is_hidden(name)}
+                files = {name for name in (*found.files, *found.refused) if not is_hidden(name)}
                 report.foreign += [f"{place}/{name}" for name in sorted(files - self._own_files())]
 
     def _own_files(self) -> set[str]:

@@ -20,12 +20,16 @@ from dsguard._atomic import write_whole
 from dsguard.dmcp import frames
 from dsguard.dmcp.plain import check_token
 from dsguard.errors import DsguardError, InputError, MissingExtraError
+from dsguard.formats.limits import load_json
 from dsguard.keys import DatasetKey
 
 _IMAGES = 2000
 _BYTES = 4 << 20
 _AT_ONCE = 3
 _ATTEMPTS = 60
+_MOST_JSON = 1 << 24
+_MOST_LONGER = 16
+"""So many times as long as what was sent may be what comes back, and `_MOST_JSON` bytes."""
 
 
 class RefusedError(DsguardError):
@@ -60,6 +64,18 @@ class _Answer(NamedTuple):
     refusal: RefusedError | None
 
 
+class _Response(NamedTuple):
+    """What a service answered."""
+
+    url: str
+    status: int
+    content: bytes
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
+
+
 class Client:
     """A connection to a service.
 
@@ -84,7 +100,9 @@ class Client:
             raise MissingExtraError.of(package="httpx", extra="dmcp") from None
         is_local = _check_address(url, allow_http=allow_http)
         self._token = check_token(token or "")
-        headers = {"authorization": f"Bearer {self._token}"} if self._token else {}
+        headers = {"accept-encoding": "identity"}
+        if self._token:
+            headers["authorization"] = f"Bearer {self._token}"
         self._unreachable: tuple[type[Exception], ...] = (httpx.TransportError,)
         self._http = httpx.Client(
             base_url=url,
@@ -105,11 +123,11 @@ class Client:
 
     def register(self, name: str) -> str:
         """Make an account; return its token, which nobody can show again."""
-        return str(self._json("POST", "/v1/users", {"name": name})["token"])
+        return str(self._object("POST", "/v1/users", {"name": name}, token=str)["token"])
 
     def me(self) -> dict[str, Any]:
         """Return whose token this is."""
-        return dict(self._json("GET", "/v1/me"))
+        return self._object("GET", "/v1/me", name=str)
 
     def deposit(
         self, dataset: str, key: DatasetKey | None = None, title: str = ""
@@ -118,11 +136,11 @@ class Client:
         content: dict[str, Any] = {"name": dataset, "title": title}
         if key is not None:
             content["secret"] = key.secret.hex()
-        return dict(self._json("POST", "/v1/datasets", content))
+        return self._object("POST", "/v1/datasets", content, version=int, key_id=str)
 
     def datasets(self) -> list[dict[str, Any]]:
         """Return all datasets, and one's rights to each."""
-        return list(self._json("GET", "/v1/datasets"))
+        return self._objects("/v1/datasets", name=str, title=str, rights=list)
 
     def grant(
         self,
@@ -138,48 +156,54 @@ class Client:
         times = {"not_before": not_before, "expires": expires}
         content = {name: time and time.isoformat() for name, time in times.items()}
         asked = {"user": user, "right": right, "quota": quota, **content}
-        return dict(self._json("POST", f"/v1/datasets/{dataset}/grants", asked))
+        return self._object("POST", f"/v1/datasets/{dataset}/grants", asked, user=str, right=str)
 
     def revoke(self, dataset: str, user: str, right: str = "restore") -> int:
         """Take a right back; return how many grants that ended."""
         asked = {"user": user, "right": right}
-        return int(self._json("POST", f"/v1/datasets/{dataset}/revoke", asked)["ended"])
+        answer = self._object("POST", f"/v1/datasets/{dataset}/revoke", asked, ended=int)
+        return int(answer["ended"])
 
     def grants(self, dataset: str) -> list[dict[str, Any]]:
         """Return all grants of a dataset."""
-        return list(self._json("GET", f"/v1/datasets/{dataset}/grants"))
+        return self._objects(f"/v1/datasets/{dataset}/grants", user=str, right=str)
 
     def request(self, dataset: str, message: str = "") -> dict[str, Any]:
         """Ask for the right to restore."""
-        return dict(self._json("POST", f"/v1/datasets/{dataset}/requests", {"message": message}))
+        path = f"/v1/datasets/{dataset}/requests"
+        return self._object("POST", path, {"message": message}, **_REQUEST)
 
     def requests(self) -> list[dict[str, Any]]:
         """Return one's requests, and those that one can answer."""
-        return list(self._json("GET", "/v1/requests"))
+        return self._objects("/v1/requests", **_REQUEST)
 
     def answer(self, number: int, *, accept: bool, reason: str = "") -> dict[str, Any]:
         """Accept or refuse a request."""
         content = {"accept": accept, "reason": reason}
-        return dict(self._json("POST", f"/v1/requests/{number}", content))
+        return self._object("POST", f"/v1/requests/{number}", content, **_REQUEST)
 
     def export_key(self, dataset: str, version: int) -> DatasetKey:
         """Take a key away from the service."""
         path = f"/v1/datasets/{dataset}/keys/{version}/export"
-        answer = self._json("POST", path)
+        answer = self._object("POST", path, secret=str)
         try:
             return DatasetKey(bytes.fromhex(answer["secret"]))
-        except (ValueError, KeyError, TypeError):
+        except ValueError:
             msg = "the service answered with something that is no key"
             raise RefusedError(msg) from None
 
     def keys(self, dataset: str) -> list[dict[str, Any]]:
         """Return the versions of a key, without the key."""
-        return list(self._json("GET", f"/v1/datasets/{dataset}/keys"))
+        return self._objects(f"/v1/datasets/{dataset}/keys", version=int, key_id=str)
 
     def audit(self, dataset: str, after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
         """Return the audit trail of a dataset."""
         path = f"/v1/datasets/{dataset}/audit?after={after}&limit={limit}"
-        return list(self._json("GET", path))
+        entries = self._objects(path, number=int)
+        if entries and entries[-1]["number"] <= after:
+            msg = "the service answered with lines of the trail that were not asked for"
+            raise RefusedError(msg)
+        return entries
 
     def restore(self, dataset: str, images: Iterable[tuple[str, bytes]]) -> Iterator[RestoredImage]:
         """Yield images as the service restores them, in order, in bounded memory.
@@ -219,11 +243,13 @@ class Client:
         with tar.open("rb") as body:
             path = f"/v1/datasets/{dataset}/jobs"
             headers = {"content-type": "application/x-tar"}
-            return str(self._answer("POST", path, content=body, headers=headers).json()["number"])
+            answer = self._answer("POST", path, content=body, headers=headers)
+        return str(_fields(answer, _parsed(answer), number=str)["number"])
 
     def job(self, number: str) -> dict[str, Any]:
         """Return how far a job is."""
-        return dict(self._json("GET", f"/v1/jobs/{number}"))
+        fields: dict[str, type] = {"state": str, "message": str, "done": int, "failed": int}
+        return self._object("GET", f"/v1/jobs/{number}", **fields)
 
     def fetch_job(self, number: str, tar: Path) -> None:
         """Write the restored images of a finished job to a tar, whole or not at all."""
@@ -231,16 +257,15 @@ class Client:
         try:
             with write_whole(tar) as file, self._http.stream("GET", path) as answer:
                 if not answer.is_success:
-                    answer.read()
-                    raise _refusal(answer)
-                for piece in answer.iter_bytes():
+                    raise _refusal(_read(answer, _MOST_JSON))
+                for piece in _pieces(answer):
                     file.write(piece)
         except self._unreachable as error:
             raise self._silent(error) from None
 
     def remove_job(self, number: str) -> None:
         """Remove a job with its result."""
-        self._json("DELETE", f"/v1/jobs/{number}")
+        self._answer("DELETE", f"/v1/jobs/{number}")
 
     def _restore(self, dataset: str, names: list[str], body: bytes) -> _Answer:
         path = f"/v1/datasets/{dataset}/restore"
@@ -265,22 +290,32 @@ class Client:
         ]
         return _Answer(restored, refusal)
 
-    def _json(self, method: str, path: str, content: Any = None) -> Any:
-        response = self._answer(method, path, json=content)
-        try:
-            return response.json()
-        except ValueError:
-            raise _no_service(response) from None
+    def _object(
+        self, method: str, path: str, content: Any = None, **fields: type
+    ) -> dict[str, Any]:
+        """Return an answer that is one object with these fields."""
+        answer = self._answer(method, path, json=content)
+        return _fields(answer, _parsed(answer), **fields)
+
+    def _objects(self, path: str, **fields: type) -> list[dict[str, Any]]:
+        """Return an answer that is a list of objects with these fields."""
+        answer = self._answer("GET", path)
+        found = _parsed(answer)
+        if not isinstance(found, list):
+            raise _no_service(answer)
+        return [_fields(answer, each, **fields) for each in found]
 
     def _send(self, method: str, path: str, body: bytes, kind: str) -> bytes:
-        response = self._answer(method, path, content=body, headers={"content-type": kind})
-        return bytes(response.content)
+        most = _MOST_JSON + _MOST_LONGER * len(body)
+        headers = {"content-type": kind}
+        return self._answer(method, path, most, content=body, headers=headers).content
 
-    def _answer(self, method: str, path: str, **content: Any) -> Any:
+    def _answer(self, method: str, path: str, most: int = _MOST_JSON, **content: Any) -> _Response:
         """Return what the service answers; while it is busy, ask again."""
         for attempt in range(_ATTEMPTS):
             try:
-                response = self._http.request(method, path, **content)
+                with self._http.stream(method, path, **content) as stream:
+                    response = _read(stream, most)
             except self._unreachable as error:
                 raise self._silent(error) from None  # what it came from may tell the token
             if response.is_success:
@@ -299,21 +334,60 @@ class Client:
         return RefusedError(f"the service at {self._http.base_url} does not answer: {told}")
 
 
-def _refusal(response: Any) -> RefusedError:
-    """Return what the service said of a request that it did not grant."""
-    status = response.status_code
+_REQUEST: dict[str, type] = {
+    "number": int, "dataset": str, "user": str, "message": str, "state": str, "reason": str
+}  # fmt: skip
+
+
+def _read(stream: Any, most: int) -> _Response:
+    """Read an answer to its end; one that is longer than that is not from a service."""
+    pieces, left = [], most
+    for piece in _pieces(stream):
+        left -= len(piece)
+        if left < 0:
+            msg = f"{stream.url} answered with more than {most} bytes; is it the address of a DMCP?"
+            raise RefusedError(msg)
+        pieces.append(piece)
+    return _Response(str(stream.url), stream.status_code, b"".join(pieces))
+
+
+def _pieces(stream: Any) -> Iterator[bytes]:
+    """Yield an answer as it comes; a compressed one, which was not asked for, could be a bomb."""
+    if stream.headers.get("content-encoding", "identity") != "identity":
+        msg = f"{stream.url} answered with compressed content; is it the address of a DMCP?"
+        raise RefusedError(msg)
+    yield from stream.iter_bytes()
+
+
+def _parsed(response: _Response) -> Any:
     try:
-        problem = response.json()
-        told = f"{problem['message']}; {problem['remedy']}"
-        return RefusedError(told, None, status, problem["code"])
-    except (ValueError, KeyError, TypeError):
-        return _no_service(response)
+        return load_json(response.content)
+    except (ValueError, RecursionError):
+        raise _no_service(response) from None
 
 
-def _no_service(response: Any) -> RefusedError:
-    status = response.status_code
-    msg = f"{response.url} answered with status {status}; is it the address of a DMCP?"
-    return RefusedError(msg, None, status)
+def _fields(response: _Response, found: object, **fields: type) -> dict[str, Any]:
+    """Return an object of an answer, which has these fields."""
+    if not isinstance(found, dict) or not all(
+        isinstance(found.get(name), kind) for name, kind in fields.items()
+    ):
+        raise _no_service(response)
+    return found
+
+
+def _refusal(response: _Response) -> RefusedError:
+    """Return what the service said of a request that it did not grant."""
+    try:
+        problem = _fields(response, _parsed(response), message=str, remedy=str, code=str)
+    except RefusedError as error:
+        return error
+    told = f"{problem['message']}; {problem['remedy']}"
+    return RefusedError(told, None, response.status, problem["code"])
+
+
+def _no_service(response: _Response) -> RefusedError:
+    msg = f"{response.url} answered with status {response.status}; is it the address of a DMCP?"
+    return RefusedError(msg, None, response.status)
 
 
 def _check_address(url: str, *, allow_http: bool) -> bool:

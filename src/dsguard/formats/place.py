@@ -19,6 +19,7 @@ from urllib.request import url2pathname
 
 from dsguard._atomic import lock, make_private, sync_disk
 from dsguard.errors import InputError, MissingExtraError
+from dsguard.formats.inside import Folder, Inside
 from dsguard.formats.names import (
     JOURNAL_FILES,
     SCRATCH,
@@ -114,7 +115,15 @@ class Place(ABC):
         """Remove a folder in this one with all that is in it."""
 
     @abstractmethod
-    def take(self, path: Path, name: str) -> None:
+    def new_file(self, name: str) -> BinaryIO:
+        """Open a new file of the scratch folder for writing and reading."""
+
+    @abstractmethod
+    def drop(self, name: str) -> None:
+        """Remove a file of the scratch folder, if it is there."""
+
+    @abstractmethod
+    def take(self, file: str, name: str) -> None:
         """Move a file of the scratch folder here, whole or not at all."""
 
     @abstractmethod
@@ -288,24 +297,70 @@ class LocalPlace(Place):
     def has_file(self, name: str) -> bool:
         return os.path.isfile(self._at(name))  # noqa: PTH113
 
-    def write(self, name: str, data: bytes) -> None:
-        final = self._at(checked(name))
-        temporary = f"{self.path}/{SCRATCH}/{os.getpid()}-{_UNGUESSED}-{next(_count)}"
+    @cached_property
+    def _inside(self) -> Inside:
+        return Inside(str(self.path), self._real)
+
+    def _real(self, folder: str) -> str:
+        """Return the name of a folder without the links in it, which must not lead out."""
+        path = f"{self.path}/{folder}"
+        if not folder or not os.path.lexists(path):
+            return folder
+        if leads_out(folder) or not self._holds(path):
+            raise self._leading_out(folder)
+        return os.path.relpath(os.path.realpath(path), self._root).replace(os.sep, "/")
+
+    def _folder(self, name: str, *, make: bool = True) -> Folder:
+        """Return a folder of this place; refuse one that leads out."""
+        mode = 0o700 if self.private or name == SCRATCH else 0o777
         try:
-            _put(temporary, final, data, private=self.private)
-        except FileNotFoundError:  # a folder is missing, as it is for the first file in it
-            self.scratch()
-            mode = 0o700 if self.private else 0o777
-            Path(final).parent.mkdir(mode, parents=True, exist_ok=True)
-            _put(temporary, final, data, private=self.private)
+            return self._inside.folder(name, mode if make else None)
+        except OSError as error:
+            if error.errno not in (*_IS_LINK, errno.ENOTDIR) or not self._is_link(name):
+                raise
+            raise self._leading_out(name) from error
+
+    def _is_link(self, folder: str) -> bool:
+        return os.path.realpath(f"{self.path}/{folder}") != os.path.join(self._root, folder)  # noqa: PTH118
+
+    def write(self, name: str, data: bytes) -> None:
+        checked(name)
+        try:
+            self._write(name, data)
+        except FileNotFoundError:  # somebody has removed a folder meanwhile
+            self._inside.forget()
+            self._write(name, data)
+
+    def _write(self, name: str, data: bytes) -> None:
+        scratch, temporary = self._folder(SCRATCH), f"{os.getpid()}-{_UNGUESSED}-{next(_count)}"
+        file = scratch.create(temporary, 0o600 if self.private else 0o666)
+        try:
+            try:
+                while data:
+                    data = data[os.write(file, data) :]
+                if self.private:
+                    os.fsync(file)
+            finally:
+                os.close(file)
+            self.take(temporary, name)
+        except BaseException:
+            scratch.discard(temporary)
+            raise
 
     def discard(self, name: str) -> None:
-        Path(self._at(checked(name))).unlink(missing_ok=True)
+        folder, _, last = checked(name).rpartition("/")
+        with contextlib.suppress(FileNotFoundError):
+            self._folder(folder, make=False).discard(last)
 
-    def take(self, path: Path, name: str) -> None:
-        final = Path(self._at(checked(name)))
-        final.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(final)
+    def new_file(self, name: str) -> BinaryIO:
+        return os.fdopen(self._folder(SCRATCH).create(name, 0o666), "w+b", 1 << 18)
+
+    def drop(self, name: str) -> None:
+        self._folder(SCRATCH).discard(name)
+
+    def take(self, file: str, name: str) -> None:
+        folder, _, last = checked(name).rpartition("/")
+        self._folder(folder).take(self._folder(SCRATCH), file, last)
 
     def scratch(self) -> Path:
         if self.private:
@@ -320,6 +375,7 @@ class LocalPlace(Place):
         _remove_tree(Path(self._at(checked(folder))))
 
     def clear_scratch(self) -> None:
+        self._inside.forget()
         _remove_tree(self.path / SCRATCH)
 
     def sync(self) -> None:
@@ -441,7 +497,14 @@ class RemotePlace(Place):
         if self.exists(checked(folder)):
             self._opened[0].rm(self._at(folder), recursive=True)
 
-    def take(self, path: Path, name: str) -> None:
+    def new_file(self, name: str) -> BinaryIO:
+        return (self.scratch() / name).open("x+b")
+
+    def drop(self, name: str) -> None:
+        (self.scratch() / name).unlink(missing_ok=True)
+
+    def take(self, file: str, name: str) -> None:
+        path = self.scratch() / file
         self._opened[0].put_file(str(path), self._with_folder(name))
         path.unlink()
 
@@ -468,24 +531,6 @@ class RemotePlace(Place):
 
 _count = itertools.count()
 _UNGUESSED = secrets.token_hex(8)  # nobody can lay a link where a file will be
-
-
-def _put(temporary: str, final: str, data: bytes, *, private: bool) -> None:
-    """Write a file under one name and give it the other; leave nothing where that fails."""
-    flags, mode = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600 if private else 0o666
-    file = os.open(temporary, flags, mode)
-    try:
-        try:
-            while data:
-                data = data[os.write(file, data) :]
-            if private:
-                os.fsync(file)
-        finally:
-            os.close(file)
-        os.replace(temporary, final)  # noqa: PTH105 - no Path for a million names
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _remove_tree(path: Path) -> None:

@@ -131,15 +131,15 @@ class FileSink(Sink):
 
     def __init__(self, output: Output, source: Source, part: Part, number: int) -> None:
         super().__init__(output, source, part, number)
-        self._scratch = output.place.scratch() / f"{number:05d}-{secrets.token_hex(4)}"
-        self._file: BinaryIO = self._scratch.open("xb")
+        self._scratch = f"{number:05d}-{secrets.token_hex(8)}"
+        self._file: BinaryIO = output.place.new_file(self._scratch)
         self.is_empty = True
         self.numbers = {name: n for n, name in enumerate(output.class_names)}
 
     def close(self) -> None:
         self._file.close()
         if self.is_empty:
-            self._scratch.unlink()
+            self.output.place.drop(self._scratch)
         else:
             self.output.place.take(self._scratch, self.file_of(self.part, self.number))
 
@@ -148,4 +148,4 @@ class FileSink(Sink):
             with contextlib.suppress(OSError):  # a full disk is full still
                 self._file.close()
         finally:
-            self._scratch.unlink(missing_ok=True)
+            self.output.place.drop(self._scratch)

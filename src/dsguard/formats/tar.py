@@ -13,6 +13,7 @@ import mmap
 import os
 import posixpath
 import shutil
+import stat
 import sys
 import tarfile
 import tempfile
@@ -348,11 +349,14 @@ def _remove_leftovers() -> None:
         return
     for path in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*/{_ARCHIVE}"):
         with contextlib.suppress(OSError):
-            if path.parent.lstat().st_uid != os.getuid() or not path.is_file():
+            folder = path.parent.lstat()
+            own = folder.st_uid == os.getuid() and stat.S_IMODE(folder.st_mode) == 0o700
+            if not own or path.parent.is_symlink() or not path.is_file():
                 continue
             with path.open("rb") as opened:
                 if lock(opened):
-                    shutil.rmtree(path.parent, ignore_errors=True)
+                    path.unlink()
+                    path.parent.rmdir()
 
 
 def linked(member: Member, known: dict[str, Member]) -> Member:

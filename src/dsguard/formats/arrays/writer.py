@@ -7,7 +7,7 @@ import pickle
 import secrets
 import zipfile
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,7 @@ class ArraySink(Sink):
         self._arrays: dict[str, npt.NDArray[np.uint8]] = {}
         self._sidecars: dict[str, dict[int, bytes]] = {}
         self._done: dict[str, int] = {}
-        self._scratch = output.place.scratch() / f"{number:05d}-{secrets.token_hex(4)}.npy"
+        self._scratch = f"{number:05d}-{secrets.token_hex(8)}.npy"
 
     def write(self, rows: Rows, names: dict[int, str], results: Results) -> dict[int, DsguardError]:
         assert isinstance(rows.record, ArrayRows)
@@ -53,7 +53,7 @@ class ArraySink(Sink):
             given = self._source.arrays(self.part.file)[array]
             made: npt.NDArray[np.uint8]
             if self.part.file.endswith(".npy"):
-                made = np.lib.format.open_memmap(self._scratch, "w+", np.uint8, given.shape)
+                made = _mapped(self.output.place.new_file(self._scratch), given.shape)
             else:
                 made = np.zeros(given.shape, np.uint8)
             self._arrays[array] = made
@@ -104,7 +104,16 @@ class ArraySink(Sink):
 
     def abort(self) -> None:
         self._arrays.clear()
-        self._scratch.unlink(missing_ok=True)
+        self.output.place.drop(self._scratch)
+
+
+def _mapped(file: BinaryIO, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """Return an array of zeros that is the content of a new ``.npy`` file."""
+    with file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.flush()
+        return np.memmap(file, np.uint8, "r+", file.tell(), shape)
 
 
 def _is_sidecar(name: str | bytes) -> bool:

@@ -1,0 +1,114 @@
+"""Files of a folder, written and removed in it and nowhere else, whoever else may write there.
+
+Folders are opened one in another, and none through a link. What is then done in one is done there,
+even if somebody has put a link in its place meanwhile. Windows has paths alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_BINARY = getattr(os, "O_BINARY", 0)
+_FOLDER = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
+_HAS_FOLDERS = {os.open, os.mkdir, os.unlink, os.rename} <= os.supports_dir_fd
+_MOST_OPEN = 32
+
+
+class Folder:
+    """An open folder.
+
+    Parameters
+    ----------
+    path : str
+    number : int or None
+        Its descriptor; None where the platform opens no folders.
+    """
+
+    def __init__(self, path: str, number: int | None) -> None:
+        self.path, self.number = path, number
+
+    def __del__(self) -> None:
+        if self.number is not None:
+            os.close(self.number)
+
+    def at(self, name: str) -> str:
+        """Return the path of a file: from this folder on, where that is open."""
+        return f"{self.path}/{name}" if self.number is None else name
+
+    def inner(self, name: str, mode: int | None) -> Folder:
+        """Open a folder in this one; make it, with `mode`, where it is not there."""
+        path = f"{self.path}/{name}"
+        if mode is not None:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(self.at(name), mode, dir_fd=self.number)
+        if self.number is None:
+            return Folder(path, None)
+        return Folder(path, os.open(name, os.O_RDONLY | _FOLDER, dir_fd=self.number))
+
+    def create(self, name: str, mode: int) -> int:
+        """Open a new file of this folder for reading and writing."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY
+        return os.open(self.at(name), flags, mode, dir_fd=self.number)
+
+    def discard(self, name: str) -> None:
+        """Remove a file of this folder, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.at(name), dir_fd=self.number)
+
+    def take(self, other: Folder, name: str, new: str) -> None:
+        """Move a file of another folder here."""
+        os.replace(other.at(name), self.at(new), src_dir_fd=other.number, dst_dir_fd=self.number)
+
+
+class Inside:
+    """The folders below one that was given, which may be a link itself.
+
+    Parameters
+    ----------
+    path : str
+    real : callable
+        Returns the name of a folder without links, for one that goes through some; raises where
+        they lead out.
+    """
+
+    def __init__(self, path: str, real: Callable[[str], str]) -> None:
+        self._path, self._real = path, real
+        self._open: OrderedDict[str, Folder] = OrderedDict()
+
+    def folder(self, name: str, mode: int | None = None) -> Folder:
+        """Return a folder by its name, empty for the given one; make it where it is not there.
+
+        Parameters
+        ----------
+        name : str
+        mode : int, optional
+            Of new folders; without it there are none.
+        """
+        if name in self._open:
+            self._open.move_to_end(name)
+            return self._open[name]
+        self._open[name] = self._opened(self._real(name), mode)
+        while len(self._open) > _MOST_OPEN:
+            self._open.popitem(last=False)
+        return self._open[name]
+
+    def _opened(self, name: str, mode: int | None) -> Folder:
+        if mode is not None:
+            os.makedirs(self._path, mode, exist_ok=True)  # noqa: PTH103
+        number = None
+        if _HAS_FOLDERS:
+            number = os.open(self._path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+        found = Folder(self._path, number)
+        for part in filter(None, name.split("/")):
+            found = found.inner(part, mode)
+        return found
+
+    def forget(self) -> None:
+        """Close all folders: some may not be there any more."""
+        self._open.clear()
