@@ -14,8 +14,9 @@ import dsguard
 from dsguard import _atomic
 from dsguard._atomic import write_new, write_whole
 from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
+from dsguard.bulk.checks import check
 from dsguard.bulk.journal import Journal
-from dsguard.bulk.run import Settings, check
+from dsguard.bulk.settings import Settings
 from dsguard.errors import InputError
 from dsguard.formats import encode_images, open_source
 from dsguard.formats.place import LocalPlace, RemotePlace

@@ -10,8 +10,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dsguard.bulk.run import SHARD_SIZE, Progress, Report, Settings, TooManyErrors, run
+from dsguard.bulk.report import Progress, Report
+from dsguard.bulk.run import TooManyErrors, run
 from dsguard.bulk.selection import Selection, output_names, select
+from dsguard.bulk.settings import SHARD_SIZE, Settings
 from dsguard.bulk.shard import ShardResult, ShardSpec, process_shard
 from dsguard.bulk.surrogates import dataset_surrogate
 from dsguard.bulk.tasks import Protect, Restore, Verify

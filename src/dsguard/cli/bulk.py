@@ -31,7 +31,7 @@ from dsguard.errors import InputError
 
 if TYPE_CHECKING:
     from dsguard.bulk import Report, Settings
-    from dsguard.bulk.run import Progress
+    from dsguard.bulk.report import Progress
     from dsguard.bulk.tasks import Task
     from dsguard.formats import Source
     from dsguard.fsp import Surrogate
@@ -537,7 +537,7 @@ def _literal(name: str) -> str:
 
 def _check_destination(source: Source, choices: Choices) -> None:
     """Find out that the destination will not do before a surrogate is trained."""
-    from dsguard.bulk.run import check
+    from dsguard.bulk.checks import check
 
     if choices.destination is not None:
         check(source, choices.destination, choices.settings())

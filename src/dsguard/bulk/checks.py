@@ -1,0 +1,107 @@
+"""Checks of a destination, before anything is written."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from dsguard.bulk.journal import Journal
+from dsguard.errors import InputError
+from dsguard.formats.images import check_output_format
+from dsguard.formats.names import JOURNAL, checked, shard_name
+from dsguard.formats.place import Listing, LocalPlace, Place, RemotePlace, place_of
+from dsguard.formats.sink import Output
+from dsguard.formats.writers import file_name, output_kind
+
+if TYPE_CHECKING:
+    from dsguard.bulk.settings import Settings
+    from dsguard.formats.base import Part, Source
+
+
+def check(source: Source, destination: str | os.PathLike[str], settings: Settings) -> None:
+    """Refuse a destination that `run` would refuse, as far as can be told without the task.
+
+    Raises
+    ------
+    InputError
+        If it lies in the source, cannot be made, or has something else in it.
+    """
+    place = output_of(source, destination, settings).place
+    if not settings.overwrite and Journal.of(place).settings() is None:
+        check_empty(place)
+
+
+def output_of(source: Source, destination: str | os.PathLike[str], settings: Settings) -> Output:
+    """Return where to write and in which formats; refuse what will not do.
+
+    Raises
+    ------
+    InputError
+        If the destination lies in the source or cannot be made, or the source cannot be written so.
+    """
+    place = place_of(destination)
+    journal = Journal.of(place)
+    for each in (place, journal.place):
+        _check_apart(source, each)
+    journal.check()
+    _check_writable(place)
+    kind = output_kind(source, settings.out_format)
+    image_format = check_output_format(settings.image_format)
+    return Output(place, kind, image_format, png_level=settings.png_level)
+
+
+def _check_writable(place: Place) -> None:
+    if not isinstance(place, LocalPlace):
+        return
+    if place.path.is_file():
+        msg = f"the destination {place} is a file; give a folder"
+        raise InputError(msg)
+    folders = (place.path, *place.path.resolve().parents)
+    nearest = next(folder for folder in folders if folder.exists())
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+        msg = f"the destination {place} cannot be made: {nearest} is not a writable folder"
+        raise InputError(msg)
+
+
+def check_empty(place: Place) -> None:
+    """Refuse a place that has files in it, or links."""
+    found = place.listing() if place.exists("") else Listing()
+    if found.files or found.refused:
+        msg = (
+            f"{place} is not empty and was not begun by dsguard; choose another destination or add "
+            "--overwrite"
+        )
+        raise InputError(msg)
+
+
+def _check_apart(source: Source, destination: Place) -> None:
+    """Refuse a destination, or a journal, that the source lies in, or that lies in the source."""
+    if isinstance(source.place, RemotePlace) or isinstance(destination, RemotePlace):
+        same = str(source.place).rstrip("/") == str(destination).rstrip("/")
+    else:
+        assert isinstance(source.place, LocalPlace)
+        assert isinstance(destination, LocalPlace)
+        here, there = source.place.path.resolve(), destination.path.resolve()
+        inside = here in there.parents and not source.is_file
+        same = here == there or inside or there in here.parents
+    if same:
+        msg = (
+            f"source and destination, and the journal beside that (*{JOURNAL}), must not lie in "
+            "each other; choose another destination"
+        )
+        raise InputError(msg)
+
+
+def check_files(kind: str, source: Source, parts: list[Part]) -> None:
+    """Refuse parts of which two would come out as one file."""
+    if kind == "folder" and source.kind == "webdataset":
+        names = Counter(shard_name(part.file) for part in parts)
+    else:
+        names = Counter(file_name(kind, part, number) for number, part in enumerate(parts))
+    for name, count in names.items():
+        if name:
+            checked(name)
+        if name and count > 1:
+            msg = f"two files of {source} would come out as {name}; rename one of them"
+            raise InputError(msg)

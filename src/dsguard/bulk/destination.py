@@ -1,0 +1,176 @@
+"""The destination of a run: the shards that are done there, and the files that do not belong."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dsguard.bulk.checks import check_empty
+from dsguard.bulk.journal import Journal, told
+from dsguard.bulk.shard import ShardResult, ShardSpec
+from dsguard.errors import DsguardError, InputError, NotProtectedError, WrongKeyError
+from dsguard.formats.names import is_hidden
+from dsguard.formats.place import LocalPlace
+from dsguard.formats.sink import Output
+from dsguard.formats.writers import file_name
+
+if TYPE_CHECKING:
+    from dsguard.bulk.report import Report
+
+CONTENTS = "contents"
+"""The fact that changes with the images of a dataset, and tells people nothing."""
+
+
+@dataclass
+class Destination:
+    """A destination, and its shards from this run and from those before it.
+
+    Attributes
+    ----------
+    specs : list of ShardSpec
+    output : Output
+    journal : Journal
+    facts : dict of str to str
+        All that decides what is written: an earlier run had the same, or has to go.
+    is_new : bool
+        Whether nothing was there when the run began.
+    """
+
+    specs: list[ShardSpec]
+    output: Output
+    journal: Journal
+    facts: dict[str, str]
+    is_new: bool = False
+
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Keep other runs away; leave no journal behind if nothing was begun."""
+        return self.journal.locked()
+
+    def begin(self, report: Report, *, overwrite: bool) -> list[ShardSpec]:
+        """Return the shards that are left to do; what is done goes to the report."""
+        earlier = None if overwrite else self.journal.settings()
+        self._clear_scratch()
+        if earlier is None:
+            if overwrite:
+                self._remove_earlier()
+            else:
+                check_empty(self.output.place)
+                self.is_new = True
+            self.journal.begin(self.facts)
+            return self.specs
+        self._check_same(earlier)
+        again = self.journal.is_finished()
+        done = self.journal.done()
+        left, kept = [], set[int]()
+        for spec in self.specs:
+            lines = self.journal.lines(spec.number) if spec.number in done else None
+            if (
+                lines is not None
+                and self.journal.stamp(spec.number) == spec.stamp
+                and self._are_there(lines)
+            ):
+                count, failures = told(lines)
+                if not (again and failures):
+                    left_out = self.journal.left_out(spec.number)
+                    report.add(ShardResult(spec.number, count, 0, failures, left_out=left_out))
+                    report.resumed += 1
+                    kept.add(spec.number)
+                    continue
+            left.append(spec)
+        self._drop(done - kept, kept)
+        return left
+
+    def _drop(self, numbers: set[int], kept: set[int]) -> None:
+        """Remove what shards have written that are done anew, or are no more."""
+        if not numbers:
+            return
+        own = {name for number in kept for name in self._written(number)}
+        for number in sorted(numbers):
+            for name in self._written(number) - own:
+                self.output.place.discard(name)
+            self.journal.drop(number)
+
+    def _written(self, number: int) -> set[str]:
+        """Return the files of a shard of an earlier run."""
+        return _files_of(self.journal.lines(number) or ()).union(self.journal.also(number))
+
+    def _are_there(self, lines: list[dict[str, Any]]) -> bool:
+        """Tell whether what a manifest lists was not removed since."""
+        good = _files_of(line for line in lines if line["error"] is None)
+        return all(self.output.place.exists(name) for name in good)
+
+    def _remove_earlier(self) -> None:
+        """Remove what an earlier run wrote: it might have other images."""
+        written = (self._written(number) for number in self.journal.done())
+        self.remove(set(self.journal.companions()).union(*written))
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove files that are there."""
+        for name in names:
+            if self.output.place.exists(name):
+                self.output.place.discard(name)
+
+    def _check_same(self, earlier: dict[str, str]) -> None:
+        other = [name for name in self.facts if self.facts[name] != earlier.get(name)]
+        if other:
+            told = "; ".join(
+                f"{name} was {earlier.get(name, 'not set')}, is {self.facts[name]}"
+                for name in other
+                if name != CONTENTS
+            )
+            msg = (
+                f"{self.output.place} holds the output of another run "
+                f"({told or 'the source has other images'}); give what it was given, choose "
+                "another destination, or begin anew with --overwrite"
+            )
+            raise InputError(msg)
+
+    def is_refused(self, report: Report) -> bool:
+        """Tell whether nothing came of it, since the key or the source was the wrong one."""
+        refused = report.kinds.keys() & {WrongKeyError, NotProtectedError}
+        return self.is_new and bool(refused) and not report.done
+
+    def clean_up(self, report: Report) -> None:
+        """Leave nothing half done behind; nothing at all if the key or the source was wrong."""
+        self._clear_scratch()
+        if self.is_refused(report):
+            self.output.place.discard_all()  # there was nothing before
+            self.journal.forget()
+
+    def look_back(self, report: Report) -> None:
+        """Report what lies in the destination and is not to be published.
+
+        Once all is done, these are also the files that no run has written.
+        """
+        place = self.output.place
+        if not isinstance(place, LocalPlace):
+            return
+        with contextlib.suppress(DsguardError, OSError):  # the run itself went well
+            found = place.listing()
+            report.leftovers += [f"{place}/{name}" for name in found.leftovers]
+            if self.journal.is_finished():
+                files = {name for name in (*found.files, *found.refused) if not is_hidden(name)}
+                report.foreign += [f"{place}/{name}" for name in sorted(files - self._own_files())]
+
+    def _own_files(self) -> set[str]:
+        """Return all files that this run, and those before it, have written."""
+        own = set(self.journal.companions())
+        if self.output.kind == "folder":
+            return own.union(*(self._written(number) for number in self.journal.done()))
+        for spec in self.specs:
+            file = file_name(self.output.kind, spec.part, spec.number)
+            own |= {file, f"{file}.sidecars.npz", *self.journal.also(spec.number)}
+        return own
+
+    def _clear_scratch(self) -> None:
+        """Remove what is not whole, of this run or of one that was killed."""
+        self.output.place.clear_scratch()
+        self.journal.place.clear_scratch()
+
+
+def _files_of(lines: Iterable[dict[str, Any]]) -> set[str]:
+    """Return the files that lines of a manifest tell of."""
+    files = (name for line in lines for name in (line["file"], *line.get("beside", ())))
+    return {name for name in files if name}

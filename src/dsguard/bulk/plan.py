@@ -1,0 +1,198 @@
+"""The plan of a run: its shards, and all that each of them has to know."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from dsguard.bulk.checks import check_files, output_of
+from dsguard.bulk.companions import Companions
+from dsguard.bulk.destination import CONTENTS, Destination
+from dsguard.bulk.journal import Journal
+from dsguard.bulk.selection import Selection, classes_in, output_names
+from dsguard.bulk.settings import Settings
+from dsguard.bulk.shard import ShardSpec
+from dsguard.bulk.source_journal import state_of
+from dsguard.bulk.tasks import Task
+from dsguard.errors import InputError
+from dsguard.formats.base import Part
+from dsguard.formats.disclosure import Disclosure, add_up
+from dsguard.formats.folder.reader import TreeSource, distinct
+from dsguard.formats.images import LOSSLESS_FORMATS, with_suffix
+from dsguard.formats.sink import Output
+
+if TYPE_CHECKING:
+    from dsguard.bulk.report import Report
+    from dsguard.formats.base import Source
+
+
+@dataclass
+class Plan:
+    """The shards of a run, and where they go.
+
+    Attributes
+    ----------
+    specs : list of ShardSpec
+    destination : Destination or None
+        None where nothing is written.
+    companions : Companions or None
+    """
+
+    specs: list[ShardSpec]
+    destination: Destination | None = None
+    companions: Companions | None = None
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep others away; leave no journal behind if nothing was begun."""
+        with contextlib.nullcontext() if self.destination is None else self.destination.locked():
+            yield
+
+    def finish(self, report: Report) -> None:
+        """Copy what belongs to the dataset as a whole, and note that all is done."""
+        assert self.destination is not None
+        assert self.companions is not None
+        if self.destination.is_refused(report):
+            return
+        journal = self.destination.journal
+        journal.intend(list(self.companions.wanted))
+        copied = self.companions.copy(report)
+        self.destination.remove(set(journal.companions()) - copied)  # they may go along no more
+        add_up(report.left_out, self.companions.review.left_out)
+        self.destination.output.place.sync()
+        journal.finish(sorted(copied))
+
+
+def plan_of(
+    source: Source, task: Task, destination: str | os.PathLike[str] | None, settings: Settings
+) -> Plan:
+    """Return the plan of a run.
+
+    Raises
+    ------
+    InputError
+        If the source holds no images, or source, destination and settings do not fit.
+    """
+    wanted = settings.selection.names(source)
+    parts = source.parts(settings.shard_size, wanted)
+    if not parts:
+        raise _no_images(source, selected=wanted is not None)
+    if not task.writes:
+        return Plan(_specs(source, task, parts, None, None, {}))
+    if destination is None:
+        msg = "this task needs a destination"
+        raise InputError(msg)
+    output = output_of(source, destination, settings)
+    if output.kind in ("numpy", "cifar") and wanted is not None:
+        msg = (
+            f"format {output.kind} is written whole; choose another out-format to write some images"
+        )
+        raise InputError(msg)
+    renames = _renames(source, wanted, output)
+    if output.kind in ("parquet", "webdataset"):
+        output = replace(output, class_names=tuple(sorted(classes_in(source))))
+    check_files(output.kind, source, parts)
+    if output.kind != "folder":
+        parts = source.with_fields(parts)
+    journal, disclosure = Journal.of(output.place), None
+    if task.publishes:
+        disclosure = settings.disclosure()
+    specs = _specs(source, task, parts, output, journal, renames, disclosure)
+    formats = f"{source.kind} to {output.kind} of {output.image_format}, level {output.png_level}"
+    facts = {
+        **task.settings(),
+        "source": str(source),
+        "shard size": str(settings.shard_size),
+        "selection": _told(settings.selection),
+        "formats": formats,
+        CONTENTS: _fingerprint(parts),
+    }
+    there = Destination(specs, output, journal, facts)
+    return Plan(specs, there, Companions(source, there, renames, disclosure))
+
+
+def _no_images(source: Source, *, selected: bool) -> InputError:
+    msg = f"{source} holds no images{' that are wanted' if selected else ''}"
+    if not selected and state_of(source)[0]:
+        msg += "; the run that writes it is not finished"
+    if not selected and source.kind == "archive":
+        msg += "; if it holds a dataset of another format, unpack it and give the folder"
+    return InputError(msg)
+
+
+def _specs(
+    source: Source,
+    task: Task,
+    parts: list[Part],
+    output: Output | None,
+    journal: Journal | None,
+    renames: dict[str, str],
+    disclosure: Disclosure | None = None,
+) -> list[ShardSpec]:
+    # Where shards hold what lies beside images, they change with it, and with decisions on it.
+    in_shards = output and not (output.kind == "folder" and isinstance(source, TreeSource))
+    decided = f" {disclosure}" if in_shards and disclosure not in (None, Disclosure()) else ""
+
+    def stamp_of(part: Part) -> str:
+        texts = source.stamp_of_texts(part) if in_shards else ""
+        return f"{source.stamp(part)} {part.start}-{part.stop}{decided}{texts}"
+
+    suffix = LOSSLESS_FORMATS[output.image_format] if output else ""
+    return [
+        ShardSpec(
+            number,
+            source,
+            part,
+            task,
+            output,
+            journal,
+            suffix,
+            {name: renames[name] for name in part.names or renames if name in renames},
+            stamp_of(part) if journal else "",
+            disclosure=disclosure,
+        )
+        for number, part in enumerate(parts)
+    ]
+
+
+def _renames(source: Source, wanted: list[str] | None, output: Output) -> dict[str, str]:
+    """Return the images whose name with the new suffix another image would have as well."""
+    kind, image_format = output.kind, output.image_format
+    if kind not in ("folder", "parquet", "webdataset") or source.kind == "numpy":
+        return {}
+    if source.kind == "parquet":
+        if kind == "folder":
+            distinct(source.file_names(), str(source))
+        return {}
+    if kind == source.kind == "webdataset":
+        return {}
+    suffix = LOSSLESS_FORMATS[image_format]
+    outputs = output_names(source.names() if wanted is None else wanted, image_format)
+    return {name: out for name, out in outputs.items() if out != with_suffix(name, suffix)}
+
+
+def _told(selection: Selection) -> str:
+    parts = [
+        *(f"include {pattern}" for pattern in selection.include),
+        *(f"exclude {pattern}" for pattern in selection.exclude),
+        *([] if selection.limit is None else [f"limit {selection.limit}"]),
+    ]
+    return ", ".join(parts) or "everything"
+
+
+def _fingerprint(parts: list[Part]) -> str:
+    """Return what changes when the shards do."""
+    digest, last = hashlib.sha256(), ""
+    for part in parts:
+        if part.names == ():  # damaged, and not there any more once it is repaired
+            continue
+        # How a file is cut may change when it is repaired; what is in it, its stamp tells.
+        told = part.file if part.names is None else repr((part.file, part.start, part.names))
+        if told != last:
+            digest.update(f"{told}\0".encode("utf-8", "surrogateescape"))
+        last = told
+    return digest.hexdigest()[:16]

@@ -1,0 +1,102 @@
+"""The report of a run: what became of a dataset."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dsguard.errors import DsguardError
+from dsguard.formats.disclosure import LeftOut, add_up
+
+if TYPE_CHECKING:
+    from dsguard.bulk.shard import ShardResult
+
+_LISTED = 10_000
+
+
+@dataclass
+class Report:
+    """What became of a dataset.
+
+    Attributes
+    ----------
+    done : int
+        Images written, or found intact.
+    failed : int
+        Images without a result.
+    sidecars : int
+        Images that could not hold their payload; it is beside the pixels, in the same file. Of
+        shards that an earlier run had done they are not counted.
+    failures : dict of str to DsguardError
+        By name, why; the first 10,000. The manifest has all.
+    kinds : Counter of type
+        How many images failed with each class of error.
+    broken : int
+        How many of the failures are files that hold images, of which more may be lost.
+    lost : int
+        Images that the manifest of the source lists, and whose files are not there. Only tasks that
+        read all of a dataset and write nothing look for them.
+    unfinished : bool
+        Whether the run that writes the source is not at its end: images are still to come.
+    journal_damaged : bool
+        Whether the journal beside the source cannot tell all that it had.
+    leftovers : list of str
+        Journals, scratch folders and temporary files that lie in the source or in the destination
+        and are no part of a dataset: remove them before it is published.
+    foreign : list of str
+        Files in a finished destination on this machine that no run has written.
+    metadata_dropped : int
+        Images read that had a colour profile, EXIF, XMP or further pictures, which are not written;
+        counted as `sidecars` are.
+    as_they_are : int
+        Protected images with an alpha that is not one value, or with an eighth in the margins that
+        fill no block: that part is published as it is. Counted as `sidecars` are.
+    shards, resumed : int
+        Shards of the dataset, and those of them that earlier runs had done.
+    left_out : dict of str to LeftOut
+        By kind, what lies beside the images and was not written: files that are not read as images
+        and, of protection, whatever could hold a picture.
+    """
+
+    done: int = 0
+    failed: int = 0
+    sidecars: int = 0
+    failures: dict[str, DsguardError] = field(default_factory=dict)
+    kinds: Counter[type[DsguardError]] = field(default_factory=Counter)
+    shards: int = 0
+    resumed: int = 0
+    broken: int = 0
+    lost: int = 0
+    unfinished: bool = False
+    journal_damaged: bool = False
+    metadata_dropped: int = 0
+    as_they_are: int = 0
+    left_out: dict[str, LeftOut] = field(default_factory=dict)
+    leftovers: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+
+    def add_broken(self, name: str, error: DsguardError) -> None:
+        """Add a file that cannot be read and is no image."""
+        self.failed += 1
+        self.broken += 1
+        self.kinds[type(error)] += 1
+        self.failures[name] = error
+
+    def add(self, result: ShardResult) -> None:
+        """Add what became of a shard."""
+        self.done += result.done
+        self.sidecars += result.sidecars
+        self.metadata_dropped += result.metadata_dropped
+        self.as_they_are += result.as_they_are
+        self.failed += len(result.failures)
+        self.kinds.update(type(error) for error in result.failures.values())
+        self.broken += result.broken
+        add_up(self.left_out, result.left_out)
+        for name, error in result.failures.items():
+            if len(self.failures) < _LISTED:
+                self.failures[name] = error
+
+
+Progress = Callable[[Report, int], None]

@@ -1,0 +1,69 @@
+"""Settings of a run: how it goes about its work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dsguard.bulk.engines import Engine
+from dsguard.bulk.selection import Selection
+from dsguard.errors import InputError
+from dsguard.formats.disclosure import Disclosure
+
+SHARD_SIZE = 5000
+"""Images of one shard, where the files of the dataset do not say otherwise."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run goes about its work.
+
+    Attributes
+    ----------
+    out_format : str
+        Format of what is written; ``"auto"`` for that of the source.
+    image_format : {"png", "tiff"}
+    png_level : {0, 1}
+        Effort of compression; 0 is fastest and a third larger.
+    shard_size : int
+        Images of one shard; files of tar shards and row groups of Parquet are not cut.
+    selection : Selection
+    engine : {"local", "ray"} or callable
+        What works on the shards; a callable takes specs and `workers`, and yields the result that
+        `process_shard` returns for each, in any order.
+    workers : int or None
+        Processes; None does everything in this one, on all cores.
+    overwrite : bool
+        Begin anew, over what is in the destination.
+    most_errors : int or None
+        Stop when more images than this have failed.
+    publish, drop : tuple of str
+        Patterns of what lies beside images, as `Disclosure` takes them: protection publishes the
+        first whatever they hold, and leaves out the second without a word.
+    """
+
+    out_format: str = "auto"
+    image_format: str = "png"
+    shard_size: int = SHARD_SIZE
+    selection: Selection = field(default_factory=Selection)
+    engine: str | Engine = "local"
+    workers: int | None = None
+    overwrite: bool = False
+    most_errors: int | None = None
+    png_level: int = 1
+    publish: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("shard_size", self.shard_size, 1),
+            ("workers", 1 if self.workers is None else self.workers, 1),
+            ("png_level", self.png_level, 0),
+        ):
+            if type(value) is not int or value < least or (name == "png_level" and value > 1):
+                msg = f"{name} is a whole number, {least} or more, not {value!r}"
+                raise InputError(msg)
+        self.disclosure()
+
+    def disclosure(self) -> Disclosure:
+        """Return the decisions of the owner on what lies beside images."""
+        return Disclosure(self.publish, self.drop)
