@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+import tarfile
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -17,6 +18,8 @@ import pytest
 from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats import encode_images, open_source
+from dsguard.formats.names import Taken
+from dsguard.formats.tar import END, packed
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs pipes of POSIX")
 
@@ -204,3 +207,22 @@ def test_classes_called_meta_train_and_test_are_folders(tmp_path, scenes):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(file)
     assert open_source(tmp_path).kind == "folder"
+
+
+def test_many_members_of_one_name_take_no_longer_than_others(tmp_path, key, scenes):
+    file = encode_images(scenes[:1])[0]
+    (tmp_path / "clean").mkdir()
+    pieces = [piece for _ in range(2000) for piece in packed("a.png", file)]
+    (tmp_path / "clean" / "x.tar").write_bytes(b"".join([*pieces, END]))
+    report = protected(tmp_path, key)
+    assert report.done + report.failed == 2000
+    with tarfile.open(tmp_path / "safe" / "x.tar") as archive:
+        names = archive.getnames()
+    assert len(set(names)) == len(names) == report.done
+    assert max(map(len, names)) < 20
+
+
+def test_taken_names_get_numbers():
+    taken = Taken()
+    names = ["a", "a_2", "a", "a", "b", "a"]
+    assert [taken.free(name, "_{}") for name in names] == ["a", "a_2", "a_3", "a_4", "b", "a_5"]

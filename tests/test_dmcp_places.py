@@ -103,6 +103,31 @@ def test_what_cannot_be_closed_is_told(tmp_path, monkeypatch):
         private.make_folder(folder)
 
 
+@pytest.mark.parametrize("name", ["", "master.key", "jobs", "dmcp.sqlite"])
+def test_a_place_that_somebody_else_has_made_is_refused(tmp_path, monkeypatch, name):
+    """Who has made the master key knows it, and with it all keys of the service."""
+    folder = tmp_path / "service"
+    settings = Settings(folder=folder)
+    settings.make_folder()
+    with (folder / "master.key").open("x") as file:
+        file.write("00" * 32)
+    (folder / "jobs").mkdir(exist_ok=True)
+    real = Path.stat
+
+    def strange(self, **more):
+        status = real(self, **more)
+        return os.stat_result((*status[:4], os.geteuid() + 1, *status[5:]))
+
+    own = real(folder / name)
+    monkeypatch.setattr(
+        Path,
+        "stat",
+        lambda self, **more: (strange if os.path.samestat(real(self), own) else real)(self, **more),
+    )
+    with pytest.raises(InputError, match="belongs to another user"):
+        settings.make_folder()
+
+
 def test_the_token_of_the_first_owner_is_in_no_log(tmp_path):
     with running(tmp_path / "service") as server:
         path = server.folder / "owner.token"

@@ -35,7 +35,7 @@ def make_folder(folder: Path) -> None:
         raise InputError(msg)
     jobs = folder / "jobs"
     _close(folder, 0o700)
-    for path in (jobs, folder / "master.key", folder / "owner.token", *jobs.glob("*")):
+    for path in (*(folder / name for name in (*_OURS, "owner.token")), *jobs.glob("*")):
         if path.exists() and not path.is_symlink():
             _close(path, 0o700 if path.is_dir() else 0o600)
 
@@ -60,7 +60,17 @@ def new_file(path: Path) -> BinaryIO:
 
 
 def _close(path: Path, mode: int) -> None:
-    if os.name != "posix" or not path.stat().st_mode & 0o077:
+    """Close a file or folder to others, one of whom could have made it to know its content."""
+    if os.name != "posix":
+        return
+    status = path.stat()
+    if status.st_uid != os.geteuid():
+        msg = (
+            f"{path} belongs to another user, who can read and change it; make it the user's who "
+            "runs the service (chown), or give another folder"
+        )
+        raise InputError(msg)
+    if not status.st_mode & 0o077:
         return
     try:
         path.chmod(mode)

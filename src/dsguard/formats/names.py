@@ -191,3 +191,20 @@ def shard_name(file: str) -> str:
     for suffix in (".gz", ".xz", ".bz2", ".tgz", ".tar"):
         file = file.removesuffix(suffix)
     return file
+
+
+class Taken:
+    """Names that are taken: whoever comes next with one of them gets another."""
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+        self._numbers: dict[str, int] = {}
+
+    def free(self, name: str, more: str) -> str:
+        """Take a name, or the first free one that is it and `more`, formatted with 2, 3, ..."""
+        free = name
+        while free in self._names:
+            self._numbers[name] = self._numbers.get(name, 1) + 1
+            free = name + more.format(self._numbers[name])
+        self._names.add(free)
+        return free

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from dsguard.errors import DsguardError
 from dsguard.formats.base import Part, Rows, Source, class_of
 from dsguard.formats.images import LOSSLESS_FORMATS, with_suffix
-from dsguard.formats.names import CLASS_NAME
+from dsguard.formats.names import CLASS_NAME, Taken
 from dsguard.formats.sink import FileSink, Output, Results
 from dsguard.formats.tar import END, packed
 from dsguard.formats.webdataset.reader import Kept, Samples, as_class
@@ -20,8 +20,7 @@ class TarSink(FileSink):
 
     def __init__(self, output: Output, source: Source, part: Part, number: int) -> None:
         super().__init__(output, source, part, number)
-        self._names: set[str] = set()
-        self._keys: set[str] = set()
+        self._names, self._keys = Taken(), Taken()
 
     def wants_extras(self, rows: Rows) -> bool:
         return not isinstance(rows.record, Samples)
@@ -42,9 +41,7 @@ class TarSink(FileSink):
                 name = with_suffix(kept.name, suffix)
                 if name != kept.name and name in given_names:  # which keeps its own
                     name = kept.name + suffix
-                while name in self._names:  # a.jpg and a.png of one sample
-                    name += suffix
-                self._names.add(name)
+                name = self._names.free(name, f".{{}}{suffix}")  # a.jpg and a.png of one sample
                 pieces += packed(name, results.files[kept.row])
         self._file.write(b"".join(pieces))
         self.is_empty = self.is_empty and not pieces
@@ -67,10 +64,7 @@ class TarSink(FileSink):
                 continue
             path = PurePosixPath(names[row])
             plain = str(path.with_name(path.stem.replace(".", "_")))
-            key, number = plain, 2
-            while key in self._keys:
-                key, number = f"{plain}_{number}", number + 1
-            self._keys.add(key)
+            key = self._keys.free(plain, "_{}")
             members.append(Kept(key, key + path.suffix, None, row))
             extras = results.extras.get(row, {})
             if as_class(extras) not in (None, rows.classes[row]):  # it was moved to another folder
