@@ -7,6 +7,7 @@ import json
 import os
 import re
 import tarfile
+import tracemalloc
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -226,3 +227,60 @@ def test_taken_names_get_numbers():
     taken = Taken()
     names = ["a", "a_2", "a", "a", "b", "a"]
     assert [taken.free(name, "_{}") for name in names] == ["a", "a_2", "a_3", "a_4", "b", "a_5"]
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "x.json", "x.xml"])
+def test_blanks_are_no_place_for_a_picture(numbered, tmp_path, key, name):
+    blanks = "".join(f"a{' ' * (n % 250 + 1)}" for n in range(3000))
+    if name.endswith("json"):
+        blanks = "{}" + blanks.replace("a", "\n")
+    (numbered / name).write_text(blanks)
+    assert protected(tmp_path, key).left_out
+    assert not (tmp_path / "safe" / name).exists()
+
+
+def test_whole_numbers_of_more_than_64_bits_are_left_out(numbered, tmp_path, key):
+    (numbered / "x.json").write_text(json.dumps({"id": 2**64 - 1, "a": [-(2**64) + 1, 7]}))
+    assert not protected(tmp_path, key).left_out
+    (numbered / "x.json").write_text(json.dumps({"a": [10**23] * 7, "id": 10**20, "b": 2**64}))
+    report = protect_dataset(tmp_path / "clean", tmp_path / "two", key, profile="veil")
+    assert {each.reason for each in report.left_out.values()} == {
+        "is a number of more than 64 bits"
+    }
+    assert b"000000" not in (tmp_path / "two" / "x.json").read_bytes()
+
+
+@pytest.mark.parametrize("many", [4, 400])
+def test_names_of_classes_that_no_image_has(tmp_path, scenes, key, many):
+    words = [LONG[start : start + 60] for start in range(0, 1320, 60)]
+    names = ["cat", "n01440764 tench, Tinca tinca", *(words * 100)[:many]]
+    features = {"image": {"_type": "Image"}, "label": {"names": names, "_type": "ClassLabel"}}
+    about = {b"huggingface": json.dumps({"info": {"features": features}})}
+    (tmp_path / "clean").mkdir()
+    images = pa.array([{"bytes": file, "path": None} for file in encode_images(scenes)])
+    columns = pa.table({"image": images, "label": pa.array([n % 2 for n in range(8)])})
+    pq.write_table(columns.replace_schema_metadata(about), tmp_path / "clean" / "x.parquet")
+    report = protected(tmp_path, key)
+    assert report.done == 8
+    data = (tmp_path / "safe" / "x.parquet").read_bytes()
+    assert (LONG[70:100].encode() in data) == (many == 4)
+    assert bool(report.left_out) == (many == 400)
+
+
+def test_drawings_in_digits_are_left_out(numbered, tmp_path, key):
+    lines = "".join("0123456789"[n % 7 :] * 2 + "\n" for n in range(100))
+    (numbered / "pic.txt").write_text(lines)
+    (numbered / "a" / "0.txt").write_text(lines)
+    assert protected(tmp_path, key).left_out["*.txt"].count == 2
+
+
+def test_a_text_of_one_long_line_takes_little_memory(numbered, tmp_path, key):
+    (numbered / "long.txt").write_text("ab " * (20 << 20))
+    tracemalloc.start()
+    try:
+        report = protected(tmp_path, key)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert "has a line of" in report.left_out["*.txt"].reason
+    assert peak < 300 << 20

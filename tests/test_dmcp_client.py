@@ -356,3 +356,20 @@ def test_a_trail_that_goes_round_has_an_end(home, monkeypatch):
         pytest.raises(RefusedError, match="not asked for"),
     ):
         client.audit("d", after=1)
+
+
+def test_a_kept_token_goes_to_no_other_service(home, monkeypatch, capsys):
+    answers = Answers(monkeypatch, me={"name": "mary"}, datasets=[])
+    monkeypatch.setattr("sys.stdin", io.StringIO(TOKEN))
+    assert cli(["dmcp", "login", "https://good.example"]) == Exit.OK
+    asked = len(answers.asked)
+    monkeypatch.setenv("DSGUARD_DMCP_URL", "https://other.example")
+    assert cli(["dmcp", "datasets"]) == Exit.USAGE
+    assert "is for https://good.example" in told(capsys)
+    monkeypatch.delenv("DSGUARD_DMCP_URL")
+    monkeypatch.setenv("DSGUARD_DMCP_TOKEN", TOKEN)
+    assert cli(["dmcp", "datasets"]) == Exit.USAGE
+    assert len(answers.asked) == asked
+    monkeypatch.setenv("DSGUARD_DMCP_URL", "https://good.example/")
+    monkeypatch.delenv("DSGUARD_DMCP_TOKEN")
+    assert cli(["dmcp", "datasets"]) == Exit.OK

@@ -360,3 +360,23 @@ def test_an_interrupted_run_goes_on_with_a_journal_of_an_earlier_version(home, k
     report = protect(home, key, shard_size=3)
     assert (report.resumed, report.done) == (2, 8)
     assert restore_dataset(home / "out", home / "back", key).done == 8
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("beside/00000.json", b'{"left_out": {"x": {"count": "a", "first": "b", "reason": "c"}}}'),
+        ("beside/00000.json", b'{"left_out": {"x": {}}, "also": ["a"]}'),
+        ("done", b'["a"]'),
+        ("companions.json", b'["a", "b"]'),
+    ],
+)
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_forged_journal_ends_no_run(home, key, file, content, overwrite):
+    """Here `a` and `b` are folders of images."""
+    protect(home, key)
+    path = home / "out.dsguard" / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    report = protect(home, key, overwrite=overwrite)
+    assert (report.done, report.failed) == (8, 0)

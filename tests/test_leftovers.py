@@ -331,3 +331,47 @@ def test_a_journal_of_somebody_else_is_refused(home, key, monkeypatch):
         )
     with pytest.raises(InputError, match="belongs to another user"):
         protect_dataset("clean", home / "out", key, profile="veil")
+
+
+@posix
+def test_an_estimate_that_was_killed_is_removed_by_the_next(home, scenes, monkeypatch):
+    temporary = home / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    killed = (
+        "import os; from dsguard.cli.commands import run; from dsguard.bulk import tasks; "
+        "tasks.Protect.process = lambda *a: os.kill(os.getpid(), 9); "
+        "run('protect clean out --key k --profile veil --dry-run'.split())"
+    )
+    done = subprocess.run([sys.executable, "-c", killed], check=False, capture_output=True)
+    assert done.returncode == -9
+    assert with_clean_pixels(temporary, scenes)
+    arguments = ["protect", "clean", "out", "--key", "k", "--profile", "veil", "--dry-run"]
+    assert cli(arguments) == Exit.OK
+    assert [path for path in temporary.rglob("*") if path.is_file()] == []
+
+
+def test_a_run_that_is_refused_leaves_folders_that_were_there(home, key):
+    for name in ("back/a/b", "back/c"):
+        (home / name).mkdir(parents=True)
+    assert restore_dataset("clean", "back", key).done == 0
+    assert {path.name for path in (home / "back").rglob("*")} == {"a", "b", "c"}
+    restore_dataset("clean", "other", key)
+    assert not (home / "other").exists()
+    assert not (home / "other.dsguard").exists()
+
+
+@posix
+def test_a_folder_that_becomes_a_link_while_it_is_read_is_not_followed(tmp_path):
+    (tmp_path / "clean" / "d").mkdir(parents=True)
+    (tmp_path / "private").mkdir()
+    for folder in ("clean/d", "private"):
+        (tmp_path / folder / "notes.txt").write_text(folder)
+    place = LocalPlace(tmp_path / "clean")
+    assert place.read("d/notes.txt") == b"clean/d"
+    (tmp_path / "clean" / "d").rename(tmp_path / "clean" / "moved")
+    (tmp_path / "clean" / "d").symlink_to(tmp_path / "private")
+    assert place.read("d/notes.txt") == b"clean/d", "the folder that was opened"
+    with pytest.raises(InputError, match="leads out"):
+        LocalPlace(tmp_path / "clean").read("d/notes.txt")

@@ -7,12 +7,14 @@ import contextlib
 import ctypes
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-from dsguard.errors import FormatError
+from dsguard.errors import FormatError, InputError
 
 MOST_TEXT = 1 << 20
 """Bytes of a small text file, such as one with a key."""
@@ -110,6 +112,48 @@ def make_private(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.suppress(PermissionError):  # of somebody else, who lets us write there
         folder.chmod(0o700)
+
+
+def temporary_folder() -> Path:
+    """Return a folder for temporary files that only their owner can look into.
+
+    Raises
+    ------
+    InputError
+        If somebody else has made it.
+    """
+    user = getattr(os, "getuid", lambda: "user")()
+    folder = Path(tempfile.gettempdir(), f"dsguard-{user}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if os.name == "posix" and (folder.is_symlink() or folder.lstat().st_uid != user):
+        msg = f"{folder} was made by another user; set TMPDIR to a folder of your own"
+        raise InputError(msg)
+    make_private(folder)
+    return folder
+
+
+@contextlib.contextmanager
+def temporary_subfolder(kind: str) -> Iterator[Path]:
+    """Make a folder for temporary files; those of this kind that killed runs have left go."""
+    above = temporary_folder()
+    for path in above.glob(f"{kind}-*/lock"):
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            if lock(file):
+                shutil.rmtree(path.parent, ignore_errors=True)
+    with (
+        tempfile.TemporaryDirectory(prefix=f"{kind}-", dir=above) as name,
+        open_new(Path(name, "lock"), 0o600) as file,
+    ):
+        lock(file)
+        yield Path(name)
+
+
+def remove_left(folder: Path, pattern: str) -> None:
+    """Remove files that no process has locked: killed runs have left them."""
+    for path in folder.glob(pattern):
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            if lock(file):
+                path.unlink()
 
 
 def sync_folder(folder: str | os.PathLike[str]) -> None:

@@ -35,7 +35,9 @@ class Destination:
     facts : dict of str to str
         All that decides what is written: an earlier run had the same, or has to go.
     is_new : bool
-        Whether nothing was there when the run began.
+        Whether no run had begun there before.
+    is_made : bool
+        Whether the folder itself was not there.
     """
 
     specs: list[ShardSpec]
@@ -43,6 +45,7 @@ class Destination:
     journal: Journal
     facts: dict[str, str]
     is_new: bool = False
+    is_made: bool = False
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
         """Keep other runs away; leave no journal behind if nothing was begun."""
@@ -57,7 +60,7 @@ class Destination:
                 self._remove_earlier()
             else:
                 check_empty(self.output.place)
-                self.is_new = True
+                self.is_new, self.is_made = True, not self.output.place.exists("")
             self.journal.begin(self.facts)
             return self.specs
         self._check_same(earlier)
@@ -136,7 +139,8 @@ class Destination:
         """Leave nothing half done behind; nothing at all if the key or the source was wrong."""
         self._clear_scratch()
         if self.is_refused(report):
-            self.output.place.discard_all()  # there was nothing before
+            if self.is_made:
+                self.output.place.remove_if_empty()
             self.journal.forget()
 
     def look_back(self, report: Report) -> None:

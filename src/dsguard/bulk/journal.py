@@ -203,8 +203,11 @@ class Journal:
         """Return what was left out beside the images of a shard."""
         try:
             told = self._beside(number).get("left_out", {})
-            return {kind: LeftOut(**each) for kind, each in told.items()}
-        except (AttributeError, TypeError, ValueError, RecursionError):
+            return {
+                str(kind): LeftOut(int(each["count"]), str(each["first"]), str(each["reason"]))
+                for kind, each in told.items()
+            }
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
             return {"?": LeftOut(1, _beside(number), "is not known: the journal is damaged")}
 
     def also(self, number: int) -> list[str]:

@@ -487,8 +487,7 @@ def _code(report: Report) -> int:
 
 def _estimate(task: Task, source: Source, choices: Choices, *, trains: bool) -> int:
     """Try a sample; print how many images there are, what may fail and how long it may take."""
-    import tempfile
-
+    from dsguard._atomic import temporary_subfolder
     from dsguard.bulk import Selection, run, select
 
     settings = replace(choices.settings(), most_errors=None)
@@ -498,8 +497,8 @@ def _estimate(task: Task, source: Source, choices: Choices, *, trains: bool) -> 
         msg = f"{source} holds no images{'' if wanted is None else ' that are wanted'}"
         raise InputError(msg)
     sample = select(names, _SAMPLE)
-    with tempfile.TemporaryDirectory(prefix="dsguard-") as folder:
-        out = Path(folder, "out")
+    with temporary_subfolder("estimate") as folder:
+        out = folder / "out"
         chosen = Selection(include=tuple(_literal(name) for name in sample))
         start = time.perf_counter()
         report = run(

@@ -496,7 +496,17 @@ def _client() -> Client:
         path = _config()
         try:
             kept = json.loads(text_of(path.read_bytes(), str(path)))
-            url, token = url or str(kept["url"]), token or str(kept["token"])
+            known = str(kept["url"])
+            if url and url.rstrip("/") != known.rstrip("/"):
+                msg = (
+                    f"the token that is kept is for {known}, not for {url}; set DSGUARD_DMCP_TOKEN "
+                    "as well, or log in: dsguard dmcp login URL"
+                )
+                raise DsguardError(msg)
+            if token and not url:
+                msg = "DSGUARD_DMCP_TOKEN is set without DSGUARD_DMCP_URL, which it is for"
+                raise DsguardError(msg)
+            url, token = known, str(kept["token"])
         except FileNotFoundError:
             msg = "you are not logged in; run: dsguard dmcp login URL"
             raise DsguardError(msg) from None

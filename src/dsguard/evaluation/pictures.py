@@ -64,21 +64,23 @@ def curves(rows: Sequence[Row]) -> Image.Image:
         Without matplotlib.
     """
     try:
+        from matplotlib import style
         from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator
     except ImportError as error:
         raise MissingExtraError.of("matplotlib", "demo") from error  # noqa: EM101
-    figure = Figure(figsize=(8, 5), dpi=100, layout="constrained")
-    axes = figure.add_subplot(xlabel="epoch", ylabel="test accuracy, %", ylim=(0, 100))
-    for number, row in enumerate(rows):
-        style = ("-", "--", ":", "-.")[number // 10 % 4]  # colours come back after ten
-        epochs = range(1, len(row.by_epoch) + 1)
-        width = 5 - 4 * number / len(rows)  # a line that lies on another does not hide it
-        tests = [100 * test for test in row.by_epoch]
-        axes.plot(epochs, tests, style, label=row.name, linewidth=width)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", fontsize="small")
-    file = io.BytesIO()
-    figure.savefig(file, format="png")
+    with style.context("default"):  # not that of a matplotlibrc in the current folder
+        figure = Figure(figsize=(8, 5), dpi=100, layout="constrained")
+        axes = figure.add_subplot(xlabel="epoch", ylabel="test accuracy, %", ylim=(0, 100))
+        for number, row in enumerate(rows):
+            line = ("-", "--", ":", "-.")[number // 10 % 4]  # colours come back after ten
+            epochs = range(1, len(row.by_epoch) + 1)
+            width = 5 - 4 * number / len(rows)  # a line that lies on another does not hide it
+            tests = [100 * test for test in row.by_epoch]
+            axes.plot(epochs, tests, line, label=row.name, linewidth=width)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        figure.legend(loc="outside right upper", fontsize="small")
+        file = io.BytesIO()
+        figure.savefig(file, format="png")
     return Image.open(file)

@@ -29,6 +29,7 @@ from dsguard.formats.harmless import (
     TooMuchError,
     charge_numbers,
     charge_text,
+    count_of,
     decoded,
     is_number,
     parsed,
@@ -172,7 +173,7 @@ class Review:
         """Charge the numbers of a row to the image that it names; return its allowance."""
         words = [each for each in row.values() if isinstance(each, str)]
         allowance = self._allowance_of_line(words)
-        numbers = sum(map(is_number, row.values()))
+        numbers = sum(map(count_of, row.values()))
         allowance.take_line(numbers, alone=True)
         allowance.take(numbers, 0)
         return allowance
@@ -392,7 +393,7 @@ class _Walk:
                 shape = name.rpartition("/")[2] in SHAPES
                 if charge_numbers(list(value), self._allowance(owner), is_shape=shape):
                     return value
-                self._allowance(owner).take_row(sum(map(is_number, value)))
+                self._allowance(owner).take_row(sum(map(count_of, value)))
                 return type(value)(self._any(each, name, owner) for each in value)
             self._allowance(owner).take(*size_of_scalar(value))
         except TooMuchError:
@@ -409,7 +410,7 @@ class _Walk:
         of_images = [str(key) for key in numbers if self._is_image(key)]
         for image in of_images:
             self._allowance(image).take_row(1)
-        own = len(numbers) - len(of_images)
+        own = sum(count_of(value[key]) for key in numbers) - len(of_images)
         self._allowance(owner).take_line(own, alone=own == len(value))
         found: dict[Any, Any] = {}
         for key, each in value.items():

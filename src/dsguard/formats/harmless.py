@@ -43,11 +43,22 @@ STRING = 256
 WORD = 64
 """Characters of one word."""
 
+MOST_LINE = 1 << 20
+"""Characters of a line of text."""
+
 CHARACTERS = 512
 """Characters beside one image, those of plain words not counted; a file of 16×16 has some 600."""
 
+CLASS_NAME_CHARACTERS = 16
+"""Characters that the names of classes may have on average beyond `CHARACTERS`, words not counted.
+
+Those of ImageNet, ``n01440764``, have 9.
+"""
+
 _LONGEST_NUMBER = 25
+_LARGEST = 1 << 64
 _LONGEST_PLAIN_WORD = 32
+_SHORT_NUMBER = 5
 _SHORT_ROW = 7
 _VALUE_AND_PLACE = 3
 _DIGITS = 16
@@ -58,6 +69,7 @@ _VALUES = frozenset({"true", "false", "nan", "null", "none"})
 _JOINTS = re.compile("['’_-]")
 _AROUND_WORDS = ".:!?*#`-_/"
 _ADDRESS = ("http://", "https://")
+_BLANKS = re.compile(r"\s{65,}")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 
 
@@ -148,6 +160,11 @@ class Allowance:
             raise TooMuchError(msg)
 
 
+def allowance_of_classes(names: int) -> Allowance:
+    """Return what the names of so many classes may hold, some of which no image may have."""
+    return Allowance(characters=CHARACTERS + CLASS_NAME_CHARACTERS * names)
+
+
 def _is_short(numbers: int) -> bool:
     return numbers == 0 or 1 < numbers <= _SHORT_ROW
 
@@ -167,6 +184,9 @@ def decoded(data: bytes) -> str:
         raise CouldHoldPictureError(msg) from error
     if _CONTROL.search(text):
         msg = "is binary"
+        raise CouldHoldPictureError(msg)
+    if _BLANKS.search(text):
+        msg = f"has more than {WORD} blanks in a row"
         raise CouldHoldPictureError(msg)
     return text
 
@@ -207,8 +227,15 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def is_number(value: object) -> bool:
     """Tell whether a value is one number, or a date or the like."""
     if isinstance(value, int):
-        return bool(abs(value) < 10**_LONGEST_NUMBER)
+        return bool(abs(value) < _LARGEST)
     return isinstance(value, _NUMBERS)
+
+
+def count_of(value: object) -> int:
+    """Return how many numbers a value counts as: a long one as several, what is none as 0."""
+    if not is_number(value):
+        return 0
+    return weight(str(value)) if isinstance(value, Decimal) else 1
 
 
 _NUMBERS = (float, Decimal, date, time, timedelta)  # a datetime is a date
@@ -225,12 +252,16 @@ def size_of_scalar(value: object) -> tuple[int, int]:
     if value is None:
         return 0, 0
     if is_number(value):
-        return weight(str(value)) if isinstance(value, Decimal) else 1, 0
+        return count_of(value), 0
     if isinstance(value, bytes):
         value = decoded(value)
     if isinstance(value, str):
         return 0, size_of_string(value)
-    msg = f"is of type {type(value).__name__}"
+    msg = (
+        "is a number of more than 64 bits"
+        if isinstance(value, int)
+        else f"is of type {type(value).__name__}"
+    )
     raise CouldHoldPictureError(msg)
 
 
@@ -294,7 +325,7 @@ def _add_rows(values: list[Any], rows: list[int]) -> bool:
             if not _add_rows(list(value), rows):
                 return False
         elif value is None or is_number(value):
-            own += 1
+            own += max(1, count_of(value))
         else:
             return False
     rows.append(own)
@@ -320,6 +351,9 @@ def charge_text(
         If it could hold a picture.
     """
     for line in text.splitlines():
+        if len(line) > MOST_LINE:
+            msg = f"has a line of {len(line)} characters"
+            raise CouldHoldPictureError(msg)
         words = _WORDS.findall(line)
         numbers, characters = _size_of_line(words, known)
         allowance = allowance_of(words)
@@ -335,6 +369,8 @@ def _size_of_line(words: list[str], known: Callable[[str], bool]) -> tuple[int, 
             numbers += 1
         elif len(word) <= _LONGEST_NUMBER and _NUMBER.fullmatch(word):
             numbers += weight(word)
+            if word.isdigit() and len(word) > _SHORT_NUMBER and not known(word):
+                characters += len(word)  # a row of a drawing in digits
         elif not known(word) and not _is_plain(word):
             characters += len(word)
             if len(word) > (STRING if word.startswith(_ADDRESS) else WORD):

@@ -8,8 +8,6 @@ import itertools
 import os
 import secrets
 import shutil
-import stat
-import tempfile
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,9 +15,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 from urllib.request import url2pathname
 
-from dsguard._atomic import lock, make_private, sync_disk
+from dsguard._atomic import make_private, remove_left, sync_disk, temporary_folder
 from dsguard.errors import InputError, MissingExtraError
-from dsguard.formats.inside import Folder, Inside
+from dsguard.formats.inside import Folder, Inside, open_file
 from dsguard.formats.names import (
     JOURNAL_FILES,
     SCRATCH,
@@ -33,9 +31,7 @@ from dsguard.formats.names import (
 )
 
 _AT_ONCE = 1 << 16
-_BINARY = getattr(os, "O_BINARY", 0)
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
-_NO_WAITING = getattr(os, "O_NONBLOCK", 0)  # for somebody to write to a pipe
 _IS_LINK = (errno.ELOOP, errno.EMLINK)  # what `_NO_LINKS` gives; the latter on FreeBSD
 
 
@@ -103,12 +99,6 @@ class Place(ABC):
 
     def remove_if_empty(self) -> None:  # noqa: B027 - some have no empty folders
         """Remove the folders where nothing is in them, this one as well; hidden ones stay."""
-
-    def discard_all(self) -> None:
-        """Remove all files that `files` has, and what is left empty by that."""
-        for name in self.files() if self.exists("") else ():
-            self.discard(name)
-        self.remove_if_empty()
 
     @abstractmethod
     def clear(self, folder: str) -> None:
@@ -261,16 +251,18 @@ class LocalPlace(Place):
         )
 
     def _opened(self, name: str) -> int:
-        path = self._at(name)
+        folder, _, last = name.rpartition("/")
         if not _NO_LINKS:
             self._check_link(name)
         try:
-            return _open_file(path, _NO_LINKS)
+            return self._folder(folder, make=False).open(last)
         except OSError as error:
             if error.errno not in _IS_LINK:
                 raise
-        self._check_link(name)
-        return _open_file(path)
+        if name == self.asked_for:
+            return open_file(f"{self.path}/{name}")
+        folder, _, last = self._real(name).rpartition("/")
+        return self._inside.folder(folder).open(last)
 
     def open(self, name: str) -> BinaryIO:
         file = self._opened(name)
@@ -401,18 +393,6 @@ class LocalPlace(Place):
         return f"{status.st_size}-{status.st_mtime_ns}"
 
 
-def _open_file(path: str, flags: int = 0) -> int:
-    """Open a file for reading; refuse a pipe, which nobody may ever write to."""
-    file = os.open(path, os.O_RDONLY | _BINARY | _NO_WAITING | flags)
-    if stat.S_ISREG(os.fstat(file).st_mode):
-        return file
-    os.close(file)
-    if os.path.isdir(path):  # noqa: PTH112
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    msg = f"{path} is no file, but a pipe or a device; remove it"
-    raise InputError(msg)
-
-
 @dataclass(frozen=True)
 class RemotePlace(Place):
     """A folder that fsspec reaches."""
@@ -509,21 +489,11 @@ class RemotePlace(Place):
         path.unlink()
 
     def scratch(self) -> Path:
-        user = getattr(os, "getuid", lambda: "user")()
-        folder = Path(tempfile.gettempdir(), f"dsguard-{user}")
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if os.name == "posix" and (folder.is_symlink() or folder.lstat().st_uid != user):
-            msg = f"{folder} was made by another user; set TMPDIR to a folder of your own"
-            raise InputError(msg)
-        make_private(folder)
-        return folder
+        return temporary_folder()
 
     def clear_scratch(self) -> None:
         """Remove what runs that were killed have spooled; each removes its other files itself."""
-        for path in self.scratch().glob("spool-*"):
-            with contextlib.suppress(OSError), path.open("rb") as file:
-                if lock(file):
-                    path.unlink()
+        remove_left(self.scratch(), "spool-*")
 
     def beside(self, suffix: str) -> RemotePlace:
         return RemotePlace(self.url.rstrip("/") + suffix)

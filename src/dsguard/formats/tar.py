@@ -12,11 +12,9 @@ import lzma
 import mmap
 import os
 import posixpath
-import shutil
-import stat
+import secrets
 import sys
 import tarfile
-import tempfile
 import weakref
 import zlib
 from collections.abc import Callable, Iterator
@@ -24,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeAlias, cast
 
-from dsguard._atomic import lock, open_new
+from dsguard._atomic import lock, open_new, remove_left, temporary_folder
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import check_size
 from dsguard.formats.limits import most_unpacked, too_much
@@ -47,8 +45,6 @@ _MOST_RECORDS = 1000  # of a pax header, which as a rule has less than ten
 Content: TypeAlias = "mmap.mmap | bytes"
 """An archive without its compression."""
 _Unpack: TypeAlias = Callable[[BinaryIO], BinaryIO]
-_FOLDER, _ARCHIVE = "dsguard-unpacked-", "archive.tar"
-"""A temporary folder, and an archive in it without its compression."""
 _MAGIC = 10  # bytes that tell how a file is compressed
 DAMAGE = (EOFError, MemoryError, OSError, ValueError, lzma.LZMAError, zlib.error)
 """What is raised where an archive is damaged; memory is for what its compression asks for."""
@@ -317,12 +313,13 @@ class Tars:
         """Write a temporary file that nobody else can read, and that goes when this does."""
         most = _most_unpacked(opened, MOST_ON_DISK) if unpack else sys.maxsize
         content = unpack(opened) if unpack else opened
-        _remove_leftovers()
+        folder = temporary_folder()
+        remove_left(folder, "unpacked-*")
+        path = folder / f"unpacked-{secrets.token_hex(8)}"
         with contextlib.ExitStack() as stack:
-            folder = tempfile.mkdtemp(prefix=_FOLDER)
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            path = Path(folder, _ARCHIVE)
-            plain = stack.enter_context(open_new(path, 0o600))
+            plain = open_new(path, 0o600)
+            stack.callback(path.unlink, missing_ok=True)
+            stack.enter_context(plain)
             lock(plain)  # which tells it from one of a killed run
             while piece := content.read(_AT_ONCE):
                 if plain.tell() + len(piece) > most:
@@ -341,22 +338,6 @@ def _most_unpacked(opened: BinaryIO, most: int) -> int:
     size = opened.seek(0, os.SEEK_END)
     opened.seek(0)
     return most_unpacked(size, most)
-
-
-def _remove_leftovers() -> None:
-    """Remove temporary archives of killed runs of this user: they hold clean images."""
-    if os.name != "posix":  # no locks, which tell what is in use
-        return
-    for path in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*/{_ARCHIVE}"):
-        with contextlib.suppress(OSError):
-            folder = path.parent.lstat()
-            own = folder.st_uid == os.getuid() and stat.S_IMODE(folder.st_mode) == 0o700
-            if not own or path.parent.is_symlink() or not path.is_file():
-                continue
-            with path.open("rb") as opened:
-                if lock(opened):
-                    path.unlink()
-                    path.parent.rmdir()
 
 
 def linked(member: Member, known: dict[str, Member]) -> Member:

@@ -26,7 +26,7 @@ from dsguard.formats.base import (
     as_folder,
 )
 from dsguard.formats.folder.reader import strays_among, texts_among
-from dsguard.formats.harmless import STRING, Allowance
+from dsguard.formats.harmless import STRING, Allowance, allowance_of_classes
 from dsguard.formats.names import is_folder_name, safe_name
 from dsguard.formats.place import Place
 from dsguard.kernels.geometry import SMALLEST_SIDE
@@ -294,9 +294,6 @@ def _is_published(
     return said is not False and review.array(path, content[name], counts)
 
 
-_CLASS_NAMES = 1 << 14
-"""Characters that names of classes may have together."""
-
 _ROW = re.compile("[0-9]{1,18}")
 
 
@@ -437,7 +434,10 @@ class CifarSource(ArraySource):
         for key, value in content.items():
             path = f"{name}/{key.decode('utf-8', 'backslashreplace')}"
             if key in (b"label_names", b"fine_label_names", b"coarse_label_names"):
-                found[key] = review.row(path, value, Allowance(characters=_CLASS_NAMES))
+                count = len(value) if isinstance(value, list) else 1
+                found[key] = review.row(path, value, allowance_of_classes(count))
+            elif len(key) > STRING:
+                review.leave_out("*", path[:STRING], f"has a name of {len(key)} characters")
             else:
                 found[key] = review.content(path, value)
         return pickle.dumps(found, protocol=2)

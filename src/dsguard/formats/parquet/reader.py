@@ -27,6 +27,7 @@ from dsguard.formats.harmless import (
     ROW,
     STRING,
     Allowance,
+    allowance_of_classes,
     weight,
 )
 from dsguard.formats.limits import load_json
@@ -366,7 +367,12 @@ class Table(Record):
             own[label] = {"_type": "ClassLabel"}
         told = review.row(f"{self.columns.file}/huggingface", own, Allowance()) or {}
         if label in told and names:
-            told[label] = {"names": [name[:STRING] for name in names], **told[label]}
+            name = f"{self.columns.file}/{label}.names"
+            kept_names = review.row(name, names, allowance_of_classes(len(names)))
+            if kept_names != names:
+                told[label] = {"dtype": "int64", "_type": "Value"}
+            else:
+                told[label] = {"names": names, **told[label]}
         return {b"huggingface": json.dumps({"info": {"features": told}}).encode(), **found}
 
     def _numbers(self, review: Review) -> dict[str, int]:
