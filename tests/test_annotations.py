@@ -617,3 +617,15 @@ def test_a_table_of_which_nothing_is_written(tmp_path, key, suffix):
         assert pq.read_table(io.BytesIO(data)).to_pylist() == []
     else:
         assert data == {"csv": b"file_name,label\n", "jsonl": b""}[suffix].replace(b"\n", b"\r\n")
+
+
+@pytest.mark.parametrize("out_format", ["folder", "parquet", "webdataset"])
+def test_labels_that_are_no_text_in_a_table_are_written_as_their_code(tmp_path, key, out_format):
+    root = tmp_path / "in"
+    put(root, ["0.jpg", "1.jpg"])
+    labels = {"0.jpg": "\ud800", "1.jpg": "a"}
+    lines = [json.dumps({"file_name": name, "label": label}) for name, label in labels.items()]
+    (root / "metadata.jsonl").write_text("\n".join(lines))
+    safe, _ = there_and_back(root, tmp_path, key, out_format=out_format)
+    if out_format == "parquet":
+        assert set(classes(safe).values()) == {"\\ud800", "a"}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import csv
+import io
 import json
 import os
 import re
@@ -16,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
+from dsguard.bulk import Selection, protect_dataset, restore_dataset, verify_dataset
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats import encode_images, open_source
 from dsguard.formats.names import Taken
@@ -284,3 +286,59 @@ def test_a_text_of_one_long_line_takes_little_memory(numbered, tmp_path, key):
         tracemalloc.stop()
     assert "has a line of" in report.left_out["*.txt"].reason
     assert peak < 300 << 20
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+def test_columns_of_a_table_can_be_dropped(numbered, tmp_path, key, suffix):
+    between = {"csv": ",", "tsv": "\t"}[suffix]
+    rows = [["file", "caption", "label"], ["0.png", "a, secret", "1"], ["1.png", "other", "2"]]
+    out = io.StringIO()
+    csv.writer(out, delimiter=between).writerows(rows)
+    (numbered / f"labels.{suffix}").write_text(out.getvalue())
+    assert not protected(tmp_path, key, drop=("caption",)).left_out
+    text = (tmp_path / "safe" / f"labels.{suffix}").read_text()
+    assert text == "".join(f"{row[0]}{between}{row[2]}\n" for row in rows)
+
+
+def test_a_key_is_dropped_from_json_in_columns_whatever_its_length(tmp_path, scenes, key):
+    about = json.dumps({"caption": "secret", "n": 1})
+    table(tmp_path, scenes, about=pa.array([about] * 8))
+    assert not protected(tmp_path, key, drop=("caption",)).left_out
+    safe = pq.read_table(tmp_path / "safe" / "x.parquet")
+    assert [json.loads(text) for text in safe["about"].to_pylist()] == [{"n": 1}] * 8
+
+
+@pytest.mark.parametrize("place", ["/", "reference://a", "nothing-of-this-kind://a"])
+def test_a_place_that_cannot_be_is_one_error(numbered, tmp_path, key, place):
+    with pytest.raises(InputError):
+        protect_dataset(numbered, place, key, profile="veil")
+    with pytest.raises(InputError):
+        verify_dataset(f"{place}/no/such" if place == "/" else place, key)
+
+
+EMPTY = {
+    "objects": pa.array(
+        [[{"x": None, "y": 1}]] * 8, pa.list_(pa.struct([("x", pa.null()), ("y", pa.int64())]))
+    ),
+    "nothing": pa.array([[None]] * 8, pa.list_(pa.null())),
+    "pairs": pa.array([[None, None]] * 8, pa.list_(pa.null(), 2)),
+    "struct": pa.array([{"x": None}] * 8, pa.struct([("x", pa.null())])),
+    "view": pa.array([f"number {n}" for n in range(8)], pa.string_view()),
+}
+
+
+@pytest.mark.parametrize("out_format", ["parquet", "folder"])
+@pytest.mark.parametrize("some", [False, True])
+@pytest.mark.parametrize("name", EMPTY)
+def test_columns_that_arrow_does_not_handle_end_no_run(
+    tmp_path, scenes, key, name, some, out_format
+):
+    table(tmp_path, scenes, **{name: EMPTY[name]})
+    source = tmp_path / "clean"
+    wanted = {"selection": Selection(limit=3)} if some else {}
+    report = protected(tmp_path, key, out_format=out_format, **wanted)
+    assert report.done + report.failed == (3 if some else 8)
+    assert all(isinstance(error, InputError) for error in report.failures.values())
+    if report.done and out_format == "parquet":
+        safe = pq.read_table(tmp_path / "safe" / "x.parquet")
+        assert safe[name].to_pylist() == pq.read_table(source)[name].to_pylist()[: len(safe)]

@@ -242,6 +242,15 @@ def test_the_pixels_of_a_tiff_are_counted():
         assert _measured(tags_of(order, *SIZE, (278, 4, 2**32 - 1))) == (64 * 64, "")
 
 
+def test_an_image_of_a_strange_size_fails_alone(owner, mary, dataset, scenes, key):
+    small = [encode_images(np.zeros((1, *shape), np.uint8))[0] for shape in ((4, 4, 3), (7, 40, 1))]
+    files = [small[0], protected(scenes, key)[0][1], small[1]]
+    found = list(mary.restore(dataset, [(f"{n}.png", file) for n, file in enumerate(files)]))
+    assert [image.error == "" for image in found] == [False, True, False]
+    assert "height and width are 8 to" in found[0].error
+    assert owner.audit(dataset)[-1]["images"] == 1
+
+
 def test_no_other_format_is_decoded(mary, dataset, scenes, key):
     files = other_formats(scenes[0])
     files["tiles"] = tags_of("<", *SIZE, (322, 4, 46336), (323, 4, 46336))

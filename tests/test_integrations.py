@@ -41,6 +41,13 @@ def as_jpeg(file: bytes) -> bytes:
     return out.getvalue()
 
 
+def test_an_image_of_a_strange_size_is_named(clean, protected, key):
+    small = encode_images(np.zeros((1, 4, 4, 3), np.uint8))[0]
+    with pytest.raises(dsguard.InputError, match="height and width are") as told:
+        restored_files([protected[0], small], key)
+    assert told.value.index == 1
+
+
 def test_files_are_restored_and_lossy_ones_explained(clean, protected, key):
     np.testing.assert_array_equal(restored_images(protected, key), clean)
     mixed = [protected[0], encode_images(clean[:1, :16])[0]]

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 import dsguard
-from dsguard.cli import commands
+from dsguard.cli import inspect
 from dsguard.cli.commands import Exit, run
 from dsguard.formats import encode_image, open_source
 
@@ -86,7 +86,7 @@ def test_an_unforeseen_error_is_one_line(data, capsys, monkeypatch, error):
         raise error
 
     monkeypatch.chdir(data)
-    monkeypatch.setattr(commands, "_first_image", fail)
+    monkeypatch.setattr(inspect, "_first_image", fail)
     monkeypatch.delenv("DSGUARD_DEBUG", raising=False)
     assert run(["inspect", "x"]) == Exit.INTERNAL
     shown = capsys.readouterr().err
@@ -99,7 +99,7 @@ def test_an_unforeseen_error_is_one_line(data, capsys, monkeypatch, error):
 
 
 def test_memory_that_is_not_there_is_told(data, capsys, monkeypatch):
-    monkeypatch.setattr(commands, "_first_image", lambda _: (_ for _ in ()).throw(MemoryError))
+    monkeypatch.setattr(inspect, "_first_image", lambda _: (_ for _ in ()).throw(MemoryError))
     assert run(["inspect", "x"]) == Exit.INTERNAL
     assert "not enough memory" in capsys.readouterr().err
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,9 +47,15 @@ class Destination:
     is_new: bool = False
     is_made: bool = False
 
-    def locked(self) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
         """Keep other runs away; leave no journal behind if nothing was begun."""
-        return self.journal.locked()
+        with self.journal.locked():
+            try:
+                yield
+            finally:
+                self.output.place.release()
+                self.journal.place.release()
 
     def begin(self, report: Report, *, overwrite: bool) -> list[ShardSpec]:
         """Return the shards that are left to do; what is done goes to the report."""

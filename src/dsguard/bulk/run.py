@@ -70,7 +70,8 @@ def run(
     engine_of(settings.engine)  # before anything is begun
     plan = plan_of(source, task, destination, settings)
     report = Report(shards=len(plan.specs))
-    with plan.locked():
+    with plan.locked(), contextlib.ExitStack() as stack:
+        stack.callback(source.place.release)
         report.unfinished, report.journal_damaged = state_of(source)
         _look_around(source, settings.selection, report)
         if plan.destination is None:

@@ -52,7 +52,7 @@ def load_key(path: Path) -> DatasetKey:
         )
         raise click.UsageError(msg)
     if os.name == "posix" and path.stat().st_mode & 0o077:
-        complain(f"others can read the key; run: chmod 600 {path}", "[bold yellow]warning:[/]")
+        warn(f"others can read the key; run: chmod 600 {path}")
     phrase = passphrase_of_environment()
     try:
         return DatasetKey.load(path, phrase)
@@ -107,13 +107,12 @@ def show(failures: Mapping[str, DsguardError], total: int | None = None, where: 
 def show_leftovers(paths: Sequence[str]) -> None:
     """Warn of what runs have left in a dataset."""
     for path in paths[:_SHOWN_FAILURES]:
-        complain(
+        warn(
             f"{shortened(path)} is of a run and no part of the dataset: it is passed over, and may "
-            "tell of clean images; move it elsewhere before you publish",
-            "[bold yellow]warning:[/]",
+            "tell of clean images; move it elsewhere before you publish"
         )
     if len(paths) > _SHOWN_FAILURES:
-        complain(f"and {len(paths) - _SHOWN_FAILURES} more of the kind", "[bold yellow]warning:[/]")
+        warn(f"and {len(paths) - _SHOWN_FAILURES} more of the kind")
 
 
 def shortened(name: str) -> str:
@@ -130,6 +129,11 @@ def counted(number: int, what: str) -> str:
 def complain(message: str, kind: str = "[bold red]error:[/]") -> None:
     """Print a message on stderr."""
     errors.print(f"{kind} {escape(printable(message))}", soft_wrap=True, highlight=False)
+
+
+def warn(message: str) -> None:
+    """Say on stderr that something is not as it might be wanted."""
+    complain(message, "[bold yellow]warning:[/]")
 
 
 def say(text: str) -> None:

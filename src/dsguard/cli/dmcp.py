@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dsguard.cli.console import Exit, complain, load_key, say, show
+from dsguard.cli.console import Exit, complain, load_key, say, show, warn
 from dsguard.dmcp.plain import check_token, text_of
 from dsguard.errors import DsguardError, InputError, MissingExtraError
 
@@ -484,7 +484,7 @@ def _connected(url: str, token: str | None = None) -> Client:
         warnings.simplefilter("always")
         client = Client(url, token, allow_http=allowed)
     for warning in told:
-        complain(str(warning.message), "[bold yellow]warning:[/]")
+        warn(str(warning.message))
     return client
 
 

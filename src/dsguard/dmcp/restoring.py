@@ -77,9 +77,13 @@ def restore_chunk(images: list[Upload], ring: Ring) -> Chunk:
         left = list(range(len(rows)))
         for version, key in ring.values():
             own = {k: group.sidecars[n] for k, n in enumerate(left) if n in group.sidecars}
-            done = restore_batch(
-                group.images[left], key, sidecars=own, on_error="report", threads=1
-            )
+            try:
+                done = restore_batch(
+                    group.images[left], key, sidecars=own, on_error="report", threads=1
+                )
+            except InputError as refusal:  # of images that are too small or too large
+                errors |= dict.fromkeys((rows[k] for k in left), refusal)
+                break
             good = [k for k in range(len(left)) if k not in done.errors]
             if good:
                 used.add(version)

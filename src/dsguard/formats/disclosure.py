@@ -7,6 +7,9 @@ owner decides.
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import io
 import json
 from collections import defaultdict
 from collections.abc import Collection
@@ -291,7 +294,30 @@ class Review:
                 return own
             return self._allowance_of_line(words)
 
+        if name.endswith((".csv", ".tsv")):
+            data = self._without_columns(name, text, data)
+            text = decoded(data)
         charge_text(text, allowance_of, self._is_path)
+        return data
+
+    def _without_columns(self, name: str, text: str, data: bytes) -> bytes:
+        """Return a table without the columns that its owner drops."""
+        table = csv.reader(
+            io.StringIO(text, newline=""), delimiter="\t" if name[-3] == "t" else ","
+        )
+        with contextlib.suppress(csv.Error, StopIteration):
+            header = next(table)
+            kept = [
+                n
+                for n, column in enumerate(header)
+                if self.disclosure.says(f"{name}/{column}") is not False
+            ]
+            if len(kept) < len(header):
+                out = io.StringIO(newline="")
+                writer = csv.writer(out, table.dialect, lineterminator="\n")
+                for row in (header, *table):
+                    writer.writerow([row[n] for n in kept if n < len(row)])
+                return out.getvalue().encode("utf-8", "surrogateescape")
         return data
 
     def _json(
@@ -307,7 +333,7 @@ class Review:
         return text.encode("utf-8", "surrogatepass") if kept else None
 
     def _pruned(self, value: Any, name: str, allowance: Allowance) -> Any:
-        if isinstance(value, str) and len(value) > STRING and value[:1] in "{[":
+        if isinstance(value, str) and value[:1] in "{[":
             try:  # a column of JSON
                 inner = parsed(value)
             except ValueError:

@@ -51,9 +51,13 @@ class Folder:
     def __init__(self, path: str, number: int | None) -> None:
         self.path, self.number = path, number
 
-    def __del__(self) -> None:
+    def close(self) -> None:
+        """Close it, while somebody may still refer to it."""
         if self.number is not None:
             os.close(self.number)
+            self.number = None
+
+    __del__ = close
 
     def at(self, name: str) -> str:
         """Return the path of a file: from this folder on, where that is open."""
@@ -94,28 +98,28 @@ class Inside:
     Parameters
     ----------
     path : str
-    real : callable
-        Returns the name of a folder without links, for one that goes through some; raises where
-        they lead out.
     """
 
-    def __init__(self, path: str, real: Callable[[str], str]) -> None:
-        self._path, self._real = path, real
+    def __init__(self, path: str) -> None:
+        self._path = path
         self._open: OrderedDict[str, Folder] = OrderedDict()
 
-    def folder(self, name: str, mode: int | None = None) -> Folder:
+    def folder(self, name: str, real: Callable[[str], str], mode: int | None = None) -> Folder:
         """Return a folder by its name, empty for the given one; make it where it is not there.
 
         Parameters
         ----------
         name : str
+        real : callable
+            Returns the name of a folder without links, for one that goes through some; raises where
+            they lead out.
         mode : int, optional
             Of new folders; without it there are none.
         """
         if name in self._open:
             self._open.move_to_end(name)
             return self._open[name]
-        self._open[name] = self._opened(self._real(name), mode)
+        self._open[name] = self._opened(real(name), mode)
         while len(self._open) > _MOST_OPEN:
             self._open.popitem(last=False)
         return self._open[name]
@@ -133,4 +137,5 @@ class Inside:
 
     def forget(self) -> None:
         """Close all folders: some may not be there any more."""
-        self._open.clear()
+        while self._open:
+            self._open.popitem()[1].close()

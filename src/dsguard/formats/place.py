@@ -127,6 +127,9 @@ class Place(ABC):
     def sync(self) -> None:  # noqa: B027 - some stores do so whenever they are written to
         """Have all that was written reach the disk: after a power cut it is still whole."""
 
+    def release(self) -> None:  # noqa: B027 - some hold nothing
+        """Close the folders that are held open, so that a disk can be taken away."""
+
     @abstractmethod
     def beside(self, suffix: str) -> Place:
         """Return the private place whose name is that of this one and `suffix`."""
@@ -262,7 +265,7 @@ class LocalPlace(Place):
         if name == self.asked_for:
             return open_file(f"{self.path}/{name}")
         folder, _, last = self._real(name).rpartition("/")
-        return self._inside.folder(folder).open(last)
+        return self._inside.folder(folder, self._real).open(last)
 
     def open(self, name: str) -> BinaryIO:
         file = self._opened(name)
@@ -291,7 +294,7 @@ class LocalPlace(Place):
 
     @cached_property
     def _inside(self) -> Inside:
-        return Inside(str(self.path), self._real)
+        return Inside(str(self.path))
 
     def _real(self, folder: str) -> str:
         """Return the name of a folder without the links in it, which must not lead out."""
@@ -306,7 +309,7 @@ class LocalPlace(Place):
         """Return a folder of this place; refuse one that leads out."""
         mode = 0o700 if self.private or name == SCRATCH else 0o777
         try:
-            return self._inside.folder(name, mode if make else None)
+            return self._inside.folder(name, self._real, mode if make else None)
         except OSError as error:
             if error.errno not in (*_IS_LINK, errno.ENOTDIR) or not self._is_link(name):
                 raise
@@ -374,6 +377,9 @@ class LocalPlace(Place):
         if self.path.exists():
             sync_disk(self.path)
 
+    def release(self) -> None:
+        self._inside.forget()
+
     def remove_if_empty(self) -> None:
         for folder, _, _ in os.walk(self.path, topdown=False):
             if not is_hidden(os.path.relpath(folder, self.path)):
@@ -382,6 +388,9 @@ class LocalPlace(Place):
 
     def beside(self, suffix: str) -> LocalPlace:
         whole = self.path.resolve()
+        if not whole.name:
+            msg = f"{whole} has no name, and so nothing can lie beside it; give a folder in it"
+            raise InputError(msg)
         return LocalPlace(whole.with_name(whole.name + suffix), private=True)
 
     def stamp(self, name: str) -> str:
@@ -410,7 +419,7 @@ class RemotePlace(Place):
             raise MissingExtraError.of(package="fsspec", extra="remote") from None
         try:
             system, path = fsspec.core.url_to_fs(self.url)
-        except (ImportError, ValueError) as error:
+        except Exception as error:  # of any implementation that somebody has installed
             msg = f"{self.url} cannot be reached: {error}"
             raise InputError(msg) from error
         return system, path.rstrip("/")

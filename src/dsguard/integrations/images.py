@@ -42,9 +42,13 @@ def restored_images(
     groups, errors = decode_files(files)
     out: list[npt.NDArray[np.uint8] | None] = [None] * len(files)
     for group in groups:
-        done = restore_batch(
-            group.images, key, sidecars=group.sidecars, on_error="report", threads=threads
-        )
+        try:
+            done = restore_batch(
+                group.images, key, sidecars=group.sidecars, on_error="report", threads=threads
+            )
+        except InputError as refusal:  # of images that are too small or too large
+            errors |= dict.fromkeys(group.rows, refusal)
+            continue
         errors |= {group.rows[n]: error for n, error in done.errors.items()}
         for n, row in enumerate(group.rows):
             out[row] = done.images[n]

@@ -18,6 +18,7 @@ from dsguard.formats.base import (
     Part,
     Rows,
     Source,
+    as_label,
     class_of,
     cut,
 )
@@ -138,7 +139,7 @@ class TreeSource(Source):
 
     def class_of(self, name: str) -> str:
         """Return the class of an image."""
-        return self._listed.class_of(name) if self._listed else class_of(name)
+        return as_label(self._listed.class_of(name) if self._listed else class_of(name))
 
     def _files(self, names: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
         """Yield the name and the reader of each image file."""

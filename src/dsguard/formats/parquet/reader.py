@@ -158,7 +158,7 @@ class ParquetSource(ShardedSource):
                 picked = [n for n, name in enumerate(names) if name in wanted]
                 if not picked:
                     continue
-                kept = batch.take(picked)
+                kept = self._taken(batch, picked, part.file)
                 names, classes = [names[n] for n in picked], [classes[n] for n in picked]
             else:
                 kept = batch
@@ -170,6 +170,13 @@ class ParquetSource(ShardedSource):
             yield Rows(
                 names, classes, files, record=Table(kept, columns), extras=_Extras(kept, columns)
             )
+
+    def _taken(self, batch: pa.RecordBatch, rows: list[int], file: str) -> pa.RecordBatch:
+        try:
+            return batch.take(rows)
+        except arrow()[0].ArrowException as error:
+            msg = f"{self.place}/{file} has a column of which rows cannot be taken: {error}"
+            raise InputError(msg) from error
 
     def _batches(self, part: Part, *, read_images: bool) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Yield the number of the first row, and some rows."""
@@ -184,7 +191,7 @@ class ParquetSource(ShardedSource):
                 count = rows_at_once(opened, file, groups, kept)
                 for batch in file.iter_batches(count, row_groups=groups, columns=kept):
                     batch.validate(full=True)  # text that is none would be met by whoever reads it
-                    yield row, batch
+                    yield row, _without_views(batch)
                     row += batch.num_rows
             except InputError as error:
                 msg = f"{self.place}/{part.file}: {error}; it could be meant to fill the memory"
@@ -335,7 +342,7 @@ class Table(Record):
                     kept[field.name] = column
                 else:
                     kept[field.name] = _pruned(column, name, review, allowances)
-        kept = {name: column.cast(_bare(column.type)) for name, column in kept.items()}
+        kept = {name: _stripped(column, name, review) for name, column in kept.items()}
         schema = pyarrow.schema(
             {name: column.type for name, column in kept.items()},
             metadata=self._metadata(kept, review),
@@ -419,6 +426,41 @@ def _bare(kind: pa.DataType) -> pa.DataType:
     if types.is_timestamp(kind) and kind.tz and not _is_zone(kind.tz):  # the moment stays
         return pyarrow.timestamp(kind.unit, "UTC")
     return pyarrow.list_(_bare(kind.value_type)) if types.is_list(kind) else kind
+
+
+def _without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return columns of views, of which Arrow takes no rows, as plain strings."""
+    pyarrow, _ = arrow()
+    is_view = getattr(pyarrow.types, "is_string_view", lambda kind: False)
+    for n, field in enumerate(batch.schema):
+        if is_view(field.type):
+            plain = field.with_type(pyarrow.string())
+            batch = batch.set_column(n, plain, batch.column(n).cast(plain.type))
+    return batch
+
+
+def _stripped(column: pa.Array, name: str, review: Review) -> pa.Array:
+    """Return a column of its bare type."""
+    pyarrow, _ = arrow()
+    bare = _bare(column.type)
+    if column.type.equals(bare, check_metadata=True):
+        return column
+    try:
+        try:
+            cast = column.cast(bare)
+            cast.validate(full=True)  # Arrow makes invalid ones of lists of nothing
+        except pyarrow.ArrowException:
+            return pyarrow.array(column.to_pylist(), bare)
+    except _damage() as error:
+        review.leave_out(name, name, f"cannot be written: {error}", len(column))
+        return pyarrow.nulls(len(column))
+    return cast
+
+
+def _in_utc(column: pa.Array) -> pa.Array:
+    """Return moments of a zone that is none as what they are."""
+    bare = _bare(column.type)
+    return column.cast(bare) if arrow()[0].types.is_timestamp(bare) else column
 
 
 def _is_zone(name: str) -> bool:
@@ -511,15 +553,18 @@ class _Extras:
 
     def __init__(self, batch: pa.RecordBatch, columns: Columns) -> None:
         names = [name for name in batch.schema.names if name not in (columns.image, columns.label)]
-        bare = [column.cast(_bare(column.type)) for column in map(batch.column, names)]
-        self._others = arrow()[0].RecordBatch.from_arrays(bare, names) if names else None
+        self._others = batch.select(names) if names else None
         self._named = columns.named
 
     def __call__(self, row: int) -> Extras:
         if self._others is None:
             return {}
+        part = self._others.slice(row, 1)
         try:
-            (values,) = self._others.slice(row, 1).to_pylist()
+            values = {
+                name: _in_utc(column).to_pylist()[0]
+                for name, column in zip(part.schema.names, part.columns, strict=True)
+            }
         except _damage() as error:  # a moment that Python has none for
             msg = f"a value of another column cannot be read: {error}"
             raise InputError(msg) from error

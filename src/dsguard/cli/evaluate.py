@@ -1,0 +1,223 @@
+"""``dsguard evaluate`` and ``dsguard demo``: networks are trained and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.table import Table
+
+from dsguard.cli import options
+from dsguard.cli.console import output, say, step_bars
+
+if TYPE_CHECKING:
+    from dsguard.evaluation import Row
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), help="Your own images; see `protect`.")
+@click.option("--out", default="out/demo", show_default=True, type=click.Path(path_type=Path))
+@click.option(
+    "--epsilon",
+    type=options.Radius(),
+    help="Perturbation radius; 32 for the digits, 16 for --data.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Of every training.",
+)
+@options.profile_option
+@click.option("--seed", default=0, show_default=True)
+@options.device_option
+def demo(
+    data: Path | None,
+    out: Path,
+    epsilon: int | None,
+    epochs: int,
+    profile: str,
+    seed: int,
+    device: str | None,
+) -> None:
+    """Show the whole method on a small dataset, in some minutes.
+
+    Fits a surrogate, protects, restores, trains a network on clean, protected and restored images,
+    and writes a report with pictures.
+    """
+    from dsguard.evaluation.demo import demo_data, run_demo
+
+    chosen = demo_data(data, seed)
+    # Digits are all contrast: a perturbation has to be larger than on photographs to matter.
+    radius = epsilon if epsilon is not None else 32 if data is None else 16
+    attack = options.attack_of(profile, radius)
+    with step_bars() as tell:
+        result = run_demo(
+            chosen,
+            out,
+            attack=attack,
+            profile=profile,
+            epochs=epochs,
+            device=device,
+            seed=seed,
+            on_step=tell,
+        )
+    output.print(_table(result.rows))
+    for title, value in result.facts.items():
+        say(f"{title}: {value}")
+    say(f"report: {result.report}")
+    say(f"picture: {result.picture}")
+
+
+@click.command()
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder that the study lives in; started again with the same settings, it goes on there.",
+)
+@click.option("--preset", type=click.Choice(["quick", "paper"]), default="quick", show_default=True)
+@options.epsilon_option
+@options.kind_option
+@options.steps_option
+@click.option(
+    "--against",
+    multiple=True,
+    metavar="NAME",
+    help="Counter-measure of the trainer to try as well, on clean and on protected images: "
+    "crop-and-flip, cutout, cutmix, mixup, resized-crop, blur, gray, jpeg, class-mean, projection, "
+    "evened, informed, adversarial, or `all`. May be repeated.",
+)
+@click.option(
+    "--network",
+    "networks",
+    multiple=True,
+    metavar="NAME",
+    help="Network to train besides ResNet-18: vgg11, mobilenet, densenet, vit, or `all`. May be "
+    "repeated.",
+)
+@click.option(
+    "--percent",
+    "percents",
+    multiple=True,
+    type=click.IntRange(1, 99),
+    help="Protect only so many of the images, and compare with the others alone, plainly and with "
+    "crops and flips. May be repeated.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, 100),
+    help="Train every network so many times, from other weights each, and tell the mean; by "
+    "default once in quick, three times in paper.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    help="Of every training but the surrogate's; by default 14 in quick, 80 in paper.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="How many networks to train at a time: each on its share of the cores, by which figures "
+    "differ a little, or on one GPU as many as fit there.",
+)
+@click.option(
+    "--bfloat16/--float32",
+    default=None,
+    help="Precision of training; by default bfloat16 on CUDA. Recent server CPUs gain by it.",
+)
+@click.option(
+    "--held-out",
+    is_flag=True,
+    help="Test on a part of the training images instead: to choose settings without looking at the "
+    "test images.",
+)
+@options.profile_option
+@options.device_option
+def evaluate(
+    data: Path,
+    out: Path,
+    preset: str,
+    epsilon: int,
+    kind: str | None,
+    steps: int,
+    against: tuple[str, ...],
+    networks: tuple[str, ...],
+    percents: tuple[int, ...],
+    seeds: int | None,
+    epochs: int | None,
+    workers: int,
+    profile: str,
+    device: str | None,
+    *,
+    bfloat16: bool | None,
+    held_out: bool,
+) -> None:
+    """Train networks on clean, protected and restored images of DATA, and compare.
+
+    DATA is as for `protect`. Tests are on its folder `test` where it has `train` and `test`, else
+    on a third of the images, drawn at random, that nothing is trained on.
+
+    quick takes minutes on two cores and is a lead, not a result; paper has the settings of the
+    published method and wants a GPU. Either goes on where it was interrupted, and with the same
+    --out adds what is newly asked for: its results have all that was ever asked for there.
+    """
+    from dsguard.evaluation import COUNTERMEASURES, NETWORKS, matrix, own_images
+    from dsguard.evaluation.presets import PRESETS
+    from dsguard.evaluation.study import run_study
+
+    chosen = PRESETS[preset].computed_in(bfloat16=bfloat16)
+    if seeds is not None:
+        chosen = replace(chosen, seeds=tuple(range(seeds)))
+    if epochs is not None:
+        chosen = replace(chosen, training=replace(chosen.training, epochs=epochs))
+    trials = matrix(
+        _all_of(COUNTERMEASURES, against, "--against"),
+        _all_of(NETWORKS, networks, "--network"),
+        percents,
+    )
+    with step_bars() as tell:
+        study = run_study(
+            own_images(data, chosen.train_images, chosen.test_images, held_out=held_out),
+            out,
+            chosen,
+            options.attack_of(profile, epsilon, kind, steps),
+            profile,
+            trials=trials,
+            device=device,
+            workers=workers,
+            on_step=tell,
+        )
+    output.print(_table(study.mean_rows()))
+    for title, value in study.facts.items():
+        say(f"{title}: {value}")
+    say(f"results: {out / 'results.json'}")
+    say(f"report: {out / 'report.html'}")
+
+
+def _all_of(known: Collection[str], given: tuple[str, ...], option: str) -> list[str]:
+    """Return the names given, or all that are known."""
+    if "all" in given:
+        return list(known)
+    for name in given:
+        if name not in known:
+            msg = f"{option}: there is no {name!r}; there are: all, {', '.join(known)}"
+            raise click.UsageError(msg)
+    return list(given)
+
+
+def _table(rows: list[Row]) -> Table:
+    table = Table("trained on", title="tested on clean images")
+    for title in ("train accuracy", "test accuracy", "best of any epoch"):
+        table.add_column(title, justify="right")
+    for row in rows:
+        figures = (row.train_accuracy, row.test_accuracy, row.peak_accuracy)
+        table.add_row(row.name, *(f"{figure:.1%}" for figure in figures))
+    return table

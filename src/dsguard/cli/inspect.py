@@ -1,0 +1,69 @@
+"""``dsguard inspect``: the public facts of protected files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dsguard.cli.console import say, show, worst
+from dsguard.errors import DsguardError, InputError
+
+if TYPE_CHECKING:
+    from numpy import uint8
+    from numpy.typing import NDArray
+
+
+@click.command("inspect")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per file.")
+def inspect_command(files: tuple[Path, ...], *, as_json: bool) -> int:
+    """Tell what protected FILES say of themselves; no key is needed.
+
+    Of a folder or a file with many images the first is shown.
+    """
+    from dsguard.api import inspect
+
+    failures: dict[str, DsguardError] = {}
+    for file in files:
+        try:
+            info = asdict(inspect(*_first_image(file)))
+        except DsguardError as error:
+            failures[str(file)] = error
+            continue
+        except OSError as error:
+            failures[str(file)] = InputError(f"cannot be read: {error.strerror}")
+            continue
+        if as_json:
+            click.echo(json.dumps({"file": str(file), **info}))
+        else:
+            facts = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in info.items())
+            say(f"{file}: {facts}")
+    show(failures)
+    return worst(failures.values())
+
+
+def _first_image(path: Path) -> tuple[NDArray[uint8], bytes]:
+    """Return the first image of a file or dataset, and its sidecar."""
+    from dsguard.formats import decode_protected, open_source
+    from dsguard.formats.base import decode_rows
+    from dsguard.formats.images import is_image_name
+
+    if path.is_file() and is_image_name(path.name):
+        return decode_protected(path.read_bytes())
+    if not path.exists():
+        msg = "cannot be read: No such file or directory"
+        raise InputError(msg)
+    source = open_source(path)
+    for part in source.parts(1):
+        for rows in source.rows(part):
+            for groups, failed in decode_rows(rows):
+                if failed:
+                    raise min(failed.items())[1]
+                first = min(groups, key=lambda group: group.rows[0])
+                return first.images[0], first.sidecars.get(0, b"")
+    msg = "holds no images"
+    raise InputError(msg)

@@ -1,0 +1,32 @@
+"""``dsguard keygen``: a new key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dsguard.cli.console import ask_passphrase, errors, say
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--passphrase",
+    is_flag=True,
+    help="Wrap the key under a passphrase: that in DSGUARD_PASSPHRASE, else you are asked.",
+)
+def keygen(path: Path, *, passphrase: bool) -> None:
+    """Make a new key and write it to PATH, which must not exist."""
+    from dsguard.keys import DatasetKey, passphrase_of_environment
+
+    phrase = passphrase_of_environment() if passphrase else None
+    if passphrase and phrase is None:
+        phrase = ask_passphrase(confirm=True)
+    if path.exists():
+        msg = f"there is something at {path}; a key that is overwritten takes its dataset with it"
+        raise click.UsageError(msg)
+    key = DatasetKey.generate()
+    key.save(path, phrase)
+    say(f"wrote key {key.key_id} to {path}")
+    errors.print("keep it safe and secret: without it nobody can restore what it protects")

@@ -1,0 +1,180 @@
+"""``dsguard protect``: a whole dataset."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dsguard.cli import options
+from dsguard.cli.choices import Choices, common, writing
+from dsguard.cli.console import counted, errors, step_bars, warn
+from dsguard.cli.task import do_task
+
+if TYPE_CHECKING:
+    from dsguard.formats import Source
+    from dsguard.fsp import Surrogate
+
+
+@click.command()
+@click.argument("source")
+@click.argument("destination")
+@click.option(
+    "--surrogate",
+    "surrogate_path",
+    type=click.Path(path_type=Path),
+    help="Surrogate file: used if it exists, else fitted to SOURCE and written there. Keep it as "
+    "private as the key. By default it is kept in DESTINATION.dsguard.",
+)
+@options.epsilon_option
+@options.kind_option
+@options.steps_option
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    default=15,
+    show_default=True,
+    help="Training of a new surrogate.",
+)
+@options.profile_option
+@options.cover_option
+@options.cells_option
+@options.codec_option
+@click.option(
+    "--drop",
+    multiple=True,
+    metavar="PATTERN",
+    help="Leave these out without a word. Patterns as for --publish. May be repeated.",
+)
+@click.option(
+    "--publish",
+    multiple=True,
+    metavar="PATTERN",
+    help="Publish files, columns, members, arrays or JSON keys of this name ('*.npy', 'caption') "
+    "beside the images, even if they could hold a picture. May be repeated.",
+)
+@writing
+@common
+@options.device_option
+def protect(
+    surrogate_path: Path | None,
+    epsilon: int,
+    kind: str | None,
+    steps: int,
+    epochs: int,
+    profile: str,
+    shows: str | None,
+    cells: int,
+    codec: str | None,
+    device: str | None,
+    **given: Any,
+) -> int:
+    """Protect the images of SOURCE into DESTINATION.
+
+    SOURCE is a folder of class folders, a tar or zip archive of one, a folder of WebDataset or
+    Parquet shards, .npy or .npz files, the pickles of CIFAR-10 or CIFAR-100, a COCO dataset, or a
+    Hugging Face image folder, on this machine or at a URL; it is only read. All of it is protected,
+    and trains the surrogate: to publish clean test images, give the training part alone. Profile
+    veil needs no surrogate, and no time for one.
+
+    DESTINATION.dsguard gets the journal of the run, from which it goes on after an interruption,
+    and the manifest. Do not publish it.
+    """
+    from dsguard.api import unwise
+    from dsguard.bulk import Protect, class_names_of
+    from dsguard.codecs import codec_named
+    from dsguard.covers import Itself
+    from dsguard.covers.named import NEED_SURROGATE, Ingredients, cover_named
+    from dsguard.profiles import Profile
+
+    choices = Choices(**given)
+    if epsilon == 0:
+        warn("epsilon is 0: nothing in the protected images misleads a network")
+    chosen = Profile.named(profile)
+    name = shows or {"class-wise": "patterns", "sample-wise": "attack"}.get(
+        kind or "", chosen.shows
+    )
+    carrier = codec_named(codec or (chosen.codec if name == chosen.shows else chosen.plain_codec))
+    if name in NEED_SURROGATE:
+        from dsguard.fsp import choose_device
+
+        choose_device(device)  # a wrong one is found before any work is done
+    source, key = choices.opened()
+    of = Ingredients(key, None, epsilon, True, steps, cells, device)
+    names: tuple[str, ...] = ()
+    trains = False
+    if name in NEED_SURROGATE:
+        _check_destination(source, choices)
+        path = surrogate_path or _own_surrogate(choices)
+        trains = choices.dry_run and not (path and path.exists())
+        if trains:  # any patterns will do
+            name, names = "drawn", _sampled_classes(source, choices)
+        else:
+            network = _surrogate(source, choices, path, epochs, device)
+            names = class_names_of(network)
+            of = replace(of, surrogate=path if name == "attack" else network)
+    cover = of.marked(Itself()) if name == "drawn" else cover_named(name, of)
+    if carrier.wants_likeness and not cover.is_like:
+        warn(unwise(carrier))
+    return do_task(Protect(key, cover, carrier, names), source, choices, trains=trains)
+
+
+def _sampled_classes(source: Source, choices: Choices) -> tuple[str, ...]:
+    from dsguard.bulk.selection import select, wanted_names
+    from dsguard.bulk.surrogates import check_classes
+
+    some = select(wanted_names(source, choices.settings().selection), 512)
+    classes = {name for _, name, _ in source.read(some)}
+    check_classes(classes)
+    return tuple(sorted(classes))
+
+
+def _check_destination(source: Source, choices: Choices) -> None:
+    """Find out that the destination will not do before a surrogate is trained."""
+    from dsguard.bulk.checks import check
+
+    if choices.destination is not None:
+        check(source, choices.destination, choices.settings())
+
+
+def _own_surrogate(choices: Choices) -> Path | None:
+    """Return the surrogate that the journal of the destination has, or will have."""
+    from dsguard.bulk.journal import Journal
+    from dsguard.formats.place import LocalPlace, place_of
+
+    assert choices.destination is not None
+    place = Journal.of(place_of(choices.destination)).place
+    if choices.dry_run or not isinstance(place, LocalPlace):
+        return None
+    path = place.path / "surrogate.pt"
+    if choices.overwrite:
+        path.unlink(missing_ok=True)
+    return path
+
+
+def _surrogate(
+    source: Source, choices: Choices, path: Path | None, epochs: int, device: str | None
+) -> Surrogate:
+    """Load the surrogate, or fit one to the source and keep it if a path was given."""
+    from dsguard.bulk import dataset_surrogate
+
+    def tell_start(images: int) -> None:
+        if not choices.quiet:
+            errors.print(
+                f"training a surrogate on {images} images, {counted(epochs, 'epoch')}, then "
+                "fitting patterns with it; interrupted, it starts over",
+                highlight=False,
+            )
+
+    with step_bars(quiet=choices.quiet) as tell:
+        return dataset_surrogate(
+            source,
+            path,
+            selection=choices.settings().selection,
+            epochs=epochs,
+            device=device,
+            on_start=tell_start,
+            on_step=tell,
+        )

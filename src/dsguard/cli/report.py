@@ -1,0 +1,136 @@
+"""The report of a task, printed: counts, failures, warnings, and the exit code."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dsguard.cli.choices import Choices
+from dsguard.cli.console import (
+    Exit,
+    complain,
+    counted,
+    shortened,
+    show,
+    show_leftovers,
+    warn,
+    worst,
+)
+
+if TYPE_CHECKING:
+    from dsguard.bulk import Report
+    from dsguard.bulk.tasks import Task
+
+_SHOWN_KINDS = 12
+
+
+def finish(task: Task, report: Report, choices: Choices) -> int:
+    """Print what became of a dataset; return the exit code."""
+    manifest = ", named in the manifest" if task.writes else ""
+    show(report.failures, report.failed, manifest)
+    total = report.done + report.failed - report.broken + report.lost
+    _complain_of_loss(report)
+    show_left_out(task, report)
+    _warn(task, report)
+    if choices.as_json:
+        click.echo(json.dumps(_facts(task, report, total)))
+    elif not task.writes:
+        share = report.done / total if total else 0
+        click.echo(f"{share:.1%} intact: {report.done} of {counted(total, 'image')}")
+    else:
+        images = counted(total, "image")
+        click.echo(f"{task.verb} {report.done} of {images} into {choices.destination}")
+        if report.resumed:
+            click.echo(f"{report.resumed} of {report.shards} shards were done before")
+        if report.sidecars:
+            click.echo(
+                f"{report.sidecars} with their payload beside the pixels, in the same file or, of "
+                "x.npy, in x.npy.sidecars.npz; keep the files as they are"
+            )
+    return code_of(report) or code_of_left_out(task, report)
+
+
+def _complain_of_loss(report: Report) -> None:
+    if report.broken:
+        complain(
+            f"{counted(report.broken, 'file')} could not be read to the end; what else was there "
+            "is lost"
+        )
+    if report.lost:
+        verb = "is" if report.lost == 1 else "are"
+        complain(f"{counted(report.lost, 'image')} of the manifest {verb} not there any more")
+    if report.journal_damaged:
+        warn(
+            "the journal beside the source is damaged: it does not tell whether images are missing"
+        )
+
+
+def _warn(task: Task, report: Report) -> None:
+    if report.unfinished:
+        warn("the run that writes the source is not finished: images are missing")
+    show_leftovers(report.leftovers)
+    if report.foreign and task.publishes:
+        more = f" and {len(report.foreign) - 1:,} more" if len(report.foreign) > 1 else ""
+        warn(
+            f"{report.foreign[0]}{more}: lies in the destination and was not written by this run; "
+            "remove what is not to be published"
+        )
+    if report.metadata_dropped:
+        warn(
+            f"{counted(report.metadata_dropped, 'image')} had a colour profile, EXIF, XMP or "
+            "further pictures, which are not kept; the pixels are"
+        )
+    if report.as_they_are:
+        warn(
+            f"{counted(report.as_they_are, 'image')}: alpha, or margins of an eighth and more, are "
+            "published as they are"
+        )
+
+
+def _facts(task: Task, report: Report, total: int) -> dict[str, Any]:
+    """Return the report for ``--json``."""
+    return {
+        task.verb: report.done,
+        "of": total,
+        "failed": report.failed - report.broken,
+        "sidecars": report.sidecars,
+        "metadata_dropped": report.metadata_dropped,
+        "as_they_are": report.as_they_are,
+        "shards": report.shards,
+        "resumed": report.resumed,
+        "failures": {name: error.message for name, error in report.failures.items()},
+        "left_out": {kind: asdict(each) for kind, each in report.left_out.items()},
+        "broken_files": report.broken,
+        "lost": report.lost,
+        "source_unfinished": report.unfinished,
+        "journal_damaged": report.journal_damaged,
+        "leftovers": report.leftovers,
+        "foreign": report.foreign,
+    }
+
+
+def show_left_out(task: Task, report: Report) -> None:
+    """Name what lies beside the images and was not written, and how to decide on it."""
+    for kind, each in list(report.left_out.items())[:_SHOWN_KINDS]:
+        more = f" and {each.count - 1:,} more" if each.count > 1 else ""
+        remedy = f"; --drop '{kind}', or publish it as it is: --publish '{kind}'"
+        remedy = remedy if task.publishes else ""
+        warn(f"left out: {shortened(each.first)}{more}: {each.reason}{remedy}")
+    kinds = len(report.left_out) - _SHOWN_KINDS
+    if kinds > 0:
+        warn(f"left out: {counted(kinds, 'more kind')}, which --json names")
+
+
+def code_of_left_out(task: Task, report: Report) -> int:
+    """Return the code of a run that would not publish all, or met files that are not its own."""
+    found = task.publishes and (report.left_out or report.foreign)
+    return Exit.LEFT_OUT if found else Exit.OK
+
+
+def code_of(report: Report) -> int:
+    """Return the exit code of a run: that of the worst of what failed."""
+    missing = report.lost or report.unfinished or report.journal_damaged
+    return max(worst(kind("") for kind in report.kinds), Exit.SOME_FAILED if missing else Exit.OK)

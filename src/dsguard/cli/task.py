@@ -1,0 +1,169 @@
+"""A task of a command: it is run, or estimated, and its progress shown."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from dsguard.cli.choices import Choices
+from dsguard.cli.console import (
+    bars_of,
+    complain,
+    counted,
+    errors,
+    progress_lines,
+    show,
+    warn,
+    worst,
+)
+from dsguard.cli.report import code_of, code_of_left_out, finish, show_left_out
+from dsguard.errors import InputError
+
+if TYPE_CHECKING:
+    from dsguard.bulk import Report
+    from dsguard.bulk.report import Progress
+    from dsguard.bulk.tasks import Task
+    from dsguard.formats import Source
+
+_SAMPLE = 256
+
+
+def do_task(task: Task, source: Source, choices: Choices, *, trains: bool = False) -> int:
+    """Run a task and print what became of the dataset; return the exit code."""
+    from dsguard.bulk import TooManyErrors, run
+
+    if choices.dry_run:
+        return _estimate(task, source, choices, trains=trains)
+    reports: list[Report] = []
+    with _told(task.verb, choices.quiet) as tell:
+
+        def keep(report: Report, shards: int) -> None:
+            reports[:] = [report]
+            tell(report, shards)
+
+        try:
+            run(source, task, choices.destination, choices.settings(), keep)
+        except TooManyErrors as error:
+            show(reports[0].failures)
+            complain(str(error))
+            return code_of(reports[0])
+    _warn(task, source, reports[0], choices)
+    return finish(task, reports[0], choices)
+
+
+def _warn(task: Task, source: Source, report: Report, choices: Choices) -> None:
+    """Say what an owner would want to know of a run that went as it was told to."""
+    from dsguard.bulk import Protect
+    from dsguard.bulk.selection import classes_in
+    from dsguard.errors import NotProtectedError
+
+    if isinstance(task, Protect) and len(classes_in(source, choices.settings().selection)) == 1:
+        warn("all images are of one class: there is nothing to learn, or to mislead")
+    for remark in source.remarks():
+        warn(remark)
+    if not report.done and set(report.kinds) == {NotProtectedError}:
+        warn("none of the images is protected: is this the clean set?")
+
+
+def _estimate(task: Task, source: Source, choices: Choices, *, trains: bool) -> int:
+    """Try a sample; print how many images there are, what may fail and how long it may take."""
+    from dsguard._atomic import temporary_subfolder
+    from dsguard.bulk import Selection, run, select
+
+    settings = replace(choices.settings(), most_errors=None)
+    wanted = settings.selection.names(source)
+    names = source.names() if wanted is None else wanted
+    if not names:
+        msg = f"{source} holds no images{'' if wanted is None else ' that are wanted'}"
+        raise InputError(msg)
+    sample = select(names, _SAMPLE)
+    with temporary_subfolder("estimate") as folder:
+        out = folder / "out"
+        chosen = Selection(include=tuple(_literal(name) for name in sample))
+        start = time.perf_counter()
+        report = run(
+            source, task, out, replace(settings, out_format="folder", selection=chosen, workers=1)
+        )
+        seconds = time.perf_counter() - start
+        size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    each = seconds / len(sample) / (settings.workers or 1)
+    facts = {
+        "images": len(names),
+        "sample": len(sample),
+        "failed_in_sample": report.failed,
+        "sidecars_in_sample": report.sidecars,
+        "seconds": round(each * len(names), 1),
+        "bytes": round(size / max(1, report.done) * len(names)),
+    }
+    show(report.failures, report.failed)
+    show_left_out(task, report)
+    if choices.as_json:
+        click.echo(json.dumps(facts))
+    else:
+        click.echo(
+            f"{counted(len(names), 'image')}; of a sample of {len(sample)}, {report.failed} fail "
+            f"and {report.sidecars} have their payload beside the pixels; about "
+            f"{facts['seconds']:g} s and {facts['bytes'] / 1e6:.1f} MB"
+            + (", the training of a surrogate not counted" if trains else "")
+        )
+    return worst(kind("") for kind in report.kinds) or code_of_left_out(task, report)
+
+
+def _literal(name: str) -> str:
+    """Return the pattern that only this name is like."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
+class _Pace:
+    """How fast a run goes; what earlier runs had done does not count."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._before: tuple[int, int] | None = None
+
+    def of(self, report: Report, shards: int) -> tuple[float, float]:
+        """Return images a second and the seconds that are left."""
+        images = report.done + report.failed
+        if self._before is None:  # nothing is done yet
+            self._before = images, shards
+        seconds = max(time.monotonic() - self._start, 1e-9)
+        ours = max(1, shards - self._before[1])
+        return (images - self._before[0]) / seconds, seconds * (report.shards - shards) / ours
+
+
+def _so_far(verb: str, report: Report) -> str:
+    failed = f", {report.failed} failed" if report.failed else ""
+    return f"{verb} {counted(report.done, 'image')}{failed}"
+
+
+@contextlib.contextmanager
+def _told(verb: str, quiet: bool) -> Iterator[Progress]:
+    """Show a bar on a terminal, lines elsewhere, nothing if `quiet`."""
+    pace, print_now_and_then = _Pace(), progress_lines(time.monotonic())
+
+    def lines(report: Report, shards: int) -> None:
+        rate, left = pace.of(report, shards)
+        if not quiet:
+            print_now_and_then(
+                f"{_so_far(verb, report)}, {shards} of {report.shards} shards, "
+                f"{rate:.0f} images/s, {left:.0f} s left"
+            )
+
+    if quiet or not errors.is_terminal:
+        yield lines
+        return
+    with bars_of() as bars:
+        task = bars.add_task(verb, total=None)
+
+        def bar(report: Report, shards: int) -> None:
+            rate, _ = pace.of(report, shards)
+            text = f"{_so_far(verb, report)}, {rate:.0f}/s, shards"
+            bars.update(task, completed=shards, total=report.shards, description=text)
+
+        yield bar
