@@ -11,12 +11,13 @@ import pytest
 
 import dsguard
 from dsguard.errors import DsguardError
+from tests import MALFORMED
 from tests.data.make_malformed import CLEAN, FILES
 from tests.fuzz.children import Died, in_child
 from tests.fuzz.seeds import Seed, written
 from tests.fuzz.trial import MOST_SECONDS, Outcome, try_files
 
-HERE = Path(__file__).parent / "data" / "malformed"
+HERE = MALFORMED
 CASES = sorted(path.name for path in HERE.iterdir() if path.name != "keys")
 REFUSED = {
     "cifar-array-too-large", "cifar-array-without-bytes", "cifar-command", "cifar-deep",

@@ -17,7 +17,7 @@ from dsguard.dmcp.settings import Settings
 from dsguard.dmcp.state import Platform
 from dsguard.dmcp.vault import read_master_key
 from dsguard.errors import InputError
-from tests.dmcp_service import running
+from tests.dmcp.service import running
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")
 

@@ -19,7 +19,7 @@ import dsguard
 from dsguard.dmcp import frames, tiff
 from dsguard.dmcp.restoring import _measured
 from dsguard.formats import decode_image, encode_images
-from tests.dmcp_service import account, new_name, protected, refusals, refused, running, tar_of
+from tests.dmcp.service import new_name, post, protected, refusals, refused, running, tar_of
 
 
 @pytest.fixture(scope="module")
@@ -29,34 +29,11 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture
-def owner(server):
-    with server.client(server.owner_token) as client:
-        yield client
-
-
-@pytest.fixture
-def mary(server):
-    with account(server) as client:
-        yield client
-
-
-@pytest.fixture
-def key():
-    return dsguard.DatasetKey.generate()
-
-
-@pytest.fixture
 def dataset(owner, mary, key):
     name = new_name()
     owner.deposit(name, key)
     owner.grant(name, mary.name)
     return name
-
-
-def post(server, token: str, dataset: str, content: bytes, kind: str) -> httpx.Response:
-    headers = {"authorization": f"Bearer {token}", "content-type": kind}
-    url = f"{server.url}/v1/datasets/{dataset}/restore"
-    return httpx.post(url, content=content, headers=headers, timeout=120)
 
 
 def used(owner, dataset: str) -> int:

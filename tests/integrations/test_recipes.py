@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ import dsguard
 from dsguard.bulk import protect_dataset
 from dsguard.errors import InputError
 from dsguard.formats import encode_image
+from tests import ROOT
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_hugging_face(tmp_path, scenes, protected, streaming):
 
 
 def test_the_recipe_is_that_of_the_docs():
-    text = Path(__file__).parents[1].joinpath("docs", "bulk.md").read_text("utf-8")
+    text = ROOT.joinpath("docs", "bulk.md").read_text("utf-8")
     assert 'undecoded.map(Restore("dataset.key"), batched=True).cast(protected.features)' in text
     assert "streaming=True" in text
 

@@ -178,3 +178,12 @@ def browser(server, token: str | None = None):
         if token:
             assert client.post("/login", data={"token": token}).status_code == 200
         yield client
+
+
+def post(server, token, dataset, content, kind, **more):
+    return httpx.post(
+        f"{server.url}/v1/datasets/{dataset}/restore",
+        content=content,
+        headers={"authorization": f"Bearer {token}", "content-type": kind},
+        **more,
+    )

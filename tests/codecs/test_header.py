@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +10,11 @@ from Crypto.Cipher import AES
 
 import dsguard
 from dsguard.formats import decode_image, decode_protected
+from tests import ROOT
 from tests.data.make_exact import pattern as exact_pattern
 from tests.data.make_v1 import pattern
 
-HERE = Path(__file__).parent
+HERE = ROOT / "tests"
 V1 = HERE / "data" / "v1"
 VECTORS = json.loads((V1 / "vectors.json").read_text())
 EXACT = json.loads((HERE / "data" / "exact" / "vectors.json").read_text())

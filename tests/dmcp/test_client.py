@@ -17,6 +17,7 @@ import pytest
 from dsguard.cli import dmcp as commands
 from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
+from dsguard.dmcp import frames
 from dsguard.dmcp.client import Client, RefusedError
 from dsguard.errors import InputError
 
@@ -373,3 +374,13 @@ def test_a_kept_token_goes_to_no_other_service(home, monkeypatch, capsys):
     monkeypatch.setenv("DSGUARD_DMCP_URL", "https://good.example/")
     monkeypatch.delenv("DSGUARD_DMCP_TOKEN")
     assert cli(["dmcp", "datasets"]) == Exit.OK
+
+
+def test_the_client_trusts_no_names(scenes):
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=frames.packed("../evil.png", frames.OK, b"x"))
+
+    with Client("https://x", "t") as client:
+        client._http = httpx.Client(base_url="https://x", transport=httpx.MockTransport(answer))
+        with pytest.raises(RefusedError, match="other images"):
+            list(client.restore("d", [("good.png", b"x")]))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 import tarfile
 import time
+from datetime import UTC, datetime
 
 import httpx
 import numpy as np
@@ -22,7 +24,14 @@ from dsguard.dmcp.settings import Settings
 from dsguard.dmcp.state import Platform
 from dsguard.errors import TamperedError
 from dsguard.formats import decode_image
-from tests.dmcp_service import protected, running, tar_of
+from tests.dmcp.service import (
+    protected,
+    refusals,
+    refused,
+    running,
+    tar_of,
+    vault_of,
+)
 
 KEY = bytes(range(64))
 SIZES = (0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 5)
@@ -251,3 +260,128 @@ def test_jobs_that_are_not_kept_open_go_on_as_well(platform, scenes, monkeypatch
         assert (job_of(platform, number).state, job_of(platform, number).done) == ("done", 9)
         with queue.reader(number, "out") as file, tarfile.open(fileobj=file) as archive:
             assert len(archive.getnames()) == 9
+
+
+def test_jobs_go_on_after_a_kill_and_are_fetched_in_pieces(tmp_path, scenes):
+    with running(tmp_path / "service") as server:
+        key = dsguard.DatasetKey.generate()
+        images = [
+            (f"{n}-{name}", file) for n in range(700) for name, file in protected(scenes, key)[:4]
+        ]
+        images[5] = ("bad.png", b"x")
+        headers = {"authorization": f"Bearer {server.owner_token}"}
+        kind = {"content-type": "application/x-tar"}
+        with server.client(server.owner_token) as owner:
+            owner.deposit("d", key)
+        with httpx.Client(base_url=server.url, headers=headers, timeout=60) as http:
+            job = http.post("/v1/datasets/d/jobs", content=tar_of(images), headers=kind).json()
+            where = f"/v1/jobs/{job['number']}"
+            assert http.get(f"{where}/result").json()["code"] == "not-done"
+            while not (state := http.get(where).json())["done"]:
+                time.sleep(0.01)
+            server.kill()
+        server.start()
+        with httpx.Client(base_url=server.url, headers=headers, timeout=60) as http:
+            while (state := http.get(where).json())["state"] != "done":
+                assert state["state"] in ("queued", "running")
+                time.sleep(0.05)
+            assert (state["done"], state["failed"]) == (2800, 1)
+            first = http.get(f"{where}/result", headers={"range": "bytes=0-99999"})
+            rest = http.get(f"{where}/result", headers={"range": "bytes=100000-"})
+            assert (first.status_code, rest.status_code) == (206, 206)
+            with tarfile.open(fileobj=io.BytesIO(first.content + rest.content)) as archive:
+                found = {m.name: archive.extractfile(m).read() for m in archive}
+            assert len(found) == 2800
+            for name, file in found.items():
+                if name != "bad.png.error.txt":
+                    n = int(name.partition("/")[2].removesuffix(".png"))
+                    np.testing.assert_array_equal(decode_image(file), scenes[n])
+            with server.client() as stranger:
+                other = stranger.register("other")
+            elsewhere = http.get(where, headers={"authorization": f"Bearer {other}"})
+            assert elsewhere.json()["code"] == "no-job"
+        assert "all good" in server.operate("audit", "verify").stdout
+
+
+def test_a_job_stops_at_a_quota_and_what_it_has_can_be_fetched(
+    tmp_path, server, owner, user, dataset, scenes, key
+):
+    owner.grant(dataset, user.name, quota=1000)
+    images = protected(scenes, key) * 150
+    named = [(f"{n}.png", file) for n, (_, file) in enumerate(images)]
+    (tmp_path / "in.tar").write_bytes(tar_of(named))
+    number = user.begin_job(dataset, tmp_path / "in.tar")
+    while (state := user.job(number))["state"] in ("queued", "running"):
+        time.sleep(0.05)
+    assert (state["state"], state["done"]) == ("refused", 1000)
+    user.fetch_job(number, tmp_path / "out.tar")
+    with tarfile.open(tmp_path / "out.tar") as archive:
+        names = archive.getnames()
+    assert names == [*(name for name, _ in named[:1000]), "request.error.txt"]
+    user.remove_job(number)
+    owner.revoke(dataset, user.name)
+
+
+def test_jobs_end_in_a_stated_way(tmp_path, scenes):
+    with running(tmp_path / "service", jobs_per_user="2") as server:
+        key = dsguard.DatasetKey.generate()
+        images = protected(scenes, key)
+        headers = {"authorization": f"Bearer {server.owner_token}"}
+        kind = {"content-type": "application/x-tar"}
+        jobs = server.folder / "jobs"
+        with server.client(server.owner_token) as owner:
+            owner.deposit("d", key)
+
+        with httpx.Client(base_url=server.url, headers=headers, timeout=60) as http:
+
+            def begin(content: bytes) -> dict:
+                return http.post("/v1/datasets/d/jobs", content=content, headers=kind).json()
+
+            def ended(number: str) -> dict:
+                while (state := http.get(f"/v1/jobs/{number}").json())["state"] in (
+                    "queued",
+                    "running",
+                ):
+                    time.sleep(0.02)
+                return state
+
+            good, bad = begin(tar_of(images))["number"], begin(tar_of(images)[:-20000])["number"]
+            assert ended(good)["state"] == "done"
+            assert "send the images anew" in ended(bad)["message"]
+            assert ended(bad)["state"] == "refused"
+            assert refusals(server)[-1] == ("damaged", "d", "job")
+            assert begin(tar_of(images))["code"] == "jobs"
+            assert [job["number"] for job in http.get("/v1/jobs").json()] == [good, bad]
+            with server.client(server.owner_token) as owner:
+                assert owner.job(good)["done"] == 9
+                owner.fetch_job(good, tmp_path / "clean.tar")
+                with refused(409, "not-done"):
+                    owner.fetch_job(bad, tmp_path / "bad.tar")
+            with tarfile.open(tmp_path / "clean.tar") as archive:
+                assert len(archive.getnames()) == 9
+            assert not (tmp_path / "bad.tar").exists()
+            for number in (good, bad):
+                assert http.delete(f"/v1/jobs/{number}").json() == {"removed": number}
+            assert list(jobs.iterdir()) == []
+            server.stop()
+            # killed after a job was noted, before its images were put in place; and before both
+            path = server.folder / "dmcp.sqlite"
+            database = sqlite3.connect(path)
+            today = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+            for number, day in (("1" * 32, "2026-01-01 00:00:00"), ("2" * 32, today)):
+                row = (number, "application/x-tar", "queued", "", day)
+                database.execute("INSERT INTO jobs VALUES (?, 1, 1, ?, ?, ?, 0, 0, 0, ?)", row)
+            database.commit()
+            database.close()
+            key = vault_of(server.folder).job_key("1" * 32, "in")
+            with SealedWriter(jobs / f"{'1' * 32}.part", key) as file:
+                file.write(tar_of(images))
+            (jobs / f"{'3' * 32}.part").write_bytes(b"half of a")
+            server.start()
+            assert ended("1" * 32)["done"] == 9
+            assert "not there any more" in ended("2" * 32)["message"]
+            assert [path.name for path in jobs.iterdir()] == [f"{'1' * 32}.out"]
+            server.stop()
+            server.start()
+            assert [job["number"] for job in http.get("/v1/jobs").json()] == ["2" * 32]
+            assert list(jobs.iterdir()) == []

@@ -18,8 +18,9 @@ from dsguard.cli.commands import Exit, run
 from dsguard.formats import decode_image
 from dsguard.formats.images import UnreadableImageError, decode_files, is_image_name
 from dsguard.formats.png import encode_pngs
+from tests import MALFORMED
 
-CASES = Path(__file__).parent / "data" / "malformed"
+CASES = MALFORMED
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:

@@ -6,7 +6,6 @@ import codecs
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +13,9 @@ import dsguard
 from dsguard._atomic import MOST_TEXT, read_text
 from dsguard.errors import FormatError, InputError
 from dsguard.keys import passphrase_of_environment
+from tests import MALFORMED
 
-CASES = Path(__file__).parent / "data" / "malformed"
+CASES = MALFORMED
 
 
 @pytest.fixture

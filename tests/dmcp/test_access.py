@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import time
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -12,40 +14,23 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
+import dsguard
 import dsguard.dmcp
+from dsguard.dmcp.client import RefusedError
 from dsguard.dmcp.model import Base, migrate
-from tests.dmcp_service import account, browser, new_name, refused, running
+from tests.dmcp.service import (
+    browser,
+    new_name,
+    protected,
+    refused,
+    running,
+)
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     with running(tmp_path_factory.mktemp("dmcp"), secure_cookies="false") as one:
         yield one
-
-
-@pytest.fixture
-def owner(server):
-    with server.client(server.owner_token) as client:
-        yield client
-
-
-@pytest.fixture
-def mary(server):
-    with account(server) as client:
-        yield client
-
-
-@pytest.fixture
-def bob(server):
-    with account(server) as client:
-        yield client
-
-
-@pytest.fixture
-def dataset(owner):
-    name = new_name()
-    owner.deposit(name)
-    return name
 
 
 def test_to_manage_does_not_lead_to_the_key(owner, mary, bob, dataset):
@@ -246,3 +231,128 @@ def test_datasets_of_the_first_layout_get_their_owners(tmp_path):
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
     command.downgrade(config, "0001")
     engine.dispose()
+
+
+def test_grants_begin_expire_and_run_out(owner, user, dataset, scenes, key):
+    images = protected(scenes, key)
+    with refused(403, "no-grant"):
+        list(user.restore(dataset, images))
+    hour = timedelta(hours=1)
+    now = datetime.now(UTC)
+    owner.grant(dataset, user.name, not_before=now + hour)
+    with pytest.raises(RefusedError, match="begins on"):
+        list(user.restore(dataset, images))
+    with refused(422, "over"):
+        owner.grant(dataset, user.name, expires=now - hour)
+    owner.grant(dataset, user.name, expires=datetime.now(UTC) + timedelta(seconds=1.5))
+    assert len(list(user.restore(dataset, images))) == 9
+    time.sleep(1.5)
+    with pytest.raises(RefusedError, match="expired on"):
+        list(user.restore(dataset, images))
+    owner.grant(dataset, user.name, quota=10, expires=now + hour)
+    found = list(user.restore(dataset, images))
+    assert [image.error for image in found] == [""] * 9
+    with refused(403, "quota"):
+        list(user.restore(dataset, images[:2]))
+    assert len(list(user.restore(dataset, images[:1]))) == 1
+    assert owner.grants(dataset)[-1]["used"] == 10
+
+
+def test_what_a_quota_allows_arrives(owner, user, dataset, scenes, key):
+    """Of requests side by side that together are more: nothing is paid for and lost."""
+    owner.grant(dataset, user.name, quota=3000)
+    got = []
+    with pytest.raises(RefusedError, match="the grant is for 3000 images"):
+        got.extend(user.restore(dataset, protected(scenes, key) * 700))
+    assert len(got) == owner.grants(dataset)[-1]["used"]
+    assert 2000 <= len(got) <= 3000
+
+
+def test_a_stream_stops_when_the_right_is_taken(server, owner, user, dataset, scenes, key):
+    owner.grant(dataset, user.name)
+    images = protected(scenes, key) * 700  # several chunks of several requests
+    got = []
+
+    def fetch():
+        for image in user.restore(dataset, images):
+            got.append(image)
+            if len(got) == 100:
+                owner.revoke(dataset, user.name)
+
+    with pytest.raises(RefusedError, match="was revoked"):
+        fetch()
+    assert 100 <= len(got) < len(images)
+
+
+def test_only_managers_manage(server, owner, user, dataset, key):
+    for action in (
+        lambda: user.grant(dataset, user.name),
+        lambda: user.revoke(dataset, user.name),
+        lambda: user.grants(dataset),
+        lambda: user.audit(dataset),
+        lambda: user.keys(dataset),
+        lambda: user.export_key(dataset, 1),
+    ):
+        with refused(403, "no-grant"):
+            action()
+    with refused(403, "not-a-publisher"):
+        user.deposit("mine", dsguard.DatasetKey.generate())
+    assert owner.export_key(dataset, 1) == key
+    assert "may deposit" in server.operate("publisher", user.name).stdout
+    mine = new_name()
+    user.deposit(mine)
+    with refused(403, "no-grant"):
+        owner.grants(mine)
+    with refused(403, "no-grant"):
+        owner.deposit(mine, dsguard.DatasetKey.generate())
+    with refused(409, "own-right"):
+        user.revoke(mine, user.name, "manage")
+    with refused(409, "own-right"):
+        user.grant(mine, user.name, "manage", expires=datetime.now(UTC) + timedelta(hours=1))
+    with refused(409, "key-taken"):
+        user.deposit(new_name(), key)
+
+
+def test_requests_are_answered_once(owner, user, dataset):
+    number = user.request(dataset, "for science")["number"]
+    with refused(409, "asked-already"):
+        user.request(dataset)
+    with refused(403, "no-grant"):
+        user.answer(number, accept=True)
+    assert owner.answer(number, accept=False, reason="no")["state"] == "refused"
+    assert user.requests()[-1]["reason"] == "no"
+    with refused(409, "answered"):
+        owner.answer(number, accept=True)
+    with refused(404, "no-request"):
+        owner.answer(10**6, accept=True)
+
+
+def test_tokens_are_replaced(server, user):
+    headers = {"authorization": f"Bearer {user.token}"}
+    token = httpx.post(f"{server.url}/v1/tokens", headers=headers).json()["token"]
+    with refused(401, "bad-token"):
+        user.me()
+    with server.client(token) as again:
+        assert again.me()["name"] == user.name
+
+
+def test_a_stream_stops_when_the_token_is_replaced(server, owner, user, dataset, scenes, key):
+    owner.grant(dataset, user.name)
+    got = []
+    headers = {"authorization": f"Bearer {user.token}"}
+
+    def fetch():
+        for image in user.restore(dataset, protected(scenes, key) * 1500):
+            got.append(image)
+            if len(got) == 100:
+                assert httpx.post(f"{server.url}/v1/tokens", headers=headers).status_code == 201
+
+    with pytest.raises(RefusedError, match="this token is not valid"):
+        fetch()
+    assert 100 <= len(got) < 9000
+
+
+def test_the_cookie_of_the_page_is_no_token_of_the_api(server, user):
+    with browser(server, user.token) as page:
+        assert page.get("/").status_code == 200
+        assert page.post("/v1/tokens").status_code == 401

@@ -1,0 +1,71 @@
+"""The service on PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import dsguard
+from tests.dmcp.service import (
+    protected,
+    running,
+)
+
+
+@pytest.fixture
+def postgres(tmp_path):
+    """The URL of a PostgreSQL server of its own."""
+    pytest.importorskip("psycopg")
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found and not shutil.which("initdb"):
+        pytest.skip("there is no PostgreSQL here")
+    tools = found[-1].parent if found else Path(shutil.which("initdb")).parent
+    data = Path(tempfile.mkdtemp(prefix="dsguard-pg-"))
+    who = {}
+    if os.getuid() == 0:  # which it refuses to run as
+        if "postgres" not in {entry.pw_name for entry in pwd.getpwall()}:
+            pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+        shutil.chown(data, "postgres")
+        who = {"user": "postgres", "group": "postgres", "extra_groups": []}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = f"-p {port} -k {data} -c listen_addresses=127.0.0.1 -c fsync=off"
+    control = [tools / "pg_ctl", "-D", data / "db", "-w", "-l", data / "log"]
+    run = partial(subprocess.run, check=True, stdout=subprocess.DEVNULL, cwd=data, **who)
+    run([tools / "initdb", "-D", data / "db", "-A", "trust", "-U", "dsguard"])
+    run([*control, "-o", options, "start"])
+    try:
+        yield f"postgresql+psycopg://dsguard@127.0.0.1:{port}/postgres"
+    finally:
+        run([*control, "-m", "immediate", "stop"])
+        shutil.rmtree(data)
+
+
+def test_postgresql(tmp_path, postgres, scenes):
+    with running(tmp_path / "service", database=postgres) as server:
+        key = dsguard.DatasetKey.generate()
+        images = protected(scenes, key)
+        with server.client(server.owner_token) as owner:
+            owner.deposit("d", key)
+            with server.client() as stranger:
+                token = stranger.register("mary")
+            owner.grant("d", "mary", quota=10**11)
+            with server.client(token) as mary, ThreadPoolExecutor(4) as pool:
+                done = list(pool.map(lambda _: len(list(mary.restore("d", images))), range(8)))
+            assert done == [9] * 8
+            assert owner.grants("d")[-1]["used"] == 72
+            server.kill()
+            server.start()
+            assert owner.export_key("d", 1) == key
+            assert sum(entry["images"] or 0 for entry in owner.audit("d")) == 72
+        assert "all good" in server.operate("audit", "verify").stdout

@@ -1,0 +1,109 @@
+"""Images that are restored for others: keys, formats, names, sizes."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+import dsguard
+from dsguard.cli.commands import Exit
+from dsguard.cli.commands import run as cli
+from dsguard.formats import decode_image, encode_images
+from tests.dmcp.service import (
+    post,
+    protected,
+    tar_of,
+)
+
+
+def test_a_ring_of_keys(owner, user, dataset, scenes, key):
+    newer = dsguard.DatasetKey.generate()
+    assert owner.deposit(dataset, newer)["version"] == 2
+    owner.grant(dataset, user.name)
+    other = dsguard.DatasetKey.generate()
+    images = protected(scenes, key)[:4] + protected(scenes, newer)[4:] + protected(scenes, other)
+    found = list(user.restore(dataset, images))
+    assert [bool(image.error) for image in found] == [False] * 9 + [True] * 9
+    assert "none of this dataset's" in found[-1].error
+    for n, image in enumerate(scenes):
+        np.testing.assert_array_equal(decode_image(found[n].data), image)
+
+
+def test_images_of_which_none_can_be_restored_are_told_one_by_one(
+    owner, user, dataset, scenes, key
+):
+    owner.deposit(dataset, dsguard.DatasetKey.generate())  # the newest key opens none of them
+    owner.grant(dataset, user.name)
+    clean = [("small.png", encode_images(scenes[:1, :16, :16])[0])]
+    (alone,) = user.restore(dataset, clean)
+    assert "carries no dsguard header" in alone.error
+    found = list(user.restore(dataset, [*protected(scenes, key)[:2], *clean]))
+    assert [bool(image.error) for image in found] == [False, False, True]
+
+
+def test_tar_and_forms(server, owner, user, dataset, scenes, key):
+    owner.grant(dataset, user.name)
+    images = [*protected(scenes, key), ("bad.png", b"x")]
+    answers = [
+        post(server, user.token, dataset, tar_of(images), "application/x-tar"),
+        httpx.post(
+            f"{server.url}/v1/datasets/{dataset}/restore",
+            files=[("files", (name, file)) for name, file in images],
+            headers={"authorization": f"Bearer {user.token}"},
+        ),
+    ]
+    for answer in answers:
+        assert answer.status_code == 200, answer.text
+        with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
+            found = {m.name: archive.extractfile(m).read() for m in archive}
+        assert b"not an image" in found.pop("bad.png.error.txt")
+        assert list(found) == [name for name, _ in images[:-1]]
+        np.testing.assert_array_equal(decode_image(found["a/3.png"]), scenes[3])
+
+
+def test_images_that_are_too_large_do_not_spoil_the_rest(server, owner, user, dataset, scenes, key):
+    owner.grant(dataset, user.name)
+    heavy = bytes((1 << 20) + 1)
+    bomb = encode_images(np.zeros((1, 2000, 2000, 3), np.uint8))[0]
+    small = encode_images(np.zeros((1, 1, 1, 3), np.uint8))[0]
+    twice = small[:33] + bomb[8:]  # some decoders take the second header
+    images = protected(scenes, key)
+    sent = [images[0], ("heavy.png", heavy), ("bomb.png", bomb), ("two.png", twice), images[1]]
+    found = list(user.restore(dataset, sent))
+    assert [image.name for image in found] == [name for name, _ in sent]
+    assert [bool(image.data) for image in found] == [True, False, False, False, True]
+    assert "1048576 are allowed" in found[1].error
+    assert "4000000 pixels" in found[2].error
+    assert "4000000 pixels" in found[3].error
+    answer = post(server, user.token, dataset, tar_of(sent), "application/x-tar")
+    with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
+        names = archive.getnames()
+    failed = [f"{name}.png.error.txt" for name in ("heavy", "bomb", "two")]
+    assert names == ["a/0.png", *failed, "a/1.png"]
+
+
+def test_images_whose_names_differ_in_the_suffix_alone(
+    tmp_path, server, owner, user, dataset, scenes, key, monkeypatch
+):
+    owner.grant(dataset, user.name)
+    files = [file for _, file in protected(scenes, key)]
+    sent = list(zip(["a.png", "a.tif", "a", "a.tif.png"], files, strict=False))
+    answer = post(server, user.token, dataset, tar_of(sent), "application/x-tar")
+    with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
+        found = [decode_image(archive.extractfile(member).read()) for member in archive]
+        assert len(set(archive.getnames())) == 4
+    np.testing.assert_array_equal(found, scenes[:4])
+    for name, file in sent:
+        tmp_path.joinpath("in", name).parent.mkdir(exist_ok=True)
+        tmp_path.joinpath("in", name).write_bytes(file)
+    monkeypatch.setenv("DSGUARD_DMCP_URL", server.url)
+    monkeypatch.setenv("DSGUARD_DMCP_TOKEN", user.token)
+    monkeypatch.chdir(tmp_path)
+    assert cli(["dmcp", "restore", dataset, "in", "out"]) == Exit.OK
+    found = {path.name: decode_image(path.read_bytes()) for path in Path("out").iterdir()}
+    assert len(found) == 3  # what has no suffix is no image to a folder
+    np.testing.assert_array_equal(found["a.png"], scenes[0])
