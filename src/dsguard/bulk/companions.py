@@ -8,8 +8,9 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from dsguard.errors import DsguardError
+from dsguard.formats.beside import is_text
 from dsguard.formats.disclosure import Disclosure, Review, kind_of
-from dsguard.formats.folder.reader import TreeSource, is_text, read_or_error
+from dsguard.formats.folder.reader import TreeSource, read_or_error
 from dsguard.formats.images import with_suffix
 
 if TYPE_CHECKING:

@@ -21,8 +21,9 @@ from dsguard.bulk.tasks import Task
 from dsguard.errors import InputError
 from dsguard.formats.base import Part
 from dsguard.formats.disclosure import Disclosure, add_up
-from dsguard.formats.folder.reader import TreeSource, distinct
+from dsguard.formats.folder.reader import TreeSource
 from dsguard.formats.images import LOSSLESS_FORMATS, with_suffix
+from dsguard.formats.names import distinct
 from dsguard.formats.sink import Output
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from dsguard.dmcp import frames
 from dsguard.dmcp.access import Refused
 from dsguard.dmcp.restoring import Restored, Upload
 from dsguard.errors import DsguardError
-from dsguard.formats.folder.reader import is_text
+from dsguard.formats.beside import is_text
 from dsguard.formats.images import with_suffix
 from dsguard.formats.names import plain_name
 from dsguard.formats.tar import END, members, packed

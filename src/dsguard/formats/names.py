@@ -7,6 +7,7 @@ Names come from strangers: listings of a store, members of archives, paths in ta
 
 from __future__ import annotations
 
+import itertools
 import os
 import posixpath
 import re
@@ -208,3 +209,13 @@ class Taken:
             free = name + more.format(self._numbers[name])
         self._names.add(free)
         return free
+
+
+def distinct(names: list[str], archive: str) -> list[str]:
+    """Return the names sorted; refuse an archive that has one of them twice."""
+    ordered = sorted(names)
+    for name, following in itertools.pairwise(ordered):
+        if name == following:
+            msg = f"{archive} has more than one member named {name}; unpack it and pack it anew"
+            raise InputError(msg)
+    return ordered

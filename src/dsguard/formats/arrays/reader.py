@@ -25,7 +25,7 @@ from dsguard.formats.base import (
     Source,
     as_folder,
 )
-from dsguard.formats.folder.reader import strays_among, texts_among
+from dsguard.formats.beside import strays_among, texts_among
 from dsguard.formats.harmless import STRING, Allowance, allowance_of_classes
 from dsguard.formats.names import is_folder_name, safe_name
 from dsguard.formats.place import Place

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import cached_property, partial
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from dsguard.errors import DsguardError, InputError
@@ -22,18 +20,12 @@ from dsguard.formats.base import (
     class_of,
     cut,
 )
-from dsguard.formats.images import READABLE_SUFFIXES, is_image_name
+from dsguard.formats.beside import is_text, others_among, stem_of, texts_among, texts_beside
+from dsguard.formats.images import is_image_name
 from dsguard.formats.listings.base import ImageIndex, Listing
-from dsguard.formats.names import is_hidden
-from dsguard.formats.place import Place
 
 if TYPE_CHECKING:
     from dsguard.formats.disclosure import Review
-
-COMPANIONS = frozenset(
-    {".cls", ".csv", ".json", ".jsonl", ".md", ".tsv", ".txt", ".xml", ".yaml", ".yml", ".toml"}
-)
-"""Suffixes of text files."""
 
 
 class TreeSource(Source):
@@ -82,7 +74,7 @@ class TreeSource(Source):
         """Return rows to which the text files beside their images and their fields belong."""
 
         def extras(row: int) -> Extras:
-            stem = _stem(rows.names[row])
+            stem = stem_of(rows.names[row])
             texts = beside.get(rows.names[row], ())
             found = {text[len(stem) + 1 :]: self.read_companion(text) for text in texts}
             if own := fields.get(rows.names[row]):
@@ -146,84 +138,6 @@ class TreeSource(Source):
         raise NotImplementedError
 
 
-def is_text(name: str) -> bool:
-    """Tell whether a file is text, by its name."""
-    path = PurePosixPath(name)
-    return path.suffix.lower() in COMPANIONS or path.name in ("LICENSE", "NOTICE", "README")
-
-
-def texts_among(names: list[str]) -> list[str]:
-    """Return the text files among those of a folder."""
-    return [name for name in names if is_text(name) and not is_hidden(name)]
-
-
-def others_among(names: list[str]) -> list[str]:
-    """Return the files of a folder that are neither images nor text."""
-    return [
-        name
-        for name in names
-        if not (is_image_name(name) or is_text(name))
-        and (not is_hidden(name) or PurePosixPath(name).suffix.lower() in READABLE_SUFFIXES)
-    ]
-
-
-def strays_among(names: list[str], own: Collection[str]) -> list[str]:
-    """Return the files of a folder that are neither text nor its own, images among them."""
-    return [name for name in names if not (name in own or is_text(name) or is_hidden(name))]
-
-
-def texts_beside(names: list[str], texts: list[str]) -> dict[str, tuple[str, ...]]:
-    """Return by image the text files that have its name but for the suffix: ``x.txt`` of ``x.png``.
-
-    A suffix may have dots, as fields of WebDataset samples do: ``x.classname.txt``.
-    """
-    if not texts:
-        return {}
-    images: dict[str, list[str]] = {}
-    for name in names:
-        images.setdefault(_stem(name), []).append(name)
-    found: dict[str, list[str]] = {}
-    for text in texts:
-        stem = _stem(text)
-        for _ in range(_MOST_DOTS):
-            if stem in images or "." not in stem.rpartition("/")[2]:
-                break
-            stem = _stem(stem)
-        for name in images.get(stem, ()):
-            found.setdefault(name, []).append(text)
-    return {name: tuple(own) for name, own in found.items()}
-
-
-_MOST_DOTS = 16  # of a suffix: names of strangers may have any number
-
-
-def _stem(name: str) -> str:
-    """Return a name without its suffix."""
-    folder, slash, file = name.rpartition("/")
-    return folder + slash + file.rpartition(".")[0]
-
-
-class ShardedSource(Source):
-    """A folder of files that hold images, or one such file.
-
-    Parameters
-    ----------
-    place : Place
-    files : list of str
-        The files, by name.
-    """
-
-    def __init__(self, place: Place, files: list[str]) -> None:
-        super().__init__(place)
-        self.files = files
-
-    def companions(self) -> list[str]:
-        return texts_among(self._listing.files)
-
-    def left_out(self) -> list[str]:
-        return strays_among(self._listing.files, set(self.files))
-
-
 class FolderSource(TreeSource):
     """A folder of image files, at any depth."""
 
@@ -279,13 +193,3 @@ def read_or_error(read: Callable[[], bytes]) -> bytes | DsguardError:
         return error.to_keep()
     except Exception as error:  # encrypted, damaged, of unknown compression: per image, any reason
         return InputError(f"cannot be read: {getattr(error, 'strerror', None) or error}")
-
-
-def distinct(names: list[str], archive: str) -> list[str]:
-    """Return the names sorted; refuse an archive that has one of them twice."""
-    ordered = sorted(names)
-    for name, following in itertools.pairwise(ordered):
-        if name == following:
-            msg = f"{archive} has more than one member named {name}; unpack it and pack it anew"
-            raise InputError(msg)
-    return ordered

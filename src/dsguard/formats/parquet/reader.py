@@ -21,7 +21,6 @@ from dsguard.formats.base import (
     Rows,
     as_folder,
 )
-from dsguard.formats.folder.reader import ShardedSource
 from dsguard.formats.harmless import (
     CHARACTERS,
     ROW,
@@ -34,6 +33,7 @@ from dsguard.formats.limits import load_json
 from dsguard.formats.names import safe_name
 from dsguard.formats.parquet.pages import rows_at_once
 from dsguard.formats.place import Place
+from dsguard.formats.sharded import ShardedSource
 
 if TYPE_CHECKING:
     import pyarrow as pa
