@@ -13,7 +13,7 @@ from PIL import Image
 
 import dsguard
 from dsguard.cli.commands import Exit, run
-from dsguard.formats import decode_image, encode_image
+from dsguard.formats import decode_image, encode_image, encode_images
 
 
 @pytest.fixture
@@ -322,3 +322,26 @@ def test_importing_dsguard_is_light():
     command = [sys.executable, "-c", code]
     shown = subprocess.run(command, capture_output=True, text=True, check=True)
     assert shown.stdout == "[]\n"
+
+
+def test_a_surrogate_that_lies_in_a_journal_must_be_of_the_key(
+    tmp_path, monkeypatch, capsys, scenes, key
+):
+    """Somebody else's could leave images nearly as they are."""
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    key.save("k")
+    for n, file in enumerate(encode_images(scenes)):
+        path = tmp_path / "clean" / "ab"[n % 2] / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file)
+    command = ["protect", "clean", "out", "--key", "k", "--epochs", "1", "--quiet"]
+    assert run(command) == Exit.OK
+    assert run(command) == Exit.OK  # its own is taken
+    made = (tmp_path / "out.dsguard" / "surrogate.pt").read_bytes()
+    (tmp_path / "new.dsguard").mkdir()
+    (tmp_path / "new.dsguard" / "surrogate.pt").write_bytes(made)
+    command[2] = "new"
+    assert run(command) == Exit.USAGE
+    assert "was made by no run with this key" in capsys.readouterr().err
+    assert run([*command, "--surrogate", "new.dsguard/surrogate.pt"]) == Exit.OK

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import CancelledError
 
@@ -51,3 +53,35 @@ def test_an_interrupt_of_the_terminal_is_not_for_workers():
     os.kill(process, signal.SIGINT)
     assert workers.submit(os.getpid).result() == process
     workers.stop()
+
+
+EVIL = "import os\nopen(os.environ['MARK'], 'w').close()\n"
+
+
+@pytest.mark.parametrize("name", ["selectors", "select", "socket", "multiprocessing", "dsguard"])
+def test_nothing_in_the_current_folder_is_imported(tmp_path, name):
+    """It may be a dataset of strangers."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / f"{name}.py").write_text(EVIL)
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os\n"
+        "from dsguard._parallel.processes import Workers\n"
+        "if __name__ == '__main__':\n"
+        "    workers = Workers(2, 'dsguard.errors')\n"
+        "    print(workers.submit(os.getpid).result() != os.getpid())\n"
+        "    workers.stop()\n"
+        "    print(os.environ.get('PYTHONSAFEPATH'))\n"
+    )
+    mark = tmp_path / "mark"
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
+    done = subprocess.run(
+        [sys.executable, script],
+        cwd=tmp_path / "here",
+        env=environment | {"MARK": str(mark)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["True", "None"]
+    assert not mark.exists()

@@ -7,6 +7,7 @@ own, and a thread that waits at the other end of it.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import pickle
@@ -15,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -152,7 +153,8 @@ class _Worker:
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs,), daemon=True)
         try:
-            self._process.start()
+            with _without_current_folder():
+                self._process.start()
         except BaseException:
             self._pipe.close()
             raise
@@ -179,6 +181,30 @@ class _Worker:
         self._process.join()
 
 
+_starting = threading.Lock()
+
+
+@contextlib.contextmanager
+def _without_current_folder() -> Iterator[None]:
+    """Start processes that do not import what lies in the current folder, as ``python -c`` does.
+
+    It may be a dataset: a file ``selectors.py`` in it would be run.
+    """
+    with _starting:
+        before = os.environ.get(_SAFE_PATH)
+        os.environ[_SAFE_PATH] = "1"
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[_SAFE_PATH]
+            else:
+                os.environ[_SAFE_PATH] = before
+
+
+_SAFE_PATH = "PYTHONSAFEPATH"
+
+
 class _Own(threading.local):
     """What each thread has for itself."""
 
@@ -188,7 +214,8 @@ class _Own(threading.local):
 def _leave_interrupts_to_others() -> None:
     """Start processes that a terminal does not interrupt, not even before they begin."""
     if hasattr(signal, "pthread_sigmask"):  # not on every platform
-        resource_tracker.ensure_running()  # whose own start would undo what follows
+        with _without_current_folder():
+            resource_tracker.ensure_running()  # whose own start would undo what follows
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 

@@ -268,7 +268,7 @@ def _manifest(number: int) -> str:
 
 
 _OWN_FILES = re.compile(
-    r"settings\.json|lock|surrogate\.pt|done|companions\.json"
+    r"settings\.json|lock|surrogate\.(pt|tag)|done|companions\.json"
     r"|shards/[^/]*\.jsonl|stamps/\d+|(beside|left-out)/\d+\.json"
 )
 """Files of a journal, of damaged ones as well."""

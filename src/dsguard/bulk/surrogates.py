@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dsguard._atomic import write_whole
 from dsguard.bulk.selection import Selection, classes_in, select, wanted_names
 from dsguard.errors import InputError
 from dsguard.formats.load import load_training_set
@@ -13,6 +15,7 @@ from dsguard.formats.load import load_training_set
 if TYPE_CHECKING:
     from dsguard.formats import Source
     from dsguard.fsp import Surrogate
+    from dsguard.keys import DatasetKey
 
 MOST_IMAGES = 50_000
 """Images that a surrogate is fitted to."""
@@ -94,3 +97,35 @@ def check_classes(known: Collection[str]) -> None:
             "its own, or give labels as the format has them"
         )
         raise InputError(msg)
+
+
+def sign(path: Path, key: DatasetKey) -> None:
+    """Write beside a surrogate the code that `check_signed` wants."""
+    with write_whole(path.with_suffix(".tag"), private=True) as file:
+        file.write(_code(path, key).encode())
+
+
+def check_signed(path: Path, key: DatasetKey) -> None:
+    """Refuse a surrogate that is there and that no run with this key has made.
+
+    Raises
+    ------
+    InputError
+        If its code is another: it could leave images nearly as they are.
+    """
+    if not path.exists():
+        return
+    try:
+        told = path.with_suffix(".tag").read_text("ascii")
+    except (OSError, ValueError):
+        told = ""
+    if not (path.is_file() and hmac.compare_digest(told, _code(path, key))):
+        msg = (
+            f"{path} was made by no run with this key; remove it, or name it if you know where it "
+            "comes from: --surrogate"
+        )
+        raise InputError(msg)
+
+
+def _code(path: Path, key: DatasetKey) -> str:
+    return hmac.new(key.randomness(32, b"surrogate"), path.read_bytes(), "sha256").hexdigest()

@@ -84,6 +84,7 @@ def protect(
     """
     from dsguard.api import unwise
     from dsguard.bulk import Protect, class_names_of
+    from dsguard.bulk.surrogates import check_signed, sign
     from dsguard.codecs import codec_named
     from dsguard.covers import Itself
     from dsguard.covers.named import NEED_SURROGATE, Ingredients, cover_named
@@ -108,11 +109,16 @@ def protect(
     if name in NEED_SURROGATE:
         _check_destination(source, choices)
         path = surrogate_path or _own_surrogate(choices)
+        own = path if surrogate_path is None else None
+        if own is not None:
+            check_signed(own, key)
         trains = choices.dry_run and not (path and path.exists())
         if trains:  # any patterns will do
             name, names = "drawn", _sampled_classes(source, choices)
         else:
             network = _surrogate(source, choices, path, epochs, device)
+            if own is not None:
+                sign(own, key)
             names = class_names_of(network)
             of = replace(of, surrogate=path if name == "attack" else network)
     cover = of.marked(Itself()) if name == "drawn" else cover_named(name, of)

@@ -255,6 +255,10 @@ def _centroids(
     return centroids
 
 
+_MOST_ONE_SIDED = 0.75
+"""Mean of the signs of a class; those of a fitted pattern are about as often +1 as -1."""
+
+
 def _check(content: dict[str, Any]) -> None:
     """Refuse tensors that are larger than what the file has of them, and classes without one."""
     weights, classes, signs = content["weights"], content["classes"], content["patterns"]
@@ -266,9 +270,13 @@ def _check(content: dict[str, Any]) -> None:
     fits = kinds == {torch.float32} and classes.dtype == torch.int64 and classes.ndim == 1
     fits &= signs.dtype == torch.int8
     fits &= tuple(signs.shape) in {(len(classes), channels, GRID, GRID) for channels in (1, 3)}
+    fits &= bool((signs.abs() == 1).all())
     fits &= all(isinstance(name, str) for name in content["class_names"])
     if not fits or bool((classes[1:] <= classes[:-1]).any()):
         msg = "its parts do not belong together"
+        raise ValueError(msg)
+    if bool((signs.float().mean(dim=(1, 2, 3)).abs() > _MOST_ONE_SIDED).any()):
+        msg = "its patterns are nearly flat: they would change little more than brightness"
         raise ValueError(msg)
 
 

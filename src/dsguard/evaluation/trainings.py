@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, wait
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dsguard._atomic import temporary_subfolder
 from dsguard._parallel.processes import Workers
 from dsguard._parallel.threads import thread_count
 from dsguard.evaluation.comparison import Row, learn
@@ -133,9 +133,7 @@ def _side_by_side(
 ) -> dict[Training, Row]:
     workers = min(workers, len(trainings))
     threads = max(1, thread_count(None) // workers)
-    # Beside the study, which has such images already: a run that is killed leaves them there.
-    with tempfile.TemporaryDirectory(dir=shared.out, prefix=".trainings-") as name:
-        folder = Path(name)
+    with temporary_subfolder("trainings") as folder:  # where nobody else can put a pickle
         with (folder / "shared").open("wb") as file:
             pickle.dump(shared, file)  # once, not once for each
         board = _Board.new(folder, len(trainings))

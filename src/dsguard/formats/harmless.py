@@ -6,6 +6,7 @@ whatever holds one by habit (pixels, base64, a second file) exceeds them.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -70,6 +71,9 @@ _JOINTS = re.compile("['’_-]")
 _AROUND_WORDS = ".:!?*#`-_/"
 _ADDRESS = ("http://", "https://")
 _BLANKS = re.compile(r"\s{65,}")
+_NO_SIGN = re.compile(r"[^\s,;|\"'()\[\]{}<>=]*\w[^\s,;|\"'()\[\]{}<>=]*")
+_BLANK = re.compile(r"\s+")
+_FREE_SIGNS = 4
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 
 
@@ -356,6 +360,7 @@ def charge_text(
             raise CouldHoldPictureError(msg)
         words = _WORDS.findall(line)
         numbers, characters = _size_of_line(words, known)
+        characters += _size_of_signs(line)
         allowance = allowance_of(words)
         alone = numbers == len(words) or any(known(word) for word in words)
         allowance.take_line(numbers, alone=alone)
@@ -377,6 +382,19 @@ def _size_of_line(words: list[str], known: Callable[[str], bool]) -> tuple[int, 
                 msg = f"has a word of {len(word)} characters"
                 raise CouldHoldPictureError(msg)
     return numbers, characters
+
+
+def _size_of_signs(line: str) -> int:
+    """Return how many characters the signs of a line count as, such as commas and brackets.
+
+    Those between words and numbers are free, and so are rows of one sign, as below a title.
+    """
+    between, words = _NO_SIGN.subn("", line)
+    if not words:
+        drawn = line.strip()
+        return len(drawn) if len(set(drawn)) > 1 else 0
+    changes = sum(one != other for one, other in itertools.pairwise(_BLANK.sub("", between)))
+    return max(0, changes - _FREE_SIGNS * (1 + words))
 
 
 def _is_plain(word: str) -> bool:

@@ -457,10 +457,18 @@ def _stripped(column: pa.Array, name: str, review: Review) -> pa.Array:
     return cast
 
 
-def _in_utc(column: pa.Array) -> pa.Array:
-    """Return moments of a zone that is none as what they are."""
+def _values(column: pa.Array) -> list[Any]:
+    """Return the values of a column; moments that Python has none for as the numbers they are."""
+    pyarrow, _ = arrow()
     bare = _bare(column.type)
-    return column.cast(bare) if arrow()[0].types.is_timestamp(bare) else column
+    if not pyarrow.types.is_temporal(bare):
+        return list(column.to_pylist())
+    column = column.cast(bare)
+    try:
+        return list(column.to_pylist())
+    except _damage():
+        days = pyarrow.types.is_date32(bare) or pyarrow.types.is_time32(bare)
+        return list(column.cast(pyarrow.int32() if days else pyarrow.int64()).to_pylist())
 
 
 def _is_zone(name: str) -> bool:
@@ -562,7 +570,7 @@ class _Extras:
         part = self._others.slice(row, 1)
         try:
             values = {
-                name: _in_utc(column).to_pylist()[0]
+                name: _values(column)[0]
                 for name, column in zip(part.schema.names, part.columns, strict=True)
             }
         except _damage() as error:  # a moment that Python has none for
