@@ -21,7 +21,9 @@ import pytest
 from dsguard.bulk import Selection, protect_dataset, restore_dataset, verify_dataset
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats import encode_images, open_source
+from dsguard.formats.arrays import npy
 from dsguard.formats.names import Taken
+from dsguard.formats.place import LocalPlace
 from dsguard.formats.tar import END, packed
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs pipes of POSIX")
@@ -372,3 +374,63 @@ def test_signs_between_words_are_free(numbered, tmp_path, key):
     (numbered / "x.yaml").write_text("names: {0: 'cat', 1: \"dog\"}\nlist: [a, b, c]\n" * 5)
     (numbered / "labels.csv").write_text('"0.png","cat",,,\n"1.png","dog",,,\n')
     assert not protected(tmp_path, key).left_out
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [[[v] for v in range(8)] for _ in range(8)],
+        [[[v, v, v] for v in range(8)] for _ in range(12)],
+        {f"key{n}": [[1, 2, 3]] * 85 for n in range(3)},
+    ],
+)
+def test_lists_of_few_numbers_each_count(numbered, tmp_path, key, value):
+    (numbered / "x.json").write_text(json.dumps(value))
+    assert protected(tmp_path, key).left_out
+
+
+def test_boxes_and_points_go_along(numbered, tmp_path, key):
+    each = {"boxes": [[1, 2, 3, 4]] * 60, "points": [[1, 2]] * 200}
+    boxes = {f"{n}.png": each for n in range(8)}
+    (numbered / "x.json").write_text(json.dumps(boxes))
+    assert not protected(tmp_path, key).left_out
+
+
+def test_categories_are_columns_of_strings(tmp_path, scenes, key):
+    pixels = {f"p{n}": pa.array([f"{n:02x}"] * 8).dictionary_encode() for n in range(256)}
+    table(tmp_path, scenes, **pixels)
+    assert len(protected(tmp_path, key).left_out) == 256
+    lists = {f"p{n}": pa.array([[n]] * 8, pa.list_(pa.uint8())) for n in range(200)}
+    table(tmp_path, scenes, **lists)
+    report = protect_dataset(tmp_path / "clean", tmp_path / "two", key, profile="veil")
+    assert sum(each.count for each in report.left_out.values()) == (200 - 63) * 8
+
+
+def test_an_image_has_one_allowance_whatever_it_is_called(tmp_path, key, scenes):
+    for n, file in enumerate(encode_images(scenes)):
+        path = tmp_path / "clean" / "ab"[n % 2] / f"img{n}.v1.x.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file)
+    names = ["a/img0.v1.x.png", "img0.v1.x.png", "img0.v1.x"]
+    for n, name in enumerate(names):
+        row = ",".join(map(str, range(40)))
+        (tmp_path / "clean" / f"t{n}.csv").write_text(f"{name},{row}\n")
+    assert protected(tmp_path, key).left_out["*.csv"].count == 2
+
+
+@posix
+def test_an_array_that_becomes_a_link_meanwhile_is_not_read_through_it(tmp_path, monkeypatch):
+    np.save(tmp_path / "secret.npy", np.full((4, 2), 7, np.uint8))
+    (tmp_path / "clean").mkdir()
+    np.save(tmp_path / "clean" / "labels.npy", np.zeros((4, 2), np.uint8))
+    place = LocalPlace(tmp_path / "clean")
+    real = npy.read_header
+
+    def swapped(file):
+        header = real(file)
+        (tmp_path / "clean" / "labels.npy").unlink()
+        (tmp_path / "clean" / "labels.npy").symlink_to(tmp_path / "secret.npy")
+        return header
+
+    monkeypatch.setattr(npy, "read_header", swapped)
+    assert not npy.load_npy(place, "labels.npy").any()

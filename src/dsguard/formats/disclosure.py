@@ -11,7 +11,7 @@ import contextlib
 import csv
 import io
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -195,8 +195,16 @@ class Review:
     def _resolved(self, name: str) -> str:
         """Return as much of a path as belongs to an image here: the last parts, at least one."""
         folder, _, last = name.rpartition("/")
-        two = f"{folder.rpartition('/')[2]}/{_stem(last)}"
-        return two if two in self._pairs else _stem(last)
+        stem = last if last in self._stems else _stem(last)
+        two = f"{folder.rpartition('/')[2]}/{stem}"
+        return two if stem in self._twice and two in self._pairs else stem
+
+    @cached_property
+    def _twice(self) -> frozenset[str]:
+        """Return the names that images of several folders have."""
+        counts = Counter({name.rpartition(".")[0] or name for name in self._names})
+        found = Counter(name.rpartition("/")[2] for name in counts)
+        return frozenset(name for name, count in found.items() if count > 1)
 
     @cached_property
     def _pairs(self) -> frozenset[str]:

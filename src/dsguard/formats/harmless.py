@@ -93,6 +93,7 @@ class Allowance:
     characters: int = CHARACTERS
     in_rows: int = ROW
     in_boxes: int = 2 * BOXES
+    in_lists: int = 2 * BOXES
     in_shapes: int = IN_SHAPES
     ids: int = NUMBERS
 
@@ -129,6 +130,21 @@ class Allowance:
         if self.in_boxes < 0:
             msg = f"has more than {2 * BOXES} numbers in short lines"
             raise CouldHoldPictureError(msg)
+
+    def take_list(self, numbers: int) -> None:
+        """Use some of it up by a list of numbers.
+
+        Raises
+        ------
+        CouldHoldPictureError
+            If they could be pixels, with those before them.
+        """
+        self.take_row(numbers)
+        if _is_short(numbers):
+            self.in_lists -= numbers if numbers > _VALUE_AND_PLACE else 2 * numbers
+        if self.in_lists < 0:
+            msg = f"has more than {2 * BOXES} numbers in short lists"
+            raise TooMuchError(msg)
 
     def take_ids(self, count: int) -> None:
         """Use some of it up by numbers that only count things.
@@ -306,7 +322,7 @@ def charge_numbers(values: list[Any], allowance: Allowance, *, is_shape: bool = 
     rows: list[int] = []
     if not _add_rows(values, rows):
         return False
-    count, long = sum(rows), sum(row for row in rows if row > _SHORT_ROW)
+    count, long = sum(rows), sum(row for row in rows if row > _SHORT_ROW or row == 1)
     if is_shape:
         if count > allowance.in_shapes:
             msg = f"is a shape of {count} numbers, with more than {IN_SHAPES} for one image"
@@ -316,7 +332,8 @@ def charge_numbers(values: list[Any], allowance: Allowance, *, is_shape: bool = 
     if count > BOXES or (long and count > ROW):
         msg = f"is a list of {count} numbers"
         raise CouldHoldPictureError(msg)
-    allowance.take_row(long)
+    for row in rows:  # of 1, or of 8 and more, use up one thing, others another
+        allowance.take_list(row)
     allowance.take(count, 0)
     return True
 

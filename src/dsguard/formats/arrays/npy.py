@@ -12,7 +12,7 @@ import os
 import weakref
 import zipfile
 from collections.abc import Iterator, Mapping
-from typing import IO, Any, NamedTuple, TypeAlias
+from typing import IO, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -135,13 +135,19 @@ def load_npy(place: Place, file: str) -> Array:
         If it is damaged or holds Python objects.
     """
     with _told(f"{place}/{file}"), place.open(file) as opened:
-        read_header(opened)
-        if isinstance(place, LocalPlace):
-            array: Array = np.load(place.path / file, mmap_mode="r", allow_pickle=False)
-        else:
-            opened.seek(0)
-            array = np.lib.format.read_array(opened, allow_pickle=False)
-    return array
+        header = read_header(opened)
+        opened.seek(0)
+        if not isinstance(place, LocalPlace) or not math.prod(header.shape):
+            return np.lib.format.read_array(opened, allow_pickle=False)
+        version = np.lib.format.read_magic(opened)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else _READ_LATER
+        shape, is_fortran, dtype = read(opened)
+        order: Literal["C", "F"] = "F" if is_fortran else "C"
+        # Of the file that was opened, not of what may lie under its name by now.
+        return np.memmap(opened, dtype, "r", opened.tell(), shape, order)
+
+
+_READ_LATER = np.lib.format.read_array_header_2_0
 
 
 def read_header(file: IO[bytes]) -> Header:

@@ -390,7 +390,7 @@ class Table(Record):
         types = arrow()[0].types
         plain = (types.is_integer, types.is_floating, types.is_decimal)
         names = self._undecided((*plain, types.is_boolean, types.is_temporal), review)
-        kinds = {name: self.batch.schema.field(name).type for name in names}
+        kinds = {name: _plain(self.batch.schema.field(name).type) for name in names}
         return {
             name: weight("9" * kind.precision) if types.is_decimal(kind) else 1
             for name, kind in kinds.items()
@@ -405,10 +405,15 @@ class Table(Record):
         return {
             field.name
             for field in self.batch.schema
-            if any(check(field.type) for check in checks)
+            if any(check(_plain(field.type)) for check in checks)
             and review.disclosure.says(f"{self.columns.file}/{field.name}") is None
             and field.name != self.columns.label
         }
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """Return the type of the values of a dictionary, as of categories; others as they are."""
+    return kind.value_type if arrow()[0].types.is_dictionary(kind) else kind
 
 
 def _bare(kind: pa.DataType) -> pa.DataType:
