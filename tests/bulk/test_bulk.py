@@ -52,7 +52,7 @@ from dsguard.covers import (
     Preview,
 )  # fmt: skip
 from dsguard.formats import decode_image, encode_images, open_source
-from dsguard.formats.place import LocalPlace, place_of
+from dsguard.formats.places import LocalPlace, place_of
 
 
 @pytest.fixture

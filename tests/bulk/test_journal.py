@@ -19,7 +19,7 @@ from dsguard.bulk.journal import Journal
 from dsguard.bulk.settings import Settings
 from dsguard.errors import InputError
 from dsguard.formats import encode_images, open_source
-from dsguard.formats.place import LocalPlace, RemotePlace
+from dsguard.formats.places import LocalPlace, RemotePlace
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs permissions and links of POSIX")
 
@@ -322,7 +322,7 @@ def test_what_a_manifest_calls_done_is_on_the_disk_before_it(home, key, monkeypa
 
     monkeypatch.setattr(os, "replace", noted_replace)
     monkeypatch.setattr(os, "fsync", noted_fsync)
-    monkeypatch.setattr("dsguard.formats.place.sync_disk", noted_sync)
+    monkeypatch.setattr("dsguard.formats.places.local.sync_disk", noted_sync)
     protect(home, key, out_format=out_format, shard_size=8)
     done = events.index("named 00000.jsonl")
     assert "synced" in events[:done]

@@ -21,7 +21,7 @@ from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
 from dsguard.errors import InputError
 from dsguard.formats import encode_images, open_source
-from dsguard.formats.place import LocalPlace, RemotePlace
+from dsguard.formats.places import LocalPlace, RemotePlace
 from dsguard.formats.spool import Spool
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs signals and permissions of POSIX")
@@ -252,8 +252,8 @@ def test_leftovers_of_a_store(home, key):
 def test_links_in_the_scratch_folder_are_not_followed(tmp_path, monkeypatch):
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
-    monkeypatch.setattr("dsguard.formats.place._UNGUESSED", "guessed")
-    monkeypatch.setattr("dsguard.formats.place._count", iter(range(9)))
+    monkeypatch.setattr("dsguard.formats.places.local._UNGUESSED", "guessed")
+    monkeypatch.setattr("dsguard.formats.places.local._count", iter(range(9)))
     scratch = tmp_path / "safe" / ".dsguard-tmp"
     scratch.mkdir(parents=True)
     (scratch / f"{os.getpid()}-guessed-0").symlink_to(victim)

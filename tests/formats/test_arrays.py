@@ -17,7 +17,7 @@ from dsguard.bulk import protect_dataset, restore_dataset
 from dsguard.formats import open_source
 from dsguard.formats.arrays.npy import Npz
 from dsguard.formats.arrays.reader import class_names
-from dsguard.formats.place import LocalPlace
+from dsguard.formats.places import LocalPlace
 
 
 def entry(array, version=(1, 0)) -> bytes:

@@ -23,7 +23,7 @@ from dsguard.errors import DsguardError, InputError
 from dsguard.formats import encode_images, open_source
 from dsguard.formats.arrays import npy
 from dsguard.formats.names import Taken
-from dsguard.formats.place import LocalPlace
+from dsguard.formats.places import LocalPlace
 from dsguard.formats.tar import END, packed
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs pipes of POSIX")

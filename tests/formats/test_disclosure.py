@@ -24,7 +24,7 @@ from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
 from dsguard.errors import InputError
 from dsguard.formats import encode_image, encode_images, open_source
-from dsguard.formats.place import LocalPlace
+from dsguard.formats.places import LocalPlace
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from dsguard.bulk import Selection, protect_dataset, restore_dataset, verify_dat
 from dsguard.errors import InputError
 from dsguard.formats import encode_image, encode_images, names, open_source
 from dsguard.formats.names import checked, fault_of, safe_name
-from dsguard.formats.place import LocalPlace, RemotePlace
+from dsguard.formats.places import LocalPlace, RemotePlace
 
 OUTSIDE = ["..", "../x.png", "a/../../x.png", "a/..", "/x.png", "//x.png", "", "C:x.png", "c:/x",
            "a\0/x.png"]  # fmt: skip

@@ -20,7 +20,7 @@ from dsguard.codecs.header import HEADER_BYTES, MAGIC, Header
 from dsguard.errors import DsguardError
 from dsguard.formats import decode_image, encode_image
 from dsguard.formats.images import decode_files, pixels_of
-from dsguard.formats.place import LocalPlace
+from dsguard.formats.places import LocalPlace
 from dsguard.formats.tar import END, packed
 from dsguard.kernels.geometry import Geometry
 from tests.fuzz import EXAMPLES

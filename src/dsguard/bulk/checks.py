@@ -10,7 +10,7 @@ from dsguard.bulk.journal import Journal
 from dsguard.errors import InputError
 from dsguard.formats.images import check_output_format
 from dsguard.formats.names import JOURNAL, checked, shard_name
-from dsguard.formats.place import Listing, LocalPlace, Place, RemotePlace, place_of
+from dsguard.formats.places import Listing, LocalPlace, Place, RemotePlace, place_of
 from dsguard.formats.sink import Output
 from dsguard.formats.writers import file_name, output_kind
 

@@ -12,7 +12,7 @@ from dsguard.bulk.journal import Journal, told
 from dsguard.bulk.shard import ShardResult, ShardSpec
 from dsguard.errors import DsguardError, InputError, NotProtectedError, WrongKeyError
 from dsguard.formats.names import is_hidden
-from dsguard.formats.place import LocalPlace
+from dsguard.formats.places import LocalPlace
 from dsguard.formats.sink import Output
 from dsguard.formats.writers import file_name
 

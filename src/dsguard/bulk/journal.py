@@ -20,7 +20,7 @@ from dsguard._atomic import lock, make_private
 from dsguard.errors import DsguardError, FormatError, InputError
 from dsguard.formats.disclosure import LeftOut
 from dsguard.formats.names import JOURNAL, JOURNAL_FILES, fault_of, is_hidden
-from dsguard.formats.place import LocalPlace, Place
+from dsguard.formats.places import LocalPlace, Place
 
 _SETTINGS, _LOCK, _DONE = "settings.json", "lock", "done"  # the first two are `JOURNAL_FILES`
 _INTENDED = "companions.json"

@@ -319,7 +319,7 @@ def restore_command(dataset: str, source: Path, destination: Path, *, overwrite:
     """
     from dsguard.bulk import output_names
     from dsguard.dmcp.client import names_in, read_images
-    from dsguard.formats.place import LocalPlace
+    from dsguard.formats.places import LocalPlace
 
     here, there = source.resolve(), destination.resolve()
     if here == there or here in there.parents or there in here.parents:

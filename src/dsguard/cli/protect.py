@@ -148,7 +148,7 @@ def _check_destination(source: Source, choices: Choices) -> None:
 def _own_surrogate(choices: Choices) -> Path | None:
     """Return the surrogate that the journal of the destination has, or will have."""
     from dsguard.bulk.journal import Journal
-    from dsguard.formats.place import LocalPlace, place_of
+    from dsguard.formats.places import LocalPlace, place_of
 
     assert choices.destination is not None
     place = Journal.of(place_of(choices.destination)).place

@@ -445,7 +445,7 @@ def _bodies(images: Iterable[tuple[str, bytes]]) -> Iterator[tuple[list[str], by
 def names_in(folder: Path) -> list[str]:
     """Return the names of the images under a folder."""
     from dsguard.formats.folder.reader import FolderSource
-    from dsguard.formats.place import LocalPlace
+    from dsguard.formats.places import LocalPlace
 
     return FolderSource(LocalPlace(folder)).names()
 
@@ -455,7 +455,7 @@ def read_images(
 ) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of images under a folder; those that cannot be read go to `failed`."""
     from dsguard.formats.folder.reader import read_or_error
-    from dsguard.formats.place import LocalPlace
+    from dsguard.formats.places import LocalPlace
 
     place = LocalPlace(folder)
     for name in names:

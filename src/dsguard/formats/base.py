@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.images import Group, decode_files, runs_of
-from dsguard.formats.place import Listing, Place
+from dsguard.formats.places import Listing, Place
 
 if TYPE_CHECKING:
     from dsguard.formats.disclosure import Review

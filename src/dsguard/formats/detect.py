@@ -15,7 +15,7 @@ from dsguard.formats.images import is_image_name
 from dsguard.formats.listings.coco import CocoListing
 from dsguard.formats.listings.imagefolder import MetadataListing, is_metadata
 from dsguard.formats.parquet.reader import ParquetSource
-from dsguard.formats.place import LocalPlace, Place, RemotePlace, is_url, local_path
+from dsguard.formats.places import LocalPlace, Place, RemotePlace, is_url, local_path
 from dsguard.formats.tar import is_tar
 from dsguard.formats.webdataset.reader import WebDatasetSource
 

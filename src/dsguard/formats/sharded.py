@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dsguard.formats.base import Source
 from dsguard.formats.beside import strays_among, texts_among
-from dsguard.formats.place import Place
+from dsguard.formats.places import Place
 
 
 class ShardedSource(Source):

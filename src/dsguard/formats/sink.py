@@ -12,7 +12,7 @@ from dsguard.errors import DsguardError
 from dsguard.formats.base import Extras, Image, Part, Rows, Source
 from dsguard.formats.images import encode_images
 from dsguard.formats.names import shard_name
-from dsguard.formats.place import Place
+from dsguard.formats.places import Place
 
 if TYPE_CHECKING:
     from dsguard.formats.disclosure import Review

@@ -26,7 +26,7 @@ from dsguard._atomic import lock, open_new, remove_left, temporary_folder
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import check_size
 from dsguard.formats.limits import most_unpacked, too_much
-from dsguard.formats.place import LocalPlace, Place
+from dsguard.formats.places import LocalPlace, Place
 
 BLOCK = 512
 

@@ -9,7 +9,7 @@ from dsguard.formats.arrays.writer import ArraySink
 from dsguard.formats.base import Part, Source
 from dsguard.formats.folder.reader import TreeSource
 from dsguard.formats.folder.writer import FolderSink
-from dsguard.formats.parquet.reader import arrow
+from dsguard.formats.parquet.columns import arrow
 from dsguard.formats.parquet.writer import ParquetSink
 from dsguard.formats.sink import Output, Sink
 from dsguard.formats.webdataset.writer import TarSink

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.limits import most_unpacked
-from dsguard.formats.place import LocalPlace, Place
+from dsguard.formats.places import LocalPlace, Place
 
 Array: TypeAlias = npt.NDArray[Any]
 

@@ -28,7 +28,7 @@ from dsguard.formats.base import (
 from dsguard.formats.beside import strays_among, texts_among
 from dsguard.formats.harmless import STRING, Allowance, allowance_of_classes
 from dsguard.formats.names import is_folder_name, safe_name
-from dsguard.formats.place import Place
+from dsguard.formats.places import Place
 from dsguard.kernels.geometry import SMALLEST_SIDE
 
 if TYPE_CHECKING:

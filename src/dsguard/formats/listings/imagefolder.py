@@ -104,7 +104,7 @@ def _names_images(source: TreeSource, file: str) -> bool:
 
 def _labels(rows: list[tuple[Row, list[str]]]) -> list[tuple[str, str | None]] | None:
     """Return image and label of each row; None where no column has labels."""
-    from dsguard.formats.parquet.reader import LABELS
+    from dsguard.formats.parquet.columns import LABELS
 
     for name in LABELS:
         values = [row.get(name) for row, _ in rows]
@@ -258,7 +258,8 @@ _BOM = "\ufeff"
 
 def reviewed_table(file: str, data: bytes, review: Review) -> bytes | None:
     """Return a Parquet table without what could hold a picture, written anew."""
-    from dsguard.formats.parquet.reader import Columns, Table, arrow
+    from dsguard.formats.parquet.columns import Columns, arrow
+    from dsguard.formats.parquet.table import Table
 
     pyarrow, parquet = arrow()
     try:
@@ -283,7 +284,7 @@ def reviewed_table(file: str, data: bytes, review: Review) -> bytes | None:
 
 def _table(data: bytes) -> Any:
     """Read a Parquet file, some rows at a time: it may unpack to any length."""
-    from dsguard.formats.parquet.reader import arrow
+    from dsguard.formats.parquet.columns import arrow
 
     pyarrow, parquet = arrow()
     try:
@@ -300,11 +301,12 @@ def _table(data: bytes) -> Any:
 
 
 def _parquet_rows(data: bytes) -> Iterator[Row]:
-    from dsguard.formats.parquet.reader import LABELS, _class_names, reason_against
+    from dsguard.formats.parquet.columns import LABELS, class_names_in
+    from dsguard.formats.parquet.table import reason_against
 
     table = _table(data)
     table = table.select([each.name for each in table.schema if not reason_against(each.type)])
-    known = {name: _class_names(table.schema, name) for name in LABELS}
+    known = {name: class_names_in(table.schema, name) for name in LABELS}
     for row in _lists(table):
         for name, classes in known.items():
             number = row.get(name)
@@ -319,7 +321,7 @@ def _lists(table: Any) -> Iterable[Row]:
 
 
 def _changed_parquet(data: bytes, change: Change) -> bytes:
-    from dsguard.formats.parquet.reader import arrow
+    from dsguard.formats.parquet.columns import arrow
 
     pyarrow, parquet = arrow()
     table = _table(data)

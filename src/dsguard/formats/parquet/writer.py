@@ -12,7 +12,9 @@ from dsguard.errors import DsguardError
 from dsguard.formats.base import Part, Rows, Source
 from dsguard.formats.images import LOSSLESS_FORMATS
 from dsguard.formats.names import fault_of
-from dsguard.formats.parquet.reader import NAMED, Table, arrow, as_text
+from dsguard.formats.parquet.columns import NAMED, arrow
+from dsguard.formats.parquet.fields import as_text
+from dsguard.formats.parquet.table import Table
 from dsguard.formats.sink import FileSink, Output, Results
 
 

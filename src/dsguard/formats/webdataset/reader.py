@@ -22,7 +22,7 @@ from dsguard.formats.beside import is_text
 from dsguard.formats.images import is_image_name
 from dsguard.formats.limits import load_json
 from dsguard.formats.names import CLASS_NAME, distinct, fault_of, is_hidden, safe_name, shard_name
-from dsguard.formats.place import Place
+from dsguard.formats.places import Place
 from dsguard.formats.sharded import ShardedSource
 from dsguard.formats.tar import (
     DAMAGE,

@@ -1,4 +1,4 @@
-"""Places of datasets: a local folder or file, or a URL of fsspec (``s3://``, ``hf://``, …)."""
+"""Folders of this machine, which nothing is written or read out of."""
 
 from __future__ import annotations
 
@@ -8,141 +8,30 @@ import itertools
 import os
 import secrets
 import shutil
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, cast
-from urllib.request import url2pathname
+from pathlib import Path
+from typing import BinaryIO
 
-from dsguard._atomic import make_private, remove_left, sync_disk, temporary_folder
-from dsguard.errors import InputError, MissingExtraError
-from dsguard.formats.inside import Folder, Inside, open_file
+from dsguard._atomic import make_private, sync_disk
+from dsguard.errors import InputError
 from dsguard.formats.names import (
     JOURNAL_FILES,
     SCRATCH,
     checked,
     is_hidden,
     is_temporary,
-    journals_among,
     leads_out,
-    lies_in,
     may_be_journal,
 )
+from dsguard.formats.places.base import Listing, Place
+from dsguard.formats.places.inside import Folder, Inside, open_file
 
 _AT_ONCE = 1 << 16
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 _IS_LINK = (errno.ELOOP, errno.EMLINK)  # what `_NO_LINKS` gives; the latter on FreeBSD
-
-
-@dataclass
-class Listing:
-    """What lies in a place.
-
-    Attributes
-    ----------
-    files : list of str
-        Names of all files at any depth, sorted; not those in hidden folders, nor leftovers.
-    refused : dict of str to InputError
-        What is not read, and why; the name of a folder ends with ``/``.
-    leftovers : list of str
-        Journals, scratch folders and temporary files of runs, sorted.
-    """
-
-    files: list[str] = field(default_factory=list)
-    refused: dict[str, InputError] = field(default_factory=dict)
-    leftovers: list[str] = field(default_factory=list)
-
-    def ordered(self) -> Listing:
-        """Return itself, sorted."""
-        self.files.sort()
-        self.leftovers.sort()
-        return self
-
-
-class Place(ABC):
-    """A folder, and the files under it by relative name with ``/``.
-
-    What writes, moves or removes refuses names that `dsguard.formats.names.checked` refuses.
-    """
-
-    @abstractmethod
-    def __str__(self) -> str: ...
-
-    @abstractmethod
-    def listing(self) -> Listing:
-        """Look at all that there is."""
-
-    def files(self) -> list[str]:
-        """Return the names of all files at any depth, sorted; hidden folders are passed over."""
-        return self.listing().files
-
-    @abstractmethod
-    def open(self, name: str) -> BinaryIO:
-        """Open a file for reading, in any order."""
-
-    @abstractmethod
-    def exists(self, name: str) -> bool:
-        """Tell whether there is such a file or folder."""
-
-    @abstractmethod
-    def has_file(self, name: str) -> bool:
-        """Tell whether there is such a file: no folder, and no pipe."""
-
-    @abstractmethod
-    def write(self, name: str, data: bytes) -> None:
-        """Write a file whole or not at all, over what may be there."""
-
-    @abstractmethod
-    def discard(self, name: str) -> None:
-        """Remove a file."""
-
-    def remove_if_empty(self) -> None:  # noqa: B027 - some have no empty folders
-        """Remove the folders where nothing is in them, this one as well; hidden ones stay."""
-
-    @abstractmethod
-    def clear(self, folder: str) -> None:
-        """Remove a folder in this one with all that is in it."""
-
-    @abstractmethod
-    def new_file(self, name: str) -> BinaryIO:
-        """Open a new file of the scratch folder for writing and reading."""
-
-    @abstractmethod
-    def drop(self, name: str) -> None:
-        """Remove a file of the scratch folder, if it is there."""
-
-    @abstractmethod
-    def take(self, file: str, name: str) -> None:
-        """Move a file of the scratch folder here, whole or not at all."""
-
-    @abstractmethod
-    def scratch(self) -> Path:
-        """Return a local folder for files on their way here."""
-
-    @abstractmethod
-    def clear_scratch(self) -> None:
-        """Remove the scratch folder."""
-
-    def sync(self) -> None:  # noqa: B027 - some stores do so whenever they are written to
-        """Have all that was written reach the disk: after a power cut it is still whole."""
-
-    def release(self) -> None:  # noqa: B027 - some hold nothing
-        """Close the folders that are held open, so that a disk can be taken away."""
-
-    @abstractmethod
-    def beside(self, suffix: str) -> Place:
-        """Return the private place whose name is that of this one and `suffix`."""
-
-    def read(self, name: str) -> bytes:
-        """Return the content of a file."""
-        with self.open(name) as file:
-            return file.read()
-
-    def stamp(self, name: str) -> str:
-        """Return what changes when the file does, as far as can be told without reading it."""
-        with self.open(name) as file:
-            return str(file.seek(0, os.SEEK_END))
+_count = itertools.count()
+_UNGUESSED = secrets.token_hex(8)  # nobody can lay a link where a file will be
 
 
 @dataclass(frozen=True)
@@ -402,116 +291,6 @@ class LocalPlace(Place):
         return f"{status.st_size}-{status.st_mtime_ns}"
 
 
-@dataclass(frozen=True)
-class RemotePlace(Place):
-    """A folder that fsspec reaches."""
-
-    url: str
-
-    def __str__(self) -> str:
-        return self.url
-
-    @cached_property
-    def _opened(self) -> tuple[Any, str]:
-        try:
-            import fsspec
-        except ImportError:
-            raise MissingExtraError.of(package="fsspec", extra="remote") from None
-        try:
-            system, path = fsspec.core.url_to_fs(self.url)
-        except Exception as error:  # of any implementation that somebody has installed
-            msg = f"{self.url} cannot be reached: {error}"
-            raise InputError(msg) from error
-        return system, path.rstrip("/")
-
-    def __reduce__(self) -> tuple[type[RemotePlace], tuple[str]]:
-        return type(self), (self.url,)
-
-    def _at(self, name: str) -> str:
-        if not name:
-            return self._opened[1]
-        if leads_out(name):
-            raise self._leading_out(name)
-        return f"{self._opened[1]}/{name}"
-
-    def _leading_out(self, name: str) -> InputError:
-        return InputError(f"{name!r} leads out of {self}; do not trust who put it there")
-
-    def _with_folder(self, name: str) -> str:
-        """Return where a file is to lie, in a folder that is there."""
-        path = self._at(checked(name))
-        self._opened[0].makedirs(str(PurePosixPath(path).parent), exist_ok=True)
-        return path
-
-    def listing(self) -> Listing:
-        system, root = self._opened
-        start = f"{root}/" if root else ""
-        found, names = Listing(), list[str]()
-        for path in system.find(root):
-            inside = path.startswith(start)
-            name = path[len(start) :] if root else path.removeprefix("/")
-            if not inside or leads_out(name):
-                found.refused[path] = self._leading_out(path)
-            else:
-                names.append(name)
-        journals = journals_among(names)
-        found.leftovers += journals
-        for name in names:
-            folder, _, file = name.rpartition("/")
-            if is_temporary(file):
-                found.leftovers.append(name)
-            elif not is_hidden(folder) and not (journals and lies_in(name, journals)):
-                found.files.append(name)
-        return found.ordered()
-
-    def open(self, name: str) -> BinaryIO:
-        return cast("BinaryIO", self._opened[0].open(self._at(name), "rb"))
-
-    def exists(self, name: str) -> bool:
-        return bool(self._opened[0].exists(self._at(name)))
-
-    def has_file(self, name: str) -> bool:
-        return bool(self._opened[0].isfile(self._at(name)))
-
-    def stamp(self, name: str) -> str:
-        return str(self._opened[0].ukey(self._at(name)))
-
-    def write(self, name: str, data: bytes) -> None:
-        self._opened[0].pipe_file(self._with_folder(name), data)
-
-    def discard(self, name: str) -> None:
-        self._opened[0].rm_file(self._at(checked(name)))
-
-    def clear(self, folder: str) -> None:
-        if self.exists(checked(folder)):
-            self._opened[0].rm(self._at(folder), recursive=True)
-
-    def new_file(self, name: str) -> BinaryIO:
-        return (self.scratch() / name).open("x+b")
-
-    def drop(self, name: str) -> None:
-        (self.scratch() / name).unlink(missing_ok=True)
-
-    def take(self, file: str, name: str) -> None:
-        path = self.scratch() / file
-        self._opened[0].put_file(str(path), self._with_folder(name))
-        path.unlink()
-
-    def scratch(self) -> Path:
-        return temporary_folder()
-
-    def clear_scratch(self) -> None:
-        """Remove what runs that were killed have spooled; each removes its other files itself."""
-        remove_left(self.scratch(), "spool-*")
-
-    def beside(self, suffix: str) -> RemotePlace:
-        return RemotePlace(self.url.rstrip("/") + suffix)
-
-
-_count = itertools.count()
-_UNGUESSED = secrets.token_hex(8)  # nobody can lay a link where a file will be
-
-
 def _remove_tree(path: Path) -> None:
     if path.is_symlink():  # the link, and not what it leads to
         path.unlink()
@@ -521,23 +300,3 @@ def _remove_tree(path: Path) -> None:
 def _is_journal(path: str) -> bool:
     """Tell whether a folder with the ending of a journal is one."""
     return any(os.path.lexists(f"{path}/{file}") for file in JOURNAL_FILES)
-
-
-def place_of(location: str | os.PathLike[str]) -> Place:
-    """Return the place at a local path or URL."""
-    text = local_path(location)
-    return RemotePlace(text) if is_url(text) else LocalPlace(Path(text))
-
-
-def local_path(location: str | os.PathLike[str]) -> str:
-    """Return a ``file://`` URL as the path that it is, anything else unchanged."""
-    text = os.fspath(location)
-    for start in ("file://", "local://"):
-        if text.startswith(start):
-            return url2pathname(text.removeprefix(start))
-    return text
-
-
-def is_url(location: str | os.PathLike[str]) -> bool:
-    """Tell whether this is a URL, for fsspec."""
-    return "://" in os.fspath(location)

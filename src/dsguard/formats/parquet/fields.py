@@ -1,0 +1,91 @@
+"""The other columns of a row, as JSON, and back."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from dsguard.errors import InputError
+from dsguard.formats.base import (
+    Extras,
+)
+from dsguard.formats.limits import load_json
+from dsguard.formats.parquet.columns import Columns, arrow, damage
+from dsguard.formats.parquet.table import bare_type
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+_HEX = ":hex"
+
+
+class FieldsOf:
+    """The other columns of a row, as JSON."""
+
+    def __init__(self, batch: pa.RecordBatch, columns: Columns) -> None:
+        names = [name for name in batch.schema.names if name not in (columns.image, columns.label)]
+        self._others = batch.select(names) if names else None
+        self._named = columns.named
+
+    def __call__(self, row: int) -> Extras:
+        if self._others is None:
+            return {}
+        part = self._others.slice(row, 1)
+        try:
+            values = {
+                name: _values(column)[0]
+                for name, column in zip(part.schema.names, part.columns, strict=True)
+            }
+        except damage() as error:  # a moment that Python has none for
+            msg = f"a value of another column cannot be read: {error}"
+            raise InputError(msg) from error
+        if self._named:
+            return _from_text(values.get("fields"))
+        return {"json": json.dumps(values, default=_as_json, ensure_ascii=False).encode()}
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """Return the values of a column; moments that Python has none for as the numbers they are."""
+    pyarrow, _ = arrow()
+    bare = bare_type(column.type)
+    if not pyarrow.types.is_temporal(bare):
+        return list(column.to_pylist())
+    column = column.cast(bare)
+    try:
+        return list(column.to_pylist())
+    except damage():
+        days = pyarrow.types.is_date32(bare) or pyarrow.types.is_time32(bare)
+        return list(column.cast(pyarrow.int32() if days else pyarrow.int64()).to_pylist())
+
+
+def _as_json(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def as_text(extras: Extras) -> str | None:
+    """Return what belongs to an image as one JSON object; bytes that are no text in hexadecimal."""
+    if not extras:
+        return None
+    text: dict[str, str] = {}
+    for suffix, data in extras.items():
+        name = suffix.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        try:
+            text[name] = data.decode()
+        except UnicodeDecodeError:
+            text[name + _HEX] = data.hex()
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _from_text(text: str | None) -> Extras:
+    try:
+        given: dict[str, str] = load_json(text) if text else {}
+        return {
+            suffix.removesuffix(_HEX): (
+                bytes.fromhex(value) if suffix.endswith(_HEX) else value.encode()
+            )
+            for suffix, value in given.items()
+        }
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:
+        msg = "its column fields is not the JSON object that was written here"
+        raise InputError(msg) from error

@@ -1,0 +1,223 @@
+"""Rows as they lie in a Parquet file, and which of their columns are published."""
+
+from __future__ import annotations
+
+import json
+import re
+import zoneinfo
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from dsguard.formats.base import (
+    Record,
+)
+from dsguard.formats.harmless import (
+    CHARACTERS,
+    ROW,
+    STRING,
+    Allowance,
+    allowance_of_classes,
+    weight,
+)
+from dsguard.formats.limits import load_json
+from dsguard.formats.parquet.columns import NAMED, Columns, arrow, damage
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from dsguard.formats.disclosure import Review
+
+
+@dataclass(frozen=True)
+class Table(Record):
+    """Rows as they lie in a Parquet file."""
+
+    batch: pa.RecordBatch
+    columns: Columns
+
+    def reviewed(self, review: Review, allowances: list[Allowance] | None = None) -> Table:
+        """Return the table without what could hold a picture; each row has an allowance."""
+        pyarrow, _ = arrow()
+        numbers, texts = self._numbers(review), self._texts(review)
+        if allowances is None:
+            allowances = [Allowance() for _ in range(self.batch.num_rows)]
+        kept: dict[str, Any] = {}
+        for n, field in enumerate(self.batch.schema):
+            name = f"{self.columns.file}/{field.name}"
+            said = review.disclosure.says(name)
+            column = self.batch.column(n)
+            if field.name == self.columns.image:
+                kept[field.name] = self._shortened(column, review)
+            elif field.name == self.columns.label or said:
+                kept[field.name] = column
+            elif said is None:
+                reason = reason_against(field.type)
+                if len(field.name) > STRING or _length_of_names(field.type) > CHARACTERS:
+                    reason = "has a name, or names in it, of too many characters"
+                elif field.name in texts and len(texts) > ROW:
+                    reason = f"is one of {len(texts)} columns of text"
+                if field.name in numbers and sum(numbers.values()) > ROW:
+                    reason = f"is one of {len(numbers)} columns of numbers"
+                if reason:
+                    review.leave_out(field.name, name, reason, len(column))
+                elif field.name in numbers:
+                    kept[field.name] = column
+                else:
+                    kept[field.name] = _pruned(column, name, review, allowances)
+        kept = {name: _stripped(column, name, review) for name, column in kept.items()}
+        schema = pyarrow.schema(
+            {name: column.type for name, column in kept.items()},
+            metadata=self._metadata(kept, review),
+        )
+        batch = pyarrow.RecordBatch.from_arrays(list(kept.values()), schema=schema)
+        return Table(batch, self.columns)
+
+    def _shortened(self, column: pa.Array, review: Review) -> pa.Array:
+        """Return the images without paths that are no names: some hold the picture itself."""
+        pyarrow, _ = arrow()
+        if self.columns.is_plain:
+            return column
+        name = f"{self.columns.file}/path"
+        paths = [review.row(name, path, Allowance()) for path in column.field("path").to_pylist()]
+        parts = [column.field("bytes"), pyarrow.array(paths, pyarrow.string())]
+        return pyarrow.StructArray.from_arrays(parts, ["bytes", "path"])
+
+    def _metadata(self, kept: Collection[str], review: Review) -> dict[bytes, bytes]:
+        """Return what the file says of the columns that are kept, and nothing else."""
+        given = self.batch.schema.metadata or {}
+        found = {NAMED: b"1"} if NAMED in given else {}
+        try:
+            features = load_json(given[b"huggingface"])["info"]["features"]
+            own = {name: told for name, told in features.items() if name in kept}
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+            return found
+        label, names = self.columns.label, self.columns.class_names
+        if label in own and names:
+            own[label] = {"_type": "ClassLabel"}
+        told = review.row(f"{self.columns.file}/huggingface", own, Allowance()) or {}
+        if label in told and names:
+            name = f"{self.columns.file}/{label}.names"
+            kept_names = review.row(name, names, allowance_of_classes(len(names)))
+            if kept_names != names:
+                told[label] = {"dtype": "int64", "_type": "Value"}
+            else:
+                told[label] = {"names": names, **told[label]}
+        return {b"huggingface": json.dumps({"info": {"features": told}}).encode(), **found}
+
+    def _numbers(self, review: Review) -> dict[str, int]:
+        """Return the columns of one number for each image, and how many those digits count as.
+
+        Those that were decided on are not among them.
+        """
+        types = arrow()[0].types
+        plain = (types.is_integer, types.is_floating, types.is_decimal)
+        names = self._undecided((*plain, types.is_boolean, types.is_temporal), review)
+        kinds = {name: _plain(self.batch.schema.field(name).type) for name in names}
+        return {
+            name: weight("9" * kind.precision) if types.is_decimal(kind) else 1
+            for name, kind in kinds.items()
+        }
+
+    def _texts(self, review: Review) -> set[str]:
+        """Return the columns of strings that were not decided on."""
+        types = arrow()[0].types
+        return self._undecided((types.is_string, types.is_large_string), review)
+
+    def _undecided(self, checks: tuple[Callable[[Any], bool], ...], review: Review) -> set[str]:
+        return {
+            field.name
+            for field in self.batch.schema
+            if any(check(_plain(field.type)) for check in checks)
+            and review.disclosure.says(f"{self.columns.file}/{field.name}") is None
+            and field.name != self.columns.label
+        }
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """Return the type of the values of a dictionary, as of categories; others as they are."""
+    return kind.value_type if arrow()[0].types.is_dictionary(kind) else kind
+
+
+def bare_type(kind: pa.DataType) -> pa.DataType:
+    """Return a type without what its fields say of themselves, which could be anything."""
+    pyarrow, _ = arrow()
+    types = pyarrow.types
+    if types.is_struct(kind):
+        return pyarrow.struct({field.name: bare_type(field.type) for field in kind})
+    if types.is_fixed_size_list(kind):
+        return pyarrow.list_(bare_type(kind.value_type), kind.list_size)
+    if types.is_large_list(kind):
+        return pyarrow.large_list(bare_type(kind.value_type))
+    if types.is_map(kind):
+        return pyarrow.map_(bare_type(kind.key_type), bare_type(kind.item_type))
+    if types.is_timestamp(kind) and kind.tz and not _is_zone(kind.tz):  # the moment stays
+        return pyarrow.timestamp(kind.unit, "UTC")
+    return pyarrow.list_(bare_type(kind.value_type)) if types.is_list(kind) else kind
+
+
+def _stripped(column: pa.Array, name: str, review: Review) -> pa.Array:
+    """Return a column of its bare type."""
+    pyarrow, _ = arrow()
+    bare = bare_type(column.type)
+    if column.type.equals(bare, check_metadata=True):
+        return column
+    try:
+        try:
+            cast = column.cast(bare)
+            cast.validate(full=True)  # Arrow makes invalid ones of lists of nothing
+        except pyarrow.ArrowException:
+            return pyarrow.array(column.to_pylist(), bare)
+    except damage() as error:
+        review.leave_out(name, name, f"cannot be written: {error}", len(column))
+        return pyarrow.nulls(len(column))
+    return cast
+
+
+def _is_zone(name: str) -> bool:
+    return bool(_OFFSET.fullmatch(name)) or name in _zones()
+
+
+_OFFSET = re.compile(r"[+-]\d\d:\d\d")
+
+
+@cache
+def _zones() -> set[str]:
+    return zoneinfo.available_timezones()
+
+
+def _pruned(column: pa.Array, name: str, review: Review, allowances: list[Allowance]) -> pa.Array:
+    """Return a column without the values that could hold a picture, which become null."""
+    pyarrow, _ = arrow()
+    try:
+        given = column.to_pylist()
+    except damage() as error:  # a moment that Python has none for
+        review.leave_out(name.rpartition("/")[2], name, f"cannot be read: {error}", len(column))
+        return pyarrow.nulls(len(column), column.type)
+    values = [review.row(name, value, own) for value, own in zip(given, allowances, strict=True)]
+    try:
+        return pyarrow.array(values, column.type)
+    except (pyarrow.ArrowException, TypeError, ValueError):  # a null where its type has none
+        kind = name.rpartition("/")[2]
+        review.leave_out(kind, name, f"cannot be cut as type {column.type}", len(column))
+        return pyarrow.nulls(len(column), column.type)
+
+
+def reason_against(kind: pa.DataType) -> str:
+    """Return why no column of this type is published unless it is named; empty where some are."""
+    types = arrow()[0].types
+    if isinstance(kind, arrow()[0].BaseExtensionType) or types.is_union(kind):
+        return f"is of type {kind}"
+    inner = [kind.field(n).type for n in range(kind.num_fields)]
+    if types.is_dictionary(kind):
+        inner.append(kind.value_type)
+    if any("binary" in str(each) for each in (kind, *inner)) or any(map(reason_against, inner)):
+        return "holds bytes"
+    return ""
+
+
+def _length_of_names(kind: pa.DataType) -> int:
+    """Return how many characters the fields of a type have in their names, at any depth."""
+    fields = [kind.field(n) for n in range(kind.num_fields)]
+    return sum(len(field.name) + _length_of_names(field.type) for field in fields)

@@ -1,0 +1,33 @@
+"""Places of datasets: a local folder, or a URL of fsspec (``s3://``, ``hf://``, ...)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.request import url2pathname
+
+from dsguard.formats.places.base import Listing, Place
+from dsguard.formats.places.local import LocalPlace
+from dsguard.formats.places.remote import RemotePlace
+
+__all__ = ["Listing", "LocalPlace", "Place", "RemotePlace", "is_url", "local_path", "place_of"]
+
+
+def place_of(location: str | os.PathLike[str]) -> Place:
+    """Return the place at a local path or URL."""
+    text = local_path(location)
+    return RemotePlace(text) if is_url(text) else LocalPlace(Path(text))
+
+
+def local_path(location: str | os.PathLike[str]) -> str:
+    """Return a ``file://`` URL as the path that it is, anything else unchanged."""
+    text = os.fspath(location)
+    for start in ("file://", "local://"):
+        if text.startswith(start):
+            return url2pathname(text.removeprefix(start))
+    return text
+
+
+def is_url(location: str | os.PathLike[str]) -> bool:
+    """Tell whether this is a URL, for fsspec."""
+    return "://" in os.fspath(location)

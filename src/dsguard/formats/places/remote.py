@@ -1,0 +1,126 @@
+"""Folders that fsspec reaches (``s3://``, ``hf://``, ...)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, cast
+
+from dsguard._atomic import remove_left, temporary_folder
+from dsguard.errors import InputError, MissingExtraError
+from dsguard.formats.names import (
+    checked,
+    is_hidden,
+    is_temporary,
+    journals_among,
+    leads_out,
+    lies_in,
+)
+from dsguard.formats.places.base import Listing, Place
+
+
+@dataclass(frozen=True)
+class RemotePlace(Place):
+    """A folder that fsspec reaches."""
+
+    url: str
+
+    def __str__(self) -> str:
+        return self.url
+
+    @cached_property
+    def _opened(self) -> tuple[Any, str]:
+        try:
+            import fsspec
+        except ImportError:
+            raise MissingExtraError.of(package="fsspec", extra="remote") from None
+        try:
+            system, path = fsspec.core.url_to_fs(self.url)
+        except Exception as error:  # of any implementation that somebody has installed
+            msg = f"{self.url} cannot be reached: {error}"
+            raise InputError(msg) from error
+        return system, path.rstrip("/")
+
+    def __reduce__(self) -> tuple[type[RemotePlace], tuple[str]]:
+        return type(self), (self.url,)
+
+    def _at(self, name: str) -> str:
+        if not name:
+            return self._opened[1]
+        if leads_out(name):
+            raise self._leading_out(name)
+        return f"{self._opened[1]}/{name}"
+
+    def _leading_out(self, name: str) -> InputError:
+        return InputError(f"{name!r} leads out of {self}; do not trust who put it there")
+
+    def _with_folder(self, name: str) -> str:
+        """Return where a file is to lie, in a folder that is there."""
+        path = self._at(checked(name))
+        self._opened[0].makedirs(str(PurePosixPath(path).parent), exist_ok=True)
+        return path
+
+    def listing(self) -> Listing:
+        system, root = self._opened
+        start = f"{root}/" if root else ""
+        found, names = Listing(), list[str]()
+        for path in system.find(root):
+            inside = path.startswith(start)
+            name = path[len(start) :] if root else path.removeprefix("/")
+            if not inside or leads_out(name):
+                found.refused[path] = self._leading_out(path)
+            else:
+                names.append(name)
+        journals = journals_among(names)
+        found.leftovers += journals
+        for name in names:
+            folder, _, file = name.rpartition("/")
+            if is_temporary(file):
+                found.leftovers.append(name)
+            elif not is_hidden(folder) and not (journals and lies_in(name, journals)):
+                found.files.append(name)
+        return found.ordered()
+
+    def open(self, name: str) -> BinaryIO:
+        return cast("BinaryIO", self._opened[0].open(self._at(name), "rb"))
+
+    def exists(self, name: str) -> bool:
+        return bool(self._opened[0].exists(self._at(name)))
+
+    def has_file(self, name: str) -> bool:
+        return bool(self._opened[0].isfile(self._at(name)))
+
+    def stamp(self, name: str) -> str:
+        return str(self._opened[0].ukey(self._at(name)))
+
+    def write(self, name: str, data: bytes) -> None:
+        self._opened[0].pipe_file(self._with_folder(name), data)
+
+    def discard(self, name: str) -> None:
+        self._opened[0].rm_file(self._at(checked(name)))
+
+    def clear(self, folder: str) -> None:
+        if self.exists(checked(folder)):
+            self._opened[0].rm(self._at(folder), recursive=True)
+
+    def new_file(self, name: str) -> BinaryIO:
+        return (self.scratch() / name).open("x+b")
+
+    def drop(self, name: str) -> None:
+        (self.scratch() / name).unlink(missing_ok=True)
+
+    def take(self, file: str, name: str) -> None:
+        path = self.scratch() / file
+        self._opened[0].put_file(str(path), self._with_folder(name))
+        path.unlink()
+
+    def scratch(self) -> Path:
+        return temporary_folder()
+
+    def clear_scratch(self) -> None:
+        """Remove what runs that were killed have spooled; each removes its other files itself."""
+        remove_left(self.scratch(), "spool-*")
+
+    def beside(self, suffix: str) -> RemotePlace:
+        return RemotePlace(self.url.rstrip("/") + suffix)
