@@ -211,7 +211,7 @@ def test_an_interrupt_finishes_the_shard_or_leaves_it(home, interruptible, numbe
         time.sleep(0.01)
         assert process.poll() is None
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=600)
     assert process.returncode == Exit.INTERRUPTED
     assert "interrupted" in told
     written = set((home / "back").rglob("*.png"))

@@ -64,7 +64,7 @@ def test_a_run_that_is_killed_leaves_no_clean_pixels_where_they_are_published(ho
         process = subprocess.Popen(
             COMMAND, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
-        until = time.monotonic() + 60
+        until = time.monotonic() + 600
         try:
             while process.poll() is None and time.monotonic() < until:
                 if with_clean_pixels(home / "out.dsguard", scenes):

@@ -103,7 +103,7 @@ def test_operators_are_told_what_is_wrong(tmp_path, server):
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=600,
         )
         assert done.returncode == code, done
         assert "Traceback" not in done.stderr, done

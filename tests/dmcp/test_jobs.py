@@ -273,7 +273,7 @@ def test_jobs_go_on_after_a_kill_and_are_fetched_in_pieces(tmp_path, scenes):
         kind = {"content-type": "application/x-tar"}
         with server.client(server.owner_token) as owner:
             owner.deposit("d", key)
-        with httpx.Client(base_url=server.url, headers=headers, timeout=60) as http:
+        with httpx.Client(base_url=server.url, headers=headers, timeout=600) as http:
             job = http.post("/v1/datasets/d/jobs", content=tar_of(images), headers=kind).json()
             where = f"/v1/jobs/{job['number']}"
             assert http.get(f"{where}/result").json()["code"] == "not-done"
@@ -281,7 +281,7 @@ def test_jobs_go_on_after_a_kill_and_are_fetched_in_pieces(tmp_path, scenes):
                 time.sleep(0.01)
             server.kill()
         server.start()
-        with httpx.Client(base_url=server.url, headers=headers, timeout=60) as http:
+        with httpx.Client(base_url=server.url, headers=headers, timeout=600) as http:
             while (state := http.get(where).json())["state"] != "done":
                 assert state["state"] in ("queued", "running")
                 time.sleep(0.05)
@@ -332,7 +332,7 @@ def test_jobs_end_in_a_stated_way(tmp_path, scenes):
         with server.client(server.owner_token) as owner:
             owner.deposit("d", key)
 
-        with httpx.Client(base_url=server.url, headers=headers, timeout=60) as http:
+        with httpx.Client(base_url=server.url, headers=headers, timeout=600) as http:
 
             def begin(content: bytes) -> dict:
                 return http.post("/v1/datasets/d/jobs", content=content, headers=kind).json()
