@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 class Status(StrEnum):
-    """What became of one image."""
+    """The status of one image."""
 
     OK = "ok"
     SIDECAR = "sidecar"
@@ -65,7 +65,7 @@ _STATUS_OF: dict[type[DsguardError], Status] = {
 
 @dataclass(frozen=True)
 class ProtectedBatch:
-    """What `protect_batch` returns.
+    """The result of `protect_batch`.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class ProtectedBatch:
 
 @dataclass(frozen=True)
 class RestoredBatch:
-    """What ``restore_batch(..., on_error="report")`` returns.
+    """The result of ``restore_batch(..., on_error="report")``.
 
     Attributes
     ----------
@@ -107,7 +107,7 @@ class RestoredBatch:
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What `inspect` reads from a protected image without any key.
+    """The public facts of a protected image, read without any key.
 
     Attributes
     ----------
@@ -383,7 +383,7 @@ def _check_key(key: object) -> None:
 
 @dataclass(frozen=True)
 class _Choice:
-    """What shows, how the rest is carried, and labels as the cover takes them."""
+    """A cover, a codec, and labels as the cover takes them."""
 
     cover: Cover
     codec: Codec

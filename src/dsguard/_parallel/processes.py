@@ -206,7 +206,7 @@ _SAFE_PATH = "PYTHONSAFEPATH"
 
 
 class _Own(threading.local):
-    """What each thread has for itself."""
+    """The worker of each thread."""
 
     worker: _Worker | None = None
 

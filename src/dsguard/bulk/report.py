@@ -18,7 +18,7 @@ _LISTED = 10_000
 
 @dataclass
 class Report:
-    """What became of a dataset.
+    """The outcome of a run: counts, failures, things left out.
 
     Attributes
     ----------

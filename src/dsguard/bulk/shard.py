@@ -60,7 +60,7 @@ class ShardSpec:
 
 @dataclass
 class ShardResult:
-    """What became of a shard.
+    """The outcome of a shard.
 
     Attributes
     ----------

@@ -42,7 +42,7 @@ class Batch:
 
 @dataclass
 class Processed:
-    """What became of a batch, by index in it."""
+    """The outcome of a batch, by index in it."""
 
     images: Image
     errors: dict[int, DsguardError] = field(default_factory=dict)

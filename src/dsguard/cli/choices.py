@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Choices:
-    """What the options that all bulk commands have were set to."""
+    """The values of the options that all commands for whole datasets have."""
 
     source: str
     destination: str | None

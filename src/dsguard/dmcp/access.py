@@ -39,7 +39,7 @@ _SESSIONS = 10
 
 
 class Credential(NamedTuple):
-    """What somebody shows: a token of the API, or the session of a browser; None for nothing."""
+    """A token of the API, or the session of a browser, as somebody shows it; None for nothing."""
 
     secret: str | None
     is_session: bool = False

@@ -32,7 +32,7 @@ def too_large(most: int) -> Refused:
 
 
 class Sink(Protocol):
-    """What bytes are written to."""
+    """A file, or anything else that takes bytes."""
 
     def write(self, data: bytes, /) -> object:
         """Append."""

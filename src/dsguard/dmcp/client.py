@@ -58,14 +58,14 @@ class RestoredImage(NamedTuple):
 
 
 class _Answer(NamedTuple):
-    """What a request brought: images, and why there are no more."""
+    """The images that a request brought, and why there are no more."""
 
     images: list[RestoredImage]
     refusal: RefusedError | None
 
 
 class _Response(NamedTuple):
-    """What a service answered."""
+    """The answer of a service."""
 
     url: str
     status: int

@@ -36,7 +36,7 @@ class Upload(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """What became of one image; `data` is empty unless `status` is ``ok``."""
+    """The outcome of one image; `data` is empty unless `status` is ``ok``."""
 
     name: str
     status: str
@@ -49,7 +49,7 @@ def end_of(refusal: Refused) -> Restored:
 
 
 class Chunk(NamedTuple):
-    """What became of some images, and what the audit trail has to know."""
+    """The outcome of some images, and the facts that the audit trail has of them."""
 
     images: list[Restored]
     digest: str

@@ -90,7 +90,7 @@ class AccessAsked(Asked):
 
 
 class Answer(Asked):
-    """What is said to it."""
+    """An answer to a wish."""
 
     accept: bool
     reason: Text = ""

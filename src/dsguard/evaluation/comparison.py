@@ -19,7 +19,7 @@ from dsguard.networks.training import Recipe, accuracy, choose_device, default_w
 
 @dataclass(frozen=True)
 class Row:
-    """What a network learned from one version of the training set.
+    """The accuracies of a network on one version of the training set.
 
     Attributes
     ----------

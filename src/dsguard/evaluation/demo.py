@@ -35,7 +35,7 @@ Step = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What `run_demo` found and where it wrote it."""
+    """The result of `run_demo`, and its files."""
 
     rows: list[Row]
     facts: dict[str, str]

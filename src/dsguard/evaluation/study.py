@@ -40,7 +40,7 @@ Step = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Study:
-    """What `run_study` found.
+    """The result of `run_study`.
 
     Attributes
     ----------

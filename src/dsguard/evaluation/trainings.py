@@ -46,7 +46,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Shared:
-    """What all trainings of a study have in common.
+    """The things that all trainings of a study share.
 
     Attributes
     ----------

@@ -39,7 +39,7 @@ class Trial:
 
     @property
     def title(self) -> str:
-        """What tables say."""
+        """The rows of tables, by image."""
         parts = [self.version]
         if self.version == "unprotected":
             parts = [f"the other {100 - self.percent} % alone"]
@@ -53,7 +53,7 @@ class Trial:
 
     @property
     def slug(self) -> str:
-        """What files are called."""
+        """The names of files."""
         parts = (self.version, self.against, self.network, f"{self.percent}")
         return "-".join(part for part in parts if part not in ("none", "resnet18", "100"))
 

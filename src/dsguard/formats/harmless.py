@@ -87,7 +87,7 @@ class TooMuchError(CouldHoldPictureError):
 
 @dataclass
 class Allowance:
-    """What may still be said of one image, or of a dataset as a whole."""
+    """The numbers and characters that one image, or a dataset as a whole, has left."""
 
     numbers: int = NUMBERS
     characters: int = CHARACTERS

@@ -44,7 +44,7 @@ class Output:
 
 @dataclass
 class Results:
-    """What became of some rows, by row.
+    """The outcome of some rows, by row.
 
     Attributes
     ----------

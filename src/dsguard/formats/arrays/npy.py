@@ -31,7 +31,7 @@ _HEADER_BYTES = 1 << 14
 
 
 class Header(NamedTuple):
-    """What an array is."""
+    """The shape and type of an array."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]

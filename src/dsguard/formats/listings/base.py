@@ -21,7 +21,7 @@ NO_CLASS = "none"
 
 
 class Listing(ABC):
-    """What the files that list the images of a tree tell about them.
+    """The facts that files tell of the images of a tree that they list.
 
     Attributes
     ----------

@@ -13,7 +13,7 @@ from dsguard.errors import InputError
 
 @dataclass
 class Listing:
-    """What lies in a place.
+    """The content of a place.
 
     Attributes
     ----------
