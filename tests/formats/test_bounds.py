@@ -434,3 +434,13 @@ def test_an_array_that_becomes_a_link_meanwhile_is_not_read_through_it(tmp_path,
 
     monkeypatch.setattr(npy, "read_header", swapped)
     assert not npy.load_npy(place, "labels.npy").any()
+
+
+def test_arrays_in_folders_of_a_file_share_one_allowance(tmp_path, scenes, key):
+    thumbs = {f"t{n}/row": np.full((320, 32), 0.5, np.float32) for n in range(32)}
+    images = np.repeat(scenes, 40, axis=0)
+    (tmp_path / "clean").mkdir()
+    np.savez(tmp_path / "clean" / "x.npz", images=images, **thumbs)
+    report = protected(tmp_path, key)
+    assert report.done == 320
+    assert report.left_out["row"].count >= 31

@@ -220,22 +220,27 @@ class Review:
         kind = name.rpartition("/")[2]
         return self._judged(name, kind, lambda: self._pruned(value, name, allowance))
 
-    def array(self, name: str, array: npt.NDArray[Any], counts: Collection[int]) -> bool:
+    def array(
+        self, file: str, array_name: str, array: npt.NDArray[Any], counts: Collection[int]
+    ) -> bool:
         """Tell whether an array goes along.
 
         Parameters
         ----------
-        name : str
+        file : str
+            Where it lies: images have one allowance over all arrays of a file.
+        array_name : str
         array : ndarray
         counts : collection of int
             Of images in the arrays beside it: one of so many rows is about them.
         """
+        name = f"{file}/{array_name}" if file else array_name
         said = self.disclosure.says(name)
         if said is not None:
             return said
-        file, _, last = name.rpartition("/")
+        last = array_name.rpartition("/")[2]
         try:
-            size_of_string(last)
+            size_of_string(array_name)
             self._charge_array(array, counts, self._of_arrays[file])
         except CouldHoldPictureError as error:
             self.leave_out(last, name, str(error))

@@ -196,7 +196,7 @@ class NumpySource(ArraySource):
         return {
             name: content[name]
             for name in others
-            if _is_published(content, name, f"{file}/{name}", counts, review)
+            if _is_published(content, name, file, counts, review)
         }
 
     def reviewed_own(self, name: str, review: Review) -> bytes | None:
@@ -208,7 +208,7 @@ class NumpySource(ArraySource):
             if name in label_files(file)
             for images in self.arrays(file).values()
         }
-        if not review.array(name, array, counts):
+        if not review.array(name.rpartition("/")[0], name.rpartition("/")[2], array, counts):
             return None
         file = io.BytesIO()
         np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
@@ -280,9 +280,10 @@ class NumpySource(ArraySource):
 
 
 def _is_published(
-    content: Npz, name: str, path: str, counts: Collection[int], review: Review
+    content: Npz, name: str, file: str, counts: Collection[int], review: Review
 ) -> bool:
     """Tell whether an array goes along; read it only where its header leaves that open."""
+    path = f"{file}/{name}"
     said = review.disclosure.says(path)
     if said is None and (reason := content.reason_against(name)):
         review.leave_out(name.rpartition("/")[2], path, reason)
@@ -290,8 +291,8 @@ def _is_published(
     header = content.header(name)
     # Of two dimensions, it may be one-hot; of strings, each is looked at.
     if said is None and len(header.shape) != 2 and header.dtype.kind not in "SU":
-        return review.array(path, header.blank(), counts)
-    return said is not False and review.array(path, content[name], counts)
+        return review.array(file, name, header.blank(), counts)
+    return said is not False and review.array(file, name, content[name], counts)
 
 
 _ROW = re.compile("[0-9]{1,18}")
@@ -417,7 +418,11 @@ class CifarSource(ArraySource):
                 review.leave_out("*", name[:STRING], f"has a name of {len(key)} characters")
                 continue
             if isinstance(value, np.ndarray):
-                kept = value if review.array(name, value, {count}) else None
+                kept = (
+                    value
+                    if review.array(file, name.removeprefix(f"{file}/"), value, {count})
+                    else None
+                )
             elif isinstance(value, list) and len(value) == count:
                 pairs = zip(value, each_image, strict=True)
                 kept = [review.row(name, each, own) for each, own in pairs]
