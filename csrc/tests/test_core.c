@@ -1,9 +1,9 @@
 /*
  * test_core.c - the core alone: every instruction set, buffers that end at a guard page.
  *
- * What the kernels compute is held to the NumPy reference by tests/kernels/test_kernels.py; this program
- * checks that they stay within their memory, agree with each other and invert.  Run it under the
- * sanitizers (see Makefile).
+ * What the kernels compute is held to the NumPy reference by tests/kernels/test_kernels.py; this
+ * program checks that they stay within their memory, agree with each other and invert.  Run it
+ * under the sanitizers (see Makefile).
  */
 #define _DEFAULT_SOURCE
 #include "dsguard.h"
