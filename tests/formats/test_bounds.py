@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import pickle
 import re
 import tarfile
 import tracemalloc
@@ -444,3 +445,38 @@ def test_arrays_in_folders_of_a_file_share_one_allowance(tmp_path, scenes, key):
     report = protected(tmp_path, key)
     assert report.done == 320
     assert report.left_out["row"].count >= 31
+
+
+def test_columns_and_lists_of_an_image_share_its_allowance(tmp_path, scenes, key):
+    numbers = {f"n{n}": pa.array([n] * 8) for n in range(60)}
+    table(tmp_path, scenes, **numbers, more=pa.array([list(range(60))] * 8))
+    report = protected(tmp_path, key)
+    assert report.left_out.keys() == {"more"}
+
+
+def test_arrays_and_lists_of_a_pickle_share_the_allowance_of_an_image(tmp_path, key, scenes):
+    data = np.concatenate([scenes] * 40).transpose(0, 3, 1, 2).reshape(320, -1)
+    lists, labels = [list(range(32)) for _ in range(320)], [n % 2 for n in range(320)]
+    array = np.ones((320, 32), np.uint8)
+    batch = {b"lists": lists, b"labels": labels, b"data": data, b"array": array}
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "clean" / "data_batch_1").write_bytes(pickle.dumps(batch, protocol=2))
+    meta = pickle.dumps({b"label_names": [b"cat", b"dog"]}, protocol=2)
+    (tmp_path / "clean" / "batches.meta").write_bytes(meta)
+    report = protected(tmp_path, key)
+    assert (report.done, report.left_out["lists"].count) == (320, 320)
+    safe = pickle.loads((tmp_path / "safe" / "data_batch_1").read_bytes())
+    assert [name for name in safe if not name.startswith(b"dsguard")] == [
+        b"lists", b"labels", b"data", b"array"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.CSV", "x.json", "x.JSON", "x.TSV", "x.JSONL"])
+def test_keys_and_columns_are_dropped_however_a_file_is_written(numbered, tmp_path, key, name):
+    table_ = "file;caption;label\n0.png;secret;1\n"
+    lines = '{"file": "0.png", "caption": "secret"}\n' * 2
+    content = {"x.csv": table_, "x.CSV": table_, "x.TSV": table_.replace(";", "\t")}
+    (numbered / name).write_text(content.get(name, lines))
+    assert not protected(tmp_path, key, drop=("caption",)).left_out
+    if (tmp_path / "safe" / name).exists():
+        assert "secret" not in (tmp_path / "safe" / name).read_text()

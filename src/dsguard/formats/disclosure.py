@@ -13,7 +13,7 @@ import io
 import json
 from collections import Counter, defaultdict
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -247,6 +247,10 @@ class Review:
             return False
         return True
 
+    def left_of(self, file: str) -> Allowance:
+        """Return what each image has left beside the arrays of a file."""
+        return replace(self._of_arrays[file])
+
     def _charge_array(
         self, array: npt.NDArray[Any], counts: Collection[int], each_image: Allowance
     ) -> None:
@@ -295,19 +299,19 @@ class Review:
     def _reviewed(self, name: str, data: bytes, own: Allowance | None) -> bytes | None:
         """Return a file without the values that could hold a picture."""
         text = decoded(data)
-        if name.endswith((".json", ".jsonl")):
-            lines = text.splitlines() if name.endswith(".jsonl") else [text]
-            try:
-                return self._json(name, data, lines, own)
-            except ValueError:
-                pass  # it is not JSON
+        kind = name.lower()
+        if kind.endswith((".json", ".jsonl")):
+            whole, lines = [text], text.splitlines()
+            for each in (lines,) if kind.endswith(".jsonl") else (whole, lines):
+                with contextlib.suppress(ValueError):  # it is not JSON
+                    return self._json(name, data, each, own)
 
         def allowance_of(words: list[str]) -> Allowance:
             if own is not None:
                 return own
             return self._allowance_of_line(words)
 
-        if name.endswith((".csv", ".tsv")):
+        if kind.endswith((".csv", ".tsv")):
             data = self._without_columns(name, text, data)
             text = decoded(data)
         charge_text(text, allowance_of, self._is_path)
@@ -315,9 +319,9 @@ class Review:
 
     def _without_columns(self, name: str, text: str, data: bytes) -> bytes:
         """Return a table without the columns that its owner drops."""
-        table = csv.reader(
-            io.StringIO(text, newline=""), delimiter="\t" if name[-3] == "t" else ","
-        )
+        first = text.partition("\n")[0]
+        delimiter = next((each for each in "\t;" if each in first and "," not in first), ",")
+        table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         with contextlib.suppress(csv.Error, StopIteration):
             header = next(table)
             kept = [

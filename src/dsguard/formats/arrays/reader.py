@@ -407,10 +407,11 @@ class CifarSource(ArraySource):
         content = self.content(file)
         count = len(content[self._labels])
         found = {self._labels: content[self._labels]}
-        each_image = [Allowance() for _ in range(count)]
-        for key in others:
+        each_image: list[Allowance] = []
+        for key in sorted(others, key=lambda key: not isinstance(content[key], np.ndarray)):
             value = content[key]
-            name = f"{file}/{key.decode('utf-8', 'backslashreplace')}"
+            own_name = key.decode("utf-8", "backslashreplace")
+            name = f"{file}/{own_name}"
             if key == self._labels:
                 continue
             kept: Any = None
@@ -418,19 +419,16 @@ class CifarSource(ArraySource):
                 review.leave_out("*", name[:STRING], f"has a name of {len(key)} characters")
                 continue
             if isinstance(value, np.ndarray):
-                kept = (
-                    value
-                    if review.array(file, name.removeprefix(f"{file}/"), value, {count})
-                    else None
-                )
+                kept = value if review.array(file, own_name, value, {count}) else None
             elif isinstance(value, list) and len(value) == count:
+                each_image = each_image or [review.left_of(file) for _ in range(count)]
                 pairs = zip(value, each_image, strict=True)
                 kept = [review.row(name, each, own) for each, own in pairs]
             else:
                 kept = review.content(name, value)
             if kept is not None:
                 found[key] = kept
-        return found
+        return {key: found[key] for key in content if key in found}
 
     def reviewed_own(self, name: str, review: Review) -> bytes | None:
         """Return the names of classes, and what else is harmless, written anew."""

@@ -43,6 +43,8 @@ class Table(Record):
         numbers, texts = self._numbers(review), self._texts(review)
         if allowances is None:
             allowances = [Allowance() for _ in range(self.batch.num_rows)]
+            for own in allowances if sum(numbers.values()) <= ROW else ():
+                own.in_rows -= sum(numbers.values())
         kept: dict[str, Any] = {}
         for n, field in enumerate(self.batch.schema):
             name = f"{self.columns.file}/{field.name}"
