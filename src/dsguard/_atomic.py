@@ -108,10 +108,22 @@ def open_new(path: Path, mode: int) -> BinaryIO:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder that only its owner can look into; one of theirs that is there becomes so."""
+    """Make a folder that only its owner can look into; one of theirs that is there becomes so.
+
+    Raises
+    ------
+    OSError
+        If it is a link, whose owner might not be theirs.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with contextlib.suppress(PermissionError):  # of somebody else, who lets us write there
-        folder.chmod(0o700)
+    if os.name != "posix":
+        return
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        with contextlib.suppress(PermissionError):  # of somebody else, who lets us write there
+            os.fchmod(opened, 0o700)
+    finally:
+        os.close(opened)
 
 
 def temporary_folder() -> Path:

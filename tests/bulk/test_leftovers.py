@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
+from dsguard.bulk.journal import Journal
 from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
 from dsguard.errors import InputError
@@ -375,3 +376,46 @@ def test_a_folder_that_becomes_a_link_while_it_is_read_is_not_followed(tmp_path)
     assert place.read("d/notes.txt") == b"clean/d", "the folder that was opened"
     with pytest.raises(InputError, match="leads out"):
         LocalPlace(tmp_path / "clean").read("d/notes.txt")
+
+
+@posix
+def test_a_journal_that_becomes_a_link_after_it_was_checked(home, key, monkeypatch):
+    victim = home / "pictures"
+    victim.mkdir(0o755)
+    real = Journal.check
+
+    calls = iter(range(9))
+
+    def swapped(self):
+        real(self)
+        if next(calls) == 1:  # the last time
+            self.place.path.symlink_to(victim)
+
+    monkeypatch.setattr(Journal, "check", swapped)
+    with pytest.raises(OSError, match=r"Not a directory|Too many levels"):
+        protect_dataset("clean", home / "out", key, profile="veil")
+    assert victim.stat().st_mode & 0o777 == 0o755
+    assert not list(victim.iterdir())
+
+
+def test_places_at_urls_do_not_lie_in_each_other(home, key):
+    system = pytest.importorskip("fsspec").filesystem("memory")
+    for path in (home / "clean").rglob("*.png"):
+        system.pipe_file(f"/apart/in/{path.name}", path.read_bytes())
+    for source, destination in (
+        ("memory://apart/in", "memory://apart"),
+        ("memory://apart/in", "memory://apart/in/out"),
+        ("memory://apart/in", "memory://apart/in/"),
+        ("clean", (home / "clean" / "out").as_uri()),
+        ("clean", f"simplecache::{(home / 'clean').as_uri()}"),
+    ):
+        with pytest.raises(InputError, match="must not lie in each other"):
+            protect_dataset(source, destination, key, profile="veil", overwrite=True)
+    assert protect_dataset("memory://apart/in", "memory://apart/in2", key, profile="veil").done
+
+
+def test_foreign_files_of_a_store_are_named(home, key):
+    system = pytest.importorskip("fsspec").filesystem("memory")
+    system.pipe_file("/foreign/out/clean.jpg", b"x")
+    report = protect_dataset("clean", "memory://foreign/out", key, profile="veil", overwrite=True)
+    assert report.foreign == ["memory://foreign/out/clean.jpg"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -345,3 +346,29 @@ def test_a_surrogate_that_lies_in_a_journal_must_be_of_the_key(
     assert run(command) == Exit.USAGE
     assert "was made by no run with this key" in capsys.readouterr().err
     assert run([*command, "--surrogate", "new.dsguard/surrogate.pt"]) == Exit.OK
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links are of POSIX")
+def test_a_journal_that_becomes_a_link_while_a_surrogate_trains(tmp_path, monkeypatch, scenes, key):
+    pytest.importorskip("torch")
+    from dsguard.bulk import surrogates
+
+    monkeypatch.chdir(tmp_path)
+    key.save("k")
+    for n, file in enumerate(encode_images(scenes)):
+        path = tmp_path / "clean" / "ab"[n % 2] / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file)
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "surrogate.pt").write_bytes(b"precious")
+    real = surrogates.load_training_set
+
+    def swapped(*given):
+        (tmp_path / "out.dsguard").symlink_to(tmp_path / "private")
+        return real(*given)
+
+    monkeypatch.setattr(surrogates, "load_training_set", swapped)
+    command = ["protect", "clean", "out", "--key", "k", "--epochs", "1", "--quiet"]
+    assert run(command) == Exit.USAGE
+    assert (tmp_path / "private" / "surrogate.pt").read_bytes() == b"precious"
+    assert len(list((tmp_path / "private").iterdir())) == 1

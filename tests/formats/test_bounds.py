@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import csv
 import io
 import json
@@ -480,3 +481,35 @@ def test_keys_and_columns_are_dropped_however_a_file_is_written(numbered, tmp_pa
     assert not protected(tmp_path, key, drop=("caption",)).left_out
     if (tmp_path / "safe" / name).exists():
         assert "secret" not in (tmp_path / "safe" / name).read_text()
+
+
+def test_a_loose_file_that_would_fill_the_memory_fails_alone(numbered, tmp_path, key):
+    for name in ("a.json", "a/0.txt", "b/huge.png"):
+        with (numbered / name).open("wb") as file:
+            file.truncate(3 << 30)
+    tracemalloc.start()
+    try:
+        report = protected(tmp_path, key)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert report.done >= 7
+    assert any("are read into memory" in error.message for error in report.failures.values())
+    assert peak < 300 << 20
+
+
+def test_a_table_of_images_that_unpacks_to_very_much_is_refused(numbered, tmp_path, key):
+    rows = pa.table({
+        "file_name": [f"{'ab'[n % 2]}/{n}.png" for n in range(8)] * 5000,
+        "x": pa.array([bytes(4000)] * 40_000, pa.binary()),
+    })  # fmt: skip
+    pq.write_table(rows, numbered / "metadata.parquet", compression="zstd")
+    assert (numbered / "metadata.parquet").stat().st_size < 100_000
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(InputError):
+            protected(tmp_path, key)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 300 << 20

@@ -191,7 +191,7 @@ def test_members_met_twice_are_refused_and_links_followed(tmp_path, folder):
 
 
 def test_members_that_unpack_to_too_much_are_not_read(tmp_path, folder, monkeypatch):
-    monkeypatch.setattr("dsguard.formats.base.MOST_BYTES", 1000)
+    monkeypatch.setattr("dsguard.formats.limits.MOST_BYTES", 1000)
     for kind in ("tar", "zip"):
         images = read_all(open_source(archive(folder, kind)))
         assert {type(image) for image in images.values()} == {dsguard.InputError}

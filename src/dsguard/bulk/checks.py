@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsguard.bulk.journal import Journal
 from dsguard.errors import InputError
 from dsguard.formats.images import check_output_format
 from dsguard.formats.names import JOURNAL, checked, shard_name
-from dsguard.formats.places import Listing, LocalPlace, Place, RemotePlace, place_of
+from dsguard.formats.places import Listing, LocalPlace, Place, is_url, local_path, place_of
 from dsguard.formats.sink import Output
 from dsguard.formats.writers import file_name, output_kind
 
@@ -77,20 +78,23 @@ def check_empty(place: Place) -> None:
 
 def _check_apart(source: Source, destination: Place) -> None:
     """Refuse a destination, or a journal, that the source lies in, or that lies in the source."""
-    if isinstance(source.place, RemotePlace) or isinstance(destination, RemotePlace):
-        same = str(source.place).rstrip("/") == str(destination).rstrip("/")
-    else:
-        assert isinstance(source.place, LocalPlace)
-        assert isinstance(destination, LocalPlace)
-        here, there = source.place.path.resolve(), destination.path.resolve()
-        inside = here in there.parents and not source.is_file
-        same = here == there or inside or there in here.parents
+    here, there = _whole(source.place), _whole(destination)
+    inside = there.startswith(f"{here}/") and not source.is_file
+    same = here == there or inside or here.startswith(f"{there}/")
     if same:
         msg = (
             f"source and destination, and the journal beside that (*{JOURNAL}), must not lie in "
             "each other; choose another destination"
         )
         raise InputError(msg)
+
+
+def _whole(place: Place) -> str:
+    """Return a place as one text, the same for the same folder."""
+    text = local_path(str(place).rpartition("::")[2])  # behind caches and the like
+    if isinstance(place, LocalPlace) or not is_url(text):
+        return Path(text).resolve().as_posix().rstrip("/")
+    return text.rstrip("/")
 
 
 def check_files(kind: str, source: Source, parts: list[Part]) -> None:

@@ -12,7 +12,6 @@ from dsguard.bulk.journal import Journal, told
 from dsguard.bulk.shard import ShardResult, ShardSpec
 from dsguard.errors import DsguardError, InputError, NotProtectedError, WrongKeyError
 from dsguard.formats.names import is_hidden
-from dsguard.formats.places import LocalPlace
 from dsguard.formats.sink import Output
 from dsguard.formats.writers import file_name
 
@@ -155,8 +154,6 @@ class Destination:
         Once all is done, these are also the files that no run has written.
         """
         place = self.output.place
-        if not isinstance(place, LocalPlace):
-            return
         with contextlib.suppress(DsguardError, OSError):  # the run itself went well
             found = place.listing()
             report.leftovers += [f"{place}/{name}" for name in found.leftovers]

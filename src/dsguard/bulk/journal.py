@@ -66,7 +66,13 @@ class Journal:
     @staticmethod
     def _lock_file(place: LocalPlace) -> BinaryIO:
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-        return os.fdopen(os.open(place.path / _LOCK, flags, 0o600), "r+b")
+        if os.name != "posix":
+            return os.fdopen(os.open(place.path / _LOCK, flags, 0o600), "r+b")
+        folder = os.open(place.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            return os.fdopen(os.open(_LOCK, flags, 0o600, dir_fd=folder), "r+b")
+        finally:
+            os.close(folder)
 
     def check(self) -> None:
         """Refuse a folder that is there and is no journal: runs remove and replace files in it.
@@ -101,10 +107,9 @@ class Journal:
         """Let nobody else read the journal, as one of an earlier version lets them."""
         names = place.files() if place.path.exists() else []
         make_private(place.path)
-        for path in map(place.path.joinpath, names):
-            with contextlib.suppress(PermissionError):  # of somebody else, who lets us write here
-                if not path.is_symlink():
-                    path.chmod(0o600)
+        for name in names if os.name == "posix" else ():
+            with contextlib.suppress(InputError, OSError), place.open(name) as file:
+                os.fchmod(file.fileno(), 0o600)
 
     def settings(self) -> dict[str, str] | None:
         """Return what the run of this journal was asked to do, None where there was none."""

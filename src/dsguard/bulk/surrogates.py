@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsguard._atomic import write_whole
 from dsguard.bulk.selection import Selection, classes_in, select, wanted_names
 from dsguard.errors import InputError
 from dsguard.formats.load import load_training_set
 
 if TYPE_CHECKING:
+    from dsguard.bulk.journal import Journal
     from dsguard.formats import Source
     from dsguard.fsp import Surrogate
     from dsguard.keys import DatasetKey
@@ -99,33 +99,36 @@ def check_classes(known: Collection[str]) -> None:
         raise InputError(msg)
 
 
-def sign(path: Path, key: DatasetKey) -> None:
-    """Write beside a surrogate the code that `check_signed` wants."""
-    with write_whole(path.with_suffix(".tag"), private=True) as file:
-        file.write(_code(path, key).encode())
-
-
-def check_signed(path: Path, key: DatasetKey) -> None:
-    """Refuse a surrogate that is there and that no run with this key has made.
+def kept(journal: Journal, key: DatasetKey) -> bytes | None:
+    """Return the file of the surrogate that a journal has; refuse one of no run with this key.
 
     Raises
     ------
     InputError
         If its code is another: it could leave images nearly as they are.
     """
-    if not path.exists():
-        return
-    try:
-        told = path.with_suffix(".tag").read_text("ascii")
-    except (OSError, ValueError):
-        told = ""
-    if not (path.is_file() and hmac.compare_digest(told, _code(path, key))):
+    place = journal.place
+    if not place.exists(SURROGATE):
+        return None
+    data = place.read(SURROGATE)
+    told = place.read(_TAG) if place.exists(_TAG) else b""
+    if not hmac.compare_digest(told, _code(data, key)):
         msg = (
-            f"{path} was made by no run with this key; remove it, or name it if you know where it "
-            "comes from: --surrogate"
+            f"{place}/{SURROGATE} was made by no run with this key; remove it, or name it if you "
+            "know where it comes from: --surrogate"
         )
         raise InputError(msg)
+    return data
 
 
-def _code(path: Path, key: DatasetKey) -> str:
-    return hmac.new(key.randomness(32, b"surrogate"), path.read_bytes(), "sha256").hexdigest()
+def keep(journal: Journal, key: DatasetKey, data: bytes) -> None:
+    """Write the file of a surrogate to a journal, with the code that `kept` wants."""
+    journal.place.write(SURROGATE, data)
+    journal.place.write(_TAG, _code(data, key))
+
+
+SURROGATE, _TAG = "surrogate.pt", "surrogate.tag"
+
+
+def _code(data: bytes, key: DatasetKey) -> bytes:
+    return hmac.new(key.randomness(32, b"surrogate"), data, "sha256").hexdigest().encode()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +14,13 @@ from dsguard.cli import options
 from dsguard.cli.choices import Choices, common, writing
 from dsguard.cli.console import counted, errors, step_bars, warn
 from dsguard.cli.task import do_task
+from dsguard.errors import InputError
 
 if TYPE_CHECKING:
+    from dsguard.bulk.journal import Journal
     from dsguard.formats import Source
     from dsguard.fsp import Surrogate
+    from dsguard.keys import DatasetKey
 
 
 @click.command()
@@ -84,7 +89,6 @@ def protect(
     """
     from dsguard.api import unwise
     from dsguard.bulk import Protect, class_names_of
-    from dsguard.bulk.surrogates import check_signed, sign
     from dsguard.codecs import codec_named
     from dsguard.covers import Itself
     from dsguard.covers.named import NEED_SURROGATE, Ingredients, cover_named
@@ -108,19 +112,19 @@ def protect(
     trains = False
     if name in NEED_SURROGATE:
         _check_destination(source, choices)
-        path = surrogate_path or _own_surrogate(choices)
-        own = path if surrogate_path is None else None
-        if own is not None:
-            check_signed(own, key)
-        trains = choices.dry_run and not (path and path.exists())
+        trains = choices.dry_run and not (surrogate_path and surrogate_path.exists())
         if trains:  # any patterns will do
             name, names = "drawn", _sampled_classes(source, choices)
         else:
-            network = _surrogate(source, choices, path, epochs, device)
-            if own is not None:
-                sign(own, key)
+            make = partial(_surrogate, source, choices, epochs=epochs, device=device)
+            journal = _own_journal(choices) if surrogate_path is None else None
+            network = (
+                make(surrogate_path) if journal is None else _kept(journal, choices, key, make)
+            )
             names = class_names_of(network)
-            of = replace(of, surrogate=path if name == "attack" else network)
+            of = replace(of, surrogate=network)
+            if name == "attack":  # each worker loads it
+                of = replace(of, surrogate=surrogate_path or _path_in(journal))
     cover = of.marked(Itself()) if name == "drawn" else cover_named(name, of)
     if carrier.wants_likeness and not cover.is_like:
         warn(unwise(carrier))
@@ -145,23 +149,48 @@ def _check_destination(source: Source, choices: Choices) -> None:
         check(source, choices.destination, choices.settings())
 
 
-def _own_surrogate(choices: Choices) -> Path | None:
-    """Return the surrogate that the journal of the destination has, or will have."""
+def _own_journal(choices: Choices) -> Journal | None:
+    """Return the journal of the destination, which keeps the surrogate; None for one at a URL."""
     from dsguard.bulk.journal import Journal
     from dsguard.formats.places import LocalPlace, place_of
 
     assert choices.destination is not None
-    place = Journal.of(place_of(choices.destination)).place
-    if choices.dry_run or not isinstance(place, LocalPlace):
-        return None
-    path = place.path / "surrogate.pt"
+    journal = Journal.of(place_of(choices.destination))
+    return journal if isinstance(journal.place, LocalPlace) else None
+
+
+def _path_in(journal: Journal | None) -> Path:
+    from dsguard.bulk.surrogates import SURROGATE
+    from dsguard.formats.places import LocalPlace
+
+    if journal is None or not isinstance(journal.place, LocalPlace):
+        msg = "cover attack needs a surrogate file where the destination is a URL: --surrogate"
+        raise InputError(msg)
+    return journal.place.path / SURROGATE
+
+
+def _kept(
+    journal: Journal, choices: Choices, key: DatasetKey, make: Callable[[Path], Surrogate]
+) -> Surrogate:
+    """Return the surrogate of a journal, or make one and keep it there."""
+    from dsguard._atomic import temporary_subfolder
+    from dsguard.bulk.surrogates import SURROGATE, keep, kept
+
     if choices.overwrite:
-        path.unlink(missing_ok=True)
-    return path
+        journal.place.discard(SURROGATE)
+    data = kept(journal, key)
+    with temporary_subfolder("surrogate") as folder:
+        path = folder / SURROGATE
+        if data is not None:
+            path.write_bytes(data)
+        network = make(path)
+        if data is None:
+            keep(journal, key, path.read_bytes())
+    return network
 
 
 def _surrogate(
-    source: Source, choices: Choices, path: Path | None, epochs: int, device: str | None
+    source: Source, choices: Choices, path: Path | None, *, epochs: int, device: str | None
 ) -> Surrogate:
     """Load the surrogate, or fit one to the source and keep it if a path was given."""
     from dsguard.bulk import dataset_surrogate

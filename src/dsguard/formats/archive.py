@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dsguard.errors import DsguardError, InputError
-from dsguard.formats.base import MOST_BYTES, Part, check_size
+from dsguard.formats.base import Part
 from dsguard.formats.folder.reader import TreeSource, read_or_error
 from dsguard.formats.images import is_image_name
-from dsguard.formats.limits import most_unpacked, too_much
+from dsguard.formats.limits import MOST_BYTES, check_size, most_unpacked, too_much
 from dsguard.formats.names import distinct, is_hidden, journals_among, lies_in, safe_name
 from dsguard.formats.places import Place
 from dsguard.formats.tar import Content, Member, Tars, by_name, content_of, linked

@@ -27,9 +27,6 @@ CHUNK_IMAGES = 1024
 CHUNK_BYTES = 4 << 20
 """Of image files, which are some ten times as large once decoded."""
 
-MOST_BYTES = 1 << 28
-"""Image files of an archive are smaller than this: a short archive can unpack to any length."""
-
 
 @dataclass(frozen=True)
 class Part:
@@ -296,10 +293,3 @@ def as_label(text: str) -> str:
 
 
 _HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
-
-
-def check_size(size: int) -> None:
-    """Refuse to read an image file that would fill the memory."""
-    if size >= MOST_BYTES:
-        msg = f"its file has {size} bytes, more than the {MOST_BYTES} that are read into memory"
-        raise InputError(msg)

@@ -15,6 +15,12 @@ MOST_CONTAINERS = 8_000_000
 MOST_LINES = 4_000_000
 """Lines of a CSV file."""
 
+MOST_BYTES = 1 << 28
+"""Image files of an archive are smaller than this: a short archive can unpack to any length."""
+
+MOST_LOOSE = 1 << 30
+"""Bytes of a loose file that is read whole; the annotations of COCO 2017 have 448 million."""
+
 _ALWAYS = 1 << 26
 _RATIO = 100
 
@@ -72,4 +78,12 @@ def check_csv(text: str) -> None:
 def _check_count(kind: str, count: int, most: int, what: str) -> None:
     if count > most:
         msg = f"its {kind} has {count} {what}, {most} are the most; split it"
+        raise InputError(msg)
+
+
+def check_size(size: int, most: int | None = None) -> None:
+    """Refuse to read a file that would fill the memory; `most` is `MOST_BYTES` as a rule."""
+    most = most or MOST_BYTES
+    if size >= most:
+        msg = f"its file has {size} bytes, more than the {most} that are read into memory"
         raise InputError(msg)

@@ -24,8 +24,7 @@ from typing import BinaryIO, TypeAlias, cast
 
 from dsguard._atomic import lock, open_new, remove_left, temporary_folder
 from dsguard.errors import DsguardError, InputError
-from dsguard.formats.base import check_size
-from dsguard.formats.limits import most_unpacked, too_much
+from dsguard.formats.limits import check_size, most_unpacked, too_much
 from dsguard.formats.places import LocalPlace, Place
 
 BLOCK = 512

@@ -10,10 +10,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dsguard.errors import InputError
-from dsguard.formats.base import MOST_BYTES, class_of
+from dsguard.formats.base import class_of
 from dsguard.formats.disclosure import kind_of
 from dsguard.formats.harmless import CouldHoldPictureError
-from dsguard.formats.limits import check_csv, check_json
+from dsguard.formats.limits import MOST_BYTES, check_csv, check_json, too_much
 from dsguard.formats.listings.base import NO_CLASS, ImageIndex, Listing, follow, read_listing
 from dsguard.formats.listings.coco import dumped
 
@@ -282,18 +282,26 @@ def reviewed_table(file: str, data: bytes, review: Review) -> bytes | None:
     return written.getvalue() or None
 
 
+_TABLE_ALWAYS, _TABLE_RATIO = 1 << 24, 100
+"""Bytes that any table may unpack to, and how many for each byte of its file."""
+
+
 def _table(data: bytes) -> Any:
     """Read a Parquet file, some rows at a time: it may unpack to any length."""
     from dsguard.formats.parquet.columns import arrow
+    from dsguard.formats.parquet.pages import rows_at_once
 
     pyarrow, parquet = arrow()
     try:
-        file, batches, size = parquet.ParquetFile(io.BytesIO(data)), [], 0
-        for batch in file.iter_batches(256):
+        opened, batches, size = io.BytesIO(data), [], 0
+        file = parquet.ParquetFile(opened)
+        most = min(MOST_BYTES, max(_TABLE_ALWAYS, _TABLE_RATIO * len(data)))
+        count = min(256, rows_at_once(opened, file, range(file.num_row_groups), None))
+        for batch in file.iter_batches(count):
             batches.append(batch)
             size += batch.nbytes
-            if size > MOST_BYTES:
-                msg = f"it holds more than the {MOST_BYTES} bytes that are read into memory"
+            if size > most:
+                msg = f"it {too_much(most)}"
                 raise InputError(msg)
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(str(error)) from error

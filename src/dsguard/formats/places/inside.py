@@ -98,10 +98,13 @@ class Inside:
     Parameters
     ----------
     path : str
+    follow : bool
+        Whether it may be a link itself.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, follow: bool = True) -> None:
         self._path = path
+        self._flags = getattr(os, "O_DIRECTORY", 0) if follow else _FOLDER
         self._open: OrderedDict[str, Folder] = OrderedDict()
 
     def folder(self, name: str, real: Callable[[str], str], mode: int | None = None) -> Folder:
@@ -129,7 +132,7 @@ class Inside:
             os.makedirs(self._path, mode, exist_ok=True)  # noqa: PTH103
         number = None
         if _HAS_FOLDERS:
-            number = os.open(self._path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+            number = os.open(self._path, os.O_RDONLY | self._flags)
         found = Folder(self._path, number)
         for part in filter(None, name.split("/")):
             found = found.inner(part, mode)

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from dsguard._atomic import make_private, sync_disk
 from dsguard.errors import InputError
+from dsguard.formats.limits import MOST_LOOSE, check_size
 from dsguard.formats.names import (
     JOURNAL_FILES,
     SCRATCH,
@@ -170,6 +171,7 @@ class LocalPlace(Place):
             data = os.read(file, _AT_ONCE)
             if len(data) < _AT_ONCE:
                 return data
+            check_size(os.fstat(file).st_size, MOST_LOOSE)
             with os.fdopen(file, "rb", closefd=False) as rest:
                 return data + rest.read()
         finally:
@@ -183,7 +185,7 @@ class LocalPlace(Place):
 
     @cached_property
     def _inside(self) -> Inside:
-        return Inside(str(self.path))
+        return Inside(str(self.path), follow=not self.private)
 
     def _real(self, folder: str) -> str:
         """Return the name of a folder without the links in it, which must not lead out."""
