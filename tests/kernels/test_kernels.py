@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -262,3 +264,15 @@ def test_native_refuses_wrong_buffers():
     with pytest.raises(InputError, match="C-contiguous"):
         native.extract(np.zeros((1, 8, 16, 1), np.uint8)[:, :, ::2], 4, geometry)
     assert native.isa() in ISAS
+
+
+def test_a_configuration_of_numba_in_the_current_folder_is_refused(tmp_path):
+    """It can name a cache, whose pickles Numba loads."""
+    (tmp_path / ".numba_config.yaml").write_text("cache_dir: here")
+    code = "import dsguard; dsguard.set_backend('numba')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "MissingExtraError" in done.stderr
+    assert "has a .numba_config.yaml" in done.stderr

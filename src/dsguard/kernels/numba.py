@@ -7,7 +7,18 @@ reference.
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
+
+if Path(".numba_config.yaml").exists() and "numba" not in sys.modules:
+    msg = (
+        "the current folder has a .numba_config.yaml, which could have Numba load files of "
+        "strangers; work in another folder, or remove it"
+    )
+    raise ImportError(msg)
+
 from numba import njit
 
 from dsguard.kernels.contract import Bytes, Images, Mask
