@@ -20,7 +20,7 @@ from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
 from dsguard.bulk.journal import Journal
 from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
-from dsguard.errors import InputError
+from dsguard.errors import DsguardError, InputError
 from dsguard.formats import encode_images, open_source
 from dsguard.formats.places import LocalPlace, RemotePlace
 from dsguard.formats.spool import Spool
@@ -419,3 +419,21 @@ def test_foreign_files_of_a_store_are_named(home, key):
     system.pipe_file("/foreign/out/clean.jpg", b"x")
     report = protect_dataset("clean", "memory://foreign/out", key, profile="veil", overwrite=True)
     assert report.foreign == ["memory://foreign/out/clean.jpg"]
+
+
+@posix
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_destination_that_becomes_a_link_after_the_run_began(home, key, monkeypatch, workers):
+    victim = home / "pictures"
+    victim.mkdir()
+    real = Journal.begin
+
+    def swapped(self, facts):
+        real(self, facts)
+        (home / "out").rename(home / "moved")
+        (home / "out").symlink_to(victim)
+
+    monkeypatch.setattr(Journal, "begin", swapped)
+    with contextlib.suppress(OSError, DsguardError):
+        protect_dataset("clean", home / "out", key, profile="veil", workers=workers, shard_size=60)
+    assert not list(victim.iterdir())

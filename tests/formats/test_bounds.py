@@ -10,6 +10,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import tarfile
 import tracemalloc
 from datetime import UTC, datetime
@@ -513,3 +514,40 @@ def test_a_table_of_images_that_unpacks_to_very_much_is_refused(numbered, tmp_pa
     finally:
         tracemalloc.stop()
     assert peak < 300 << 20
+
+
+@pytest.mark.parametrize("name", ["x.a*", "x.[ab]", "x.a b';c"])
+def test_the_pattern_that_is_told_publishes_that_kind_alone(numbered, tmp_path, key, name):
+    (numbered / name).write_bytes(b"\0")
+    (numbered / "x.ab").write_bytes(b"\0")
+    kinds = protected(tmp_path, key).left_out
+    (kind,) = [kind for kind, each in kinds.items() if each.first == name]
+    report = protect_dataset(numbered, tmp_path / "two", key, profile="veil", publish=(kind,))
+    assert report.left_out.keys() == {"*.ab"}
+    assert (tmp_path / "two" / name).exists()
+
+
+def test_signs_around_words_and_in_strings_count(numbered, tmp_path, scenes, key):
+    rows = ["a" + "".join(".:!?*#`-_/"[n * k % 10] for n in range(64)) for k in range(64)]
+    (numbered / "README.md").write_text("\n".join(rows))
+    (numbered / "x.json").write_text(json.dumps(rows))
+    drawn = ["".join(",;|()[]{}<>"[n * k % 11] for n in range(64)) for k in range(64)]
+    (numbered / "y.json").write_text(json.dumps(drawn))
+    assert protected(tmp_path, key).left_out.keys() >= {"*.md", "*.json"}
+    texts = {f"s{n}": pa.array([drawn[n]] * 8) for n in range(60)}
+    for path in numbered.glob("*.*"):
+        path.unlink()
+    shutil.rmtree(numbered)
+    table(tmp_path, scenes, **texts)
+    report = protect_dataset(tmp_path / "clean", tmp_path / "two", key, profile="veil")
+    assert len(report.left_out) > 40
+
+
+def test_text_of_no_image_in_a_shard_is_not_lost(tmp_path, key, scenes):
+    (tmp_path / "clean").mkdir()
+    members = [("0.png", encode_images(scenes[:1])[0]), ("1.png", encode_images(scenes[1:2])[0]),
+               ("zz.caption", b"two words")]  # fmt: skip
+    content = b"".join(piece for member in members for piece in packed(*member))
+    (tmp_path / "clean" / "x.tar").write_bytes(content + END)
+    assert not protected(tmp_path, key, out_format="folder").left_out
+    assert (tmp_path / "safe" / "x" / "zz.caption").read_bytes() == b"two words"

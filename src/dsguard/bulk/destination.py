@@ -59,13 +59,16 @@ class Destination:
     def begin(self, report: Report, *, overwrite: bool) -> list[ShardSpec]:
         """Return the shards that are left to do; what is done goes to the report."""
         earlier = None if overwrite else self.journal.settings()
+        self.is_made = not self.output.place.exists("")
+        self.output.place.hold()
+        self.journal.place.hold()
         self._clear_scratch()
         if earlier is None:
             if overwrite:
                 self._remove_earlier()
             else:
                 check_empty(self.output.place)
-                self.is_new, self.is_made = True, not self.output.place.exists("")
+                self.is_new = True
             self.journal.begin(self.facts)
             return self.specs
         self._check_same(earlier)

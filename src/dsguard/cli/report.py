@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +117,8 @@ def show_left_out(task: Task, report: Report) -> None:
     """Name what lies beside the images and was not written, and how to decide on it."""
     for kind, each in list(report.left_out.items())[:_SHOWN_KINDS]:
         more = f" and {each.count - 1:,} more" if each.count > 1 else ""
-        remedy = f"; --drop '{kind}', or publish it as it is: --publish '{kind}'"
+        quoted = shlex.quote(kind)
+        remedy = f"; --drop {quoted}, or publish it as it is: --publish {quoted}"
         remedy = remedy if task.publishes else ""
         warn(f"left out: {shortened(each.first)}{more}: {each.reason}{remedy}")
     kinds = len(report.left_out) - _SHOWN_KINDS

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import glob
 import io
 import json
 from collections import Counter, defaultdict
@@ -143,6 +144,9 @@ class Review:
 
     def leave_out(self, kind: str, name: str, reason: str, count: int = 1) -> None:
         """Note that something is not published."""
+        is_suffix = kind.startswith("*.") and name.endswith(kind[1:])
+        literal = kind[2:] if is_suffix and name.rpartition("/")[2] != kind else kind
+        kind = f"{kind[: len(kind) - len(literal)]}{glob.escape(literal)}"  # a pattern of it alone
         add_up(self.left_out, {kind: LeftOut(count, name, reason)})
 
     def fields(self, stem: str, fields: Fields) -> Fields:

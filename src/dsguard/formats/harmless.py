@@ -306,7 +306,8 @@ def size_of_string(text: str) -> int:
     if longest > WORD and not text.startswith(_ADDRESS):
         msg = f"has a word of {longest} characters"
         raise CouldHoldPictureError(msg)
-    return sum(len(word) for word in words if not _is_plain(word))
+    signs = sum(_size_of_signs(line) for line in text.splitlines())
+    return signs + sum(map(_cost, words))
 
 
 def charge_numbers(values: list[Any], allowance: Allowance, *, is_shape: bool = False) -> bool:
@@ -393,8 +394,8 @@ def _size_of_line(words: list[str], known: Callable[[str], bool]) -> tuple[int, 
             numbers += weight(word)
             if word.isdigit() and len(word) > _SHORT_NUMBER and not known(word):
                 characters += len(word)  # a row of a drawing in digits
-        elif not known(word) and not _is_plain(word):
-            characters += len(word)
+        elif not known(word):
+            characters += _cost(word)
             if len(word) > (STRING if word.startswith(_ADDRESS) else WORD):
                 msg = f"has a word of {len(word)} characters"
                 raise CouldHoldPictureError(msg)
@@ -412,6 +413,13 @@ def _size_of_signs(line: str) -> int:
         return len(drawn) if len(set(drawn)) > 1 else 0
     changes = sum(one != other for one, other in itertools.pairwise(_BLANK.sub("", between)))
     return max(0, changes - _FREE_SIGNS * (1 + words))
+
+
+def _cost(word: str) -> int:
+    """Return how many characters a word counts as: of a plain one, most signs around it."""
+    if not _is_plain(word):
+        return len(word)
+    return max(0, len(word) - len(word.strip(_AROUND_WORDS)) - _FREE_SIGNS)
 
 
 def _is_plain(word: str) -> bool:

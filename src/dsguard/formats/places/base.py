@@ -103,6 +103,9 @@ class Place(ABC):
     def sync(self) -> None:  # noqa: B027 - some stores do so whenever they are written to
         """Have all that was written reach the disk: after a power cut it is still whole."""
 
+    def hold(self) -> None:  # noqa: B027 - stores have no links
+        """Make the place; from now on, no other that is put there is taken for it."""
+
     def release(self) -> None:  # noqa: B027 - some hold nothing
         """Close the folders that are held open, so that a disk can be taken away."""
 

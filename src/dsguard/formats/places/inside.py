@@ -106,6 +106,31 @@ class Inside:
         self._path = path
         self._flags = getattr(os, "O_DIRECTORY", 0) if follow else _FOLDER
         self._open: OrderedDict[str, Folder] = OrderedDict()
+        self._root: Folder | None = None
+        self.identity: tuple[int, int] | None = None  # no other folder is taken for it, if known
+
+    def hold(self) -> None:
+        """Know the given folder from now on, whatever somebody puts in its place."""
+        if _HAS_FOLDERS:
+            root = self._rooted().number
+            assert root is not None
+            status = os.fstat(root)
+            self.identity = (status.st_dev, status.st_ino)
+
+    def _rooted(self) -> Folder:
+        """Return the given folder, opened once."""
+        if self._root is None:
+            number = None
+            if _HAS_FOLDERS:
+                number = os.open(self._path, os.O_RDONLY | self._flags)
+            root = Folder(self._path, number)
+            if number is not None and self.identity is not None:
+                status = os.fstat(number)
+                if (status.st_dev, status.st_ino) != self.identity:
+                    msg = f"{self._path} was replaced by another folder while it was written to"
+                    raise InputError(msg)
+            self._root = root
+        return self._root
 
     def folder(self, name: str, real: Callable[[str], str], mode: int | None = None) -> Folder:
         """Return a folder by its name, empty for the given one; make it where it is not there.
@@ -130,10 +155,7 @@ class Inside:
     def _opened(self, name: str, mode: int | None) -> Folder:
         if mode is not None:
             os.makedirs(self._path, mode, exist_ok=True)  # noqa: PTH103
-        number = None
-        if _HAS_FOLDERS:
-            number = os.open(self._path, os.O_RDONLY | self._flags)
-        found = Folder(self._path, number)
+        found = self._rooted()
         for part in filter(None, name.split("/")):
             found = found.inner(part, mode)
         return found
@@ -142,3 +164,6 @@ class Inside:
         """Close all folders: some may not be there any more."""
         while self._open:
             self._open.popitem()[1].close()
+        if self._root is not None:
+            self._root.close()
+            self._root = None

@@ -11,7 +11,7 @@ import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from dsguard._atomic import make_private, sync_disk
 from dsguard.errors import InputError
@@ -55,8 +55,8 @@ class LocalPlace(Place):
     def __str__(self) -> str:
         return str(self.path)
 
-    def __reduce__(self) -> tuple[type[LocalPlace], tuple[Path, bool, str]]:
-        return type(self), (self.path, self.private, self.asked_for)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _place, (self.path, self.private, self.asked_for, self._inside.identity)
 
     def listing(self) -> Listing:
         found, seen, left = Listing(), set[tuple[int, int]](), [""]
@@ -268,6 +268,10 @@ class LocalPlace(Place):
         if self.path.exists():
             sync_disk(self.path)
 
+    def hold(self) -> None:
+        self.path.mkdir(0o700 if self.private else 0o777, parents=True, exist_ok=True)
+        self._inside.hold()
+
     def release(self) -> None:
         self._inside.forget()
 
@@ -302,3 +306,12 @@ def _remove_tree(path: Path) -> None:
 def _is_journal(path: str) -> bool:
     """Tell whether a folder with the ending of a journal is one."""
     return any(os.path.lexists(f"{path}/{file}") for file in JOURNAL_FILES)
+
+
+def _place(
+    path: Path, private: bool, asked_for: str, identity: tuple[int, int] | None
+) -> LocalPlace:
+    """Return a place in another process."""
+    place = LocalPlace(path, private, asked_for)
+    place._inside.identity = identity
+    return place

@@ -18,7 +18,6 @@ from dsguard.formats.base import (
     Rows,
     class_of,
 )
-from dsguard.formats.beside import is_text
 from dsguard.formats.images import is_image_name
 from dsguard.formats.limits import load_json
 from dsguard.formats.names import CLASS_NAME, distinct, fault_of, is_hidden, safe_name, shard_name
@@ -103,7 +102,7 @@ class Samples(Record):
     def of_no_image(self) -> Iterator[tuple[str, bytes]]:
         with_image = {kept.sample for kept in self.members if kept.data is None}
         for kept in self.members:
-            if kept.data is not None and kept.sample not in with_image and is_text(kept.name):
+            if kept.data is not None and kept.sample not in with_image:
                 yield f"{self.shard}/{kept.name}", kept.data
 
 
