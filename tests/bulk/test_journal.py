@@ -367,6 +367,7 @@ def test_an_interrupted_run_goes_on_with_a_journal_of_an_earlier_version(home, k
     [
         ("beside/00000.json", b'{"left_out": {"x": {"count": "a", "first": "b", "reason": "c"}}}'),
         ("beside/00000.json", b'{"left_out": {"x": {}}, "also": ["a"]}'),
+        ("beside/00000.json", b'{"left_out": {"x": {"count": 1e400, "first": 1, "reason": 2}}}'),
         ("done", b'["a"]'),
         ("companions.json", b'["a", "b"]'),
     ],

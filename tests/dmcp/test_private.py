@@ -54,7 +54,7 @@ def test_a_folder_that_was_open_is_closed(tmp_path, open_umask):
             owner.deposit("d")
         server.kill()
         assert (folder / "dmcp.sqlite-wal").exists()
-        (folder / "jobs" / "0.part").touch()
+        (folder / "jobs" / f"{'1' * 32}.part").touch()
         (folder / "jobs" / f"{'0' * 32}.out").touch()
         for path in (folder, *folder.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
@@ -87,7 +87,8 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path):
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
     tmp_path.chmod(0o700)
     (tmp_path / "holiday.txt").chmod(0o755)
-    Settings(folder=tmp_path).make_folder()
+    with pytest.raises(InputError, match="a folder of its own"):
+        Settings(folder=tmp_path).make_folder()
     assert stat.S_IMODE((tmp_path / "holiday.txt").stat().st_mode) == 0o755
 
 
@@ -210,3 +211,16 @@ def test_text_beside_images_takes_no_name_from_them():
     sent = ["c/6.txt", "c/6.png", "c/6.json", "c/6.jpg", "README.md"]
     names = [image.name for image in _unlike(iter(Upload(name, b"", "") for name in sent))]
     assert names == ["c/6.txt", "c/6.png", "c/6.json", "c/6.2.png", "README.md"]
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+@pytest.mark.parametrize("name", ["jobs/application.pdf", "notes.txt", "jobs/notes.part"])
+def test_a_folder_of_somebody_is_none_of_the_service(tmp_path, mode, name):
+    folder = tmp_path / "mine"
+    (folder / name).parent.mkdir(parents=True)
+    (folder / name).write_bytes(b"precious")
+    folder.chmod(mode)
+    with pytest.raises(InputError, match="holds other things"):
+        Settings(folder=folder).make_folder()
+    assert (folder / name).read_bytes() == b"precious"
+    assert folder.stat().st_mode & 0o777 == mode

@@ -551,3 +551,53 @@ def test_text_of_no_image_in_a_shard_is_not_lost(tmp_path, key, scenes):
     (tmp_path / "clean" / "x.tar").write_bytes(content + END)
     assert not protected(tmp_path, key, out_format="folder").left_out
     assert (tmp_path / "safe" / "x" / "zz.caption").read_bytes() == b"two words"
+
+
+DIGITS = [[n * k % 16 for n in range(8)] for k in range(8)]
+PIXELS = " ".join(str(v) for row in DIGITS for v in row)
+WRITTEN = {
+    "pixels": [{"file_name": "0.png", "pixels": PIXELS}],
+    "columns": [{"p" + str(n): text for n, text in enumerate(PIXELS.split())}],
+    "mask": [["True" if n * k % 3 else "False" for n in range(64)] for k in range(64)],
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+@pytest.mark.parametrize("file", ["x.json", "x.jsonl", "a/0.json"])
+def test_numbers_that_are_written_as_strings_count(numbered, tmp_path, key, name, file):
+    """As ``csv.DictReader`` gives them, and as FER-2013 has its pixels."""
+    rows = WRITTEN[name]
+    lines = "\n".join(map(json.dumps, rows)) if file.endswith("l") else json.dumps(rows)
+    (numbered / file).write_text(lines)
+    assert protected(tmp_path, key).left_out
+    kept = [path.read_text() for path in (tmp_path / "safe").rglob("x.json*")]
+    assert not any(PIXELS in text for text in kept)
+
+
+def test_pixels_in_a_column_of_strings_are_left_out(tmp_path, scenes, key):
+    table(tmp_path, scenes, pixels=pa.array([PIXELS] * 8), width=pa.array(["32"] * 8))
+    assert protected(tmp_path, key).left_out.keys() == {"pixels"}
+
+
+def test_numbers_that_are_written_as_strings_in_annotations_go_along(numbered, tmp_path, key):
+    content = {
+        "images": [{"id": str(n), "file_name": f"{n}.png", "width": "32"} for n in range(8)],
+        "annotations": [{"id": str(n), "image_id": str(n % 8), "category_id": "3",
+                         "bbox": [1, 2, 3, 4]} for n in range(400)],
+        "categories": [{"id": str(n), "name": "thing"} for n in range(90)],
+    }  # fmt: skip
+    (numbered / "x.json").write_text(json.dumps(content))
+    assert not protected(tmp_path, key).left_out
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_hidden_images_in_archives_are_named(numbered, tmp_path, key, kind):
+    (numbered / "a" / ".hidden.png").write_bytes((numbered / "a" / "0.png").read_bytes())
+    archive = shutil.make_archive(str(tmp_path / "packed"), kind, numbered)
+    report = protect_dataset(archive, tmp_path / "safe", key, profile="veil")
+    assert (report.done, report.left_out["*.png"].first) == (8, "a/.hidden.png")
+
+
+def test_a_table_that_cannot_be_read_is_left_out_where_columns_are_dropped(numbered, tmp_path, key):
+    (numbered / "x.csv").write_text("file,caption\n0.png," + "word " * 30_000 + "\n")
+    assert protected(tmp_path, key, drop=("caption",)).left_out["*.csv"].count == 1

@@ -22,6 +22,7 @@ from dsguard.formats.disclosure import LeftOut
 from dsguard.formats.names import JOURNAL, JOURNAL_FILES, fault_of, is_hidden
 from dsguard.formats.places import LocalPlace, Place
 
+_DAMAGE = (ArithmeticError, AttributeError, TypeError, ValueError, RecursionError)
 _SETTINGS, _LOCK, _DONE = "settings.json", "lock", "done"  # the first two are `JOURNAL_FILES`
 _INTENDED = "companions.json"
 
@@ -212,7 +213,7 @@ class Journal:
                 str(kind): LeftOut(int(each["count"]), str(each["first"]), str(each["reason"]))
                 for kind, each in told.items()
             }
-        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        except (*_DAMAGE, LookupError):
             return {"?": LeftOut(1, _beside(number), "is not known: the journal is damaged")}
 
     def also(self, number: int) -> list[str]:

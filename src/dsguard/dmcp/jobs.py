@@ -27,6 +27,7 @@ from dsguard.dmcp.audit import Origin
 from dsguard.dmcp.bodies import end_of_answer, images_of, packed_chunk
 from dsguard.dmcp.frames import OK
 from dsguard.dmcp.model import Dataset, Job, User, now, transaction
+from dsguard.dmcp.private import JOB_FILE
 from dsguard.dmcp.restoring import end_of
 from dsguard.dmcp.sealed import SealedWriter, open_sealed
 from dsguard.errors import TamperedError
@@ -237,7 +238,8 @@ class Jobs:
             session.flush()
             known = set(session.scalars(select(Job.id)))
         for path in self._folder.iterdir():
-            if path.stem not in known and path.suffix != ".part":
+            own = JOB_FILE.fullmatch(path.name) is not None
+            if own and path.stem not in known and path.suffix != ".part":
                 path.unlink()
 
     def _run(self) -> None:

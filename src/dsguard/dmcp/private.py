@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import BinaryIO
 
 from dsguard.errors import InputError
 
 _OURS = ("master.key", "dmcp.sqlite", "jobs")
+JOB_FILE = re.compile(r"[0-9a-f]{32}\.(in|out|part)")
+"""Files of jobs."""
 _BESIDE = ("", "-wal", "-shm", "-journal")
 """Endings of the files of an SQLite database."""
 
@@ -25,15 +28,19 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if os.name != "posix":
         return
-    is_open = folder.stat().st_mode & 0o077
-    names = {path.name for path in folder.iterdir()} if there and is_open else set()
-    if names and names.isdisjoint(_OURS):
-        msg = (
-            f"{folder} holds other things, and others can look into it; give the service a folder "
-            f"of its own, or close this one: chmod 700 {folder}"
-        )
+    if folder.is_symlink() and folder.lstat().st_uid != os.geteuid():
+        msg = f"{folder} is a link that another user has made; give the folder itself"
         raise InputError(msg)
     jobs = folder / "jobs"
+    names = {path.name for path in folder.iterdir()} if there else set()
+    inside = {path.name for path in jobs.iterdir()} if jobs.is_dir() else set()
+    foreign = sorted(name for name in inside if not JOB_FILE.fullmatch(name))
+    if foreign or (names and names.isdisjoint(_OURS)):
+        msg = (
+            f"{folder} holds other things, such as {(foreign or sorted(names))[0]}; give the "
+            "service a folder of its own"
+        )
+        raise InputError(msg)
     _close(folder, 0o700)
     for path in (*(folder / name for name in (*_OURS, "owner.token")), *jobs.glob("*")):
         if path.exists() and not path.is_symlink():

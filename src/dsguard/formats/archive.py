@@ -9,15 +9,15 @@ import zipfile
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache, partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import Part
 from dsguard.formats.folder.reader import TreeSource, read_or_error
-from dsguard.formats.images import is_image_name
+from dsguard.formats.images import READABLE_SUFFIXES, is_image_name
 from dsguard.formats.limits import MOST_BYTES, check_size, most_unpacked, too_much
-from dsguard.formats.names import distinct, is_hidden, journals_among, lies_in, safe_name
+from dsguard.formats.names import distinct, is_hidden, journals_among, leads_out, lies_in, safe_name
 from dsguard.formats.places import Place
 from dsguard.formats.tar import Content, Member, Tars, by_name, content_of, linked
 
@@ -59,7 +59,13 @@ class ArchiveSource(TreeSource):
         return sorted(journals_among(self._shown()))
 
     def left_out(self) -> list[str]:
-        return [name for name in self._others() if not self._goes_along(name)]
+        left = [name for name in self._others() if not self._goes_along(name)]
+        return [*left, *self._hidden_images()]
+
+    def _hidden_images(self) -> list[str]:
+        names = (name.removeprefix("./") for name in self._named())
+        hidden = {name for name in names if is_hidden(name) and not leads_out(name)}
+        return sorted(n for n in hidden if PurePosixPath(n).suffix.lower() in READABLE_SUFFIXES)
 
     def _others(self) -> list[str]:
         return sorted({name for name in self._members() if not is_image_name(name)})

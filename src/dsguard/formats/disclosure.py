@@ -13,7 +13,7 @@ import glob
 import io
 import json
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -32,6 +32,7 @@ from dsguard.formats.harmless import (
     CouldHoldPictureError,
     TooMuchError,
     charge_numbers,
+    charge_string,
     charge_text,
     count_of,
     decoded,
@@ -321,12 +322,21 @@ class Review:
         charge_text(text, allowance_of, self._is_path)
         return data
 
+    @contextlib.contextmanager
+    def _told_of_tables(self) -> Iterator[None]:
+        try:
+            yield
+        except csv.Error as error:
+            if self.disclosure.drop:
+                msg = f"cannot be read as a table, to drop columns: {error}"
+                raise CouldHoldPictureError(msg) from error
+
     def _without_columns(self, name: str, text: str, data: bytes) -> bytes:
         """Return a table without the columns that its owner drops."""
         first = text.partition("\n")[0]
         delimiter = next((each for each in "\t;" if each in first and "," not in first), ",")
         table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        with contextlib.suppress(csv.Error, StopIteration):
+        with self._told_of_tables(), contextlib.suppress(StopIteration):
             header = next(table)
             kept = [
                 n
@@ -442,7 +452,10 @@ class _Walk:
                     return value
                 self._allowance(owner).take_row(sum(map(count_of, value)))
                 return type(value)(self._any(each, name, owner) for each in value)
-            self._allowance(owner).take(*size_of_scalar(value))
+            if isinstance(value, str):
+                charge_string(value, self._allowance(owner))
+            else:
+                self._allowance(owner).take(*size_of_scalar(value))
         except TooMuchError:
             raise
         except CouldHoldPictureError as error:
@@ -494,8 +507,10 @@ class _Walk:
         known = value.get("image_id")
         if isinstance(known, int | str) and known in self._ids:
             return self._ids[known]
-        strings = (each for each in value.values() if isinstance(each, str))
-        return next((each for each in strings if self._is_image(each)), "")
+        strings = [each for each in value.values() if isinstance(each, str)]
+        named = [each for each in strings if self._is_image(each)]
+        whole = (each for each in named if is_image_name(each.rpartition("/")[2]))
+        return next(whole, named[0] if named else "")  # an id may be like a name without its suffix
 
     def _is_image(self, key: Any) -> bool:
         return self._by_image and isinstance(key, str) and self._review._is_image(key)
@@ -503,7 +518,12 @@ class _Walk:
 
 def _is_id(key: Any, value: Any) -> bool:
     """Tell whether a number only counts things, as in COCO."""
+    if isinstance(value, str):
+        return key in _IDS and value.isdecimal() and len(value) <= _MOST_DIGITS
     return key in _IDS and isinstance(value, int) and is_number(value)
+
+
+_MOST_DIGITS = 19  # of 64 bits
 
 
 _IDS = frozenset({"id", "image_id", "category_id", "iscrowd"})

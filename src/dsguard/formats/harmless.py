@@ -285,6 +285,30 @@ def size_of_scalar(value: object) -> tuple[int, int]:
     raise CouldHoldPictureError(msg)
 
 
+def charge_string(text: str, allowance: Allowance) -> None:
+    """Charge a string: its characters, and the numbers in it as those of a line.
+
+    Raises
+    ------
+    CouldHoldPictureError
+        If it could hold a picture.
+    """
+    characters = size_of_string(text)
+    words = _WORDS.findall(text)
+    numbers = sum(map(_numbers_in, words))
+    if numbers:
+        allowance.take_line(numbers, alone=len(words) == 1)
+    allowance.take(numbers, characters)
+
+
+def _numbers_in(word: str) -> int:
+    """Return how many numbers a word counts as; words such as true are one."""
+    if word.lower() in _VALUES:
+        return 1
+    fits = len(word) <= _LONGEST_NUMBER and _NUMBER.fullmatch(word)
+    return weight(word) if fits else 0
+
+
 def weight(digits: str) -> int:
     """Return how many numbers one counts as that is written with so many digits."""
     return 1 + (len(digits) - 1) // _DIGITS
@@ -388,10 +412,8 @@ def charge_text(
 def _size_of_line(words: list[str], known: Callable[[str], bool]) -> tuple[int, int]:
     numbers = characters = 0
     for word in words:
-        if word.lower() in _VALUES:
-            numbers += 1
-        elif len(word) <= _LONGEST_NUMBER and _NUMBER.fullmatch(word):
-            numbers += weight(word)
+        if found := _numbers_in(word):
+            numbers += found
             if word.isdigit() and len(word) > _SHORT_NUMBER and not known(word):
                 characters += len(word)  # a row of a drawing in digits
         elif not known(word):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+import os
 import pickle
 import secrets
 import zipfile
@@ -113,6 +115,8 @@ def _mapped(file: BinaryIO, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         file.flush()
+        if hasattr(os, "posix_fallocate"):  # a full disk is told now, not by a signal later
+            os.posix_fallocate(file.fileno(), 0, file.tell() + math.prod(shape))
         return np.memmap(file, np.uint8, "r+", file.tell(), shape)
 
 

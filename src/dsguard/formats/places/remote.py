@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -98,7 +99,8 @@ class RemotePlace(Place):
         self._opened[0].pipe_file(self._with_folder(name), data)
 
     def discard(self, name: str) -> None:
-        self._opened[0].rm_file(self._at(checked(name)))
+        with contextlib.suppress(FileNotFoundError):
+            self._opened[0].rm_file(self._at(checked(name)))
 
     def clear(self, folder: str) -> None:
         if self.exists(checked(folder)):
