@@ -437,3 +437,34 @@ def test_a_destination_that_becomes_a_link_after_the_run_began(home, key, monkey
     with contextlib.suppress(OSError, DsguardError):
         protect_dataset("clean", home / "out", key, profile="veil", workers=workers, shard_size=60)
     assert not list(victim.iterdir())
+
+
+def test_hidden_images_in_the_destination_are_named(home, key):
+    for name in ("out/.thumbnails/x.png", "out/a/.clean.jpg", "out/.git/config"):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_bytes(b"x")
+    report = protect_dataset("clean", "out", key, profile="veil", overwrite=True)
+    assert report.foreign == ["out/.thumbnails/x.png", "out/a/.clean.jpg"]
+
+
+@posix
+def test_a_link_that_changes_while_it_is_looked_at_leads_nowhere_else(tmp_path, monkeypatch):
+    (tmp_path / "clean" / "real").mkdir(parents=True)
+    (tmp_path / "secret").mkdir()
+    for folder in ("clean/real", "secret"):
+        (tmp_path / folder / "x.txt").write_text(folder)
+    link = tmp_path / "clean" / "zz"
+    link.symlink_to("real")
+    real = os.path.realpath
+    calls = iter(range(99))
+
+    def swapped(path, **more):
+        found = real(path, **more)
+        if str(path).endswith("zz") and next(calls) == 0:
+            link.unlink()
+            link.symlink_to(tmp_path / "secret")
+        return found
+
+    monkeypatch.setattr(os.path, "realpath", swapped)
+    with contextlib.suppress(OSError, InputError):
+        assert LocalPlace(tmp_path / "clean").read("zz/x.txt") == b"clean/real"

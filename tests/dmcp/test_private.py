@@ -224,3 +224,14 @@ def test_a_folder_of_somebody_is_none_of_the_service(tmp_path, mode, name):
         Settings(folder=folder).make_folder()
     assert (folder / name).read_bytes() == b"precious"
     assert folder.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("name", ["jobs", "dmcp.sqlite", "master.key", "owner.token"])
+def test_links_in_a_folder_of_the_service_are_refused(tmp_path, name):
+    folder, other = tmp_path / "dmcp", tmp_path / "other"
+    folder.mkdir()
+    other.mkdir()
+    (folder / name).symlink_to(other)
+    with pytest.raises(InputError, match="is a link"):
+        Settings(folder=folder).make_folder()
+    assert not list(other.iterdir())

@@ -162,7 +162,8 @@ class Destination:
             report.leftovers += [f"{place}/{name}" for name in found.leftovers]
             if self.journal.is_finished():
                 files = {name for name in (*found.files, *found.refused) if not is_hidden(name)}
-                report.foreign += [f"{place}/{name}" for name in sorted(files - self._own_files())]
+                files = (files - self._own_files()).union(place.hidden_images(), found.leftovers)
+                report.foreign += [f"{place}/{name}" for name in sorted(files)]
 
     def _own_files(self) -> set[str]:
         """Return all files that this run, and those before it, have written."""

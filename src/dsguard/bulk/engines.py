@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import itertools
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+from dsguard._atomic import temporary_subfolder
 from dsguard._parallel.processes import ATTEMPTS, Workers
 from dsguard.bulk.shard import ShardResult, ShardSpec, process_shard
 from dsguard.errors import InputError, MissingExtraError
@@ -49,10 +53,7 @@ def ray(specs: Sequence[ShardSpec], workers: int | None) -> Generator[ShardResul
         cluster: Any = importlib.import_module("ray")
     except ImportError:
         raise MissingExtraError.of(package="ray", extra="ray") from None
-    ours = not cluster.is_initialized()
-    if ours:
-        _connect(cluster, workers)
-    try:
+    with _cluster(cluster, workers):
         gpus = int(cluster.cluster_resources().get("GPU", 0))
         networks = gpus > 0 and any(spec.task.needs_network for spec in specs)
         at_once = gpus if networks else int(cluster.cluster_resources().get("CPU", 1))
@@ -63,9 +64,37 @@ def ray(specs: Sequence[ShardSpec], workers: int | None) -> Generator[ShardResul
                 running.append(submit(waiting.pop()))
             done, running = cluster.wait(running)
             yield from cluster.get(done)
-    finally:
-        if ours:
+
+
+@contextlib.contextmanager
+def _cluster(cluster: Any, workers: int | None) -> Iterator[None]:
+    """Connect to a cluster, where the caller has not, from an empty folder.
+
+    Ray has its workers import what lies in the current one, which may be a dataset of strangers.
+    """
+    if cluster.is_initialized():
+        yield
+        return
+    here = Path.cwd()
+    with temporary_subfolder("ray") as empty:
+        os.chdir(empty)
+        try:
+            _connect(cluster, workers)
+        finally:
+            os.chdir(here)
+        try:
+            yield
+        finally:
             cluster.shutdown()
+
+
+def _in_folder(
+    here: Path, process: Callable[[ShardSpec], ShardResult], spec: ShardSpec
+) -> ShardResult:
+    """Process a shard in the folder that names of files are told from."""
+    with contextlib.suppress(OSError):  # on another machine
+        os.chdir(here)
+    return process(spec)
 
 
 def _connect(cluster: Any, workers: int | None) -> None:
@@ -85,21 +114,22 @@ def _connect(cluster: Any, workers: int | None) -> None:
 
 
 def _tasks(cluster: Any) -> Callable[[ShardSpec], Any]:
-    return cluster.remote(num_cpus=1, max_retries=ATTEMPTS)(process_shard).remote  # type: ignore[no-any-return]
+    remote = cluster.remote(num_cpus=1, max_retries=ATTEMPTS)(_in_folder).remote
+    return partial(remote, Path.cwd(), process_shard)
 
 
 def _actors(cluster: Any, count: int) -> Callable[[ShardSpec], Any]:
     worker = cluster.remote(num_gpus=1, max_restarts=-1, max_task_retries=ATTEMPTS)(_Worker)
     actors = [worker.remote() for _ in range(count)]
-    turns = itertools.cycle(actors)
-    return lambda spec: next(turns).process.remote(spec)  # noqa: PLW0108 - another one each time
+    turns, here = itertools.cycle(actors), Path.cwd()
+    return lambda spec: next(turns).process.remote(here, spec)
 
 
 class _Worker:
     """An actor, which keeps the network that it loaded."""
 
-    def process(self, spec: ShardSpec) -> ShardResult:
-        return process_shard(spec)
+    def process(self, here: Path, spec: ShardSpec) -> ShardResult:
+        return _in_folder(here, process_shard, spec)
 
 
 ENGINES: dict[str, Engine] = {"local": local, "ray": ray}

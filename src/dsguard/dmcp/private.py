@@ -31,6 +31,11 @@ def make_folder(folder: Path) -> None:
     if folder.is_symlink() and folder.lstat().st_uid != os.geteuid():
         msg = f"{folder} is a link that another user has made; give the folder itself"
         raise InputError(msg)
+    own = [folder / name for name in (*_OURS, "owner.token")]
+    for path in own:
+        if path.is_symlink():
+            msg = f"{path} is a link, and the service would write there; remove it"
+            raise InputError(msg)
     jobs = folder / "jobs"
     names = {path.name for path in folder.iterdir()} if there else set()
     inside = {path.name for path in jobs.iterdir()} if jobs.is_dir() else set()
@@ -42,7 +47,7 @@ def make_folder(folder: Path) -> None:
         )
         raise InputError(msg)
     _close(folder, 0o700)
-    for path in (*(folder / name for name in (*_OURS, "owner.token")), *jobs.glob("*")):
+    for path in (*own, *jobs.glob("*")):
         if path.exists() and not path.is_symlink():
             _close(path, 0o700 if path.is_dir() else 0o600)
 

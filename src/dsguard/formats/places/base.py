@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dsguard.errors import InputError
+from dsguard.formats.limits import MOST_LOOSE, check_size
 
 
 @dataclass
@@ -116,7 +117,13 @@ class Place(ABC):
     def read(self, name: str) -> bytes:
         """Return the content of a file."""
         with self.open(name) as file:
-            return file.read()
+            data = file.read(MOST_LOOSE)
+        check_size(len(data), MOST_LOOSE)  # of a server that sends without end as well
+        return data
+
+    def hidden_images(self) -> list[str]:
+        """Return the hidden files that are called as images are."""
+        return []
 
     def stamp(self, name: str) -> str:
         """Return what changes when the file does, as far as can be told without reading it."""

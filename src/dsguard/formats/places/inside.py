@@ -157,6 +157,9 @@ class Inside:
             os.makedirs(self._path, mode, exist_ok=True)  # noqa: PTH103
         found = self._rooted()
         for part in filter(None, name.split("/")):
+            if part == "..":
+                msg = f"{name!r} leads out of {self._path}"
+                raise InputError(msg)
             found = found.inner(part, mode)
         return found
 

@@ -10,11 +10,12 @@ import secrets
 import shutil
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from dsguard._atomic import make_private, sync_disk
 from dsguard.errors import InputError
+from dsguard.formats.images import READABLE_SUFFIXES
 from dsguard.formats.limits import MOST_LOOSE, check_size
 from dsguard.formats.names import (
     JOURNAL_FILES,
@@ -112,7 +113,9 @@ class LocalPlace(Place):
 
     def _holds(self, path: str) -> bool:
         """Tell whether that which a path leads to lies in this folder."""
-        real = os.path.realpath(path)
+        return self._is_in(os.path.realpath(path))
+
+    def _is_in(self, real: str) -> bool:
         return real == self._root or real.startswith(os.path.join(self._root, ""))  # noqa: PTH118
 
     def _at(self, name: str) -> str:
@@ -192,9 +195,10 @@ class LocalPlace(Place):
         path = f"{self.path}/{folder}"
         if not folder or not os.path.lexists(path):
             return folder
-        if leads_out(folder) or not self._holds(path):
+        real = os.path.realpath(path)  # once: it may be another the next time
+        if leads_out(folder) or not self._is_in(real):
             raise self._leading_out(folder)
-        return os.path.relpath(os.path.realpath(path), self._root).replace(os.sep, "/")
+        return os.path.relpath(real, self._root).replace(os.sep, "/")
 
     def _folder(self, name: str, *, make: bool = True) -> Folder:
         """Return a folder of this place; refuse one that leads out."""
@@ -268,6 +272,14 @@ class LocalPlace(Place):
         if self.path.exists():
             sync_disk(self.path)
 
+    def hidden_images(self) -> list[str]:
+        found = []
+        for folder, _, files in os.walk(self.path):
+            above = os.path.relpath(folder, self.path).replace(os.sep, "/")
+            names = (file if above == "." else f"{above}/{file}" for file in files)
+            found += [name for name in names if is_hidden(name) and _is_readable(name)]
+        return sorted(found)
+
     def hold(self) -> None:
         self.path.mkdir(0o700 if self.private else 0o777, parents=True, exist_ok=True)
         self._inside.hold()
@@ -315,3 +327,7 @@ def _place(
     place = LocalPlace(path, private, asked_for)
     place._inside.identity = identity
     return place
+
+
+def _is_readable(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in READABLE_SUFFIXES

@@ -66,7 +66,12 @@ class RemotePlace(Place):
         system, root = self._opened
         start = f"{root}/" if root else ""
         found, names = Listing(), list[str]()
-        for path in system.find(root):
+        try:
+            paths = system.find(root)
+        except RecursionError as error:
+            msg = f"{self} has folders in folders without end"
+            raise InputError(msg) from error
+        for path in paths:
             inside = path.startswith(start)
             name = path[len(start) :] if root else path.removeprefix("/")
             if not inside or leads_out(name):
