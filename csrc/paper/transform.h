@@ -7,7 +7,7 @@
 #ifndef DSGUARD_TRANSFORM_H
 #define DSGUARD_TRANSFORM_H
 
-#include "paper/pairing.h"
+#include "paper/sequence.h"
 
 /*
  * order[i] = i-th block in rising order of n * sum of squares - square of the sum, which is n^2

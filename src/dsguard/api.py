@@ -16,7 +16,7 @@ import numpy as np
 
 from dsguard._checks import as_batch, as_output, as_single, like_input
 from dsguard._parallel import threads as pool
-from dsguard.codecs import Header, codec_named, codec_of, dispatch
+from dsguard.codecs import Header, codec_named, codec_of, restoring
 from dsguard.codecs.header import whole_headers
 from dsguard.covers import EPSILON, ArraySet, Batch, Cover, Given, check_labels
 from dsguard.errors import (
@@ -309,7 +309,7 @@ def restore_batch(
     def work(part: slice) -> dict[int, DsguardError]:
         own = {i - part.start: data for i, data in given.items() if part.start <= i < part.stop}
         protected = np.ascontiguousarray(batch[part])
-        failures, named = dispatch.restore(protected, result[part], key, own)
+        failures, named = restoring.restore(protected, result[part], key, own)
         profiles[part] = named
         return {part.start + index: error for index, error in failures.items()}
 
@@ -347,7 +347,7 @@ def inspect(image: npt.NDArray[np.uint8], sidecar: bytes | None = None) -> Image
         If the image has no header, a damaged one, or one of an unknown version.
     """
     batch = as_single(image, "image")
-    raw = dispatch.headers(batch, {0: sidecar} if sidecar else {})
+    raw = restoring.headers(batch, {0: sidecar} if sidecar else {})
     header = Header.parse(raw[0].tobytes())
     codec = codec_of(header)
     return ImageInfo(
@@ -372,7 +372,7 @@ def are_protected(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     ndarray of bool, shape (N,)
     """
     batch = np.ascontiguousarray(as_batch(images, "images"))
-    return np.asarray(whole_headers(dispatch.headers(batch, {})), bool)
+    return np.asarray(whole_headers(restoring.headers(batch, {})), bool)
 
 
 def _check_key(key: object) -> None:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import dsguard
+from dsguard.covers.attack_settings import KINDS
 from dsguard.covers.patterns import Patterns
-from dsguard.covers.settings import KINDS
 from dsguard.fsp import Attack, Recipe, Surrogate, accuracy, fit_surrogate, perturb
 from dsguard.networks.resnet import build
 from dsguard.networks.training import frozen, save_whole, train

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from dsguard._checks import as_batch, like_input
 from dsguard.choices import DEFAULT_PROFILE
-from dsguard.covers.settings import Attack
+from dsguard.covers.attack_settings import Attack
 from dsguard.covers.surrogate import Surrogate
 from dsguard.kernels.contract import Images
 from dsguard.networks.training import frozen, precision, to_pixels

@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dsguard.covers.attack_settings import Attack
 from dsguard.covers.base import Batch, Mark
-from dsguard.covers.settings import Attack
 
 if TYPE_CHECKING:
     from dsguard.covers.surrogate import Surrogate

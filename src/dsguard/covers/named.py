@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsguard.covers.attack import Attacked
+from dsguard.covers.attack_settings import Attack
 from dsguard.covers.base import EPSILON, Cover, Marked
 from dsguard.covers.blank import Blank
 from dsguard.covers.itself import Itself
 from dsguard.covers.other import Other
 from dsguard.covers.patterns import DrawnPatterns, FittedPatterns
 from dsguard.covers.preview import Preview
-from dsguard.covers.settings import Attack
 from dsguard.errors import InputError
 
 if TYPE_CHECKING:

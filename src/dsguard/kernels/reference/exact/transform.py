@@ -1,6 +1,6 @@
 """Profile exact, transformation and Sequence in plain NumPy: the specification.
 
-Written to be read; ``docs/format.md`` says the same in words. Hiding is in `reference_hiding`.
+Written to be read; ``docs/format.md`` says the same in words. Hiding is in `hiding`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from dsguard.kernels.contract import Bytes, Images, Lengths, Mask, Modes
 from dsguard.kernels.geometry import TILE, Geometry
-from dsguard.kernels.reference.range_coder import Decoder, Encoder, Model
+from dsguard.kernels.reference.exact.range_coder import Decoder, Encoder, Model
 
 Blocks: TypeAlias = npt.NDArray[np.int64]
 

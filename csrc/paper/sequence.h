@@ -1,6 +1,6 @@
-/* pairing.h - the Sequence of one tile in profile paper: which block goes where, and its code. */
-#ifndef DSGUARD_PAIRING_H
-#define DSGUARD_PAIRING_H
+/* sequence.h - the Sequence of one tile in profile paper: which block goes where, and its code. */
+#ifndef DSGUARD_PAPER_SEQUENCE_H
+#define DSGUARD_PAPER_SEQUENCE_H
 
 #include "core/bits.h"
 #include "core/tile.h"

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from dsguard.kernels.contract import Bytes, Images, Lengths, Mask, Modes
 from dsguard.kernels.geometry import Geometry
-from dsguard.kernels.reference.transform import Patch, block_of, colour_order, patches
+from dsguard.kernels.reference.exact.transform import Patch, block_of, colour_order, patches
 
 HEADER_BYTES = 23
 BUCKETS = 8

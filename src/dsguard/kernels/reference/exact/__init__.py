@@ -1,0 +1,1 @@
+"""Profile exact in plain NumPy: transformation with its Sequence, and hiding."""
