@@ -468,3 +468,30 @@ def test_a_link_that_changes_while_it_is_looked_at_leads_nowhere_else(tmp_path, 
     monkeypatch.setattr(os.path, "realpath", swapped)
     with contextlib.suppress(OSError, InputError):
         assert LocalPlace(tmp_path / "clean").read("zz/x.txt") == b"clean/real"
+
+
+@posix
+def test_a_destination_that_becomes_a_link_once_the_journal_is_there(home, key, monkeypatch):
+    (home / "public").mkdir()
+    real = Journal.locked
+
+    @contextlib.contextmanager
+    def swapped(self):
+        with real(self):
+            if (home / "out").exists():
+                (home / "out").rmdir()
+            (home / "out").symlink_to(home / "public")
+            yield
+
+    monkeypatch.setattr(Journal, "locked", swapped)
+    with contextlib.suppress(OSError, DsguardError):
+        protect_dataset("clean", home / "out", key, profile="veil")
+    assert not list((home / "public").iterdir())
+
+
+@posix
+def test_a_destination_may_be_a_link_of_its_owner(home, key):
+    (home / "elsewhere").mkdir()
+    (home / "out").symlink_to("elsewhere")
+    assert protect_dataset("clean", home / "out", key, profile="veil").done == 240
+    assert (home / "elsewhere" / "a").is_dir()

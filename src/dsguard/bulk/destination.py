@@ -48,20 +48,26 @@ class Destination:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other runs away; leave no journal behind if nothing was begun."""
-        with self.journal.locked():
-            try:
+        """Keep other runs away; leave no journal behind if nothing was begun.
+
+        The destination is made first: a journal that appears tells others where it will be.
+        """
+        place = self.output.place
+        self.is_made = not place.exists("")
+        place.hold()
+        try:
+            with self.journal.locked():
+                self.journal.place.hold()
                 yield
-            finally:
-                self.output.place.release()
-                self.journal.place.release()
+        finally:
+            if self.is_made:
+                place.remove_if_empty()
+            place.release()
+            self.journal.place.release()
 
     def begin(self, report: Report, *, overwrite: bool) -> list[ShardSpec]:
         """Return the shards that are left to do; what is done goes to the report."""
         earlier = None if overwrite else self.journal.settings()
-        self.is_made = not self.output.place.exists("")
-        self.output.place.hold()
-        self.journal.place.hold()
         self._clear_scratch()
         if earlier is None:
             if overwrite:
@@ -147,8 +153,6 @@ class Destination:
         """Leave nothing half done behind; nothing at all if the key or the source was wrong."""
         self._clear_scratch()
         if self.is_refused(report):
-            if self.is_made:
-                self.output.place.remove_if_empty()
             self.journal.forget()
 
     def look_back(self, report: Report) -> None:

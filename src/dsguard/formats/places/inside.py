@@ -109,9 +109,11 @@ class Inside:
         self._root: Folder | None = None
         self.identity: tuple[int, int] | None = None  # no other folder is taken for it, if known
 
-    def hold(self) -> None:
+    def hold(self, *, follow: bool = True) -> None:
         """Know the given folder from now on, whatever somebody puts in its place."""
         if _HAS_FOLDERS:
+            if not follow:
+                self._flags = _FOLDER
             root = self._rooted().number
             assert root is not None
             status = os.fstat(root)

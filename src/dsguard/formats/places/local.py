@@ -281,8 +281,12 @@ class LocalPlace(Place):
         return sorted(found)
 
     def hold(self) -> None:
-        self.path.mkdir(0o700 if self.private else 0o777, parents=True, exist_ok=True)
-        self._inside.hold()
+        try:
+            self.path.mkdir(0o700 if self.private else 0o777, parents=True)
+        except FileExistsError:
+            self._inside.hold()
+        else:  # what was made here is no link, even if one is there by now
+            self._inside.hold(follow=False)
 
     def release(self) -> None:
         self._inside.forget()
