@@ -601,3 +601,10 @@ def test_hidden_images_in_archives_are_named(numbered, tmp_path, key, kind):
 def test_a_table_that_cannot_be_read_is_left_out_where_columns_are_dropped(numbered, tmp_path, key):
     (numbered / "x.csv").write_text("file,caption\n0.png," + "word " * 30_000 + "\n")
     assert protected(tmp_path, key, drop=("caption",)).left_out["*.csv"].count == 1
+
+
+def test_pixels_in_an_array_of_strings_are_left_out(tmp_path, scenes, key):
+    (tmp_path / "clean").mkdir()
+    np.savez(tmp_path / "clean" / "x.npz", images=scenes, pixels=np.array([PIXELS] * 8),
+             labels=np.array(["cat", "dog"] * 4), width=np.array(["32"] * 8))  # fmt: skip
+    assert protected(tmp_path, key).left_out.keys() == {"pixels"}

@@ -37,6 +37,7 @@ from dsguard.formats.harmless import (
     count_of,
     decoded,
     is_number,
+    numbers_in,
     parsed,
     size_of_scalar,
     size_of_string,
@@ -271,7 +272,12 @@ class Review:
             if numbers > ROW:
                 msg = f"is an array of {numbers} strings for {_whom(about_images)}"
                 raise CouldHoldPictureError(msg)
-            sizes = [size_of_scalar(text)[1] for text in array.reshape(-1).tolist()]
+            texts = array.reshape(-1).tolist()
+            sizes = [size_of_scalar(text)[1] for text in texts]
+            most = max((numbers_in(str(text)) for text in texts), default=0)
+            if most > 1 and most * numbers > ROW:
+                msg = f"is an array of strings of {most} numbers"
+                raise CouldHoldPictureError(msg)
             allowance.take(0, max(sizes, default=0) * numbers)
             return
         if array.dtype.kind not in "biufmM" or array.ndim > 2:

@@ -294,11 +294,15 @@ def charge_string(text: str, allowance: Allowance) -> None:
         If it could hold a picture.
     """
     characters = size_of_string(text)
-    words = _WORDS.findall(text)
-    numbers = sum(map(_numbers_in, words))
+    numbers = numbers_in(text)
     if numbers:
-        allowance.take_line(numbers, alone=len(words) == 1)
+        allowance.take_line(numbers, alone=len(_WORDS.findall(text)) == 1)
     allowance.take(numbers, characters)
+
+
+def numbers_in(text: str) -> int:
+    """Return how many numbers a string has in it."""
+    return sum(map(_numbers_in, _WORDS.findall(text)))
 
 
 def _numbers_in(word: str) -> int:
