@@ -148,10 +148,8 @@ def temporary_folder() -> Path:
 def temporary_subfolder(kind: str) -> Iterator[Path]:
     """Make a folder for temporary files; those of this kind that killed runs have left go."""
     above = temporary_folder()
-    for path in above.glob(f"{kind}-*/lock"):
-        with contextlib.suppress(OSError), path.open("rb") as file:
-            if lock(file):
-                shutil.rmtree(path.parent, ignore_errors=True)
+    for path in _left(above, f"{kind}-*/lock"):
+        shutil.rmtree(path.parent, ignore_errors=True)
     with (
         tempfile.TemporaryDirectory(prefix=f"{kind}-", dir=above) as name,
         open_new(Path(name, "lock"), 0o600) as file,
@@ -162,10 +160,17 @@ def temporary_subfolder(kind: str) -> Iterator[Path]:
 
 def remove_left(folder: Path, pattern: str) -> None:
     """Remove files that no process has locked: killed runs have left them."""
+    for path in _left(folder, pattern):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _left(folder: Path, pattern: str) -> Iterator[Path]:
+    """Yield files that no process has locked; each is locked until the next is asked for."""
     for path in folder.glob(pattern):
         with contextlib.suppress(OSError), path.open("rb") as file:
             if lock(file):
-                path.unlink()
+                yield path
 
 
 def sync_folder(folder: str | os.PathLike[str]) -> None:

@@ -325,10 +325,9 @@ def test_importing_dsguard_is_light():
     assert shown.stdout == "[]\n"
 
 
-def test_a_surrogate_that_lies_in_a_journal_must_be_of_the_key(
-    tmp_path, monkeypatch, capsys, scenes, key
-):
-    """Somebody else's could leave images nearly as they are."""
+@pytest.fixture
+def two_classes(tmp_path, monkeypatch, scenes, key):
+    """A folder with images of two classes and a key, from which a surrogate can be trained."""
     pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
     key.save("k")
@@ -336,12 +335,17 @@ def test_a_surrogate_that_lies_in_a_journal_must_be_of_the_key(
         path = tmp_path / "clean" / "ab"[n % 2] / f"{n}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(file)
+    return tmp_path
+
+
+def test_a_surrogate_that_lies_in_a_journal_must_be_of_the_key(two_classes, capsys):
+    """Somebody else's could leave images nearly as they are."""
     command = ["protect", "clean", "out", "--key", "k", "--epochs", "1", "--quiet"]
     assert run(command) == Exit.OK
     assert run(command) == Exit.OK  # its own is taken
-    made = (tmp_path / "out.dsguard" / "surrogate.pt").read_bytes()
-    (tmp_path / "new.dsguard").mkdir()
-    (tmp_path / "new.dsguard" / "surrogate.pt").write_bytes(made)
+    made = (two_classes / "out.dsguard" / "surrogate.pt").read_bytes()
+    (two_classes / "new.dsguard").mkdir()
+    (two_classes / "new.dsguard" / "surrogate.pt").write_bytes(made)
     command[2] = "new"
     assert run(command) == Exit.USAGE
     assert "was made by no run with this key" in capsys.readouterr().err
@@ -349,26 +353,20 @@ def test_a_surrogate_that_lies_in_a_journal_must_be_of_the_key(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links are of POSIX")
-def test_a_journal_that_becomes_a_link_while_a_surrogate_trains(tmp_path, monkeypatch, scenes, key):
-    pytest.importorskip("torch")
+def test_a_journal_that_becomes_a_link_while_a_surrogate_trains(two_classes, monkeypatch):
     from dsguard.bulk import surrogates
 
-    monkeypatch.chdir(tmp_path)
-    key.save("k")
-    for n, file in enumerate(encode_images(scenes)):
-        path = tmp_path / "clean" / "ab"[n % 2] / f"{n}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(file)
-    (tmp_path / "private").mkdir()
-    (tmp_path / "private" / "surrogate.pt").write_bytes(b"precious")
+    private = two_classes / "private"
+    private.mkdir()
+    (private / "surrogate.pt").write_bytes(b"precious")
     real = surrogates.load_training_set
 
     def swapped(*given):
-        (tmp_path / "out.dsguard").symlink_to(tmp_path / "private")
+        (two_classes / "out.dsguard").symlink_to(private)
         return real(*given)
 
     monkeypatch.setattr(surrogates, "load_training_set", swapped)
     command = ["protect", "clean", "out", "--key", "k", "--epochs", "1", "--quiet"]
     assert run(command) == Exit.USAGE
-    assert (tmp_path / "private" / "surrogate.pt").read_bytes() == b"precious"
-    assert len(list((tmp_path / "private").iterdir())) == 1
+    assert (private / "surrogate.pt").read_bytes() == b"precious"
+    assert len(list(private.iterdir())) == 1

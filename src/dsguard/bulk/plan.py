@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -47,11 +46,9 @@ class Plan:
     destination: Destination | None = None
     companions: Companions | None = None
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Keep others away; leave no journal behind if nothing was begun."""
-        with contextlib.nullcontext() if self.destination is None else self.destination.locked():
-            yield
+        return nullcontext() if self.destination is None else self.destination.locked()
 
     def finish(self, report: Report) -> None:
         """Copy what belongs to the dataset as a whole, and note that all is done."""

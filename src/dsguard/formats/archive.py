@@ -9,13 +9,13 @@ import zipfile
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache, partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import Part
 from dsguard.formats.folder.reader import TreeSource, read_or_error
-from dsguard.formats.images import READABLE_SUFFIXES, is_image_name
+from dsguard.formats.images import has_readable_suffix, is_image_name
 from dsguard.formats.limits import MOST_BYTES, check_size, most_unpacked, too_much
 from dsguard.formats.names import distinct, is_hidden, journals_among, leads_out, lies_in, safe_name
 from dsguard.formats.places import Place
@@ -65,7 +65,7 @@ class ArchiveSource(TreeSource):
     def _hidden_images(self) -> list[str]:
         names = (name.removeprefix("./") for name in self._named())
         hidden = {name for name in names if is_hidden(name) and not leads_out(name)}
-        return sorted(n for n in hidden if PurePosixPath(n).suffix.lower() in READABLE_SUFFIXES)
+        return sorted(filter(has_readable_suffix, hidden))
 
     def _others(self) -> list[str]:
         return sorted({name for name in self._members() if not is_image_name(name)})

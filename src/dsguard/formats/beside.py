@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import PurePosixPath
 
-from dsguard.formats.images import READABLE_SUFFIXES, is_image_name
+from dsguard.formats.images import has_readable_suffix, is_image_name
 from dsguard.formats.names import is_hidden
 
 COMPANIONS = frozenset(
@@ -31,7 +31,7 @@ def others_among(names: list[str]) -> list[str]:
         name
         for name in names
         if not (is_image_name(name) or is_text(name))
-        and (not is_hidden(name) or PurePosixPath(name).suffix.lower() in READABLE_SUFFIXES)
+        and (not is_hidden(name) or has_readable_suffix(name))
     ]
 
 

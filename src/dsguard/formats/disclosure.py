@@ -13,7 +13,7 @@ import glob
 import io
 import json
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -323,27 +323,19 @@ class Review:
             return self._allowance_of_line(words)
 
         if kind.endswith((".csv", ".tsv")):
-            data = self._without_columns(name, text, data)
-            text = decoded(data)
+            cut = self._without_columns(name, text)
+            if cut is not None:
+                data, text = cut, decoded(cut)
         charge_text(text, allowance_of, self._is_path)
         return data
 
-    @contextlib.contextmanager
-    def _told_of_tables(self) -> Iterator[None]:
-        try:
-            yield
-        except csv.Error as error:
-            if self.disclosure.drop:
-                msg = f"cannot be read as a table, to drop columns: {error}"
-                raise CouldHoldPictureError(msg) from error
-
-    def _without_columns(self, name: str, text: str, data: bytes) -> bytes:
-        """Return a table without the columns that its owner drops."""
+    def _without_columns(self, name: str, text: str) -> bytes | None:
+        """Return a table without the columns that its owner drops; None where it has none."""
         first = text.partition("\n")[0]
         delimiter = next((each for each in "\t;" if each in first and "," not in first), ",")
         table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        with self._told_of_tables(), contextlib.suppress(StopIteration):
-            header = next(table)
+        try:
+            header = next(table, [])
             kept = [
                 n
                 for n, column in enumerate(header)
@@ -355,7 +347,11 @@ class Review:
                 for row in (header, *table):
                     writer.writerow([row[n] for n in kept if n < len(row)])
                 return out.getvalue().encode("utf-8", "surrogateescape")
-        return data
+        except csv.Error as error:
+            if self.disclosure.drop:
+                msg = f"cannot be read as a table, to drop columns: {error}"
+                raise CouldHoldPictureError(msg) from error
+        return None
 
     def _json(
         self, name: str, data: bytes, lines: list[str], own: Allowance | None
@@ -530,8 +526,6 @@ def _is_id(key: Any, value: Any) -> bool:
 
 
 _MOST_DIGITS = 19  # of 64 bits
-
-
 _IDS = frozenset({"id", "image_id", "category_id", "iscrowd"})
 
 

@@ -126,7 +126,7 @@ class Allowance:
         if numbers > 1 or alone:
             self.take_row(numbers)
         if _is_short(numbers) or not alone:
-            self.in_boxes -= numbers if numbers > _VALUE_AND_PLACE else 2 * numbers
+            self.in_boxes -= _price(numbers)
         if self.in_boxes < 0:
             msg = f"has more than {2 * BOXES} numbers in short lines"
             raise CouldHoldPictureError(msg)
@@ -141,7 +141,7 @@ class Allowance:
         """
         self.take_row(numbers)
         if _is_short(numbers):
-            self.in_lists -= numbers if numbers > _VALUE_AND_PLACE else 2 * numbers
+            self.in_lists -= _price(numbers)
         if self.in_lists < 0:
             msg = f"has more than {2 * BOXES} numbers in short lists"
             raise TooMuchError(msg)
@@ -187,6 +187,11 @@ def allowance_of_classes(names: int) -> Allowance:
 
 def _is_short(numbers: int) -> bool:
     return numbers == 0 or 1 < numbers <= _SHORT_ROW
+
+
+def _price(numbers: int) -> int:
+    """Return the cost of a short row: two or three numbers may be a value and its place."""
+    return numbers if numbers > _VALUE_AND_PLACE else 2 * numbers
 
 
 def decoded(data: bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -43,6 +44,7 @@ __all__ = [
     "decode_protected",
     "encode_image",
     "encode_images",
+    "has_readable_suffix",
     "is_image_name",
     "pixels_of",
     "runs_of",
@@ -58,6 +60,11 @@ def is_image_name(name: str) -> bool:
     file = name.rpartition("/")[2]
     stem, dot, suffix = file.rpartition(".")
     return bool(stem) and stem[0] != "." and (dot + suffix).lower() in READABLE_SUFFIXES
+
+
+def has_readable_suffix(name: str) -> bool:
+    """Tell whether a file of this name may hold an image, one that is hidden as well."""
+    return PurePosixPath(name).suffix.lower() in READABLE_SUFFIXES
 
 
 def with_suffix(name: str, suffix: str) -> str:

@@ -96,11 +96,14 @@ class Columns:
         return [*columns, f"{self.image}.path"] if self.named else columns
 
 
+def type_of_values(kind: pa.DataType) -> pa.DataType:
+    """Return the type of the values of a dictionary, as of categories; others as they are."""
+    return kind.value_type if arrow()[0].types.is_dictionary(kind) else kind
+
+
 def _is_label(kind: pa.DataType) -> bool:
     """Tell whether a column of this type can be the class: a mask of bytes is called target too."""
-    types = arrow()[0].types
-    if types.is_dictionary(kind):
-        kind = kind.value_type
+    types, kind = arrow()[0].types, type_of_values(kind)
     checks = (types.is_integer, types.is_boolean, types.is_floating, types.is_string)
     return any(check(kind) for check in (*checks, types.is_large_string, types.is_null))
 

@@ -6,9 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from dsguard.errors import InputError
-from dsguard.formats.base import (
-    Extras,
-)
+from dsguard.formats.base import Extras
 from dsguard.formats.limits import load_json
 from dsguard.formats.parquet.columns import Columns, arrow, damage
 from dsguard.formats.parquet.table import bare_type

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from dsguard.formats.base import (
-    Record,
-)
+from dsguard.formats.base import Record
 from dsguard.formats.harmless import (
     CHARACTERS,
     ROW,
@@ -22,7 +20,7 @@ from dsguard.formats.harmless import (
     weight,
 )
 from dsguard.formats.limits import load_json
-from dsguard.formats.parquet.columns import NAMED, Columns, arrow, damage
+from dsguard.formats.parquet.columns import NAMED, Columns, arrow, damage, type_of_values
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -116,7 +114,7 @@ class Table(Record):
         types = arrow()[0].types
         plain = (types.is_integer, types.is_floating, types.is_decimal)
         names = self._undecided((*plain, types.is_boolean, types.is_temporal), review)
-        kinds = {name: _plain(self.batch.schema.field(name).type) for name in names}
+        kinds = {name: type_of_values(self.batch.schema.field(name).type) for name in names}
         return {
             name: weight("9" * kind.precision) if types.is_decimal(kind) else 1
             for name, kind in kinds.items()
@@ -131,15 +129,10 @@ class Table(Record):
         return {
             field.name
             for field in self.batch.schema
-            if any(check(_plain(field.type)) for check in checks)
+            if any(check(type_of_values(field.type)) for check in checks)
             and review.disclosure.says(f"{self.columns.file}/{field.name}") is None
             and field.name != self.columns.label
         }
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    """Return the type of the values of a dictionary, as of categories; others as they are."""
-    return kind.value_type if arrow()[0].types.is_dictionary(kind) else kind
 
 
 def bare_type(kind: pa.DataType) -> pa.DataType:

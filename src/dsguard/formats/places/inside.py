@@ -38,6 +38,11 @@ def open_file(path: str, flags: int = 0, folder: int | None = None) -> int:
     raise InputError(msg)
 
 
+def identity_of(status: os.stat_result) -> tuple[int, int]:
+    """Return the numbers that no other file or folder of this machine has."""
+    return status.st_dev, status.st_ino
+
+
 class Folder:
     """An open folder.
 
@@ -116,8 +121,7 @@ class Inside:
                 self._flags = _FOLDER
             root = self._rooted().number
             assert root is not None
-            status = os.fstat(root)
-            self.identity = (status.st_dev, status.st_ino)
+            self.identity = identity_of(os.fstat(root))
 
     def _rooted(self) -> Folder:
         """Return the given folder, opened once."""
@@ -126,11 +130,10 @@ class Inside:
             if _HAS_FOLDERS:
                 number = os.open(self._path, os.O_RDONLY | self._flags)
             root = Folder(self._path, number)
-            if number is not None and self.identity is not None:
-                status = os.fstat(number)
-                if (status.st_dev, status.st_ino) != self.identity:
-                    msg = f"{self._path} was replaced by another folder while it was written to"
-                    raise InputError(msg)
+            known = self.identity
+            if number is not None and known and identity_of(os.fstat(number)) != known:
+                msg = f"{self._path} was replaced by another folder while it was written to"
+                raise InputError(msg)
             self._root = root
         return self._root
 

@@ -10,12 +10,12 @@ import secrets
 import shutil
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from dsguard._atomic import make_private, sync_disk
 from dsguard.errors import InputError
-from dsguard.formats.images import READABLE_SUFFIXES
+from dsguard.formats.images import has_readable_suffix
 from dsguard.formats.limits import MOST_LOOSE, check_size
 from dsguard.formats.names import (
     JOURNAL_FILES,
@@ -27,7 +27,7 @@ from dsguard.formats.names import (
     may_be_journal,
 )
 from dsguard.formats.places.base import Listing, Place
-from dsguard.formats.places.inside import Folder, Inside, open_file
+from dsguard.formats.places.inside import Folder, Inside, identity_of, open_file
 
 _AT_ONCE = 1 << 16
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
@@ -72,8 +72,7 @@ class LocalPlace(Place):
     def _entries(self, folder: str, seen: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
         """Return what is in a folder; refuse one that was met before, or there is no end."""
         path = f"{self.path}/{folder}".rstrip("/") or "/"
-        status = os.stat(path)  # noqa: PTH116 - no Path for a million names
-        here = (status.st_dev, status.st_ino)
+        here = identity_of(os.stat(path))  # noqa: PTH116 - no Path for a million names
         if here in seen:
             msg = f"{path} is a link to a folder met before; remove one of the two"
             raise InputError(msg)
@@ -277,7 +276,7 @@ class LocalPlace(Place):
         for folder, _, files in os.walk(self.path):
             above = os.path.relpath(folder, self.path).replace(os.sep, "/")
             names = (file if above == "." else f"{above}/{file}" for file in files)
-            found += [name for name in names if is_hidden(name) and _is_readable(name)]
+            found += [name for name in names if is_hidden(name) and has_readable_suffix(name)]
         return sorted(found)
 
     def hold(self) -> None:
@@ -331,7 +330,3 @@ def _place(
     place = LocalPlace(path, private, asked_for)
     place._inside.identity = identity
     return place
-
-
-def _is_readable(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in READABLE_SUFFIXES
