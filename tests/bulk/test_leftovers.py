@@ -490,6 +490,49 @@ def test_a_destination_that_becomes_a_link_once_the_journal_is_there(home, key, 
 
 
 @posix
+@pytest.mark.parametrize("is_link", [True, False])
+def test_a_journal_that_becomes_another_folder_is_not_cleared(home, key, monkeypatch, is_link):
+    protect_dataset("clean", home / "out", key, profile="veil")
+    (home / "mine" / "shards").mkdir(parents=True)
+    (home / "mine" / "shards" / "x").write_text("mine")
+    real = Journal.begin
+
+    def swapped(self, facts):
+        self.place.path.rename(home / "moved")
+        if is_link:
+            self.place.path.symlink_to(home / "mine")
+        else:
+            (home / "mine").rename(self.place.path)
+        real(self, facts)
+
+    monkeypatch.setattr(Journal, "begin", swapped)
+    with pytest.raises((InputError, OSError)):
+        protect_dataset("clean", home / "out", key, profile="veil", overwrite=True)
+    where = home / "mine" if is_link else home / "out.dsguard"
+    assert (where / "shards" / "x").read_text() == "mine"
+
+
+@posix
+def test_a_destination_and_its_journal_lie_in_one_folder(home, key, monkeypatch):
+    """Or somebody else has put a link above them meanwhile: the journal tells what to remove."""
+    (home / "stage").mkdir()
+    (home / "mine" / "out").mkdir(parents=True)
+    (home / "mine" / "out" / "x").write_text("mine")
+    real = LocalPlace.hold
+
+    def swapped(self):
+        if self.private:  # the destination is held
+            (home / "stage").rename(home / "moved")
+            (home / "mine").rename(home / "stage")
+        real(self)
+
+    monkeypatch.setattr(LocalPlace, "hold", swapped)
+    with pytest.raises(InputError, match="became another folder"):
+        protect_dataset("clean", home / "stage" / "out", key, profile="veil", overwrite=True)
+    assert (home / "stage" / "out" / "x").read_text() == "mine"
+
+
+@posix
 def test_a_destination_may_be_a_link_of_its_owner(home, key):
     (home / "elsewhere").mkdir()
     (home / "out").symlink_to("elsewhere")

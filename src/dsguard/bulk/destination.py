@@ -12,6 +12,7 @@ from dsguard.bulk.journal import Journal, told
 from dsguard.bulk.shard import ShardResult, ShardSpec
 from dsguard.errors import DsguardError, InputError, NotProtectedError, WrongKeyError
 from dsguard.formats.names import is_hidden
+from dsguard.formats.places import LocalPlace, Place
 from dsguard.formats.sink import Output
 from dsguard.formats.writers import file_name
 
@@ -57,13 +58,21 @@ class Destination:
         place.hold()
         try:
             with self.journal.locked():
-                self.journal.place.hold()
+                self._check_beside(place, self.journal.place)
                 yield
         finally:
             if self.is_made:
                 place.remove_if_empty()
             place.release()
-            self.journal.place.release()
+
+    @staticmethod
+    def _check_beside(place: Place, journal: Place) -> None:
+        """Refuse the journal of another destination: somebody has put a link in the way."""
+        if not (isinstance(place, LocalPlace) and isinstance(journal, LocalPlace)):
+            return
+        if not place.lies_beside(journal):
+            msg = f"{place} became another folder while the run began; give a folder of your own"
+            raise InputError(msg)
 
     def begin(self, report: Report, *, overwrite: bool) -> list[ShardSpec]:
         """Return the shards that are left to do; what is done goes to the report."""

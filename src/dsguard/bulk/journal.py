@@ -54,26 +54,19 @@ class Journal:
             yield
             return
         self._make_private(self.place)
-        with self._lock_file(self.place) as file:
-            _lock(file, str(self.place))
-            try:
-                yield
-            finally:
-                if not self.place.exists(_SETTINGS):  # nothing was begun; a surrogate may be there
-                    self.place.discard(_LOCK)
-                    self.place.clear_scratch()
-                    self.place.remove_if_empty()
-
-    @staticmethod
-    def _lock_file(place: LocalPlace) -> BinaryIO:
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-        if os.name != "posix":
-            return os.fdopen(os.open(place.path / _LOCK, flags, 0o600), "r+b")
-        folder = os.open(place.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        self.place.hold()
         try:
-            return os.fdopen(os.open(_LOCK, flags, 0o600, dir_fd=folder), "r+b")
+            with self.place.lock_file(_LOCK) as file:
+                _lock(file, str(self.place))
+                try:
+                    yield
+                finally:
+                    if not self.place.exists(_SETTINGS):  # only a surrogate may have been begun
+                        self.place.discard(_LOCK)
+                        self.place.clear_scratch()
+                        self.place.remove_if_empty()
         finally:
-            os.close(folder)
+            self.place.release()
 
     def check(self) -> None:
         """Refuse a folder that is there and is no journal: runs remove and replace files in it.

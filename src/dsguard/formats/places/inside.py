@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import stat
 from collections import OrderedDict
 from typing import TYPE_CHECKING
@@ -87,10 +88,30 @@ class Folder:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY
         return os.open(self.at(name), flags, mode, dir_fd=self.number)
 
+    def open_lock(self, name: str) -> int:
+        """Open a file of this folder that is there to be locked; make it where it is not there."""
+        flags = os.O_RDWR | os.O_CREAT | _BINARY | getattr(os, "O_NOFOLLOW", 0)
+        return os.open(self.at(name), flags, 0o600, dir_fd=self.number)
+
     def discard(self, name: str) -> None:
         """Remove a file of this folder, if it is there and no folder."""
         with contextlib.suppress(FileNotFoundError, IsADirectoryError):
             os.unlink(self.at(name), dir_fd=self.number)
+
+    def clear(self, name: str) -> None:
+        """Remove what is there of this name, with all that is in it; of a link only the link."""
+        try:
+            os.unlink(self.at(name), dir_fd=self.number)
+        except (IsADirectoryError, PermissionError):  # the latter on some systems
+            shutil.rmtree(self.at(name), ignore_errors=True, dir_fd=self.number)
+        except FileNotFoundError:
+            pass
+
+    def identity_above(self) -> tuple[int, int] | None:
+        """Return the identity of the folder that this one lies in, None if that is not known."""
+        if self.number is None:
+            return None
+        return identity_of(os.stat("..", dir_fd=self.number))
 
     def take(self, other: Folder, name: str, new: str) -> None:
         """Move a file of another folder here."""

@@ -7,7 +7,6 @@ import errno
 import itertools
 import os
 import secrets
-import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -244,6 +243,10 @@ class LocalPlace(Place):
     def new_file(self, name: str) -> BinaryIO:
         return os.fdopen(self._folder(SCRATCH).create(name, 0o666), "w+b", 1 << 18)
 
+    def lock_file(self, name: str) -> BinaryIO:
+        """Open the file of this folder that a run locks."""
+        return os.fdopen(self._folder("").open_lock(name), "r+b")
+
     def drop(self, name: str) -> None:
         self._folder(SCRATCH).discard(name)
 
@@ -261,11 +264,20 @@ class LocalPlace(Place):
         return folder
 
     def clear(self, folder: str) -> None:
-        _remove_tree(Path(self._at(checked(folder))))
+        self._clear(checked(folder))
 
     def clear_scratch(self) -> None:
-        self._inside.forget()
-        _remove_tree(self.path / SCRATCH)
+        self._clear(SCRATCH)
+
+    def _clear(self, name: str) -> None:
+        self._inside.forget()  # it may be open
+        folder, _, last = name.rpartition("/")
+        with contextlib.suppress(FileNotFoundError):
+            self._folder(folder, make=False).clear(last)
+
+    def lies_beside(self, other: LocalPlace) -> bool:
+        """Tell whether two folders lie in one, and not only by their paths; both are held."""
+        return self._folder("").identity_above() == other._folder("").identity_above()
 
     def sync(self) -> None:
         if self.path.exists():
@@ -310,12 +322,6 @@ class LocalPlace(Place):
         except FileNotFoundError:
             status = os.lstat(path)  # a link that leads nowhere
         return f"{status.st_size}-{status.st_mtime_ns}"
-
-
-def _remove_tree(path: Path) -> None:
-    if path.is_symlink():  # the link, and not what it leads to
-        path.unlink()
-    shutil.rmtree(path, ignore_errors=True)
 
 
 def _is_journal(path: str) -> bool:
