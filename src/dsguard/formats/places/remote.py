@@ -19,6 +19,7 @@ from dsguard.formats.names import (
     lies_in,
 )
 from dsguard.formats.places.base import Listing, Place
+from dsguard.formats.places.http import options_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class RemotePlace(Place):
         except ImportError:
             raise MissingExtraError.of(package="fsspec", extra="remote") from None
         try:
-            system, path = fsspec.core.url_to_fs(self.url)
+            system, path = fsspec.core.url_to_fs(self.url, **options_of(self.url))
         except Exception as error:  # of any implementation that somebody has installed
             msg = f"{self.url} cannot be reached: {error}"
             raise InputError(msg) from error
@@ -89,7 +90,12 @@ class RemotePlace(Place):
         return found.ordered()
 
     def open(self, name: str) -> BinaryIO:
-        return cast("BinaryIO", self._opened[0].open(self._at(name), "rb"))
+        try:
+            return cast("BinaryIO", self._opened[0].open(self._at(name), "rb"))
+        except FileNotFoundError as error:
+            if isinstance(error.__cause__, InputError):  # a refusal, which says more
+                raise error.__cause__ from None
+            raise
 
     def exists(self, name: str) -> bool:
         return bool(self._opened[0].exists(self._at(name)))
