@@ -201,6 +201,10 @@ SIZE = [(256, 4, 64), (257, 4, 64), (258, 3, 8), (259, 3, 8)]
         ([*SIZE[:3], (259, 3, 7)], "compression"),
         ([*SIZE, (277, 3, 60000)], "samples"),
         ([*SIZE[:2], (258, 3, 16), (259, 3, 8)], "samples"),
+        ([*SIZE[:3], (259, 9, 7)], "another kind"),
+        ([*SIZE, (278, 16, 64)], "another kind"),
+        ([*SIZE, (279, 17, 64)], "another kind"),
+        ([(256, 1, 64), *SIZE[1:]], "another kind"),
     ],
 )
 def test_odd_tiff_files_meet_no_decoder(order, rows, told):

@@ -61,8 +61,13 @@ def test_what_must_be_refused(server, owner, user, dataset, scenes, key):
         (user.token, dataset, tar_of(good)[:-20000], tar, 400, "damaged"),
         (user.token, dataset, header_of(b"5", b"-0000001000"), tar, 400, "damaged"),
         (user.token, dataset, header_of(b"0", b"-0000001000"), tar, 400, "damaged"),
-        (user.token, dataset, odd_form(), f"{form}; charset=undefined", 400, "damaged"),
-        (user.token, dataset, odd_form(), f"{form}; charset=unicode_escape", 400, "damaged"),
+        *(
+            (user.token, dataset, odd_form(), f"{form}; {charset}", 415, "content-type")
+            for charset in (
+                "charset=undefined", "charset=unicode_escape", "charset=punycode",
+                'CharSet = "IDNA"', "charset=utf-8; charset=idna", "charset=utf-8-sig",
+            )
+        ),
         (user.token, dataset, bomb, frames.CONTENT_TYPE, 400, "damaged"),
         (user.token, dataset, b"x", frames.CONTENT_TYPE, 400, "damaged"),
         ("dsg_" + "x" * 43, dataset, bytes(1 << 20), tar, 401, "bad-token"),

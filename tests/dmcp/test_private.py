@@ -208,9 +208,10 @@ def test_text_beside_images_takes_no_name_from_them():
     from dsguard.dmcp.bodies import _unlike
     from dsguard.dmcp.restoring import Upload
 
-    sent = ["c/6.txt", "c/6.png", "c/6.json", "c/6.jpg", "README.md"]
+    sent = ["c/6.txt", "c/6.png", "c/6.json", "c/6.jpg", "README.md", *["a.txt"] * 3, *["b"] * 3]
     names = [image.name for image in _unlike(iter(Upload(name, b"", "") for name in sent))]
-    assert names == ["c/6.txt", "c/6.png", "c/6.json", "c/6.2.png", "README.md"]
+    own = ["c/6.txt", "c/6.png", "c/6.json", "c/6.2.png", "README.md"]
+    assert names == [*own, "a.txt", "a.2.txt", "a.3.txt", "b", "b.2.png", "b.3.png"]
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o755])

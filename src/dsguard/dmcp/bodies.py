@@ -123,14 +123,17 @@ def _unlike(images: Iterator[Upload]) -> Iterator[Upload]:
     taken: dict[int, int] = {}  # hashes, of less memory than names; and how many came by each
     for image in images:
         name = image.name
-        if is_text(name):  # which takes no name from an image: it is none
-            yield image
-            continue
-        while (known := hash(out := with_suffix(name, ".png"))) in taken:
+        while (known := hash(out := _answered(name))) in taken:
             taken[known] += 1
-            name = f"{out[: -len('.png')]}.{taken[known]}.png"
+            stem, _, suffix = out.rpartition(".")
+            name = f"{stem}.{taken[known]}.{suffix}" if stem else f"{out}.{taken[known]}"
         taken[known] = 1
         yield image._replace(name=name)
+
+
+def _answered(name: str) -> str:
+    """Return the name of a file in the answer; text, which is no image, is told of by its own."""
+    return name if is_text(name) else with_suffix(name, ".png")
 
 
 class _Sliced:

@@ -11,6 +11,8 @@ import struct
 SIGNATURES = (b"II*\0", b"MM\0*")
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _SAMPLES, _ROWS = 256, 257, 258, 259, 277, 278
+_SINGLE = (_WIDTH, _HEIGHT, _COMPRESSION, _SAMPLES, _ROWS)
+_LAST_TYPE = 13  # those after it have 64 bits
 _TILES = range(322, 326)
 _LOSSLESS = (1, 5, 8, 32773, 32946)
 """No compression, LZW, deflate, PackBits, and deflate by its older number."""
@@ -62,6 +64,10 @@ def _tags(data: bytes) -> dict[int, int]:
         numbers = [row[0] for row in rows]
         if numbers != sorted(set(numbers)):  # decoders differ on which of two they take
             msg = "it is a TIFF whose tags are twice or out of order; store it anew"
+            raise OddTiffError(msg)
+        odd = [row[0] for row in rows if row[0] in _SINGLE and row[1:3] not in ((3, 1), (4, 1))]
+        if odd or any(row[1] > _LAST_TYPE for row in rows):
+            msg = "it is a TIFF with numbers of another kind than 16 or 32 bits; store it anew"
             raise OddTiffError(msg)
         return {row[0]: _first(data, order, *row[1:]) for row in rows if row[1] in (3, 4)}
     except struct.error:
