@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import zipfile
 
 import numpy as np
 import pytest
@@ -79,3 +80,16 @@ def test_forged_files_are_refused_in_little_memory(surrogate, tmp_path, what):
     with pytest.raises(dsguard.FormatError, match="damaged surrogate"):
         Surrogate.load(path, "cpu")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 256 << 10  # KiB
+
+
+def test_files_that_unpack_to_more_than_they_are_meet_no_decoder(surrogate, tmp_path, monkeypatch):
+    path = tmp_path / "packed.pt"
+    surrogate.save(path)
+    with zipfile.ZipFile(path) as stored:
+        members = {member.filename: stored.read(member) for member in stored.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data + bytes(1 << 20))
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was loaded"))
+    with pytest.raises(dsguard.FormatError, match="not a dsguard surrogate"):
+        Surrogate.load(path, "cpu")

@@ -64,8 +64,12 @@ def test_what_must_be_refused(server, owner, user, dataset, scenes, key):
         *(
             (user.token, dataset, odd_form(), f"{form}; {charset}", 415, "content-type")
             for charset in (
-                "charset=undefined", "charset=unicode_escape", "charset=punycode",
-                'CharSet = "IDNA"', "charset=utf-8; charset=idna", "charset=utf-8-sig",
+                "charset=undefined",
+                "charset=unicode_escape",
+                "charset=punycode",
+                'CharSet = "IDNA"',
+                "charset=utf-8; charset=idna",
+                "charset=utf-8-sig",
             )
         ),
         (user.token, dataset, bomb, frames.CONTENT_TYPE, 400, "damaged"),

@@ -256,6 +256,11 @@ def test_results_of_before_are_kept_or_refused(tmp_path, scenes):
         perturbed.write_bytes(damaged)
         with pytest.raises(dsguard.InputError, match=r"perturbed\.npy is damaged; remove it"):
             study(preset)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "seed2").symlink_to("elsewhere")
+    with pytest.raises(dsguard.InputError, match="holds a link, 'seed2'"):
+        study(preset)
+    (tmp_path / "seed2").unlink()
     for damaged in ("", "[]", "3"):
         (tmp_path / "settings.json").write_text(damaged)
         with pytest.raises(dsguard.InputError, match=r"settings\.json is damaged"):

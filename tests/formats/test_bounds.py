@@ -457,19 +457,13 @@ def test_columns_and_lists_of_an_image_share_its_allowance(tmp_path, scenes, key
 
 
 def test_arrays_and_lists_of_a_pickle_share_the_allowance_of_an_image(tmp_path, key, scenes):
-    data = np.concatenate([scenes] * 40).transpose(0, 3, 1, 2).reshape(320, -1)
-    lists, labels = [list(range(32)) for _ in range(320)], [n % 2 for n in range(320)]
-    array = np.ones((320, 32), np.uint8)
-    batch = {b"lists": lists, b"labels": labels, b"data": data, b"array": array}
-    (tmp_path / "clean").mkdir()
-    (tmp_path / "clean" / "data_batch_1").write_bytes(pickle.dumps(batch, protocol=2))
-    meta = pickle.dumps({b"label_names": [b"cat", b"dog"]}, protocol=2)
-    (tmp_path / "clean" / "batches.meta").write_bytes(meta)
+    more = {b"lists": [list(range(32)) for _ in range(320)], b"array": np.ones((320, 32), np.uint8)}
+    pickled_batch(tmp_path, np.concatenate([scenes] * 40), more)
     report = protected(tmp_path, key)
     assert (report.done, report.left_out["lists"].count) == (320, 320)
     safe = pickle.loads((tmp_path / "safe" / "data_batch_1").read_bytes())
     assert [name for name in safe if not name.startswith(b"dsguard")] == [
-        b"lists", b"labels", b"data", b"array"
+        b"data", b"labels", b"lists", b"array"
     ]  # fmt: skip
 
 
@@ -608,3 +602,44 @@ def test_pixels_in_an_array_of_strings_are_left_out(tmp_path, scenes, key):
     np.savez(tmp_path / "clean" / "x.npz", images=scenes, pixels=np.array([PIXELS] * 8),
              labels=np.array(["cat", "dog"] * 4), width=np.array(["32"] * 8))  # fmt: skip
     assert protected(tmp_path, key).left_out.keys() == {"pixels"}
+
+
+@pytest.mark.parametrize("name", ["a/pixels.jsonl", "pixels.jsonl"])
+def test_a_number_on_each_line_is_a_pixel(numbered, tmp_path, key, name):
+    (numbered / name).write_text("".join(f"{n * 3}\n" for n in range(64)))
+    assert protected(tmp_path, key).left_out.keys() == {"*.jsonl"}
+    assert not (tmp_path / "safe" / name).exists()
+
+
+def test_fields_of_a_number_each_share_the_allowance_of_a_sample(tmp_path, scenes, key):
+    members = [(f"{n}.png", file) for n, file in enumerate(encode_images(scenes[:2]))]
+    members[1:1] = [(f"0.p{n}.json", str(n * 3).encode()) for n in range(70)]
+    (tmp_path / "clean").mkdir()
+    shard = b"".join(piece for name, data in members for piece in packed(name, data)) + END
+    (tmp_path / "clean" / "00000.tar").write_bytes(shard)
+    report = protected(tmp_path, key)
+    assert (report.done, len(report.left_out)) == (2, 70 - 63)
+
+
+def test_lists_of_a_number_each_share_the_allowance_of_an_image(tmp_path, scenes, key):
+    pickled_batch(tmp_path, scenes, {b"p%d" % n: [n] * 8 for n in range(70)})
+    report = protected(tmp_path, key)
+    assert (report.done, len(report.left_out)) == (8, 70 - 63)
+
+
+def pickled_batch(tmp_path, scenes, more) -> None:
+    """Write the folder of CIFAR-10 with a batch of the scenes and more beside them."""
+    data = np.ascontiguousarray(scenes.transpose(0, 3, 1, 2).reshape(len(scenes), -1))
+    batch = {b"data": data, b"labels": [n % 2 for n in range(len(scenes))], **more}
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "clean" / "data_batch_1").write_bytes(pickle.dumps(batch, protocol=2))
+    meta = pickle.dumps({b"label_names": [b"cat", b"dog"]}, protocol=2)
+    (tmp_path / "clean" / "batches.meta").write_bytes(meta)
+
+
+def test_labels_of_no_value_are_refused(tmp_path, scenes, key):
+    (tmp_path / "clean").mkdir()
+    np.savez(tmp_path / "clean" / "x.npz", images=scenes, labels=np.zeros((8, 0), np.int64))
+    report = protected(tmp_path, key)
+    assert report.failed == 1
+    assert "x.npz is of shape (8, 0)" in str(report.failures["x.npz"])

@@ -26,6 +26,7 @@ from dsguard.networks.training import (
     choose_device,
     default_width,
     frozen,
+    load_whole,
     place,
     precision,
     save_whole,
@@ -282,7 +283,7 @@ def _check(content: dict[str, Any]) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_whole(path)
     except FileNotFoundError:
         raise
     except Exception as error:

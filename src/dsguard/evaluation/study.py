@@ -167,6 +167,10 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
         except (AttributeError, RecursionError, TypeError, ValueError) as error:
             msg = f"{file} is damaged; choose another folder, or remove {out}"
             raise InputError(msg) from error
+        links = [path.name for path in out.iterdir() if path.is_symlink()]
+        if links:
+            msg = f"{out} holds a link, {links[0]!r}, as no study does; remove it"
+            raise InputError(msg)
         if others:
             msg = (
                 f"{out} holds a study with other settings ({', '.join(others)}); choose another "

@@ -226,6 +226,19 @@ class Review:
         kind = name.rpartition("/")[2]
         return self._judged(name, kind, lambda: self._pruned(value, name, allowance))
 
+    def entry(self, name: str, value: Any, allowance: Allowance) -> Any:
+        """Return one value of a list that tells of each image, as `row` does.
+
+        The numbers of a table are charged together, by `row_of_table`; this one is by itself.
+        """
+        kind = name.rpartition("/")[2]
+
+        def judged() -> Any:
+            _charge_alone(value, allowance)
+            return self._pruned(value, name, allowance)
+
+        return self._judged(name, kind, judged)
+
     def array(
         self, file: str, array_name: str, array: npt.NDArray[Any], counts: Collection[int]
     ) -> bool:
@@ -357,6 +370,8 @@ class Review:
         self, name: str, data: bytes, lines: list[str], own: Allowance | None
     ) -> bytes | None:
         values = [parsed(line) for line in lines if line.strip()]
+        for value in values:
+            _charge_alone(value, own or self._of_all)
         walk = _Walk(self, own or self._of_all, own is None)
         pruned = [walk.pruned(value, name) for value in values]
         if pruned == values:
@@ -516,6 +531,12 @@ class _Walk:
 
     def _is_image(self, key: Any) -> bool:
         return self._by_image and isinstance(key, str) and self._review._is_image(key)
+
+
+def _charge_alone(value: Any, allowance: Allowance) -> None:
+    """Charge a value that is a number by itself, in no list and no object."""
+    if is_number(value):
+        allowance.take_row(1)
 
 
 def _is_id(key: Any, value: Any) -> bool:

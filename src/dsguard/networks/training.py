@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import io
+import os
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,10 +183,28 @@ def save_whole(content: dict[str, Any], path: Path) -> None:
         raise
 
 
+def load_whole(path: Path) -> Any:
+    """Read a file of torch that `save_whole` wrote; it takes no more memory than its own size.
+
+    Raises
+    ------
+    FileNotFoundError
+    Exception
+        Of nearly any kind, if it is damaged.
+    """
+    with path.open("rb") as file:
+        with zipfile.ZipFile(file) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > file.seek(0, os.SEEK_END):
+            msg = f"{path} unpacks to {unpacked} bytes; torch does not pack what it stores"
+            raise ValueError(msg)
+        file.seek(0)
+        return torch.load(file, map_location="cpu", weights_only=True)
+
+
 def _resume(path: Path, parts: dict[str, Any], order: torch.Generator) -> list[float | None]:
-    stored = io.BytesIO(path.read_bytes())
     try:
-        content = torch.load(stored, map_location="cpu", weights_only=True)
+        content = load_whole(path)
         for name, part in parts.items():
             part.load_state_dict(content[name])
         order.set_state(content["order"])

@@ -311,8 +311,11 @@ def class_names(labels: Array, what: str) -> list[str]:
     Raises
     ------
     InputError
-        If an image has several values that are not one-hot, or text that is damaged.
+        If an image has no value, or several that are not one-hot, or text that is damaged.
     """
+    if len(labels) and not labels.size:
+        msg = f"{what} is of shape {labels.shape}, which has no value for any image; remove it"
+        raise InputError(msg)
     if labels[:1].size > 1:
         return [str(number) for number in _one_hot(labels, what)]
     try:
@@ -423,7 +426,7 @@ class CifarSource(ArraySource):
             elif isinstance(value, list) and len(value) == count:
                 each_image = each_image or [review.left_of(file) for _ in range(count)]
                 pairs = zip(value, each_image, strict=True)
-                kept = [review.row(name, each, own) for each, own in pairs]
+                kept = [review.entry(name, each, own) for each, own in pairs]
             else:
                 kept = review.content(name, value)
             if kept is not None:
