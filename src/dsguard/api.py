@@ -18,7 +18,7 @@ from dsguard._checks import as_batch, as_output, as_single, like_input
 from dsguard._parallel import threads as pool
 from dsguard.codecs import Header, codec_named, codec_of, restoring
 from dsguard.codecs.header import whole_headers
-from dsguard.covers import EPSILON, ArraySet, Batch, Cover, Given, check_labels
+from dsguard.covers import EPSILON, ArraySet, Batch, Cover, Given, check_cover, check_labels
 from dsguard.errors import (
     DsguardError,
     FormatError,
@@ -401,10 +401,7 @@ def _choice(
     profile: Profile,
     epsilon: int | None,
 ) -> _Choice:
-    shown: object = cover
-    if not isinstance(shown, Cover | None):
-        msg = f"cover: expected a Cover of dsguard.covers, got {type(shown).__name__}"
-        raise InputError(msg)
+    check_cover(cover)
     given = [each is not None for each in (cover, target, surrogate)]
     if sum(given) > 1 or (target is not None and labels is not None):
         msg = "give a cover, or a target, or labels and surrogate, not both"

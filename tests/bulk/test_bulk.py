@@ -396,6 +396,22 @@ def test_selection(home, key):
         restore_dataset("safe", "none", key, selection=Selection(include=("z/*",)))
 
 
+def test_text_beside_images_that_are_not_chosen_stays_behind(home, key):
+    texts = ("a/0.txt", "b/1.txt", "c/2.txt", "README.md", "b/notes.txt")
+    for name in texts:
+        (home / "clean" / name).write_text("a cat\n")
+    for destination, out_format in (("folder", "folder"), ("shards", "webdataset")):
+        protect_dataset(
+            "clean", destination, key, profile="veil", selection=Selection(exclude=("b/*",)),
+            out_format=out_format,
+        )  # fmt: skip
+    found = {name for name in content(home / "folder") if not name.endswith(".png")}
+    assert found == set(texts) - {"b/1.txt"}
+    assert {name for name in content(home / "shards") if not name.endswith(".tar")} == {
+        "README.md", "b/notes.txt"
+    }  # fmt: skip
+
+
 def test_errors_can_end_a_run(home, key):
     for n in (0, 3, 6):
         (home / "safe" / "a" / f"{n}.png").write_bytes(b"x")

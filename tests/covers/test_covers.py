@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import dsguard
+from dsguard.bulk import protect_dataset
 from dsguard.choices import PROFILE_NAMES
 from dsguard.codecs import CODECS, codec_named
 from dsguard.covers import (
@@ -25,6 +26,7 @@ from dsguard.covers import (
     Preview,
     shown,
 )
+from dsguard.formats import encode_images
 from dsguard.profiles import PROFILES
 
 KEY = dsguard.DatasetKey(bytes(32))
@@ -170,3 +172,13 @@ def test_codes_and_names_are_one_to_one():
 
 def test_the_names_that_the_command_line_offers_are_those_of_profiles():
     assert [profile.name for profile in PROFILES] == list(PROFILE_NAMES)
+
+
+@pytest.mark.parametrize("cover", ["itself", 3, Blank])
+def test_covers_that_are_none_are_explained(scenes, key, tmp_path, cover):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "0.png").write_bytes(encode_images(scenes[:1])[0])
+    with pytest.raises(dsguard.InputError, match="expected a Cover"):
+        dsguard.protect_batch(scenes, key, cover=cover)
+    with pytest.raises(dsguard.InputError, match="expected a Cover"):
+        protect_dataset(tmp_path / "in", tmp_path / "out", key, cover=cover)

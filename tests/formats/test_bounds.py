@@ -643,3 +643,35 @@ def test_labels_of_no_value_are_refused(tmp_path, scenes, key):
     report = protected(tmp_path, key)
     assert report.failed == 1
     assert "x.npz is of shape (8, 0)" in str(report.failures["x.npz"])
+
+
+def test_fields_of_a_shard_and_files_of_the_same_name_are_both_kept(tmp_path, scenes, key):
+    members = [(f"{n}.png", file) for n, file in enumerate(encode_images(scenes[:2]))]
+    members.insert(1, ("0.txt", b"of the shard"))
+    (tmp_path / "clean" / "00000").mkdir(parents=True)
+    shard = b"".join(piece for name, data in members for piece in packed(name, data)) + END
+    (tmp_path / "clean" / "00000.tar").write_bytes(shard)
+    (tmp_path / "clean" / "00000" / "0.txt").write_text("beside the shard")
+    report = protected(tmp_path, key, out_format="folder")
+    assert (tmp_path / "safe" / "00000" / "0.txt").read_text() == "of the shard"
+    assert "comes out under this name" in str(report.failures["00000/0.txt"])
+
+
+def test_text_beside_an_image_keeps_its_name_from_fields(tmp_path, scenes, key):
+    names = [f"{n}.png" for n in range(2)]
+    (tmp_path / "clean").mkdir()
+    for name, file in zip(names, encode_images(scenes[:2]), strict=True):
+        (tmp_path / "clean" / name).write_bytes(file)
+    for suffix in ("json", "metadata.json"):
+        (tmp_path / "clean" / f"0.{suffix}").write_text(json.dumps({"of": suffix}))
+    rows = [{"file_name": name, "label": n} for n, name in enumerate(names)]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "clean" / "metadata.jsonl").write_text(lines)
+    protected(tmp_path, key, out_format="webdataset")
+    (shard,) = (tmp_path / "safe").glob("*.tar")
+    with tarfile.open(shard) as archive:
+        found = {m.name: archive.extractfile(m).read() for m in archive if "json" in m.name}
+    assert {b"json", b"metadata.json"} <= {
+        json.loads(data)["of"].encode() for data in found.values() if b'"of"' in data
+    }
+    assert len([name for name in found if name.startswith("0.")]) == 3

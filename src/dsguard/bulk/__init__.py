@@ -18,7 +18,7 @@ from dsguard.bulk.shard import ShardResult, ShardSpec, process_shard
 from dsguard.bulk.surrogates import dataset_surrogate
 from dsguard.bulk.tasks import Protect, Restore, Verify
 from dsguard.codecs import codec_named
-from dsguard.covers import EPSILON
+from dsguard.covers import EPSILON, check_cover
 from dsguard.errors import InputError, WorkerError
 from dsguard.formats import Source, open_source
 from dsguard.formats.load import load_training_set
@@ -121,6 +121,7 @@ def protection_of(
 ) -> Protect:
     """Return the task that protects; arguments as in `protect_dataset`."""
     chosen = Profile.named(profile)
+    check_cover(cover)
     if cover is not None:
         if surrogate is not None or epsilon is not None:
             msg = "give a cover, or surrogate and epsilon for that of a profile, not both"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from dsguard.errors import DsguardError
-from dsguard.formats.beside import is_text
+from dsguard.errors import DsguardError, InputError
+from dsguard.formats.beside import is_text, texts_beside
 from dsguard.formats.disclosure import Disclosure, Review, kind_of
 from dsguard.formats.folder.reader import TreeSource, read_or_error
 from dsguard.formats.images import with_suffix
@@ -61,6 +61,10 @@ class Companions:
             if isinstance(data, DsguardError):
                 report.add_broken(name, data)
                 continue
+            if name in self.of_shards:
+                told = "a field of an image comes out under this name; rename one of them"
+                report.add_broken(name, InputError(told))
+                continue
             try:
                 self.destination.output.place.write(name, data)
             except DsguardError as error:  # of its name
@@ -77,7 +81,7 @@ class Companions:
     def _wanted(self) -> Iterator[str]:
         """Yield the files that may go along; note those that nothing here reads."""
         source, review, output = self.source, self.review, self.destination.output
-        own = self._in_shards()
+        own = self._in_shards() | self._of_others()
         of_arrays = source.kind in ("numpy", "cifar") and output.kind != source.kind
         for name in source.companions():
             in_images = name in own or (of_arrays and not is_text(name))  # labels, names of classes
@@ -90,6 +94,12 @@ class Companions:
             elif said:
                 yield name
 
+    @cached_property
+    def of_shards(self) -> set[str]:
+        """The files that fields of shards have become: a companion must not take their place."""
+        is_copy = isinstance(self.source, TreeSource) or self.destination.output.kind != "folder"
+        return set() if is_copy else self.destination.written()
+
     def _in_shards(self) -> set[str]:
         """Return the text files that shards have as fields of their images."""
         if self.destination.output.kind == "folder":
@@ -98,11 +108,27 @@ class Companions:
         beside = {name for of_part in texts for of_image in of_part for name in of_image}
         return beside.union(self.source.listings())
 
+    def _of_others(self) -> set[str]:
+        """Return the text files beside images alone that are not wanted."""
+        if not isinstance(self.source, TreeSource):
+            return set()
+        texts, wanted = self.source.companions(), set(self._images())
+        if not texts or len(wanted) == len(names := self.source.names()):
+            return set()
+        beside = texts_beside(names, texts)
+        of_wanted = {text for name in wanted for text in beside.get(name, ())}
+        return {text for own in beside.values() for text in own} - of_wanted
+
+    def _images(self) -> Iterator[str]:
+        """Yield the names of the images that are wanted."""
+        return (name for spec in self.destination.specs for name in spec.part.names or ())
+
     def _new_names(self, report: Report) -> dict[str, str]:
         """Return the names of the images that were written, by their names in the source."""
         suffix = self.destination.specs[0].suffix
-        images = (name for spec in self.destination.specs for name in spec.part.names or ())
-        names = {name: self.renamed.get(name) or with_suffix(name, suffix) for name in images}
+        names = {
+            name: self.renamed.get(name) or with_suffix(name, suffix) for name in self._images()
+        }
         for spec in self.destination.specs if report.failed else ():
             for line in self.destination.journal.lines(spec.number) or ():
                 if line["error"] is not None:

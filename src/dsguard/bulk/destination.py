@@ -122,6 +122,10 @@ class Destination:
         """Return the files of a shard of an earlier run."""
         return _files_of(self.journal.lines(number) or ()).union(self.journal.also(number))
 
+    def written(self) -> set[str]:
+        """Return the files of all shards that are done."""
+        return set[str]().union(*map(self._written, self.journal.done()))
+
     def _are_there(self, lines: list[dict[str, Any]]) -> bool:
         """Tell whether what a manifest lists was not removed since."""
         good = _files_of(line for line in lines if line["error"] is None)
@@ -129,8 +133,7 @@ class Destination:
 
     def _remove_earlier(self) -> None:
         """Remove what an earlier run wrote: it might have other images."""
-        written = (self._written(number) for number in self.journal.done())
-        self.remove(set(self.journal.companions()).union(*written))
+        self.remove(self.written().union(self.journal.companions()))
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files that are there."""
@@ -182,7 +185,7 @@ class Destination:
         """Return all files that this run, and those before it, have written."""
         own = set(self.journal.companions())
         if self.output.kind == "folder":
-            return own.union(*(self._written(number) for number in self.journal.done()))
+            return own | self.written()
         for spec in self.specs:
             file = file_name(self.output.kind, spec.part, spec.number)
             own |= {file, f"{file}.sidecars.npz", *self.journal.also(spec.number)}

@@ -59,7 +59,8 @@ class Plan:
         journal = self.destination.journal
         journal.intend(list(self.companions.wanted))
         copied = self.companions.copy(report)
-        self.destination.remove(set(journal.companions()) - copied)  # they may go along no more
+        kept = copied | self.companions.of_shards
+        self.destination.remove(set(journal.companions()) - kept)  # they may go along no more
         add_up(report.left_out, self.companions.review.left_out)
         self.destination.output.place.sync()
         journal.finish(sorted(copied))

@@ -14,6 +14,7 @@ from dsguard.covers.base import (
     ImageSet,
     Mark,
     Marked,
+    check_cover,
     check_labels,
     shown,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "Other",
     "Patterns",
     "Preview",
+    "check_cover",
     "check_labels",
     "shown",
 ]

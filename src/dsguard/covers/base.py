@@ -60,6 +60,13 @@ def check_labels(labels: npt.ArrayLike, count: int) -> Labels:
     return given.astype(np.int64)
 
 
+def check_cover(cover: object) -> None:
+    """Raise InputError where a cover was given that is none; None stands for that of a profile."""
+    if not isinstance(cover, Cover | None):
+        msg = f"cover: expected a Cover of dsguard.covers, got {type(cover).__name__}"
+        raise InputError(msg)
+
+
 @dataclass(frozen=True)
 class Batch:
     """Clean images of one shape, and what is known of them.

@@ -78,7 +78,10 @@ class TreeSource(Source):
             texts = beside.get(rows.names[row], ())
             found = {text[len(stem) + 1 :]: self.read_companion(text) for text in texts}
             if own := fields.get(rows.names[row]):
-                found["metadata.json" if "json" in found else "json"] = own
+                name = "json"
+                while name in found:  # text of the owner's, which is not to be lost
+                    name = f"metadata.{name}"
+                found[name] = own
             return found
 
         if beside or fields:
