@@ -228,7 +228,9 @@ def protect_batch(
     ):
         for made in done:
             sidecars |= made
-    status = [Status.SIDECAR if i in sidecars else Status.OK for i in range(len(batch))]
+    status = [Status.OK] * len(batch)
+    for index in sidecars:
+        status[index] = Status.SIDECAR
     return ProtectedBatch(like_input(result, images), status, sidecars)
 
 
