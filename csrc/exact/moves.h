@@ -8,7 +8,7 @@
 #ifndef DSGUARD_MOVES_H
 #define DSGUARD_MOVES_H
 
-#include "exact/classes.h"
+#include "exact/pairing_classes.h"
 #include "exact/sequence.h"
 
 enum {

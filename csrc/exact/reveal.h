@@ -8,8 +8,8 @@
 #ifndef DSGUARD_REVEAL_H
 #define DSGUARD_REVEAL_H
 
-#include "exact/view.h"
-#include "exact/walk.h"
+#include "exact/coding_order.h"
+#include "exact/expansion.h"
 
 /* Where the bits of the stream go, and the doubtful samples met.  A doubtful sample takes its block
  * out of use, so there are no more of them than blocks. */

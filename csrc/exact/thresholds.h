@@ -7,8 +7,8 @@
 #ifndef DSGUARD_THRESHOLDS_H
 #define DSGUARD_THRESHOLDS_H
 
-#include "exact/view.h"
-#include "exact/walk.h"
+#include "exact/coding_order.h"
+#include "exact/expansion.h"
 
 /* The weight whose corrections leave the least error behind, as mode bits.  An error in sixteenths
  * is at most 16 * 255 + 16 * 255 and fits 16 bits. */

@@ -5,10 +5,10 @@
  * dsg_set_isa() knows, and TABLE, the name of its table.  All functions are static, and compiled
  * for the target of the unit.
  */
-#include "exact/encode.h"
 #include "exact/hide.h"
 #include "exact/reveal.h"
-#include "paper/lsb.h"
+#include "exact/transform.h"
+#include "paper/embedding.h"
 #include "paper/transform.h"
 
 const struct kernels TABLE = {

@@ -5,8 +5,8 @@ These are the names of `dsguard.covers` and `dsguard.networks` that need torch:
 """
 
 import dsguard.networks  # noqa: F401 - says plainly where torch is missing
-from dsguard.covers.activation import perturb
 from dsguard.covers.attack_settings import Attack
+from dsguard.covers.perturbation import perturb
 from dsguard.covers.surrogate import Surrogate, fit_surrogate
 from dsguard.networks.resnet import ResNet18
 from dsguard.networks.training import Recipe, accuracy, choose_device, train

@@ -57,7 +57,7 @@ def dataset_surrogate(
         If the dataset has no images or one class only, or classes that the surrogate at `path` was
         not trained on.
     """
-    from dsguard.covers.fitting import ROUNDS
+    from dsguard.covers.pattern_fitting import ROUNDS
     from dsguard.fsp import Recipe, Surrogate, fit_surrogate
 
     if path is not None and path.is_file():

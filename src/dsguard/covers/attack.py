@@ -44,7 +44,7 @@ class Attacked(Mark):
 
     def put(self, batch: Batch, on: Images, grid: int) -> Images:
         """Return `on`, perturbed; labels are the numbers of classes that the surrogate knows."""
-        from dsguard.covers.activation import perturb
+        from dsguard.covers.perturbation import perturb
 
         surrogate = self.surrogate
         if isinstance(surrogate, Path):

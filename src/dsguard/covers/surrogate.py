@@ -16,7 +16,7 @@ from torch import Tensor
 from dsguard._checks import as_batch
 from dsguard.choices import LAYERS
 from dsguard.covers.base import check_labels
-from dsguard.covers.fitting import fit_patterns
+from dsguard.covers.pattern_fitting import fit_patterns
 from dsguard.covers.patterns import GRID, Patterns
 from dsguard.errors import FormatError, InputError
 from dsguard.kernels.contract import Images
@@ -197,7 +197,7 @@ def fit_surrogate(
         Called with the number of epochs done after each of them.
     on_round : callable, optional
         Called with the number of rounds done in fitting the perturbations, of
-        `dsguard.covers.fitting.ROUNDS`.
+        `dsguard.covers.pattern_fitting.ROUNDS`.
     checkpoint : Path, optional
         Where the training of the network is kept after every epoch, to go on from there another
         time.

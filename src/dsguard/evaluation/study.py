@@ -21,7 +21,7 @@ import torch
 from dsguard._atomic import write_whole
 from dsguard.api import protect_batch, restore_batch
 from dsguard.covers import Cover, Given
-from dsguard.covers.fitting import ROUNDS
+from dsguard.covers.pattern_fitting import ROUNDS
 from dsguard.errors import InputError
 from dsguard.evaluation.comparison import Row, cautions, psnr
 from dsguard.evaluation.data import Data

@@ -1,13 +1,13 @@
 /*
- * view.h - profile exact, hiding: samples seen from their predictions, and how many are expanded.
+ * expansion.h - profile exact, hiding: errors of predictions, and how many of them are expanded.
  *
  * An error of size s below its *limit* a is expanded: it becomes 2s + one bit of the payload.  A
  * larger one is shifted to s + a, out of the range of the expanded ones.  An error on the *far*
  * side of its prediction, where there is more room, is counted 0, 1, 2 ...; so is one on the *near*
  * side, whose size 0 lies next to the prediction.
  */
-#ifndef DSGUARD_VIEW_H
-#define DSGUARD_VIEW_H
+#ifndef DSGUARD_EXPANSION_H
+#define DSGUARD_EXPANSION_H
 
 #include "exact/predict.h"
 

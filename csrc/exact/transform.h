@@ -1,9 +1,10 @@
-/* encode.h - profile exact: the transformation of one image with a compact Sequence, and back. */
-#ifndef DSGUARD_ENCODE_H
-#define DSGUARD_ENCODE_H
+/* transform.h - profile exact: the transformation of one image with a compact Sequence, and back.
+ */
+#ifndef DSGUARD_EXACT_TRANSFORM_H
+#define DSGUARD_EXACT_TRANSFORM_H
 
-#include "exact/identity.h"
 #include "exact/moves.h"
+#include "exact/pairing_identity.h"
 
 static uint64_t squared_error(const uint8_t *a, const uint8_t *b, size_t n)
 {

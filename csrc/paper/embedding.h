@@ -1,6 +1,6 @@
-/* lsb.h - payload bits into the low bit planes of one image, and out of them. */
-#ifndef DSGUARD_LSB_H
-#define DSGUARD_LSB_H
+/* embedding.h - payload bits into the low bit planes of one image, and out of them. */
+#ifndef DSGUARD_EMBEDDING_H
+#define DSGUARD_EMBEDDING_H
 
 #include "paper/layout.h"
 

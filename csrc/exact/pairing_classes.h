@@ -1,5 +1,5 @@
 /*
- * classes.h - profile exact, pairing by classes: which block of a tile goes where.
+ * pairing_classes.h - profile exact: blocks paired by class; which block of a tile goes where.
  *
  * The quarter of the blocks with the largest variances, of clean image and target alike, are class
  * 1, the others class 0.  The r-th source block of a class goes to the r-th place of that class,
@@ -11,8 +11,8 @@
  * Neither a shift nor a turn changes the variance of a block.  So a decoder finds the classes of
  * the places by the blocks that lie there now; only those of the source blocks are coded.
  */
-#ifndef DSGUARD_CLASSES_H
-#define DSGUARD_CLASSES_H
+#ifndef DSGUARD_PAIRING_CLASSES_H
+#define DSGUARD_PAIRING_CLASSES_H
 
 #include "exact/blocks.h"
 

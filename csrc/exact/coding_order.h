@@ -1,12 +1,12 @@
 /*
- * walk.h - profile exact, hiding: the visit of all samples that may carry bits, in coding order.
+ * coding_order.h - profile exact, hiding: the visit of all samples that may carry bits, in order.
  *
  * Tile by tile, colour by colour with green first, position by position: samples k of all blocks of
  * a tile are one step.  Sample 0 of a block is never changed, since all predictions rest on it.
  * Four visitors take this way: two measure an image, one hides and one reveals.
  */
-#ifndef DSGUARD_WALK_H
-#define DSGUARD_WALK_H
+#ifndef DSGUARD_CODING_ORDER_H
+#define DSGUARD_CODING_ORDER_H
 
 #include "exact/predict.h"
 

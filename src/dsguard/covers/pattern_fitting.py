@@ -36,7 +36,7 @@ def fit_patterns(
     """Find the patterns that drive the images of each class to its goal in feature space.
 
     Textures are those that `Patterns.drawn` gives; flat tiles are fitted. Momentum iterative sign
-    steps, as for single images (`dsguard.covers.activation`). The gradients of all images of a
+    steps, as for single images (`dsguard.covers.perturbation`). The gradients of all images of a
     class in a batch are added up.
 
     Parameters

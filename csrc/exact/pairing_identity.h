@@ -1,11 +1,11 @@
 /*
- * identity.h - profile exact, pairing by identity: every block stays in its place and is shifted.
+ * pairing_identity.h - profile exact: every block is paired with the one in its place, and shifted.
  *
  * Where the target is near the image, most shifts have one size, the *usual* one, up or down.  It
  * is coded once, and a shift of this size then costs little more than its sign.
  */
-#ifndef DSGUARD_IDENTITY_H
-#define DSGUARD_IDENTITY_H
+#ifndef DSGUARD_PAIRING_IDENTITY_H
+#define DSGUARD_PAIRING_IDENTITY_H
 
 #include "exact/blocks.h"
 #include "exact/sequence.h"
