@@ -17,7 +17,6 @@ import numpy as np
 from dsguard._checks import as_batch, as_output, as_single, like_input
 from dsguard._parallel import threads as pool
 from dsguard.codecs import Header, codec_named, codec_of, restoring
-from dsguard.codecs.header import whole_headers
 from dsguard.covers import EPSILON, ArraySet, Batch, Cover, Given, check_cover, check_labels
 from dsguard.errors import (
     DsguardError,
@@ -373,8 +372,7 @@ def are_protected(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     -------
     ndarray of bool, shape (N,)
     """
-    batch = np.ascontiguousarray(as_batch(images, "images"))
-    return np.asarray(whole_headers(restoring.headers(batch, {})), bool)
+    return restoring.have_headers(np.ascontiguousarray(as_batch(images, "images")))
 
 
 def _check_key(key: object) -> None:
@@ -458,7 +456,7 @@ def _same_shape(target: npt.NDArray[np.uint8], batch: Images) -> Images:
 
 def _refuse(batch: Batch, cover: Cover) -> None:
     """Raise for the first image that is protected already, or that has no cover."""
-    twice = np.flatnonzero(are_protected(batch.images))
+    twice = np.flatnonzero(restoring.have_headers(batch.images))
     if len(twice):
         msg = "is protected already; give the clean images"
         raise InputError(msg, int(twice[0]))

@@ -19,7 +19,7 @@ from dsguard.dmcp.audit import Origin
 from dsguard.dmcp.client import RefusedError
 from dsguard.dmcp.jobs import Turns
 from dsguard.dmcp.model import Entry, Job, User, transaction
-from dsguard.dmcp.sealed import PIECE, SealedWriter, open_sealed
+from dsguard.dmcp.sealed_files import PIECE, SealedWriter, open_sealed
 from dsguard.dmcp.settings import Settings
 from dsguard.dmcp.state import Platform
 from dsguard.errors import TamperedError

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dsguard.cli.console import Exit, complain, load_key, say, show, warn
-from dsguard.dmcp.plain import check_token, text_of
+from dsguard.dmcp.secret_text import check_token, text_of
 from dsguard.errors import DsguardError, InputError, MissingExtraError
 
 if TYPE_CHECKING:

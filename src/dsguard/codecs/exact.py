@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dsguard.codecs.associated import associated
+from dsguard.codecs.associated_data import associated
 from dsguard.codecs.base import CHANGED, Codec
 from dsguard.codecs.header import HEADER_BYTES, Header, lengths_of, pack_headers
 from dsguard.errors import CapacityError, DsguardError, MissingSidecarError, TamperedError

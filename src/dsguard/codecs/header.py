@@ -15,6 +15,7 @@ MAGIC = b"DSG\xb1"
 VERSION = 1
 HEADER_BYTES = 18
 
+_MAGIC = np.frombuffer(MAGIC, np.uint8)
 _LAYOUT = struct.Struct("<4sBB6sIH")
 _CHECKED = HEADER_BYTES - 2
 _LENGTH = slice(12, 16)
@@ -92,10 +93,9 @@ def pack_headers(header: Header, lengths: npt.NDArray[np.uint32]) -> npt.NDArray
 
 def whole_headers(raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """Tell which rows of 18 bytes are undamaged headers, of whatever version."""
-    likely = np.flatnonzero((raw[:, :4] == np.frombuffer(MAGIC, np.uint8)).all(axis=1))
-    rows = raw[likely]  # none of clean images, whose checksums nobody needs
-    whole = np.zeros(len(raw), np.bool_)
-    whole[likely] = (rows[:, _CHECKED:] == _checksums(rows)).all(axis=1)
+    whole: npt.NDArray[np.bool_] = (raw[:, : len(MAGIC)] == _MAGIC).all(axis=1)
+    if whole.any():
+        whole &= (raw[:, _CHECKED:] == _checksums(raw)).all(axis=1)
     return whole
 
 

@@ -12,11 +12,12 @@ change of any sample is noticed when the payload is opened.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from dsguard.codecs.associated import associated
+from dsguard.codecs.associated_data import associated
 from dsguard.codecs.base import CHANGED, Codec
 from dsguard.codecs.header import HEADER_BYTES, Header, lengths_of
 from dsguard.errors import CapacityError, DsguardError, TamperedError
@@ -107,6 +108,7 @@ def _restored(protected: Images, out: Images, geometry: Geometry, key: DatasetKe
     return genuine & ~malformed
 
 
+@lru_cache(maxsize=256)
 def plan(height: int, width: int, channels: int) -> Geometry:
     """Choose the fewest bit planes that carry the payload of an image of this shape.
 

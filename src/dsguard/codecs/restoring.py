@@ -8,7 +8,7 @@ import numpy as np
 
 from dsguard.codecs import codec_of
 from dsguard.codecs.exact import EXACT_HEADER_BYTES
-from dsguard.codecs.header import HEADER_BYTES, Header, whole_headers
+from dsguard.codecs.header import HEADER_BYTES, MAGIC, Header, whole_headers
 from dsguard.errors import DsguardError, WrongKeyError
 from dsguard.kernels import kernels
 from dsguard.kernels.geometry import Geometry
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from dsguard.codecs.base import Codec
     from dsguard.kernels.contract import Bytes, Images
     from dsguard.keys import DatasetKey
+
+_MAGIC = int.from_bytes(MAGIC, "little")
 
 _KIND_BYTES = 12
 """Bytes of a header that images of one dataset and codec have in common."""
@@ -38,6 +40,18 @@ def restore(
         failures |= codec.restore_some(members, protected, out, header, raw, key, sidecars)
     out[list(failures)] = 0
     return failures, names
+
+
+def have_headers(batch: Images) -> npt.NDArray[np.bool_]:
+    """Tell which images have a whole header in their pixels; the magic alone is read of others."""
+    geometry = Geometry.of(batch)
+    if geometry.plane_bits < 8 * HEADER_BYTES:
+        return np.zeros(len(batch), np.bool_)
+    start = kernels().extract(batch, len(MAGIC), geometry)
+    found: npt.NDArray[np.bool_] = start.view("<u4").reshape(-1) == _MAGIC
+    if found.any():
+        found[found] = whole_headers(headers(batch[found], {}))
+    return found
 
 
 def headers(batch: Images, sidecars: dict[int, bytes]) -> Bytes:

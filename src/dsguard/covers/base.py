@@ -62,7 +62,7 @@ def check_labels(labels: npt.ArrayLike, count: int) -> Labels:
 
 def check_cover(cover: object) -> None:
     """Raise InputError where a cover was given that is none; None stands for that of a profile."""
-    if not isinstance(cover, Cover | None):
+    if cover is not None and not isinstance(cover, Cover):
         msg = f"cover: expected a Cover of dsguard.covers, got {type(cover).__name__}"
         raise InputError(msg)
 

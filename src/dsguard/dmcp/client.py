@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from dsguard._atomic import write_whole
 from dsguard.dmcp import frames
-from dsguard.dmcp.plain import check_token
+from dsguard.dmcp.secret_text import check_token
 from dsguard.errors import DsguardError, InputError, MissingExtraError
 from dsguard.formats.limits import load_json
 from dsguard.keys import DatasetKey

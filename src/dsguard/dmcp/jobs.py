@@ -27,9 +27,9 @@ from dsguard.dmcp.audit import Origin
 from dsguard.dmcp.bodies import end_of_answer, images_of, packed_chunk
 from dsguard.dmcp.frames import OK
 from dsguard.dmcp.model import Dataset, Job, User, now, transaction
-from dsguard.dmcp.private import JOB_FILE
+from dsguard.dmcp.private_files import JOB_FILE
 from dsguard.dmcp.restoring import end_of
-from dsguard.dmcp.sealed import SealedWriter, open_sealed
+from dsguard.dmcp.sealed_files import SealedWriter, open_sealed
 from dsguard.errors import TamperedError
 
 if TYPE_CHECKING:

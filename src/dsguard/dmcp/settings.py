@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from dsguard.dmcp import private
+from dsguard.dmcp import private_files
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -102,10 +102,10 @@ class Settings(BaseSettings):
         InputError
             If others can read them and that cannot be changed.
         """
-        private.make_folder(self.folder)
+        private_files.make_folder(self.folder)
         path = self.database_file()
         if path is not None:
-            private.make_database(path)
+            private_files.make_database(path)
 
     def database_file(self) -> Path | None:
         """Return where an SQLite database lies, None for others."""

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from dsguard._atomic import write_new
 from dsguard.dmcp.model import Dataset, Fact, Key
-from dsguard.dmcp.plain import text_of
+from dsguard.dmcp.secret_text import text_of
 from dsguard.errors import InputError, WrongKeyError
 from dsguard.keys import DatasetKey
 

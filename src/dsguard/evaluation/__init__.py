@@ -6,7 +6,7 @@ from dsguard.evaluation.data import Data, digits, own_images
 from dsguard.evaluation.pictures import curves, triptychs
 from dsguard.evaluation.report import html_report
 from dsguard.evaluation.trials import Trial, matrix
-from dsguard.networks.others import NETWORKS, build_network
+from dsguard.networks.small import NETWORKS, build_network
 
 __all__ = [
     "COUNTERMEASURES",

@@ -13,7 +13,7 @@ from torch import nn
 from dsguard.evaluation.countermeasures import CounterMeasure
 from dsguard.evaluation.data import Data
 from dsguard.kernels.contract import Images
-from dsguard.networks.others import LEARNING_RATES, build_network
+from dsguard.networks.small import LEARNING_RATES, build_network
 from dsguard.networks.training import Recipe, accuracy, choose_device, default_width, train
 
 

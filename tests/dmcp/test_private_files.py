@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from dsguard.dmcp import private
-from dsguard.dmcp.plain import text_of
+from dsguard.dmcp import private_files
+from dsguard.dmcp.secret_text import text_of
 from dsguard.dmcp.settings import Settings
 from dsguard.dmcp.state import Platform
 from dsguard.dmcp.vault import read_master_key
@@ -101,7 +101,7 @@ def test_what_cannot_be_closed_is_told(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "chmod", refuse)
     with pytest.raises(InputError, match="cannot be closed to them: Operation not permitted"):
-        private.make_folder(folder)
+        private_files.make_folder(folder)
 
 
 @pytest.mark.parametrize("name", ["", "master.key", "jobs", "dmcp.sqlite"])

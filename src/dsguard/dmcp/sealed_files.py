@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from Crypto.Cipher import AES
 
-from dsguard.dmcp.private import new_file
+from dsguard.dmcp.private_files import new_file
 from dsguard.errors import TamperedError
 
 if TYPE_CHECKING:

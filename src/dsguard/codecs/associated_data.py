@@ -22,8 +22,13 @@ def associated(facts: list[Bytes], images: Images) -> Bytes:
     facts : list of ndarray of uint8, each of shape (N, bytes) or (bytes,)
     images : ndarray of uint8, shape (N, H, W, C)
     """
-    count = len(images)
     digests = b"".join(hashlib.sha256(image).digest() for image in images)
     shape = np.frombuffer(_SHAPE.pack(*images.shape[1:]), np.uint8)
-    public = [np.broadcast_to(each, (count, each.shape[-1])) for each in (*facts, shape)]
-    return np.concatenate([*public, np.frombuffer(digests, np.uint8).reshape(-1, 32)], axis=1)
+    public = [*facts, shape, np.frombuffer(digests, np.uint8).reshape(-1, 32)]
+    data = np.empty((len(images), sum(each.shape[-1] for each in public)), np.uint8)
+    start = 0
+    for each in public:
+        end = start + each.shape[-1]
+        data[:, start:end] = each
+        start = end
+    return data
