@@ -176,6 +176,9 @@ def arrays() -> dict[str, dict[str, bytes]]:
         "npz-objects": zipped({"images.npy": images, "o.npy": npy(np.array([{}], object))}),
         "npz-member-no-array": zipped({"images.npy": images, "notes.txt": b"made by hand"}),
         "npz-one-hot": zipped({"images.npy": images, "labels.npy": npy(np.eye(4))}),
+        "npz-characters": zipped(
+            {"images.npy": images, "captions.npy": npy(np.full(4, 0x7FFFFFFF, "<u4").view("<U1"))}
+        ),
         "npz-floats": zipped({"images.npy": images, "scaled.npy": npy(CLEAN / np.float32(255))}),
         "npz-channels-first": zipped(
             {"images.npy": images, "planes.npy": npy(CLEAN.transpose(0, 3, 1, 2).copy())}

@@ -217,3 +217,17 @@ def test_odd_structs_are_refused(footer):
     file = io.BytesIO(footer + len(footer).to_bytes(4, "little") + b"PAR1")
     with pytest.raises(ValueError, match=r"damaged|twice|more than 64"):
         groups_of(file)
+
+
+def test_a_page_that_goes_on_behind_the_end_is_refused_before_it_is_read():
+    file = io.BytesIO()
+    pq.write_table(pa.table({"image": [bytes(range(256)) * 4]}), file, compression="none")
+    data = bytearray(file.getvalue())
+    at = 4 + 2 + 1  # behind the magic and the kind of the page: two sizes, as varints
+    first_end = next(n for n in range(at, at + 5) if data[n] < 128)
+    last = next(n for n in range(first_end + 2, first_end + 7) if data[n] < 128)
+    data[last - 1 : last + 1] = b"\xfe\x7f"
+    chunk = groups_of(io.BytesIO(bytes(data)))[0].chunks[0]
+    assert list(pages_of(io.BytesIO(file.getvalue()), chunk))
+    with pytest.raises(ValueError, match="goes on behind the end"):
+        list(pages_of(io.BytesIO(bytes(data)), chunk))

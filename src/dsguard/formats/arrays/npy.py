@@ -9,6 +9,7 @@ import contextlib
 import io
 import math
 import os
+import sys
 import weakref
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -109,6 +110,7 @@ class Npz(Mapping[str, Array]):
             if entry.read(1):
                 msg = "it is longer than its header says"
                 raise ValueError(msg)
+            _check_text(array)
         return array
 
     def _shown(self, name: str) -> str:
@@ -137,14 +139,27 @@ def load_npy(place: Place, file: str) -> Array:
     with _told(f"{place}/{file}"), place.open(file) as opened:
         header = read_header(opened)
         opened.seek(0)
-        if not isinstance(place, LocalPlace) or not math.prod(header.shape):
-            return np.lib.format.read_array(opened, allow_pickle=False)
+        is_text = header.dtype.kind == "U"
+        if not isinstance(place, LocalPlace) or is_text or not math.prod(header.shape):
+            array: Array = np.lib.format.read_array(opened, allow_pickle=False)
+            _check_text(array)
+            return array
         version = np.lib.format.read_magic(opened)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else _READ_LATER
         shape, is_fortran, dtype = read(opened)
         order: Literal["C", "F"] = "F" if is_fortran else "C"
         # Of the file that was opened, not of what may lie under its name by now.
         return np.memmap(opened, dtype, "r", opened.tell(), shape, order)
+
+
+def _check_text(array: Array) -> None:
+    """Refuse characters that there are not, which Python fails at whenever it looks at them."""
+    if array.dtype.kind != "U" or not array.size:
+        return
+    codes = np.ascontiguousarray(array).view(f"{array.dtype.byteorder}u4")
+    if codes.max() > sys.maxunicode:
+        msg = "it has characters that there are not"
+        raise ValueError(msg)
 
 
 _READ_LATER = np.lib.format.read_array_header_2_0

@@ -138,10 +138,10 @@ def _longest(file: BinaryIO, page: Page, codec: int) -> int:
     """Return the length of the longest value of a dictionary; at most that of the dictionary."""
     import pyarrow
 
-    file.seek(page.start)
-    data = file.read(page.packed)
     if page.values > _MOST_LISTED or codec not in _CODECS:
         return page.unpacked
+    file.seek(page.start)
+    data = file.read(page.packed)
     if _CODECS[codec]:
         try:
             data = pyarrow.Codec(_CODECS[codec]).decompress(data, page.unpacked, asbytes=True)
@@ -158,9 +158,12 @@ def _longest(file: BinaryIO, page: Page, codec: int) -> int:
 
 def pages_of(file: BinaryIO, chunk: Chunk) -> Iterator[Page]:
     """Yield the pages of a column of a row group, as Arrow goes through them."""
-    start, left = chunk.start, chunk.values
+    start, left, end = chunk.start, chunk.values, file.seek(0, os.SEEK_END)
     while left > 0 and start < chunk.start + chunk.size:
         page = _page(file, start)
+        if page.packed > end - page.start:
+            msg = f"the page at {start} goes on behind the end"
+            raise ValueError(msg)
         yield page
         start = page.start + page.packed
         left -= page.values if page.kind in (_DATA, _DATA_2) else 0
