@@ -86,8 +86,10 @@ def test_a_part_of_a_batch_shows_the_same(scenes, cover):
 @pytest.mark.parametrize("grid", [1, 2, 4, 8])
 def test_previews_are_the_means_of_cells(scenes, grid):
     made = shown(Preview(4), scenes, None, grid)
-    means = scenes.reshape(8, 4, 8, 4, 8, 3).mean(axis=(2, 4))
-    assert np.abs(made[:, ::8, ::8] - means).max() <= 0.5
+    side = max(8, 2 * grid)  # a cell has two squares a side, or the inside of one would show
+    cells = 32 // side
+    means = scenes.reshape(8, cells, side, cells, side, 3).mean(axis=(2, 4))
+    assert np.abs(made[:, ::side, ::side] - means).max() <= 0.5
     odd = np.ascontiguousarray(scenes[:, :29, :30])
     made = shown(Preview(8), odd, None, grid)
     changes = np.flatnonzero((made[0, 1:] != made[0, :-1]).any(axis=(1, 2))) + 1
@@ -182,3 +184,16 @@ def test_covers_that_are_none_are_explained(scenes, key, tmp_path, cover):
         dsguard.protect_batch(scenes, key, cover=cover)
     with pytest.raises(dsguard.InputError, match="expected a Cover"):
         protect_dataset(tmp_path / "in", tmp_path / "out", key, cover=cover)
+
+
+@pytest.mark.parametrize("codec", ["exact", "exact-fine", "exact-coarse", "paper"])
+@pytest.mark.filterwarnings("ignore:codec")
+def test_previews_do_not_show_the_image(scenes, codec):
+    """With cells of one square of the codec nothing would move: 98 % of samples came out as is."""
+    out = dsguard.protect_batch(scenes, KEY, cover=Preview(16), codec=codec)
+    near = np.abs(out.images.astype(int) - scenes) <= 1
+    assert near.mean() < 0.5
+    small = np.ascontiguousarray(scenes[:, :8, :8])
+    if codec == "exact-coarse":
+        with pytest.raises(dsguard.InputError, match="would show all of it"):
+            dsguard.protect_batch(small, KEY, cover=Preview(), codec=codec)

@@ -13,7 +13,7 @@ import dsguard
 torch = pytest.importorskip("torch")
 
 from dsguard.covers.patterns import Patterns  # noqa: E402
-from dsguard.fsp import Surrogate  # noqa: E402
+from dsguard.fsp import Attack, Surrogate, perturb  # noqa: E402
 from dsguard.networks.resnet import LAYERS, build  # noqa: E402
 
 WIDTH = 8
@@ -64,6 +64,9 @@ FORGED = {
     "patterns of another shape": lambda: {"patterns": torch.zeros(2, 3, dtype=torch.int8)},
     "names that are no text": lambda: {"class_names": ["cat", None]},
     "no weights": lambda: {"weights": None},
+    "centroids that are no numbers": lambda: {
+        "centroids": {n: torch.full((2, WIDTH << k), torch.nan) for k, n in enumerate(LAYERS)}
+    },
     "no centroids": lambda: {"centroids": {}},
     "an image of no sides": lambda: {"image_shape": [8]},
 }
@@ -93,3 +96,13 @@ def test_files_that_unpack_to_more_than_they_are_meet_no_decoder(surrogate, tmp_
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was loaded"))
     with pytest.raises(dsguard.FormatError, match="not a dsguard surrogate"):
         Surrogate.load(path, "cpu")
+
+
+@pytest.mark.parametrize("value", [0.0, torch.nan])
+def test_a_surrogate_that_tells_nothing_leaves_no_image_as_it_is(surrogate, scenes, value):
+    with torch.no_grad():
+        for weight in surrogate.model.parameters():
+            weight.fill_(value)
+    images, labels = np.ascontiguousarray(scenes[:2, :8, :8]), surrogate.classes[:2]
+    with pytest.raises(dsguard.InputError, match="image 0: the surrogate tells nothing of it"):
+        perturb(images, labels, surrogate, Attack(8, "sample-wise", steps=2))

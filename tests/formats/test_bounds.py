@@ -675,3 +675,126 @@ def test_text_beside_an_image_keeps_its_name_from_fields(tmp_path, scenes, key):
         json.loads(data)["of"].encode() for data in found.values() if b'"of"' in data
     }
     assert len([name for name in found if name.startswith("0.")]) == 3
+
+
+def test_fields_that_no_decoder_takes_for_text_are_left_out(tmp_path, scenes, key):
+    """Raw pixels of a dim picture are text by chance."""
+    dim = (scenes[0, :8, :8, 0] % 60 + 50).astype(np.uint8).tobytes()
+    members = [(f"{n}.png", file) for n, file in enumerate(encode_images(scenes[:2]))]
+    members[1:1] = [("0.thumb.raw", dim), ("0.txt", b"a cat"), ("0.id", b"17"), ("0.KEY", dim)]
+    (tmp_path / "clean").mkdir()
+    shard = b"".join(piece for name, data in members for piece in packed(name, data)) + END
+    (tmp_path / "clean" / "00000.tar").write_bytes(shard)
+    report = protected(tmp_path, key)
+    assert report.left_out.keys() == {"*.thumb.raw", "*.KEY"}
+    assert dim not in (tmp_path / "safe" / "00000.tar").read_bytes()
+
+
+def test_a_picture_of_few_values_is_no_one_hot_array(tmp_path, scenes, key):
+    sparse = np.zeros((8, 80), np.float32)
+    sparse[np.arange(8), np.arange(8) * 9] = 0.37
+    (tmp_path / "clean").mkdir()
+    np.savez(tmp_path / "clean" / "x.npz", images=scenes, sparse=sparse)
+    assert protected(tmp_path, key).left_out.keys() == {"sparse"}
+
+
+@pytest.mark.parametrize("name", ["set.tar", "set.tar.gz"])
+@pytest.mark.parametrize("in_format", ["archive", "webdataset"])
+def test_links_that_come_to_more_than_their_archive_are_refused(tmp_path, key, name, in_format):
+    data = np.random.default_rng(0).bytes(1 << 20)
+    (tmp_path / "clean").mkdir()
+    with tarfile.open(tmp_path / "clean" / name, "w:gz" if name.endswith("gz") else "w") as tar:
+        real = tarfile.TarInfo("a/0.png")
+        real.size = len(data)
+        tar.addfile(real, io.BytesIO(data))
+        for n in range(1, 300):
+            link = tarfile.TarInfo(f"a/{n}.png")
+            link.type, link.linkname = tarfile.LNKTYPE, "a/0.png"
+            tar.addfile(link)
+    where = tmp_path / "clean" / name if in_format == "archive" else tmp_path / "clean"
+    with contextlib.suppress(InputError):
+        source = open_source(where, in_format)
+        files = [file for part in source.parts(5000) for rows in source.rows(part)
+                 for file in rows.files]  # fmt: skip
+        assert sum(isinstance(file, bytes) for file in files) == 1
+        assert sum("unpacks to more than" in str(file) for file in files[:9]) >= 8
+        return
+    assert in_format == "archive"
+
+
+@pytest.mark.parametrize("kind", ["categories", "rows"])
+def test_what_many_images_share_does_not_fill_the_memory(numbered, tmp_path, kind):
+    file = encode_images(np.zeros((1, 8, 8, 3), np.uint8))[0]
+    names = [f"x{n}.png" for n in range(200)]
+    for name in names:
+        (numbered / "a" / name).write_bytes(file)
+    blob = "x" * (1 << 20)
+    if kind == "categories":
+        images = [{"id": n, "file_name": f"a/{name}"} for n, name in enumerate(names)]
+        annotations = [{"id": n, "image_id": n, "category_id": 0} for n in range(200)]
+        told = {"images": images, "annotations": annotations,
+                "categories": [{"id": 0, "name": "c", "icon": blob}]}  # fmt: skip
+        (numbered / "annotations").mkdir()
+        (numbered / "annotations" / "a.json").write_text(json.dumps(told))
+    else:
+        row = {"file_names": [f"a/{name}" for name in names], "blob": blob}
+        (numbered / "metadata.jsonl").write_text(json.dumps(row) + "\n")
+    source = open_source(numbered)
+    tracemalloc.start()
+    with pytest.raises(InputError, match="too much for the size of the files"):
+        source.with_fields(source.parts(5000))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200 << 20
+
+
+def test_an_image_that_is_listed_twice_is_told_of_once(numbered):
+    listed = [{"id": 1, "file_name": "a/0.png"}] * 300
+    annotations = [{"id": n, "image_id": 1, "category_id": n % 2} for n in range(300)]
+    categories = [{"id": n, "name": f"c{n}"} for n in range(3)]
+    (numbered / "annotations").mkdir()
+    content = {"images": listed, "annotations": annotations, "categories": categories}
+    (numbered / "annotations" / "a.json").write_text(json.dumps(content))
+    source = open_source(numbered)
+    (part,) = source.with_fields(source.parts(5000))
+    told = json.loads(part.fields[part.names.index("a/0.png")])
+    assert (len(told["annotations"]), len(told["categories"])) == (300, 2)
+
+
+def test_long_names_of_classes_are_held_once(tmp_path, scenes):
+    file = encode_images(scenes[:1])[0]
+    label = pa.DictionaryArray.from_arrays(
+        pa.array([0] * 500, pa.int32()), pa.array(["y" * 100_000])
+    )
+    image = pa.array([{"bytes": file, "path": None}] * 500)
+    pq.write_table(pa.table({"image": image, "label": label}), tmp_path / "a.parquet")
+    source = open_source(tmp_path / "a.parquet")
+    (part,) = source.parts(5000)
+    names = [name for rows in source.rows(part) for name in rows.names]
+    assert max(map(len, names)) < 100
+
+
+def test_folders_where_one_file_of_arrays_holds_no_images(tmp_path, scenes, key):
+    (tmp_path / "clean").mkdir()
+    np.save(tmp_path / "clean" / "images.npy", scenes)
+    np.save(tmp_path / "clean" / "labels.npy", np.arange(8) % 2)
+    np.save(tmp_path / "clean" / "mean.npy", scenes.mean(axis=0))
+    report = protected(tmp_path, key)
+    assert (report.done, list(report.failures)) == (8, ["mean.npy"])
+    assert (tmp_path / "safe" / "labels.npy").exists()
+
+
+def test_colours_of_a_picture_by_row_number_are_left_out(tmp_path, scenes, key):
+    """As pandas writes them, where images are called by numbers."""
+    (tmp_path / "clean" / "a").mkdir(parents=True)
+    for n, file in enumerate(encode_images(np.repeat(scenes, 9, axis=0))):
+        (tmp_path / "clean" / "a" / f"{n}.png").write_bytes(file)
+    colours = scenes[0].reshape(-1, 3)[:72]
+    rows = "".join(f"{n},{r},{g},{b}\n" for n, (r, g, b) in enumerate(colours))
+    (tmp_path / "clean" / "x.csv").write_text(",0,1,2\n" + rows)
+    (tmp_path / "clean" / "labels.csv").write_text(
+        "id,label\n" + "".join(f"{n},{n % 3}\n" for n in range(72))
+    )
+    assert protected(tmp_path, key).left_out.keys() == {"*.csv"}
+    assert not (tmp_path / "safe" / "x.csv").exists()
+    assert (tmp_path / "safe" / "labels.csv").exists()

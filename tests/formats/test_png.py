@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zlib
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+import dsguard
 from dsguard.formats import decode_image, decode_protected, encode_image, encode_images
 from dsguard.formats import png as codec
 from dsguard.formats.images import decode_files
@@ -252,3 +254,23 @@ def test_all_filters_are_undone(height, width, channels, data):
         np.testing.assert_array_equal(found, opened(file))
     else:
         assert codec.scanlines is None
+
+
+@pytest.mark.parametrize("rows", range(16))
+@pytest.mark.parametrize("depth", [1, 8])
+def test_files_that_lack_rows_are_no_images(rows, depth):
+    """Decoders leave these rows black."""
+    row = bytes(1 + 2 * depth) if depth == 1 else bytes(range(1 + 16 * 3))[:1] + b"\x55" * 48
+    colour = 0 if depth == 1 else 2
+    header = struct.pack(">IIBBBBB", 16, 16, depth, colour, 0, 0, 0)
+
+    def file(count):
+        chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(row * count)), (b"IEND", b"")]
+        return b"\x89PNG\r\n\x1a\n" + b"".join(
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+            for kind, data in chunks
+        )
+
+    assert decode_image(file(16)).shape[:2] == (16, 16)
+    with pytest.raises(dsguard.InputError, match=r"ends before its last row|cannot be read"):
+        decode_image(file(rows))

@@ -143,6 +143,14 @@ def test_keys_and_errors_cross_process_borders(key):
             "wrapped: " + "00" * 48 + "\n",
             "out of range",
         ),
+        *(
+            (
+                f"dsguard-key 1\nkey-id: 000000000000\nscrypt: {cost} salt=00\n"
+                "wrapped: " + "00" * 48 + "\n",
+                "out of range",
+            )
+            for cost in ("N=2 r=1048576 p=1", "N=2 r=65 p=1", "N=131072 r=8 p=16")
+        ),
     ],
 )
 def test_damaged_key_files_are_refused(tmp_path, text, message):

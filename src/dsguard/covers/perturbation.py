@@ -22,6 +22,7 @@ from dsguard._checks import as_batch, like_input
 from dsguard.choices import DEFAULT_PROFILE
 from dsguard.covers.attack_settings import Attack
 from dsguard.covers.surrogate import Surrogate
+from dsguard.errors import InputError
 from dsguard.kernels.contract import Images
 from dsguard.networks.training import frozen, precision, to_pixels
 
@@ -66,7 +67,10 @@ def perturb(
     with frozen(surrogate.model):
         for start in range(0, len(batch), attack.batch_size):
             part = slice(start, start + attack.batch_size)
-            out[part, ..., :3] = perturbed(batch[part], numbers[part], surrogate, attack)
+            try:
+                out[part, ..., :3] = perturbed(batch[part], numbers[part], surrogate, attack)
+            except InputError as error:
+                raise InputError(error.message, start + (error.index or 0)) from error
             if on_batch is not None:
                 on_batch(min(start + attack.batch_size, len(batch)))
     return like_input(out, images)
@@ -102,8 +106,18 @@ def _sample_wise(
         delta = (delta.detach() - step * momentum.sign()).clamp(-radius, radius)
     # Rounding δ itself keeps it within ε and constant on its squares.
     levels = _spread((delta * 255).round(), attack.block, clean)
+    _check_moved(levels, attack)
     perturbed = (clean * 255 + levels).round().clamp(0, 255)
     return perturbed.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def _check_moved(levels: Tensor, attack: Attack) -> None:
+    """Refuse a surrogate that leaves an image as it is: it would be published so."""
+    still = ~(levels.abs().amax(dim=(1, 2, 3)) >= 1)  # of what is no number as well
+    if attack.epsilon >= 1 and bool(still.any()):
+        index = int(still.nonzero()[0])
+        msg = "the surrogate tells nothing of it, which would leave it as it is; fit another one"
+        raise InputError(msg, index)
 
 
 def _as_seen(pixels: Tensor, shape: tuple[int, int, int]) -> Tensor:

@@ -23,7 +23,8 @@ class Preview(Cover):
     Attributes
     ----------
     cells : int
-        From top to bottom, and from side to side; fewer where squares of the codec are larger.
+        From top to bottom, and from side to side; fewer where they would have less than two squares
+        of the codec a side: what is constant on a square leaves what is in it in sight.
     """
 
     cells: int = 8
@@ -39,6 +40,13 @@ class Preview(Cover):
 
     def images(self, batch: Batch, grid: int) -> Images:
         colours = batch.images[..., :3]
+        if max(colours.shape[1:3]) < 2 * grid > 2:
+            height, width = colours.shape[1:3]
+            msg = (
+                f"a preview of {height}×{width} would show all of it: the codec moves squares "
+                f"of {grid}; take cover blank"
+            )
+            raise InputError(msg)
         down, across = (_starts(side, self.cells, grid) for side in colours.shape[1:3])
         sums = np.add.reduceat(colours, down, axis=1, dtype=np.uint32)
         sums = np.add.reduceat(sums, across, axis=2)
@@ -56,5 +64,5 @@ class Preview(Cover):
 def _starts(side: int, cells: int, grid: int) -> npt.NDArray[np.intp]:
     """Return where cells begin: at whole squares of the codec, as equal as that allows."""
     squares = max(1, side // grid)
-    count = min(cells, squares)
+    count = min(cells, squares if grid == 1 else max(1, squares // 2))
     return np.arange(count) * squares // count * grid

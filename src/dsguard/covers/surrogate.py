@@ -267,6 +267,10 @@ def _check(content: dict[str, Any]) -> None:
     if any(t.untyped_storage().nbytes() < t.numel() * t.element_size() for t in tensors):
         msg = "it has less than it claims"
         raise ValueError(msg)
+    floats = [t for t in tensors if t.is_floating_point()]
+    if not all(bool(torch.isfinite(t).all()) for t in floats):
+        msg = "it has weights that are no numbers"
+        raise ValueError(msg)
     kinds = {t.dtype for name, t in weights.items() if not name.endswith("num_batches_tracked")}
     fits = kinds == {torch.float32} and classes.dtype == torch.int64 and classes.ndim == 1
     fits &= signs.dtype == torch.int8

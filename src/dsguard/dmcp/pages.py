@@ -78,9 +78,16 @@ def refusal_page(request: Request, refusal: Refused) -> HTMLResponse:
 async def check_same_site(request: Request) -> None:
     """Refuse a form that another site sent."""
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
-    is_other = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    is_other = origin is not None and _host_of(origin) != request.headers.get("host")
     if is_other or site not in (None, "same-origin", "none"):
         raise Refused(403, "other-site", "this form came from another site", "use the page itself")
+
+
+def _host_of(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # it is none
+        return ""
 
 
 router = APIRouter(include_in_schema=False)

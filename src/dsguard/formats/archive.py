@@ -19,7 +19,7 @@ from dsguard.formats.images import has_readable_suffix, is_image_name
 from dsguard.formats.limits import MOST_BYTES, check_size, most_unpacked, too_much
 from dsguard.formats.names import distinct, is_hidden, journals_among, leads_out, lies_in, safe_name
 from dsguard.formats.places import Place
-from dsguard.formats.tar import Content, Member, Tars, by_name, content_of, linked
+from dsguard.formats.tar import Content, Member, Tars, content_of, linked
 
 
 class ArchiveSource(TreeSource):
@@ -223,8 +223,7 @@ class TarSource(ArchiveSource):
 def _tar(tars: Tars, file: str, stamp: str) -> tuple[list[Member], dict[str, Member]]:
     """Return the members of an archive: to read all headers for each shard would take long."""
     del stamp
-    members = list(tars.members(file))
-    return members, by_name(members)
+    return tars.all_members(file)
 
 
 def _cut_out(archive: Content, member: Member, known: dict[str, Member]) -> bytes:

@@ -14,6 +14,16 @@ COMPANIONS = frozenset(
 """Suffixes of text files."""
 
 
+FIELDS = frozenset({"class", "cls2", "count", "id", "index", "inx", "jsn", "text", "transcript"})
+"""Last suffixes of text in WebDataset samples beside these; see its decoders."""
+
+
+def is_text_field(suffix: str) -> bool:
+    """Tell whether a field of a sample is text, by its suffix; what has none may be."""
+    last = suffix.rpartition(".")[2].lower()
+    return not last or last in FIELDS or f".{last}" in COMPANIONS
+
+
 def is_text(name: str) -> bool:
     """Tell whether a file is text, by its name."""
     path = PurePosixPath(name)

@@ -22,9 +22,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dsguard.errors import InputError
+from dsguard.formats.beside import is_text_field
 from dsguard.formats.harmless import (
     BOXES,
     LABELS,
+    NUMBERED,
     ROW,
     SHAPES,
     STRING,
@@ -167,7 +169,11 @@ class Review:
             if suffix == CLASS_NAME and _is_short(data):  # in any encoding
                 found[suffix] = data
                 continue
-            kept = self._content(f"{stem}.{suffix}", f"*.{suffix}", data, allowance)
+            name, kind = f"{stem}.{suffix}", f"*.{suffix}"
+            if not is_text_field(suffix) and self.disclosure.says(name) is None:
+                self.leave_out(kind, name, "is of a kind that is not known as text")
+                continue
+            kept = self._content(name, kind, data, allowance)
             if kept is not None:
                 found[suffix] = kept
         return found
@@ -552,7 +558,7 @@ _IDS = frozenset({"id", "image_id", "category_id", "iscrowd"})
 
 def _allowance_of(image: str) -> Allowance:
     """Return the allowance of an image of this name; a number may be meant as a number."""
-    return Allowance(numbers=LABELS) if image.isdigit() else Allowance()
+    return Allowance(numbers=NUMBERED) if image.isdigit() else Allowance()
 
 
 def _is_usual(key: Any) -> bool:
@@ -568,7 +574,9 @@ def _whom(about_images: bool) -> str:
 
 
 def _is_one_hot(array: npt.NDArray[Any]) -> bool:
-    return array.ndim == 2 and bool((np.count_nonzero(array, axis=1) <= 1).all())
+    if array.ndim != 2 or not ((array == 0) | (array == 1)).all():
+        return False
+    return bool((np.count_nonzero(array, axis=1) <= 1).all())
 
 
 def kind_of(name: str) -> str:

@@ -36,7 +36,10 @@ IN_SHAPES = 1023
 """Numbers of outlines and key points of one image."""
 
 LABELS = 7
-"""Numbers of an image whose name is a number, where any other number could be meant as well."""
+"""Numbers of a row of an array that is about an image, where there are few images."""
+
+NUMBERED = 2
+"""Numbers in tables of an image whose name is a number, as those of the rows of a picture are."""
 
 STRING = 256
 """Characters of one string."""

@@ -20,7 +20,7 @@ from PIL import (
 )
 
 from dsguard.errors import InputError
-from dsguard.formats.png import is_likely, size_of
+from dsguard.formats.png import has_all_rows, is_likely, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +98,11 @@ def decode(data: bytes) -> Decoded:
     try:
         with _opened(data) as image:
             _check_claims(image, data)
-            return _decoded(image)
+            decoded = _decoded(image)
+            if image.format == "PNG" and not has_all_rows(data):
+                msg = "ends before its last row; replace it by an undamaged copy"
+                raise UnreadableImageError(msg)
+            return decoded
     except UnreadableImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

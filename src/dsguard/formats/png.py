@@ -194,6 +194,40 @@ def read_plain(data: bytes, wanted: bytes) -> tuple[tuple[int, int, int], bytes,
     return shape, b"".join(packed), found
 
 
+def has_all_rows(data: bytes) -> bool:
+    """Tell whether a PNG file has all of its rows: some decoders leave those black that it lacks.
+
+    The file is one that a decoder has read.
+    """
+    width, height, depth, colour, _, _, interlaced = _HEADER.unpack_from(data, 16)
+    bits, needed = depth * _SAMPLES[colour], 0
+    for left, top, right, down in _PASSES if interlaced else ((0, 0, 1, 1),):
+        columns, rows = -(-(width - left) // right), -(-(height - top) // down)
+        needed += rows * (1 + -(-columns * bits // 8)) if columns > 0 and rows > 0 else 0
+    inflater, position = zlib.decompressobj(), 8
+    while needed > 0 and position + 12 <= len(data):
+        (length,) = _NUMBER.unpack_from(data, position)
+        rest = data[position + 8 : position + 8 + length]
+        while data[position + 4 : position + 8] == b"IDAT" and rest and needed > 0:
+            try:
+                needed -= len(inflater.decompress(rest, _AT_ONCE))
+            except zlib.error:
+                return False
+            rest = inflater.unconsumed_tail
+        position += 12 + length
+    return needed <= 0
+
+
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""Samples of a pixel, by type of colour."""
+
+_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
+           (0, 1, 1, 2))  # fmt: skip
+"""Of interlaced files: the first column and row, and the steps to the next."""
+
+_AT_ONCE = 1 << 20
+
+
 def _is_idle(kind: bytes, content: bytes) -> bool:
     """Tell whether a chunk says nothing of the pixels, nor anything that is to be told of."""
     return kind in (b"tIME", b"pHYs") or (kind == b"tEXt" and not content.startswith(_NOT_IDLE))

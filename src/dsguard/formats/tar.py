@@ -276,6 +276,23 @@ class Tars:
         except DAMAGE as error:
             raise damaged(self.path(file), error) from error
 
+    def all_members(self, file: str) -> tuple[list[Member], dict[str, Member]]:
+        """Return all files of an archive, and these by their normalised names.
+
+        Raises
+        ------
+        InputError
+            At damage, or where links give the same content too often for the size of the archive.
+        """
+        try:
+            with self.content(file) as archive:
+                found, size = list(members(archive)), len(archive)
+        except DAMAGE as error:
+            raise damaged(self.path(file), error) from error
+        known = {posixpath.normpath(member.name): member for member in found}
+        _check_links(found, known, self.path(file), size)
+        return found, known
+
     @contextlib.contextmanager
     def content(self, file: str) -> Iterator[Content]:
         """Open an archive."""
@@ -358,15 +375,23 @@ def linked(member: Member, known: dict[str, Member]) -> Member:
     raise InputError(msg)
 
 
+def _check_links(found: list[Member], known: dict[str, Member], path: str, size: int) -> None:
+    """Refuse an archive whose links come to more than it may unpack to."""
+    total = sum(member.size for link in found if link.link for member in _targets(link, known))
+    if total > (most := most_unpacked(size, sys.maxsize)):
+        msg = f"{path} {too_much(most)}"
+        raise InputError(msg)
+
+
+def _targets(link: Member, known: dict[str, Member]) -> Iterator[Member]:
+    with contextlib.suppress(InputError):  # it leads nowhere, as whoever reads it says
+        yield linked(link, known)
+
+
 def content_of(archive: Content, member: Member) -> bytes:
     """Return the content of a member, not one that would fill the memory."""
     check_size(member.size)
     return archive[member.data : member.data + member.size]
-
-
-def by_name(found: list[Member]) -> dict[str, Member]:
-    """Return members by their normalised names."""
-    return {posixpath.normpath(member.name): member for member in found}
 
 
 def is_tar(place: Place, file: str) -> bool:

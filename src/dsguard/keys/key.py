@@ -211,13 +211,17 @@ def _wrap(secret: bytes, passphrase: str, salt: bytes, key_id: str, cost: dict[s
     return bytes(tag + sealed)
 
 
+_MOST_R = 64  # of scrypt, where 8 is usual
+
+
 def _unwrap(fields: dict[str, str], passphrase: str) -> bytes:
     parameters = dict(item.split("=", 1) for item in fields["scrypt"].split())
     salt = bytes.fromhex(parameters.pop("salt"))
     cost = {name: int(parameters[name]) for name in _SCRYPT}
     wrapped = bytes.fromhex(fields["wrapped"])
-    # A hostile file must exhaust neither memory, which is 128·N·r bytes, nor patience.
-    if min(cost.values()) < 1 or cost["N"] * cost["r"] > 1 << 21 or cost["p"] > 16:
+    # A hostile file must exhaust neither memory, which is 128·r·(N + p) bytes, nor patience.
+    n, r, p = cost.values()
+    if min(n, r, p) < 1 or r > _MOST_R or n * r > 1 << 21 or n * r * p > 1 << 22:
         msg = "its scrypt parameters are out of range"
         raise ValueError(msg)
     cipher = _siv(passphrase, salt, fields["key-id"], cost)

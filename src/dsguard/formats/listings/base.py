@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from dsguard.errors import DsguardError
+from dsguard.errors import DsguardError, InputError
+from dsguard.formats.limits import MOST_LOOSE, most_unpacked
 from dsguard.formats.names import top
 
 if TYPE_CHECKING:
@@ -56,6 +57,27 @@ class Listing(ABC):
     @abstractmethod
     def remarks(self) -> list[str]:
         """Return what the owner should know, one sentence each."""
+
+
+def within_size(told: Iterable[tuple[str, bytes]], size: int) -> dict[str, bytes]:
+    """Return by image what files of `size` bytes tell about it.
+
+    Raises
+    ------
+    InputError
+        If a few words are told of so many images that they fill the memory.
+    """
+    found, left = dict[str, bytes](), most_unpacked(size, MOST_LOOSE)
+    for image, fields in told:
+        left -= len(fields)
+        if left < 0:
+            msg = (
+                f"{image}: what is told of the images, as a field of each, is too much for the "
+                "size of the files that tell it; write a folder, or shorten what many images share"
+            )
+            raise InputError(msg)
+        found[image] = fields
+    return found
 
 
 def read_listing(source: TreeSource, file: str) -> bytes:

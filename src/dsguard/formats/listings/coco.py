@@ -6,6 +6,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from dsguard.formats.listings.base import (
     follow,
     locate,
     read_listing,
+    within_size,
 )
 from dsguard.formats.names import LONGEST_PART
 
@@ -60,17 +62,21 @@ class CocoListing(Listing):
         ]
 
     def fields(self) -> dict[str, bytes]:
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, _Told] = defaultdict(_Told)
+        size = 0
         for file, content in self._contents():
+            size += len(self.read(file))
             images = locate(_texts(content), file, self.source.index).images
             own: dict[Any, list[Any]] = defaultdict(list)
             for annotation in content["annotations"]:
                 own[annotation["image_id"]].append(annotation)
+            categories = _Categories(content.get("categories") or [])
             for entry in content["images"]:
                 image = images.get(entry["file_name"])
-                if image is not None:
-                    _add(found.setdefault(image, {}), entry, own[entry["id"]], content)
-        return {image: dumped(told) for image, told in found.items()}
+                if image is not None:  # an entry that is there twice tells nothing more
+                    annotations = own.pop(entry["id"], [])
+                    found[image].add(entry, annotations, categories.of(annotations))
+        return within_size(((image, told.dumped()) for image, told in found.items()), size)
 
     @cached_property
     def _known(self) -> tuple[dict[str, list[str]], dict[str, str]]:
@@ -220,18 +226,44 @@ def _area(annotation: Mapping[str, Any]) -> float:
     return area
 
 
-def _add(
-    told: dict[str, Any], entry: dict[str, Any], annotations: list[Any], content: dict[str, Any]
-) -> None:
-    """Add what a file tells about one image, with the categories that it takes."""
-    used = {annotation.get("category_id") for annotation in annotations}
-    categories = [c for c in content.get("categories") or [] if c["id"] in used]
-    for name, value in entry.items():
-        if name != "file_name":
-            told.setdefault(name, value)
-    told["annotations"] = [*told.get("annotations", []), *annotations]
-    earlier = told.get("categories", [])
-    told["categories"] = earlier + [c for c in categories if c not in earlier]
+class _Categories:
+    """The categories of a file, by id."""
+
+    def __init__(self, categories: list[Any]) -> None:
+        self._texts = {dumped(each): each for each in categories}
+        self._of: dict[Any, list[bytes]] = defaultdict(list)
+        for text, each in self._texts.items():
+            self._of[each["id"]].append(text)
+        self._places = {text: place for place, text in enumerate(self._texts)}
+
+    def of(self, annotations: list[Any]) -> dict[bytes, Any]:
+        """Return those that annotations take, by their text, in the order of the file."""
+        used = {annotation.get("category_id") for annotation in annotations}
+        texts = [text for each in used for text in self._of.get(each, ())]
+        return {text: self._texts[text] for text in sorted(texts, key=self._places.__getitem__)}
+
+
+@dataclass
+class _Told:
+    """What files tell about one image, with the categories that it takes."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    annotations: list[Any] = field(default_factory=list)
+    categories: dict[bytes, Any] = field(default_factory=dict)
+
+    def add(
+        self, entry: dict[str, Any], annotations: list[Any], categories: dict[bytes, Any]
+    ) -> None:
+        """Add what an entry of a file tells; of what another told before, that stays."""
+        facts = {name: value for name, value in entry.items() if name != "file_name"}
+        self.facts = facts | self.facts
+        self.annotations += annotations
+        self.categories.update(categories)
+
+    def dumped(self) -> bytes:
+        """Return it as JSON."""
+        more = {"annotations": self.annotations, "categories": list(self.categories.values())}
+        return dumped(self.facts | more)
 
 
 def dumped(content: Any, encoding: str = "utf-8") -> bytes:

@@ -14,7 +14,14 @@ from dsguard.formats.base import class_of
 from dsguard.formats.disclosure import kind_of
 from dsguard.formats.harmless import CouldHoldPictureError
 from dsguard.formats.limits import MOST_BYTES, check_csv, check_json, too_much
-from dsguard.formats.listings.base import NO_CLASS, ImageIndex, Listing, follow, read_listing
+from dsguard.formats.listings.base import (
+    NO_CLASS,
+    ImageIndex,
+    Listing,
+    follow,
+    read_listing,
+    within_size,
+)
 from dsguard.formats.listings.coco import dumped
 
 if TYPE_CHECKING:
@@ -58,13 +65,19 @@ class MetadataListing(Listing):
         return [f"{doubtful[0]} has several labels, and gets none of them"] if doubtful else []
 
     def fields(self) -> dict[str, bytes]:
-        found: dict[str, bytes] = {}
+        size = sum(len(self.read(file)) for file in self.files())
+        return within_size(self._told(), size)
+
+    def _told(self) -> Iterator[tuple[str, bytes]]:
+        """Yield images and what the first row about each tells."""
+        seen = set[str]()
         for file in self.files():
             for row, images in self._rows(file):
                 told = {name: value for name, value in row.items() if not _is_name(name)}
                 for image in images if told else ():
-                    found.setdefault(image, dumped(told))
-        return found
+                    if image not in seen:
+                        seen.add(image)
+                        yield image, dumped(told)
 
     @cached_property
     def _files(self) -> list[str]:

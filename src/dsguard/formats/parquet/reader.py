@@ -15,6 +15,7 @@ from dsguard.formats.base import (
     Rows,
     as_folder,
 )
+from dsguard.formats.harmless import STRING
 from dsguard.formats.names import safe_name
 from dsguard.formats.parquet.columns import Columns, arrow, classes_of, damage
 from dsguard.formats.parquet.fields import FieldsOf
@@ -221,7 +222,11 @@ def _names(
         paths = batch.column(columns.image).field("path").to_pylist()
         return [safe_name(path or "", file) for path in paths]
     stem = _stem(file)
-    folders = {name: f"{stem}/{as_folder(name)}/" if name else f"{stem}/" for name in set(classes)}
+    folders = {
+        # One that no folder can be called is refused later; until then each name would have it.
+        name: f"{stem}/{as_folder(name)}/" if 0 < len(name) <= STRING else f"{stem}/"
+        for name in set(classes)
+    }
     return [f"{folders[name]}{row:07d}.png" for row, name in enumerate(classes, start)]
 
 

@@ -28,7 +28,6 @@ from dsguard.formats.tar import (
     Content,
     Member,
     Tars,
-    by_name,
     content_of,
     damaged,
     linked,
@@ -193,7 +192,7 @@ class WebDatasetSource(ShardedSource):
         if not member.link:
             return member
         if file not in self._by_name:
-            self._by_name[file] = by_name(list(self.tars.members(file)))
+            self._by_name[file] = self.tars.all_members(file)[1]
         return linked(member, self._by_name[file])
 
     @cached_property
