@@ -798,3 +798,14 @@ def test_colours_of_a_picture_by_row_number_are_left_out(tmp_path, scenes, key):
     assert protected(tmp_path, key).left_out.keys() == {"*.csv"}
     assert not (tmp_path / "safe" / "x.csv").exists()
     assert (tmp_path / "safe" / "labels.csv").exists()
+
+
+def test_text_below_a_member_that_is_an_image_fails_alone(tmp_path, scenes, key):
+    members = [(f"a/{n}.png", file) for n, file in enumerate(encode_images(scenes))]
+    members += [("a/0.png/x.txt", b"a cat"), ("README.md", b"cats")]
+    shard = b"".join(piece for name, data in members for piece in packed(name, data)) + END
+    (tmp_path / "clean").write_bytes(shard)
+    report = protected(tmp_path, key)
+    assert (report.done, list(report.failures)) == (8, ["a/0.png/x.txt"])
+    assert "cannot be written" in str(report.failures["a/0.png/x.txt"])
+    assert (tmp_path / "safe" / "README.md").exists()

@@ -11,6 +11,7 @@ from dsguard.errors import DsguardError, InputError
 from dsguard.formats.beside import is_text, texts_beside
 from dsguard.formats.disclosure import Disclosure, Review, kind_of
 from dsguard.formats.folder.reader import TreeSource, read_or_error
+from dsguard.formats.folder.writer import OWN_FAULTS
 from dsguard.formats.images import with_suffix
 
 if TYPE_CHECKING:
@@ -69,6 +70,11 @@ class Companions:
                 self.destination.output.place.write(name, data)
             except DsguardError as error:  # of its name
                 report.add_broken(name, error.to_keep())
+                continue
+            except OSError as error:
+                if error.errno not in OWN_FAULTS:
+                    raise
+                report.add_broken(name, InputError(f"cannot be written: {error.strerror}"))
                 continue
             copied.add(name)
         return copied

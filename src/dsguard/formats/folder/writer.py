@@ -12,7 +12,7 @@ from dsguard.formats.images import with_suffix
 from dsguard.formats.sink import Output, Results, Sink
 from dsguard.formats.webdataset.reader import sample_of
 
-_OWN_FAULTS = (errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EILSEQ)
+OWN_FAULTS = (errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EILSEQ)
 """What can be wrong with the name of one image, and with no other."""
 
 
@@ -44,7 +44,7 @@ class FolderSink(Sink):
             except DsguardError as error:  # of a name, or of a link where it was to go
                 errors[row] = error.to_keep()
             except OSError as error:
-                if error.errno not in _OWN_FAULTS:
+                if error.errno not in OWN_FAULTS:
                     raise  # a full disk will be full for the next image as well
                 errors[row] = InputError(f"cannot be written: {error.strerror}")
         self._write_of_no_image(rows)
