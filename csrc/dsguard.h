@@ -182,6 +182,39 @@ int dsg_reveal(const struct dsg_geometry *geometry, size_t count, const uint8_t 
                uint8_t *failed);
 
 /*
+ * ---- Lossless coding of images, for codec sealed. ----
+ *
+ * 'height', 'width': 1 to 65535 each.  'channels': interleaved samples per pixel: 1, 3, or 4 with
+ * alpha last.
+ */
+struct dsg_image {
+    uint32_t height;
+    uint32_t width;
+    uint32_t channels;
+};
+
+/* *bytes = room for the stream of an image; *entries = work space for coding and decoding. */
+int dsg_compress_sizes(const struct dsg_image *image, size_t *bytes, size_t *entries);
+
+/*
+ * Code 'count' images; stream i is lengths[i] bytes at streams + i * stride, where 'stride' is at
+ * least the room for a stream.
+ *
+ * 'scratch': work space, as many entries as dsg_compress_sizes says.
+ */
+int dsg_compress(const struct dsg_image *image, size_t count, const uint8_t *images,
+                 uint8_t *streams, size_t stride, uint32_t *lengths, uint64_t *scratch);
+
+/*
+ * The inverse, for any bytes.
+ *
+ * 'malformed': malformed[i] becomes 1 where stream i is none of an image of this shape, and 0
+ *     elsewhere.  The samples of a malformed image are unspecified.
+ */
+int dsg_expand(const struct dsg_image *image, size_t count, const uint8_t *streams, size_t stride,
+               const uint32_t *lengths, uint8_t *images, uint64_t *scratch, uint8_t *malformed);
+
+/*
  * ---- Scanlines of PNG files (ISO/IEC 15948), for batches of images of one shape. ----
  *
  * An image is 'height' rows of 'row_bytes' bytes; 'pixel_bytes' (1 to 8) make a pixel, and whole

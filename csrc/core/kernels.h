@@ -51,6 +51,13 @@ struct kernels {
     int (*reveal)(const struct dsg_geometry *g, const uint8_t *image, uint8_t mode,
                   const uint8_t *threshold, uint8_t *payload, size_t bytes, uint8_t *temporary,
                   uint64_t *scratch);
+    /* the length of the stream, in bytes, at most 'room' */
+    size_t (*compress)(uint32_t height, uint32_t width, uint32_t channels, const uint8_t *image,
+                       uint8_t *stream, size_t room, uint64_t *scratch, uint32_t *steps);
+    /* one image, or two at once; malformed[i] becomes 1 where stream i is */
+    void (*expand)(uint32_t height, uint32_t width, uint32_t channels, int count,
+                   const uint8_t *const *streams, const size_t *lengths, uint8_t *const *images,
+                   uint64_t *scratch, uint8_t *malformed);
 };
 
 extern const struct kernels dsg_scalar, dsg_avx2, dsg_avx512, dsg_neon;

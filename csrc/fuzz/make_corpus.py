@@ -96,9 +96,21 @@ def round_trip() -> list[bytes]:
     return made + [SHAPES[1] + bytes([isa, 200]) + SLOPE + RARE + NOISE for isa in (0, 4)]
 
 
+def compress() -> list[bytes]:
+    """Return inputs of fuzz_compress: height, width, channels, kind; a texture, or a stream."""
+    shapes = [bytes([11, 16, 1]), bytes([7, 7, 0]), bytes([0, 0, 1]), bytes([8, 20, 2])]
+    textures = (FLAT, SLOPE, NOISE, RARE, EXTREME)
+    made = [
+        shape + bytes([4]) + texture + bytes([40, 0, 9])
+        for shape, texture in product(shapes, textures)
+    ]
+    some = bytes(37 * n % 256 for n in range(400))
+    return made + [shape + bytes([5, flags]) + some for shape, flags in product(shapes, (0, 1, 2))]
+
+
 def main() -> None:
     """Write them."""
-    for target in (png, decode, reveal, round_trip):
+    for target in (png, decode, reveal, round_trip, compress):
         folder = HERE / target.__name__
         folder.mkdir(parents=True, exist_ok=True)
         for number, data in enumerate(target()):

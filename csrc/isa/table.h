@@ -10,6 +10,7 @@
 #include "exact/transform.h"
 #include "paper/embedding.h"
 #include "paper/transform.h"
+#include "sealed/compress.h"
 
 const struct kernels TABLE = {
     .name = ISA,
@@ -21,4 +22,6 @@ const struct kernels TABLE = {
     .decode = decode,
     .hide = hide,
     .reveal = reveal,
+    .compress = compress,
+    .expand = expand,
 };

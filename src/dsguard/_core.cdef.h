@@ -58,3 +58,14 @@ int dsg_reveal(const struct dsg_geometry *geometry, size_t count, const uint8_t 
                const uint8_t *modes, const uint8_t *thresholds, const uint32_t *lengths,
                uint8_t *payloads, size_t stride, uint8_t *temporary, uint64_t *scratch,
                uint8_t *failed);
+struct dsg_image {
+    uint32_t height;
+    uint32_t width;
+    uint32_t channels;
+};
+
+int dsg_compress_sizes(const struct dsg_image *image, size_t *bytes, size_t *entries);
+int dsg_compress(const struct dsg_image *image, size_t count, const uint8_t *images,
+                 uint8_t *streams, size_t stride, uint32_t *lengths, uint64_t *scratch);
+int dsg_expand(const struct dsg_image *image, size_t count, const uint8_t *streams, size_t stride,
+               const uint32_t *lengths, uint8_t *images, uint64_t *scratch, uint8_t *malformed);

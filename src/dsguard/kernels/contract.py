@@ -27,7 +27,7 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 class Kernels(Protocol):
     """A module with these functions is a set of kernels.
 
-    `transform` to `extract` are profile paper, `encode` to `reveal` profile exact.
+    `transform` to `extract` are codec paper, `encode` to `reveal` codec exact, the rest sealed.
     """
 
     def transform(
@@ -132,5 +132,30 @@ class Kernels(Protocol):
         payloads : Bytes
         failed : Mask
             True where an image holds no such payload.
+        """
+        ...
+
+    def compress(self, images: Images) -> tuple[Bytes, Lengths]:
+        """Code images without loss; any sides of 1 and more, 1, 3 or 4 channels.
+
+        Returns
+        -------
+        data : Bytes
+            A stream for each image.
+        lengths : Lengths
+            Of the streams.
+        """
+        ...
+
+    def expand(
+        self, data: Bytes, lengths: Lengths, shape: tuple[int, int, int]
+    ) -> tuple[Images, Mask]:
+        """Undo `compress` for images of a shape, (height, width, channels).
+
+        Returns
+        -------
+        images : Images
+        malformed : Mask
+            True where a stream is none of an image of this shape; that image is unspecified.
         """
         ...

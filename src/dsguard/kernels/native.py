@@ -195,6 +195,55 @@ def reveal(
     return temporary, payloads[:, :longest], failed.view(np.bool_)
 
 
+def compress(images: Images) -> tuple[Bytes, Lengths]:
+    """See `dsguard.kernels.contract.Kernels.compress`."""
+    count, shape = len(images), images.shape[1:]
+    room, scratch = _compress_sizes(shape)
+    streams, lengths = np.empty((count, room), np.uint8), np.empty(count, np.uint32)
+    check(
+        lib.dsg_compress(
+            _c_image(shape),
+            count,
+            in_buffer(images, images.shape),
+            out_buffer(streams, streams.shape),
+            room,
+            _lengths(lengths, count),
+            scratch,
+        )
+    )
+    return streams[:, : int(lengths.max(initial=0))], lengths
+
+
+def expand(data: Bytes, lengths: Lengths, shape: tuple[int, int, int]) -> tuple[Images, Mask]:
+    """See `dsguard.kernels.contract.Kernels.expand`."""
+    count = len(data)
+    images, malformed = np.empty((count, *shape), np.uint8), np.empty(count, np.uint8)
+    check(
+        lib.dsg_expand(
+            _c_image(shape),
+            count,
+            in_buffer(data, (count, data.shape[1])),
+            data.shape[1],
+            _lengths(lengths, count),
+            out_buffer(images, images.shape),
+            _compress_sizes(shape)[1],
+            out_buffer(malformed, (count,)),
+        )
+    )
+    return images, malformed.view(np.bool_)
+
+
+def _compress_sizes(shape: tuple[int, ...]) -> tuple[int, Any]:
+    """Return the room for a stream, and work space."""
+    room, entries = ffi.new("size_t *"), ffi.new("size_t *")
+    check(lib.dsg_compress_sizes(_c_image(shape), room, entries))
+    return room[0], ffi.new("uint64_t[]", entries[0])
+
+
+def _c_image(shape: tuple[int, ...]) -> Any:
+    return ffi.new("struct dsg_image *", shape)
+
+
 def isa() -> str:
     """Return the instruction set in use, such as ``"avx2"``."""
     return str(ffi.string(lib.dsg_isa()).decode())

@@ -7,5 +7,9 @@ Written to be read, one block at a time. The contract of the functions is in
 from dsguard.kernels.reference.exact.hiding import hide, reveal
 from dsguard.kernels.reference.exact.transform import decode, encode
 from dsguard.kernels.reference.paper import embed, extract, invert, transform
+from dsguard.kernels.reference.sealed.coding import compress, expand
 
-__all__ = ["decode", "embed", "encode", "extract", "hide", "invert", "reveal", "transform"]
+__all__ = [
+    "compress", "decode", "embed", "encode", "expand", "extract", "hide", "invert", "reveal",
+    "transform",
+]  # fmt: skip

@@ -1,31 +1,12 @@
-"""The kernels in Numba: for machines where the C core cannot be built.
-
-Compiled at the first call and cached on disk. The algorithms are those of the C core; the contract
-is in `dsguard.kernels.contract`. Profile exact is not compiled: its four functions are those of the
-reference.
-"""
+"""Profile paper in Numba; the algorithms are those of the C core."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
-
-if Path(".numba_config.yaml").exists() and "numba" not in sys.modules:
-    msg = (
-        "the current folder has a .numba_config.yaml, which could have Numba load files of "
-        "strangers; work in another folder, or remove it"
-    )
-    raise ImportError(msg)
-
 from numba import njit
 
 from dsguard.kernels.contract import Bytes, Images, Mask
 from dsguard.kernels.geometry import BLOCK, TILE, Geometry
-from dsguard.kernels.reference import decode, encode, hide, reveal
-
-__all__ = ["decode", "embed", "encode", "extract", "hide", "invert", "reveal", "transform"]
 
 _N = BLOCK * BLOCK
 _TILE_BLOCKS = TILE * TILE

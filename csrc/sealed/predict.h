@@ -1,0 +1,140 @@
+/*
+ * predict.h - codec sealed: the prediction of a sample, and the context that its error is coded in.
+ *
+ * A plane is held as the rows that are needed: the one under way and the two above it.  Each has
+ * two entries before its first sample and one behind its last, which stand for what lies beyond the
+ * edges.  The sizes of errors are held likewise.
+ *
+ * Most of a prediction, and of a context, comes from above.  That part is made for a whole row at
+ * once, before the first sample of the row.
+ */
+#ifndef DSGUARD_SEALED_PREDICT_H
+#define DSGUARD_SEALED_PREDICT_H
+
+#include "core/kernels.h"
+#include "sealed/tables.h"
+
+enum { LUMA, RED, BLUE }; /* kinds of planes: rows of the tables */
+
+enum { MOST_PLANES = 4, BEFORE = 2, BEHIND = 1 };
+
+struct plane {
+    int16_t *row, *above, *above_that;      /* of the samples */
+    int16_t *sizes, *sizes_above;           /* of their errors */
+    int16_t *turned_above, *expected_above; /* the part of predictions and contexts from above */
+};
+
+enum { ROWS_OF_PLANE = 7 };
+
+/* Entries of one row with what stands before and behind it. */
+static inline size_t row_entries(uint32_t width)
+{
+    return ((size_t)width + BEFORE + BEHIND + 3) & ~(size_t)3;
+}
+
+/* Bytes of scratch for all planes of an image; a multiple of 8. */
+static inline size_t plane_bytes(uint32_t width)
+{
+    return MOST_PLANES * ROWS_OF_PLANE * row_entries(width) * sizeof(int16_t);
+}
+
+/* Lay the rows of a plane out in scratch; returns the scratch behind them. */
+static inline int16_t *lay_out_rows(struct plane *p, int16_t *scratch, uint32_t width)
+{
+    size_t entries = row_entries(width);
+    int16_t **rows[ROWS_OF_PLANE] = {&p->row,           &p->above,       &p->above_that,
+                                     &p->sizes,         &p->sizes_above, &p->turned_above,
+                                     &p->expected_above};
+    memset(scratch, 0, ROWS_OF_PLANE * entries * sizeof *scratch);
+    for (unsigned i = 0; i < ROWS_OF_PLANE; i++)
+        *rows[i] = scratch + i * entries + BEFORE;
+    return scratch + ROWS_OF_PLANE * entries;
+}
+
+INLINED int smaller(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+INLINED int larger(int a, int b)
+{
+    return a > b ? a : b;
+}
+
+INLINED int distance(int a, int b)
+{
+    return a > b ? a - b : b - a;
+}
+
+/* The part from above, of all samples of the row under way. */
+INLINED void look_above(const struct plane *p, const int kind, uint32_t width)
+{
+    const int16_t *w = sealed_weights[kind], *s = sealed_sizes[kind];
+    const int16_t *restrict above = p->above, *restrict above_that = p->above_that;
+    const int16_t *restrict sizes = p->sizes_above;
+    int16_t *restrict turned = p->turned_above, *restrict expected = p->expected_above;
+    for (ptrdiff_t x = 0; x < (ptrdiff_t)width; x++) {
+        int north = above[x], north_west = above[x - 1], north_east = above[x + 1];
+        turned[x] =
+            (int16_t)(w[1] * north + w[2] * north_west + w[3] * north_east + w[5] * above_that[x]);
+        expected[x] =
+            (int16_t)(s[1] * distance(north, north_west) + s[2] * distance(north, north_east) +
+                      s[4] * sizes[x] + s[5] * sizes[x + 1] + s[6] * sizes[x - 1]);
+    }
+}
+
+/* Go to the next row, number 'y': the one under way is above now. */
+INLINED void next_row(struct plane *p, const int kind, uint32_t y, uint32_t width)
+{
+    int16_t *row = p->above_that, *sizes = p->sizes_above;
+    p->above_that = p->above;
+    p->above = p->row;
+    p->row = row;
+    p->sizes_above = p->sizes;
+    p->sizes = sizes;
+    if (y == 0) {
+        row[-1] = row[-2] = kind == LUMA ? 128 : 0;
+        return;
+    }
+    row[-1] = row[-2] = p->above[-1] = p->above[0];
+    p->above[width] = p->above[width - 1];
+    if (y == 1)
+        memcpy(p->above_that, p->above, width * sizeof *row);
+    look_above(p, kind, width);
+}
+
+/* The prediction of sample 'x'.  In the 'first' row the one to its left stands for all above. */
+INLINED int prediction(const struct plane *p, const int kind, ptrdiff_t x, int west, int west_west,
+                       const int first)
+{
+    const int16_t *w = sealed_weights[kind];
+    int edge = west, turned = w[4] * (west_west - west);
+    if (!first) {
+        int north = p->above[x], north_west = p->above[x - 1];
+        int low = smaller(west, north), high = larger(west, north);
+        edge = larger(low, smaller(high, west + north - north_west));
+        turned = p->turned_above[x] + w[0] * west + w[4] * west_west -
+                 (w[0] + w[1] + w[2] + w[3] + w[4] + w[5]) * edge;
+    }
+    /* An arithmetic shift, as every compiler has it that this is built with. */
+    int found = edge + ((turned + 32) >> 6);
+    return kind == LUMA ? larger(0, smaller(255, found)) : larger(-128, smaller(127, found));
+}
+
+/* The size of error that is to be expected of sample 'x', less that which other planes tell. */
+INLINED int expectation(const struct plane *p, const int kind, ptrdiff_t x, int west, int size_west,
+                        const int first)
+{
+    const int16_t *s = sealed_sizes[kind];
+    int expected = s[3] * size_west;
+    return first ? expected
+                 : expected + p->expected_above[x] + s[0] * distance(west, p->above[x - 1]);
+}
+
+/* The table of the context of a sample. */
+INLINED const uint16_t *table_of(const int kind, int expected)
+{
+    return sealed_starts[kind][sealed_contexts[kind][smaller(expected, SEALED_SIZES - 1)]];
+}
+
+#endif

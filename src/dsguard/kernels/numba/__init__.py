@@ -1,0 +1,25 @@
+"""The kernels in Numba: for machines where the C core cannot be built.
+
+Compiled at the first call and cached on disk. The algorithms are those of the C core; the contract
+is in `dsguard.kernels.contract`. Codec exact is not compiled: its four functions are those of the
+reference.
+"""
+
+import sys
+from pathlib import Path
+
+if Path(".numba_config.yaml").exists() and "numba" not in sys.modules:
+    msg = (
+        "the current folder has a .numba_config.yaml, which could have Numba load files of "
+        "strangers; work in another folder, or remove it"
+    )
+    raise ImportError(msg)
+
+from dsguard.kernels.numba.paper import embed, extract, invert, transform
+from dsguard.kernels.numba.sealed import compress, expand
+from dsguard.kernels.reference import decode, encode, hide, reveal
+
+__all__ = [
+    "compress", "decode", "embed", "encode", "expand", "extract", "hide", "invert", "reveal",
+    "transform",
+]  # fmt: skip

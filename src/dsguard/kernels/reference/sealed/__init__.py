@@ -1,0 +1,1 @@
+"""Codec sealed in plain NumPy: lossless coding of pixels."""
