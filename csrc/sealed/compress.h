@@ -75,7 +75,10 @@ static void find_constant(struct planes *p, const uint8_t *image, size_t pixels)
                 p->constant &= ~(1u << n);
 }
 
-/* One step of coding: where the frequency of a symbol begins, the frequency, and extra bits. */
+/*
+ * One step of coding in 32 bits, from the lowest on: 12 for where the frequency of a symbol begins,
+ * 12 for the frequency less 1, 4 for extra bits, and 4 for how many these are.
+ */
 INLINED uint32_t step_of(const uint16_t *starts, int error)
 {
     uint32_t count = count_of(error), symbol = symbol_of(count), bits = symbol_bits[symbol];
@@ -107,20 +110,21 @@ INLINED uint32_t *add_steps(const struct planes *p, const uint32_t channels,
         of[n] = p->of[n];
         west[n] = of[n].row[-1];
     }
-    for (ptrdiff_t x = 0; x < (ptrdiff_t)width; x++)
+    for (ptrdiff_t x = 0; x < (ptrdiff_t)width; x++) {
         UNROLLED
-    for (uint32_t n = 0; n < channels; n++) {
-        if (constant >> n & 1)
-            continue;
-        const int kind = kind_of(n);
-        int error = of[n].sizes[x];
-        int expected = expectation(&of[n], kind, x, west[n], size_west[n], first);
-        if (kind == BLUE)
-            expected += sealed_sizes[kind][7] * sizes[RED];
-        west[n] = of[n].row[x];
-        size_west[n] = sizes[n] = error < 0 ? -error : error;
-        of[n].sizes[x] = (int16_t)sizes[n];
-        *steps++ = step_of(table_of(kind, expected), error);
+        for (uint32_t n = 0; n < channels; n++) {
+            if (constant >> n & 1)
+                continue;
+            const int kind = kind_of(n);
+            int error = of[n].sizes[x];
+            int expected = expectation(&of[n], kind, x, west[n], size_west[n], first);
+            if (kind == BLUE)
+                expected += sealed_sizes[kind][7] * sizes[RED];
+            west[n] = of[n].row[x];
+            size_west[n] = sizes[n] = error < 0 ? -error : error;
+            of[n].sizes[x] = (int16_t)sizes[n];
+            *steps++ = step_of(table_of(kind, expected), error);
+        }
     }
     return steps;
 }
@@ -137,24 +141,23 @@ INLINED uint32_t *steps_of_row(struct planes *p, const uint8_t *row, const uint3
     return add_steps(p, channels, constant, width, first, steps);
 }
 
-/* Code one step; a word before 'out' is written where the state would become too large. */
+/* A state that is not too 'large': a word of it is written before 'out' where it was. */
+INLINED uint32_t lowered(uint32_t state, int large, uint8_t **out)
+{
+    if (!large)
+        return state;
+    *out -= 2;
+    (*out)[0] = (uint8_t)state;
+    (*out)[1] = (uint8_t)(state >> 8);
+    return state >> WORD_BITS;
+}
+
 INLINED uint32_t code(uint32_t state, uint32_t step, uint8_t **out)
 {
     uint32_t start = step & (SLOTS - 1), frequency = (step >> 12 & (SLOTS - 1)) + 1;
     uint32_t extra = step >> 24 & 15, bits = step >> 28;
-    if (bits && state >> (32 - bits)) {
-        *out -= 2;
-        (*out)[0] = (uint8_t)state;
-        (*out)[1] = (uint8_t)(state >> 8);
-        state >>= WORD_BITS;
-    }
-    state = state << bits | extra;
-    if (state >> (2 * WORD_BITS - PROBABILITY_BITS) >= frequency) {
-        *out -= 2;
-        (*out)[0] = (uint8_t)state;
-        (*out)[1] = (uint8_t)(state >> 8);
-        state >>= WORD_BITS;
-    }
+    state = lowered(state, bits && state >> (32 - bits), out) << bits | extra;
+    state = lowered(state, state >> (2 * WORD_BITS - PROBABILITY_BITS) >= frequency, out);
     return (state / frequency << PROBABILITY_BITS) + start + state % frequency;
 }
 
@@ -163,10 +166,11 @@ INLINED uint8_t *code_steps(const uint32_t *steps, size_t pixels, const uint32_t
                             uint8_t *out)
 {
     uint32_t states[MOST_PLANES] = {LOWEST, LOWEST, LOWEST, LOWEST};
-    for (size_t i = pixels; i-- > 0;)
+    for (size_t i = pixels; i-- > 0;) {
         UNROLLED
-    for (uint32_t n = planes; n-- > 0;)
-        states[n] = code(states[n], steps[i * planes + n], &out);
+        for (uint32_t n = planes; n-- > 0;)
+            states[n] = code(states[n], steps[i * planes + n], &out);
+    }
     for (uint32_t n = planes; n-- > 0;) {
         out -= 4;
         for (unsigned byte = 0; byte < 4; byte++) /* the high word first, low byte first */
@@ -286,14 +290,15 @@ INLINED void decode_pixel(struct run *runs, uint8_t *const *rows, ptrdiff_t x, c
                           const uint32_t channels, const int whole, const int first, const int safe)
 {
     UNROLLED
-    for (uint32_t n = 0; n < channels; n++)
+    for (uint32_t n = 0; n < channels; n++) {
         UNROLLED
-    for (int i = 0; i < count; i++) {
-        uint8_t *pixel = rows[i] + x * channels;
-        if (!whole && runs[i].constant >> n & 1)
-            put_sample(pixel, n, channels, runs[i].values[n]);
-        else
-            decode_sample(&runs[i], pixel, x, n, channels, first, safe);
+        for (int i = 0; i < count; i++) {
+            uint8_t *pixel = rows[i] + x * channels;
+            if (!whole && runs[i].constant >> n & 1)
+                put_sample(pixel, n, channels, runs[i].values[n]);
+            else
+                decode_sample(&runs[i], pixel, x, n, channels, first, safe);
+        }
     }
 }
 
