@@ -163,7 +163,7 @@ def fitted(parts: list[Part]) -> dict[str, Any]:
     expected = [np.minimum(x @ sizes, SIZES - 1).astype(int) for x in made]
     found = np.concatenate(expected)
     quantiles = np.quantile(found[found > 0], QUANTILES).astype(int)
-    thresholds = sorted({*FINE, *quantiles.tolist()})
+    thresholds = sorted({n for n in (*FINE, *quantiles.tolist()) if n < SIZES - 1})
     counts = np.zeros((len(thresholds) + 1, SYMBOLS))
     symbols = np.array([symbol_of(e)[0] for e in range(-128, 128)])
     for sizes_of, part in zip(expected, parts, strict=True):

@@ -837,3 +837,25 @@ def test_arguments_are_checked(home, key):
     with pytest.raises(WorkerError, match="results for 0 of 1 shards"):
         restore_dataset("safe", "back", key, engine=lambda specs, workers: iter(()))
     assert protect_dataset("safe", "twice", key, profile="veil").failed == 96  # protected already
+
+
+@pytest.mark.parametrize("codec", ["exact", "exact-coarse"])
+def test_images_that_would_come_out_as_they_were_fail(home, key, codec):
+    """Blocks at the ends of the range cannot be shifted, and the payload is in the sidecar."""
+    rng = np.random.default_rng(0)
+    digits = (rng.random((60, 8, 8, 1)) < 0.3).astype(np.uint8) * 255
+    digits[:20] = digits[:20] // 8 + 100  # these can be changed
+    for n, file in enumerate(encode_images(digits)):
+        path = home / "digits" / "ab"[n % 2] / f"{n:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file)
+    cover = Marked(Itself(), DrawnPatterns(key))
+    report = protect_dataset("digits", "out", key, cover=cover, codec=codec)
+    assert report.done + report.failed == 60
+    assert report.failed >= 30
+    assert report.done >= 20
+    assert all("come out as it was" in str(error) for error in report.failures.values())
+    for path in (home / "out").rglob("*.png"):
+        clean = decode_image((home / "digits" / path.relative_to(home / "out")).read_bytes())
+        assert (decode_image(path.read_bytes()) == clean).mean() <= 0.95
+    assert restore_dataset("out", "back", key).done == report.done

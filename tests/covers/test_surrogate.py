@@ -104,5 +104,5 @@ def test_a_surrogate_that_tells_nothing_leaves_no_image_as_it_is(surrogate, scen
         for weight in surrogate.model.parameters():
             weight.fill_(value)
     images, labels = np.ascontiguousarray(scenes[:2, :8, :8]), surrogate.classes[:2]
-    with pytest.raises(dsguard.InputError, match="image 0: the surrogate tells nothing of it"):
+    with pytest.raises(dsguard.InputError, match="the surrogate tells nothing of these images"):
         perturb(images, labels, surrogate, Attack(8, "sample-wise", steps=2))

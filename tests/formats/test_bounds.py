@@ -681,12 +681,12 @@ def test_fields_that_no_decoder_takes_for_text_are_left_out(tmp_path, scenes, ke
     """Raw pixels of a dim picture are text by chance."""
     dim = (scenes[0, :8, :8, 0] % 60 + 50).astype(np.uint8).tobytes()
     members = [(f"{n}.png", file) for n, file in enumerate(encode_images(scenes[:2]))]
-    members[1:1] = [("0.thumb.raw", dim), ("0.txt", b"a cat"), ("0.id", b"17"), ("0.KEY", dim)]
+    members[1:1] = [("0.thumb.raw", dim), ("0.txt", b"a cat"), ("0.id", b"17"), ("0.RAW2", dim)]
     (tmp_path / "clean").mkdir()
     shard = b"".join(piece for name, data in members for piece in packed(name, data)) + END
     (tmp_path / "clean" / "00000.tar").write_bytes(shard)
     report = protected(tmp_path, key)
-    assert report.left_out.keys() == {"*.thumb.raw", "*.KEY"}
+    assert report.left_out.keys() == {"*.thumb.raw", "*.RAW2"}
     assert dim not in (tmp_path / "safe" / "00000.tar").read_bytes()
 
 

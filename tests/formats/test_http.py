@@ -17,7 +17,9 @@ pytest.importorskip("aiohttp")
 
 
 @contextlib.contextmanager
-def serving(pages: dict[str, bytes | str]) -> Iterator[tuple[str, list[str]]]:
+def serving(
+    pages: dict[str, bytes | str], header: str = "location"
+) -> Iterator[tuple[str, list[str]]]:
     """Yield the address of a server, and the paths it was asked for; text is a redirect."""
     asked: list[str] = []
 
@@ -27,7 +29,7 @@ def serving(pages: dict[str, bytes | str]) -> Iterator[tuple[str, list[str]]]:
             page = pages.get(self.path.rstrip("/"))
             self.send_response({bytes: 200, str: 302}.get(type(page), 404))
             if isinstance(page, str):
-                self.send_header("location", page)
+                self.send_header(header, page)
             body = page if isinstance(page, bytes) else b""
             self.send_header("content-length", str(len(body)))
             self.end_headers()
@@ -47,7 +49,8 @@ def serving(pages: dict[str, bytes | str]) -> Iterator[tuple[str, list[str]]]:
         server.server_close()
 
 
-def test_redirects_to_another_server_are_not_followed(tmp_path, scenes, key):
+@pytest.mark.parametrize("header", ["location", "uri"])
+def test_redirects_to_another_server_are_not_followed(tmp_path, scenes, key, header):
     image = encode_images(scenes)[0]
     index = b"".join(b'<a href="%s.png">%s</a> ' % (name, name) for name in (b"a", b"b", b"c"))
     with (
@@ -55,7 +58,7 @@ def test_redirects_to_another_server_are_not_followed(tmp_path, scenes, key):
         serving({
             "/d": index, "/d/a.png": image, "/d/b.png": f"{private}/private.png",
             "/d/c.png": "/d/a.png",
-        }) as (public, _),
+        }, header) as (public, _),
     ):  # fmt: skip
         report = protect_dataset(f"{public}/d", tmp_path / "out", key, profile="veil")
     assert report.done == 2, "a redirect within the server is followed"

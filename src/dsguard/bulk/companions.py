@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from dsguard.errors import DsguardError, InputError
-from dsguard.formats.beside import is_text, texts_beside
+from dsguard.formats.beside import is_text, stem_of, texts_beside
 from dsguard.formats.disclosure import Disclosure, Review, kind_of
 from dsguard.formats.folder.reader import TreeSource, read_or_error
 from dsguard.formats.folder.writer import OWN_FAULTS
@@ -123,7 +123,8 @@ class Companions:
             return set()
         beside = texts_beside(names, texts)
         of_wanted = {text for name in wanted for text in beside.get(name, ())}
-        return {text for own in beside.values() for text in own} - of_wanted
+        of_others = {text for own in beside.values() for text in own} - of_wanted
+        return {text for text in of_others if stem_of(text).upper() not in _OF_ALL}
 
     def _images(self) -> Iterator[str]:
         """Yield the names of the images that are wanted."""
@@ -140,6 +141,10 @@ class Companions:
                 if line["error"] is not None:
                     names.pop(line["name"], None)
         return names
+
+
+_OF_ALL = ("CLASSES", "LABELS", "LICENSE", "NOTICE", "README")
+"""Text files of a dataset as a whole, whatever image is called so as well."""
 
 
 def _not_read(name: str) -> str:

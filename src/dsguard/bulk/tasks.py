@@ -163,7 +163,9 @@ class Protect(Task):
                 part.images, self.key, cover=cover, codec=self.codec, threads=threads
             )
             images = done.images if not errors else _spread(done.images, good, batch.images)
-            sidecars = {good[n]: data for n, data in done.sidecars.items()}
+            still = _as_they_were(done.images, part.images)
+            errors |= {good[n]: InputError(_AS_IT_WAS) for n in still}
+            sidecars = {good[n]: data for n, data in done.sidecars.items() if n not in still}
         as_they_are = _count_as_they_are(part.images, self.codec.grid) if good else 0
         profiles = [self.codec.name] * len(batch.names)
         return Processed(images, errors, sidecars, profiles, as_they_are)
@@ -202,6 +204,20 @@ class Protect(Task):
         if self.cover.needs_whole_set:
             places = np.array([self.places[name] for name in batch.names], np.intp)
         return covers.Batch(batch.images, labels, places)
+
+
+_AS_IT_WAS = (
+    "would come out as it was: its values are at the ends of their range, where the codec cannot "
+    "change them; take a codec of smaller blocks, profile paper, or cover blank"
+)
+_SAME = 0.95
+"""Part of the samples of an image that are equal from which on it is published as it was."""
+
+
+def _as_they_were(protected: Image, clean: Image) -> set[int]:
+    """Return the protected images that are the clean ones, but for a few samples."""
+    same = (protected == clean).mean(axis=(1, 2, 3), dtype=np.float32)
+    return set(np.flatnonzero(same > _SAME).tolist())
 
 
 def _count_as_they_are(images: Image, grid: int) -> int:

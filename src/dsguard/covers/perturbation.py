@@ -67,10 +67,7 @@ def perturb(
     with frozen(surrogate.model):
         for start in range(0, len(batch), attack.batch_size):
             part = slice(start, start + attack.batch_size)
-            try:
-                out[part, ..., :3] = perturbed(batch[part], numbers[part], surrogate, attack)
-            except InputError as error:
-                raise InputError(error.message, start + (error.index or 0)) from error
+            out[part, ..., :3] = perturbed(batch[part], numbers[part], surrogate, attack)
             if on_batch is not None:
                 on_batch(min(start + attack.batch_size, len(batch)))
     return like_input(out, images)
@@ -101,23 +98,23 @@ def _sample_wise(
             features = surrogate.model.features(seen, attack.layer).float()
         distance = (features - goal).square().sum()
         (gradient,) = torch.autograd.grad(distance, delta)
+        _check_told(gradient)
         scale = gradient.abs().mean(dim=(1, 2, 3), keepdim=True)
         momentum = attack.decay * momentum + gradient / (scale + 1e-12)
         delta = (delta.detach() - step * momentum.sign()).clamp(-radius, radius)
     # Rounding δ itself keeps it within ε and constant on its squares.
     levels = _spread((delta * 255).round(), attack.block, clean)
-    _check_moved(levels, attack)
     perturbed = (clean * 255 + levels).round().clamp(0, 255)
     return perturbed.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
-def _check_moved(levels: Tensor, attack: Attack) -> None:
-    """Refuse a surrogate that leaves an image as it is: it would be published so."""
-    still = ~(levels.abs().amax(dim=(1, 2, 3)) >= 1)  # of what is no number as well
-    if attack.epsilon >= 1 and bool(still.any()):
-        index = int(still.nonzero()[0])
-        msg = "the surrogate tells nothing of it, which would leave it as it is; fit another one"
-        raise InputError(msg, index)
+def _check_told(gradient: Tensor) -> None:
+    """Refuse a surrogate that tells nothing of any image: all would be published as they are."""
+    if not bool((gradient.abs().amax(dim=(1, 2, 3)) > 0).any()):  # of what is no number as well
+        msg = (
+            "the surrogate tells nothing of these images, which would stay as they are; fit another"
+        )
+        raise InputError(msg)
 
 
 def _as_seen(pixels: Tensor, shape: tuple[int, int, int]) -> Tensor:

@@ -27,7 +27,7 @@ _OPERATION = ("/healthz", "/readyz", "/metrics")
 _FORM_BYTES = 64 << 10
 """The most that a request without images has, or one of somebody without a token."""
 
-_ODD_CHARSET = re.compile(r"charset(?!\s*=\s*[\"']?utf-?8[\"']?\s*(;|$))")
+_ODD_CHARSET = re.compile(r";\s*charset(?!\s*=\s*[\"']?(utf-?8|us-ascii)[\"']?\s*(;|$))")
 """Some that Python knows, such as punycode, take the square of the time that UTF-8 does."""
 
 log = structlog.get_logger("dsguard.dmcp")

@@ -14,8 +14,11 @@ COMPANIONS = frozenset(
 """Suffixes of text files."""
 
 
-FIELDS = frozenset({"class", "cls2", "count", "id", "index", "inx", "jsn", "text", "transcript"})
-"""Last suffixes of text in WebDataset samples beside these; see its decoders."""
+FIELDS = frozenset(
+    {"cap", "caption", "class", "cls2", "count", "id", "index", "inx", "jsn", "key", "label", "md5",
+     "prompt", "text", "transcript", "url"}
+)  # fmt: skip
+"""Last suffixes of text in WebDataset samples beside these: of its decoders, and usual ones."""
 
 
 def is_text_field(suffix: str) -> bool:

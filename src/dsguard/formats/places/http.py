@@ -29,7 +29,8 @@ async def _client(**options: Any) -> Any:
 async def _check_redirect(session: Any, context: Any, redirect: Any) -> None:
     """Refuse to be sent to another server, or from TLS to what everybody can read and change."""
     old = redirect.url
-    new = old.join(type(old)(redirect.response.headers.get("location", "")))
+    headers = redirect.response.headers
+    new = old.join(type(old)(headers.get("location") or headers.get("uri") or ""))
     upgraded = (old.scheme, new.scheme) == ("http", "https") and new.is_default_port()
     if new.host != old.host or not (upgraded or (old.scheme, old.port) == (new.scheme, new.port)):
         msg = f"{old} leads to another server, {new.origin()}; give the address there"
