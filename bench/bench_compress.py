@@ -55,7 +55,6 @@ def opened(files: list[bytes]) -> list[Images]:
 def coders(images: Images) -> dict[str, tuple[Callable[[], object], Callable[[], object], int]]:
     """Return by name: coding, decoding, and the bytes that it comes to."""
     data, lengths = native.compress(images)
-    data = np.ascontiguousarray(data)
     few = images[:: len(images) // FEW][:FEW]
     png, webp = saved(few, "png"), saved(few, "webp", lossless=True)
     restored, malformed = native.expand(data, lengths, images.shape[1:])

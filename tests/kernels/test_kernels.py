@@ -16,22 +16,7 @@ from hypothesis import strategies as st
 from dsguard import InputError
 from dsguard.kernels import native, numba, reference
 from dsguard.kernels.geometry import Geometry
-
-ISAS = ["scalar", "avx2", "avx512", "neon"]
-
-
-def kernel_sets():
-    """Yield every set of kernels but the reference: Numba, and C for each instruction set."""
-    yield numba
-    for name in ISAS:
-        try:
-            native.set_isa(name)
-        except InputError:
-            continue
-        assert native.isa() == name
-        yield native
-    native.set_isa(None)
-
+from tests.kernels.sets import ISAS, kernel_sets
 
 FILLS = ["noise", "constant", "saturated", "checkerboard", "gradient", "few levels", "one block"]
 

@@ -15,7 +15,6 @@ MAGIC = b"DSG\xb1"
 VERSION = 1
 HEADER_BYTES = 18
 
-_MAGIC = np.frombuffer(MAGIC, np.uint8)
 _LAYOUT = struct.Struct("<4sBB6sIH")
 _CHECKED = HEADER_BYTES - 2
 _LENGTH = slice(12, 16)
@@ -93,9 +92,9 @@ def pack_headers(header: Header, lengths: npt.NDArray[np.uint32]) -> npt.NDArray
 
 def whole_headers(raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """Tell which rows of 18 bytes are undamaged headers, of whatever version."""
-    whole: npt.NDArray[np.bool_] = (raw[:, : len(MAGIC)] == _MAGIC).all(axis=1)
-    if whole.any():
-        whole &= (raw[:, _CHECKED:] == _checksums(raw)).all(axis=1)
+    magic = np.frombuffer(MAGIC, np.uint8)
+    whole: npt.NDArray[np.bool_] = (raw[:, : len(MAGIC)] == magic).all(axis=1)
+    whole &= (raw[:, _CHECKED:] == _checksums(raw)).all(axis=1)
     return whole
 
 

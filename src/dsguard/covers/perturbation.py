@@ -98,19 +98,19 @@ def _sample_wise(
             features = surrogate.model.features(seen, attack.layer).float()
         distance = (features - goal).square().sum()
         (gradient,) = torch.autograd.grad(distance, delta)
-        _check_told(gradient)
         scale = gradient.abs().mean(dim=(1, 2, 3), keepdim=True)
         momentum = attack.decay * momentum + gradient / (scale + 1e-12)
         delta = (delta.detach() - step * momentum.sign()).clamp(-radius, radius)
+    _check_told(momentum)
     # Rounding δ itself keeps it within ε and constant on its squares.
     levels = _spread((delta * 255).round(), attack.block, clean)
     perturbed = (clean * 255 + levels).round().clamp(0, 255)
     return perturbed.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
-def _check_told(gradient: Tensor) -> None:
+def _check_told(momentum: Tensor) -> None:
     """Refuse a surrogate that tells nothing of any image: all would be published as they are."""
-    if not bool((gradient.abs().amax(dim=(1, 2, 3)) > 0).any()):  # of what is no number as well
+    if not bool((momentum.abs() > 0).any()):  # nor of what is no number
         msg = (
             "the surrogate tells nothing of these images, which would stay as they are; fit another"
         )

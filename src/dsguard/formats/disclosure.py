@@ -227,23 +227,18 @@ class Review:
         """Return a value of a file that is no text, pruned; None where it does not go along."""
         return self.row(name, value, self._of_all)
 
-    def row(self, name: str, value: Any, allowance: Allowance) -> Any:
-        """Return one value of a column, None where it could hold a picture."""
-        kind = name.rpartition("/")[2]
-        return self._judged(name, kind, lambda: self._pruned(value, name, allowance))
+    def row(self, name: str, value: Any, allowance: Allowance, *, alone: bool = False) -> Any:
+        """Return one value of a column, None where it could hold a picture.
 
-    def entry(self, name: str, value: Any, allowance: Allowance) -> Any:
-        """Return one value of a list that tells of each image, as `row` does.
-
-        The numbers of a table are charged together, by `row_of_table`; this one is by itself.
+        The numbers of a table are charged together, by `row_of_table`, but for one that is `alone`.
         """
-        kind = name.rpartition("/")[2]
 
         def judged() -> Any:
-            _charge_alone(value, allowance)
+            if alone:
+                _charge_alone(value, allowance)
             return self._pruned(value, name, allowance)
 
-        return self._judged(name, kind, judged)
+        return self._judged(name, name.rpartition("/")[2], judged)
 
     def array(
         self, file: str, array_name: str, array: npt.NDArray[Any], counts: Collection[int]

@@ -211,7 +211,7 @@ def compress(images: Images) -> tuple[Bytes, Lengths]:
             scratch,
         )
     )
-    return streams[:, : int(lengths.max(initial=0))], lengths
+    return np.ascontiguousarray(streams[:, : int(lengths.max(initial=0))]), lengths
 
 
 def expand(data: Bytes, lengths: Lengths, shape: tuple[int, int, int]) -> tuple[Images, Mask]:
@@ -222,7 +222,7 @@ def expand(data: Bytes, lengths: Lengths, shape: tuple[int, int, int]) -> tuple[
         lib.dsg_expand(
             _c_image(shape),
             count,
-            in_buffer(data, (count, data.shape[1])),
+            in_buffer(data, data.shape),
             data.shape[1],
             _lengths(lengths, count),
             out_buffer(images, images.shape),

@@ -426,7 +426,7 @@ class CifarSource(ArraySource):
             elif isinstance(value, list) and len(value) == count:
                 each_image = each_image or [review.left_of(file) for _ in range(count)]
                 pairs = zip(value, each_image, strict=True)
-                kept = [review.entry(name, each, own) for each, own in pairs]
+                kept = [review.row(name, each, own, alone=True) for each, own in pairs]
             else:
                 kept = review.content(name, value)
             if kept is not None:

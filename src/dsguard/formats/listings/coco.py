@@ -64,8 +64,8 @@ class CocoListing(Listing):
     def fields(self) -> dict[str, bytes]:
         found: dict[str, _Told] = defaultdict(_Told)
         size = 0
-        for file, content in self._contents():
-            size += len(self.read(file))
+        for file, content, length in self._contents():
+            size += length
             images = locate(_texts(content), file, self.source.index).images
             own: dict[Any, list[Any]] = defaultdict(list)
             for annotation in content["annotations"]:
@@ -83,7 +83,7 @@ class CocoListing(Listing):
         """The files and the ambiguous names of each; class by image."""
         files: dict[str, list[str]] = {}
         best: dict[str, tuple[bool, float, str]] = {}
-        for file, content in self._contents():
+        for file, content, _ in self._contents():
             labels = _labels(content, file)
             found = locate(_texts(content), file, self.source.index)
             files[file] = found.ambiguous
@@ -93,11 +93,13 @@ class CocoListing(Listing):
                     best[image] = given
         return files, {image: label for image, (_, _, label) in best.items()}
 
-    def _contents(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _contents(self) -> Iterator[tuple[str, dict[str, Any], int]]:
+        """Yield the files that list images, with their content and length."""
         for file in _candidates(self.source):
-            content = _listed(self.read(file))
+            data = self.read(file)
+            content = _listed(data)
             if is_coco(content):
-                yield file, content
+                yield file, content, len(data)
 
 
 def _candidates(source: TreeSource) -> list[str]:

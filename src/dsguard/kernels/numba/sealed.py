@@ -41,7 +41,7 @@ def compress(images: Images) -> tuple[Bytes, Lengths]:
     room = images[:1].size * _ROOM + 4 * images.shape[3] + 1
     data, lengths = np.zeros((len(images), room), np.uint8), np.zeros(len(images), np.uint32)
     _compress(images, data, lengths, np.array(KINDS[images.shape[3]]), *_tables())
-    return data[:, : int(lengths.max(initial=0))], lengths
+    return np.ascontiguousarray(data[:, : int(lengths.max(initial=0))]), lengths
 
 
 def expand(data: Bytes, lengths: Lengths, shape: tuple[int, int, int]) -> tuple[Images, Mask]:
