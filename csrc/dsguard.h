@@ -1,6 +1,6 @@
 /*
- * dsguard.h - the C core of dsguard: mRIT, bit-plane embedding, reversible hiding, and rows of PNG
- * files.
+ * dsguard.h - the C core of dsguard: mRIT, bit-plane embedding, reversible hiding, lossless coding,
+ * and rows of PNG files.
  *
  * Functions read and write the memory of the caller.  The choice of dsg_set_isa() is the only state
  * of the library.  Functions do not allocate, start threads, print, or read the environment.  Any
@@ -14,7 +14,7 @@
  * docs/format.md specifies the results, bit for bit.  Tests hold the core to a NumPy version of the
  * same functions, the reference kernels of the Python package.
  *
- * The .c files of core/, paper/, exact/, png/ and isa/ make the library, with this folder as the
+ * The .c files of core/, paper/, exact/, sealed/, png/ and isa/ make the library, with this folder as the
  * include directory.  No file needs options of its own.
  */
 #ifndef DSGUARD_H
@@ -213,6 +213,28 @@ int dsg_compress(const struct dsg_image *image, size_t count, const uint8_t *ima
  */
 int dsg_expand(const struct dsg_image *image, size_t count, const uint8_t *streams, size_t stride,
                const uint32_t *lengths, uint8_t *images, uint64_t *scratch, uint8_t *malformed);
+
+/*
+ * ---- Payloads in the low bits of covers, for codec sealed. ----
+ *
+ * 'samples': of an image.  'masks': which low bits of each sample carry payload, the same for all
+ * images: 2^k - 1, or 2^k - 2 where bit 0 is kept free, with k of 0 to 8.
+ */
+
+/*
+ * Move each sample of 'count' images, in place, to the nearest value whose low k bits are those of
+ * the payload, 0 where bit 0 is kept free.
+ *
+ * Payload i is 'bytes' bytes at payloads + i * stride, at most as many as the masks have bits for.
+ * Its bits, least significant first, go to the bits of the first mask, then of the second, and so
+ * on.  Bits of masks that are left over are 0.
+ */
+int dsg_spread(size_t samples, const uint8_t *masks, size_t count, uint8_t *images,
+               const uint8_t *payloads, size_t stride, size_t bytes);
+
+/* The inverse of dsg_spread: read 'bytes' bytes from each image to payloads + i * bytes. */
+int dsg_gather(size_t samples, const uint8_t *masks, size_t count, const uint8_t *images,
+               uint8_t *payloads, size_t bytes);
 
 /*
  * ---- Scanlines of PNG files (ISO/IEC 15948), for batches of images of one shape. ----

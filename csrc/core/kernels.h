@@ -58,6 +58,10 @@ struct kernels {
     void (*expand)(uint32_t height, uint32_t width, uint32_t channels, int count,
                    const uint8_t *const *streams, const size_t *lengths, uint8_t *const *images,
                    uint64_t *scratch, uint8_t *malformed);
+    void (*spread)(size_t count, const uint8_t *masks, uint8_t *samples, const uint8_t *payload,
+                   size_t bytes);
+    void (*gather)(size_t count, const uint8_t *masks, const uint8_t *samples, uint8_t *payload,
+                   size_t bytes);
 };
 
 extern const struct kernels dsg_scalar, dsg_avx2, dsg_avx512, dsg_neon;

@@ -108,9 +108,20 @@ def compress() -> list[bytes]:
     return made + [shape + bytes([5, flags]) + some for shape, flags in product(shapes, (0, 1, 2))]
 
 
+def spread() -> list[bytes]:
+    """Return inputs of fuzz_spread: samples, choice of masks, bytes left free; cover, payload."""
+    some = bytes(37 * n % 256 for n in range(300))
+    return [
+        bytes([count % 256, count // 256, choice, free]) + texture + some
+        for (count, free), choice, texture in product(
+            ((64, 0), (65, 3), (300, 0)), (0, 64, 33, 36, 40, 52, 56), (SLOPE, EXTREME)
+        )
+    ]
+
+
 def main() -> None:
     """Write them."""
-    for target in (png, decode, reveal, round_trip, compress):
+    for target in (png, decode, reveal, round_trip, compress, spread):
         folder = HERE / target.__name__
         folder.mkdir(parents=True, exist_ok=True)
         for number, data in enumerate(target()):

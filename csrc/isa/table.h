@@ -11,6 +11,7 @@
 #include "paper/embedding.h"
 #include "paper/transform.h"
 #include "sealed/compress.h"
+#include "sealed/spread.h"
 
 const struct kernels TABLE = {
     .name = ISA,
@@ -24,4 +25,6 @@ const struct kernels TABLE = {
     .reveal = reveal,
     .compress = compress,
     .expand = expand,
+    .spread = spread,
+    .gather = gather,
 };

@@ -75,56 +75,80 @@ static void find_constant(struct planes *p, const uint8_t *image, size_t pixels)
                 p->constant &= ~(1u << n);
 }
 
+/* The symbol of an error, and above it the extra bits, and how many these are. */
+INLINED uint16_t symbol_code(int16_t error)
+{
+    uint16_t count = (uint16_t)(error * 2 ^ error >> 15), bits = extra_bits(count);
+    uint16_t extra = (uint16_t)(count & ((1 << bits) - 1));
+    return (uint16_t)(symbol_of(count) | extra << 8 | bits << 12);
+}
+
 /*
  * One step of coding in 32 bits, from the lowest on: 12 for where the frequency of a symbol begins,
  * 12 for the frequency less 1, 4 for extra bits, and 4 for how many these are.
  */
-INLINED uint32_t step_of(const uint16_t *starts, int error)
+INLINED uint32_t step_of(const uint16_t *starts, uint16_t code)
 {
-    uint32_t count = count_of(error), symbol = symbol_of(count), bits = symbol_bits[symbol];
-    uint32_t start = starts[symbol], frequency = starts[symbol + 1] - start;
-    uint32_t extra = count - symbol_counts[symbol];
-    return start | (frequency - 1) << 12 | extra << 24 | bits << 28;
+    uint32_t symbol = code & 255, start = starts[symbol], frequency = starts[symbol + 1] - start;
+    return start | (frequency - 1) << 12 | (uint32_t)(code >> 8) << 24;
 }
 
-/* Predict a row of one plane: its errors to the sizes under way, with their signs. */
-INLINED void predict_row(const struct plane *p, const uint8_t *row, const uint32_t n,
-                         const uint32_t channels, uint32_t width, const int first)
+/* The samples of a row of three planes. */
+INLINED void split_row(const uint8_t *restrict row, uint32_t width, int16_t *restrict luma,
+                       int16_t *restrict red, int16_t *restrict blue)
 {
-    int16_t *restrict samples = p->row, *restrict errors = p->sizes;
-    for (ptrdiff_t x = 0; x < (ptrdiff_t)width; x++)
-        samples[x] = (int16_t)plane_sample(row + x * channels, n, channels);
-    for (ptrdiff_t x = 0; x < (ptrdiff_t)width; x++)
-        errors[x] = (int8_t)(samples[x] -
-                             prediction(p, kind_of(n), x, samples[x - 1], samples[x - 2], first));
+    for (ptrdiff_t x = 0; x < (ptrdiff_t)width; x++) {
+        luma[x] = row[3 * x + 1];
+        red[x] = (int8_t)(uint8_t)(row[3 * x] - row[3 * x + 1]);
+        blue[x] = (int8_t)(uint8_t)(row[3 * x + 2] - row[3 * x + 1]);
+    }
 }
 
-/* Add the steps of a row; the errors of all planes become sizes. */
-INLINED uint32_t *add_steps(const struct planes *p, const uint32_t channels,
-                            const uint32_t constant, uint32_t width, const int first,
-                            uint32_t *steps)
+/* The errors of the predictions of a row, with their signs; restrict as for look_above. */
+INLINED void predict_row(const int kind, const int16_t *restrict samples,
+                         const int16_t *restrict above, const int16_t *restrict turned,
+                         int16_t *restrict errors, uint32_t width, const int first)
 {
-    int west[MOST_PLANES], size_west[MOST_PLANES] = {0}, sizes[MOST_PLANES] = {0};
-    struct plane of[MOST_PLANES];
-    for (uint32_t n = 0; n < channels; n++) {
-        of[n] = p->of[n];
-        west[n] = of[n].row[-1];
+    for (ptrdiff_t x = 0; x < (ptrdiff_t)width; x++) {
+        int16_t west = samples[x - 1], west_west = samples[x - 2];
+        int16_t found = first
+                            ? first_prediction(kind, west, west_west)
+                            : prediction(kind, west, west_west, above[x], above[x - 1], turned[x]);
+        errors[x] = (int8_t)(samples[x] - found);
+    }
+}
+
+/*
+ * From errors, which become codes of symbols: their sizes, and the sizes that were to be expected;
+ * restrict as for look_above.
+ */
+INLINED void expect_row(const int kind, const int16_t *restrict samples,
+                        const int16_t *restrict above, int16_t *restrict errors,
+                        const int16_t *restrict sizes_red, int16_t *restrict sizes,
+                        int16_t *restrict expected, uint32_t width, const int first)
+{
+    for (ptrdiff_t x = 0; x < (ptrdiff_t)width; x++) {
+        sizes[x] = (int16_t)(errors[x] < 0 ? -errors[x] : errors[x]);
+        errors[x] = (int16_t)symbol_code(errors[x]);
     }
     for (ptrdiff_t x = 0; x < (ptrdiff_t)width; x++) {
+        int16_t found = (int16_t)expectation(kind, sizes[x - 1], samples[x - 1], above[x - 1],
+                                             expected[x], first);
+        found = (int16_t)(kind == BLUE ? found + sealed_sizes[kind][7] * sizes_red[x] : found);
+        expected[x] = found < SEALED_SIZES - 1 ? found : SEALED_SIZES - 1;
+    }
+}
+
+/* Add the steps of a row, pixel by pixel. */
+INLINED uint32_t *add_steps(const struct plane *of, const uint32_t channels,
+                            const uint32_t constant, uint32_t width, uint32_t *steps)
+{
+    for (ptrdiff_t x = 0; x < (ptrdiff_t)width; x++) {
         UNROLLED
-        for (uint32_t n = 0; n < channels; n++) {
-            if (constant >> n & 1)
-                continue;
-            const int kind = kind_of(n);
-            int error = of[n].sizes[x];
-            int expected = expectation(&of[n], kind, x, west[n], size_west[n], first);
-            if (kind == BLUE)
-                expected += sealed_sizes[kind][7] * sizes[RED];
-            west[n] = of[n].row[x];
-            size_west[n] = sizes[n] = error < 0 ? -error : error;
-            of[n].sizes[x] = (int16_t)sizes[n];
-            *steps++ = step_of(table_of(kind, expected), error);
-        }
+        for (uint32_t n = 0; n < channels; n++)
+            if (!(constant >> n & 1))
+                *steps++ =
+                    step_of(table_of(kind_of(n), of[n].expected[x]), (uint16_t)of[n].errors[x]);
     }
     return steps;
 }
@@ -133,30 +157,45 @@ INLINED uint32_t *steps_of_row(struct planes *p, const uint8_t *row, const uint3
                                const uint32_t constant, uint32_t y, uint32_t width, const int first,
                                uint32_t *steps)
 {
+    UNROLLED
     for (uint32_t n = 0; n < channels; n++)
-        if (!(constant >> n & 1)) {
+        if (!(constant >> n & 1))
             next_row(&p->of[n], kind_of(n), y, width);
-            predict_row(&p->of[n], row, n, channels, width, first);
-        }
-    return add_steps(p, channels, constant, width, first, steps);
+    if (channels == 3 && !constant)
+        split_row(row, width, p->of[0].row, p->of[1].row, p->of[2].row);
+    else
+        for (uint32_t n = 0; n < channels; n++)
+            for (ptrdiff_t x = 0; x < (ptrdiff_t)width; x++)
+                p->of[n].row[x] = (int16_t)plane_sample(row + x * channels, n, channels);
+    UNROLLED
+    for (uint32_t n = 0; n < channels; n++) {
+        const struct plane *of = &p->of[n];
+        if (constant >> n & 1)
+            continue;
+        predict_row(kind_of(n), of->row, of->above, of->turned, of->errors, width, first);
+        expect_row(kind_of(n), of->row, of->above, of->errors,
+                   channels < 3 ? of->sizes : p->of[RED].sizes, of->sizes, of->expected, width,
+                   first);
+    }
+    return add_steps(p->of, channels, constant, width, steps);
 }
 
-/* A state that is not too 'large': a word of it is written before 'out' where it was. */
+/* A state that is not too 'large': a word of it is written before 'out' where it was.  Two bytes
+ * are written in any case, since nobody can guess when a branch would be taken. */
 INLINED uint32_t lowered(uint32_t state, int large, uint8_t **out)
 {
-    if (!large)
-        return state;
-    *out -= 2;
-    (*out)[0] = (uint8_t)state;
-    (*out)[1] = (uint8_t)(state >> 8);
-    return state >> WORD_BITS;
+    (*out)[-2] = (uint8_t)state;
+    (*out)[-1] = (uint8_t)(state >> 8);
+    *out -= 2 * large;
+    return large ? state >> WORD_BITS : state;
 }
 
 INLINED uint32_t code(uint32_t state, uint32_t step, uint8_t **out)
 {
     uint32_t start = step & (SLOTS - 1), frequency = (step >> 12 & (SLOTS - 1)) + 1;
     uint32_t extra = step >> 24 & 15, bits = step >> 28;
-    state = lowered(state, bits && state >> (32 - bits), out) << bits | extra;
+    if (bits)
+        state = lowered(state, state >> (32 - bits) != 0, out) << bits | extra;
     state = lowered(state, state >> (2 * WORD_BITS - PROBABILITY_BITS) >= frequency, out);
     return (state / frequency << PROBABILITY_BITS) + start + state % frequency;
 }
@@ -236,20 +275,23 @@ INLINED uint32_t raised(uint32_t state, struct words *w, const int safe)
 {
     if (!safe)
         return state < LOWEST ? state << WORD_BITS | next_word(w) : state;
-    uint32_t more = state << WORD_BITS | w->at[0] | (uint32_t)w->at[1] << 8;
-    int low = state < LOWEST;
+    uint32_t word = w->at[0] | (uint32_t)w->at[1] << 8, low = state < LOWEST;
     w->at += 2 * low;
-    return low ? more : state;
+    return state << low * WORD_BITS | (word & (0 - low)); /* nobody can guess a branch on it */
 }
 
 INLINED int decode_error(uint32_t *state, const uint16_t *starts, struct words *w, const int safe)
 {
-    uint32_t slot = *state & (SLOTS - 1), symbol = find_symbol(starts, slot);
+    uint32_t slot = *state & (SLOTS - 1), symbol = find_symbol(starts, slot), count = symbol;
     uint32_t start = starts[symbol], frequency = starts[symbol + 1] - start;
     uint32_t now = raised((*state >> PROBABILITY_BITS) * frequency + slot - start, w, safe);
-    uint32_t bits = symbol_bits[symbol], extra = now & ((1u << bits) - 1);
-    *state = raised(now >> bits, w, safe);
-    return error_of(symbol_counts[symbol] + extra);
+    if (symbol >= FIRST_OF_MANY) { /* seldom, so that a branch is worth it */
+        uint32_t bits = symbol_bits[symbol];
+        count = symbol_counts[symbol] + (now & ((1u << bits) - 1));
+        now = raised(now >> bits, w, safe);
+    }
+    *state = now;
+    return error_of(count);
 }
 
 /*
@@ -270,10 +312,14 @@ INLINED void decode_sample(struct run *r, uint8_t *pixel, ptrdiff_t x, const uin
 {
     const int kind = kind_of(n);
     const struct plane *p = &r->of[n];
-    int expected = expectation(p, kind, x, r->west[n], r->size_west[n], first);
+    int expected =
+        expectation(kind, r->size_west[n], r->west[n], p->above[x - 1], p->expected[x], first);
     if (kind == BLUE)
         expected += sealed_sizes[kind][7] * r->sizes[RED];
-    int sample = prediction(p, kind, x, r->west[n], r->west_west[n], first);
+    int16_t west = (int16_t)r->west[n], west_west = (int16_t)r->west_west[n];
+    int sample =
+        first ? first_prediction(kind, west, west_west)
+              : prediction(kind, west, west_west, p->above[x], p->above[x - 1], p->turned[x]);
     int error = decode_error(&r->states[n], table_of(kind, expected), &r->words, safe);
     sample += error;
     sample = kind == LUMA ? (uint8_t)sample : (int8_t)(uint8_t)sample;

@@ -19,12 +19,13 @@ enum { LUMA, RED, BLUE }; /* kinds of planes: rows of the tables */
 enum { MOST_PLANES = 4, BEFORE = 2, BEHIND = 1 };
 
 struct plane {
-    int16_t *row, *above, *above_that;      /* of the samples */
-    int16_t *sizes, *sizes_above;           /* of their errors */
-    int16_t *turned_above, *expected_above; /* the part of predictions and contexts from above */
+    int16_t *row, *above, *above_that; /* of the samples */
+    int16_t *sizes, *sizes_above;      /* of their errors */
+    int16_t *errors;                   /* with their signs, for coding */
+    int16_t *turned, *expected;        /* the part of predictions and contexts from above */
 };
 
-enum { ROWS_OF_PLANE = 7 };
+enum { ROWS_OF_PLANE = 8 };
 
 /* Entries of one row with what stands before and behind it. */
 static inline size_t row_entries(uint32_t width)
@@ -42,9 +43,8 @@ static inline size_t plane_bytes(uint32_t width)
 static inline int16_t *lay_out_rows(struct plane *p, int16_t *scratch, uint32_t width)
 {
     size_t entries = row_entries(width);
-    int16_t **rows[ROWS_OF_PLANE] = {&p->row,           &p->above,       &p->above_that,
-                                     &p->sizes,         &p->sizes_above, &p->turned_above,
-                                     &p->expected_above};
+    int16_t **rows[ROWS_OF_PLANE] = {&p->row,         &p->above,  &p->above_that, &p->sizes,
+                                     &p->sizes_above, &p->errors, &p->turned,     &p->expected};
     memset(scratch, 0, ROWS_OF_PLANE * entries * sizeof *scratch);
     for (unsigned i = 0; i < ROWS_OF_PLANE; i++)
         *rows[i] = scratch + i * entries + BEFORE;
@@ -66,13 +66,16 @@ INLINED int distance(int a, int b)
     return a > b ? a - b : b - a;
 }
 
-/* The part from above, of all samples of the row under way. */
-INLINED void look_above(const struct plane *p, const int kind, uint32_t width)
+/*
+ * The part from above, of all samples of the row under way.
+ *
+ * Compilers take 'restrict' from parameters alone, and only then do many samples at once.
+ */
+INLINED void look_above(const int kind, const int16_t *restrict above,
+                        const int16_t *restrict above_that, const int16_t *restrict sizes,
+                        int16_t *restrict turned, int16_t *restrict expected, uint32_t width)
 {
     const int16_t *w = sealed_weights[kind], *s = sealed_sizes[kind];
-    const int16_t *restrict above = p->above, *restrict above_that = p->above_that;
-    const int16_t *restrict sizes = p->sizes_above;
-    int16_t *restrict turned = p->turned_above, *restrict expected = p->expected_above;
     for (ptrdiff_t x = 0; x < (ptrdiff_t)width; x++) {
         int north = above[x], north_west = above[x - 1], north_east = above[x + 1];
         turned[x] =
@@ -100,35 +103,49 @@ INLINED void next_row(struct plane *p, const int kind, uint32_t y, uint32_t widt
     p->above[width] = p->above[width - 1];
     if (y == 1)
         memcpy(p->above_that, p->above, width * sizeof *row);
-    look_above(p, kind, width);
+    look_above(kind, p->above, p->above_that, p->sizes_above, p->turned, p->expected, width);
 }
 
-/* The prediction of sample 'x'.  In the 'first' row the one to its left stands for all above. */
-INLINED int prediction(const struct plane *p, const int kind, ptrdiff_t x, int west, int west_west,
-                       const int first)
+/*
+ * 'edge', moved by 64ths: a value of the plane.  Everything fits 16 bits, on the way as well, and
+ * is held in as many: then twice as many samples of a row are predicted at once.
+ */
+INLINED int16_t adjusted(const int kind, int16_t edge, int turned)
+{
+    const int16_t least = kind == LUMA ? 0 : -128, most = kind == LUMA ? 255 : 127;
+    /* An arithmetic shift, as every compiler has it that this is built with. */
+    int16_t found = (int16_t)(edge + ((int16_t)(turned + 32) >> 6));
+    found = found < most ? found : most;
+    return found > least ? found : least;
+}
+
+/* The prediction of a sample.  'turned' is the part from above. */
+INLINED int16_t prediction(const int kind, int16_t west, int16_t west_west, int16_t north,
+                           int16_t north_west, int16_t turned)
 {
     const int16_t *w = sealed_weights[kind];
-    int edge = west, turned = w[4] * (west_west - west);
-    if (!first) {
-        int north = p->above[x], north_west = p->above[x - 1];
-        int low = smaller(west, north), high = larger(west, north);
-        edge = larger(low, smaller(high, west + north - north_west));
-        turned = p->turned_above[x] + w[0] * west + w[4] * west_west -
-                 (w[0] + w[1] + w[2] + w[3] + w[4] + w[5]) * edge;
-    }
-    /* An arithmetic shift, as every compiler has it that this is built with. */
-    int found = edge + ((turned + 32) >> 6);
-    return kind == LUMA ? larger(0, smaller(255, found)) : larger(-128, smaller(127, found));
+    int16_t low = west < north ? west : north, high = west < north ? north : west;
+    int16_t plane = (int16_t)(west + north - north_west);
+    int16_t below = plane < high ? plane : high, edge = below > low ? below : low;
+    return adjusted(kind, edge,
+                    turned + w[0] * west + w[4] * west_west -
+                        (w[0] + w[1] + w[2] + w[3] + w[4] + w[5]) * edge);
 }
 
-/* The size of error that is to be expected of sample 'x', less that which other planes tell. */
-INLINED int expectation(const struct plane *p, const int kind, ptrdiff_t x, int west, int size_west,
+/* The same in the first row, where the sample to the left stands for all above. */
+INLINED int16_t first_prediction(const int kind, int16_t west, int16_t west_west)
+{
+    return adjusted(kind, west, sealed_weights[kind][4] * (west_west - west));
+}
+
+/* The size of error that is to be expected of a sample, less that which other planes tell: from the
+ * size and the sample to its left, and the part from above. */
+INLINED int expectation(const int kind, int size_west, int west, int north_west, int expected,
                         const int first)
 {
     const int16_t *s = sealed_sizes[kind];
-    int expected = s[3] * size_west;
-    return first ? expected
-                 : expected + p->expected_above[x] + s[0] * distance(west, p->above[x - 1]);
+    int found = s[3] * size_west;
+    return first ? found : found + expected + s[0] * distance(west, north_west);
 }
 
 /* The table of the context of a sample. */

@@ -1,12 +1,13 @@
 /* sealed.c - the public functions of codec sealed: check, then one image after another. */
+#include "core/bits.h"
 #include "core/kernels.h"
 #include "sealed/predict.h"
 
 /*
  * A sample takes at most 12 bits for its symbol and 4 more, and a plane a value or a state of 4
- * bytes.  A byte says which planes are constant.
+ * bytes.  A byte says which planes are constant, and two in front of the words are written in vain.
  */
-enum { ROOM_PER_SAMPLE = 2, ROOM_PER_PLANE = 4, ROOM = 1 };
+enum { ROOM_PER_SAMPLE = 2, ROOM_PER_PLANE = 4, ROOM = 3 };
 
 static int check_image(const struct dsg_image *image)
 {
@@ -77,5 +78,46 @@ int dsg_expand(const struct dsg_image *image, size_t count, const uint8_t *strea
         k->expand(image->height, image->width, image->channels, 1 + two, pair, sizes, out, scratch,
                   malformed + i);
     }
+    return DSG_OK;
+}
+
+/* Whether all masks are what dsguard.h says, and have places for so many bytes. */
+static int check_masks(size_t samples, const uint8_t *masks, size_t bytes)
+{
+    size_t places = 0;
+    for (size_t i = 0; i < samples; i++) {
+        unsigned low = masks[i] | 1u;
+        if (low & (low + 1))
+            return DSG_ERR_GEOMETRY;
+        places += count_bits(masks[i]);
+    }
+    return bytes > places / 8 ? DSG_ERR_CAPACITY : DSG_OK;
+}
+
+int dsg_spread(size_t samples, const uint8_t *masks, size_t count, uint8_t *images,
+               const uint8_t *payloads, size_t stride, size_t bytes)
+{
+    if (masks == NULL || images == NULL || payloads == NULL)
+        return DSG_ERR_NULL;
+    int status = check_masks(samples, masks, bytes);
+    if (status != DSG_OK)
+        return status;
+    if (stride < bytes)
+        return DSG_ERR_CAPACITY;
+    for (size_t i = 0; i < count; i++)
+        dsg_kernels()->spread(samples, masks, images + i * samples, payloads + i * stride, bytes);
+    return DSG_OK;
+}
+
+int dsg_gather(size_t samples, const uint8_t *masks, size_t count, const uint8_t *images,
+               uint8_t *payloads, size_t bytes)
+{
+    if (masks == NULL || images == NULL || payloads == NULL)
+        return DSG_ERR_NULL;
+    int status = check_masks(samples, masks, bytes);
+    if (status != DSG_OK)
+        return status;
+    for (size_t i = 0; i < count; i++)
+        dsg_kernels()->gather(samples, masks, images + i * samples, payloads + i * bytes, bytes);
     return DSG_OK;
 }

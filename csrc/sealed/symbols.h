@@ -8,7 +8,7 @@
 
 #include "core/kernels.h"
 
-enum { SEALED_SYMBOLS = 64 };
+enum { SEALED_SYMBOLS = 64, FIRST_OF_MANY = 32 };
 
 /* The first count of each symbol. */
 static const uint8_t symbol_counts[SEALED_SYMBOLS] = {
@@ -22,20 +22,21 @@ static const uint8_t symbol_bits[SEALED_SYMBOLS] = {[32] = 1, 1, 1, 1, 1, 1, 1, 
                                                     1,        1, 1, 1, 1, 3, 3, 3, 3, 3, 3,
                                                     3,        3, 4, 4, 4, 4, 4, 4, 4, 4};
 
-/* The symbol of a count. */
-INLINED uint32_t symbol_of(uint32_t count)
+/* The symbol of a count, and how many extra bits follow it. */
+INLINED uint16_t symbol_of(uint16_t count)
 {
-    uint32_t large = count < 128 ? 48 + ((count - 64) >> 3) : 56 + ((count - 128) >> 4);
-    uint32_t small = count < 32 ? count : 32 + ((count - 32) >> 1);
+    uint16_t large = (uint16_t)(count < 128 ? 40 + (count >> 3) : 48 + (count >> 4));
+    uint16_t small = (uint16_t)(count < 32 ? count : 16 + (count >> 1));
     return count < 64 ? small : large;
 }
 
-/* An error, -128 to 127, as a count. */
-INLINED uint32_t count_of(int error)
+INLINED uint16_t extra_bits(uint16_t count)
 {
-    return (uint32_t)(error < 0 ? -2 * error - 1 : 2 * error);
+    uint16_t few = count < 32 ? 0 : 1, many = count < 128 ? 3 : 4;
+    return count < 64 ? few : many;
 }
 
+/* A count as an error, -128 to 127. */
 INLINED int error_of(uint32_t count)
 {
     return (int)(count >> 1) ^ -(int)(count & 1);

@@ -69,3 +69,7 @@ int dsg_compress(const struct dsg_image *image, size_t count, const uint8_t *ima
                  uint8_t *streams, size_t stride, uint32_t *lengths, uint64_t *scratch);
 int dsg_expand(const struct dsg_image *image, size_t count, const uint8_t *streams, size_t stride,
                const uint32_t *lengths, uint8_t *images, uint64_t *scratch, uint8_t *malformed);
+int dsg_spread(size_t samples, const uint8_t *masks, size_t count, uint8_t *images,
+               const uint8_t *payloads, size_t stride, size_t bytes);
+int dsg_gather(size_t samples, const uint8_t *masks, size_t count, const uint8_t *images,
+               uint8_t *payloads, size_t bytes);

@@ -23,6 +23,9 @@ Modes: TypeAlias = npt.NDArray[np.uint8]
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
+Shape: TypeAlias = tuple[int, int, int]
+"""Height, width and channels of an image."""
+
 
 class Kernels(Protocol):
     """A module with these functions is a set of kernels.
@@ -158,4 +161,24 @@ class Kernels(Protocol):
         malformed : Mask
             True where a stream is none of an image of this shape; that image is unspecified.
         """
+        ...
+
+    def spread(self, images: Images, payloads: Bytes, masks: Bytes) -> None:
+        """Move samples of `images`, in place, to the nearest values with a payload in low bits.
+
+        Parameters
+        ----------
+        images : Images
+            Covers of any size.
+        payloads : Bytes
+            Shape (N, bytes), at most as many as the masks have bits for. Least significant bits
+            come first; bits of masks that are left over become 0.
+        masks : Bytes
+            Shape (H, W, C): the low bits of each sample that carry payload: 2^k - 1, or 2^k - 2
+            where bit 0 is kept free, and becomes 0.
+        """
+        ...
+
+    def gather(self, images: Images, size: int, masks: Bytes) -> Bytes:
+        """Read `size` bytes of payload from each image; the inverse of `spread`."""
         ...

@@ -233,6 +233,38 @@ def expand(data: Bytes, lengths: Lengths, shape: tuple[int, int, int]) -> tuple[
     return images, malformed.view(np.bool_)
 
 
+def spread(images: Images, payloads: Bytes, masks: Bytes) -> None:
+    """See `dsguard.kernels.contract.Kernels.spread`."""
+    count, size = payloads.shape
+    check(
+        lib.dsg_spread(
+            masks.size,
+            in_buffer(masks, images.shape[1:]),
+            count,
+            out_buffer(images, (count, *masks.shape)),
+            in_buffer(payloads, payloads.shape),
+            size,
+            size,
+        )
+    )
+
+
+def gather(images: Images, size: int, masks: Bytes) -> Bytes:
+    """See `dsguard.kernels.contract.Kernels.gather`."""
+    payloads = np.empty((len(images), size), np.uint8)
+    check(
+        lib.dsg_gather(
+            masks.size,
+            in_buffer(masks, images.shape[1:]),
+            len(images),
+            in_buffer(images, images.shape),
+            out_buffer(payloads, payloads.shape),
+            size,
+        )
+    )
+    return payloads
+
+
 def _compress_sizes(shape: tuple[int, ...]) -> tuple[int, Any]:
     """Return the room for a stream, and work space."""
     room, entries = ffi.new("size_t *"), ffi.new("size_t *")

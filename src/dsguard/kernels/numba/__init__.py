@@ -16,10 +16,10 @@ if Path(".numba_config.yaml").exists() and "numba" not in sys.modules:
     raise ImportError(msg)
 
 from dsguard.kernels.numba.paper import embed, extract, invert, transform
-from dsguard.kernels.numba.sealed import compress, expand
+from dsguard.kernels.numba.sealed import compress, expand, gather, spread
 from dsguard.kernels.reference import decode, encode, hide, reveal
 
 __all__ = [
-    "compress", "decode", "embed", "encode", "expand", "extract", "hide", "invert", "reveal",
-    "transform",
+    "compress", "decode", "embed", "encode", "expand", "extract", "gather", "hide", "invert",
+    "reveal", "spread", "transform",
 ]  # fmt: skip

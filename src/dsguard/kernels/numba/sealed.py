@@ -1,4 +1,4 @@
-"""Lossless coding of codec sealed in Numba; the algorithm is that of the C core."""
+"""Codec sealed in Numba: coding without loss, and payloads in low bits, as in the C core."""
 
 from __future__ import annotations
 
@@ -49,6 +49,18 @@ def expand(data: Bytes, lengths: Lengths, shape: tuple[int, int, int]) -> tuple[
     images, malformed = np.zeros((len(data), *shape), np.uint8), np.ones(len(data), np.bool_)
     _expand(data, lengths, images, malformed, np.array(KINDS[shape[2]]), *_tables())
     return images, malformed
+
+
+def spread(images: Images, payloads: Bytes, masks: Bytes) -> None:
+    """See `dsguard.kernels.contract.Kernels.spread`."""
+    _spread(images.reshape(len(images), masks.size), payloads, masks.reshape(-1))
+
+
+def gather(images: Images, size: int, masks: Bytes) -> Bytes:
+    """See `dsguard.kernels.contract.Kernels.gather`."""
+    payloads = np.zeros((len(images), size), np.uint8)
+    _gather(images.reshape(len(images), masks.size), payloads, masks.reshape(-1))
+    return payloads
 
 
 @cache
@@ -312,3 +324,36 @@ def _found(table, slot):
             symbol += step
         step //= 2
     return symbol, table[symbol], table[symbol + 1] - table[symbol]
+
+
+@_jit
+def _spread(images, payloads, masks):
+    for n in range(len(images)):
+        at, end = 0, 8 * payloads.shape[1]
+        for i in range(len(masks)):
+            mask, wanted = int(masks[i]), 0
+            for place in range(8):
+                if mask >> place & 1:
+                    if at < end:
+                        wanted |= (payloads[n, at >> 3] >> (at & 7) & 1) << place
+                    at += 1
+            span = (mask | 1) + 1 if mask else 1
+            value = int(images[n, i])
+            up = (wanted - value) % span
+            value += up - span if 2 * up > span else up
+            if value < 0:
+                value += span
+            images[n, i] = value - span if value > 255 else value
+
+
+@_jit
+def _gather(images, payloads, masks):
+    for n in range(len(images)):
+        at, end = 0, 8 * payloads.shape[1]
+        for i in range(len(masks)):
+            mask, value = int(masks[i]), int(images[n, i])
+            for place in range(8):
+                if mask >> place & 1:
+                    if at < end:
+                        payloads[n, at >> 3] |= (value >> place & 1) << (at & 7)
+                    at += 1

@@ -8,8 +8,9 @@ from dsguard.kernels.reference.exact.hiding import hide, reveal
 from dsguard.kernels.reference.exact.transform import decode, encode
 from dsguard.kernels.reference.paper import embed, extract, invert, transform
 from dsguard.kernels.reference.sealed.coding import compress, expand
+from dsguard.kernels.reference.sealed.spreading import gather, spread
 
 __all__ = [
-    "compress", "decode", "embed", "encode", "expand", "extract", "hide", "invert", "reveal",
-    "transform",
+    "compress", "decode", "embed", "encode", "expand", "extract", "gather", "hide", "invert",
+    "reveal", "spread", "transform",
 ]  # fmt: skip

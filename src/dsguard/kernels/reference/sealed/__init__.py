@@ -1,1 +1,1 @@
-"""Codec sealed in plain NumPy: lossless coding of pixels."""
+"""Codec sealed in plain NumPy: lossless coding of pixels, and payloads in low bits."""
