@@ -18,6 +18,7 @@ from dsguard import Status
 from dsguard.codecs import HEADER_BYTES, Header, codec_named
 from dsguard.codecs.header import _checksum
 from dsguard.codecs.paper import OVERHEAD_BYTES, plan
+from dsguard.covers import Itself
 from dsguard.kernels import native
 from dsguard.kernels.geometry import Geometry
 
@@ -413,7 +414,7 @@ def test_geometry_changes_are_noticed(key):
         (np.zeros((2, 32, 32, 3), np.float32), "expected dtype uint8"),
         (np.zeros((32, 32), np.uint8), r"expected shape \(N, H, W, C\)"),
         (np.zeros((2, 32, 32, 2), np.uint8), "1, 3 or 4 channels"),
-        (np.zeros((2, 7, 32, 3), np.uint8), "8 to 65535"),
+        (np.zeros((2, 0, 32, 3), np.uint8), "1 to 65535"),
         ([[1, 2]], "expected a NumPy array, got list"),
     ],
 )
@@ -424,14 +425,23 @@ def test_bad_images_are_refused(images, message, key):
         dsguard.restore_batch(images, key)
 
 
+@pytest.mark.parametrize("profile", ["exact", "veil", "paper"])
+def test_images_that_are_too_small_for_a_codec_are_refused(profile, key):
+    small = np.zeros((2, 7, 32, 3), np.uint8)
+    with pytest.raises(
+        dsguard.InputError, match=r"has 32x7 pixels.* 8 and more; take codec sealed"
+    ):
+        dsguard.protect_batch(small, key, cover=Itself(), profile=profile)
+
+
 def test_bad_arguments_are_refused(scenes, key):
     with pytest.raises(dsguard.InputError, match="give target"):
-        dsguard.protect_batch(scenes, key)
+        dsguard.protect_batch(scenes, key, profile="exact")
     with pytest.raises(dsguard.InputError, match="not both"):
         dsguard.protect_batch(scenes, key, target=scenes, labels=[0] * 8)
     with pytest.raises(dsguard.InputError, match="target has the shape"):
         dsguard.protect_batch(scenes, key, target=scenes[:4])
-    with pytest.raises(dsguard.InputError, match="no profile 'papre'; the profiles are: exact"):
+    with pytest.raises(dsguard.InputError, match="no profile 'papre'; the profiles are: sealed"):
         dsguard.protect_batch(scenes, key, target=scenes, profile="papre")
     unknown = dsguard.Profile(dataclasses.replace(codec_named("paper"), code=60))
     with pytest.raises(dsguard.InputError, match="there is no profile"):

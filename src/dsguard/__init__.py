@@ -3,7 +3,7 @@
 >>> import numpy as np, dsguard
 >>> key = dsguard.DatasetKey.generate()
 >>> clean = np.full((2, 32, 32, 3), 100, np.uint8)
->>> out = dsguard.protect_batch(clean, key, target=clean)
+>>> out = dsguard.protect_batch(clean, key)
 >>> back = dsguard.restore_batch(out.images, key)
 >>> bool((back == clean).all())
 True
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         ProtectedBatch,
         RestoredBatch,
         Status,
+        image_ids,
         inspect,
         protect_batch,
         restore_batch,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
         WrongKeyError,
     )
     from dsguard.kernels import get_backend, set_backend
-    from dsguard.keys import DatasetKey
+    from dsguard.keys import DatasetKey, image_key
     from dsguard.profiles import Profile
 
     __version__: str
@@ -64,6 +65,8 @@ __all__ = [
     "WrongKeyError",
     "__version__",
     "get_backend",
+    "image_ids",
+    "image_key",
     "inspect",
     "protect_batch",
     "restore_batch",
@@ -87,6 +90,8 @@ _HOMES = {
     "TamperedError": "dsguard.errors",
     "WrongKeyError": "dsguard.errors",
     "get_backend": "dsguard.kernels",
+    "image_ids": "dsguard.api",
+    "image_key": "dsguard.keys",
     "inspect": "dsguard.api",
     "protect_batch": "dsguard.api",
     "restore_batch": "dsguard.api",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dsguard.errors import InputError
-from dsguard.kernels.geometry import LARGEST_SIDE, SMALLEST_SIDE
+from dsguard.kernels.geometry import LARGEST_SIDE
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -23,7 +23,7 @@ def as_batch(images: object, name: str) -> Images:
     ------
     InputError
         If it is no array of uint8, or not of shape (N, H, W) or (N, H, W, C) with C of 1, 3 or 4
-        and sides of 8 to 65535.
+        and sides of 1 to 65535.
     """
     if not isinstance(images, np.ndarray):
         msg = f"{name}: expected a NumPy array, got {type(images).__name__}; use numpy.asarray"
@@ -42,11 +42,8 @@ def as_batch(images: object, name: str) -> Images:
     if batch.shape[3] not in (1, 3, 4):
         msg = f"{name}: expected 1, 3 or 4 channels last, got shape {images.shape}{hint}"
         raise InputError(msg)
-    if min(batch.shape[1:3]) < SMALLEST_SIDE or max(batch.shape[1:3]) > LARGEST_SIDE:
-        msg = (
-            f"{name}: height and width are {SMALLEST_SIDE} to {LARGEST_SIDE}, "
-            f"got shape {images.shape}{hint}"
-        )
+    if min(batch.shape[1:3]) < 1 or max(batch.shape[1:3]) > LARGEST_SIDE:
+        msg = f"{name}: height and width are 1 to {LARGEST_SIDE}, got shape {images.shape}{hint}"
         raise InputError(msg)
     return batch
 

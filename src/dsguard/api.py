@@ -7,6 +7,7 @@ how the clean ones are carried in them.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -27,11 +28,12 @@ from dsguard.errors import (
     TamperedError,
     WrongKeyError,
 )
-from dsguard.keys import DatasetKey
-from dsguard.profiles import DEFAULT, Profile
+from dsguard.keys import DatasetKey, ImageKeys
+from dsguard.keys.image_keys import checked_image_keys
+from dsguard.profiles import Profile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 
@@ -120,7 +122,10 @@ class ImageInfo:
     payload_bits : int
         Header, tag and what is sealed together.
     sidecar : bool
-        Whether the payload did not fit and is in a sidecar.
+        Whether the payload did not fit and is in a sidecar. An image of codec ``sealed`` does not
+        tell: here it is whether one was given.
+    image_id : bytes or None
+        16 bytes, from which the key of the image is derived; None for codecs without such keys.
     """
 
     version: int
@@ -129,6 +134,7 @@ class ImageInfo:
     key_id: str
     payload_bits: int
     sidecar: bool = False
+    image_id: bytes | None = None
 
 
 def protect_batch(
@@ -140,16 +146,19 @@ def protect_batch(
     target: npt.NDArray[np.uint8] | None = None,
     labels: npt.ArrayLike | None = None,
     surrogate: Surrogate | None = None,
-    profile: str | Profile = DEFAULT,
+    profile: str | Profile | None = None,
     epsilon: int | None = None,
     out: npt.NDArray[np.uint8] | None = None,
     threads: int | None = None,
 ) -> ProtectedBatch:
     """Protect a batch of images.
 
-    Each clean image is transformed to resemble its cover. The way back, sealed under `key`, is
-    hidden in it. Give a `cover`, or a `target` that is one, or `labels` and `surrogate`, from which
-    the profile makes covers by feature-space perturbation. Profile ``"veil"`` needs labels alone.
+    Images and key are enough: then each protected image shows a picture that the key draws, and
+    carries the clean one encrypted in its low bits. With `labels`, images of one class show alike
+    pictures, for a network to learn instead.
+
+    Give a `cover` to show something else. Give a `target`, or `labels` and a `surrogate`, for
+    perturbed images as in the paper; these go with the exact profiles.
 
     The result is deterministic: the same images, targets and key give the same bytes, however many
     threads there are. Memory beyond input and output does not grow with the batch, but for a status
@@ -158,8 +167,9 @@ def protect_batch(
     Parameters
     ----------
     images : ndarray of uint8, shape (N, H, W, C) or (N, H, W)
-        Clean images; C is 1 or 3, or 4 with alpha last, which passes through untouched. H and W are
-        8 or more; samples outside the grid of whole blocks pass through as well.
+        Clean images; C is 1 or 3, or 4 with alpha last. H and W are 1 or more with codec
+        ``sealed``. With all others they are 8 or more, and alpha passes through untouched, as do
+        samples outside the grid of whole blocks.
     key : DatasetKey
     cover : Cover, optional
         What protected images show, of `dsguard.covers`; `labels` are those that it takes.
@@ -173,8 +183,11 @@ def protect_batch(
     surrogate : Surrogate, optional
         From `dsguard.fsp.fit_surrogate`. The exact profiles put on its patterns. ``"paper"``
         attacks each image with the defaults of `dsguard.fsp.Attack`.
-    profile : {"exact", "exact-fine", "exact-coarse", "veil", "paper"} or Profile
-        How to protect. The exact profiles restore every bit, on blocks of 4, 2 and 8; so does
+    profile : str or Profile, optional
+        How to protect: ``"sealed"``, ``"exact"``, ``"exact-fine"``, ``"exact-coarse"``, ``"veil"``
+        or ``"paper"``; by default ``"sealed"``, or ``"exact"`` where there is a target or a
+        surrogate. All but ``"paper"`` restore every bit. The exact profiles perturb images, on
+        blocks of 4, 2 and 8, in ways that can be undone without the key (docs/security.md); so can
         ``"veil"``, which hides each image in another of the batch, drawn by the key, with a pattern
         for each label: give batches of mixed classes, what shows in a batch of one class still is
         of that class. ``"paper"`` restores to within a grey level or two.
@@ -196,7 +209,8 @@ def protect_batch(
     CapacityError
         If images of this size cannot carry their payload (profile ``paper`` alone).
     """
-    chosen = Profile.named(profile)
+    perturbs = target is not None or surrogate is not None
+    chosen = Profile.named(profile, perturbs=perturbs)
     _check_key(key)
     batch = as_batch(images, "images")
     choice = _choice(batch, key, cover, codec, target, labels, surrogate, chosen, epsilon)
@@ -222,7 +236,7 @@ def protect_batch(
     sidecars: dict[int, bytes] = {}
     parts = pool.cut(len(batch), batch[:1].size or 1, workers)
     with (
-        choice.cover.prepared(ArraySet(batch)) as ready,
+        choice.cover.prepared(ArraySet(batch, numbers)) as ready,
         closing(pool.run(work, parts, workers)) as done,
     ):
         for made in done:
@@ -236,8 +250,9 @@ def protect_batch(
 @overload
 def restore_batch(
     images: npt.NDArray[np.uint8],
-    key: DatasetKey,
+    key: DatasetKey | None = None,
     *,
+    image_keys: Sequence[bytes] | Mapping[bytes, bytes] | None = None,
     sidecars: Mapping[int, bytes] | None = None,
     on_error: Literal["raise"] = "raise",
     out: npt.NDArray[np.uint8] | None = None,
@@ -248,8 +263,9 @@ def restore_batch(
 @overload
 def restore_batch(
     images: npt.NDArray[np.uint8],
-    key: DatasetKey,
+    key: DatasetKey | None = None,
     *,
+    image_keys: Sequence[bytes] | Mapping[bytes, bytes] | None = None,
     sidecars: Mapping[int, bytes] | None = None,
     on_error: Literal["report"],
     out: npt.NDArray[np.uint8] | None = None,
@@ -259,8 +275,9 @@ def restore_batch(
 
 def restore_batch(
     images: npt.NDArray[np.uint8],
-    key: DatasetKey,
+    key: DatasetKey | None = None,
     *,
+    image_keys: Sequence[bytes] | Mapping[bytes, bytes] | None = None,
     sidecars: Mapping[int, bytes] | None = None,
     on_error: Literal["raise", "report"] = "raise",
     out: npt.NDArray[np.uint8] | None = None,
@@ -272,8 +289,11 @@ def restore_batch(
     ----------
     images : ndarray of uint8, shape (N, H, W, C) or (N, H, W)
         As `protect_batch` returned them; a subset in any order will do.
-    key : DatasetKey
+    key : DatasetKey, optional
         The key that they were protected under.
+    image_keys : sequence of bytes, or mapping of bytes to bytes, optional
+        In its place, for codec ``sealed``: the key of each image, in their order, or keys by image
+        id. `dsguard.image_key` derives them.
     sidecars : mapping of int to bytes, optional
         As `protect_batch` returned them, by the index of their image in `images`.
     on_error : {"raise", "report"}
@@ -299,18 +319,18 @@ def restore_batch(
     if on_error not in ("raise", "report"):
         msg = f"on_error is 'raise' or 'report', not {on_error!r}"
         raise InputError(msg)
-    _check_key(key)
     batch = as_batch(images, "images")
     result = as_output(out, images, batch)
     workers = pool.thread_count(threads)
     given = _check_sidecars(sidecars, len(batch))
+    keys = _keys(key, image_keys, batch, given)
 
     profiles = [""] * len(batch)
 
     def work(part: slice) -> dict[int, DsguardError]:
         own = {i - part.start: data for i, data in given.items() if part.start <= i < part.stop}
         protected = np.ascontiguousarray(batch[part])
-        failures, named = restoring.restore(protected, result[part], key, own)
+        failures, named = restoring.restore(protected, result[part], keys, own)
         profiles[part] = named
         return {part.start + index: error for index, error in failures.items()}
 
@@ -348,7 +368,8 @@ def inspect(image: npt.NDArray[np.uint8], sidecar: bytes | None = None) -> Image
         If the image has no header, a damaged one, or one of an unknown version.
     """
     batch = as_single(image, "image")
-    raw = restoring.headers(batch, {0: sidecar} if sidecar else {})
+    given = {0: sidecar} if sidecar else {}
+    raw = restoring.headers(batch, given)
     header = Header.parse(raw[0].tobytes())
     codec = codec_of(header)
     return ImageInfo(
@@ -356,8 +377,9 @@ def inspect(image: npt.NDArray[np.uint8], sidecar: bytes | None = None) -> Image
         profile=codec.name,
         planes=codec.planes(header),
         key_id=header.key_id.hex(),
-        payload_bits=8 * codec.payload_bytes(header),
-        sidecar=codec.in_sidecar(header),
+        payload_bits=8 * codec.payload_bytes(header, batch.shape[1:]),
+        sidecar=codec.in_sidecar(header) or bool(sidecar),
+        image_id=restoring.image_ids(batch, given)[0],
     )
 
 
@@ -373,6 +395,58 @@ def are_protected(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     ndarray of bool, shape (N,)
     """
     return restoring.have_headers(np.ascontiguousarray(as_batch(images, "images")))
+
+
+def image_ids(
+    images: npt.NDArray[np.uint8], *, sidecars: Mapping[int, bytes] | None = None
+) -> list[bytes | None]:
+    """Return the ids of protected images, from which their keys are derived; no key is needed.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (N, H, W, C) or (N, H, W)
+    sidecars : mapping of int to bytes, optional
+        An image too small to carry its id has it there.
+
+    Returns
+    -------
+    list of bytes or None
+        16 bytes each; None where an image has no id: all that are not of codec ``sealed``.
+
+    Examples
+    --------
+    >>> import numpy as np, dsguard
+    >>> key = dsguard.DatasetKey(bytes(32))
+    >>> done = dsguard.protect_batch(np.zeros((2, 32, 32, 3), np.uint8), key)
+    >>> keys = [dsguard.image_key(key, each) for each in dsguard.image_ids(done.images)]
+    >>> int(dsguard.restore_batch(done.images, image_keys=keys).max())
+    0
+    """
+    batch = np.ascontiguousarray(as_batch(images, "images"))
+    return restoring.image_ids(batch, _check_sidecars(sidecars, len(batch)))
+
+
+def _keys(
+    key: DatasetKey | None,
+    image_keys: Sequence[bytes] | Mapping[bytes, bytes] | None,
+    batch: Images,
+    sidecars: dict[int, bytes],
+) -> DatasetKey | ImageKeys:
+    if image_keys is None:
+        _check_key(key)
+        assert key is not None
+        return key
+    if key is not None:
+        msg = "give the key of the dataset, or those of images, not both"
+        raise InputError(msg)
+    if isinstance(image_keys, Mapping):
+        return checked_image_keys(image_keys)
+    if len(image_keys) != len(batch):
+        msg = f"image_keys: expected one for each of {len(batch)} images, got {len(image_keys)}"
+        raise InputError(msg)
+    ids = restoring.image_ids(np.ascontiguousarray(batch), sidecars)
+    known = zip(ids, image_keys, strict=True)
+    return checked_image_keys({image_id: own for image_id, own in known if image_id is not None})
 
 
 def _check_key(key: object) -> None:

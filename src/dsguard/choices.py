@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-PROFILE_NAMES = ("exact", "exact-fine", "exact-coarse", "veil", "paper")
-DEFAULT_PROFILE = "exact"
+PROFILE_NAMES = ("sealed", "exact", "exact-fine", "exact-coarse", "veil", "paper")
+DEFAULT_PROFILE = "sealed"
+PERTURBING_PROFILE = "exact"
+"""The default where a target or a surrogate is given."""
 
-CODEC_NAMES = ("exact", "exact-fine", "exact-coarse", "paper")
-COVER_NAMES = ("patterns", "attack", "other", "blank", "preview")
+CODEC_NAMES = ("sealed", "exact", "exact-fine", "exact-coarse", "paper")
+COVER_NAMES = ("blank", "preview", "samples", "other", "given", "patterns", "attack")
 
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 """Stages of a ResNet-18 whose features can be driven."""

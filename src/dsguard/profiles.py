@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dsguard.choices import DEFAULT_PROFILE, STRENGTHS
+from dsguard.choices import DEFAULT_PROFILE, PERTURBING_PROFILE, STRENGTHS
 from dsguard.codecs import Codec, codec_named
 from dsguard.covers import EPSILON, Cover
 from dsguard.covers.named import NEED_SURROGATE, Ingredients, cover_named
@@ -32,8 +32,9 @@ class Profile:
     codec : Codec
         Its name, which headers tell, is that of the profile.
     shows : str
-        A name of `dsguard.covers.named`: ``"patterns"`` is the image itself with class patterns,
-        ``"attack"`` each image attacked by itself, ``"other"`` another image of the set.
+        A name of `dsguard.covers.named`: ``"blank"`` is a picture drawn by the key, ``"patterns"``
+        the image itself with class patterns, ``"attack"`` each image attacked by itself,
+        ``"other"`` another image of the set.
     """
 
     codec: Codec
@@ -93,14 +94,23 @@ class Profile:
         return cover_named(self.shows, Ingredients(key, surrogate, epsilon, labelled))
 
     @staticmethod
-    def named(name: str | Profile) -> Profile:
+    def named(name: str | Profile | None, *, perturbs: bool = False) -> Profile:
         """Return the profile called `name`; one of `PROFILES` is returned as it is.
+
+        Parameters
+        ----------
+        name : str or Profile or None
+            None stands for the default.
+        perturbs : bool
+            Whether there is a target or a surrogate, for which the default is another one.
 
         Raises
         ------
         InputError
             If there is no such profile.
         """
+        if name is None:
+            name = PERTURBING_PROFILE if perturbs else DEFAULT_PROFILE
         for profile in PROFILES:
             if name in (profile.name, profile):
                 return profile
@@ -110,7 +120,8 @@ class Profile:
 
 
 PROFILES = (
-    Profile(codec_named("exact")),  # the usual choice: little change besides the patterns
+    Profile(codec_named("sealed"), "blank"),  # the usual choice: nothing shows but a drawn picture
+    Profile(codec_named("exact")),  # little change besides the patterns
     Profile(codec_named("exact-fine")),  # finer patterns; changes more
     Profile(codec_named("exact-coarse")),  # for large images
     Profile(codec_named("veil"), "other"),

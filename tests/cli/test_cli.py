@@ -51,7 +51,7 @@ def test_protect_and_restore(home, capsys):
     rgb = Image.open(clean / "train" / "cat" / "1.png")
     rgb.save(clean / "train" / "cat" / "photo.jpg", quality=75)
     before = {path: path.read_bytes() for path in clean.rglob("*.*")}
-    options = ["--key", "k", "--epochs", "1", "--steps", "1", "--device", "cpu"]
+    options = ["--key", "k", "--kind", "class-wise", "--epochs", "1", "--device", "cpu"]
     assert run(["protect", "clean", "out", *options, "--surrogate", "s.pt"]) == Exit.OK
     assert "protected 9 of 9" in capsys.readouterr().out
     assert run(["protect", "clean", "out2", *options, "--surrogate", "s.pt", "--json"]) == 0
@@ -87,7 +87,7 @@ def test_protect_and_restore(home, capsys):
 
 def test_limit_and_archives(home, capsys):
     shutil.make_archive("clean", "gztar", "clean")
-    options = ["--key", "k", "--epochs", "1", "--steps", "1", "--device", "cpu"]
+    options = ["--key", "k", "--kind", "class-wise", "--epochs", "1", "--device", "cpu"]
     assert run(["protect", "clean.tar.gz", "out", *options, "--limit", "4"]) == Exit.OK
     found = sorted(p.relative_to(home / "out").as_posix() for p in (home / "out").rglob("*.png"))
     expected = ["train/cat/1.png", "train/cat/3.png", "train/dog/0.png", "train/dog/2.png"]
@@ -135,7 +135,7 @@ def test_each_trouble_has_its_own_error_and_touches_nothing(home, capsys, troubl
 def test_capacity_is_reported_per_image(home, capsys):
     tiny = np.zeros((8, 8, 1), np.uint8)
     (home / "clean" / "train" / "cat" / "tiny.png").write_bytes(encode_image(tiny))
-    options = ["--key", "k", "--epochs", "1", "--steps", "1", "--device", "cpu"]
+    options = ["--key", "k", "--kind", "class-wise", "--epochs", "1", "--device", "cpu"]
     options += ["--profile", "paper"]
     assert run(["protect", "clean", "out", *options]) == Exit.SOME_FAILED
     shown = capsys.readouterr()
@@ -192,7 +192,10 @@ def test_usage_errors_come_before_any_work(home, capsys):
         (["protect", "clean", "full/file/out", "--key", "k"], "not a writable folder"),
         (["protect", "clean", "out", "--key", "k", "--profile", "papre"], "for '--profile'"),
         (["protect", "clean", "out", "--key", "k", "--epochs", "0"], "0 is not in the range"),
-        (["protect", "clean", "out", "--key", "k", "--device", "abacus"], "no device 'abacus'"),
+        (
+            ["protect", "clean", "out", "--key", "k", "--profile", "exact", "--device", "abacus"],
+            "no device 'abacus'",
+        ),
     ]:
         assert run(arguments) == Exit.USAGE, arguments
         assert message in " ".join(capsys.readouterr().err.split())
@@ -203,7 +206,15 @@ def test_usage_errors_come_before_any_work(home, capsys):
             ["protect", "clean", "out", "--key", "k", "--image-format", "jpg"],
             "choose one of: png, tiff",
         ),
-        (["protect", "clean/train/cat", "out", "--key", "k"], "at least two classes"),
+        (
+            ["protect", "clean/train/cat", "out", "--key", "k", "--kind", "class-wise"],
+            "at least two classes",
+        ),
+        (["protect", "clean", "out", "--key", "k", "--cover", "given"], "needs a folder"),
+        (
+            ["protect", "clean", "out", "--key", "k", "--cover", "given", "--covers", "full"],
+            "holds no pictures",
+        ),
         (["restore", "safe", "out", "--key", "full/file"], "not a dsguard key file"),
     ]:
         assert run(arguments) == Exit.USAGE, arguments
@@ -278,7 +289,7 @@ def test_inspect(home, capsys):
 
 
 def test_a_surrogate_must_know_the_classes(home, capsys):
-    options = ["--key", "k", "--epochs", "1", "--steps", "1", "--device", "cpu"]
+    options = ["--key", "k", "--kind", "class-wise", "--epochs", "1", "--device", "cpu"]
     assert run(["protect", "clean", "out", *options, "--surrogate", "s.pt"]) == Exit.OK
     (home / "clean" / "train" / "cat").rename(home / "clean" / "train" / "lion")
     assert run(["protect", "clean", "out2", *options, "--surrogate", "s.pt"]) == Exit.USAGE
@@ -340,7 +351,8 @@ def two_classes(tmp_path, monkeypatch, scenes, key):
 
 def test_a_surrogate_that_lies_in_a_journal_must_be_of_the_key(two_classes, capsys):
     """Somebody else's could leave images nearly as they are."""
-    command = ["protect", "clean", "out", "--key", "k", "--epochs", "1", "--quiet"]
+    command = ["protect", "clean", "out", "--key", "k", "--profile", "exact"]
+    command += ["--epochs", "1", "--quiet"]
     assert run(command) == Exit.OK
     assert run(command) == Exit.OK  # its own is taken
     made = (two_classes / "out.dsguard" / "surrogate.pt").read_bytes()
@@ -366,7 +378,8 @@ def test_a_journal_that_becomes_a_link_while_a_surrogate_trains(two_classes, mon
         return real(*given)
 
     monkeypatch.setattr(surrogates, "load_training_set", swapped)
-    command = ["protect", "clean", "out", "--key", "k", "--epochs", "1", "--quiet"]
+    command = ["protect", "clean", "out", "--key", "k", "--profile", "exact"]
+    command += ["--epochs", "1", "--quiet"]
     assert run(command) == Exit.USAGE
     assert (private / "surrogate.pt").read_bytes() == b"precious"
     assert len(list(private.iterdir())) == 1

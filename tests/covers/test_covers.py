@@ -24,6 +24,7 @@ from dsguard.covers import (
     Other,
     Patterns,
     Preview,
+    Samples,
     shown,
 )
 from dsguard.formats import encode_images
@@ -33,7 +34,11 @@ KEY = dsguard.DatasetKey(bytes(32))
 PATTERNS = Patterns.drawn(range(3), KEY)
 COVERS = {
     "itself": Itself(),
-    "blank": Blank(),
+    "gray": Blank(),
+    "blank": Blank(KEY),
+    "blank by label": Blank(KEY, labelled=True),
+    "samples": Samples(KEY, 1),
+    "samples, no labels": Samples(KEY, 2, labelled=False),
     "preview": Preview(4),
     "other": Other(KEY),
     "patterns": Marked(Itself(), FittedPatterns(PATTERNS)),
@@ -76,14 +81,14 @@ def test_a_cover_keeps_shape_and_alpha_and_says_what_decides_it(scenes, cover, c
 
 def test_a_part_of_a_batch_shows_the_same(scenes, cover):
     whole = shown(cover, scenes, LABELS, 4)
-    with cover.prepared(ArraySet(scenes)) as ready:
+    with cover.prepared(ArraySet(scenes, LABELS)) as ready:
         for places in (slice(2, 5), np.array([6, 1])):
             part = Batch(scenes[places], LABELS[places], places)
             assert not ready.refused(part)
             np.testing.assert_array_equal(ready.images(part, 4), whole[places])
 
 
-@pytest.mark.parametrize("grid", [1, 2, 4, 8])
+@pytest.mark.parametrize("grid", [2, 4, 8])
 def test_previews_are_the_means_of_cells(scenes, grid):
     made = shown(Preview(4), scenes, None, grid)
     side = max(8, 2 * grid)  # a cell has two squares a side, or the inside of one would show
@@ -97,10 +102,23 @@ def test_previews_are_the_means_of_cells(scenes, grid):
     assert len(changes) <= 7
 
 
+def test_smooth_previews_show_the_means_of_cells_and_nothing_else(scenes):
+    made = shown(Preview(4), scenes, None, 1)
+    cells = scenes.reshape(8, 4, 8, 4, 8, 3).astype(float)
+    means = cells.mean(axis=(2, 4))
+    again = np.broadcast_to(np.floor(means + 0.5)[:, :, None, :, None], cells.shape).astype(
+        np.uint8
+    )
+    np.testing.assert_array_equal(shown(Preview(4), again.reshape(scenes.shape), None, 1), made)
+    assert np.corrcoef(made[:, 4::8, 4::8].ravel(), means.ravel())[0, 1] > 0.8
+    steps = np.abs(np.diff(made.astype(int), axis=1))
+    assert steps.max() <= np.abs(np.diff(means, axis=1)).max() / 4 + 1, "no borders of cells"
+
+
 def test_given_covers_are_cut_like_images(scenes, monkeypatch):
     monkeypatch.setattr("dsguard._parallel.threads._SLICE_BYTES", 5000)
     target = scenes // 2 + 60
-    out = dsguard.protect_batch(scenes, KEY, cover=Given(target), threads=2)
+    out = dsguard.protect_batch(scenes, KEY, cover=Given(target), codec="exact", threads=2)
     same = dsguard.protect_batch(scenes, KEY, target=target)
     np.testing.assert_array_equal(out.images, same.images)
 
@@ -159,11 +177,12 @@ def test_covers_that_do_not_fit_are_refused(scenes):
 def test_unwise_pairs_are_told(scenes):
     for cover in (Blank(), Preview()):
         with pytest.warns(UserWarning, match="codec exact leaves the inside"):
-            dsguard.protect_batch(scenes, KEY, cover=cover)
+            dsguard.protect_batch(scenes, KEY, cover=cover, codec="exact")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         dsguard.protect_batch(scenes, KEY, cover=Other(KEY), codec="veil")
-        dsguard.protect_batch(scenes, KEY, cover=Itself())
+        dsguard.protect_batch(scenes, KEY, cover=Itself(), codec="exact")
+        dsguard.protect_batch(scenes, KEY, cover=Blank(KEY))
 
 
 def test_codes_and_names_are_one_to_one():

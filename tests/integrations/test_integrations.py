@@ -43,7 +43,7 @@ def as_jpeg(file: bytes) -> bytes:
 
 def test_an_image_of_a_strange_size_is_named(clean, protected, key):
     small = encode_images(np.zeros((1, 4, 4, 3), np.uint8))[0]
-    with pytest.raises(dsguard.InputError, match="height and width are") as told:
+    with pytest.raises(dsguard.NotProtectedError, match="so small that its header") as told:
         restored_files([protected[0], small], key)
     assert told.value.index == 1
 

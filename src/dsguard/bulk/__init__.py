@@ -22,7 +22,7 @@ from dsguard.covers import EPSILON, check_cover
 from dsguard.errors import InputError, WorkerError
 from dsguard.formats import Source, open_source
 from dsguard.formats.load import load_training_set
-from dsguard.profiles import DEFAULT, Profile
+from dsguard.profiles import Profile
 
 if TYPE_CHECKING:
     from dsguard.codecs import Codec
@@ -64,7 +64,7 @@ def protect_dataset(
     surrogate: Surrogate | Location | None = None,
     *,
     epsilon: int | None = None,
-    profile: str | Profile = DEFAULT,
+    profile: str | Profile | None = None,
     cover: Cover | None = None,
     codec: str | Codec | None = None,
     progress: Progress | None = None,
@@ -85,8 +85,9 @@ def protect_dataset(
         workers can read.
     epsilon : int, optional
         In grey levels of 0 to 255; by default 16.
-    profile : str or Profile
-        Names cover and codec, where these are not given.
+    profile : str or Profile, optional
+        Names cover and codec, where these are not given; by default ``"sealed"``, or ``"exact"``
+        where there is a surrogate.
     cover : Cover, optional
         What protected images show; its labels are the classes of the dataset, sorted.
     codec : str or Codec, optional
@@ -115,12 +116,12 @@ def protection_of(
     surrogate: Surrogate | Location | None = None,
     *,
     epsilon: int | None = None,
-    profile: str | Profile = DEFAULT,
+    profile: str | Profile | None = None,
     cover: Cover | None = None,
     codec: str | Codec | None = None,
 ) -> Protect:
     """Return the task that protects; arguments as in `protect_dataset`."""
-    chosen = Profile.named(profile)
+    chosen = Profile.named(profile, perturbs=surrogate is not None)
     check_cover(cover)
     if cover is not None:
         if surrogate is not None or epsilon is not None:

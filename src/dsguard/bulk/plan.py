@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dsguard.bulk.checks import check_files, output_of
 from dsguard.bulk.companions import Companions
 from dsguard.bulk.destination import CONTENTS, Destination
+from dsguard.bulk.fitting import fitted
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.selection import Selection, classes_in, output_names
 from dsguard.bulk.settings import Settings
@@ -98,6 +99,7 @@ def plan_of(
     if output.kind != "folder":
         parts = source.with_fields(parts)
     journal, disclosure = Journal.of(output.place), None
+    task = fitted(task, source, wanted, None if settings.overwrite else journal.settings())
     if task.publishes:
         disclosure = settings.disclosure()
     specs = _specs(source, task, parts, output, journal, renames, disclosure)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dsguard.bulk.tasks import Protect
+from dsguard.bulk.tasks import Protect, number_of
 from dsguard.errors import DsguardError
 from dsguard.formats.base import decode_rows
 from dsguard.formats.folder.reader import TreeSource
@@ -27,7 +27,7 @@ def prepared(left: list[ShardSpec], everything: list[ShardSpec]) -> Iterator[lis
         with _with_whole_set(task, left, everything) as ready:
             yield ready
     else:
-        if task.cover.needs_labels and not task.class_names:
+        if task.cover.needs_labels and not (task.class_names or task.cover.any_labels):
             task = replace(task, class_names=_class_names(everything))
         yield [replace(spec, task=task) for spec in left]
 
@@ -64,8 +64,10 @@ def _spooled(spec: ShardSpec, spool: Spool, classes: set[str]) -> dict[str, int]
             for groups, _ in decode_rows(rows):
                 for group in groups:
                     names = (rows.names[row] for row in group.rows)
-                    places |= zip(names, spool.append(group.images), strict=True)
-                    classes.update(rows.classes[row] for row in group.rows)
+                    own = [rows.classes[row] for row in group.rows]
+                    appended = spool.append(group.images, map(number_of, own))
+                    places |= zip(names, appended, strict=True)
+                    classes.update(own)
     return places
 
 

@@ -16,7 +16,7 @@ from dsguard import covers
 from dsguard.api import are_protected, protect_batch, restore_batch
 from dsguard.covers import Cover, Given
 from dsguard.errors import DsguardError, InputError
-from dsguard.kernels.geometry import LARGEST_SIDE, SMALLEST_SIDE
+from dsguard.kernels.geometry import LARGEST_SIDE
 
 if TYPE_CHECKING:
     from dsguard.codecs import Codec
@@ -88,8 +88,8 @@ class Task(ABC):
         """Return what becomes of a batch, images of a wrong size included."""
         height, width = batch.images.shape[1:3]
         try:
-            if min(height, width) < SMALLEST_SIDE or max(height, width) > LARGEST_SIDE:
-                msg = f"has {width}x{height} pixels; sides are {SMALLEST_SIDE} to {LARGEST_SIDE}"
+            if max(height, width) > LARGEST_SIDE:
+                msg = f"has {width}x{height} pixels; sides are {LARGEST_SIDE} at most"
                 raise InputError(msg)
             return self.process(batch, threads)
         except DsguardError as error:  # one that concerns every image of this shape
@@ -171,7 +171,7 @@ class Protect(Task):
         return Processed(images, errors, sidecars, profiles, as_they_are)
 
     def settings(self) -> dict[str, str]:
-        own = {"codec": self.codec.name, **self.cover.settings()}
+        own = {**self.codec.settings(), **self.cover.settings()}
         if self.class_names:
             own["classes"] = hashlib.sha256(repr(self.class_names).encode()).hexdigest()
         return {**super().settings(), **own}
@@ -182,7 +182,7 @@ class Protect(Task):
         errors: dict[int, DsguardError] = {
             int(n): InputError(twice) for n in are_protected(batch.images).nonzero()[0]
         }
-        if self.cover.needs_labels:
+        if self.cover.needs_labels and not self.cover.any_labels:
             for n, name in enumerate(batch.classes):
                 if name not in self._numbers:
                     errors[n] = InputError(f"the surrogate was not trained on its class, {name!r}")
@@ -199,11 +199,19 @@ class Protect(Task):
     def _numbered(self, batch: Batch) -> covers.Batch:
         """Return images, labels and places as covers take them."""
         labels, places = None, np.empty(0, np.intp)
-        if self.cover.needs_labels:
+        if self.cover.needs_labels and self.cover.any_labels:
+            labels = np.array([number_of(name) for name in batch.classes], np.int64)
+        elif self.cover.needs_labels:
             labels = np.array([self._numbers[name] for name in batch.classes], np.int64)
         if self.cover.needs_whole_set:
             places = np.array([self.places[name] for name in batch.names], np.intp)
-        return covers.Batch(batch.images, labels, places)
+        return covers.Batch(batch.images, labels, places, batch.names)
+
+
+def number_of(class_name: str) -> int:
+    """Return a number for a class, for covers that take any: no other class need be known."""
+    digest = hashlib.sha256(class_name.encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
 
 
 _AS_IT_WAS = (

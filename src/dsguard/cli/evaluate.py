@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Of every training.",
 )
-@options.profile_option
+@options.perturbing_profile_option
 @click.option("--seed", default=0, show_default=True)
 @options.device_option
 def demo(
@@ -139,7 +139,7 @@ def demo(
     help="Test on a part of the training images instead: to choose settings without looking at the "
     "test images.",
 )
-@options.profile_option
+@options.perturbing_profile_option
 @options.device_option
 def evaluate(
     data: Path,

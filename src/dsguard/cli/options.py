@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dsguard.choices import CODEC_NAMES, COVER_NAMES, DEFAULT_PROFILE, PROFILE_NAMES, STRENGTHS
+from dsguard.choices import (
+    CODEC_NAMES,
+    COVER_NAMES,
+    DEFAULT_PROFILE,
+    PERTURBING_PROFILE,
+    PROFILE_NAMES,
+    STRENGTHS,
+)
 
 if TYPE_CHECKING:
     from dsguard.fsp import Attack
@@ -24,19 +31,27 @@ key_option = click.option(
 profile_option = click.option(
     "--profile",
     type=click.Choice(PROFILE_NAMES),
-    default=DEFAULT_PROFILE,
-    show_default=True,
-    help="How to protect: the exact ones restore every bit, on blocks of 4, 2 (fine) or 8 (coarse) "
-    "pixels; so does veil, which hides images in each other; paper is the method as published.",
+    help=f"How to protect: {DEFAULT_PROFILE}, the default, shows a drawn picture and encrypts the "
+    f"rest; {PERTURBING_PROFILE}, the default where a perturbation is chosen, perturbs images on "
+    "blocks of 4 pixels, exact-fine of 2, exact-coarse of 8; veil hides images in each other; "
+    "paper is the method as published. All but paper restore every bit.",
 )
 
 
+perturbing_profile_option = click.option(
+    "--profile",
+    type=click.Choice(PROFILE_NAMES),
+    default=PERTURBING_PROFILE,
+    show_default=True,
+    help="How to protect; see `dsguard protect --help`.",
+)
 cover_option = click.option(
     "--cover",
     "shows",
     type=click.Choice(COVER_NAMES),
-    help="What protected images show, where not as the profile has it: themselves with patterns or "
-    "attacked, another image of the set, one gray, or a preview of a few cells.",
+    help="What protected images show, where not as the profile has it: a picture drawn by the key, "
+    "a preview of a few cells, some samples of each class, another image of the set, pictures of "
+    "your own, or themselves, with patterns or attacked.",
 )
 cells_option = click.option(
     "--cells",
@@ -44,6 +59,26 @@ cells_option = click.option(
     default=8,
     show_default=True,
     help="Cells of a preview, from side to side.",
+)
+samples_option = click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Images of each class that show themselves, for cover samples.",
+)
+sample_option = click.option(
+    "--sample",
+    "sample_names",
+    multiple=True,
+    metavar="NAME",
+    help="An image that shows itself, for cover samples; none is drawn then. May be repeated.",
+)
+covers_option = click.option(
+    "--covers",
+    "covers_folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of pictures, for cover given: an image shows the one of its name, else any.",
 )
 codec_option = click.option(
     "--codec",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from dsguard.cli import options
 from dsguard.cli.choices import Choices, common, writing
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 @options.profile_option
 @options.cover_option
 @options.cells_option
+@options.samples_option
+@options.sample_option
+@options.covers_option
 @options.codec_option
 @click.option(
     "--drop",
@@ -69,9 +73,12 @@ def protect(
     kind: str | None,
     steps: int,
     epochs: int,
-    profile: str,
+    profile: str | None,
     shows: str | None,
     cells: int,
+    samples: int,
+    sample_names: tuple[str, ...],
+    covers_folder: Path | None,
     codec: str | None,
     device: str | None,
     **given: Any,
@@ -80,9 +87,9 @@ def protect(
 
     SOURCE is a folder of class folders, a tar or zip archive of one, a folder of WebDataset or
     Parquet shards, .npy or .npz files, the pickles of CIFAR-10 or CIFAR-100, a COCO dataset, or a
-    Hugging Face image folder, on this machine or at a URL; it is only read. All of it is protected,
-    and trains the surrogate: to publish clean test images, give the training part alone. Profile
-    veil needs no surrogate, and no time for one.
+    Hugging Face image folder, on this machine or at a URL; it is only read. All of it is protected.
+    Profiles that perturb images train a surrogate on it: to publish clean test images, give the
+    training part alone. Profiles sealed and veil need no surrogate, and no time for one.
 
     DESTINATION.dsguard gets the journal of the run, from which it goes on after an interruption,
     and the manifest. Do not publish it.
@@ -97,17 +104,29 @@ def protect(
     choices = Choices(**given)
     if epsilon == 0:
         warn("epsilon is 0: nothing in the protected images misleads a network")
-    chosen = Profile.named(profile)
+    perturbs = surrogate_path is not None or kind is not None or _was_given("epsilon")
+    chosen = Profile.named(profile, perturbs=perturbs and shows is None and codec is None)
     name = shows or {"class-wise": "patterns", "sample-wise": "attack"}.get(
         kind or "", chosen.shows
     )
+    _warn_of_unused(name)
     carrier = codec_named(codec or (chosen.codec if name == chosen.shows else chosen.plain_codec))
     if name in NEED_SURROGATE:
         from dsguard.fsp import choose_device
 
         choose_device(device)  # a wrong one is found before any work is done
     source, key = choices.opened()
-    of = Ingredients(key, None, epsilon, True, steps, cells, device)
+    of = Ingredients(
+        key,
+        None,
+        epsilon,
+        steps=steps,
+        cells=cells,
+        samples=samples,
+        names=sample_names,
+        folder=covers_folder,
+        device=device,
+    )
     names: tuple[str, ...] = ()
     trains = False
     if name in NEED_SURROGATE:
@@ -129,6 +148,35 @@ def protect(
     if carrier.wants_likeness and not cover.is_like:
         warn(unwise(carrier))
     return do_task(Protect(key, cover, carrier, names), source, choices, trains=trains)
+
+
+_USED_BY = {
+    "cells": ("preview",),
+    "samples": ("samples",),
+    "sample_names": ("samples",),
+    "covers_folder": ("given",),
+    "epsilon": ("patterns", "attack", "other"),
+    "steps": ("attack",),
+    "epochs": ("patterns", "attack"),
+    "surrogate_path": ("patterns", "attack"),
+    "device": ("patterns", "attack"),
+}
+"""Options that only some covers look at."""
+
+
+def _warn_of_unused(cover: str) -> None:
+    """Warn of options that have no effect with a cover."""
+    command = click.get_current_context().command
+    for option in command.params:
+        covers = _USED_BY.get(str(option.name))
+        if covers and cover not in covers and _was_given(str(option.name)):
+            warn(f"{option.opts[0]} is of no effect with cover {cover}, but of {covers[0]}")
+
+
+def _was_given(name: str) -> bool:
+    """Tell whether an option of the command was given, and is not at its default."""
+    context = click.get_current_context()
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _sampled_classes(source: Source, choices: Choices) -> tuple[str, ...]:

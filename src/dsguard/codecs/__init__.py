@@ -6,9 +6,13 @@ from dsguard.codecs.base import Codec
 from dsguard.codecs.exact import Exact
 from dsguard.codecs.header import HEADER_BYTES, Header
 from dsguard.codecs.paper import Paper
+from dsguard.codecs.sealed import Sealed
 from dsguard.errors import FormatError, InputError
 
-__all__ = ["CODECS", "HEADER_BYTES", "Codec", "Exact", "Header", "Paper", "codec_named", "codec_of"]
+__all__ = [
+    "CODECS", "HEADER_BYTES", "Codec", "Exact", "Header", "Paper", "Sealed",
+    "codec_named", "codec_of",
+]  # fmt: skip
 
 CODECS: tuple[Codec, ...] = (
     Exact("exact", 2, 4),
@@ -16,6 +20,7 @@ CODECS: tuple[Codec, ...] = (
     Exact("exact-coarse", 4, 8),
     Exact("veil", 5, 4, wants_likeness=False),  # whose code says that another image shows
     Paper(),
+    Sealed(),
 )
 """All codecs. Another one is a file here and a line in this tuple."""
 

@@ -6,15 +6,22 @@ What a protected image shows, its *cover*, is no business of a codec: it is give
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import numpy as np
 
+from dsguard.errors import InputError
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from dsguard.codecs.header import Header
     from dsguard.errors import DsguardError
-    from dsguard.kernels.contract import Bytes, Images
-    from dsguard.keys import DatasetKey
+    from dsguard.kernels.contract import Bytes, Images, Shape
+    from dsguard.keys import DatasetKey, ImageKeys
+
+Keys: TypeAlias = "DatasetKey | ImageKeys"
+"""What restores: the key of a dataset, or those of some of its images."""
 
 CHANGED = "was changed after it was protected; restore from an undamaged copy"
 
@@ -35,6 +42,10 @@ class Codec(ABC):
         Whether protected images come out better where covers resemble the clean images.
     variants : int
         How many values the two free bits of a header may have.
+    smallest_side : int
+        Of images, in pixels.
+    has_image_keys : bool
+        Whether each image has a key of its own.
     """
 
     name: str
@@ -43,10 +54,45 @@ class Codec(ABC):
     restores_every_bit: ClassVar[bool] = True
     wants_likeness: bool = True
     variants: ClassVar[int] = 2
+    smallest_side: ClassVar[int] = 8
+    has_image_keys: ClassVar[bool] = False
 
-    @abstractmethod
     def check_size(self, height: int, width: int, channels: int) -> None:
-        """Raise CapacityError where no image of this size can carry its payload."""
+        """Raise an error where no image of this size can be protected.
+
+        Raises
+        ------
+        InputError
+            If a side is too short.
+        CapacityError
+            If no image of this size can carry its payload.
+        """
+        del channels
+        if min(height, width) < self.smallest_side:
+            msg = (
+                f"has {width}x{height} pixels, and codec {self.name} takes sides of "
+                f"{self.smallest_side} and more; take codec sealed"
+            )
+            raise InputError(msg)
+
+    def settings(self) -> dict[str, str]:
+        """Return all that decides how it carries images."""
+        return {"codec": self.name}
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether it need not be fitted to the images of a dataset."""
+        return True
+
+    def fitted(self, sample: Iterable[Images]) -> Codec:
+        """Return this codec as fits a sample of a dataset: batches of one shape each."""
+        del sample
+        return self
+
+    def as_earlier(self, settings: Mapping[str, str]) -> Codec:
+        """Return this codec as it was in an earlier run of these settings."""
+        del settings
+        return self
 
     @abstractmethod
     def protect(
@@ -61,7 +107,7 @@ class Codec(ABC):
         out: Images,
         header: Header,
         raw: Bytes,
-        key: DatasetKey,
+        key: Keys,
         sidecars: dict[int, bytes],
     ) -> dict[int, DsguardError]:
         """Restore images into `out`; return by index why one could not be.
@@ -73,13 +119,13 @@ class Codec(ABC):
             One for all; only the lengths of what is sealed differ.
         raw : Bytes, shape (N, HEADER_BYTES)
             The header of each image as it lies there.
-        key : DatasetKey
+        key : DatasetKey, or ImageKeys where images have keys of their own
         sidecars : dict of int to bytes
         """
 
     @abstractmethod
-    def payload_bytes(self, header: Header) -> int:
-        """Return how many bytes an image of this header carries in all."""
+    def payload_bytes(self, header: Header, shape: Shape) -> int:
+        """Return how many bytes an image of this header and shape carries in all."""
 
     def planes(self, header: Header) -> int:
         """Return how many of the lowest bits of a sample the payload replaced."""
@@ -91,6 +137,11 @@ class Codec(ABC):
         del header
         return False
 
+    def image_ids(self, protected: Images, sidecars: dict[int, bytes]) -> list[bytes | None]:
+        """Return the id of each image; None where it has none, or its sidecar is missing."""
+        del sidecars
+        return [None] * len(protected)
+
     def restore_some(
         self,
         members: np.ndarray[tuple[int], np.dtype[np.intp]],
@@ -98,7 +149,7 @@ class Codec(ABC):
         out: Images,
         header: Header,
         raw: Bytes,
-        key: DatasetKey,
+        key: Keys,
         sidecars: dict[int, bytes],
     ) -> dict[int, DsguardError]:
         """Restore some images of a batch into their places in `out`; arguments as in `restore`."""

@@ -23,11 +23,11 @@ from dsguard.codecs.header import HEADER_BYTES, Header, lengths_of, pack_headers
 from dsguard.errors import CapacityError, DsguardError, MissingSidecarError, TamperedError
 from dsguard.kernels import kernels
 from dsguard.kernels.geometry import Geometry
-from dsguard.keys import TAG_BYTES
+from dsguard.keys import TAG_BYTES, DatasetKey
 
 if TYPE_CHECKING:
-    from dsguard.kernels.contract import Bytes, Images, Lengths, Mask, Modes
-    from dsguard.keys import DatasetKey
+    from dsguard.codecs.base import Keys
+    from dsguard.kernels.contract import Bytes, Images, Lengths, Mask, Modes, Shape
 
 EXACT_HEADER_BYTES = HEADER_BYTES + 5
 """The header, and its tail: the mode, and the thresholds of 8 buckets, 4 bits each."""
@@ -55,10 +55,8 @@ class Exact(Codec):
     grid: int
     wants_likeness: bool = True
 
-    def check_size(self, height: int, width: int, channels: int) -> None:
-        """Images of any size can be protected: a payload that does not fit goes to a sidecar."""
-
-    def payload_bytes(self, header: Header) -> int:
+    def payload_bytes(self, header: Header, shape: Shape) -> int:
+        del shape
         return EXACT_HEADER_BYTES + TAG_BYTES + (header.sealed_bytes & int(_LENGTH_MASK))
 
     def in_sidecar(self, header: Header) -> bool:
@@ -112,9 +110,10 @@ class Exact(Codec):
         out: Images,
         header: Header,
         raw: Bytes,
-        key: DatasetKey,
+        key: Keys,
         sidecars: dict[int, bytes],
     ) -> dict[int, DsguardError]:
+        assert isinstance(key, DatasetKey)
         run = kernels()
         geometry, in_sidecar = Geometry.of(protected), self.in_sidecar(header)
         if not (in_sidecar or _carries_header(geometry)):  # by chance, or forged

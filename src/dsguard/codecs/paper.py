@@ -23,11 +23,11 @@ from dsguard.codecs.header import HEADER_BYTES, Header, lengths_of
 from dsguard.errors import CapacityError, DsguardError, TamperedError
 from dsguard.kernels import kernels
 from dsguard.kernels.geometry import Geometry
-from dsguard.keys import TAG_BYTES
+from dsguard.keys import TAG_BYTES, DatasetKey
 
 if TYPE_CHECKING:
-    from dsguard.kernels.contract import Bytes, Images, Mask
-    from dsguard.keys import DatasetKey
+    from dsguard.codecs.base import Keys
+    from dsguard.kernels.contract import Bytes, Images, Mask, Shape
 
 OVERHEAD_BYTES = HEADER_BYTES + TAG_BYTES
 """Bytes of a payload besides the Sequence."""
@@ -50,9 +50,11 @@ class Paper(Codec):
     variants: ClassVar[int] = 4
 
     def check_size(self, height: int, width: int, channels: int) -> None:
+        super().check_size(height, width, channels)
         plan(height, width, channels)
 
-    def payload_bytes(self, header: Header) -> int:
+    def payload_bytes(self, header: Header, shape: Shape) -> int:
+        del shape
         return OVERHEAD_BYTES + header.sealed_bytes
 
     def planes(self, header: Header) -> int:
@@ -66,7 +68,9 @@ class Paper(Codec):
         header = Header(self.code, geometry.planes - 1, key_id, geometry.sequence_bytes)
         run = kernels()
         _, sequences = run.transform(clean, cover, geometry, out)
-        run.embed(out, neutral_payload(geometry, self.payload_bytes(header)), geometry)
+        run.embed(
+            out, neutral_payload(geometry, OVERHEAD_BYTES + geometry.sequence_bytes), geometry
+        )
         run.embed(out, seal(sequences, out, header, key), geometry)
         return {}
 
@@ -76,9 +80,10 @@ class Paper(Codec):
         out: Images,
         header: Header,
         raw: Bytes,
-        key: DatasetKey,
+        key: Keys,
         sidecars: dict[int, bytes],
     ) -> dict[int, DsguardError]:
+        assert isinstance(key, DatasetKey)
         planes = self.planes(header)
         geometry = Geometry.of(protected, planes)
         fits = lengths_of(raw) == geometry.sequence_bytes

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dsguard.codecs import codec_of
+from dsguard.codecs.base import CHANGED
 from dsguard.codecs.exact import EXACT_HEADER_BYTES
 from dsguard.codecs.header import HEADER_BYTES, MAGIC, Header, whole_headers
-from dsguard.errors import DsguardError, WrongKeyError
+from dsguard.errors import DsguardError, TamperedError, WrongKeyError
 from dsguard.kernels import kernels
 from dsguard.kernels.geometry import Geometry
-from dsguard.keys import TAG_BYTES
+from dsguard.keys import TAG_BYTES, DatasetKey
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from dsguard.codecs.base import Codec
+    from dsguard.codecs.base import Codec, Keys
     from dsguard.kernels.contract import Bytes, Images
-    from dsguard.keys import DatasetKey
 
 _MAGIC = int.from_bytes(MAGIC, "little")
 
@@ -28,7 +28,7 @@ _KIND_BYTES = 12
 
 
 def restore(
-    protected: Images, out: Images, key: DatasetKey, sidecars: dict[int, bytes]
+    protected: Images, out: Images, key: Keys, sidecars: dict[int, bytes]
 ) -> tuple[dict[int, DsguardError], list[str]]:
     """Restore images into `out`, zero where that fails; return failures, and names of codecs."""
     failures: dict[int, DsguardError] = {}
@@ -37,9 +37,24 @@ def restore(
     for members, header, codec in _by_header(raw, key, failures):
         for index in members.tolist():
             names[index] = codec.name
+        if min(protected.shape[1:3]) < codec.smallest_side:  # by chance, or forged
+            failures |= {int(i): TamperedError(CHANGED) for i in members}
+            continue
         failures |= codec.restore_some(members, protected, out, header, raw, key, sidecars)
     out[list(failures)] = 0
     return failures, names
+
+
+def image_ids(batch: Images, sidecars: dict[int, bytes]) -> list[bytes | None]:
+    """Return the id of each image, None where it has none."""
+    ids: list[bytes | None] = [None] * len(batch)
+    raw = headers(batch, sidecars)
+    for members, _, codec in _by_header(raw, None, {}):
+        if codec.has_image_keys:
+            own = {n: sidecars[i] for n, i in enumerate(members.tolist()) if i in sidecars}
+            for i, found in zip(members, codec.image_ids(batch[members], own), strict=True):
+                ids[i] = found
+    return ids
 
 
 def have_headers(batch: Images) -> npt.NDArray[np.bool_]:
@@ -71,7 +86,7 @@ def headers(batch: Images, sidecars: dict[int, bytes]) -> Bytes:
 
 
 def _by_header(
-    raw: Bytes, key: DatasetKey, failures: dict[int, DsguardError]
+    raw: Bytes, key: Keys | None, failures: dict[int, DsguardError]
 ) -> list[tuple[npt.NDArray[np.intp], Header, Codec]]:
     """Group images by all that their headers say but the length; bad ones go to `failures`."""
     groups = []
@@ -87,14 +102,24 @@ def _by_header(
         try:
             header = Header.parse(raw[members[0]].tobytes())
             codec = codec_of(header)
-            if header.key_id.hex() != key.key_id:
-                msg = f"was protected under key {header.key_id.hex()}, not {key.key_id}"
-                raise WrongKeyError(msg)
+            if key is not None:
+                _check_key(key, header, codec)
         except DsguardError as error:
             failures |= dict.fromkeys(members.tolist(), error.to_keep())
         else:
             groups.append((members, header, codec))
     return groups
+
+
+def _check_key(key: Keys, header: Header, codec: Codec) -> None:
+    """Raise WrongKeyError where a key does not open what has such a header."""
+    if isinstance(key, DatasetKey):
+        if header.key_id.hex() != key.key_id:
+            msg = f"was protected under key {header.key_id.hex()}, not {key.key_id}"
+            raise WrongKeyError(msg)
+    elif not codec.has_image_keys:
+        msg = f"images of codec {codec.name} have no keys of their own: give the dataset key"
+        raise WrongKeyError(msg)
 
 
 def _alike(rows: Bytes) -> list[npt.NDArray[np.intp]]:

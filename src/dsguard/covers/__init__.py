@@ -19,11 +19,13 @@ from dsguard.covers.base import (
     shown,
 )
 from dsguard.covers.blank import Blank
+from dsguard.covers.folder import FolderOfCovers
 from dsguard.covers.given import Given
 from dsguard.covers.itself import Itself
 from dsguard.covers.other import Other
 from dsguard.covers.patterns import DrawnPatterns, FittedPatterns, Patterns
 from dsguard.covers.preview import Preview
+from dsguard.covers.samples import Samples
 
 __all__ = [
     "EPSILON",
@@ -34,6 +36,7 @@ __all__ = [
     "Cover",
     "DrawnPatterns",
     "FittedPatterns",
+    "FolderOfCovers",
     "Given",
     "ImageSet",
     "Itself",
@@ -42,6 +45,7 @@ __all__ = [
     "Other",
     "Patterns",
     "Preview",
+    "Samples",
     "check_cover",
     "check_labels",
     "shown",

@@ -18,10 +18,7 @@ from dsguard.choices import STRENGTHS
 from dsguard.errors import DsguardError, InputError
 
 if TYPE_CHECKING:
-    from dsguard.kernels.contract import Images
-
-Shape: TypeAlias = tuple[int, int, int]
-"""Height, width and channels of an image."""
+    from dsguard.kernels.contract import Images, Shape
 
 Labels: TypeAlias = npt.NDArray[np.int64]
 Places: TypeAlias = "slice | npt.NDArray[np.intp]"
@@ -78,16 +75,25 @@ class Batch:
         The class of each, as a number.
     places : slice or ndarray of int, shape (N,)
         Where each stands among all images of its shape.
+    names : list of str
+        Where they have any: in a dataset.
     """
 
     images: Images
     labels: Labels | None = None
     places: Places = field(default_factory=lambda: slice(None))
+    names: list[str] = field(default_factory=list)
 
     def numbers(self) -> Labels:
         """Return the labels, for covers that need them."""
         assert self.labels is not None
         return self.labels
+
+    def positions(self) -> npt.NDArray[np.intp]:
+        """Return the places, as numbers."""
+        if isinstance(self.places, slice):
+            return np.arange(len(self.images)) + (self.places.start or 0)
+        return self.places
 
 
 class ImageSet(ABC):
@@ -95,6 +101,9 @@ class ImageSet(ABC):
 
     counts: Mapping[Shape, int]
     """How many there are of each shape."""
+
+    labels: Mapping[Shape, Labels]
+    """The classes of those of each shape, as numbers; empty where there are none."""
 
     @abstractmethod
     def read(self, shape: Shape, places: Places) -> Images:
@@ -106,6 +115,11 @@ class ArraySet(ImageSet):
     """Images that are in one array, (N, H, W, C)."""
 
     images: Images
+    known: Labels | None = None
+
+    @property
+    def labels(self) -> Mapping[Shape, Labels]:  # type: ignore[override]
+        return {} if self.known is None else {self.images.shape[1:]: self.known}
 
     @property
     def counts(self) -> Mapping[Shape, int]:  # type: ignore[override]
@@ -121,6 +135,8 @@ class Cover(ABC):
     Attributes
     ----------
     needs_labels : bool
+    any_labels : bool
+        Whether any numbers do as labels, and need not be counted from 0.
     needs_network : bool
         Whether a network is run for each image, which a GPU does best.
     needs_whole_set : bool
@@ -130,6 +146,7 @@ class Cover(ABC):
     """
 
     needs_labels: bool = False
+    any_labels: bool = False
     needs_network: bool = False
     needs_whole_set: bool = False
     is_like: bool = True
@@ -168,7 +185,7 @@ class Cover(ABC):
 
 def shown(cover: Cover, images: Images, labels: Labels | None, grid: int) -> Images:
     """Return what all images of one array show, (N, H, W, C), in one piece."""
-    with cover.prepared(ArraySet(images)) as ready:
+    with cover.prepared(ArraySet(images, labels)) as ready:
         return ready.images(Batch(images, labels), grid)
 
 

@@ -11,10 +11,12 @@ from dsguard.covers.attack import Attacked
 from dsguard.covers.attack_settings import Attack
 from dsguard.covers.base import EPSILON, Cover, Marked
 from dsguard.covers.blank import Blank
+from dsguard.covers.folder import FolderOfCovers
 from dsguard.covers.itself import Itself
 from dsguard.covers.other import Other
 from dsguard.covers.patterns import DrawnPatterns, FittedPatterns
 from dsguard.covers.preview import Preview
+from dsguard.covers.samples import Samples
 from dsguard.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,6 +41,12 @@ class Ingredients:
         Of an attack on each image.
     cells : int
         Of a preview, from side to side.
+    samples : int
+        How many images of each class show themselves.
+    names : tuple of str
+        The images that do, where their owner names them.
+    folder : Path or None
+        Of pictures to show.
     device : str or None
         Where a network runs.
     """
@@ -49,6 +57,9 @@ class Ingredients:
     labelled: bool = True
     steps: int = 20
     cells: int = 8
+    samples: int = 1
+    names: tuple[str, ...] = ()
+    folder: Path | None = None
     device: str | None = None
 
     def marked(self, base: Cover) -> Cover:
@@ -72,12 +83,21 @@ def _attack(of: Ingredients) -> Cover:
     return Marked(Itself(), Attacked(of.surrogate, attack, of.device))
 
 
+def _given(of: Ingredients) -> Cover:
+    if of.folder is None:
+        msg = "cover given needs a folder of pictures"
+        raise InputError(msg)
+    return FolderOfCovers.of(of.key, of.folder)
+
+
 _MAKERS: dict[str, Callable[[Ingredients], Cover]] = {
     "patterns": _patterns,
     "attack": _attack,
     "other": lambda of: of.marked(Other(of.key)),
-    "blank": lambda of: of.marked(Blank()),
+    "blank": lambda of: Blank(of.key, of.labelled),
     "preview": lambda of: Preview(of.cells),
+    "samples": lambda of: Samples(of.key, of.samples, of.names, of.labelled),
+    "given": _given,
 }
 """All named covers. Another one is a file in this package and a line here."""
 

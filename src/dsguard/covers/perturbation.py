@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dsguard._checks import as_batch, like_input
-from dsguard.choices import DEFAULT_PROFILE
+from dsguard.choices import PERTURBING_PROFILE
 from dsguard.covers.attack_settings import Attack
 from dsguard.covers.surrogate import Surrogate
 from dsguard.errors import InputError
@@ -58,7 +58,7 @@ def perturb(
     InputError
         If an argument does not fit the surrogate.
     """
-    attack = attack or Attack.carried_by(DEFAULT_PROFILE)
+    attack = attack or Attack.carried_by(PERTURBING_PROFILE)
     batch = as_batch(images, "images")
     numbers = surrogate.class_numbers(labels, len(batch))
     surrogate.check_channels(batch.shape[3])

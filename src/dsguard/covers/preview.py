@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dsguard.covers.base import Batch, Cover
+from dsguard.covers.smooth import enlarged
 from dsguard.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Preview(Cover):
-    """Each image shows the means of its cells; alpha stays.
+    """Each image shows the means of its cells, smooth where the codec allows it; alpha stays.
 
     Attributes
     ----------
@@ -57,7 +58,10 @@ class Preview(Cover):
         size = (rows[:, None] * columns)[..., None]
         means = ((sums + size // 2) // size).astype(np.uint8)
         out = batch.images.copy()
-        out[..., :3] = means.repeat(rows, axis=1).repeat(columns, axis=2)
+        if grid == 1:
+            out[..., :3] = enlarged(means, *colours.shape[1:3])
+        else:  # constant on squares, as the codec shows them
+            out[..., :3] = means.repeat(rows, axis=1).repeat(columns, axis=2)
         return out
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import secrets
 from array import array
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard._atomic import lock, open_new
-from dsguard.covers.base import ImageSet, Places, Shape
+from dsguard.covers.base import ImageSet, Places
+from dsguard.kernels.contract import Shape
 
 Image = npt.NDArray[np.uint8]
 
@@ -32,18 +33,23 @@ class Spool:
         name = f"spool-{secrets.token_hex(8)}"
         self._pixels, self._index = folder / name, folder / f"{name}-index"
         self._starts: dict[Shape, array[int]] = {}
+        self._labels: dict[Shape, array[int]] = {}
         self._end = 0
         self._files: list[BinaryIO] = []
         for path in (self._pixels, self._index):
             self._files.append(open_new(path, 0o600))
             lock(self._files[-1])
 
-    def append(self, images: Image) -> range:
-        """Add images of one shape, (N, H, W, C); return their places among those of that shape."""
+    def append(self, images: Image, labels: Iterable[int] = ()) -> range:
+        """Add images of one shape, (N, H, W, C); return their places among those of that shape.
+
+        `labels` are their classes, as numbers, where these are known.
+        """
         height, width, channels = images.shape[1:]
         self._files[0].write(np.ascontiguousarray(images).data)
         starts = self._starts.setdefault((height, width, channels), array("q"))
         first, size = len(starts), height * width * channels
+        self._labels.setdefault((height, width, channels), array("q")).extend(labels)
         starts.extend(range(self._end, self._end + size * len(images), size))
         self._end += size * len(images)
         return range(first, len(starts))
@@ -57,7 +63,8 @@ class Spool:
             at += len(starts)
         for file in self._files:
             file.flush()
-        return SpooledSet(self._pixels, self._index, sections)
+        labels = {shape: np.array(each, np.int64) for shape, each in self._labels.items()}
+        return SpooledSet(self._pixels, self._index, sections, labels)
 
     def remove(self) -> None:
         """Remove the files, whole or not."""
@@ -79,11 +86,14 @@ class SpooledSet(ImageSet):
         One image after the other; and where each begins, by shape.
     sections : mapping of shape to (int, int)
         Where in the index a shape begins, and how many images it has.
+    labels : mapping of shape to ndarray of int64
+        The classes of its images, as numbers.
     """
 
     pixels: Path
     index: Path
     sections: Mapping[Shape, tuple[int, int]]
+    labels: Mapping[Shape, npt.NDArray[np.int64]] = field(default_factory=dict, repr=False)
 
     @property
     def counts(self) -> Mapping[Shape, int]:  # type: ignore[override]

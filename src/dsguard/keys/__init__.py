@@ -1,6 +1,14 @@
-"""Keys of datasets, and the AES-SIV that they seal with."""
+"""Keys of datasets and of single images, and the AES-SIV that dataset keys seal with."""
 
+from dsguard.keys.image_keys import ImageKeys, image_key
 from dsguard.keys.key import DatasetKey, passphrase_of_environment
 from dsguard.keys.siv import TAG_BYTES, AesSiv
 
-__all__ = ["TAG_BYTES", "AesSiv", "DatasetKey", "passphrase_of_environment"]
+__all__ = [
+    "TAG_BYTES",
+    "AesSiv",
+    "DatasetKey",
+    "ImageKeys",
+    "image_key",
+    "passphrase_of_environment",
+]

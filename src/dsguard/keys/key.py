@@ -16,6 +16,7 @@ from Crypto.Protocol.KDF import HKDF, scrypt
 
 from dsguard._atomic import read_text, write_new
 from dsguard.errors import DsguardError, FormatError, InputError, WrongKeyError
+from dsguard.keys.image_keys import Keyring
 from dsguard.keys.siv import AesSiv
 
 SECRET_BYTES = 32
@@ -69,6 +70,12 @@ class DatasetKey:
     def sealer(self) -> AesSiv:
         """AES-256-SIV under the sealing key."""
         return AesSiv(self._derive(SEALING_KEY_BYTES, b"dsguard/v1/seal"))
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        """Ids and keys of single images."""
+        both = self._derive(2 * SECRET_BYTES, b"dsguard/v1/images")
+        return Keyring(both[:SECRET_BYTES], both[SECRET_BYTES:])
 
     def randomness(self, size: int, occasion: bytes) -> bytes:
         """Return `size` secret bytes, the same for the same occasion: AES-256 in counter mode."""

@@ -1,0 +1,395 @@
+"""Codec sealed: nothing of the clean image is left but ciphertext in the low bits of its cover.
+
+::
+
+    protect:  code without loss -> id (HMAC) -> image key (HKDF) -> encrypt (AES-CTR)
+              -> spread over low bits -> embed header, id and tag (HMAC)
+    restore:  read id -> image key -> verify tag -> gather -> decrypt -> decode
+
+All images of a run carry the same number of bits per sample, however well they compress. The tag
+covers every bit of the protected image, and of its sidecar.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from bisect import bisect_left
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from dsguard.codecs.base import CHANGED, Codec
+from dsguard.codecs.content import (
+    HEAD_BYTES,
+    contents_of,
+    lengths_in,
+    restore_contents,
+    stated_size,
+)
+from dsguard.codecs.header import HEADER_BYTES, Header, lengths_of
+from dsguard.errors import DsguardError, InputError, MissingSidecarError, TamperedError
+from dsguard.kernels import kernels
+from dsguard.kernels.geometry import Geometry
+from dsguard.keys.image_keys import (
+    AES_BLOCK,
+    IMAGE_ID_BYTES,
+    TAG_BYTES,
+    ImageCipher,
+    counters_for,
+)
+from dsguard.keys.key import DatasetKey
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from dsguard.codecs.base import Keys
+    from dsguard.kernels.contract import Bytes, Images, Shape
+
+FRONT_BYTES = HEADER_BYTES + IMAGE_ID_BYTES + TAG_BYTES
+"""Header, image id and tag: in the lowest bit of the first samples."""
+
+RATE = 36
+"""Bits per sample, in eighths, where no set was looked at: 32 dB to the cover."""
+
+LEAST_RATE, MOST_RATE = 8, 64
+
+_ID = slice(HEADER_BYTES, HEADER_BYTES + IMAGE_ID_BYTES)
+_TAG = slice(HEADER_BYTES + IMAGE_ID_BYTES, FRONT_BYTES)
+
+_SHAPE = struct.Struct("<III")
+
+_LEAST_SIDECAR = 256
+"""Bytes that a sidecar carries at least; more are a power of two, so they tell little."""
+
+_NO_SIDECAR = "does not hold all of its image: give its sidecar, or an undamaged copy"
+
+
+_FOREIGN = "has the sidecar of another image, or one that was changed; restore from another copy"
+
+
+@dataclass(frozen=True)
+class Sealed(Codec):
+    """The encrypted image in the low bits of a cover, whatever that shows.
+
+    Attributes
+    ----------
+    rate : int or None
+        Bits per colour sample, in eighths, 8 to 64. Values are off their cover by about
+        2^(rate / 8) / √12 grey levels. None: fitted to a dataset where one is protected, else 36.
+    """
+
+    rate: int | None = None
+    name: str = "sealed"
+    code: int = 6
+    grid: int = 1
+    wants_likeness: bool = False
+    smallest_side: ClassVar[int] = 1
+    variants: ClassVar[int] = 1
+    has_image_keys: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        rate = RATE if self.rate is None else self.rate
+        if type(rate) is not int or not LEAST_RATE <= rate <= MOST_RATE:
+            msg = f"rate is a whole number of {LEAST_RATE} to {MOST_RATE}, not {self.rate!r}"
+            raise InputError(msg)
+
+    def payload_bytes(self, header: Header, shape: Shape) -> int:
+        return FRONT_BYTES + Layout.of(shape, _rate_in(header)).room
+
+    def planes(self, header: Header) -> int:
+        return -(-_rate_in(header) // 8)
+
+    def settings(self) -> dict[str, str]:
+        return {**super().settings(), "rate": str(self._rate)}
+
+    @property
+    def _rate(self) -> int:
+        return RATE if self.rate is None else self.rate
+
+    @property
+    def is_fitted(self) -> bool:
+        return self.rate is not None
+
+    def fitted(self, sample: Iterable[Images], part: float = 0.999) -> Sealed:
+        """Return this codec with the lowest rate that holds a part of some images.
+
+        Parameters
+        ----------
+        sample : iterable of Images
+            Batches, each of one shape.
+        part : float
+            Of the images, 0 to 1; the others get sidecars.
+        """
+        needed = sorted(rate for images in sample for rate in _rates(images))
+        if not needed:
+            return self
+        rate = needed[math.ceil(part * len(needed)) - 1]
+        return replace(self, rate=min(rate, MOST_RATE))
+
+    def as_earlier(self, settings: Mapping[str, str]) -> Sealed:
+        """Return this codec with the rate that an earlier run had."""
+        told = settings.get("rate", "")
+        known = told.isdecimal() and LEAST_RATE <= int(told) <= MOST_RATE
+        return replace(self, rate=int(told)) if known else self
+
+    def protect(
+        self, clean: Images, cover: Images, out: Images, key: DatasetKey
+    ) -> dict[int, bytes]:
+        layout = Layout.of(clean.shape[1:], self._rate)
+        header = Header(self.code, 0, bytes.fromhex(key.key_id), self._rate).pack()
+        plain, sizes = _filled(contents_of(clean), layout)
+        fronts = np.zeros((len(clean), FRONT_BYTES), np.uint8)
+        fronts[:, :HEADER_BYTES] = np.frombuffer(header, np.uint8)
+        known, ring, ciphers = header + layout.packed_shape, key.keyring, []
+        for front, row, size in zip(fronts, plain, sizes, strict=True):
+            image_id = ring.image_id(known + row[:size].tobytes())
+            front[_ID] = np.frombuffer(image_id, np.uint8)
+            ciphers.append(ImageCipher(ring.image_key(image_id)))
+        sealed = _crypt(plain, sizes, ciphers)
+        tails = {i: sealed[i, layout.room : n].tobytes() for i, n in enumerate(sizes)}
+        layout.show(cover, out)
+        kernels().spread(out, np.ascontiguousarray(sealed[:, : layout.room]), layout.masks)
+        layout.embed(out, fronts)
+        for i, cipher in enumerate(ciphers):
+            tag = cipher.tag(_message(fronts[i], layout, out[i], tails[i]))
+            fronts[i, _TAG] = np.frombuffer(tag, np.uint8)
+        layout.embed(out, fronts)
+        return {i: fronts[i].tobytes() + tail for i, tail in tails.items() if tail}
+
+    def restore(
+        self,
+        protected: Images,
+        out: Images,
+        header: Header,
+        raw: Bytes,
+        key: Keys,
+        sidecars: dict[int, bytes],
+    ) -> dict[int, DsguardError]:
+        failures: dict[int, DsguardError] = {}
+        rates = lengths_of(raw)
+        for rate in np.unique(rates).tolist():
+            members = np.flatnonzero(rates == rate)
+            if not LEAST_RATE <= rate <= MOST_RATE:
+                failures |= {int(i): TamperedError(CHANGED) for i in members}
+            elif len(members) < len(rates):
+                alike = replace(header, sealed_bytes=rate)
+                failures |= self.restore_some(members, protected, out, alike, raw, key, sidecars)
+            else:
+                layout = Layout.of(protected.shape[1:], rate)
+                failures = _opened(protected, out, layout, key, sidecars)
+        return failures
+
+    def image_ids(self, protected: Images, sidecars: dict[int, bytes]) -> list[bytes | None]:
+        layout = Layout.of(protected.shape[1:], RATE)
+        fronts, _ = layout.fronts(protected, sidecars)
+        return [front[_ID] if front else None for front in fronts]
+
+
+def _rate_in(header: Header) -> int:
+    """Return the rate that a header tells.
+
+    Raises
+    ------
+    TamperedError
+        If there is no such rate: somebody has made that header.
+    """
+    if not LEAST_RATE <= header.sealed_bytes <= MOST_RATE:
+        raise TamperedError(CHANGED)
+    return header.sealed_bytes
+
+
+def _opened(
+    protected: Images, out: Images, layout: Layout, key: Keys, sidecars: dict[int, bytes]
+) -> dict[int, DsguardError]:
+    """Restore images of one rate; return by index why one could not be."""
+    fronts, bare = layout.fronts(protected, sidecars)
+    sealed = kernels().gather(protected, layout.room, layout.masks)
+    ciphers: dict[int, ImageCipher] = {}
+    failures: dict[int, DsguardError] = {}
+    tails = {i: sidecar[FRONT_BYTES:] for i, sidecar in sidecars.items()}
+    for i, front in enumerate(fronts):
+        try:
+            if front is None:
+                raise MissingSidecarError(_NO_SIDECAR)
+            if sidecars.get(i, front)[:FRONT_BYTES] != front:
+                raise TamperedError(_FOREIGN)
+            finder = key.keyring if isinstance(key, DatasetKey) else key
+            cipher = ImageCipher(finder.image_key(front[_ID]))
+            _verify(front, bare[i], sealed[i], tails.get(i, b""), layout, cipher)
+            ciphers[i] = cipher
+        except DsguardError as error:
+            failures[i] = error.to_keep()
+    joined = [sealed[i].tobytes() + tails.get(i, b"") for i in ciphers]
+    sizes = [len(data) for data in joined]
+    plain = _crypt(_rows(joined, sizes), sizes, list(ciphers.values()))
+    contents = {i: row[:n].tobytes() for i, row, n in zip(ciphers, plain, sizes, strict=True)}
+    if isinstance(key, DatasetKey):  # whoever has the key of an image alone can forge its tag
+        for i, content in list(contents.items()):
+            front = fronts[i] or b""
+            known = front[:HEADER_BYTES] + layout.packed_shape + content
+            if key.keyring.image_id(known) != front[_ID]:
+                failures[i] = TamperedError(_FORGED)
+                del contents[i]
+    return failures | restore_contents(contents, out, layout.shape)
+
+
+_FORGED = "was made by somebody who has the key of this image, but not that of the dataset"
+
+
+def _verify(
+    front: bytes, bare: Images, sealed: Bytes, tail: bytes, layout: Layout, cipher: ImageCipher
+) -> None:
+    """Raise an error where the tag of an image does not fit."""
+    untagged = np.frombuffer(front, np.uint8).copy()
+    untagged[_TAG] = 0
+    if cipher.tag(_message(untagged, layout, bare, tail)) == front[_TAG]:
+        return
+    if not tail and layout.room >= HEAD_BYTES:
+        head = _crypt(sealed[np.newaxis, :HEAD_BYTES], [HEAD_BYTES], [cipher]).tobytes()
+        if layout.room < stated_size(head) <= layout.most:
+            raise MissingSidecarError(_NO_SIDECAR)
+    raise TamperedError(CHANGED)
+
+
+def _filled(contents: list[bytes], layout: Layout) -> tuple[Bytes, list[int]]:
+    """Return contents with the zeros that fill their room, and how long each is then."""
+    sizes = [layout.size_with_sidecar(len(content)) for content in contents]
+    return _rows(contents, sizes), sizes
+
+
+def _rows(data: list[bytes], sizes: list[int]) -> Bytes:
+    """Return data in the rows of an array, zeros behind them."""
+    rows = np.zeros((len(data), max(sizes, default=0)), np.uint8)
+    for row, each in zip(rows, data, strict=True):
+        row[: len(each)] = np.frombuffer(each, np.uint8)
+    return rows
+
+
+def _crypt(data: Bytes, sizes: list[int], ciphers: list[ImageCipher]) -> Bytes:
+    """Encrypt or decrypt rows, each of its own size; rubbish behind that."""
+    counters = counters_for(data.shape[1])
+    stream = np.empty((len(data), len(counters)), np.uint8)
+    for row, size, cipher in zip(stream, sizes, ciphers, strict=True):
+        end = -(-size // AES_BLOCK) * AES_BLOCK
+        cipher.keystream(counters.data[:end], row.data[:end])
+    return stream[:, : data.shape[1]] ^ data
+
+
+def _message(front: Bytes, layout: Layout, image: Images, tail: bytes) -> bytes:
+    """Return all that the tag of an image covers; the bits of the tag itself are 0 in it."""
+    return b"".join((front.data, layout.packed_shape, image.data, tail))
+
+
+def _rates(images: Images) -> list[int]:
+    """Return the least rate that holds each image, in eighths of a bit."""
+    rates = range(LEAST_RATE, MOST_RATE + 1)
+    rooms = [Layout(images.shape[1:], rate).room for rate in rates]
+    return [LEAST_RATE + bisect_left(rooms, size) for size in lengths_in(images)]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where images of one shape carry what is sealed in them, at one rate.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Height, width, channels.
+    rate : int
+    """
+
+    shape: Shape
+    rate: int
+
+    @staticmethod
+    @lru_cache(maxsize=8)
+    def of(shape: Shape, rate: int) -> Layout:
+        """Return the layout of a shape, which keeps what it has made."""
+        return Layout(shape, rate)
+
+    @cached_property
+    def geometry(self) -> Geometry:
+        """Return where a header lies."""
+        return Geometry(*self.shape, 1)
+
+    @cached_property
+    def front_bytes(self) -> int:
+        """Return how much of the front an image has room for: all, the header alone, or nothing."""
+        bits = self.geometry.plane_bits if min(self.shape[:2]) >= _BLOCK else 0
+        fits = (size for size in (FRONT_BYTES, HEADER_BYTES) if 8 * size <= bits)
+        return next(fits, 0)
+
+    @cached_property
+    def masks(self) -> Bytes:
+        """Return which low bits of each sample carry ciphertext."""
+        height, width, channels = self.shape
+        colours = min(channels, 3)
+        masks = np.zeros(self.shape, np.uint8)
+        if self.front_bytes == FRONT_BYTES:
+            ends = np.arange(9) * self.rate // 8
+            low = np.uint8((1 << np.diff(ends)) - 1)
+            masks[..., :colours] = np.resize(low, (height, width, colours))
+            front = np.zeros((1, *self.shape), np.uint8)
+            kernels().embed(front, np.full((1, FRONT_BYTES), 255, np.uint8), self.geometry)
+            masks &= ~front[0]
+        return masks
+
+    @cached_property
+    def room(self) -> int:
+        """Return how many bytes of ciphertext an image holds."""
+        if self.front_bytes < FRONT_BYTES:
+            return 0
+        height, width, channels = self.shape
+        return (height * width * min(channels, 3) * self.rate // 8 - 8 * FRONT_BYTES) // 8
+
+    @cached_property
+    def most(self) -> int:
+        """Return how many bytes a content has at most."""
+        return HEAD_BYTES + int(np.prod(self.shape))
+
+    @cached_property
+    def packed_shape(self) -> bytes:
+        """Return the shape as bytes."""
+        return _SHAPE.pack(*self.shape)
+
+    def size_with_sidecar(self, size: int) -> int:
+        """Return how many bytes a content is filled up to: the room, and a step of a sidecar."""
+        if size <= self.room:
+            return self.room
+        over = max(_LEAST_SIDECAR, size - self.room)
+        return self.room + (1 << (over - 1).bit_length())
+
+    def show(self, cover: Images, out: Images) -> None:
+        """Write covers; alpha is opaque, since that of the image is sealed with it."""
+        out[...] = cover
+        if self.shape[2] == 4:
+            out[..., 3] = 255
+
+    def embed(self, images: Images, fronts: Bytes) -> None:
+        """Write as much of the fronts into images as they have room for."""
+        if self.front_bytes:
+            part = np.ascontiguousarray(fronts[:, : self.front_bytes])
+            kernels().embed(images, part, self.geometry)
+
+    def fronts(
+        self, protected: Images, sidecars: dict[int, bytes]
+    ) -> tuple[list[bytes | None], Images]:
+        """Return the front of each image, and the images with the bits of their tags at 0.
+
+        A front is None where an image has no room for it, and no sidecar either.
+        """
+        if self.front_bytes < FRONT_BYTES:
+            own = (sidecars.get(i, b"")[:FRONT_BYTES] for i in range(len(protected)))
+            return [front if len(front) == FRONT_BYTES else None for front in own], protected
+        fronts = kernels().extract(protected, FRONT_BYTES, self.geometry)
+        bare = protected.copy()
+        untagged = fronts.copy()
+        untagged[:, _TAG] = 0
+        self.embed(bare, untagged)
+        return [front.tobytes() for front in fronts], bare
+
+
+_BLOCK = 4

@@ -1,0 +1,170 @@
+"""Keys of single images: derived from a dataset key, and released one by one.
+
+::
+
+    dataset key -> image id:  HMAC-SHA256 over all that is sealed, 16 bytes; public
+                -> image key: HKDF of the image id, 32 bytes
+    image key   -> the AES-256 key and the HMAC-SHA256 key of the image
+
+Whoever has the key of an image opens and verifies that image, and learns nothing of other keys.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from Crypto.Cipher import AES
+
+from dsguard.errors import InputError, WrongKeyError
+
+if TYPE_CHECKING:
+    from dsguard.keys.key import DatasetKey
+    from dsguard.keys.siv import Bytes
+
+IMAGE_ID_BYTES = 16
+IMAGE_KEY_BYTES = 32
+TAG_BYTES = 16
+
+AES_BLOCK = 16
+
+
+@dataclass(frozen=True)
+class Keyring:
+    """What a dataset key says of its images.
+
+    Attributes
+    ----------
+    id_key, key_key : bytes
+        32 bytes each.
+    """
+
+    id_key: bytes = field(repr=False)
+    key_key: bytes = field(repr=False)
+
+    def image_id(self, sealed: bytes) -> bytes:
+        """Return the id of an image, 16 bytes: the synthetic nonce of all that is sealed."""
+        return hmac.digest(self.id_key, sealed, "sha256")[:IMAGE_ID_BYTES]
+
+    def image_key(self, image_id: bytes) -> bytes:
+        """Return the key of an image, 32 bytes."""
+        return _expand(self.key_key, b"dsguard/v1/image-key/" + image_id, "sha256")
+
+
+@dataclass(frozen=True)
+class ImageKeys:
+    """Keys of some images, and nothing else.
+
+    Attributes
+    ----------
+    keys : mapping of bytes to bytes
+        By image id.
+    """
+
+    keys: Mapping[bytes, bytes] = field(repr=False)
+
+    def image_key(self, image_id: bytes) -> bytes:
+        """Return the key of an image.
+
+        Raises
+        ------
+        WrongKeyError
+            If it was not given.
+        """
+        found = self.keys.get(image_id)
+        if found is None:
+            msg = f"no key was given for its image id {image_id.hex()}"
+            raise WrongKeyError(msg)
+        return found
+
+
+class ImageCipher:
+    """Encryption and authentication under the key of one image.
+
+    Parameters
+    ----------
+    image_key : bytes
+        32 bytes. It encrypts one content only, since the id that it was derived from depends on
+        all of it: so the counter starts at 0.
+    """
+
+    def __init__(self, image_key: bytes) -> None:
+        both = _expand(image_key, b"dsguard/v1/image", "sha512")
+        self._encryption_key, self._tag_key = both[:32], both[32:]
+
+    def keystream(self, counters: memoryview, out: memoryview) -> None:
+        """Write AES-256 of counter blocks: XOR with it encrypts, and decrypts."""
+        AES.new(self._encryption_key, AES.MODE_ECB).encrypt(counters, output=out)
+
+    def tag(self, message: bytes) -> bytes:
+        """Return the tag of a message, 16 bytes."""
+        return hmac.digest(self._tag_key, message, "sha256")[:TAG_BYTES]
+
+
+def counters_for(size: int) -> Bytes:
+    """Return the counter blocks 0, 1, ... for so many bytes of keystream, 16 bytes each."""
+    blocks = -(-size // AES_BLOCK)
+    counters = np.zeros((blocks, AES_BLOCK // 8), ">u8")
+    counters[:, -1] = np.arange(blocks)
+    return counters.view(np.uint8).reshape(-1)
+
+
+def image_key(key: DatasetKey, image_id: bytes) -> bytes:
+    """Return the key of one image of codec ``sealed``: it restores that image and no other.
+
+    Parameters
+    ----------
+    key : DatasetKey
+        The key that the image was protected under.
+    image_id : bytes
+        16 bytes, as `dsguard.inspect` and `dsguard.image_ids` tell.
+
+    Returns
+    -------
+    bytes
+        32 bytes; for ``restore_batch(images, image_keys=...)``.
+
+    Raises
+    ------
+    InputError
+        If `image_id` is none.
+
+    Examples
+    --------
+    >>> import dsguard
+    >>> key = dsguard.DatasetKey(bytes(32))
+    >>> dsguard.image_key(key, bytes(16)).hex()[:16]
+    '43079a27c55bdd42'
+    """
+    return key.keyring.image_key(_bytes_of(image_id, IMAGE_ID_BYTES, "an image id"))
+
+
+def checked_image_keys(keys: Mapping[bytes, bytes]) -> ImageKeys:
+    """Return image keys, by image id.
+
+    Raises
+    ------
+    InputError
+        If one of them, or its id, is not made of as many bytes as it should.
+    """
+    return ImageKeys({
+        _bytes_of(image_id, IMAGE_ID_BYTES, "an image id"):
+            _bytes_of(key, IMAGE_KEY_BYTES, "an image key")
+        for image_id, key in keys.items()
+    })  # fmt: skip
+
+
+def _bytes_of(value: object, size: int, what: str) -> bytes:
+    if not isinstance(value, bytes | bytearray | memoryview) or len(value) != size:
+        length = f" of {len(value)}" if isinstance(value, bytes | bytearray) else ""
+        msg = f"{what} is made of {size} bytes, not {type(value).__name__}{length}"
+        raise InputError(msg)
+    return bytes(value)
+
+
+def _expand(key: bytes, info: bytes, digest: str) -> bytes:
+    """HKDF-Expand (RFC 5869) of one block: 32 bytes of SHA-256, 64 of SHA-512."""
+    return hmac.digest(key, info + b"\x01", digest)
