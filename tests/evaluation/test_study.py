@@ -96,10 +96,12 @@ def test_demo_on_own_images(tmp_path, capsys):
     arguments = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
     assert run(["demo", *arguments, "--epochs", "1", "--device", "cpu"]) == Exit.OK
     shown, told = capsys.readouterr()
-    assert all(name in shown for name in ("clean", "protected", "restored", "report.html"))
+    assert all(
+        name in shown for name in ("clean", "protected", "sealed", "restored", "report.html")
+    )
     # No terminal: lines, not bars; of each step the first at once.
     assert re.search(r"^surrogate: 1 of 1$", told, re.MULTILINE)
-    assert re.search(r"^train: 1 of 3$", told, re.MULTILINE)
+    assert re.search(r"^train: 1 of 4$", told, re.MULTILINE)
     page = (tmp_path / "out" / "report.html").read_text()
     assert "equal to the last bit" in page
     assert (tmp_path / "out" / "triptychs.png").exists()

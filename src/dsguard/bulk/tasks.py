@@ -166,7 +166,9 @@ class Protect(Task):
             still = _as_they_were(done.images, part.images)
             errors |= {good[n]: InputError(_AS_IT_WAS) for n in still}
             sidecars = {good[n]: data for n, data in done.sidecars.items() if n not in still}
-        as_they_are = _count_as_they_are(part.images, self.codec.grid) if good else 0
+        as_they_are = 0
+        if good and not self.codec.shows_cover_alone:
+            as_they_are = _count_as_they_are(part.images, self.codec.grid)
         profiles = [self.codec.name] * len(batch.names)
         return Processed(images, errors, sidecars, profiles, as_they_are)
 

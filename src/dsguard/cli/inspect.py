@@ -31,6 +31,7 @@ def inspect_command(files: tuple[Path, ...], *, as_json: bool) -> int:
     for file in files:
         try:
             info = asdict(inspect(*_first_image(file)))
+            info["image_id"] = info["image_id"] and info["image_id"].hex()
         except DsguardError as error:
             failures[str(file)] = error
             continue
@@ -40,7 +41,11 @@ def inspect_command(files: tuple[Path, ...], *, as_json: bool) -> int:
         if as_json:
             click.echo(json.dumps({"file": str(file), **info}))
         else:
-            facts = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in info.items())
+            facts = ", ".join(
+                f"{name.replace('_', ' ')} {value}"
+                for name, value in info.items()
+                if value is not None
+            )
             say(f"{file}: {facts}")
     show(failures)
     return worst(failures.values())

@@ -46,6 +46,8 @@ class Codec(ABC):
         Of images, in pixels.
     has_image_keys : bool
         Whether each image has a key of its own.
+    shows_cover_alone : bool
+        Whether nothing of the clean image is published as it is: not its alpha, nor its margin.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Codec(ABC):
     variants: ClassVar[int] = 2
     smallest_side: ClassVar[int] = 8
     has_image_keys: ClassVar[bool] = False
+    shows_cover_alone: ClassVar[bool] = False
 
     def check_size(self, height: int, width: int, channels: int) -> None:
         """Raise an error where no image of this size can be protected.

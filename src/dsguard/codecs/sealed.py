@@ -89,6 +89,7 @@ class Sealed(Codec):
     smallest_side: ClassVar[int] = 1
     variants: ClassVar[int] = 1
     has_image_keys: ClassVar[bool] = True
+    shows_cover_alone: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         rate = RATE if self.rate is None else self.rate

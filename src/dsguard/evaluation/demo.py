@@ -10,7 +10,8 @@ import numpy as np
 
 from dsguard._atomic import write_whole
 from dsguard.api import inspect, protect_batch, restore_batch
-from dsguard.covers import shown
+from dsguard.choices import PERTURBING_PROFILE
+from dsguard.covers import Preview, shown
 from dsguard.evaluation import (
     Data,
     Row,
@@ -26,7 +27,7 @@ from dsguard.fsp import Attack, Recipe, Surrogate, choose_device, fit_surrogate,
 from dsguard.kernels.contract import Images
 from dsguard.keys import DatasetKey
 from dsguard.networks.training import default_width
-from dsguard.profiles import DEFAULT, Profile
+from dsguard.profiles import Profile
 
 _TRAIN_LIMIT, _TEST_LIMIT = 2000, 1000
 
@@ -53,7 +54,7 @@ def run_demo(
     out: Path,
     *,
     attack: Attack,
-    profile: str = DEFAULT,
+    profile: str = PERTURBING_PROFILE,
     epochs: int = 10,
     device: str | None = None,
     seed: int = 0,
@@ -71,7 +72,7 @@ def run_demo(
     profile : str
         How to protect.
     epochs : int
-        Of the surrogate and of each of the three trainings.
+        Of the surrogate and of each training.
     device : str, optional
     seed : int
         Of the surrogate; the trainings use seed + 1.
@@ -90,13 +91,15 @@ def run_demo(
     batch = protect_batch(data.train_images, key, target=target, codec=chosen.codec)
     protected = batch.images
     restored = restore_batch(protected, key, sidecars=batch.sidecars)
-    versions = {"clean": data.train_images, "protected": protected, "restored": restored}
+    sealed = protect_batch(data.train_images, key, labels=data.train_labels).images
+    versions = {"clean": data.train_images, "protected": protected}
+    versions |= {"sealed": sealed, "restored": restored}
     done = 0
 
     def after_epoch() -> None:
         nonlocal done
         done += 1
-        tell("train", done, 3 * epochs)
+        tell("train", done, len(versions) * epochs)
 
     rows = compare(
         versions,
@@ -109,7 +112,8 @@ def run_demo(
     )
     width = default_width(choose_device(device))
     facts = _facts(data, versions, target, attack, epochs, width) | cautions(data, rows[0])
-    return _write(out, data, versions, rows, facts)
+    preview = protect_batch(data.train_images, key, cover=Preview()).images
+    return _write(out, data, versions | {"preview": preview}, rows, facts)
 
 
 def _surrogate(data: Data, recipe: Recipe, device: str | None, tell: Step) -> Surrogate:
@@ -130,7 +134,7 @@ def _facts(
     epochs: int,
     width: int,
 ) -> dict[str, str]:
-    clean, protected, restored = versions.values()
+    clean, protected, restored = (versions[name] for name in ("clean", "protected", "restored"))
     info = inspect(protected[0])
     worst = int(np.abs(restored.astype(np.int16) - clean).max())
     return {
@@ -150,13 +154,15 @@ def _write(
     out: Path, data: Data, versions: dict[str, Images], rows: list[Row], facts: dict[str, str]
 ) -> DemoResult:
     _, first_of_class = np.unique(data.train_labels, return_index=True)
-    picture = triptychs({name: images[first_of_class] for name, images in versions.items()})
+    shown_in_order = ("clean", "protected", "preview", "sealed", "restored")
+    picture = triptychs({name: versions[name][first_of_class] for name in shown_in_order})
     page = html_report(
         "dsguard demo",
         f"One network for each version of the same training set ({data.name}). Whoever trains on "
-        "the protected images without the key gets the second row.",
+        "protected images without the key gets the second row, or the third where nothing but a "
+        "drawn picture shows.",
         rows,
-        {"Clean, protected and restored images": picture},
+        {"Clean, protected, a preview, sealed, and restored": picture},
         facts,
     )
     paths = out / "report.html", out / "triptychs.png"

@@ -1,0 +1,157 @@
+"""Whole datasets, sealed: one rate for a run, and covers that need names, classes or all images."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import dsguard
+from dsguard.bulk import protect_dataset, restore_dataset
+from dsguard.cli.commands import Exit
+from dsguard.cli.commands import run as cli
+from dsguard.codecs import Sealed
+from dsguard.covers import FolderOfCovers, Samples
+from dsguard.errors import InputError
+from dsguard.formats import decode_image, encode_images
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch, scenes, key):
+    """A working folder with a key, and 24 clean images of two classes."""
+    monkeypatch.chdir(tmp_path)
+    key.save("k")
+    images = np.concatenate([np.roll(scenes, shift, axis=(1, 2)) for shift in range(3)])
+    for n, file in enumerate(encode_images(images)):
+        path = tmp_path / "clean" / "ab"[n % 2] / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file)
+    return tmp_path
+
+
+def pictures(folder: Path) -> dict[str, np.ndarray]:
+    return {
+        path.relative_to(folder).as_posix(): decode_image(path.read_bytes())
+        for path in sorted(folder.rglob("*.png"))
+    }
+
+
+def shows(out: np.ndarray, image: np.ndarray, rate: int) -> bool:
+    """Tell whether no sample is further off than its low bits account for."""
+    return bool(np.abs(out.astype(int) - image).max() < 1 << -(-rate // 8))
+
+
+def rate_of(destination: str) -> int:
+    return int(json.loads(Path(f"{destination}.dsguard/settings.json").read_text())["rate"])
+
+
+def alike(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+
+
+def test_a_command_without_choices_seals(home, capsys):
+    assert cli(["protect", "clean", "out", "--key", "k"]) == Exit.OK
+    told = json.loads(Path("out.dsguard/settings.json").read_text())
+    assert (told["codec"], told["cover"]) == ("sealed", "blank, by label")
+    assert cli(["restore", "out", "back", "--key", "k"]) == Exit.OK
+    assert cli(["verify", "out", "--key", "k"]) == Exit.OK
+    clean, back = pictures(home / "clean"), pictures(home / "back")
+    assert clean.keys() == back.keys()
+    assert all(np.array_equal(clean[name], back[name]) for name in clean)
+    out = pictures(home / "out")
+    assert max(abs(alike(clean[name], out[name])) for name in clean) < 0.8
+    capsys.readouterr()
+    assert cli(["inspect", "out", "--json"]) == Exit.OK
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["profile"] == "sealed"
+    assert len(bytes.fromhex(shown["image_id"])) == 16
+
+
+def test_the_rate_holds_the_images_and_stays_that_of_the_run(home, key, monkeypatch):
+    report = protect_dataset("clean", "out", key, shard_size=5)
+    assert (report.done, report.sidecars) == (24, 0)
+    rate = rate_of("out")
+    expected = Sealed().fitted([np.stack(list(pictures(home / "clean").values()))])
+    assert rate == expected.rate
+    assert {dsguard.inspect(image).planes for image in pictures(home / "out").values()} == {
+        -(-rate // 8)
+    }
+    before = pictures(home / "out")
+    for name in sorted(before)[3:]:
+        (home / "out" / name).unlink()
+    # A run that goes on asks its journal: from other samples it would take another rate.
+    monkeypatch.setattr(Sealed, "fitted", lambda self, sample: Sealed(64))
+    assert protect_dataset("clean", "out", key, shard_size=5).done == 24
+    after = pictures(home / "out")
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    protect_dataset("clean", "high", key, codec=Sealed(50))
+    assert rate_of("high") == 50
+
+
+def test_images_of_all_kinds_and_sizes_are_sealed_whole(home, key):
+    rng = np.random.default_rng(0)
+    for name, shape in (("dot", (1, 1, 3)), ("line", (1, 60, 1)), ("icon", (20, 20, 4))):
+        pixels = rng.integers(0, 256, shape, np.uint8)
+        Path(f"clean/a/{name}.png").write_bytes(encode_images(pixels[None])[0])
+    report = protect_dataset("clean", "out", key)
+    assert (report.done, report.failed, report.as_they_are) == (27, 0, 0)
+    assert (decode_image(Path("out/a/icon.png").read_bytes())[..., 3] == 255).all()
+    assert restore_dataset("out", "back", key).done == 27
+    clean, back = pictures(home / "clean"), pictures(home / "back")
+    assert all(np.array_equal(clean[name], back[name]) for name in clean)
+
+
+@pytest.mark.parametrize("shard_size", [1000, 5])
+def test_so_many_images_of_each_class_show_themselves(home, key, shard_size):
+    protect_dataset("clean", "out", key, cover=Samples(key, 2), shard_size=shard_size)
+    clean, out = pictures(home / "clean"), pictures(home / "out")
+    shown = [name for name in clean if shows(out[name], clean[name], rate_of("out"))]
+    assert [name[0] for name in shown] == ["a", "a", "b", "b"]
+    one = dsguard.protect_batch(
+        np.stack(list(clean.values())), key, cover=Samples(key, 2), labels=np.repeat([0, 1], 12)
+    )
+    assert sum(shows(a, b, 36) for a, b in zip(one.images, clean.values(), strict=True)) == 4
+
+
+def test_images_that_the_owner_names_show_themselves(home, key):
+    options = ["--cover", "samples", "--sample", "a/4.png", "--sample", "b/1.png"]
+    assert cli(["protect", "clean", "out", "--key", "k", *options]) == Exit.OK
+    clean, out = pictures(home / "clean"), pictures(home / "out")
+    shown = [name for name in clean if shows(out[name], clean[name], rate_of("out"))]
+    assert shown == ["a/4.png", "b/1.png"]
+    with pytest.raises(InputError, match="count is a whole number"):
+        Samples(key, 0)
+
+
+def test_images_show_the_pictures_of_a_folder(home, key, capsys):
+    colours = {"a/4": (200, 30, 30), "one": (30, 200, 30), "two": (30, 30, 200)}
+    for name, colour in colours.items():
+        path = home / "mine" / f"{name}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = io.BytesIO()
+        Image.new("RGB", (50, 40), colour).save(data, "jpeg", quality=95)
+        path.write_bytes(data.getvalue())
+    options = ["--cover", "given", "--covers", "mine"]
+    assert cli(["protect", "clean", "out", "--key", "k", *options]) == Exit.OK
+    means = {name: image.mean(axis=(0, 1)) for name, image in pictures(home / "out").items()}
+    assert np.abs(means["a/4.png"] - colours["a/4"]).max() < 8
+    nearest = {
+        min(colours, key=lambda name: np.abs(mean - colours[name]).max()) for mean in means.values()
+    }
+    assert nearest == set(colours)
+    assert restore_dataset("out", "back", key).done == 24
+    (home / "mine" / "broken.png").write_bytes(b"none")
+    again = FolderOfCovers.of(key, home / "mine")
+    assert protect_dataset("clean", "out2", key, cover=again).failed > 0
+
+
+def test_options_that_are_of_no_effect_are_told(home, capsys):
+    options = ["--cells", "4", "--epochs", "3"]
+    assert cli(["protect", "clean", "out", "--key", "k", *options]) == Exit.OK
+    told = " ".join(capsys.readouterr().err.split())
+    assert "--cells is of no effect with cover blank, but of preview" in told
+    assert "--epochs is of no effect with cover blank, but of patterns" in told
