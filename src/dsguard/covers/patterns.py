@@ -113,14 +113,14 @@ class Patterns:
         That of a label does not depend on the other labels.
         """
         first = int.from_bytes(key.randomness(2, b"textures"), "little")
-        textures = [_textures(int(label), channels, first) for label in labels]
+        of_labels = [textures(int(label), channels, first) for label in labels]
         size = channels * (GRID // TILE) ** 2 // 8
         raw = b"".join(
             key.randomness(size, b"pattern" + int(label).to_bytes(8, "little", signed=True))
             for label in labels
         )
         bits = np.unpackbits(np.frombuffer(raw, np.uint8)).astype(np.int8)
-        signs = np.array(textures, np.int8).reshape(-1, channels, GRID, GRID)
+        signs = np.array(of_labels, np.int8).reshape(-1, channels, GRID, GRID)
         return cls(signs).with_flat(bits * 2 - 1)
 
     def with_flat(self, signs: Cells) -> Patterns:
@@ -198,7 +198,7 @@ def cell_of(side: int, block: int, grid: int = GRID) -> npt.NDArray[np.int64]:
     return first + np.minimum(np.arange(side) // block, blocks - 1) * grid // max(blocks, grid)
 
 
-def _textures(number: int, channels: int, first: int) -> Cells:
+def textures(number: int, channels: int, first: int) -> Cells:
     """Return the textures of one class, everywhere: (C, 8, 8).
 
     There are 12 kinds (3 where there are no colours), counted from `first`. Numbers below that have
