@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +16,11 @@ from dsguard.codecs import Sealed, sealed
 from dsguard.codecs.content import contents_of
 from dsguard.codecs.sealed import FRONT_BYTES
 from dsguard.covers import Blank, Given, Itself, Preview
+from dsguard.formats import decode_protected
+from tests.data import make_sealed
 from tests.kernels.test_compress import FILLS, filled
 
+DATA = Path(__file__).parents[1] / "data" / "sealed"
 KEY = dsguard.DatasetKey(bytes(range(32)))
 OTHER_KEY = dsguard.DatasetKey(bytes(range(1, 33)))
 
@@ -268,3 +273,25 @@ def test_low_bits_are_as_good_as_random_and_independent_of_the_image():
         signs = bits[..., bit] - 0.5
         correlation = (signs * clean).sum() / np.sqrt((signs**2).sum() * (clean**2).sum())
         assert abs(correlation) < 4.9 / np.sqrt(count)
+
+
+VECTORS = json.loads((DATA / "vectors.json").read_text())
+
+
+@pytest.mark.parametrize("name", VECTORS["images"])
+def test_vectors_are_written_and_read(name):
+    vector = VECTORS["images"][name]
+    pixels, sidecar = decode_protected((DATA / f"{name}.png").read_bytes())
+    sidecars = {0: sidecar} if sidecar else {}
+    assert sidecar.hex() == vector["sidecar"]
+    image = make_sealed.clean(name)[None]
+    out = protected(image, vector["rate"], Given(np.full_like(image, 128)))
+    np.testing.assert_array_equal(out.images[0], pixels)
+    assert out.sidecars == sidecars
+    assert dsguard.image_ids(pixels[None], sidecars=sidecars)[0].hex() == vector["image_id"]
+    key = bytes.fromhex(vector["image_key"])
+    for given_keys in ({"key": KEY}, {"image_keys": [key]}):
+        back = dsguard.restore_batch(pixels[None], sidecars=sidecars, **given_keys)
+        np.testing.assert_array_equal(back, image)
+    text = (DATA.parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
+    assert name != "colour" or (vector["image_id"] in text and vector["image_key"] in text)

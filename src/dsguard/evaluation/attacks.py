@@ -53,7 +53,8 @@ def block_means_removed(images: Images, block: int = 4) -> Images:
     count, height, width, channels = images.shape
     cells = images.reshape(count, height // block, block, width // block, block, channels)
     means = cells.mean(axis=(2, 4), keepdims=True, dtype=np.float32)
-    return (cells - means + 128).clip(0, 255).astype(np.uint8).reshape(images.shape)
+    textures_alone: Images = (cells - means + 128).clip(0, 255).astype(np.uint8)
+    return textures_alone.reshape(images.shape)
 
 
 def _costs(images: Floats, epsilon: int) -> Floats:

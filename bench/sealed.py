@@ -1,0 +1,289 @@
+"""Figures of codec sealed: sizes, distance to the cover, restoration, speed, and leaks.
+
+    python bench/sealed.py [--networks] [--out bench/results/sealed]
+
+needs ``../shared/data``. Sizes are those of test splits: no table was made from these. All images,
+of both splits, are sealed and restored. ``--networks`` trains networks as well, on half of the
+test images of CIFAR-10, in some minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+import dsguard
+from dsguard.codecs import Sealed
+from dsguard.codecs.content import lengths_in
+from dsguard.covers import Batch, Blank
+from dsguard.kernels import native
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+SETS = ("cifar10", "tinyimagenet10")
+KEY = dsguard.DatasetKey(bytes(32))
+
+Images = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+
+
+def read(name: str, split: str) -> tuple[Images, Labels]:
+    """Return the images of a split, and their classes as numbers."""
+    images, classes = [], []
+    with tarfile.open(DATA / f"{name}.tar.xz") as tar:
+        for member in tar:
+            if member.isfile() and member.name.startswith(f"{split}/"):
+                file = tar.extractfile(member)
+                assert file is not None
+                images.append(np.array(Image.open(io.BytesIO(file.read())).convert("RGB")))
+                classes.append(member.name.split("/")[1])
+    return np.stack(images), np.unique(classes, return_inverse=True)[1].astype(np.int64)
+
+
+def decibels(images: Images, others: Images) -> float:
+    """Return the PSNR over all images together."""
+    parts = zip(np.array_split(images, 32), np.array_split(others, 32), strict=True)
+    squares = [((a.astype(np.float32) - b) ** 2).sum(dtype=np.float64) for a, b in parts]
+    return float(10 * np.log10(255**2 * images.size / sum(squares)))
+
+
+def fastest(work: Callable[[], Any], rounds: int = 7) -> float:
+    """Return the shortest time that something took, in seconds."""
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def figures_of(name: str) -> dict[str, Any]:
+    """Return sizes, distances and restoration of a dataset."""
+    splits = [read(name, split) for split in ("test", "train")]
+    test = splits[0][0]
+    images, labels = (np.concatenate(parts) for parts in zip(*splits, strict=True))
+    bits = 8 * np.array(lengths_in(test)) / test[0].size
+    found: dict[str, Any] = {
+        "images": len(images),
+        "bits per sample, test split": round(float(bits.mean()), 3),
+        "95 % of images, bits": round(float(np.quantile(bits, 0.95)), 3),
+        "99.9 % of images, bits": round(float(np.quantile(bits, 0.999)), 3),
+    }
+    cover = Blank(KEY, labelled=True)
+    for part in (0.95, 0.999):
+        codec = Sealed().fitted([images], part)
+        out = dsguard.protect_batch(images, KEY, cover=cover, labels=labels, codec=codec)
+        covers = np.concatenate([
+            cover.images(Batch(images[i : i + 1000], labels[i : i + 1000]), 1)
+            for i in range(0, len(images), 1000)
+        ])  # fmt: skip
+        back = dsguard.restore_batch(out.images, KEY, sidecars=out.sidecars)
+        found[f"rate that holds {part:.1%}"] = {
+            "eighths of a bit": codec.rate,
+            "PSNR to the cover, dB": round(decibels(out.images, covers), 2),
+            "sidecars, %": round(100 * len(out.sidecars) / len(images), 3),
+            "restored bit for bit": int((back == images).all(axis=(1, 2, 3)).sum()),
+        }
+    return found
+
+
+def speeds() -> dict[str, Any]:
+    """Return images per second of one thread, side by side."""
+    images, labels = (part[:2000] for part in read("cifar10", "test"))
+    cover, codec = Blank(KEY, labelled=True), Sealed(43)
+    out = dsguard.protect_batch(images, KEY, cover=cover, labels=labels, codec=codec)
+    exact = dsguard.protect_batch(images, KEY, target=images)
+    data, lengths = native.compress(images)
+    samples = images.size / 1e6
+    work = {
+        "coding, Msamples": lambda: native.compress(images),
+        "decoding, Msamples": lambda: native.expand(data, lengths, images.shape[1:]),
+        "protect, sealed": lambda: dsguard.protect_batch(
+            images, KEY, cover=cover, labels=labels, codec=codec, threads=1
+        ),
+        "restore, sealed": lambda: dsguard.restore_batch(
+            out.images, KEY, sidecars=out.sidecars, threads=1
+        ),
+        "protect, exact": lambda: dsguard.protect_batch(images, KEY, target=images, threads=1),
+        "restore, exact": lambda: dsguard.restore_batch(
+            exact.images, KEY, sidecars=exact.sidecars, threads=1
+        ),
+    }
+    return {
+        f"{name} a second": round((samples if "Msamples" in name else len(images)) / fastest(do), 1)
+        for name, do in work.items()
+    }
+
+
+def hard_images() -> dict[str, int]:
+    """Return how many of 500 made images, and of sizes from 1×1 to 4000×3000, come back."""
+    rng = np.random.default_rng(0)
+    kinds = [
+        lambda shape: rng.integers(0, 256, shape),
+        lambda shape: rng.choice([0, 255], shape),
+        lambda shape: np.full(shape, rng.integers(256)),
+        lambda shape: (np.indices(shape).sum(axis=0) * int(rng.integers(1, 99))) % 256,
+        lambda shape: np.where(rng.random(shape) < 0.02, rng.integers(0, 256, shape), 128),
+    ]
+    made = back = 0
+    for n in range(500):
+        shape = (*rng.integers(1, 90, 2).tolist(), (1, 3, 4)[n % 3])
+        image = np.ascontiguousarray(kinds[n % len(kinds)](shape), np.uint8)[None]
+        back += int(comes_back(image))
+        made += 1
+    sizes = [(1, 1), (1, 4000), (3000, 1), (333, 777), (3000, 4000)]
+    large = sum(
+        comes_back(np.ascontiguousarray(kinds[n % 5]((*size, 3)), np.uint8)[None])
+        for n, size in enumerate(sizes)
+    )
+    return {"made": made, "back": back, "sizes": len(sizes), "sizes back": int(large)}
+
+
+def comes_back(image: Images) -> bool:
+    """Tell whether an image is restored to the last bit."""
+    out = dsguard.protect_batch(image, KEY)
+    restored = dsguard.restore_batch(out.images, KEY, sidecars=out.sidecars)
+    return bool((restored == image).all())
+
+
+def leaks() -> dict[str, Any]:
+    """Return what linear probes find in the low bits of protected images: nothing, but for chance.
+
+    Probes are fitted to one half of the 10,000 test images of CIFAR-10 and asked about the other.
+    """
+    images, labels = read("cifar10", "test")
+    out = dsguard.protect_batch(
+        images, KEY, cover=Blank(KEY, labelled=True), labels=labels, codec=Sealed(43)
+    ).images
+    clean = images.reshape(len(images), -1).astype(np.float32)
+    sizes = np.array(lengths_in(images), np.float32)
+    order = np.random.default_rng(0).permutation(len(images))
+    fit, ask = np.array_split(order, 2)
+    found: dict[str, Any] = {}
+    for bit in range(5):
+        low = ((out.reshape(len(out), -1) >> bit & 1).astype(np.float32) - 0.5) * 2
+        wanted = np.concatenate(
+            [np.eye(10, dtype=np.float32)[labels], sizes[:, None], clean[:, 1500:1516]], axis=1
+        )
+        told = ridge(low[fit], wanted[fit], low[ask])
+        hits = float((told[:, :10].argmax(axis=1) == labels[ask]).mean())
+        away = [abs(np.corrcoef(told[:, 10 + n], wanted[ask, 10 + n])[0, 1]) for n in range(17)]
+        products = (low * (clean - clean.mean(axis=0))).mean(axis=0) / clean.std(axis=0)
+        found[f"bit {bit}"] = {
+            "class, right": round(hits, 4),
+            "class, 99 % interval": [round(v, 4) for v in interval(0.1, len(ask))],
+            "compressed size, correlation": round(away[0], 4),
+            "16 samples, largest correlation": round(max(away[1:]), 4),
+            "correlation, 99 % interval": round(2.576 / np.sqrt(len(ask)), 4),
+            "own sample, largest correlation of 3072": round(float(np.abs(products).max()), 4),
+            "own sample, 99 % interval of the largest": round(
+                float(largest_of(products.size) / np.sqrt(len(low))), 4
+            ),
+        }
+    return found
+
+
+def largest_of(count: int) -> float:
+    """Return the bound that the largest of so many normal deviates keeps in 99 % of cases."""
+    from scipy.stats import norm
+
+    return float(norm.isf((1 - 0.99 ** (1 / count)) / 2))
+
+
+def interval(chance: float, count: int) -> tuple[float, float]:
+    """Return the 99 % interval of a share, where each of `count` is right by chance."""
+    away = 2.576 * np.sqrt(chance * (1 - chance) / count)
+    return chance - away, chance + away
+
+
+def ridge(inputs: npt.NDArray[Any], wanted: npt.NDArray[Any], others: npt.NDArray[Any]) -> Any:
+    """Return what ridge regression, fitted to inputs, says of others."""
+    mean = wanted.mean(axis=0)
+    square = inputs.T @ inputs + len(inputs) * np.eye(inputs.shape[1], dtype=np.float32)
+    return others @ np.linalg.solve(square, inputs.T @ (wanted - mean)) + mean
+
+
+def networks() -> dict[str, Any]:
+    """Return what networks learn from protected images, and from their low bits alone."""
+    import torch
+
+    from dsguard.networks.small import build_network
+    from dsguard.networks.training import Recipe, accuracy, choose_device, to_pixels, train
+
+    test, truth = read("cifar10", "test")
+    images, labels = (part[::10] for part in read("cifar10", "train"))
+    cover, codec = Blank(KEY, labelled=True), Sealed(43)
+    out = dsguard.protect_batch(images, KEY, cover=cover, labels=labels, codec=codec).images
+    other = dsguard.protect_batch(test, KEY, cover=cover, labels=truth, codec=codec).images
+    device = choose_device()
+    found: dict[str, Any] = {}
+    for name, own, asked in (
+        ("clean images", images, test),
+        ("protected images, asked of clean ones", out, test),
+        ("low 4 bits of protected images, asked of those of others", (out & 15) * 16,
+         (other & 15) * 16),
+    ):  # fmt: skip
+        model = build_network("resnet18", own.shape[1:], 10, 16, 1)
+        train(model, own, labels, Recipe(epochs=8, seed=1), device)
+        model.eval()
+        with torch.no_grad():
+            told = np.concatenate([
+                model(to_pixels(part, device)).argmax(dim=1).cpu().numpy()
+                for part in np.array_split(asked, 40)
+            ])  # fmt: skip
+        found[name] = {
+            "on its own images": round(accuracy(model, own, labels, device), 4),
+            "right": round(float((told == truth).mean()), 4),
+            "99 % interval": [round(v, 4) for v in chance_of(told, truth)],
+        }
+    return found
+
+
+def chance_of(told: Labels, truth: Labels) -> tuple[float, float]:
+    """Return the 99 % interval of a network whose answers have nothing to do with the classes.
+
+    The key draws which picture stands for which class. So a network that learned the pictures is
+    as good as it would be under any other order of the classes.
+    """
+    rng = np.random.default_rng(0)
+    table = np.zeros((10, 10))
+    np.add.at(table, (told, truth), 1)
+    orders = [rng.permutation(10) for _ in range(20_000)]
+    shares = np.array([table[order, np.arange(10)].sum() for order in orders]) / len(truth)
+    spread = 2.576 * np.sqrt(0.09 / len(truth))
+    low, high = np.quantile(shares, [0.005, 0.995])
+    return float(min(low, 0.1 - spread)), float(max(high, 0.1 + spread))
+
+
+def main() -> None:
+    """Measure, print, and write."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--networks", action="store_true")
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    found: dict[str, Any] = {"command": "python bench/sealed.py --networks"}
+    for name in SETS:
+        found[name] = figures_of(name)
+        print(name, json.dumps(found[name], indent=1))
+    found["made images"] = hard_images()
+    found["one thread"] = speeds()
+    found["linear probes of low bits"] = leaks()
+    if given.networks:
+        found["networks"] = networks()
+    text = json.dumps(found, indent=1, ensure_ascii=False)
+    print(text)
+    if given.out:
+        given.out.with_suffix(".json").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
