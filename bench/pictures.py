@@ -1,4 +1,4 @@
-"""Pictures of what the profiles do: docs/pictures/profiles.png, and protection.png beside it.
+"""Pictures of what profiles do: docs/pictures/profiles.png, protection.png, sealed.png.
 
     python -m bench.pictures docs/pictures/profiles.png
 
@@ -18,7 +18,8 @@ from sklearn.datasets import load_sample_images
 
 import dsguard
 from dsguard.choices import STRENGTHS
-from dsguard.covers import DrawnPatterns, Itself, Marked
+from dsguard.codecs import Sealed
+from dsguard.covers import DrawnPatterns, Itself, Marked, Preview
 from dsguard.evaluation import triptychs
 
 from .exact import block_target
@@ -67,6 +68,7 @@ def main() -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     whole.save(options.out, optimize=True)
     protection(clean, key).save(options.out.with_name("protection.png"), optimize=True)
+    published(clean, key).save(options.out.with_name("sealed.png"), optimize=True)
 
 
 def protection(clean: np.ndarray, key: dsguard.DatasetKey) -> Image.Image:
@@ -75,10 +77,28 @@ def protection(clean: np.ndarray, key: dsguard.DatasetKey) -> Image.Image:
     columns = {"clean": clean}
     for name, epsilon in STRENGTHS.items():
         cover = Marked(Itself(), DrawnPatterns(key, epsilon))
-        done = dsguard.protect_batch(clean, key, cover=cover, labels=labels)
+        done = dsguard.protect_batch(clean, key, cover=cover, labels=labels, codec="exact")
         columns[f"exact, {name}"] = done.images
     columns["veil"] = dsguard.protect_batch(clean, key, labels=labels, profile="veil").images
     return triptychs(columns)
+
+
+def published(clean: np.ndarray, key: dsguard.DatasetKey) -> Image.Image:
+    """Draw what can be published in the place of images, and what comes back."""
+    labels = np.arange(len(clean)) % 2
+    codec = Sealed().fitted([clean], part=1)
+    perturbed = Marked(Itself(), DrawnPatterns(key))
+    preview = dsguard.protect_batch(clean, key, cover=Preview(8), codec=codec)
+    sealed = dsguard.protect_batch(clean, key, labels=labels, codec=codec)
+    return triptychs({
+        "clean": clean,
+        "perturbed": dsguard.protect_batch(
+            clean, key, cover=perturbed, labels=labels, codec="exact"
+        ).images,
+        "preview": preview.images,
+        "sealed": sealed.images,
+        "restored": dsguard.restore_batch(sealed.images, key),
+    })  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ BACKENDS = ("native", "numba", "reference")
 
 _SLOW = {
     "numba": (
-        "the C core of dsguard is not installed: profile paper runs in Numba, several times "
-        "slower, the exact profiles in plain NumPy, thousands of times slower; reinstall with a C "
-        "compiler"
+        "the C core of dsguard is not installed: profiles sealed and paper run in Numba, several "
+        "times slower, the exact profiles in plain NumPy, thousands of times slower; reinstall "
+        "with a C compiler"
     ),
     "reference": (
         "the C core of dsguard is not installed, nor is Numba, so it runs in plain NumPy, "
