@@ -1,4 +1,4 @@
-"""How far and how fast are images coded without loss? Beside PNG and lossless WebP."""
+"""How far and how fast are images coded without loss? Beside PNG, WebP and JPEG XL."""
 
 from __future__ import annotations
 
@@ -52,6 +52,26 @@ def opened(files: list[bytes]) -> list[Images]:
     return [np.array(Image.open(io.BytesIO(file))) for file in files]
 
 
+def jxl(images: Images, effort: int) -> list[bytes]:
+    """Return files of JPEG XL, without loss."""
+    imagecodecs = pytest.importorskip("imagecodecs")
+    return [
+        imagecodecs.jpegxl_encode(image, lossless=True, effort=effort, numthreads=1)
+        for image in images
+    ]
+
+
+def of_jxl(images: Images, effort: int) -> tuple[Callable[[], object], Callable[[], object], int]:
+    """Return coding, decoding, and the bytes that it comes to."""
+    files = jxl(images, effort)
+    decode = pytest.importorskip("imagecodecs").jpegxl_decode
+    return (
+        lambda: jxl(images, effort),
+        lambda: [decode(file, numthreads=1) for file in files],
+        sum(map(len, files)),
+    )
+
+
 def coders(images: Images) -> dict[str, tuple[Callable[[], object], Callable[[], object], int]]:
     """Return by name: coding, decoding, and the bytes that it comes to."""
     data, lengths = native.compress(images)
@@ -72,12 +92,15 @@ def coders(images: Images) -> dict[str, tuple[Callable[[], object], Callable[[],
             lambda: opened(webp),
             sum(map(len, webp)),
         ),
+        **{f"JPEG XL, effort {effort}": of_jxl(few, effort) for effort in (1, 3, 7)},
     }
 
 
 @pytest.mark.benchmark(group="lossless coding, one thread")
 @pytest.mark.parametrize("name", SETS)
-@pytest.mark.parametrize("coder", ["dsguard", "PNG", "WebP"])
+@pytest.mark.parametrize(
+    "coder", ["dsguard", "PNG", "WebP", *(f"JPEG XL, effort {effort}" for effort in (1, 3, 7))]
+)
 @pytest.mark.parametrize("way", ["code", "decode"])
 def bench_lossless(measure, name, coder, way):
     images = images_of(name)

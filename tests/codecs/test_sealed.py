@@ -285,7 +285,7 @@ def test_vectors_are_written_and_read(name):
     sidecars = {0: sidecar} if sidecar else {}
     assert sidecar.hex() == vector["sidecar"]
     image = make_sealed.clean(name)[None]
-    out = protected(image, vector["rate"], Given(np.full_like(image, 128)))
+    out = protected(image, vector["rate"], Given(make_sealed.cover(name)[None]))
     np.testing.assert_array_equal(out.images[0], pixels)
     assert out.sidecars == sidecars
     assert dsguard.image_ids(pixels[None], sidecars=sidecars)[0].hex() == vector["image_id"]

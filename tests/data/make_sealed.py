@@ -17,11 +17,12 @@ from dsguard.formats import encode_image
 
 HERE = Path(__file__).parent / "sealed"
 IMAGES = {
-    "colour": (36, (20, 24, 3)),
+    "colour": (44, (20, 24, 3)),
     "low": (13, (40, 32, 3)),
     "high": (64, (16, 16, 3)),
     "gray": (29, (21, 37, 1)),
-    "alpha": (41, (18, 30, 4)),
+    "alpha": (49, (18, 30, 4)),
+    "constant": (20, (28, 25, 3)),
     "small": (36, (9, 10, 3)),
     "tiny": (36, (3, 2, 3)),
     "noise": (24, (24, 24, 3)),
@@ -33,10 +34,26 @@ def clean(name: str) -> np.ndarray:
     """Return the image of docs/format.md, section Test vectors."""
     shape = IMAGES[name][1]
     y, x, c = np.mgrid[: shape[0], : shape[1], : shape[2]]
+    texture = 60 + 3 * y + 2 * x + (x * x + 3 * y * x + y) % 5
     if name == "noise":
-        return np.random.default_rng(1).integers(0, 256, shape, np.uint8)
-    values = 60 + 3 * y + 2 * x + 9 * c + (x * x + 3 * y * x + y) % 5
+        n = np.arange(np.prod(shape), dtype=np.uint64) * 2654435761 % 2**32
+        n = (n ^ n >> np.uint64(15)) * 2246822519 % 2**32
+        return (n >> np.uint64(24)).astype(np.uint8).reshape(shape)
+    if name == "constant":
+        values = texture + 35 * (c == 0) + (c == 2) * ((x * x + x * y) % 7)
+    else:
+        values = texture + 9 * c + (x * y * (c + 2) + 5 * x + 7 * y) % (4 + 3 * c)
+        values += 100 * ((x // 6 + y // 5) % 2) * ((c + x // 9) % 2)
+        values += x * x * (c + 1) * (x >= 18) * (7 * y + 3)
     return (values % 256).astype(np.uint8)
+
+
+def cover(name: str) -> np.ndarray:
+    """Return the cover: gray, and 0, 255 and odd values here and there."""
+    shape = IMAGES[name][1]
+    y, x, c = np.mgrid[: shape[0], : shape[1], : shape[2]]
+    values = np.where((x + y) % 5 == 0, 255 * (x % 2), 128 + (x + 2 * y + c) % 4)
+    return values.astype(np.uint8)
 
 
 def main() -> None:
@@ -47,8 +64,8 @@ def main() -> None:
     vectors = {"key": key.secret.hex(), "images": {}}
     for name, (rate, shape) in IMAGES.items():
         image = clean(name)[np.newaxis]
-        cover = Given(np.full_like(image, 128))
-        out = dsguard.protect_batch(image, key, cover=cover, codec=Sealed(rate))
+        shown = Given(cover(name)[np.newaxis])
+        out = dsguard.protect_batch(image, key, cover=shown, codec=Sealed(rate))
         sidecar = out.sidecars.get(0, b"")
         image_id = dsguard.image_ids(out.images, sidecars=out.sidecars)[0]
         assert image_id is not None

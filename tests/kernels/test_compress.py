@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -109,3 +112,15 @@ def test_errors_and_symbols():
         assert frequencies.min() >= 1
         assert (frequencies.sum(axis=1) == 4096).all()
         assert max(model.contexts) < len(model.starts)
+
+
+def test_streams_of_the_document():
+    """An image of one row, and one of one column: no other has so little around its samples."""
+    from tests.data.make_sealed import clean
+
+    text = (Path(__file__).parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
+    whole = clean("colour")
+    for image in (whole[:1, :9], whole[:9, :1]):
+        for run in (reference, *kernel_sets()):
+            data, lengths = run.compress(np.ascontiguousarray(image)[None])
+            assert hashlib.sha256(data[0, : lengths[0]]).hexdigest() in text, run.__name__
