@@ -365,6 +365,20 @@ def test_it_is_said_of_how_many_images_a_part_is_published_as_it_is(tmp_path, ke
     assert (report.done, report.as_they_are) == (10, 5), "3 of alpha, 2 of 15x15"
 
 
+def test_it_is_said_of_how_many_images_little_could_be_changed(tmp_path, key, scenes):
+    """Black and white are at the ends of their range: a pattern moves half of the blocks only."""
+    harsh = np.where(scenes > 128, 255, 0).astype(np.uint8)
+    for number, image in enumerate(np.concatenate([harsh, scenes])):
+        path = tmp_path / "clean" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_images(image[None], "png")[0])
+    cover = Marked(Itself(), DrawnPatterns(key))
+    report = protect_dataset(tmp_path / "clean", tmp_path / "out", key, cover=cover, codec="exact")
+    assert (report.done, report.as_they_are) == (16, 8)
+    sealed = protect_dataset(tmp_path / "clean", tmp_path / "sealed", key)
+    assert (sealed.done, sealed.as_they_are) == (16, 0)
+
+
 def test_old_names_say_what_they_are_now():
     from dsguard import bulk
 

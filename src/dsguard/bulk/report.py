@@ -51,8 +51,9 @@ class Report:
         Images read that had a colour profile, EXIF, XMP or further pictures, which are not written;
         counted as `sidecars` are.
     as_they_are : int
-        Protected images with an alpha that is not one value, or with an eighth in the margins that
-        fill no block: that part is published as it is. Counted as `sidecars` are.
+        Protected images with an alpha that is not one value, or of which an eighth is published as
+        it is: in margins that fill no block, or black and white that could not be changed. Counted
+        as `sidecars` are.
     shards, resumed : int
         Shards of the dataset, and those of them that earlier runs had done.
     left_out : dict of str to LeftOut

@@ -49,7 +49,7 @@ class Processed:
     sidecars: dict[int, bytes] = field(default_factory=dict)
     profiles: list[str] = field(default_factory=list)
     as_they_are: int = 0
-    """Images of which a good part is published as it is: alpha that varies, or wide margins."""
+    """Images of which a good part is published as it is."""
 
 
 class Task(ABC):
@@ -168,7 +168,7 @@ class Protect(Task):
             sidecars = {good[n]: data for n, data in done.sidecars.items() if n not in still}
         as_they_are = 0
         if good and not self.codec.shows_cover_alone:
-            as_they_are = _count_as_they_are(part.images, self.codec.grid)
+            as_they_are = _count_as_they_are(done.images, part.images, self.codec.grid)
         profiles = [self.codec.name] * len(batch.names)
         return Processed(images, errors, sidecars, profiles, as_they_are)
 
@@ -218,7 +218,7 @@ def number_of(class_name: str) -> int:
 
 _AS_IT_WAS = (
     "would come out as it was: its values are at the ends of their range, where the codec cannot "
-    "change them; take a codec of smaller blocks, profile paper, or cover blank"
+    "change them; take profile sealed"
 )
 _SAME = 0.95
 """Part of the samples of an image that are equal from which on it is published as it was."""
@@ -226,19 +226,26 @@ _SAME = 0.95
 
 def _as_they_were(protected: Image, clean: Image) -> set[int]:
     """Return the protected images that are the clean ones, but for a few samples."""
-    same = (protected == clean).mean(axis=(1, 2, 3), dtype=np.float32)
+    same = (protected == clean)[..., :3].mean(axis=(1, 2, 3), dtype=np.float32)
     return set(np.flatnonzero(same > _SAME).tolist())
 
 
-def _count_as_they_are(images: Image, grid: int) -> int:
-    """Count images with an alpha that is not one value, or with an eighth in no block."""
-    height, width, channels = images.shape[1:]
-    if (height // grid * grid) * (width // grid * grid) * 8 < height * width * 7:
-        return len(images)
-    if channels != 4:
-        return 0
-    alpha = images[..., -1].reshape(len(images), -1)
-    return int((alpha != alpha[:, :1]).any(axis=1).sum())
+def _count_as_they_are(protected: Image, clean: Image, grid: int) -> int:
+    """Count images of which an eighth and more is published as it is.
+
+    That is alpha that is not one value, what is in no block, or what the codec could not change.
+    """
+    height, width, channels = clean.shape[1:]
+    down, across = height // grid * grid, width // grid * grid
+    if down * across * 8 < height * width * 7:
+        return len(clean)
+    within = np.s_[:, :down, :across, :3]
+    same = (protected[within] == clean[within]).mean(axis=(1, 2, 3), dtype=np.float32)
+    shows: npt.NDArray[np.bool_] = same * 8 >= 1
+    if channels == 4:
+        alpha = clean[..., -1].reshape(len(clean), -1)
+        shows |= (alpha != alpha[:, :1]).any(axis=1)
+    return int(shows.sum())
 
 
 def _spread(images: Image, rows: list[int], like: Image) -> Image:

@@ -86,8 +86,8 @@ def _warn(task: Task, report: Report) -> None:
         )
     if report.as_they_are:
         warn(
-            f"{counted(report.as_they_are, 'image')}: alpha, or margins of an eighth and more, are "
-            "published as they are"
+            f"{counted(report.as_they_are, 'image')}: alpha, or an eighth and more of what else "
+            "shows, is published as it is; profile sealed publishes nothing of it"
         )
 
 
