@@ -33,6 +33,18 @@ def test_a_ring_of_keys(owner, user, dataset, scenes, key):
         np.testing.assert_array_equal(decode_image(found[n].data), image)
 
 
+def test_sealed_images_and_their_sidecars(owner, user, dataset, scenes, key):
+    owner.grant(dataset, user.name)
+    noise = np.random.default_rng(0).integers(0, 256, (2, 20, 20, 3), np.uint8)
+    for images in (scenes, noise, noise[:, :5, :4].copy()):
+        out = dsguard.protect_batch(images, key)
+        files = encode_images(out.images, sidecars=out.sidecars)
+        named = [(f"{n}.png", file) for n, file in enumerate(files)]
+        found = list(user.restore(dataset, named))
+        for image, clean in zip(found, images, strict=True):
+            np.testing.assert_array_equal(decode_image(image.data), clean)
+
+
 def test_images_of_which_none_can_be_restored_are_told_one_by_one(
     owner, user, dataset, scenes, key
 ):
