@@ -23,6 +23,8 @@ MOST_LOOSE = 1 << 30
 
 _ALWAYS = 1 << 26
 _RATIO = 100
+_FREE_BLOCKS = 1 << 20
+_BYTES_OF_BLOCK = 128  # encoders write blocks of 255 bytes (GIF) or of kilobytes
 
 
 def most_unpacked(packed: int, most: int) -> int:
@@ -40,6 +42,11 @@ def most_unpacked(packed: int, most: int) -> int:
 def too_much(most: int) -> str:
     """Return what is said of something that unpacks to more than `most` bytes."""
     return f"unpacks to more than {most} bytes, too much for its size; unpack it yourself"
+
+
+def most_blocks(size: int) -> int:
+    """Return how many blocks an image file of `size` bytes may be cut into: a million are free."""
+    return _FREE_BLOCKS + size // _BYTES_OF_BLOCK
 
 
 def load_json(data: bytes | str) -> Any:

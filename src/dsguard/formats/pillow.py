@@ -20,6 +20,8 @@ from PIL import (
 )
 
 from dsguard.errors import InputError
+from dsguard.formats.limits import most_blocks
+from dsguard.formats.metadata_limits import check_metadata
 from dsguard.formats.png import has_all_rows, is_likely, size_of
 
 if TYPE_CHECKING:
@@ -119,6 +121,10 @@ def decode(data: bytes) -> Decoded:
 @contextlib.contextmanager
 def _opened(data: bytes) -> Iterator[ImageFile.ImageFile]:
     """Open an image file, not one of which Pillow warns that it may fill the memory."""
+    try:
+        check_metadata(data)
+    except InputError as error:
+        raise UnreadableImageError(error.message) from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata; damage of pixels is an error
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -156,8 +162,12 @@ def _check_claims(image: ImageFile.ImageFile, data: bytes) -> None:
 
 def _scans(data: bytes) -> int:
     """Return how often a JPEG file goes through its pixels."""
-    count, found = 0, _MARKER.search(data)
+    count, segments, found = 0, 0, _MARKER.search(data)
     while found and found[0] != _END_OF_IMAGE:
+        segments += 1
+        if segments > most_blocks(len(data)):
+            msg = "has too many segments among its pixels; save it as a plain JPEG"
+            raise UnreadableImageError(msg)
         count += found[0] == _START_OF_SCAN
         length = int.from_bytes(data[found.end() : found.end() + 2], "big")
         found = _MARKER.search(data, found.end() + length)

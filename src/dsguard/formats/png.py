@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dsguard.formats.limits import most_blocks
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -173,8 +175,9 @@ def read_plain(data: bytes, wanted: bytes) -> tuple[tuple[int, int, int], bytes,
         head = deflate.crc32(data[12:29]) == _NUMBER.unpack_from(data, 29)[0]
         if checked and head and data[-12:] == _END:
             return shape, content, b""
-    packed, found, position = [], b"", 8
+    packed, found, position, left = [], b"", 8, most_blocks(len(data))
     while data[position : position + 12] != _END:
+        left -= 1
         (length,) = _NUMBER.unpack(data[position : position + 4].ljust(4, b"\xff"))
         kind, content = (
             data[position + 4 : position + 8],
@@ -182,7 +185,7 @@ def read_plain(data: bytes, wanted: bytes) -> tuple[tuple[int, int, int], bytes,
         )
         end = position + 12 + length
         check = deflate.crc32(content, deflate.crc32(kind))
-        if end > len(data) or data[end - 4 : end] != _NUMBER.pack(check):
+        if not left or end > len(data) or data[end - 4 : end] != _NUMBER.pack(check):
             raise NotPlainError
         if kind == b"IDAT":
             packed.append(content)
