@@ -35,6 +35,16 @@ def tiff(width, height, *, tile=None, rows=None, compression=8, data=None):
     return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + data
 
 
+def tiff_of_shared_bytes(count, size):
+    """Write a gray TIFF with tags each of which has the same bytes as its value."""
+    plain, end = tiff(16, 16, data=zlib.compress(bytes(256))), 8 + 2 + 12 * 8
+    tags = b"".join(struct.pack("<HHII", 50000 + n, 7, size, 8) for n in range(count))
+    head = plain[:8] + struct.pack("<H", 8 + count) + plain[10:end]
+    place = struct.pack("<I", len(head + tags) + 4)
+    head = head.replace(struct.pack("<I", end + 4), place)
+    return (head + tags + plain[end:]).ljust(8 + size, b"\0")
+
+
 def chunk(kind, data):
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -163,6 +173,7 @@ def test_memory_is_bounded():
         saved("P", (side, side), "GIF"),
         saved("RGBA", (side, side), "TIFF", compression="tiff_deflate"),
         tiff(64, 64, tile=(side, side)),
+        tiff_of_shared_bytes(10_000, 200_000),
     ]
     done = subprocess.run(
         [sys.executable, "-c", PEAK], input=pickle.dumps(files), capture_output=True, check=True
