@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 Image = npt.NDArray[np.uint8]
 
 _SIDE = 64
+_LARGEST_SIDE = 256
+_MOST_PIXELS = 50_000 * _SIDE * _SIDE
+"""Of images that are larger than 64×64, all together: 614 MB of colours."""
 
 
 def load_training_set(
@@ -24,12 +27,11 @@ def load_training_set(
 ) -> tuple[Image, list[str]]:
     """Read images: colour, of one size, with the class of each.
 
-    Images of different sizes are all resized to 64×64 for this purpose; unreadable ones are left
-    out, they are reported when they are processed.
+    Images of different sizes, larger than 256×256, or too many for the memory are all resized to
+    64×64 for this purpose; unreadable ones are left out, they are reported when they are processed.
     """
-    images: list[Image] = []
-    classes: list[str] = []
-    alike = True
+    count = len(source.names() if names is None else names)
+    images, classes = np.empty((count, 0, 0, 0), np.uint8), list[str]()
     reason = ""
     for _, class_name, image in source.read(names):
         if isinstance(image, DsguardError):
@@ -37,21 +39,42 @@ def load_training_set(
             continue
         if min(image.shape[:2]) < SMALLEST_SIDE:
             continue
-        if images and alike and image.shape[:2] != images[0].shape[:2]:
-            alike, images = False, [_resized(earlier) for earlier in images]
-        images.append(image[..., :3] if alike else _resized(image[..., :3]))
+        size = _size(image, count)
+        if classes and size != images.shape[1:3]:
+            size = (_SIDE, _SIDE)
+        shape = (*size, max(images.shape[3], min(image.shape[2], 3)))
+        if shape != images.shape[1:]:
+            images = _reshaped(images, shape, len(classes))
+        images[len(classes)] = _resized(image[..., :3], size)
         classes.append(class_name)
-    if not images:
+    if not classes:
         msg = f"{source} has no readable image{reason}"
         raise InputError(msg)
-    if len({image.shape[2] for image in images}) > 1:
-        images = [np.broadcast_to(image, (*image.shape[:2], 3)) for image in images]
-    return np.stack(images), classes
+    return images[: len(classes)], classes
 
 
-def _resized(image: Image) -> Image:
+def _size(image: Image, count: int) -> tuple[int, int]:
+    """Return the size in which so many images may be held, if they are all like this one."""
+    height, width = image.shape[:2]
+    most = max(_MOST_PIXELS, count * _SIDE * _SIDE)
+    if max(height, width) > _LARGEST_SIDE or count * height * width > most:
+        return _SIDE, _SIDE
+    return height, width
+
+
+def _reshaped(images: Image, shape: tuple[int, int, int], used: int) -> Image:
+    """Return images of another shape, the first `used` of which are those given."""
+    out = np.empty((len(images), *shape), np.uint8)
+    for new, old in zip(out[:used], images, strict=False):
+        new[...] = _resized(old, shape[:2])
+    return out
+
+
+def _resized(image: Image, size: tuple[int, int]) -> Image:
     from PIL import Image as Pillow
 
+    if image.shape[:2] == size:
+        return image
     pixels = image[..., 0] if image.shape[2] == 1 else image
-    small = Pillow.fromarray(np.ascontiguousarray(pixels)).resize((_SIDE, _SIDE))
-    return np.asarray(small).reshape(_SIDE, _SIDE, image.shape[2])
+    small = Pillow.fromarray(np.ascontiguousarray(pixels)).resize(size[::-1])
+    return np.asarray(small).reshape(*size, image.shape[2])
