@@ -11,27 +11,61 @@ if TYPE_CHECKING:
 
 _PROTOCOLS = ("http", "https")
 
+MOST_FOLDERS = 25_000
+"""Each is a request. iNaturalist has 10,000 classes, in two splits."""
+
+MOST_FILES = 1_000_000
+DEEPEST = 30
+
 
 def options_of(url: str) -> Mapping[str, Any]:
     """Return the options with which fsspec opens a URL; there are none but for web servers."""
-    return {each: {"get_client": _client} for each in _PROTOCOLS if f"{each}://" in url}
+    options = {"get_client": _client, "use_listings_cache": False}
+    return {each: options for each in _PROTOCOLS if f"{each}://" in url}
 
 
 async def _client(**options: Any) -> Any:
-    """Return a client that stays with one server: another might be one that only we can reach."""
-    import aiohttp
+    from dsguard.formats.places.http_client import new_client
 
-    trace = aiohttp.TraceConfig()
-    trace.on_request_redirect.append(_check_redirect)
-    return aiohttp.ClientSession(trace_configs=[trace], **options)
+    return await new_client(**options)
 
 
-async def _check_redirect(session: Any, context: Any, redirect: Any) -> None:
-    """Refuse to be sent to another server, or from TLS to what everybody can read and change."""
-    old = redirect.url
-    headers = redirect.response.headers
-    new = old.join(type(old)(headers.get("location") or headers.get("uri") or ""))
-    upgraded = (old.scheme, new.scheme) == ("http", "https") and new.is_default_port()
-    if new.host != old.host or not (upgraded or (old.scheme, old.port) == (new.scheme, new.port)):
-        msg = f"{old} leads to another server, {new.origin()}; give the address there"
+def is_of_web(system: Any) -> bool:
+    """Tell whether a file system of fsspec is that of web servers."""
+    return system.protocol == "http" or "http" in tuple(system.protocol)
+
+
+def find(system: Any, root: str) -> list[str]:
+    """Return the addresses of all files under one, sorted.
+
+    Raises
+    ------
+    InputError
+        If there is no end to them: a server can make up folders as it is asked for them.
+    """
+    found, seen, waiting = set[str](), {root}, [(root, 0)]
+    while waiting:
+        folder, depth = waiting.pop()
+        for entry in _listed(system, folder):
+            path = entry["name"].rstrip("/")
+            if entry["type"] != "directory":
+                found.add(entry["name"])
+            elif path not in seen:
+                seen.add(path)
+                waiting.append((path, depth + 1))
+        if depth > DEEPEST:
+            msg = f"{root} has folders in folders without end"
+        elif len(seen) > MOST_FOLDERS or len(found) > MOST_FILES:
+            msg = f"{root} has more than {MOST_FOLDERS} folders or {MOST_FILES} files; download it"
+        else:
+            continue
         raise InputError(msg)
+    return sorted(found)
+
+
+def _listed(system: Any, folder: str) -> list[dict[str, Any]]:
+    """Return what a folder holds; nothing of one that is not there."""
+    try:
+        return list(system.ls(folder, detail=True))
+    except OSError:
+        return []

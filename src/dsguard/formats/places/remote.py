@@ -18,8 +18,8 @@ from dsguard.formats.names import (
     leads_out,
     lies_in,
 )
+from dsguard.formats.places import http
 from dsguard.formats.places.base import Listing, Place
-from dsguard.formats.places.http import options_of
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class RemotePlace(Place):
         except ImportError:
             raise MissingExtraError.of(package="fsspec", extra="remote") from None
         try:
-            system, path = fsspec.core.url_to_fs(self.url, **options_of(self.url))
+            system, path = fsspec.core.url_to_fs(self.url, **http.options_of(self.url))
         except Exception as error:  # of any implementation that somebody has installed
             msg = f"{self.url} cannot be reached: {error}"
             raise InputError(msg) from error
@@ -68,7 +68,7 @@ class RemotePlace(Place):
         start = f"{root}/" if root else ""
         found, names = Listing(), list[str]()
         try:
-            paths = system.find(root)
+            paths = http.find(system, root) if http.is_of_web(system) else system.find(root)
         except RecursionError as error:
             msg = f"{self} has folders in folders without end"
             raise InputError(msg) from error
