@@ -299,6 +299,17 @@ def test_class_wise_protection_of_whole_datasets(home, key):
     assert "not trained on its class, 'd'" in str(report.failures["d/0.png"])
 
 
+def test_a_long_class_is_shown_in_short(tmp_path, scenes, key):
+    """A label can be a picture: what is said of it goes to the terminal and into the manifest."""
+    np.savez(tmp_path / "x.npz", x_train=scenes[:2], y_train=np.array(["a", "b" * 5000]))
+    cover = Marked(Itself(), FittedPatterns(Patterns.drawn(range(1), key)))
+    task = Protect(key, cover, codec_named("exact"), ("a",))
+    report = run(open_source(tmp_path / "x.npz"), task, tmp_path / "out")
+    (error,) = report.failures.values()
+    assert "not trained on its class, 'bbbb" in str(error)
+    assert len(str(error)) < 300
+
+
 COVERS = {
     "itself": Itself(),
     "blank": Blank(),

@@ -16,7 +16,7 @@ from dsguard.cli.console import shortened
 from dsguard.formats import encode_images, open_source
 from dsguard.formats.listings.base import ImageIndex, locate
 from dsguard.formats.listings.coco import CocoListing
-from dsguard.formats.names import lies_in, top
+from dsguard.formats.names import lies_in, some_of, top
 
 PARTS = 4000
 DEEP = "d/" * PARTS + "x.png"
@@ -105,3 +105,10 @@ def test_long_names_are_shown_in_short(tmp_path, deep_tar, capsys):
     assert "x.png" in told
     assert len(told) < 3000
     assert shortened("x" * 200) == "x" * 200
+
+
+def test_many_names_are_shown_in_short():
+    assert some_of(["a", "b"]) == "a, b"
+    told = some_of(["x" * 5000] * 1000)
+    assert told.endswith("x… and 990 more")
+    assert len(told) < 2100

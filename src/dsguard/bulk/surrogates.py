@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dsguard.bulk.selection import Selection, classes_in, select, wanted_names
 from dsguard.errors import InputError
 from dsguard.formats.load import load_training_set
+from dsguard.formats.names import some_of
 
 if TYPE_CHECKING:
     from dsguard.bulk.journal import Journal
@@ -64,7 +65,7 @@ def dataset_surrogate(
         surrogate = Surrogate.load(path, device)
         unknown = sorted(classes_in(source, selection) - set(surrogate.class_names))
         if unknown:
-            msg = f"the surrogate {path} was not trained on the class(es): {', '.join(unknown)}"
+            msg = f"the surrogate {path} was not trained on the class(es): {some_of(unknown)}"
             raise InputError(msg)
         return surrogate
     chosen = select(wanted_names(source, selection), MOST_IMAGES)

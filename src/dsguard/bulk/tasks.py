@@ -16,6 +16,7 @@ from dsguard import covers
 from dsguard.api import are_protected, protect_batch, restore_batch
 from dsguard.covers import Cover, Given
 from dsguard.errors import DsguardError, InputError
+from dsguard.formats.names import shown
 from dsguard.kernels.geometry import LARGEST_SIDE
 
 if TYPE_CHECKING:
@@ -187,7 +188,9 @@ class Protect(Task):
         if self.cover.needs_labels and not self.cover.any_labels:
             for n, name in enumerate(batch.classes):
                 if name not in self._numbers:
-                    errors[n] = InputError(f"the surrogate was not trained on its class, {name!r}")
+                    errors[n] = InputError(
+                        f"the surrogate was not trained on its class, {shown(name)}"
+                    )
         if self.cover.needs_whole_set:
             for n, name in enumerate(batch.names):
                 if name not in self.places:

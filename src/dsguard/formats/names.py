@@ -11,7 +11,7 @@ import itertools
 import os
 import posixpath
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from dsguard.errors import InputError
 
@@ -41,6 +41,7 @@ LONGEST_PART = 255
 """Bytes of a part of a name, as on nearly all file systems."""
 
 _SHOWN = 200
+_SOME = 10
 
 
 def checked(name: str) -> str:
@@ -53,7 +54,7 @@ def checked(name: str) -> str:
     """
     fault = fault_of(name)
     if fault:
-        msg = f"cannot be written: {fault}: {_shown(name)}; give it another name"
+        msg = f"cannot be written: {fault}: {shown(name)}; give it another name"
         raise InputError(msg)
     return name
 
@@ -112,7 +113,7 @@ def safe_name(name: str, where: object) -> str:
         return name
     shortened = posixpath.normpath(name) if name else name
     if leads_out(name.removeprefix("./")) or leads_out(shortened):
-        msg = f"{where} has a member outside its folder: {_shown(name)}; do not trust this archive"
+        msg = f"{where} has a member outside its folder: {shown(name)}; do not trust this archive"
         raise InputError(msg)
     return shortened
 
@@ -126,7 +127,7 @@ def plain_name(name: str, where: object) -> str:
         If it has control characters as well, or leads out of a folder of Windows.
     """
     if _CONTROL.search(name):
-        msg = f"{where} has a member with control characters in its name: {_shown(name)}; rename it"
+        msg = f"{where} has a member with control characters in its name: {shown(name)}; rename it"
         raise InputError(msg)
     safe_name(name.replace("\\", "/"), where)
     return safe_name(name, where)
@@ -182,9 +183,15 @@ def may_be_journal(folder: str) -> bool:
     return folder.endswith(JOURNAL) and folder != JOURNAL
 
 
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
     """Return a name for a message: quoted, and of a very long one the beginning."""
     return repr(name) if len(name) <= _SHOWN else f"{name[:_SHOWN]!r}…"
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Return the first of some names for a message, of very long ones the beginning."""
+    told = [name if len(name) <= _SHOWN else f"{name[:_SHOWN]}…" for name in names[:_SOME]]
+    return ", ".join(told) + (f" and {len(names) - _SOME} more" if len(names) > _SOME else "")
 
 
 def shard_name(file: str) -> str:

@@ -9,6 +9,7 @@ from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import Extras, Part, Rows, Source
 from dsguard.formats.folder.reader import TreeSource
 from dsguard.formats.images import with_suffix
+from dsguard.formats.names import shown
 from dsguard.formats.sink import Output, Results, Sink
 from dsguard.formats.webdataset.reader import sample_of
 
@@ -33,7 +34,9 @@ class FolderSink(Sink):
         errors: dict[int, DsguardError] = {}
         for row, file in results.files.items():
             if names[row] in self._names:
-                errors[row] = InputError(f"another image comes out as {names[row]}; rename it")
+                errors[row] = InputError(
+                    f"another image comes out as {shown(names[row])}; rename it"
+                )
                 continue
             self._names.add(names[row])
             try:
