@@ -19,11 +19,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from dsguard.bulk import Settings, protect_dataset, restore_dataset
+from dsguard.bulk import Selection, Settings, protect_dataset, restore_dataset
 from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
 from dsguard.errors import InputError
-from dsguard.formats import encode_image, encode_images, open_source
+from dsguard.formats import OUTPUT_FORMATS, encode_image, encode_images, open_source
 from dsguard.formats.places import LocalPlace
 
 
@@ -435,6 +435,60 @@ def test_a_class_cannot_hold_a_picture(tmp_path, scenes, key, picture):
         assert report.failed == 2
         assert all("class" in error.message for error in report.failures.values())
         assert found_in(safe, picture) == []
+
+
+def with_classes(root: Path, scenes, out_format: str, names: list[str]) -> None:
+    """Write a dataset of images of these classes, that can come out in a format."""
+    root.mkdir()
+    count = len(scenes)
+    classes = [names[n % len(names)] for n in range(count)]
+    if out_format == "numpy":
+        np.savez(root / "x.npz", images=scenes, labels=np.array(classes))
+    elif out_format == "cifar":
+        planes = scenes.transpose(0, 3, 1, 2).reshape(count, -1)
+        labels = [names.index(name) for name in classes]
+        (root / "batches.meta").write_bytes(pickle.dumps({b"label_names": names}))
+        (root / "data_batch_1").write_bytes(pickle.dumps({b"data": planes, b"labels": labels}))
+    else:
+        for n, file in enumerate(encode_images(scenes)):
+            (root / f"{n}.png").write_bytes(file)
+        rows = [{"file_name": f"{n}.png", "label": name} for n, name in enumerate(classes)]
+        (root / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize("out_format", OUTPUT_FORMATS)
+def test_a_class_that_was_refused_is_named_nowhere(tmp_path, scenes, key, picture, out_format):
+    coded = base64.b64encode(encode_image(picture)).decode()
+    with_classes(tmp_path / "clean", scenes, out_format, ["cat", "dog", coded])
+    report = protected(tmp_path / "clean", tmp_path, key, out_format=out_format)
+    assert report.left_out or report.failed
+    assert found_in(tmp_path / "safe", picture) == []
+
+
+@pytest.mark.parametrize("out_format", ["folder", "webdataset", "parquet"])
+def test_classes_of_images_that_are_not_wanted_are_named_nowhere(
+    tmp_path, scenes, key, picture, out_format
+):
+    coded = base64.b64encode(encode_image(picture)).decode()
+    with_classes(tmp_path / "clean", scenes, out_format, ["cat", "dog", coded, "Cecil the lion"])
+    given = {"out_format": out_format, "selection": Selection(exclude=("[2367].png",))}
+    report = protected(tmp_path / "clean", tmp_path, key, **given)
+    assert (report.done, report.failed) == (4, 0)
+    assert found_in(tmp_path / "safe", picture) == []
+    files = [path.read_bytes() for path in (tmp_path / "safe").rglob("*") if path.is_file()]
+    assert not any(b"Cecil" in data for data in files)
+
+
+@pytest.mark.parametrize("out_format", ["webdataset", "parquet"])
+def test_classes_that_are_too_much_together_are_told_by_each_image(
+    tmp_path, scenes, key, out_format
+):
+    names = [" ".join([f"n{n}" * 12] * 4) for n in range(1000, 1008)]
+    with_classes(tmp_path / "clean", scenes, out_format, names)
+    report = protected(tmp_path / "clean", tmp_path, key, out_format=out_format)
+    assert (report.done, report.failed) == (8, 0)
+    assert b"ClassLabel" not in b"".join(p.read_bytes() for p in (tmp_path / "safe").iterdir())
+    assert [name for _, name, _ in open_source(tmp_path / "safe").read()] == names
 
 
 def parquet_columns(picture, count: int) -> dict[str, pa.Array]:

@@ -13,15 +13,16 @@ from dsguard.bulk.companions import Companions
 from dsguard.bulk.destination import CONTENTS, Destination
 from dsguard.bulk.fitting import fitted
 from dsguard.bulk.journal import Journal
-from dsguard.bulk.selection import Selection, classes_in, output_names
+from dsguard.bulk.selection import Selection, classes_of, output_names
 from dsguard.bulk.settings import Settings
 from dsguard.bulk.shard import ShardSpec
 from dsguard.bulk.source_journal import state_of
 from dsguard.bulk.tasks import Task
 from dsguard.errors import InputError
-from dsguard.formats.base import Part
+from dsguard.formats.base import Part, as_label
 from dsguard.formats.disclosure import Disclosure, add_up
 from dsguard.formats.folder.reader import TreeSource
+from dsguard.formats.harmless import harmless_classes
 from dsguard.formats.images import LOSSLESS_FORMATS, with_suffix
 from dsguard.formats.names import distinct
 from dsguard.formats.sink import Output
@@ -94,7 +95,7 @@ def plan_of(
         raise InputError(msg)
     renames = _renames(source, wanted, output)
     if output.kind in ("parquet", "webdataset"):
-        output = replace(output, class_names=tuple(sorted(classes_in(source))))
+        output = replace(output, class_names=_class_names(source, wanted, task))
     check_files(output.kind, source, parts)
     if output.kind != "folder":
         parts = source.with_fields(parts)
@@ -174,6 +175,12 @@ def _renames(source: Source, wanted: list[str] | None, output: Output) -> dict[s
     suffix = LOSSLESS_FORMATS[image_format]
     outputs = output_names(source.names() if wanted is None else wanted, image_format)
     return {name: out for name, out in outputs.items() if out != with_suffix(name, suffix)}
+
+
+def _class_names(source: Source, wanted: list[str] | None, task: Task) -> tuple[str, ...]:
+    """Return the classes that every shard lists: of images that are written, and harmless."""
+    found = sorted(set(map(as_label, classes_of(source, wanted))))
+    return harmless_classes(found) if task.publishes else tuple(found)
 
 
 def _told(selection: Selection) -> str:

@@ -99,6 +99,11 @@ def wanted_names(source: Source, selection: Selection | None) -> list[str]:
 
 def classes_in(source: Source, selection: Selection | None = None) -> set[str]:
     """Return the classes of the images that are meant, as far as names tell them."""
+    return classes_of(source, None if selection is None else selection.names(source))
+
+
+def classes_of(source: Source, wanted: Collection[str] | None) -> set[str]:
+    """Return the classes of some images, None for all, as far as names tell them."""
     if not isinstance(source, TreeSource):
         return set()
-    return set(map(source.class_of, wanted_names(source, selection)))
+    return set(map(source.class_of, source.names() if wanted is None else wanted))

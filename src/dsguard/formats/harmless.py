@@ -6,10 +6,11 @@ whatever holds one by habit (pixels, base64, a second file) exceeds them.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -186,6 +187,19 @@ class Allowance:
 def allowance_of_classes(names: int) -> Allowance:
     """Return what the names of so many classes may hold, some of which no image may have."""
     return Allowance(characters=CHARACTERS + CLASS_NAME_CHARACTERS * names)
+
+
+def harmless_classes(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of classes that a dataset may list; none where they are too much together.
+
+    One that could hold a picture is not among them.
+    """
+    sizes = dict[str, int]()
+    for name in names:
+        with contextlib.suppress(CouldHoldPictureError):
+            sizes[name] = size_of_string(name)
+    fit = sum(sizes.values()) <= allowance_of_classes(len(sizes)).characters
+    return tuple(sizes) if fit else ()
 
 
 def _is_short(numbers: int) -> bool:
