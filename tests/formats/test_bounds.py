@@ -6,6 +6,7 @@ import base64
 import contextlib
 import csv
 import io
+import itertools
 import json
 import os
 import pickle
@@ -13,6 +14,7 @@ import re
 import shutil
 import tarfile
 import tracemalloc
+import zipfile
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -23,8 +25,9 @@ import pytest
 
 from dsguard.bulk import Selection, protect_dataset, restore_dataset, verify_dataset
 from dsguard.errors import DsguardError, InputError
-from dsguard.formats import encode_images, open_source
+from dsguard.formats import encode_images, limits, open_source
 from dsguard.formats.arrays import npy
+from dsguard.formats.disclosure import Review
 from dsguard.formats.names import Taken
 from dsguard.formats.places import LocalPlace
 from dsguard.formats.tar import END, packed
@@ -619,6 +622,71 @@ def test_fields_of_a_number_each_share_the_allowance_of_a_sample(tmp_path, scene
     (tmp_path / "clean" / "00000.tar").write_bytes(shard)
     report = protected(tmp_path, key)
     assert (report.done, len(report.left_out)) == (2, 70 - 63)
+
+
+def write_sample(tmp_path, scenes, images: int, fields: int) -> None:
+    """Write a shard of one sample with so many images and fields."""
+    file = encode_images(scenes[:1])[0]
+    members = [(f"s.{n}.png", file) for n in range(images)]
+    members += [(f"s.{n}.txt", b"plain words") for n in range(fields)]
+    (tmp_path / "clean").mkdir()
+    shard = b"".join(piece for name, data in members for piece in packed(name, data)) + END
+    (tmp_path / "clean" / "00000.tar").write_bytes(shard)
+
+
+@pytest.mark.parametrize("out_format", ["folder", "parquet"])
+def test_fields_that_many_images_share_are_bounded(tmp_path, scenes, key, out_format, monkeypatch):
+    monkeypatch.setattr(limits, "_ALWAYS", 1 << 17)
+    monkeypatch.setattr(limits, "_RATIO", 0)
+    write_sample(tmp_path, scenes, 20, 20)
+    report = protected(tmp_path, key, out_format=out_format)
+    assert (report.done, report.failed) == (7, 13)  # the first has its own, six share 2^17 bytes
+    assert all("goes along with each" in each.message for each in report.failures.values())
+
+
+def test_frames_of_a_sample_share_its_fields(tmp_path, scenes, key):
+    write_sample(tmp_path, scenes, 50, 10)
+    report = protected(tmp_path, key, out_format="folder")
+    assert (report.done, report.failed, report.left_out) == (50, 0, {})
+    assert len(list((tmp_path / "safe").rglob("*.txt"))) == 10
+
+
+@pytest.mark.parametrize("out_format", ["folder", "parquet"])
+def test_fields_of_a_sample_are_looked_at_and_written_once(
+    tmp_path, scenes, key, out_format, monkeypatch
+):
+    looked_at, written = [], []
+    of_fields, write = Review.fields, LocalPlace.write
+
+    def fields(self, stem, fields):
+        looked_at.append(stem)
+        return of_fields(self, stem, fields)
+
+    def noted(self, name, data):
+        written.append(name)
+        return write(self, name, data)
+
+    monkeypatch.setattr(Review, "fields", fields)
+    monkeypatch.setattr(LocalPlace, "write", noted)
+    write_sample(tmp_path, scenes, 5, 3)
+    report = protected(tmp_path, key, out_format=out_format)
+    assert report.done == 5
+    assert sorted(looked_at) == ["00000/s", "00000/s.0"]  # as a sample, and for its images
+    assert sum(name.endswith(".txt") for name in written) == (3 if out_format == "folder" else 0)
+
+
+def test_few_images_share_the_text_beside_them(tmp_path, scenes, key):
+    file = encode_images(scenes[:1])[0]
+    spelled = [*itertools.product("pP", "nN", "gG"), *itertools.product("jJ", "pP", "eE", "gG")]
+    with zipfile.ZipFile(tmp_path / "clean.zip", "w") as archive:
+        archive.writestr("x.txt", "plain words")
+        for suffix in spelled:
+            archive.writestr("x." + "".join(suffix), file)
+    report = protect_dataset(
+        tmp_path / "clean.zip", tmp_path / "safe", key, profile="veil", out_format="parquet"
+    )
+    assert (report.done, report.failed) == (16, 8)
+    assert all("rename it" in error.message for error in report.failures.values())
 
 
 def test_lists_of_a_number_each_share_the_allowance_of_an_image(tmp_path, scenes, key):

@@ -196,11 +196,17 @@ def _add_extras(
     rows: Rows, results: Results, errors: dict[int, DsguardError], review: Review | None
 ) -> None:
     """Fetch what else belongs to the rows; an image does not go without it."""
+    last: Extras | None = None
+    going: Extras = {}
     for row in sorted(results.rows):
         try:
-            fields = _checked(rows.extras(row))
-            stem = with_suffix(rows.names[row], "")
-            results.extras[row] = fields if review is None else review.fields(stem, fields)
+            fields = rows.extras(row)
+            if fields is not last:  # images of one sample share theirs: it is looked at once
+                stem = with_suffix(rows.names[row], "")
+                going = _checked(fields)
+                going = going if review is None else review.fields(stem, going)
+                last = fields
+            results.extras[row] = going
         except DsguardError as error:
             errors[row] = error.to_keep()
         except OSError as error:

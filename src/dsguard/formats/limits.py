@@ -6,6 +6,7 @@ Text becomes objects, of which an empty list of two bytes takes 64.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from dsguard.errors import InputError
@@ -47,6 +48,40 @@ def too_much(most: int) -> str:
 def most_blocks(size: int) -> int:
     """Return how many blocks an image file of `size` bytes may be cut into: a million are free."""
     return _FREE_BLOCKS + size // _BYTES_OF_BLOCK
+
+
+class Shared:
+    """The bound of what belongs to several images, and goes along with each of them.
+
+    Parameters
+    ----------
+    size : int
+        Bytes of the file that has it once.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._left = most_unpacked(size, MOST_LOOSE)
+
+    def take(self, fields: Mapping[str, bytes]) -> None:
+        """Let fields go along with one more image.
+
+        Raises
+        ------
+        InputError
+            If that is too much, with those before.
+        """
+        if self._left >= 0:  # the sizes of many fields are not added up again for each image
+            self._left -= sum(_EACH_FIELD + len(data) for data in fields.values())
+        if self._left < 0:
+            msg = (
+                "the text of several images goes along with each, which is too much for its size; "
+                "give each image text of its own, or shorten what they share"
+            )
+            raise InputError(msg)
+
+
+_EACH_FIELD = 1 << 10
+"""Bytes that a field takes beside its content, in memory or as a file."""
 
 
 def load_json(data: bytes | str) -> Any:

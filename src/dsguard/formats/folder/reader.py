@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import cached_property, partial
@@ -56,6 +57,7 @@ class TreeSource(Source):
         known = dict(zip(part.names or (), part.classes or (), strict=False))
         beside = dict(zip(part.names or (), part.beside or (), strict=False))
         fields = dict(zip(part.names or (), part.fields or (), strict=False))
+        texts = _Texts(self.read_companion)
         for name, read in self._files(part.names or ()):
             file = read_or_error(read)
             rows.names.append(name)
@@ -63,30 +65,10 @@ class TreeSource(Source):
             rows.classes.append(known[name] if known else self.class_of(name))
             held += len(file) if isinstance(file, bytes) else 0
             if len(rows.names) == CHUNK_IMAGES or held >= CHUNK_BYTES:
-                yield self._with_texts(rows, beside, fields)
+                yield _with_texts(rows, beside, fields, texts)
                 rows, held = Rows([], []), 0
         if rows.names:
-            yield self._with_texts(rows, beside, fields)
-
-    def _with_texts(
-        self, rows: Rows, beside: dict[str, tuple[str, ...]], fields: dict[str, bytes]
-    ) -> Rows:
-        """Return rows to which the text files beside their images and their fields belong."""
-
-        def extras(row: int) -> Extras:
-            stem = stem_of(rows.names[row])
-            texts = beside.get(rows.names[row], ())
-            found = {text[len(stem) + 1 :]: self.read_companion(text) for text in texts}
-            if own := fields.get(rows.names[row]):
-                name = "json"
-                while name in found:  # text of the owner's, which is not to be lost
-                    name = f"metadata.{name}"
-                found[name] = own
-            return found
-
-        if beside or fields:
-            rows.extras = extras
-        return rows
+            yield _with_texts(rows, beside, fields, texts)
 
     def reviewed_companion(self, name: str, data: bytes, review: Review) -> bytes | None:
         if not name.endswith(".parquet"):
@@ -186,6 +168,54 @@ class FolderSource(TreeSource):
     def _files(self, names: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
         for name in names:
             yield name, partial(self.place.read, name)
+
+
+class _Texts:
+    """The text files beside the images of a part: those of one name share theirs."""
+
+    def __init__(self, read: Callable[[str], bytes]) -> None:
+        self._read, self._images = read, Counter[tuple[str, ...]]()
+        self._last: tuple[str, ...] = ()
+        self._found: Extras = {}
+
+    def of(self, image: str, files: tuple[str, ...]) -> Extras:
+        """Return the content of files by what their names add to that of an image."""
+        self._images[files] += 1
+        if files and self._images[files] > _MOST_OF_A_NAME:
+            msg = (
+                f"has the text of {_MOST_OF_A_NAME} other images beside it, which are called as it "
+                "is but for the suffix; rename it"
+            )
+            raise InputError(msg)
+        if files != self._last:
+            start = len(stem_of(image)) + 1
+            self._found = {file[start:]: self._read(file) for file in files}
+            self._last = files
+        return self._found
+
+
+_MOST_OF_A_NAME = 16
+"""Images that share the text beside them, each with a copy: a JPEG file, its mask and the like."""
+
+
+def _with_texts(
+    rows: Rows, beside: dict[str, tuple[str, ...]], fields: dict[str, bytes], texts: _Texts
+) -> Rows:
+    """Return rows to which the text files beside their images and their fields belong."""
+
+    def extras(row: int) -> Extras:
+        image = rows.names[row]
+        found = texts.of(image, beside.get(image, ()))
+        if own := fields.get(image):
+            name = "json"
+            while name in found:  # text of the owner's, which is not to be lost
+                name = f"metadata.{name}"
+            return {**found, name: own}
+        return found
+
+    if beside or fields:
+        rows.extras = extras
+    return rows
 
 
 def read_or_error(read: Callable[[], bytes]) -> bytes | DsguardError:

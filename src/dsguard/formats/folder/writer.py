@@ -32,6 +32,7 @@ class FolderSink(Sink):
 
     def write(self, rows: Rows, names: dict[int, str], results: Results) -> dict[int, DsguardError]:
         errors: dict[int, DsguardError] = {}
+        written: dict[str, bytes] = {}
         for row, file in results.files.items():
             if names[row] in self._names:
                 errors[row] = InputError(
@@ -41,7 +42,9 @@ class FolderSink(Sink):
             self._names.add(names[row])
             try:
                 for name, data in self._beside(names[row], results.extras.get(row, {})):
-                    self.output.place.write(name, data)
+                    if written.get(name) is not data:  # of a sample with several images
+                        self.output.place.write(name, data)
+                        written[name] = data
                     results.beside.setdefault(row, []).append(name)
                 self.output.place.write(names[row], file)
             except DsguardError as error:  # of a name, or of a link where it was to go

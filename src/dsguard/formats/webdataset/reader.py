@@ -19,7 +19,7 @@ from dsguard.formats.base import (
     class_of,
 )
 from dsguard.formats.images import is_image_name
-from dsguard.formats.limits import load_json
+from dsguard.formats.limits import Shared, load_json
 from dsguard.formats.names import CLASS_NAME, distinct, fault_of, is_hidden, safe_name, shard_name
 from dsguard.formats.places import Place
 from dsguard.formats.sharded import ShardedSource
@@ -154,13 +154,14 @@ class WebDatasetSource(ShardedSource):
 
     def rows(self, part: Part) -> Iterator[Rows]:
         wanted = None if part.names is None else set(part.names)
-        chunk, path = _Chunk(self, part.file, wanted), self.tars.path(part.file)
-        sample, seen = "", set[str]()
+        path, sample, seen = self.tars.path(part.file), "", set[str]()
         with contextlib.ExitStack() as stack:
             try:
                 archive = stack.enter_context(self.tars.content(part.file))
             except DAMAGE as error:  # of its compression
                 raise damaged(path, error) from error
+            shared = Shared(len(archive))
+            chunk = _Chunk(self, part.file, wanted, shared)
             found = members(archive)
             while True:
                 try:
@@ -175,7 +176,7 @@ class WebDatasetSource(ShardedSource):
                         seen.add(key)
                         if chunk.is_full():
                             yield chunk.rows()
-                            chunk = _Chunk(self, part.file, wanted)
+                            chunk = _Chunk(self, part.file, wanted, shared)
                     sample = key
                     chunk.add(member, key, archive)
                 except DAMAGE as error:
@@ -203,8 +204,10 @@ class WebDatasetSource(ShardedSource):
 class _Chunk:
     """Rows in the making."""
 
-    def __init__(self, source: WebDatasetSource, file: str, wanted: set[str] | None) -> None:
-        self._source, self._file, self._wanted = source, file, wanted
+    def __init__(
+        self, source: WebDatasetSource, file: str, wanted: set[str] | None, shared: Shared
+    ) -> None:
+        self._source, self._file, self._wanted, self._shared = source, file, wanted, shared
         self.names: list[str] = []
         self.files: list[bytes | DsguardError] = []
         self.samples = Samples(shard=shard_name(file))
@@ -259,14 +262,25 @@ class _Chunk:
         self.samples.members = kept_members
         extras = self._extras()
         mine: list[Extras] = [{} for _ in self.names]
-        classes = [""] * len(mine)
+        classes, by_sample, again = [""] * len(mine), dict[str, str](), set[int]()
         for kept in kept_members:
             if kept.data is None:
-                if kept.sample in self._failed:
-                    self.files[kept.row] = InputError(self._failed[kept.sample])
-                mine[kept.row] = extras.get(kept.sample, {})
-                classes[kept.row] = _class(kept.name, mine[kept.row])
-        return Rows(self.names, classes, self.files, record=self.samples, extras=mine.__getitem__)
+                sample = kept.sample
+                if sample in self._failed:
+                    self.files[kept.row] = InputError(self._failed[sample])
+                mine[kept.row] = extras.get(sample, {})
+                if sample in by_sample:
+                    again.add(kept.row)
+                else:
+                    by_sample[sample] = _class(kept.name, mine[kept.row])
+                classes[kept.row] = by_sample[sample]
+
+        def extras_of(row: int) -> Extras:
+            if row in again:
+                self._shared.take(mine[row])
+            return mine[row]
+
+        return Rows(self.names, classes, self.files, record=self.samples, extras=extras_of)
 
     def _extras(self) -> dict[str, Extras]:
         found: dict[str, Extras] = {}
