@@ -8,11 +8,14 @@ import zipfile
 import pytest
 
 from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
+from dsguard.bulk.journal import Journal
 from dsguard.errors import InputError
 from dsguard.formats import encode_images, limits, open_source
-from dsguard.formats.limits import check_csv, check_json
+from dsguard.formats.harmless import CouldHoldPictureError, parsed_lines
+from dsguard.formats.limits import check_csv, check_json, json_lines
 from dsguard.formats.listings import coco, imagefolder
 from dsguard.formats.listings.base import ImageIndex
+from dsguard.formats.places import LocalPlace
 from dsguard.formats.webdataset import reader as webdataset
 
 MOST = 1000
@@ -85,6 +88,63 @@ def test_tables_are_not_parsed(unparsed, file, data):
         list(imagefolder._rows(file, data.encode()))
     with pytest.raises(InputError, match="are the most"):
         imagefolder.with_names(data.encode(), file, {"0.png": "0.png"}, index)
+
+
+def test_lines_of_json_are_those_of_the_file():
+    text = "{}\r\n\n[1]\r2\n\u2028\x85\n3"
+    assert list(json_lines(text)) == ["{}\r\n", "\n", "[1]\r", "2\n", "\u2028\x85\n", "3"]
+    assert b"".join(json_lines(text.encode())) == text.encode()
+    assert list(json_lines("")) == []
+
+
+@pytest.mark.parametrize("line", ["{}", "1", "[[[]]]"])
+def test_lines_of_json_are_counted_together(line):
+    text = f"{line}\n" * (MOST + 1)
+    for data in (text, text.encode()):
+        with pytest.raises(InputError, match="1000 are the most"):
+            json_lines(data)
+    with pytest.raises(CouldHoldPictureError, match="1000 are the most"):
+        parsed_lines(text)
+
+
+@pytest.mark.parametrize("line", ["{}", "1", '"plain"'])
+def test_lines_of_json_beside_images_are_counted_together(tmp_path, scenes, key, line):
+    (tmp_path / "clean").mkdir()
+    for n, file in enumerate(encode_images(scenes)):
+        (tmp_path / "clean" / f"{n}.png").write_bytes(file)
+    (tmp_path / "clean" / "notes.jsonl").write_text(f"{line}\n" * (MOST + 1))
+    report = protect_dataset(tmp_path / "clean", tmp_path / "out", key, profile="veil")
+    assert "1000 are the most" in report.left_out["*.jsonl"].reason
+    assert report.done == 8
+
+
+def test_manifests_of_too_many_lines_are_damaged(tmp_path, scenes, key):
+    (tmp_path / "clean").mkdir()
+    for n, file in enumerate(encode_images(scenes)):
+        (tmp_path / "clean" / f"{n}.png").write_bytes(file)
+    protect_dataset(tmp_path / "clean", tmp_path / "out", key, profile="veil")
+    journal = Journal.of(LocalPlace(tmp_path / "out"))
+    rows = journal.lines(0)
+    assert rows is not None
+    manifest = tmp_path / "out.dsguard" / "shards" / "00000.jsonl"
+    manifest.write_text(f"{json.dumps(rows[0])}\n" * (MOST + 1))
+    assert journal.lines(0) is None
+    assert verify_dataset(tmp_path / "out", key).journal_damaged
+
+
+def test_a_manifest_is_read_as_far_as_it_is_one(tmp_path, monkeypatch):
+    parsed = []
+
+    def noted(line):
+        parsed.append(line)
+        return {}
+
+    shards = tmp_path / "out.dsguard" / "shards"
+    shards.mkdir(parents=True)
+    (shards / "00000.jsonl").write_text("{}\n" * MOST)
+    monkeypatch.setattr(json, "loads", noted)
+    assert Journal.of(LocalPlace(tmp_path / "out")).lines(0) is None
+    assert len(parsed) == 1
 
 
 @pytest.mark.parametrize("packed", [False, True])

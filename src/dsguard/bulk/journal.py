@@ -19,6 +19,7 @@ from dsguard import errors as _errors
 from dsguard._atomic import lock, make_private
 from dsguard.errors import DsguardError, FormatError, InputError
 from dsguard.formats.disclosure import LeftOut
+from dsguard.formats.limits import json_lines, load_json
 from dsguard.formats.names import JOURNAL, JOURNAL_FILES, fault_of, is_hidden
 from dsguard.formats.places import LocalPlace, Place
 
@@ -110,7 +111,7 @@ class Journal:
         if not self.place.exists(_SETTINGS):
             return None
         try:
-            content = dict(json.loads(self.place.read(_SETTINGS)))
+            content = dict(load_json(self.place.read(_SETTINGS)))
         except (TypeError, ValueError, RecursionError) as error:
             msg = f"{self.place}/{_SETTINGS} is damaged; start anew with --overwrite"
             raise FormatError(msg) from error
@@ -177,7 +178,7 @@ class Journal:
         found: set[str] = set()
         for file in (_DONE, _INTENDED):
             with contextlib.suppress(OSError, TypeError, ValueError, RecursionError):
-                found.update(map(str, json.loads(self.place.read(file) or b"[]")))
+                found.update(map(str, load_json(self.place.read(file) or b"[]")))
         return sorted(name for name in found if not fault_of(name))
 
     def is_finished(self) -> bool:
@@ -192,11 +193,14 @@ class Journal:
     def lines(self, number: int) -> list[dict[str, Any]] | None:
         """Return the manifest of a shard, None where it is damaged."""
         try:
-            text = self.place.read(_manifest(number)).decode()
-            rows = [json.loads(line) for line in text.splitlines()]
+            text, rows = self.place.read(_manifest(number)).decode(), []
+            for line in json_lines(text):
+                rows.append(json.loads(line))
+                if not _is_line(rows[-1]):
+                    return None
         except (ValueError, RecursionError):
             return None
-        return rows if all(map(_is_line, rows)) else None
+        return rows
 
     def left_out(self, number: int) -> dict[str, LeftOut]:
         """Return what was left out beside the images of a shard."""
@@ -219,7 +223,7 @@ class Journal:
 
     def _beside(self, number: int) -> dict[str, Any]:
         name = _beside(number)
-        return dict(json.loads(self.place.read(name))) if self.place.exists(name) else {}
+        return dict(load_json(self.place.read(name))) if self.place.exists(name) else {}
 
     def stamp(self, number: int) -> str:
         """Return what the source of a shard was when it was done."""

@@ -41,6 +41,7 @@ from dsguard.formats.harmless import (
     is_number,
     numbers_in,
     parsed,
+    parsed_lines,
     size_of_scalar,
     size_of_string,
 )
@@ -326,10 +327,9 @@ class Review:
         text = decoded(data)
         kind = name.lower()
         if kind.endswith((".json", ".jsonl")):
-            whole, lines = [text], text.splitlines()
-            for each in (lines,) if kind.endswith(".jsonl") else (whole, lines):
+            for read in (parsed_lines,) if kind.endswith(".jsonl") else (_whole, parsed_lines):
                 with contextlib.suppress(ValueError):  # it is not JSON
-                    return self._json(name, data, each, own)
+                    return self._json(name, data, read(text), own)
 
         def allowance_of(words: list[str]) -> Allowance:
             if own is not None:
@@ -368,16 +368,18 @@ class Review:
         return None
 
     def _json(
-        self, name: str, data: bytes, lines: list[str], own: Allowance | None
+        self, name: str, data: bytes, values: list[Any], own: Allowance | None
     ) -> bytes | None:
-        values = [parsed(line) for line in lines if line.strip()]
         for value in values:
             _charge_alone(value, own or self._of_all)
-        walk = _Walk(self, own or self._of_all, own is None)
-        pruned = [walk.pruned(value, name) for value in values]
-        if pruned == values:
+        walk, changed = _Walk(self, own or self._of_all, own is None), False
+        for number, value in enumerate(values):
+            pruned = walk.pruned(value, name)
+            if pruned is not value and pruned != value:
+                values[number], changed = pruned, True
+        if not changed:
             return data
-        kept = [each for each in pruned if each is not None]
+        kept = [each for each in values if each is not None]
         text = "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in kept)
         return text.encode("utf-8", "surrogatepass") if kept else None
 
@@ -532,6 +534,10 @@ class _Walk:
 
     def _is_image(self, key: Any) -> bool:
         return self._by_image and isinstance(key, str) and self._review._is_image(key)
+
+
+def _whole(text: str) -> list[Any]:
+    return [parsed(text)]
 
 
 def _charge_alone(value: Any, allowance: Allowance) -> None:

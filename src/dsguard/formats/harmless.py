@@ -10,14 +10,14 @@ import contextlib
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
 from typing import Any
 
 from dsguard.errors import InputError
-from dsguard.formats.limits import check_json
+from dsguard.formats.limits import check_json, json_lines
 
 ROW = 63
 """Numbers beside one image in rows of 8 and more, or one by one; a picture of 8×8 has 64."""
@@ -243,14 +243,21 @@ def parsed(text: str) -> Any:
     ValueError
         If it is not JSON.
     """
-    try:
+    with _refused():
         check_json(text)
-        return json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_int=lambda digits: int(digits) if len(digits) <= _LONGEST_NUMBER else digits,
-            parse_float=lambda digits: float(digits) if len(digits) <= _LONGEST_NUMBER else digits,
-        )
+        return _JSON.decode(text)
+
+
+def parsed_lines(text: str) -> list[Any]:
+    """Return JSON values, one a line, as `parsed` does; the limits are those of the whole text."""
+    with _refused():
+        return [_JSON.decode(line) for line in json_lines(text) if line.strip()]
+
+
+@contextlib.contextmanager
+def _refused() -> Iterator[None]:
+    try:
+        yield
     except InputError as error:
         raise CouldHoldPictureError(error.message) from error
     except RecursionError as error:
@@ -264,6 +271,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         msg = "has an object with one key twice"
         raise CouldHoldPictureError(msg)
     return found
+
+
+_JSON = json.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_int=lambda digits: int(digits) if len(digits) <= _LONGEST_NUMBER else digits,
+    parse_float=lambda digits: float(digits) if len(digits) <= _LONGEST_NUMBER else digits,
+)
 
 
 def is_number(value: object) -> bool:

@@ -6,7 +6,8 @@ Text becomes objects, of which an empty list of two bytes takes 64.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dsguard.errors import InputError
@@ -14,7 +15,7 @@ from dsguard.errors import InputError
 MOST_CONTAINERS = 8_000_000
 """Lists and objects of a JSON file; those of COCO 2017 have 4 million."""
 MOST_LINES = 4_000_000
-"""Lines of a CSV file."""
+"""Lines of a CSV file, or of one of JSON values."""
 
 MOST_BYTES = 1 << 28
 """Image files of an archive are smaller than this: a short archive can unpack to any length."""
@@ -105,6 +106,26 @@ def check_json(data: bytes | str) -> None:
     _check_count("JSON", count, MOST_CONTAINERS, "lists and objects")
 
 
+def json_lines(data: bytes | str) -> Iterator[Any]:
+    """Return the lines of a file of JSON values, one a line, with their ends.
+
+    They come one by one: a list of them could take fifty times the memory of the file.
+
+    Raises
+    ------
+    InputError
+        If the file has more than `MOST_LINES`, or `MOST_CONTAINERS`.
+    """
+    check_json(data)
+    _check_lines("JSON", data)
+    found = _LINE.finditer(data) if isinstance(data, str) else _LINE_OF_BYTES.finditer(data)
+    return (match[0] for match in found)
+
+
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+_LINE_OF_BYTES = re.compile(_LINE.pattern.encode())
+
+
 def check_csv(text: str) -> None:
     """Refuse a CSV table of too many lines, before it is parsed.
 
@@ -113,8 +134,15 @@ def check_csv(text: str) -> None:
     InputError
         If it has more than `MOST_LINES`.
     """
-    lines = max(text.count("\n"), text.count("\r"))
-    _check_count("CSV", lines, MOST_LINES, "lines")
+    _check_lines("CSV", text)
+
+
+def _check_lines(kind: str, data: bytes | str) -> None:
+    if isinstance(data, str):
+        count = max(data.count("\n"), data.count("\r"))
+    else:
+        count = max(data.count(b"\n"), data.count(b"\r"))
+    _check_count(kind, count, MOST_LINES, "lines")
 
 
 def _check_count(kind: str, count: int, most: int, what: str) -> None:

@@ -13,7 +13,7 @@ from dsguard.errors import InputError
 from dsguard.formats.base import class_of
 from dsguard.formats.disclosure import kind_of
 from dsguard.formats.harmless import CouldHoldPictureError
-from dsguard.formats.limits import MOST_BYTES, check_csv, check_json, too_much
+from dsguard.formats.limits import MOST_BYTES, check_csv, json_lines, too_much
 from dsguard.formats.listings.base import (
     NO_CLASS,
     ImageIndex,
@@ -207,8 +207,7 @@ def _unreadable(file: str, error: Exception) -> InputError:
 
 
 def _jsonl_rows(data: bytes) -> Iterator[Row]:
-    check_json(data)
-    for number, line in enumerate(data.splitlines(), 1):
+    for number, line in enumerate(json_lines(data), 1):
         if line.strip():
             row = json.loads(line)
             if not isinstance(row, dict):
@@ -218,9 +217,8 @@ def _jsonl_rows(data: bytes) -> Iterator[Row]:
 
 
 def _changed_jsonl(data: bytes, change: Change) -> bytes:
-    check_json(data)
     lines = []
-    for line in data.splitlines(keepends=True):
+    for line in json_lines(data):
         row = json.loads(line) if line.strip() else None
         new = change(row) if isinstance(row, dict) else row
         if new == row:
