@@ -12,7 +12,13 @@ import pytest
 from dsguard.errors import InputError
 from dsguard.formats import encode_image, open_source
 from dsguard.formats.base import CHUNK_IMAGES
-from dsguard.formats.parquet.pages import groups_of, pages_of, rows_at_once
+from dsguard.formats.parquet.pages import (
+    _Effort,
+    _measured,
+    groups_of,
+    pages_of,
+    rows_at_once,
+)
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -231,3 +237,55 @@ def test_a_page_that_goes_on_behind_the_end_is_refused_before_it_is_read():
     assert list(pages_of(io.BytesIO(file.getvalue()), chunk))
     with pytest.raises(ValueError, match="goes on behind the end"):
         list(pages_of(io.BytesIO(bytes(data)), chunk))
+
+
+def as_varint(number):
+    """Return a number between 64 and 8191 as it is in a footer."""
+    return bytes([number << 1 & 127 | 128, number >> 6])
+
+
+def test_row_groups_that_share_a_column_are_refused(tmp_path, scenes):
+    files = [encode_image(image) for image in scenes[:2, :16, :16].copy()]
+    table = pa.table({"image": images(files), "n": [0, 1]})
+    file = io.BytesIO()
+    pq.write_table(
+        table, file, row_group_size=1, use_dictionary=False, write_statistics=False,
+        compression="none",
+    )  # fmt: skip
+    data = file.getvalue()
+    first, second = (group.chunks[-1].start for group in groups_of(file))
+    end = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    changed = data[:end] + data[end:].replace(as_varint(second), as_varint(first))
+    assert len(changed) == len(data)
+    (tmp_path / "a.parquet").write_bytes(data)
+    assert sum(len(rows.names) for rows in everything(tmp_path / "a.parquet")) == 2
+    (tmp_path / "a.parquet").write_bytes(changed)
+    with pytest.raises(InputError, match=rf"a\.parquet is damaged.* at {first} goes on behind"):
+        everything(tmp_path / "a.parquet")
+
+
+def test_empty_row_groups_lie_anywhere():
+    file = io.BytesIO()
+    pq.write_table(pa.table({"image": pa.array([], pa.binary()), "n": pa.nulls(0)}), file)
+    assert rows_at_once(file, pq.ParquetFile(file), [0], None) == CHUNK_IMAGES
+
+
+def test_very_many_pages_are_refused(tmp_path):
+    path = tmp_path / "a.parquet"
+    rows = pa.table({"image": images([b"x"] * 3000)})
+    options = {"write_statistics": False, "use_dictionary": False, "compression": "none"}
+    pq.write_table(rows, path, data_page_size=1, write_batch_size=1, **options)
+    with pytest.raises(InputError, match=r"a\.parquet: it has very many pages for its size"):
+        everything(path)
+    pq.write_table(rows, path, data_page_size=100, **options)
+    assert len(everything(path)) > 0
+
+
+def test_values_of_all_dictionaries_are_looked_at_up_to_a_bound():
+    file = io.BytesIO()
+    pq.write_table(pa.table({"label": ["cat", "dog", "horse"] * 2}), file, row_group_size=3)
+    column = pq.ParquetFile(file).schema.column(0)
+    first, second = (group.chunks[0] for group in groups_of(file))
+    effort = _Effort(pages=100, listed=5)
+    assert _measured(file, column, first, effort)[0] == len("horse")
+    assert _measured(file, column, second, effort)[0] == 3 * 4 + len("catdoghorse")

@@ -7,6 +7,7 @@ unpacks what it is told to; so this looks at the pages before.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import struct
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,9 @@ MOST_REPEATED = 1 << 28
 
 _MOST_EXPANSION = 16
 _MOST_IN_ROWS = 1 << 25  # bytes of rows read at once, where one value can stand for many
-_MOST_LISTED = 1 << 20  # values of a dictionary that are looked at one by one
+_MOST_LISTED = 1 << 20  # values of dictionaries that are looked at one by one
+_FREE_PAGES = 1000
+_BYTES_OF_A_PAGE = 64  # of a file, with what the footer says of it
 _CODECS = {0: "", 1: "snappy", 2: "gzip", 4: "brotli", 5: "lz4", 6: "zstd", 7: "lz4_raw"}
 _WINDOWS = (1 << 10, 1 << 16, 1 << 24)  # bytes that a header may have; statistics are in it
 _DATA, _DICTIONARY, _DATA_2 = 0, 2, 3  # pages
@@ -71,6 +74,28 @@ class Group:
     chunks: tuple[Chunk, ...]
 
 
+@dataclass
+class _Effort:
+    """What is left to be looked at, one by one: a short file could have any number of each.
+
+    Attributes
+    ----------
+    pages : int
+    listed : int
+        Values of dictionaries.
+    """
+
+    pages: int
+    listed: int = _MOST_LISTED
+
+    def take_page(self) -> None:
+        """Look at one more page."""
+        self.pages -= 1
+        if self.pages < 0:
+            msg = "it has very many pages for its size; write it anew, with larger ones"
+            raise InputError(msg)
+
+
 def rows_at_once(
     file: BinaryIO, parquet: Any, groups: Sequence[int], wanted: Sequence[str] | None
 ) -> int:
@@ -88,7 +113,8 @@ def rows_at_once(
     Raises
     ------
     InputError
-        If a page or a list would unpack to very much more than the file has.
+        If a page or a list would unpack to very much more than the file has, or there are very
+        many pages.
     ValueError
         If the headers of pages, or the footer, are damaged.
     """
@@ -97,11 +123,12 @@ def rows_at_once(
     if max(groups, default=-1) >= len(found):
         msg = "its footer is damaged"
         raise ValueError(msg)
+    effort = _Effort(_FREE_PAGES + file.seek(0, os.SEEK_END) // _BYTES_OF_A_PAGE)
     for group in (found[number] for number in groups):
         widest, size = 1, 0
         for column, chunk in zip(columns, group.chunks, strict=True):
             if wanted is None or _is_among(column.path, wanted):
-                width, own = _measured(file, column, chunk)
+                width, own = _measured(file, column, chunk, effort)
                 widest, size = widest + width, size + own
         each = max(1, size // max(1, group.rows))
         most = min(most, CHUNK_BYTES // each, _MOST_IN_ROWS // widest)
@@ -112,17 +139,18 @@ def _is_among(path: str, wanted: Sequence[str]) -> bool:
     return any(path == name or path.startswith(name + ".") for name in wanted)
 
 
-def _measured(file: BinaryIO, column: Any, chunk: Chunk) -> tuple[int, int]:
+def _measured(file: BinaryIO, column: Any, chunk: Chunk, effort: _Effort) -> tuple[int, int]:
     """Return the most bytes that one short value can stand for, and those of all pages."""
     is_text = column.physical_type == "BYTE_ARRAY"
     width, values, size = max(0, column.length), 0, 0
     for page in pages_of(file, chunk):
+        effort.take_page()
         size += page.unpacked
         if page.unpacked > max(MOST_UNPACKED, _MOST_EXPANSION * page.packed):
             msg = f"column {column.path} has {page.packed} bytes that unpack to {page.unpacked}"
             raise InputError(msg)
         if page.kind == _DICTIONARY:
-            width = max(width, _longest(file, page, chunk.codec) if is_text else 0)
+            width = max(width, _longest(file, page, chunk.codec, effort) if is_text else 0)
             continue
         values += page.values
         if page.encoding == _DELTA_BYTE_ARRAY:
@@ -134,12 +162,13 @@ def _measured(file: BinaryIO, column: Any, chunk: Chunk) -> tuple[int, int]:
     return width, size
 
 
-def _longest(file: BinaryIO, page: Page, codec: int) -> int:
+def _longest(file: BinaryIO, page: Page, codec: int, effort: _Effort) -> int:
     """Return the length of the longest value of a dictionary; at most that of the dictionary."""
     import pyarrow
 
-    if page.values > _MOST_LISTED or codec not in _CODECS:
+    if page.values > effort.listed or codec not in _CODECS:
         return page.unpacked
+    effort.listed -= page.values
     file.seek(page.start)
     data = file.read(page.packed)
     if _CODECS[codec]:
@@ -201,14 +230,28 @@ def groups_of(file: BinaryIO) -> tuple[Group, ...]:
 @lru_cache(maxsize=2)
 def _groups(footer: bytes) -> tuple[Group, ...]:
     try:
-        groups = _struct(footer, 0)[0].get((4, _LIST), ())
-        return tuple(
+        groups = tuple(
             Group(_numbers(group.get((3, _I64)))[0], tuple(map(_chunk, group[1, _LIST])))
-            for group in groups
+            for group in _struct(footer, 0)[0].get((4, _LIST), ())
         )
     except (AttributeError, LookupError, RecursionError, TypeError) as error:
         msg = "its footer is damaged"
         raise ValueError(msg) from error
+    _check_places(groups)
+    return groups
+
+
+def _check_places(groups: tuple[Group, ...]) -> None:
+    """Refuse columns that lie in each other: a short file could be any number of row groups.
+
+    Those without values are not read, and lie anywhere.
+    """
+    chunks = [chunk for group in groups for chunk in group.chunks if chunk.values]
+    places = sorted((chunk.start, chunk.size) for chunk in chunks)
+    for (start, size), (following, _) in itertools.pairwise(places):
+        if start + size > following:
+            msg = f"its footer is damaged: the column at {start} goes on behind {following}"
+            raise ValueError(msg)
 
 
 def _chunk(column: dict[Any, Any]) -> Chunk:
