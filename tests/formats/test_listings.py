@@ -6,6 +6,7 @@ import csv
 import gc
 import io
 import json
+import posixpath
 import shutil
 import tarfile
 import warnings
@@ -21,6 +22,11 @@ from PIL import Image
 from dsguard.bulk import Selection, protect_dataset, restore_dataset, verify_dataset
 from dsguard.errors import InputError
 from dsguard.formats import decode_image, open_source
+from dsguard.formats.disclosure import Disclosure, Review, _Walk
+from dsguard.formats.harmless import Allowance
+from dsguard.formats.listings import base
+from dsguard.formats.listings.base import ImageIndex, locate
+from dsguard.formats.listings.coco import _by_id, _Categories
 
 CATEGORIES = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
 
@@ -629,3 +635,79 @@ def test_labels_that_are_no_text_in_a_table_are_written_as_their_code(tmp_path, 
     safe, _ = there_and_back(root, tmp_path, key, out_format=out_format)
     if out_format == "parquet":
         assert set(classes(safe).values()) == {"\\ud800", "a"}
+
+
+class Counted(frozenset):
+    """A set that counts how often something is looked for in it."""
+
+    looks = 0
+
+    def __contains__(self, item):
+        self.looks += 1
+        return super().__contains__(item)
+
+
+@pytest.mark.parametrize("text", [".\\{}.png", "..\\..\\{}.png", "{}.png", "./{}.png"])
+def test_names_are_looked_for_in_few_folders(text, monkeypatch):
+    normalised, normpath = [], posixpath.normpath
+    monkeypatch.setattr(
+        posixpath, "normpath", lambda path: normalised.append(path) or normpath(path)
+    )
+    index = ImageIndex(["x/0.png", "a/a/1.png"])
+    index.names = Counted(index.names)
+    texts = [text.format(n) for n in range(10, 110)]
+    assert not locate(texts, "a/" * 127 + "annotations/i.json", index).images
+    assert len(normalised) <= 2 * len(texts)
+    assert index.names.looks <= 40 * len(texts)
+
+
+def test_names_in_very_many_folders_are_one_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(base, "_MOST_SEARCHES", 100)
+    names = [f"{n}/train/x/{n}.png" for n in range(20)]
+    put(tmp_path / "clean", names)
+    write(tmp_path / "clean" / "train.json", coco(["none.png"] * 4 + names[:1], [1] * 5))
+    assert open_source(tmp_path / "clean").kind == "coco"
+    write(tmp_path / "clean" / "train.json", coco([f"{n}.jpg" for n in range(6)], [1] * 6))
+    with pytest.raises(InputError, match=r"train\.json lists 6 names, too many .*in-format"):
+        open_source(tmp_path / "clean")
+
+
+ALIKE = [n * ((1 << 61) - 1) for n in range(1, 9)]
+"""Numbers of one hash."""
+
+
+def are_apart(keys) -> bool:
+    return len(set(map(hash, keys))) == len(keys) == len(ALIKE)
+
+
+def test_ids_of_one_hash_are_found_apart():
+    names = [f"{n}.png" for n in range(8)]
+    entries = [{"id": key, "file_name": name} for key, name in zip(ALIKE, names, strict=True)]
+    assert are_apart(_by_id(entries, "file_name"))
+    assert are_apart(_Categories([{"id": key} for key in ALIKE])._of)
+    walk = _Walk(Review(Disclosure(), names), Allowance(), by_image=True)
+    walk.pruned({"images": entries}, "i.json")
+    assert are_apart(walk._ids)
+
+
+@pytest.mark.parametrize("out_format", ["folder", "webdataset"])
+def test_very_large_ids(tmp_path, key, out_format):
+    names = [f"{n}.png" for n in range(8)]
+    put(tmp_path / "clean", names)
+    content = coco(names, [n % 2 + 1 for n in range(8)])
+    for own in (content["images"], content["annotations"]):
+        for each in own:
+            place = "id" if "file_name" in each else "image_id"
+            each[place] = ALIKE[each[place]]
+    content["categories"] = [
+        {"id": ALIKE[n], "name": name} for n, name in enumerate(["cat", "dog"])
+    ]
+    for each in content["annotations"]:
+        each["category_id"] = ALIKE[each["category_id"] - 1]
+    write(tmp_path / "clean" / "i.json", content)
+    wanted = [["cat", "dog"][n % 2] for n in range(8)]
+    assert list(classes(tmp_path / "clean").values()) == wanted
+    protect_dataset(
+        tmp_path / "clean", tmp_path / "out", key, profile="veil", out_format=out_format
+    )
+    assert list(classes(tmp_path / "out").values()) == wanted

@@ -46,6 +46,7 @@ from dsguard.formats.harmless import (
     size_of_string,
 )
 from dsguard.formats.images import is_image_name
+from dsguard.formats.limits import id_key
 from dsguard.formats.names import CLASS_NAME
 
 if TYPE_CHECKING:
@@ -451,7 +452,7 @@ class _Walk:
         self._file = name
         if self._by_image and isinstance(value, dict) and isinstance(value.get("images"), list):
             self._ids = {
-                image["id"]: owner
+                id_key(image["id"]): owner
                 for image in value["images"]
                 if isinstance(image, dict)
                 and isinstance(image.get("id"), int | str)
@@ -525,8 +526,8 @@ class _Walk:
         if not self._by_image:
             return ""
         known = value.get("image_id")
-        if isinstance(known, int | str) and known in self._ids:
-            return self._ids[known]
+        if isinstance(known, int | str) and (owner := self._ids.get(id_key(known))):
+            return owner
         strings = [each for each in value.values() if isinstance(each, str)]
         named = [each for each in strings if self._is_image(each)]
         whole = (each for each in named if is_image_name(each.rpartition("/")[2]))

@@ -51,6 +51,17 @@ def most_blocks(size: int) -> int:
     return _FREE_BLOCKS + size // _BYTES_OF_BLOCK
 
 
+def id_key(given: Any) -> Any:
+    """Return what an id from JSON is found by in a dictionary: a very large number by its digits.
+
+    Multiples of 2^61 - 1 have one hash, with which a dictionary takes the time of a list.
+    """
+    return str(given) if isinstance(given, int) and abs(given) > _LARGEST_ID else given
+
+
+_LARGEST_ID = 1 << 53
+
+
 class Shared:
     """The bound of what belongs to several images, and goes along with each of them.
 

@@ -8,7 +8,8 @@ from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.limits import MOST_LOOSE, most_unpacked
@@ -110,6 +111,26 @@ class Located:
 _DEEPEST = 16
 """Parts of a name by which an image or its folder is looked for: each takes memory for each."""
 
+_MOST_SEARCHES = 1 << 26
+"""How often names of one file are looked for in a folder; COCO 2017 has 118,287 names."""
+
+
+Form: TypeAlias = tuple[int, str]
+"""How many folders a name goes up, and the path that it goes down from there."""
+
+
+def _forms(text: str) -> list[Form]:
+    """Return the forms of a name; backslashes may separate its parts."""
+    found = [(0, text)]
+    for form in (text, text.replace("\\", "/")) if _NOT_PLAIN.search(text) else ():
+        path = posixpath.normpath(form)
+        up = len(_UPWARDS.match(path)[0])  # type: ignore[index]  # it fits any
+        found.append((up // 3, path[up:]))
+    return list(dict.fromkeys(found))
+
+
+_UPWARDS = re.compile(r"(\.\./)*")
+
 
 class ImageIndex:
     """The images of a dataset, to be found by the names that text files have for them.
@@ -141,9 +162,24 @@ class ImageIndex:
         plain = f"{folder}/{text}" if folder else text
         if plain in self.names:
             return plain
-        for form in (text, text.replace("\\", "/")) if _NOT_PLAIN.search(text) else ():
-            path = posixpath.normpath(posixpath.join(folder, form))
-            if path in self.names:
+        forms = _forms(text) if _NOT_PLAIN.search(text) else []
+        return self.from_bases(self.bases(folder), forms) if forms else None
+
+    def bases(self, folder: str) -> list[str | None]:
+        """Return a folder and those above it; None for one that no images are in or below."""
+        found = [folder]
+        while found[-1]:
+            found.append(found[-1].rpartition("/")[0])
+        return [base if self._may_hold(base) else None for base in found]
+
+    def _may_hold(self, folder: str) -> bool:
+        return folder in self.folders or folder.count("/") >= _DEEPEST
+
+    def from_bases(self, bases: list[str | None], forms: list[Form]) -> str | None:
+        """Return the image that a name means, in one of its forms, in the first of some folders."""
+        for up, rest in forms:
+            base = bases[up] if up < len(bases) else None
+            if base is not None and (path := f"{base}/{rest}" if base else rest) in self.names:
                 return path
         return None
 
@@ -207,11 +243,12 @@ def locate(texts: Collection[str], file: str, index: ImageIndex) -> Located:
     the only image is meant whose path ends with the name; where there is none either, the only one
     with the same last part, if no other name of the file has that.
     """
-    own = file.rpartition("/")[0]
+    own = top(file.rpartition("/")[0])
     texts = [text for text in dict.fromkeys(texts) if "://" not in text]
+    search = _Search({text: _forms(text) for text in texts}, file, index)
     for level in _upwards(own):
-        named = (_fits(texts, folders, index) for folders in index.named_for(file, level))
-        fits = [next(filter(None, named), {}), _fits(texts, [level], index)]
+        named = map(search.fits, index.named_for(file, level))
+        fits = [next(filter(None, named), {}), search.fits([level])]
         if level and level == own:
             fits.reverse()
         if best := max(fits, key=len):
@@ -220,21 +257,63 @@ def locate(texts: Collection[str], file: str, index: ImageIndex) -> Located:
 
 
 def _upwards(folder: str) -> Iterator[str]:
-    folder = top(folder)
+    """Yield a folder and those above it, of very deep ones not all."""
+    yield folder
     while folder:
+        folder = top(folder.rpartition("/")[0], _DEEPEST)
         yield folder
-        folder = folder.rpartition("/")[0]
-    yield ""
 
 
-def _fits(texts: Iterable[str], folders: list[str], index: ImageIndex) -> dict[str, str | None]:
-    """Return the image by name, None where it could be several; without names that fit none."""
-    found: dict[str, str | None] = {}
-    for text in texts:
-        images = {index.at(folder, text) for folder in folders} - {None}
-        if images:
-            found[text] = images.pop() if len(images) == 1 else None
-    return found
+@dataclass
+class _Search:
+    """The names of a file, looked for in one folder after the other.
+
+    Attributes
+    ----------
+    forms : dict of str to list of Form
+        By name.
+    file : str
+    index : ImageIndex
+    left : int
+        How often a name may still be looked for in a folder.
+    """
+
+    forms: dict[str, list[Form]]
+    file: str
+    index: ImageIndex
+    left: int = field(default_factory=lambda: _MOST_SEARCHES)
+
+    def fits(self, folders: list[str]) -> dict[str, str | None]:
+        """Return the image by name, None where it could be several; without names that fit none.
+
+        Raises
+        ------
+        InputError
+            If there are too many names for so many folders.
+        """
+        places = [bases for bases in map(self.index.bases, folders) if self._may_fit(bases)]
+        self.left -= len(places) * len(self.forms)
+        if self.left < 0:
+            msg = (
+                f"{self.file} lists {len(self.forms)} names, too many to look for in all folders "
+                "that it could be about; have the dataset read as a folder (in-format)"
+            )
+            raise InputError(msg)
+        found: dict[str, str | None] = {}
+        for text, forms in self.forms.items():
+            images = {self.index.from_bases(bases, forms) for bases in places}
+            images.discard(None)
+            if images:
+                found[text] = images.pop() if len(images) == 1 else None
+        return found
+
+    def _may_fit(self, bases: list[str | None]) -> bool:
+        """Tell whether images are where any of the names leads to, as far up as these go."""
+        return any(base is not None for base in bases[: 1 + self._highest])
+
+    @cached_property
+    def _highest(self) -> int:
+        return max((up for forms in self.forms.values() for up, _ in forms), default=0)
 
 
 def _located(fits: dict[str, str | None], *, by_path: bool) -> Located:

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from dsguard.errors import InputError
-from dsguard.formats.limits import check_json
+from dsguard.formats.limits import check_json, id_key
 from dsguard.formats.listings.base import (
     NO_CLASS,
     ImageIndex,
@@ -69,12 +69,12 @@ class CocoListing(Listing):
             images = locate(_texts(content), file, self.source.index).images
             own: dict[Any, list[Any]] = defaultdict(list)
             for annotation in content["annotations"]:
-                own[annotation["image_id"]].append(annotation)
+                own[id_key(annotation["image_id"])].append(annotation)
             categories = _Categories(content.get("categories") or [])
             for entry in content["images"]:
                 image = images.get(entry["file_name"])
                 if image is not None:  # an entry that is there twice tells nothing more
-                    annotations = own.pop(entry["id"], [])
+                    annotations = own.pop(id_key(entry["id"]), [])
                     found[image].add(entry, annotations, categories.of(annotations))
         return within_size(((image, told.dumped()) for image, told in found.items()), size)
 
@@ -187,7 +187,8 @@ def _labels(content: dict[str, Any], file: str) -> dict[str, tuple[float, str]]:
         images = _by_id(content["images"], "file_name")
         largest: dict[str, tuple[float, str]] = {}
         for found in content["annotations"]:
-            label, text = categories.get(found.get("category_id")), images.get(found["image_id"])
+            label = categories.get(id_key(found.get("category_id")))
+            text = images.get(id_key(found["image_id"]))
             area = _area(found)
             if label and text is not None and area >= largest.get(text, (-1.0, ""))[0]:
                 largest[text] = (area, label)
@@ -208,9 +209,9 @@ def _by_id(entries: list[dict[str, Any]], name: str) -> dict[Any, str]:
         if not isinstance(entry[name], str | int):
             msg = f"{name} is {entry[name]!r}"
             raise TypeError(msg)
-        text = str(entry[name])
-        if found.setdefault(entry["id"], text) != text:
-            msg = f"{found[entry['id']]!r} and {text!r} have the same id, {entry['id']!r}"
+        text, key = str(entry[name]), id_key(entry["id"])
+        if found.setdefault(key, text) != text:
+            msg = f"{found[key]!r} and {text!r} have the same id, {entry['id']!r}"
             raise ValueError(msg)
     return found
 
@@ -235,12 +236,12 @@ class _Categories:
         self._texts = {dumped(each): each for each in categories}
         self._of: dict[Any, list[bytes]] = defaultdict(list)
         for text, each in self._texts.items():
-            self._of[each["id"]].append(text)
+            self._of[id_key(each["id"])].append(text)
         self._places = {text: place for place, text in enumerate(self._texts)}
 
     def of(self, annotations: list[Any]) -> dict[bytes, Any]:
         """Return those that annotations take, by their text, in the order of the file."""
-        used = {annotation.get("category_id") for annotation in annotations}
+        used = {id_key(annotation.get("category_id")) for annotation in annotations}
         texts = [text for each in used for text in self._of.get(each, ())]
         return {text: self._texts[text] for text in sorted(texts, key=self._places.__getitem__)}
 
