@@ -614,6 +614,42 @@ def test_a_number_on_each_line_is_a_pixel(numbered, tmp_path, key, name):
     assert not (tmp_path / "safe" / name).exists()
 
 
+ONE_BY_ONE = ["- {}", "<p>{}</p>", "  -   {}", "* {}", "value: {}", "[{}]", "x\t{}"]
+
+
+@pytest.mark.parametrize("name", ["a/0.yaml", "a/pixels.txt", "pixels.yaml"])
+@pytest.mark.parametrize("line", ONE_BY_ONE)
+def test_a_number_on_each_line_is_a_pixel_whatever_stands_before_it(
+    numbered, tmp_path, key, name, line
+):
+    for count in (63, 64):
+        (numbered / name).write_text("".join(f"{line.format(100 + n)}\n\n" for n in range(count)))
+        report = protect_dataset(tmp_path / "clean", tmp_path / f"{count}", key, profile="veil")
+        assert bool(report.left_out) == (count == 64)
+
+
+def test_a_number_behind_a_dash_in_a_string_is_a_pixel(numbered, tmp_path, key):
+    (numbered / "pixels.json").write_text(json.dumps([f"- {100 + n}" for n in range(64)]))
+    assert protected(tmp_path, key).left_out.keys() == {"*.json"}
+
+
+@pytest.mark.parametrize("line", ["a/{}.png cat 100\n", "a/{}.png 100\n"])
+def test_lines_that_name_an_image_are_charged_once(numbered, tmp_path, key, line):
+    for count in (63, 64):
+        (numbered / "labels.txt").write_text(line.format(0) * count)
+        report = protect_dataset(tmp_path / "clean", tmp_path / f"{count}", key, profile="veil")
+        assert bool(report.left_out) == (count == 64)
+
+
+def test_numbers_behind_other_words_on_each_line_go_along(numbered, tmp_path, key):
+    places = ["xmin", "ymin", "xmax", "ymax"]
+    boxes = "".join(f"<{place}>{n}</{place}>\n" for n in range(30) for place in places)
+    (numbered / "a" / "0.xml").write_text(f"<object>\n{boxes}</object>\n")
+    names = "".join(f"- id: {n}\n  name: cat\n" for n in range(100))
+    (numbered / "names.yaml").write_text(names)
+    assert protected(tmp_path, key).left_out == {}
+
+
 def test_fields_of_a_number_each_share_the_allowance_of_a_sample(tmp_path, scenes, key):
     members = [(f"{n}.png", file) for n, file in enumerate(encode_images(scenes[:2]))]
     members[1:1] = [(f"0.p{n}.json", str(n * 3).encode()) for n in range(70)]

@@ -332,7 +332,7 @@ def charge_string(text: str, allowance: Allowance) -> None:
     characters = size_of_string(text)
     numbers = numbers_in(text)
     if numbers:
-        allowance.take_line(numbers, alone=len(_WORDS.findall(text)) == 1)
+        allowance.take_line(numbers, alone=not _others(_WORDS.findall(text)))
     allowance.take(numbers, characters)
 
 
@@ -436,6 +436,7 @@ def charge_text(
     CouldHoldPictureError
         If it could hold a picture.
     """
+    before = _Before()
     for line in text.splitlines():
         if len(line) > MOST_LINE:
             msg = f"has a line of {len(line)} characters"
@@ -444,9 +445,55 @@ def charge_text(
         numbers, characters = _size_of_line(words, known)
         characters += _size_of_signs(line)
         allowance = allowance_of(words)
-        alone = numbers == len(words) or any(known(word) for word in words)
+        is_named = numbers == 1 and any(known(word) for word in words)
+        alone = is_named
+        if numbers == 1 and not is_named:
+            alone = before.is_alone(_others(words), allowance)
+        elif words:
+            before.forget()
         allowance.take_line(numbers, alone=alone)
         allowance.take(numbers, characters)
+
+
+@dataclass
+class _Before:
+    """The line before: numbers behind the same words on each line are pixels, one by one.
+
+    Attributes
+    ----------
+    others : list of str or None
+        Its words but for one number; None where it has several, or none.
+    allowance : Allowance or None
+        Of the image that it is about, where its number is not charged as alone yet.
+    """
+
+    others: list[str] | None = None
+    allowance: Allowance | None = None
+
+    def is_alone(self, others: list[str], allowance: Allowance) -> bool:
+        """Tell whether one number is alone in its line, or beside the words of the line before.
+
+        The first of such lines is charged once the second is there.
+        """
+        if not others:
+            self.forget()
+            return True
+        if others != self.others:
+            self.others, self.allowance = others, allowance
+            return False
+        if self.allowance is not None:
+            self.allowance.take_row(1)
+            self.allowance = None
+        return True
+
+    def forget(self) -> None:
+        """Have the next line repeat nothing."""
+        self.others = self.allowance = None
+
+
+def _others(words: list[str]) -> list[str]:
+    """Return the words that are no numbers; what has no letter and no digit is no word."""
+    return [word for word in words if any(map(str.isalnum, word)) and not _numbers_in(word)]
 
 
 def _size_of_line(words: list[str], known: Callable[[str], bool]) -> tuple[int, int]:
