@@ -14,8 +14,8 @@
  * docs/format.md specifies the results, bit for bit.  Tests hold the core to a NumPy version of the
  * same functions, the reference kernels of the Python package.
  *
- * The .c files of core/, paper/, exact/, sealed/, png/ and isa/ make the library, with this folder as the
- * include directory.  No file needs options of its own.
+ * The .c files of core/, paper/, exact/, sealed/, png/ and isa/ make the library, with this folder
+ * as the include directory.  No file needs options of its own.
  */
 #ifndef DSGUARD_H
 #define DSGUARD_H

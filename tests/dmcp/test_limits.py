@@ -228,7 +228,7 @@ def test_an_image_of_a_strange_size_fails_alone(owner, mary, dataset, scenes, ke
     files = [small[0], protected(scenes, key)[0][1], small[1]]
     found = list(mary.restore(dataset, [(f"{n}.png", file) for n, file in enumerate(files)]))
     assert [image.error == "" for image in found] == [False, True, False]
-    assert "height and width are 8 to" in found[0].error
+    assert "so small that its header is in its sidecar" in found[0].error
     assert owner.audit(dataset)[-1]["images"] == 1
 
 

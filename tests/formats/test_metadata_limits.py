@@ -178,6 +178,13 @@ def test_images_with_much_metadata_are_read():
     assert sum(len(group.rows) for group in groups) == len(files)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF"])
+@pytest.mark.parametrize("ending", [bytes(1 << 16), b"\xff\xe3\0\2" * (1 << 14)])
+def test_what_comes_after_an_image_is_not_counted(kind, ending):
+    file = png() if kind == "PNG" else saved(kind, lossless=True)
+    assert decode_image(file + ending).shape == decode_image(file).shape
+
+
 def test_long_strips_lists_and_many_blocks_are_read():
     rows = 20000
     file = io.BytesIO()

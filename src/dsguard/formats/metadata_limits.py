@@ -102,6 +102,8 @@ def _png(data: bytes) -> Walk:
     position = len(SIGNATURE)
     while position + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, position)
+        if kind == b"IEND":  # what comes after it is not looked at
+            return
         if kind in _PIXEL_CHUNKS:
             yield 0, 1
         else:
@@ -110,8 +112,8 @@ def _png(data: bytes) -> Walk:
 
 
 def _webp(data: bytes) -> Walk:
-    position = 12
-    while position + 8 <= len(data):
+    position, end = 12, 8 + min(len(data) - 8, _number(data, "<I", 4))
+    while position + 8 <= end:
         kind, length = struct.unpack_from("<4sI", data, position)
         if kind == b"ANMF":  # a frame
             yield 0, 1
