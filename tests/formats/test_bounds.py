@@ -25,7 +25,7 @@ import pytest
 
 from dsguard.bulk import Selection, protect_dataset, restore_dataset, verify_dataset
 from dsguard.errors import DsguardError, InputError
-from dsguard.formats import encode_images, limits, open_source
+from dsguard.formats import encode_images, harmless, limits, open_source
 from dsguard.formats.arrays import npy
 from dsguard.formats.disclosure import Review
 from dsguard.formats.names import Taken
@@ -626,6 +626,49 @@ def test_a_number_on_each_line_is_a_pixel_whatever_stands_before_it(
         (numbered / name).write_text("".join(f"{line.format(100 + n)}\n\n" for n in range(count)))
         report = protect_dataset(tmp_path / "clean", tmp_path / f"{count}", key, profile="veil")
         assert bool(report.left_out) == (count == 64)
+
+
+def test_numbers_with_words_on_a_line_between_go_along(numbered, tmp_path, key):
+    lines = "".join(f"value: {n}\nplain words\n" for n in range(100, 200))
+    (numbered / "values.txt").write_text(lines)
+    assert protected(tmp_path, key).left_out == {}
+
+
+def calls_of(monkeypatch, name: str) -> list[str]:
+    """Note what a function of the bounds is called with."""
+    noted, given = [], getattr(harmless, name)
+
+    def noting(text, *more):
+        noted.append(text)
+        return given(text, *more)
+
+    monkeypatch.setattr(harmless, name, noting)
+    return noted
+
+
+def test_lines_that_cost_nothing_are_looked_at_once(numbered, tmp_path, key, monkeypatch):
+    (numbered / "words.txt").write_text("plain words\n---\n" * 1000)
+    noted = calls_of(monkeypatch, "_size_of_line")
+    assert protected(tmp_path, key).left_out == {}
+    assert noted == [["plain", "words"], ["---"]]
+
+
+def test_strings_are_looked_at_once(numbered, tmp_path, key, monkeypatch):
+    (numbered / "words.json").write_text(json.dumps(["looked at once"] * 1000))
+    noted = calls_of(monkeypatch, "size_of_string")
+    assert protected(tmp_path, key).left_out == {}
+    assert noted.count("looked at once") == 1
+
+
+def test_a_text_of_short_lines_takes_little_memory():
+    text = "ab\n" * 200_000
+    allowance = harmless.Allowance()
+    tracemalloc.start()
+    try:
+        harmless.charge_text(text, lambda words: allowance, lambda word: False)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 18
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_number_behind_a_dash_in_a_string_is_a_pixel(numbered, tmp_path, key):

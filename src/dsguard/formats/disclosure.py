@@ -462,8 +462,8 @@ class _Walk:
 
     def _any(self, value: Any, name: str, owner: str) -> Any:
         try:
-            if isinstance(value, dict):
-                return self._object(value, name, self._owner_in(value) or owner)
+            if isinstance(value, dict):  # an empty one costs nothing
+                return value and self._object(value, name, self._owner_in(value) or owner)
             if isinstance(value, np.ndarray):
                 self._array(value, owner)
                 return value

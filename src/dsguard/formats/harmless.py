@@ -10,10 +10,12 @@ import contextlib
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from dsguard.errors import InputError
@@ -329,11 +331,17 @@ def charge_string(text: str, allowance: Allowance) -> None:
     CouldHoldPictureError
         If it could hold a picture.
     """
-    characters = size_of_string(text)
-    numbers = numbers_in(text)
+    numbers, characters, alone = _facts_of(text)
     if numbers:
-        allowance.take_line(numbers, alone=not _others(_WORDS.findall(text)))
+        allowance.take_line(numbers, alone=alone)
     allowance.take(numbers, characters)
+
+
+@lru_cache(maxsize=1 << 14)
+def _facts_of(text: str) -> tuple[int, int, bool]:
+    """Return the numbers and characters of a string, and whether it has no other words."""
+    characters = size_of_string(text)
+    return numbers_in(text), characters, not _others(_WORDS.findall(text))
 
 
 def numbers_in(text: str) -> int:
@@ -437,7 +445,13 @@ def charge_text(
         If it could hold a picture.
     """
     before = _Before()
-    for line in text.splitlines():
+    free: dict[str, bool] = {}
+    for match in _LINE.finditer(text):
+        line = match[0]
+        if line in free:
+            if free[line]:
+                before.forget()
+            continue
         if len(line) > MOST_LINE:
             msg = f"has a line of {len(line)} characters"
             raise CouldHoldPictureError(msg)
@@ -445,6 +459,8 @@ def charge_text(
         numbers, characters = _size_of_line(words, known)
         characters += _size_of_signs(line)
         allowance = allowance_of(words)
+        if not (numbers or characters or len(line) > WORD or len(free) == _MOST_FREE):
+            free[line] = bool(words)  # it costs nothing, each time
         is_named = numbers == 1 and any(known(word) for word in words)
         alone = is_named
         if numbers == 1 and not is_named:
@@ -453,6 +469,12 @@ def charge_text(
             before.forget()
         allowance.take_line(numbers, alone=alone)
         allowance.take(numbers, characters)
+
+
+_LINE = re.compile("[^\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+")
+"""A line as `str.splitlines` has it, of which a list would take very much memory."""
+
+_MOST_FREE = 1 << 16
 
 
 @dataclass
@@ -498,17 +520,21 @@ def _others(words: list[str]) -> list[str]:
 
 def _size_of_line(words: list[str], known: Callable[[str], bool]) -> tuple[int, int]:
     numbers = characters = 0
-    for word in words:
+    is_long = len(words) > _MANY_WORDS  # of which most are there many times
+    for word, times in Counter(words).items() if is_long else zip(words, itertools.repeat(1)):
         if found := _numbers_in(word):
-            numbers += found
+            numbers += times * found
             if word.isdigit() and len(word) > _SHORT_NUMBER and not known(word):
-                characters += len(word)  # a row of a drawing in digits
+                characters += times * len(word)  # a row of a drawing in digits
         elif not known(word):
-            characters += _cost(word)
             if len(word) > (STRING if word.startswith(_ADDRESS) else WORD):
                 msg = f"has a word of {len(word)} characters"
                 raise CouldHoldPictureError(msg)
+            characters += times * _cost(word)
     return numbers, characters
+
+
+_MANY_WORDS = 256
 
 
 def _size_of_signs(line: str) -> int:
@@ -516,6 +542,8 @@ def _size_of_signs(line: str) -> int:
 
     Those between words and numbers are free, and so are rows of one sign, as below a title.
     """
+    if line.replace(" ", "").isalnum():
+        return 0
     between, words = _NO_SIGN.subn("", line)
     if not words:
         drawn = line.strip()
@@ -524,6 +552,7 @@ def _size_of_signs(line: str) -> int:
     return max(0, changes - _FREE_SIGNS * (1 + words))
 
 
+@lru_cache(maxsize=1 << 14)
 def _cost(word: str) -> int:
     """Return how many characters a word counts as: of a plain one, most signs around it."""
     if not _is_plain(word):
