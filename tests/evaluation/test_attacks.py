@@ -7,7 +7,7 @@ import pytest
 
 import dsguard
 from dsguard.covers import Blank, DrawnPatterns, Itself, Marked, Other
-from dsguard.evaluation.attacks import block_means_removed, patterns_undone
+from dsguard.evaluation.attacks import block_means_removed, likeliest_undone, patterns_undone
 
 KEY = dsguard.DatasetKey(bytes(32))
 
@@ -66,3 +66,16 @@ def test_neither_finds_anything_in_sealed_images(photographs):
     once = photographs[:60]
     away = np.abs(textures(out.images[:60])[:, None] - textures(once)).sum(axis=2)
     assert (away.argmin(axis=1) == np.arange(60)).sum() < 9
+
+
+def test_the_radius_is_found_and_other_images_stay(photographs):
+    labels = np.arange(len(photographs)) % 10
+    for epsilon in (8, 16, 32):
+        cover = Marked(Itself(), DrawnPatterns(KEY, epsilon))
+        out = dsguard.protect_batch(photographs, KEY, cover=cover, labels=labels, codec="exact")
+        np.testing.assert_array_equal(
+            likeliest_undone(out.images), patterns_undone(out.images, epsilon)
+        )
+    sealed = dsguard.protect_batch(photographs, KEY).images
+    for others in (photographs, sealed, photographs[..., :1].copy(), photographs[:, :31].copy()):
+        np.testing.assert_array_equal(likeliest_undone(others), others)

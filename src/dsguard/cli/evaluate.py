@@ -91,7 +91,7 @@ def demo(
     metavar="NAME",
     help="Counter-measure of the trainer to try as well, on clean and on protected images: "
     "crop-and-flip, cutout, cutmix, mixup, resized-crop, blur, gray, jpeg, class-mean, projection, "
-    "evened, informed, adversarial, or `all`. May be repeated.",
+    "evened, informed, undone, block-means, adversarial, or `all`. May be repeated.",
 )
 @click.option(
     "--network",

@@ -19,7 +19,13 @@ import numpy as np
 
 from dsguard.codecs.associated_data import associated
 from dsguard.codecs.base import CHANGED, Codec
-from dsguard.codecs.header import HEADER_BYTES, Header, lengths_of, pack_headers
+from dsguard.codecs.header import (
+    HEADER_BYTES,
+    Header,
+    lengths_of,
+    pack_headers,
+    whole_headers,
+)
 from dsguard.errors import CapacityError, DsguardError, MissingSidecarError, TamperedError
 from dsguard.kernels import kernels
 from dsguard.kernels.geometry import Geometry
@@ -143,6 +149,22 @@ class Exact(Codec):
         for i in np.flatnonzero(~genuine):
             failures.setdefault(int(i), TamperedError(CHANGED))
         return failures
+
+
+def hidden_in(images: Images) -> Mask:
+    """Tell which images have the header of an exact profile whose payload is hidden in them."""
+    geometry = Geometry.of(images)
+    if not _carries_header(geometry):
+        return np.zeros(len(images), bool)
+    raw = kernels().extract(images, EXACT_HEADER_BYTES, geometry)
+    found: Mask = whole_headers(raw[:, :HEADER_BYTES])
+    for i in np.flatnonzero(found):
+        header = Header.parse(raw[i, :HEADER_BYTES].tobytes())
+        found[i] = header.code in _CODES and header.variant == 0
+    return found
+
+
+_CODES = (2, 3, 4, 5)
 
 
 def revealed(protected: Images) -> Images:

@@ -15,7 +15,9 @@ from torch.nn import functional
 
 from dsguard.covers.patterns import GRID, TILE, cell_of
 from dsguard.errors import InputError
+from dsguard.evaluation.attacks import block_means_removed, likeliest_undone
 from dsguard.kernels.contract import Images
+from dsguard.kernels.geometry import BLOCK
 from dsguard.networks.training import Alter, crop_and_flip, frozen
 
 Labels = npt.NDArray[np.int64]
@@ -246,6 +248,16 @@ def _attacked(
     return (pixels + delta).clamp(0, 1), answers
 
 
+def _undone(images: Images, _: Labels, test: Images) -> tuple[Images, Images]:
+    return likeliest_undone(images), test
+
+
+def _without_block_means(images: Images, _: Labels, test: Images) -> tuple[Images, Images]:
+    if any(side % BLOCK for side in images.shape[1:3]):
+        return images, test
+    return block_means_removed(images, BLOCK), block_means_removed(test, BLOCK)
+
+
 COUNTERMEASURES = {
     measure.name: measure
     for measure in (
@@ -262,6 +274,8 @@ COUNTERMEASURES = {
         CounterMeasure("projection", "orthogonal projection", prepare=_project),
         CounterMeasure("evened", "cells evened out", prepare=_evened),
         CounterMeasure("informed", "cells evened out, projection", prepare=_informed),
+        CounterMeasure("undone", "patterns undone, by those who know the method", prepare=_undone),
+        CounterMeasure("block-means", "block means removed", prepare=_without_block_means),
         CounterMeasure("adversarial", "adversarial training", alter=_attacked),
     )
 }
