@@ -7,7 +7,7 @@ how the clean ones are carried in them.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -33,8 +33,6 @@ from dsguard.keys.image_keys import checked_image_keys
 from dsguard.profiles import Profile
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy.typing as npt
 
     from dsguard.codecs import Codec
@@ -441,8 +439,10 @@ def _keys(
         raise InputError(msg)
     if isinstance(image_keys, Mapping):
         return checked_image_keys(image_keys)
-    if len(image_keys) != len(batch):
-        msg = f"image_keys: expected one for each of {len(batch)} images, got {len(image_keys)}"
+    given: object = image_keys
+    if not isinstance(given, Sequence) or len(given) != len(batch):
+        count = len(given) if isinstance(given, Sequence) else type(given).__name__
+        msg = f"image_keys: expected one for each of {len(batch)} images, got {count}"
         raise InputError(msg)
     ids = restoring.image_ids(np.ascontiguousarray(batch), sidecars)
     known = zip(ids, image_keys, strict=True)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import dsguard
-from dsguard.bulk import protect_dataset, restore_dataset
+from dsguard.bulk import fitting, protect_dataset, restore_dataset
 from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
 from dsguard.codecs import Sealed
@@ -155,3 +155,79 @@ def test_options_that_are_of_no_effect_are_told(home, capsys):
     told = " ".join(capsys.readouterr().err.split())
     assert "--cells is of no effect with cover blank, but of preview" in told
     assert "--epochs is of no effect with cover blank, but of patterns" in told
+
+
+def test_damaged_parts_do_not_end_a_run_whose_rate_is_fitted(home, key):
+    rng = np.random.default_rng(0)
+    np.savez(home / "good.npz", x=rng.integers(0, 256, (20, 16, 16, 3), np.uint8), y=np.arange(20))
+    (home / "mixed").mkdir()
+    (home / "good.npz").rename(home / "mixed" / "a.npz")
+    whole = (home / "mixed" / "a.npz").read_bytes()
+    (home / "mixed" / "b.npz").write_bytes(whole[: len(whole) // 2])
+    report = protect_dataset("mixed", "out", key)
+    assert (report.done, report.failed) == (20, 1)
+    (home / "clean" / "a" / "wide.png").write_bytes(
+        encode_images(np.zeros((1, 2, 70000, 1), np.uint8))[0]
+    )
+    (home / "clean" / "a" / "none.png").write_bytes(b"none")
+    report = protect_dataset("clean", "out2", key)
+    assert (report.done, report.failed) == (24, 2)
+
+
+def test_a_rate_is_fitted_to_a_bounded_part_of_the_images(home, key, monkeypatch):
+    seen = []
+    monkeypatch.setattr(fitting, "_MOST_SAMPLES", 6 * 32 * 32 * 3)
+    monkeypatch.setattr(Sealed, "fitted", lambda self, sample: seen.extend(sample) or Sealed(40))
+    protect_dataset("clean", "out", key)
+    assert sum(batch.size for batch in seen) <= 2 * 6 * 32 * 32 * 3
+
+
+def test_images_that_fit_no_rate_do_not_hide_the_covers_of_others(scenes):
+    noise = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), np.uint8)
+    alone = Sealed().fitted([scenes])
+    assert Sealed().fitted([scenes, noise]).rate == alone.rate <= 48
+    assert Sealed().fitted([noise]).rate is None
+
+
+@pytest.mark.parametrize("cover", ["blank", "preview", "samples"])
+def test_the_smallest_images_are_sealed_under_any_cover(home, cover):
+    for n in range(6):
+        for name, shape in (("dot", (1, 1, 1)), ("small", (10, 10, 1))):
+            file = encode_images(np.full((1, *shape), 40 * n, np.uint8))[0]
+            Path(f"clean/a/{name}-{n}.png").write_bytes(file)
+    assert cli(["protect", "clean", "out", "--key", "k", "--cover", cover]) == Exit.OK
+    assert cli(["restore", "out", "back", "--key", "k"]) == Exit.OK
+    clean, out, back = (pictures(home / name) for name in ("clean", "out", "back"))
+    assert all(np.array_equal(clean[name], back[name]) for name in clean)
+    if cover == "preview":
+        assert {int(out[f"a/dot-{n}.png"][0, 0, 0]) for n in range(6)} == {128}
+
+
+def test_a_run_that_goes_on_shows_no_more_samples_than_it_began_with(home, key):
+    target = home / "clean" / "a" / "0.png"
+    whole = target.read_bytes()
+    target.write_bytes(b"damaged")
+    for seed in range(4):
+        own = dsguard.DatasetKey(bytes([seed]) * 32)
+        protect_dataset("clean", f"out{seed}", own, cover=Samples(own, 1), shard_size=4)
+        protect_dataset("clean", f"out{seed}", own, cover=Samples(own, 1), shard_size=4)
+    target.write_bytes(whole)
+    refused = 0
+    for seed in range(4):
+        own = dsguard.DatasetKey(bytes([seed]) * 32)
+        try:
+            protect_dataset("clean", f"out{seed}", own, cover=Samples(own, 1), shard_size=4)
+        except InputError as error:
+            assert "would be others than those of the shards" in str(error)  # noqa: PT017
+            refused += 1
+        clean, out = pictures(home / "clean"), pictures(home / f"out{seed}")
+        seen = [name[0] for name in out if shows(out[name], clean[name], rate_of(f"out{seed}"))]
+        assert max(map(seen.count, "ab")) <= 1
+    assert refused
+
+
+def test_samples_that_there_are_not_are_told(home, capsys):
+    options = ["protect", "clean", "out", "--key", "k", "--cover", "samples"]
+    assert cli([*options, "--sample", "a/99.png"]) == Exit.USAGE
+    assert "has no image 'a/99.png'" in capsys.readouterr().err
+    assert cli([*options, "--sample", "a/4.png", "--samples", "2"]) == Exit.USAGE

@@ -295,3 +295,39 @@ def test_vectors_are_written_and_read(name):
         np.testing.assert_array_equal(back, image)
     text = (DATA.parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
     assert name != "colour" or (vector["image_id"] in text and vector["image_key"] in text)
+
+
+def test_a_content_without_a_head_is_told(scenes):
+    """Of an image without room, by somebody who has its key."""
+    image = scenes[:1, :20, :20, :1].copy()
+    layout = sealed.Layout.of(image.shape[1:], 8)
+    assert layout.room == 0
+    image_id, key_id = bytes(16), bytes.fromhex(KEY.key_id)
+    image_key = dsguard.image_key(KEY, image_id)
+    cipher = sealed.ImageCipher(image_key)
+    for tail in (b"", b"ab", b"abcd"):
+        front = sealed.Header(6, 0, key_id, 8).pack() + image_id + bytes(16)
+        fronts = np.frombuffer(front, np.uint8)[None].copy()
+        layout.embed(image, fronts)
+        tag = cipher.tag(sealed._message(fronts[0], layout, image[0], tail))
+        fronts[0, -16:] = np.frombuffer(tag, np.uint8)
+        layout.embed(image, fronts)
+        with pytest.raises(dsguard.TamperedError):
+            dsguard.restore_batch(
+                image, image_keys=[image_key], sidecars={0: fronts.tobytes() + tail}
+            )
+
+
+def test_odd_arguments_are_refused(scenes):
+    out = protected(scenes[:1])
+    for wrong in (iter([bytes(32)]), 5, {bytes(16): 7}):
+        with pytest.raises(dsguard.InputError):
+            restored(out, None, image_keys=wrong)
+    with pytest.raises(dsguard.InputError, match="expected a DatasetKey"):
+        dsguard.image_key(None, bytes(16))
+    with pytest.raises(dsguard.InputError, match="16 bytes"):
+        dsguard.image_key(KEY, memoryview(np.zeros(16, np.uint16)))
+    for covers in (scenes[:1], scenes[:, :1], scenes.astype(float), [1], scenes[..., :1]):
+        with pytest.raises(dsguard.InputError, match="expected one for each image"):
+            dsguard.protect_batch(scenes, KEY, cover=Given(covers))
+    assert Sealed().as_earlier({"rate": "9" * 5000}).rate is None

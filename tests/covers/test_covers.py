@@ -27,6 +27,7 @@ from dsguard.covers import (
     Samples,
     shown,
 )
+from dsguard.covers.smooth import enlarged
 from dsguard.formats import encode_images
 from dsguard.profiles import PROFILES
 
@@ -216,3 +217,31 @@ def test_previews_do_not_show_the_image(scenes, codec):
     if codec == "exact-coarse":
         with pytest.raises(dsguard.InputError, match="would show all of it"):
             dsguard.protect_batch(small, KEY, cover=Preview(), codec=codec)
+
+
+def test_patterns_tell_nothing_of_an_image_that_does_not_show(scenes):
+    """Their cells are moved by the key: the same image under another key has other moves."""
+    mark = {key: DrawnPatterns(key) for key in (KEY, dsguard.DatasetKey(bytes([1]) * 32))}
+    gray = np.full_like(scenes, 128)
+    batch = Batch(scenes, np.zeros(8, np.int64))
+    twice = [mark[KEY].put(batch, gray, 4) for _ in range(2)]
+    np.testing.assert_array_equal(*twice)
+    # Sums are equal, and so would be moves that the image itself decides.
+    flipped = Batch(np.ascontiguousarray(scenes[:, ::-1]), batch.labels)
+    moved = (mark[KEY].put(flipped, gray, 4) != twice[0]).any(axis=(1, 2, 3))
+    assert moved.sum() >= 6
+
+
+def test_smooth_pictures_are_as_light_at_their_edges():
+    for colours in (1, 2, 4, 7):
+        for size in (1, 2, 5, 32, 99):
+            white = np.full((1, colours, colours, 3), 255, np.uint8)
+            assert enlarged(white, size, size).min() == 255
+
+
+def test_pictures_of_other_shapes_are_others():
+    key = KEY
+    flat, wide = np.zeros((1, 32, 32, 3), np.uint8), np.zeros((1, 16, 64, 3), np.uint8)
+    first, second = (shown(Blank(key), images, None, 1) for images in (flat, wide))
+    corners = [image[0, ::8, ::8, :].mean(axis=2).reshape(-1)[:8] for image in (first, second)]
+    assert np.abs(corners[0] - corners[1]).max() > 5

@@ -73,9 +73,9 @@ def test_the_radius_is_found_and_other_images_stay(photographs):
     for epsilon in (8, 16, 32):
         cover = Marked(Itself(), DrawnPatterns(KEY, epsilon))
         out = dsguard.protect_batch(photographs, KEY, cover=cover, labels=labels, codec="exact")
-        np.testing.assert_array_equal(
-            likeliest_undone(out.images), patterns_undone(out.images, epsilon)
-        )
+        hidden = [n for n in range(len(photographs)) if n not in out.sidecars]
+        found, expected = likeliest_undone(out.images), patterns_undone(out.images, epsilon)
+        np.testing.assert_array_equal(found[hidden], expected[hidden])
     sealed = dsguard.protect_batch(photographs, KEY).images
     for others in (photographs, sealed, photographs[..., :1].copy(), photographs[:, :31].copy()):
         np.testing.assert_array_equal(likeliest_undone(others), others)

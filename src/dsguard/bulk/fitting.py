@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from dsguard.bulk.tasks import Protect, Task
 from dsguard.errors import DsguardError
+from dsguard.formats.base import CHUNK_IMAGES, decode_rows
+from dsguard.kernels.geometry import LARGEST_SIDE
 
 if TYPE_CHECKING:
     from dsguard.codecs.base import Codec
@@ -45,27 +45,37 @@ def fitted(
 
 
 def _fitted(codec: Codec, source: Source, names: list[str] | None) -> Codec:
-    wanted = source.names() if names is None else names
-    first = list(_batches(source, _spread(wanted, _FIRST)))
-    count, samples = sum(map(len, first)), sum(batch.size for batch in first)
-    most = _MOST_SAMPLES * count // max(1, samples)
-    if len(wanted) > _FIRST and most > _FIRST:
-        return codec.fitted(_batches(source, _spread(wanted, min(most, _MOST_IMAGES))))
-    return codec.fitted(first)
+    wanted = names
+    with contextlib.suppress(DsguardError, OSError):  # a damaged file does not tell its names
+        wanted = source.names() if names is None else names
+    count = samples = 0
+    for batch in _batches(source, _spread(wanted, _FIRST)):
+        count, samples = count + len(batch), samples + batch.size
+    most = min(_MOST_IMAGES, _MOST_SAMPLES * count // max(1, samples))
+    return codec.fitted(_batches(source, _spread(wanted, max(_FIRST, most))))
 
 
-def _spread(names: list[str], count: int) -> list[str]:
+def _spread(names: list[str] | None, count: int) -> list[str] | None:
     """Return some of the names, evenly from all."""
-    if len(names) <= count:
+    if names is None or len(names) <= count:
         return names
     return [names[i * len(names) // count] for i in range(count)]
 
 
-def _batches(source: Source, names: list[str]) -> Iterator[Images]:
-    """Yield the images that can be read, in batches of one shape."""
-    alike: dict[tuple[int, ...], list[Images]] = defaultdict(list)
-    for _, _, image in source.read(names):
-        if not isinstance(image, DsguardError):
-            alike[image.shape].append(image)
-    for images in alike.values():
-        yield np.stack(images)
+def _batches(source: Source, names: list[str] | None) -> Iterator[Images]:
+    """Yield images that can be read, in batches of one shape, and not much more than is bearable.
+
+    What cannot be read is reported when its shard is worked on.
+    """
+    left, count = 2 * _MOST_SAMPLES, 0
+    with contextlib.suppress(DsguardError, OSError):
+        for part in source.parts(CHUNK_IMAGES, names):
+            with contextlib.suppress(DsguardError, OSError):
+                for rows in source.rows(part):
+                    for groups, _ in decode_rows(rows):
+                        for images in (group.images for group in groups):
+                            left, count = left - images.size, count + len(images)
+                            if left < 0 or count > 2 * _MOST_IMAGES:
+                                return
+                            if images.size and max(images.shape[1:3]) <= LARGEST_SIDE:
+                                yield images

@@ -25,7 +25,7 @@ from dsguard.formats.places import LocalPlace, Place
 
 _DAMAGE = (ArithmeticError, AttributeError, TypeError, ValueError, RecursionError)
 _SETTINGS, _LOCK, _DONE = "settings.json", "lock", "done"  # the first two are `JOURNAL_FILES`
-_INTENDED = "companions.json"
+_INTENDED, _DRAWN = "companions.json", "drawn.json"
 
 
 @dataclass(frozen=True)
@@ -122,13 +122,32 @@ class Journal:
         self._clear()
         self.place.write(_SETTINGS, (json.dumps(settings, indent=2) + "\n").encode())
 
+    def keep_drawn(self, drawn: str) -> None:
+        """Note what a cover has drawn from the whole set.
+
+        Raises
+        ------
+        InputError
+            If it drew something else when the run began.
+        """
+        if not drawn:
+            return
+        if not self.place.exists(_DRAWN):
+            self.place.write(_DRAWN, drawn.encode())
+        elif self.place.read(_DRAWN) != drawn.encode():
+            msg = (
+                "the images that show themselves would be others than those of the shards that are "
+                "done, since images were repaired, added or removed; begin anew with --overwrite"
+            )
+            raise InputError(msg)
+
     def forget(self) -> None:
         """Remove what was noted of the run; whoever holds the lock removes that."""
         self.place.discard(_SETTINGS)
         self._clear()
 
     def _clear(self) -> None:
-        for name in (_DONE, _INTENDED):
+        for name in (_DONE, _INTENDED, _DRAWN):
             if self.place.exists(name):
                 self.place.discard(name)
         for folder in ("shards", "stamps", "beside"):
@@ -271,7 +290,7 @@ def _manifest(number: int) -> str:
 
 
 _OWN_FILES = re.compile(
-    r"settings\.json|lock|surrogate\.(pt|tag)|done|companions\.json"
+    r"settings\.json|lock|surrogate\.(pt|tag)|done|companions\.json|drawn\.json"
     r"|shards/[^/]*\.jsonl|stamps/\d+|(beside|left-out)/\d+\.json"
 )
 """Files of a journal, of damaged ones as well."""

@@ -50,6 +50,7 @@ def _with_whole_set(
                 places[spec.number] = own
         names = task.class_names or tuple(sorted(classes))
         with task.cover.prepared(spool.finish()) as cover:
+            journal.keep_drawn(cover.drawn())
             task = replace(task, cover=cover, class_names=names)
             yield [replace(spec, task=replace(task, places=places[spec.number])) for spec in left]
     finally:

@@ -164,7 +164,9 @@ class Protect(Task):
                 part.images, self.key, cover=cover, codec=self.codec, threads=threads
             )
             images = done.images if not errors else _spread(done.images, good, batch.images)
-            still = _as_they_were(done.images, part.images)
+            still = set[int]()
+            if not self.codec.shows_cover_alone:
+                still = _as_they_were(done.images, part.images)
             errors |= {good[n]: InputError(_AS_IT_WAS) for n in still}
             sidecars = {good[n]: data for n, data in done.sidecars.items() if n not in still}
         as_they_are = 0

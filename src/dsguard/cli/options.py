@@ -55,7 +55,7 @@ cover_option = click.option(
 )
 cells_option = click.option(
     "--cells",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 256),
     default=8,
     show_default=True,
     help="Cells of a preview, from side to side.",

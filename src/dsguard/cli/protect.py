@@ -116,6 +116,7 @@ def protect(
 
         choose_device(device)  # a wrong one is found before any work is done
     source, key = choices.opened()
+    _check_samples(source, sample_names)
     of = Ingredients(
         key,
         None,
@@ -171,6 +172,17 @@ def _warn_of_unused(cover: str) -> None:
         covers = _USED_BY.get(str(option.name))
         if covers and cover not in covers and _was_given(str(option.name)):
             warn(f"{option.opts[0]} is of no effect with cover {cover}, but of {covers[0]}")
+
+
+def _check_samples(source: Source, names: tuple[str, ...]) -> None:
+    """Raise an error where images are to show themselves that there are not."""
+    if names and _was_given("samples"):
+        msg = "give --samples, or --sample for each image that shows itself, not both"
+        raise InputError(msg)
+    missing = set(names).difference(source.names()) if names else set[str]()
+    if missing:
+        msg = f"{source} has no image {min(missing)!r}, which is to show itself"
+        raise InputError(msg)
 
 
 def _was_given(name: str) -> bool:

@@ -79,6 +79,9 @@ def restore_contents(
     failures: dict[int, DsguardError] = {}
     streams: dict[int, bytes] = {}
     for index, content in contents.items():
+        if len(content) < HEAD_BYTES:
+            failures[index] = TamperedError(_MALFORMED)
+            continue
         kind, length = _HEAD.unpack(content[:HEAD_BYTES])
         data = content[HEAD_BYTES : HEAD_BYTES + length]
         if kind > Kind.RAW:

@@ -54,7 +54,7 @@ FRONT_BYTES = HEADER_BYTES + IMAGE_ID_BYTES + TAG_BYTES
 RATE = 36
 """Bits per sample, in eighths, where no set was looked at: 32 dB to the cover."""
 
-LEAST_RATE, MOST_RATE = 8, 64
+LEAST_RATE, MOST_RATE, MOST_FITTED = 8, 64, 48
 
 _ID = slice(HEADER_BYTES, HEADER_BYTES + IMAGE_ID_BYTES)
 _TAG = slice(HEADER_BYTES + IMAGE_ID_BYTES, FRONT_BYTES)
@@ -115,7 +115,9 @@ class Sealed(Codec):
         return self.rate is not None
 
     def fitted(self, sample: Iterable[Images], part: float = 0.999) -> Sealed:
-        """Return this codec with the lowest rate that holds a part of some images.
+        """Return this codec with the lowest rate that holds a part of some images; 48 at most.
+
+        At 6 bits of 8, little is left of a cover. Images that fit no rate are not counted.
 
         Parameters
         ----------
@@ -124,16 +126,17 @@ class Sealed(Codec):
         part : float
             Of the images, 0 to 1; the others get sidecars.
         """
-        needed = sorted(rate for images in sample for rate in _rates(images))
+        found = (rate for images in sample for rate in _rates(images))
+        needed = sorted(rate for rate in found if rate <= MOST_RATE)
         if not needed:
             return self
         rate = needed[math.ceil(part * len(needed)) - 1]
-        return replace(self, rate=min(rate, MOST_RATE))
+        return replace(self, rate=min(rate, MOST_FITTED))
 
     def as_earlier(self, settings: Mapping[str, str]) -> Sealed:
         """Return this codec with the rate that an earlier run had."""
         told = settings.get("rate", "")
-        known = told.isdecimal() and LEAST_RATE <= int(told) <= MOST_RATE
+        known = told.isdecimal() and len(told) <= 2 and LEAST_RATE <= int(told) <= MOST_RATE
         return replace(self, rate=int(told)) if known else self
 
     def protect(
@@ -285,7 +288,7 @@ def _message(front: Bytes, layout: Layout, image: Images, tail: bytes) -> bytes:
 
 
 def _rates(images: Images) -> list[int]:
-    """Return the least rate that holds each image, in eighths of a bit."""
+    """Return the least rate that holds each image, in eighths of a bit; 65 where none does."""
     rates = range(LEAST_RATE, MOST_RATE + 1)
     rooms = [Layout(images.shape[1:], rate).room for rate in rates]
     return [LEAST_RATE + bisect_left(rooms, size) for size in lengths_in(images)]

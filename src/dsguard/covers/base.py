@@ -161,6 +161,10 @@ class Cover(ABC):
         del whole
         yield self
 
+    def drawn(self) -> str:
+        """Return what was drawn from the whole set, if a run that goes on has to draw the same."""
+        return ""
+
     def refused(self, batch: Batch) -> dict[int, DsguardError]:
         """Return by index the images that have no cover, and why."""
         del batch

@@ -66,7 +66,8 @@ class Blank(Cover):
 
     def _drawn(self, key: DatasetKey, batch: Batch) -> Images:
         _, height, width, channels = batch.images.shape
-        points = _drawn(_seed(key, b"image"), [image.data for image in batch.images])
+        shape = repr(batch.images.shape[1:]).encode()
+        points = _drawn(_seed(key, b"image" + shape), [image.data for image in batch.images])
         if self.labelled:
             labels, which = np.unique(batch.numbers(), return_inverse=True)
             names = [b"%d" % label for label in labels.tolist()]

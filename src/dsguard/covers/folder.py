@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
 
+_SMALL = 1 << 18
+"""Samples of pictures that are kept in memory."""
+
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -66,12 +69,13 @@ class FolderOfCovers(Cover):
         named = {str(Path(name).with_suffix("")): name for name in self.files}
         own = [named.get(str(Path(name).with_suffix(""))) for name in batch.names]
         own += [None] * (len(batch.images) - len(own))
-        seed = self.key.randomness(32, b"covers")
+        seed = self.key.randomness(32, b"covers" + repr(batch.images.shape[1:]).encode())
         out = np.empty_like(batch.images)
         for image, clean, name in zip(out, batch.images, own, strict=True):
             drawn = int.from_bytes(hmac.digest(seed, clean.data, "sha256")[:8], "little")
             chosen = name or self.files[drawn % len(self.files)]
-            image[...] = _picture(self.folder / chosen, image.shape)
+            read = _kept if image.size <= _SMALL else _picture
+            image[...] = read(self.folder / chosen, image.shape)
         return out
 
 
@@ -80,7 +84,6 @@ def _pictures(paths: Iterable[Path], folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in wanted]
 
 
-@lru_cache(maxsize=256)
 def _picture(path: Path, shape: Shape) -> Images:
     """Return a picture of a shape, (H, W, C).
 
@@ -99,3 +102,6 @@ def _picture(path: Path, shape: Shape) -> Images:
         msg = f"the cover {path} cannot be read: {error}"
         raise InputError(msg) from error
     return np.asarray(picture).reshape(shape)
+
+
+_kept = lru_cache(maxsize=256)(_picture)

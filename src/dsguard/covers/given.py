@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dsguard.covers.base import Batch, Cover
+from dsguard.errors import InputError
 
 if TYPE_CHECKING:
     from dsguard.kernels.contract import Images
@@ -28,4 +29,11 @@ class Given(Cover):
         return {"cover": "given"}
 
     def images(self, batch: Batch, grid: int) -> Images:
-        return np.ascontiguousarray(self.covers[batch.places])
+        given: object = self.covers
+        if isinstance(given, np.ndarray) and given.dtype == np.uint8 and given.ndim == 4:
+            shown = np.ascontiguousarray(given[batch.places])
+            if shown.shape == batch.images.shape:
+                return shown
+        found = f"{given.dtype} of {given.shape}" if isinstance(given, np.ndarray) else type(given)
+        msg = f"covers: expected one for each image, uint8 of {batch.images.shape[1:]}, got {found}"
+        raise InputError(msg)

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from dsguard.keys import DatasetKey
 
 _ALONE = (
-    "profile veil hides each image in another of the same size and number of channels, and there "
-    "is no other; add images like it, or take another profile"
+    "cover other, and profile veil, show each image as another of the same size and number of "
+    "channels, and there is no other; add images like it, or take another cover"
 )
 
 

@@ -15,6 +15,7 @@ the class in two ways:
 from __future__ import annotations
 
 import hashlib
+import hmac
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,7 @@ _COLOURS = {
 }
 
 Cells = npt.NDArray[np.int8]
+Moves = npt.NDArray[np.int64]
 Images = npt.NDArray[np.uint8]
 
 
@@ -72,6 +74,7 @@ class Patterns:
         numbers: npt.NDArray[np.int64],
         epsilon: int,
         block: int,
+        moves: Moves | None = None,
     ) -> Images:
         """Return `to` with the pattern of each image added, constant on blocks, without alpha.
 
@@ -85,18 +88,30 @@ class Patterns:
         epsilon : int
             In grey levels.
         block : int
+        moves : ndarray of int64, optional
+            As in `of`.
         """
-        cells = self.of(images, numbers, block).astype(np.int16)
+        cells = self.of(images, numbers, block, moves).astype(np.int16)
         return (to[..., :3] + epsilon * cells).clip(0, 255).astype(np.uint8)
 
-    def of(self, images: Images, numbers: npt.NDArray[np.int64], block: int) -> Cells:
+    def of(
+        self,
+        images: Images,
+        numbers: npt.NDArray[np.int64],
+        block: int,
+        moves: Moves | None = None,
+    ) -> Cells:
         """Return the pattern of each image, (N, H, W, C) of 1 and -1, constant on its blocks.
 
         Blocks of 2 pixels carry cells of half the size: the pattern is there twice, either way.
+        `moves`, (N, 4, 4), say how the cells of tiles change places, 0 to 3; by default the sums of
+        the images do, which is for patterns on the images themselves alone.
         """
         height, width, channels = images.shape[1:]
         grid = 2 * GRID if block == 2 else GRID
-        moved = _moves(images[..., :3], grid // UNIT).repeat(UNIT, 1).repeat(UNIT, 2)
+        units = grid // UNIT
+        own = _moves(images[..., :3], units) if moves is None else moves[:, :units, :units]
+        moved = own.repeat(UNIT, 1).repeat(UNIT, 2)
         cell = np.arange(grid)
         rows, columns = (cell[:, None] ^ moved >> 1) % GRID, (cell ^ moved & 1) % GRID
         cells = self.signs.transpose(0, 2, 3, 1).reshape(-1, self.signs.shape[1])
@@ -187,8 +202,13 @@ class DrawnPatterns(Mark):
         """Return `on` with the pattern of each label."""
         known, numbers = np.unique(batch.numbers(), return_inverse=True)
         patterns = Patterns.drawn(known.tolist(), self.key, min(on.shape[3], 3))
-        numbered = Batch(batch.images, numbers.astype(np.int64))
-        return FittedPatterns(patterns, self.epsilon).put(numbered, on, grid)
+        # Of images that do not show, nothing may be told: a key moves the cells about as well.
+        moves = _drawn_moves(batch.images, self.key)
+        out = on.copy()
+        out[..., :3] = patterns.added(
+            batch.images, on, numbers.astype(np.int64), self.epsilon, grid, moves
+        )
+        return out
 
 
 def cell_of(side: int, block: int, grid: int = GRID) -> npt.NDArray[np.int64]:
@@ -213,6 +233,14 @@ def textures(number: int, channels: int, first: int) -> Cells:
         found.append(colour[:, None, None] * direction)
     unit = np.block([[found[0], found[0]], [found[1], found[2]]])  # the first becomes flat
     return np.tile(unit, (1, GRID // UNIT, GRID // UNIT))
+
+
+def _drawn_moves(images: Images, key: DatasetKey) -> Moves:
+    """Return moves that the key draws, the same for equal images, (N, 4, 4)."""
+    seed = key.randomness(32, b"moves" + repr(images.shape[1:]).encode())
+    drawn = b"".join(hmac.digest(seed, image.tobytes(), "sha256") for image in images)
+    numbers = np.frombuffer(drawn, np.uint8).reshape(-1, 32)[:, :16] & 3
+    return numbers.astype(np.int64).reshape(-1, 4, 4)
 
 
 def _moves(images: Images, units: int) -> npt.NDArray[np.int64]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dsguard.covers.base import Batch, Cover
+from dsguard.covers.blank import Blank
 from dsguard.covers.smooth import enlarged
 from dsguard.errors import InputError
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from dsguard.kernels.contract import Images
 
 
+MOST_CELLS = 256
+
+
 @dataclass(frozen=True)
 class Preview(Cover):
     """Each image shows the means of its cells, smooth where the codec allows it; alpha stays.
@@ -24,16 +28,17 @@ class Preview(Cover):
     Attributes
     ----------
     cells : int
-        From top to bottom, and from side to side; fewer where they would have less than two squares
-        of the codec a side: what is constant on a square leaves what is in it in sight.
+        From top to bottom, and from side to side, 1 to 256; fewer where they would have less than
+        two pixels a side, or two squares of the codec: what is constant on a square leaves what is
+        in it in sight. An image of one pixel shows gray.
     """
 
     cells: int = 8
     is_like = False
 
     def __post_init__(self) -> None:
-        if type(self.cells) is not int or self.cells < 1:
-            msg = f"cells is a whole number of 1 or more, not {self.cells!r}"
+        if type(self.cells) is not int or not 1 <= self.cells <= MOST_CELLS:
+            msg = f"cells is a whole number of 1 to {MOST_CELLS}, not {self.cells!r}"
             raise InputError(msg)
 
     def settings(self) -> dict[str, str]:
@@ -41,6 +46,8 @@ class Preview(Cover):
 
     def images(self, batch: Batch, grid: int) -> Images:
         colours = batch.images[..., :3]
+        if colours.shape[1:3] == (1, 1):
+            return Blank().images(batch, grid)
         if max(colours.shape[1:3]) < 2 * grid > 2:
             height, width = colours.shape[1:3]
             msg = (
@@ -68,5 +75,5 @@ class Preview(Cover):
 def _starts(side: int, cells: int, grid: int) -> npt.NDArray[np.intp]:
     """Return where cells begin: at whole squares of the codec, as equal as that allows."""
     squares = max(1, side // grid)
-    count = min(cells, squares if grid == 1 else max(1, squares // 2))
+    count = min(cells, max(1, squares // 2))
     return np.arange(count) * squares // count * grid

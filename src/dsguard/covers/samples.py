@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -70,6 +71,11 @@ class Samples(Cover):
     @contextmanager
     def prepared(self, whole: ImageSet) -> Iterator[Samples]:
         yield self if self.names else replace(self, chosen=self._draw(whole))
+
+    def drawn(self) -> str:
+        """Return the places: other ones, beside those that are shown already, would be too many."""
+        places = {str(shape): each.tolist() for shape, each in self.chosen.items()}
+        return json.dumps(places) if places else ""
 
     def _draw(self, whole: ImageSet) -> dict[Shape, npt.NDArray[np.intp]]:
         """Draw so many images of each class, of whatever shape."""

@@ -53,12 +53,12 @@ def enlarged(colours: npt.NDArray[np.uint8], height: int, width: int) -> Images:
 def _weights(colours: int, samples: int) -> npt.NDArray[np.float32]:
     """Return how much of each colour each sample takes, (samples, colours), rows of sum 256."""
     at = (np.arange(samples) + 0.5) * colours / samples - 0.5
-    away = np.abs(at[:, None] - np.arange(-1, colours + 1))
+    away = np.abs(at[:, None] - np.arange(-2, colours + 2))
     near, far = 2 / 3 - away**2 + away**3 / 2, (2 - away).clip(0) ** 3 / 6
     spline = np.where(away < 1, near, far)
-    spline[:, 1] += spline[:, 0]  # beyond the edge the first colour goes on, and the last one
-    spline[:, -2] += spline[:, -1]
+    spline[:, 2] += spline[:, :2].sum(axis=1)  # beyond the edge its colour goes on
+    spline[:, -3] += spline[:, -2:].sum(axis=1)
     # Whole numbers that still add up: those of all weights before each, rounded, and subtracted.
-    before = np.rint(np.cumsum(spline[:, 1:-1], axis=1) * _ONE)
+    before = np.rint(np.cumsum(spline[:, 2:-2], axis=1) * _ONE)
     weights: npt.NDArray[np.float32] = np.diff(before, axis=1, prepend=0).astype(np.float32)
     return weights

@@ -92,7 +92,9 @@ def run_demo(
     protected = batch.images
     restored = restore_batch(protected, key, sidecars=batch.sidecars)
     sealed = protect_batch(data.train_images, key, labels=data.train_labels).images
-    versions = {"clean": data.train_images, "protected": protected}
+    versions = {"clean": data.train_images}
+    if chosen.name != "sealed":
+        versions |= {"protected": protected}
     versions |= {"sealed": sealed, "restored": restored}
     done = 0
 
@@ -111,7 +113,10 @@ def run_demo(
         on_epoch=after_epoch,
     )
     width = default_width(choose_device(device))
-    facts = _facts(data, versions, target, attack, epochs, width) | cautions(data, rows[0])
+    told = _facts(data, protected, restored, epochs, width)
+    if chosen.needs_surrogate:
+        told |= _perturbation(data, target, attack)
+    facts = told | cautions(data, rows[0])
     preview = protect_batch(data.train_images, key, cover=Preview()).images
     return _write(out, data, versions | {"preview": preview}, rows, facts)
 
@@ -127,26 +132,26 @@ def _surrogate(data: Data, recipe: Recipe, device: str | None, tell: Step) -> Su
 
 
 def _facts(
-    data: Data,
-    versions: dict[str, Images],
-    target: Images,
-    attack: Attack,
-    epochs: int,
-    width: int,
+    data: Data, protected: Images, restored: Images, epochs: int, width: int
 ) -> dict[str, str]:
-    clean, protected, restored = (versions[name] for name in ("clean", "protected", "restored"))
+    clean = data.train_images
     info = inspect(protected[0])
     worst = int(np.abs(restored.astype(np.int16) - clean).max())
     return {
         "Data": f"{data.name}: {len(clean)} training and {len(data.test_images)} test images",
         "Network": f"ResNet-18 of width {width}, {epochs} epochs, no augmentation",
-        "Perturbation": f"{attack.kind}, ε {attack.epsilon}/255",
         "Profile": f"{info.profile}, {info.payload_bits} payload bits in the first image",
-        "Target against clean": f"{psnr(target, clean):.1f} dB",
         "Protected against clean": f"{psnr(protected, clean):.1f} dB",
         "Restored against clean": f"{psnr(restored, clean):.1f} dB, at most {worst} grey level(s)"
         if worst
         else "equal to the last bit",
+    }
+
+
+def _perturbation(data: Data, target: Images, attack: Attack) -> dict[str, str]:
+    return {
+        "Perturbation": f"{attack.kind}, ε {attack.epsilon}/255",
+        "Target against clean": f"{psnr(target, data.train_images):.1f} dB",
     }
 
 
@@ -155,12 +160,14 @@ def _write(
 ) -> DemoResult:
     _, first_of_class = np.unique(data.train_labels, return_index=True)
     shown_in_order = ("clean", "protected", "preview", "sealed", "restored")
-    picture = triptychs({name: versions[name][first_of_class] for name in shown_in_order})
+    picture = triptychs({
+        name: versions[name][first_of_class] for name in shown_in_order if name in versions
+    })  # fmt: skip
     page = html_report(
         "dsguard demo",
         f"One network for each version of the same training set ({data.name}). Whoever trains on "
-        "protected images without the key gets the second row, or the third where nothing but a "
-        "drawn picture shows.",
+        "protected images without the key gets the second row, or the row sealed where nothing but "
+        "a drawn picture shows.",
         rows,
         {"Clean, protected, a preview, sealed, and restored": picture},
         facts,

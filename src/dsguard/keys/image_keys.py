@@ -139,6 +139,9 @@ def image_key(key: DatasetKey, image_id: bytes) -> bytes:
     >>> dsguard.image_key(key, bytes(16)).hex()[:16]
     '43079a27c55bdd42'
     """
+    if not hasattr(key, "keyring"):
+        msg = f"key: expected a DatasetKey, got {type(key).__name__}"
+        raise InputError(msg)
     return key.keyring.image_key(_bytes_of(image_id, IMAGE_ID_BYTES, "an image id"))
 
 
@@ -158,11 +161,12 @@ def checked_image_keys(keys: Mapping[bytes, bytes]) -> ImageKeys:
 
 
 def _bytes_of(value: object, size: int, what: str) -> bytes:
-    if not isinstance(value, bytes | bytearray | memoryview) or len(value) != size:
-        length = f" of {len(value)}" if isinstance(value, bytes | bytearray) else ""
+    found = bytes(value) if isinstance(value, bytes | bytearray | memoryview) else None
+    if found is None or len(found) != size:
+        length = "" if found is None else f" of {len(found)}"
         msg = f"{what} is made of {size} bytes, not {type(value).__name__}{length}"
         raise InputError(msg)
-    return bytes(value)
+    return found
 
 
 def _expand(key: bytes, info: bytes, digest: str) -> bytes:
