@@ -177,7 +177,7 @@ def test_a_backend_is_chosen_by_call_variable_or_what_is_there(backend, monkeypa
 @pytest.mark.parametrize(
     ("missing", "name", "warning"),
     [
-        ("dsguard._core", "numba", "paper runs in Numba"),
+        ("dsguard._core", "numba", "sealed and paper run in Numba"),
         ("dsguard._core numba", "reference", "nor is Numba"),
     ],
 )
