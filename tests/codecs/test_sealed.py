@@ -15,7 +15,7 @@ import dsguard
 from dsguard.codecs import Sealed, sealed
 from dsguard.codecs.content import contents_of
 from dsguard.codecs.sealed import FRONT_BYTES
-from dsguard.covers import Blank, Given, Itself, Preview
+from dsguard.covers import Blank, Given, Itself, Preview, Samples
 from dsguard.formats import decode_protected
 from tests.data import make_sealed
 from tests.kernels.test_compress import FILLS, filled
@@ -330,4 +330,6 @@ def test_odd_arguments_are_refused(scenes):
     for covers in (scenes[:1], scenes[:, :1], scenes.astype(float), [1], scenes[..., :1]):
         with pytest.raises(dsguard.InputError, match="expected one for each image"):
             dsguard.protect_batch(scenes, KEY, cover=Given(covers))
+    with pytest.raises(dsguard.InputError, match="have no names"):
+        dsguard.protect_batch(scenes, KEY, cover=Samples(KEY, names=("a",)), labels=range(8))
     assert Sealed().as_earlier({"rate": "9" * 5000}).rate is None

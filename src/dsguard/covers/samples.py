@@ -97,6 +97,9 @@ class Samples(Cover):
     def images(self, batch: Batch, grid: int) -> Images:
         out = self._blank.images(batch, grid)
         if self.names:
+            if len(batch.names) != len(batch.images):
+                msg = "images in arrays have no names: give samples a count, or take cover given"
+                raise InputError(msg)
             named = set(self.names)
             shows = np.array([name in named for name in batch.names], bool)
         else:
