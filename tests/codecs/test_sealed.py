@@ -305,7 +305,7 @@ def test_a_content_without_a_head_is_told(scenes):
     image_id, key_id = bytes(16), bytes.fromhex(KEY.key_id)
     image_key = dsguard.image_key(KEY, image_id)
     cipher = sealed.ImageCipher(image_key)
-    for tail in (b"", b"ab", b"abcd"):
+    for tail in (b"", b"ab", b"abcd", bytes(1 << 20)):
         front = sealed.Header(6, 0, key_id, 8).pack() + image_id + bytes(16)
         fronts = np.frombuffer(front, np.uint8)[None].copy()
         layout.embed(image, fronts)

@@ -12,6 +12,7 @@ covers every bit of the protected image, and of its sidecar.
 
 from __future__ import annotations
 
+import hmac
 import math
 import struct
 from bisect import bisect_left
@@ -65,7 +66,6 @@ _LEAST_SIDECAR = 256
 """Bytes that a sidecar carries at least; more are a power of two, so they tell little."""
 
 _NO_SIDECAR = "does not hold all of its image: give its sidecar, or an undamaged copy"
-
 
 _FOREIGN = "has the sidecar of another image, or one that was changed; restore from another copy"
 
@@ -214,13 +214,14 @@ def _opened(
     ciphers: dict[int, ImageCipher] = {}
     failures: dict[int, DsguardError] = {}
     tails = {i: sidecar[FRONT_BYTES:] for i, sidecar in sidecars.items()}
+    longest = layout.size_with_sidecar(layout.most) - layout.room  # all rows are as long as one
+    finder = key.keyring if isinstance(key, DatasetKey) else key
     for i, front in enumerate(fronts):
         try:
             if front is None:
                 raise MissingSidecarError(_NO_SIDECAR)
-            if sidecars.get(i, front)[:FRONT_BYTES] != front:
+            if sidecars.get(i, front)[:FRONT_BYTES] != front or len(tails.get(i, b"")) > longest:
                 raise TamperedError(_FOREIGN)
-            finder = key.keyring if isinstance(key, DatasetKey) else key
             cipher = ImageCipher(finder.image_key(front[_ID]))
             _verify(front, bare[i], sealed[i], tails.get(i, b""), layout, cipher)
             ciphers[i] = cipher
@@ -234,7 +235,7 @@ def _opened(
         for i, content in list(contents.items()):
             front = fronts[i] or b""
             known = front[:HEADER_BYTES] + layout.packed_shape + content
-            if key.keyring.image_id(known) != front[_ID]:
+            if not hmac.compare_digest(key.keyring.image_id(known), front[_ID]):
                 failures[i] = TamperedError(_FORGED)
                 del contents[i]
     return failures | restore_contents(contents, out, layout.shape)
@@ -249,7 +250,7 @@ def _verify(
     """Raise an error where the tag of an image does not fit."""
     untagged = np.frombuffer(front, np.uint8).copy()
     untagged[_TAG] = 0
-    if cipher.tag(_message(untagged, layout, bare, tail)) == front[_TAG]:
+    if hmac.compare_digest(cipher.tag(_message(untagged, layout, bare, tail)), front[_TAG]):
         return
     if not tail and layout.room >= HEAD_BYTES:
         head = _crypt(sealed[np.newaxis, :HEAD_BYTES], [HEAD_BYTES], [cipher]).tobytes()
