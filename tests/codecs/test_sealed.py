@@ -187,14 +187,13 @@ def forged(image: np.ndarray, content: bytes, image_id: bytes, rate: int) -> np.
     key_id = bytes.fromhex(KEY.key_id)
     front = sealed.Header(6, 0, key_id, rate).pack() + image_id + bytes(16)
     cipher = sealed.ImageCipher(dsguard.image_key(KEY, image_id))
-    plain = np.frombuffer(content.ljust(layout.room, b"\0"), np.uint8)[None]
-    data = sealed._crypt(plain, [layout.room], [cipher])
+    (data,) = sealed._crypt([content.ljust(layout.room, b"\0")], [cipher])
     out = image[None].copy()
-    sealed.kernels().spread(out, np.ascontiguousarray(data), layout.masks)
+    sealed.kernels().spread(out, np.frombuffer(data, np.uint8)[None], layout.masks)
     fronts = np.frombuffer(front, np.uint8)[None].copy()
     layout.embed(out, fronts)
     fronts[0, -16:] = np.frombuffer(
-        cipher.tag(sealed._message(fronts[0], layout, out[0], b"")), np.uint8
+        cipher.tag(sealed._message(fronts[0].tobytes(), layout, out[0], b"")), np.uint8
     )
     layout.embed(out, fronts)
     return out
@@ -309,7 +308,7 @@ def test_a_content_without_a_head_is_told(scenes):
         front = sealed.Header(6, 0, key_id, 8).pack() + image_id + bytes(16)
         fronts = np.frombuffer(front, np.uint8)[None].copy()
         layout.embed(image, fronts)
-        tag = cipher.tag(sealed._message(fronts[0], layout, image[0], tail))
+        tag = cipher.tag(sealed._message(fronts[0].tobytes(), layout, image[0], tail))
         fronts[0, -16:] = np.frombuffer(tag, np.uint8)
         layout.embed(image, fronts)
         with pytest.raises(dsguard.TamperedError):

@@ -103,9 +103,9 @@ _MALFORMED = "holds a content that no dsguard has written; whoever made it had i
 
 def _expand(streams: dict[int, bytes], out: Images, shape: Shape) -> dict[int, DsguardError]:
     lengths = np.array([len(stream) for stream in streams.values()], np.uint32)
-    data = np.zeros((len(streams), int(lengths.max())), np.uint8)
-    for row, stream in zip(data, streams.values(), strict=True):
-        row[: len(stream)] = np.frombuffer(stream, np.uint8)
+    longest = int(lengths.max())
+    joined = b"".join(stream.ljust(longest, b"\0") for stream in streams.values())
+    data = np.frombuffer(joined, np.uint8).reshape(len(streams), longest)
     images, malformed = kernels().expand(data, lengths, shape)
     places = np.array(list(streams))
     out[places] = images

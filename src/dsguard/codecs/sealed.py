@@ -34,13 +34,7 @@ from dsguard.codecs.header import HEADER_BYTES, Header, lengths_of
 from dsguard.errors import DsguardError, InputError, MissingSidecarError, TamperedError
 from dsguard.kernels import kernels
 from dsguard.kernels.geometry import Geometry
-from dsguard.keys.image_keys import (
-    AES_BLOCK,
-    IMAGE_ID_BYTES,
-    TAG_BYTES,
-    ImageCipher,
-    counters_for,
-)
+from dsguard.keys.image_keys import IMAGE_ID_BYTES, TAG_BYTES, ImageCipher, counters_for
 from dsguard.keys.key import DatasetKey
 
 if TYPE_CHECKING:
@@ -144,24 +138,29 @@ class Sealed(Codec):
     ) -> dict[int, bytes]:
         layout = Layout.of(clean.shape[1:], self._rate)
         header = Header(self.code, 0, bytes.fromhex(key.key_id), self._rate).pack()
-        plain, sizes = _filled(contents_of(clean), layout)
+        plain = [
+            content.ljust(layout.size_with_sidecar(len(content)), b"\0")
+            for content in contents_of(clean)
+        ]
         fronts = np.zeros((len(clean), FRONT_BYTES), np.uint8)
         fronts[:, :HEADER_BYTES] = np.frombuffer(header, np.uint8)
         known, ring, ciphers = header + layout.packed_shape, key.keyring, []
-        for front, row, size in zip(fronts, plain, sizes, strict=True):
-            image_id = ring.image_id(known + row[:size].tobytes())
+        for front, content in zip(fronts, plain, strict=True):
+            image_id = ring.image_id(known + content)
             front[_ID] = np.frombuffer(image_id, np.uint8)
             ciphers.append(ImageCipher(ring.image_key(image_id)))
-        sealed = _crypt(plain, sizes, ciphers)
-        tails = {i: sealed[i, layout.room : n].tobytes() for i, n in enumerate(sizes)}
+        sealed = _crypt(plain, ciphers)
+        tails = [data[layout.room :] for data in sealed]
+        carried = b"".join(data[: layout.room] for data in sealed)
         layout.show(cover, out)
-        kernels().spread(out, np.ascontiguousarray(sealed[:, : layout.room]), layout.masks)
+        payloads = np.frombuffer(carried, np.uint8).reshape(len(clean), layout.room)
+        kernels().spread(out, payloads, layout.masks)
         layout.embed(out, fronts)
         for i, cipher in enumerate(ciphers):
-            tag = cipher.tag(_message(fronts[i], layout, out[i], tails[i]))
+            tag = cipher.tag(_message(fronts[i].tobytes(), layout, out[i], tails[i]))
             fronts[i, _TAG] = np.frombuffer(tag, np.uint8)
         layout.embed(out, fronts)
-        return {i: fronts[i].tobytes() + tail for i, tail in tails.items() if tail}
+        return {i: fronts[i].tobytes() + tail for i, tail in enumerate(tails) if tail}
 
     def restore(
         self,
@@ -227,10 +226,8 @@ def _opened(
             ciphers[i] = cipher
         except DsguardError as error:
             failures[i] = error.to_keep()
-    joined = [sealed[i].tobytes() + tails.get(i, b"") for i in ciphers]
-    sizes = [len(data) for data in joined]
-    plain = _crypt(_rows(joined, sizes), sizes, list(ciphers.values()))
-    contents = {i: row[:n].tobytes() for i, row, n in zip(ciphers, plain, sizes, strict=True)}
+    data = [sealed[i].tobytes() + tails.get(i, b"") for i in ciphers]
+    contents = dict(zip(ciphers, _crypt(data, list(ciphers.values())), strict=True))
     if isinstance(key, DatasetKey):  # whoever has the key of an image alone can forge its tag
         for i, content in list(contents.items()):
             front = fronts[i] or b""
@@ -248,44 +245,33 @@ def _verify(
     front: bytes, bare: Images, sealed: Bytes, tail: bytes, layout: Layout, cipher: ImageCipher
 ) -> None:
     """Raise an error where the tag of an image does not fit."""
-    untagged = np.frombuffer(front, np.uint8).copy()
-    untagged[_TAG] = 0
+    untagged = front[: _TAG.start] + bytes(TAG_BYTES)
     if hmac.compare_digest(cipher.tag(_message(untagged, layout, bare, tail)), front[_TAG]):
         return
     if not tail and layout.room >= HEAD_BYTES:
-        head = _crypt(sealed[np.newaxis, :HEAD_BYTES], [HEAD_BYTES], [cipher]).tobytes()
+        (head,) = _crypt([sealed[:HEAD_BYTES].tobytes()], [cipher])
         if layout.room < stated_size(head) <= layout.most:
             raise MissingSidecarError(_NO_SIDECAR)
     raise TamperedError(CHANGED)
 
 
-def _filled(contents: list[bytes], layout: Layout) -> tuple[Bytes, list[int]]:
-    """Return contents with the zeros that fill their room, and how long each is then."""
-    sizes = [layout.size_with_sidecar(len(content)) for content in contents]
-    return _rows(contents, sizes), sizes
+def _crypt(data: list[bytes], ciphers: list[ImageCipher]) -> list[bytes]:
+    """Encrypt or decrypt, each with its own cipher."""
+    out = [b""] * len(data)
+    for size in set(map(len, data)):  # nearly all are of one size
+        members = [i for i, each in enumerate(data) if len(each) == size]
+        counters = counters_for(size)
+        streams = b"".join(ciphers[i].keystream(counters)[:size] for i in members)
+        joined = b"".join(data[i] for i in members)
+        crypted = np.frombuffer(streams, np.uint8) ^ np.frombuffer(joined, np.uint8)
+        for i, row in zip(members, crypted.reshape(len(members), size), strict=True):
+            out[i] = row.tobytes()
+    return out
 
 
-def _rows(data: list[bytes], sizes: list[int]) -> Bytes:
-    """Return data in the rows of an array, zeros behind them."""
-    rows = np.zeros((len(data), max(sizes, default=0)), np.uint8)
-    for row, each in zip(rows, data, strict=True):
-        row[: len(each)] = np.frombuffer(each, np.uint8)
-    return rows
-
-
-def _crypt(data: Bytes, sizes: list[int], ciphers: list[ImageCipher]) -> Bytes:
-    """Encrypt or decrypt rows, each of its own size; rubbish behind that."""
-    counters = counters_for(data.shape[1])
-    stream = np.empty((len(data), len(counters)), np.uint8)
-    for row, size, cipher in zip(stream, sizes, ciphers, strict=True):
-        end = -(-size // AES_BLOCK) * AES_BLOCK
-        cipher.keystream(counters.data[:end], row.data[:end])
-    return stream[:, : data.shape[1]] ^ data
-
-
-def _message(front: Bytes, layout: Layout, image: Images, tail: bytes) -> bytes:
+def _message(front: bytes, layout: Layout, image: Images, tail: bytes) -> bytes:
     """Return all that the tag of an image covers; the bits of the tag itself are 0 in it."""
-    return b"".join((front.data, layout.packed_shape, image.data, tail))
+    return b"".join((front, layout.packed_shape, image.data, tail))
 
 
 def _rates(images: Images) -> list[int]:

@@ -23,7 +23,6 @@ from dsguard.errors import InputError, WrongKeyError
 
 if TYPE_CHECKING:
     from dsguard.keys.key import DatasetKey
-    from dsguard.keys.siv import Bytes
 
 IMAGE_ID_BYTES = 16
 IMAGE_KEY_BYTES = 32
@@ -95,21 +94,21 @@ class ImageCipher:
         both = _expand(image_key, b"dsguard/v1/image", "sha512")
         self._encryption_key, self._tag_key = both[:32], both[32:]
 
-    def keystream(self, counters: memoryview, out: memoryview) -> None:
-        """Write AES-256 of counter blocks: XOR with it encrypts, and decrypts."""
-        AES.new(self._encryption_key, AES.MODE_ECB).encrypt(counters, output=out)
+    def keystream(self, counters: bytes) -> bytes:
+        """Return AES-256 of counter blocks: XOR with it encrypts, and decrypts."""
+        return AES.new(self._encryption_key, AES.MODE_ECB).encrypt(counters)
 
     def tag(self, message: bytes) -> bytes:
         """Return the tag of a message, 16 bytes."""
         return hmac.digest(self._tag_key, message, "sha256")[:TAG_BYTES]
 
 
-def counters_for(size: int) -> Bytes:
+def counters_for(size: int) -> bytes:
     """Return the counter blocks 0, 1, ... for so many bytes of keystream, 16 bytes each."""
     blocks = -(-size // AES_BLOCK)
     counters = np.zeros((blocks, AES_BLOCK // 8), ">u8")
     counters[:, -1] = np.arange(blocks)
-    return counters.view(np.uint8).reshape(-1)
+    return counters.tobytes()
 
 
 def image_key(key: DatasetKey, image_id: bytes) -> bytes:
