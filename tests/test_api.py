@@ -415,6 +415,7 @@ def test_geometry_changes_are_noticed(key):
         (np.zeros((32, 32), np.uint8), r"expected shape \(N, H, W, C\)"),
         (np.zeros((2, 32, 32, 2), np.uint8), "1, 3 or 4 channels"),
         (np.zeros((2, 0, 32, 3), np.uint8), "1 to 65535"),
+        (np.zeros((32, 32, 3), np.uint8), r"could be one image .*; give images\[None\]"),
         ([[1, 2]], "expected a NumPy array, got list"),
     ],
 )

@@ -23,7 +23,7 @@ def as_batch(images: object, name: str) -> Images:
     ------
     InputError
         If it is no array of uint8, or not of shape (N, H, W) or (N, H, W, C) with C of 1, 3 or 4
-        and sides of 1 to 65535.
+        and sides of 1 to 65535; (N, H, W) with W of 3 or 4 could be one image.
     """
     if not isinstance(images, np.ndarray):
         msg = f"{name}: expected a NumPy array, got {type(images).__name__}; use numpy.asarray"
@@ -36,6 +36,12 @@ def as_batch(images: object, name: str) -> Images:
         raise InputError(msg)
     if images.ndim not in (3, 4):
         msg = f"{name}: expected shape (N, H, W, C) or (N, H, W), got {images.shape}"
+        raise InputError(msg)
+    if images.ndim == 3 and images.shape[-1] in (3, 4):
+        msg = (
+            f"{name}: shape {images.shape} could be one image or a batch of narrow gray ones; give "
+            "images[None], or images[..., None]"
+        )
         raise InputError(msg)
     batch = images if images.ndim == 4 else images[..., np.newaxis]
     hint = "; one image alone is images[None]" if images.ndim == 3 else ""
@@ -60,7 +66,8 @@ def as_single(image: object, name: str) -> Images:
         found = f"shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
         msg = f"{name}: expected one image, an array of shape (H, W) or (H, W, C), got {found}"
         raise InputError(msg)
-    return np.ascontiguousarray(as_batch(image[np.newaxis], name))
+    whole = image if image.ndim == 3 else image[..., np.newaxis]
+    return np.ascontiguousarray(as_batch(whole[np.newaxis], name))
 
 
 def as_output(out: object, images: npt.NDArray[np.uint8], *inputs: Images) -> Images:

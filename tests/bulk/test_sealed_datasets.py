@@ -149,6 +149,15 @@ def test_images_show_the_pictures_of_a_folder(home, key, capsys):
     assert protect_dataset("clean", "out2", key, cover=again).failed > 0
 
 
+def test_pictures_may_tell_nothing_of_the_class(home, capsys):
+    assert cli(["protect", "clean", "out", "--key", "k", "--no-labels"]) == Exit.OK
+    told = json.loads(Path("out.dsguard/settings.json").read_text())
+    assert told["cover"] == "blank, without labels"
+    options = ["--cover", "given", "--covers", "clean"]
+    assert cli(["protect", "clean", "out2", "--key", "k", *options]) == Exit.USAGE
+    assert "every image would show itself" in " ".join(capsys.readouterr().err.split())
+
+
 def test_options_that_are_of_no_effect_are_told(home, capsys):
     options = ["--cells", "4", "--epochs", "3"]
     assert cli(["protect", "clean", "out", "--key", "k", *options]) == Exit.OK

@@ -80,6 +80,12 @@ covers_option = click.option(
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder of pictures, for cover given: an image shows the one of its name, else any.",
 )
+unlabelled_option = click.option(
+    "--no-labels",
+    "unlabelled",
+    is_flag=True,
+    help="Let drawn pictures and patterns tell nothing of the class of an image.",
+)
 codec_option = click.option(
     "--codec",
     type=click.Choice(CODEC_NAMES),

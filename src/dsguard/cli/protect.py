@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 @options.samples_option
 @options.sample_option
 @options.covers_option
+@options.unlabelled_option
 @options.codec_option
 @click.option(
     "--drop",
@@ -79,6 +80,7 @@ def protect(
     samples: int,
     sample_names: tuple[str, ...],
     covers_folder: Path | None,
+    unlabelled: bool,
     codec: str | None,
     device: str | None,
     **given: Any,
@@ -117,6 +119,13 @@ def protect(
         choose_device(device)  # a wrong one is found before any work is done
     source, key = choices.opened()
     _check_samples(source, sample_names)
+    if (
+        covers_folder
+        and choices.source
+        and Path(choices.source).resolve() == covers_folder.resolve()
+    ):
+        msg = "the covers are the source itself: every image would show itself"
+        raise InputError(msg)
     of = Ingredients(
         key,
         None,
@@ -126,6 +135,7 @@ def protect(
         samples=samples,
         names=sample_names,
         folder=covers_folder,
+        labelled=not unlabelled,
         device=device,
     )
     names: tuple[str, ...] = ()

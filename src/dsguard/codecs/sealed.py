@@ -225,7 +225,8 @@ def _opened(
             _verify(front, bare[i], sealed[i], tails.get(i, b""), layout, cipher)
             ciphers[i] = cipher
         except DsguardError as error:
-            failures[i] = error.to_keep()
+            of_key = error.message == CHANGED and finder is key
+            failures[i] = TamperedError(_OTHER_KEY) if of_key else error.to_keep()
     data = [sealed[i].tobytes() + tails.get(i, b"") for i in ciphers]
     contents = dict(zip(ciphers, _crypt(data, list(ciphers.values())), strict=True))
     if isinstance(key, DatasetKey):  # whoever has the key of an image alone can forge its tag
@@ -237,6 +238,8 @@ def _opened(
                 del contents[i]
     return failures | restore_contents(contents, out, layout.shape)
 
+
+_OTHER_KEY = "does not open: it was changed, or the key that was given for it is of another image"
 
 _FORGED = "was made by somebody who has the key of this image, but not that of the dataset"
 

@@ -1,5 +1,6 @@
 """Does protection work? Train on clean, protected and restored images and compare."""
 
+import dsguard.networks  # noqa: F401 - says that torch is missing, and how to get it
 from dsguard.evaluation.comparison import Row, cautions, compare, psnr
 from dsguard.evaluation.countermeasures import COUNTERMEASURES, CounterMeasure
 from dsguard.evaluation.data import Data, digits, own_images

@@ -107,8 +107,8 @@ def check_output_format(name: str) -> str:
     chosen = name.lower().lstrip(".")
     if chosen not in LOSSLESS_FORMATS:
         msg = (
-            f"protected images cannot be stored as {name}: lossy or untested formats destroy the "
-            f"payload in their low bits; choose one of: {', '.join(LOSSLESS_FORMATS)}"
+            f"images cannot be written as {name}: lossy or untested formats do not keep every bit; "
+            f"choose one of: {', '.join(LOSSLESS_FORMATS)}"
         )
         raise InputError(msg)
     return chosen
