@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from dsguard.cli.commands import run as cli
 from dsguard.codecs import Sealed
 from dsguard.covers import FolderOfCovers, Samples
 from dsguard.errors import InputError
-from dsguard.formats import decode_image, encode_images
+from dsguard.formats import decode_image, encode_images, open_source
 
 
 @pytest.fixture
@@ -240,3 +241,21 @@ def test_samples_that_there_are_not_are_told(home, capsys):
     assert cli([*options, "--sample", "a/99.png"]) == Exit.USAGE
     assert "has no image 'a/99.png'" in capsys.readouterr().err
     assert cli([*options, "--sample", "a/4.png", "--samples", "2"]) == Exit.USAGE
+
+
+def test_a_rate_is_fitted_without_a_list_of_all_images(home, key, monkeypatch):
+    """To list the images of shards takes as long as to read them all."""
+    images = encode_images(np.stack(list(pictures(home / "clean").values())))
+    (home / "shards").mkdir()
+    for shard in range(40):
+        with tarfile.open(home / "shards" / f"{shard:03}.tar", "w") as archive:
+            for n, file in enumerate(images):
+                member = tarfile.TarInfo(f"{shard}-{n}.png")
+                member.size = len(file)
+                archive.addfile(member, io.BytesIO(file))
+    source = open_source(home / "shards")
+    monkeypatch.setattr(type(source), "names", lambda self: pytest.fail("all are listed"))
+    seen = []
+    monkeypatch.setattr(Sealed, "fitted", lambda self, sample: seen.extend(sample) or Sealed(40))
+    assert protect_dataset(source, "out", key).done == 40 * len(images)
+    assert 500 <= sum(map(len, seen)) <= 2000

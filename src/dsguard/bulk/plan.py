@@ -100,7 +100,7 @@ def plan_of(
     if output.kind != "folder":
         parts = source.with_fields(parts)
     journal, disclosure = Journal.of(output.place), None
-    task = fitted(task, source, wanted, None if settings.overwrite else journal.settings())
+    task = fitted(task, source, parts, None if settings.overwrite else journal.settings())
     if task.publishes:
         disclosure = settings.disclosure()
     specs = _specs(source, task, parts, output, journal, renames, disclosure)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
@@ -103,6 +103,17 @@ class Rows:
     def __post_init__(self) -> None:
         known = {label: as_label(label) for label in set(self.classes)}
         self.classes = [known[label] for label in self.classes]
+
+    def taken(self, keep: Sequence[int]) -> Rows:
+        """Return some of the rows, without what else belongs to them."""
+        return Rows(
+            [self.names[n] for n in keep],
+            [self.classes[n] for n in keep],
+            [self.files[n] for n in keep] if self.files else [],
+            None if self.images is None else self.images[list(keep)],
+            {k: self.sidecars[n] for k, n in enumerate(keep) if n in self.sidecars},
+            self.record,
+        )
 
 
 def decode_rows(rows: Rows) -> Iterator[tuple[list[Group], dict[int, DsguardError]]]:

@@ -153,19 +153,9 @@ class ArraySource(Source):
                     sidecars={n: given[start + n] for n in range(len(block)) if start + n in given},
                     record=ArrayRows(array, start),
                 )
-                yield rows if wanted is None else _picked(rows, wanted)
-
-
-def _picked(rows: Rows, wanted: set[str]) -> Rows:
-    keep = [n for n, name in enumerate(rows.names) if name in wanted]
-    assert rows.images is not None
-    return Rows(
-        [rows.names[n] for n in keep],
-        [rows.classes[n] for n in keep],
-        images=rows.images[keep],
-        sidecars={k: rows.sidecars[n] for k, n in enumerate(keep) if n in rows.sidecars},
-        record=rows.record,
-    )
+                if wanted is not None:
+                    rows = rows.taken([n for n, name in enumerate(names) if name in wanted])
+                yield rows
 
 
 class NumpySource(ArraySource):
