@@ -377,7 +377,7 @@ def inspect(image: npt.NDArray[np.uint8], sidecar: bytes | None = None) -> Image
         key_id=header.key_id.hex(),
         payload_bits=8 * codec.payload_bytes(header, batch.shape[1:]),
         sidecar=codec.in_sidecar(header) or bool(sidecar),
-        image_id=restoring.image_ids(batch, given)[0],
+        image_id=codec.image_ids(batch, given)[0],
     )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dsguard.fsp import Surrogate
     from dsguard.keys import DatasetKey
 
-__all__ = ["DEFAULT", "PROFILES", "STRENGTHS", "Profile"]
+__all__ = ["PROFILES", "STRENGTHS", "Profile"]
 
 _PLAIN = {"veil": "exact"}
 """Codecs whose header also says what shows, and those that are the same and do not."""
@@ -127,5 +127,3 @@ PROFILES = (
     Profile(codec_named("veil"), "other"),
     Profile(codec_named("paper"), "attack"),
 )
-
-DEFAULT = DEFAULT_PROFILE

@@ -157,7 +157,7 @@ class Protect(Task):
             errors |= {good[n]: error for n, error in refused.items()}
             good = [n for n in good if n not in errors]
             part = self._numbered(batch.taken(good))
-        images, sidecars = batch.images, {}
+        images, sidecars, as_they_are = batch.images, {}, 0
         if good:
             cover = Given(self.cover.images(part, self.codec.grid))
             done = protect_batch(
@@ -167,11 +167,9 @@ class Protect(Task):
             still = set[int]()
             if not self.codec.shows_cover_alone:
                 still = _as_they_were(done.images, part.images)
+                as_they_are = _count_as_they_are(done.images, part.images, self.codec.grid)
             errors |= {good[n]: InputError(_AS_IT_WAS) for n in still}
             sidecars = {good[n]: data for n, data in done.sidecars.items() if n not in still}
-        as_they_are = 0
-        if good and not self.codec.shows_cover_alone:
-            as_they_are = _count_as_they_are(done.images, part.images, self.codec.grid)
         profiles = [self.codec.name] * len(batch.names)
         return Processed(images, errors, sidecars, profiles, as_they_are)
 
@@ -206,10 +204,9 @@ class Protect(Task):
     def _numbered(self, batch: Batch) -> covers.Batch:
         """Return images, labels and places as covers take them."""
         labels, places = None, np.empty(0, np.intp)
-        if self.cover.needs_labels and self.cover.any_labels:
-            labels = np.array([number_of(name) for name in batch.classes], np.int64)
-        elif self.cover.needs_labels:
-            labels = np.array([self._numbers[name] for name in batch.classes], np.int64)
+        if self.cover.needs_labels:
+            number = number_of if self.cover.any_labels else self._numbers.__getitem__
+            labels = np.array([number(name) for name in batch.classes], np.int64)
         if self.cover.needs_whole_set:
             places = np.array([self.places[name] for name in batch.names], np.intp)
         return covers.Batch(batch.images, labels, places, batch.names)

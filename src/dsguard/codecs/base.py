@@ -158,8 +158,15 @@ class Codec(ABC):
         """Restore some images of a batch into their places in `out`; arguments as in `restore`."""
         if len(members) == len(protected):
             return self.restore(protected, out, header, raw, key, sidecars)
-        own = {n: sidecars[int(i)] for n, i in enumerate(members) if int(i) in sidecars}
+        own = of_members(sidecars, members)
         part = np.empty_like(protected[members])
         failed = self.restore(protected[members], part, header, raw[members], key, own)
         out[members] = part
         return {int(members[n]): error for n, error in failed.items()}
+
+
+def of_members(
+    sidecars: dict[int, bytes], members: np.ndarray[tuple[int], np.dtype[np.intp]]
+) -> dict[int, bytes]:
+    """Return the sidecars of some images of a batch, by their places among these."""
+    return {n: sidecars[i] for n, i in enumerate(members.tolist()) if i in sidecars}

@@ -19,13 +19,7 @@ import numpy as np
 
 from dsguard.codecs.associated_data import associated
 from dsguard.codecs.base import CHANGED, Codec
-from dsguard.codecs.header import (
-    HEADER_BYTES,
-    Header,
-    lengths_of,
-    pack_headers,
-    whole_headers,
-)
+from dsguard.codecs.header import HEADER_BYTES, Header, lengths_of, pack_headers
 from dsguard.errors import CapacityError, DsguardError, MissingSidecarError, TamperedError
 from dsguard.kernels import kernels
 from dsguard.kernels.geometry import Geometry
@@ -120,7 +114,6 @@ class Exact(Codec):
         sidecars: dict[int, bytes],
     ) -> dict[int, DsguardError]:
         assert isinstance(key, DatasetKey)
-        run = kernels()
         geometry, in_sidecar = Geometry.of(protected), self.in_sidecar(header)
         if not (in_sidecar or _carries_header(geometry)):  # by chance, or forged
             return {i: TamperedError(CHANGED) for i in range(len(protected))}
@@ -136,10 +129,7 @@ class Exact(Codec):
             tail, payloads, failures = _from_sidecars(protected, raw, sizes, sidecars, geometry)
             temporary, failed = protected.copy(), np.zeros(len(protected), bool)
         else:
-            tail = run.extract(protected, EXACT_HEADER_BYTES, geometry)[:, HEADER_BYTES:]
-            thresholds = _unpack_thresholds(tail[:, 1:])
-            modes = np.ascontiguousarray(tail[:, 0])
-            temporary, payloads, failed = run.reveal(protected, modes, thresholds, sizes, geometry)
+            tail, temporary, payloads, failed = _reveal(protected, sizes, geometry)
         modes = np.ascontiguousarray(tail[:, 0])
         genuine = sane & ~failed & (2 << (modes & 3) == self.grid)
         genuine &= lengths_of(raw) & ~_LENGTH_MASK == _check_of(tail)
@@ -151,32 +141,23 @@ class Exact(Codec):
         return failures
 
 
-def hidden_in(images: Images) -> Mask:
-    """Tell which images have the header of an exact profile whose payload is hidden in them."""
-    geometry = Geometry.of(images)
-    if not _carries_header(geometry):
-        return np.zeros(len(images), bool)
-    raw = kernels().extract(images, EXACT_HEADER_BYTES, geometry)
-    found: Mask = whole_headers(raw[:, :HEADER_BYTES])
-    for i in np.flatnonzero(found):
-        header = Header.parse(raw[i, :HEADER_BYTES].tobytes())
-        found[i] = header.code in _CODES and header.variant == 0
-    return found
-
-
-_CODES = (2, 3, 4, 5)
-
-
 def revealed(protected: Images) -> Images:
     """Return images without what is hidden in them, as anybody can; no key is needed."""
-    run, geometry = kernels(), Geometry.of(protected)
-    front = run.extract(protected, EXACT_HEADER_BYTES, geometry)
-    sizes = (lengths_of(front[:, :HEADER_BYTES]) & _LENGTH_MASK) + np.uint32(TAG_BYTES)
-    tail = front[:, HEADER_BYTES:]
-    modes, thresholds = np.ascontiguousarray(tail[:, 0]), _unpack_thresholds(tail[:, 1:])
-    temporary, _, failed = run.reveal(protected, modes, thresholds, sizes, geometry)
+    geometry = Geometry.of(protected)
+    raw = kernels().extract(protected, HEADER_BYTES, geometry)
+    sizes = (lengths_of(raw) & _LENGTH_MASK) + np.uint32(TAG_BYTES)
+    _, temporary, _, failed = _reveal(protected, sizes, geometry)
     temporary[failed] = protected[failed]
     return temporary
+
+
+def _reveal(
+    protected: Images, sizes: Lengths, geometry: Geometry
+) -> tuple[Bytes, Images, Bytes, Mask]:
+    """Return tails of headers, temporary images and payloads, and which images hold none."""
+    tail = kernels().extract(protected, EXACT_HEADER_BYTES, geometry)[:, HEADER_BYTES:]
+    modes, thresholds = np.ascontiguousarray(tail[:, 0]), _unpack_thresholds(tail[:, 1:])
+    return tail, *kernels().reveal(protected, modes, thresholds, sizes, geometry)
 
 
 def _check_lengths(lengths: Lengths) -> None:

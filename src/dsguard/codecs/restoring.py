@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dsguard.codecs import codec_of
-from dsguard.codecs.base import CHANGED
+from dsguard.codecs.base import CHANGED, of_members
 from dsguard.codecs.exact import EXACT_HEADER_BYTES
 from dsguard.codecs.header import HEADER_BYTES, MAGIC, Header, whole_headers
 from dsguard.errors import DsguardError, TamperedError, WrongKeyError
@@ -34,7 +34,7 @@ def restore(
     failures: dict[int, DsguardError] = {}
     names = [""] * len(protected)
     raw = headers(protected, sidecars)
-    for members, header, codec in _by_header(raw, key, failures):
+    for members, header, codec in by_header(raw, key, failures):
         for index in members.tolist():
             names[index] = codec.name
         if min(protected.shape[1:3]) < codec.smallest_side:  # by chance, or forged
@@ -49,11 +49,10 @@ def image_ids(batch: Images, sidecars: dict[int, bytes]) -> list[bytes | None]:
     """Return the id of each image, None where it has none."""
     ids: list[bytes | None] = [None] * len(batch)
     raw = headers(batch, sidecars)
-    for members, _, codec in _by_header(raw, None, {}):
-        if codec.has_image_keys:
-            own = {n: sidecars[i] for n, i in enumerate(members.tolist()) if i in sidecars}
-            for i, found in zip(members, codec.image_ids(batch[members], own), strict=True):
-                ids[i] = found
+    for members, _, codec in by_header(raw, None, {}):
+        own = of_members(sidecars, members)
+        for i, found in zip(members, codec.image_ids(batch[members], own), strict=True):
+            ids[i] = found
     return ids
 
 
@@ -85,7 +84,7 @@ def headers(batch: Images, sidecars: dict[int, bytes]) -> Bytes:
     return raw
 
 
-def _by_header(
+def by_header(
     raw: Bytes, key: Keys | None, failures: dict[int, DsguardError]
 ) -> list[tuple[npt.NDArray[np.intp], Header, Codec]]:
     """Group images by all that their headers say but the length; bad ones go to `failures`."""

@@ -34,8 +34,8 @@ from dsguard.codecs.header import HEADER_BYTES, Header, lengths_of
 from dsguard.errors import DsguardError, InputError, MissingSidecarError, TamperedError
 from dsguard.kernels import kernels
 from dsguard.kernels.geometry import Geometry
-from dsguard.keys.image_keys import IMAGE_ID_BYTES, TAG_BYTES, ImageCipher, counters_for
-from dsguard.keys.key import DatasetKey
+from dsguard.keys import TAG_BYTES, DatasetKey
+from dsguard.keys.image_keys import IMAGE_ID_BYTES, ImageCipher, counters_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -312,15 +312,15 @@ class Layout:
     @cached_property
     def front_bytes(self) -> int:
         """Return how much of the front an image has room for: all, the header alone, or nothing."""
-        bits = self.geometry.plane_bits if min(self.shape[:2]) >= _BLOCK else 0
+        bits = self.geometry.plane_bits
         fits = (size for size in (FRONT_BYTES, HEADER_BYTES) if 8 * size <= bits)
         return next(fits, 0)
 
     @cached_property
     def masks(self) -> Bytes:
         """Return which low bits of each sample carry ciphertext."""
-        height, width, channels = self.shape
-        colours = min(channels, 3)
+        height, width, _ = self.shape
+        colours = self.geometry.colours
         masks = np.zeros(self.shape, np.uint8)
         if self.front_bytes == FRONT_BYTES:
             ends = np.arange(9) * self.rate // 8
@@ -336,8 +336,9 @@ class Layout:
         """Return how many bytes of ciphertext an image holds."""
         if self.front_bytes < FRONT_BYTES:
             return 0
-        height, width, channels = self.shape
-        return (height * width * min(channels, 3) * self.rate // 8 - 8 * FRONT_BYTES) // 8
+        height, width, _ = self.shape
+        samples = height * width * self.geometry.colours
+        return (samples * self.rate // 8 - 8 * FRONT_BYTES) // 8
 
     @cached_property
     def most(self) -> int:
@@ -384,6 +385,3 @@ class Layout:
         untagged[:, _TAG] = 0
         self.embed(bare, untagged)
         return [front.tobytes() for front in fronts], bare
-
-
-_BLOCK = 4

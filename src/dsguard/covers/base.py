@@ -239,6 +239,9 @@ class Marked(Cover):
         with self.base.prepared(whole) as base:
             yield replace(self, base=base)
 
+    def drawn(self) -> str:
+        return self.base.drawn()
+
     def refused(self, batch: Batch) -> dict[int, DsguardError]:
         return self.base.refused(batch)
 

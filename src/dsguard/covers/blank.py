@@ -6,19 +6,18 @@ once, and nothing else.
 
 from __future__ import annotations
 
-import hmac
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from dsguard.covers.base import Batch, Cover
+from dsguard.covers.draws import drawn_for, drawn_for_images
 from dsguard.covers.smooth import enlarged
 
 if TYPE_CHECKING:
-    from dsguard.kernels.contract import Images
+    from dsguard.kernels.contract import Bytes, Images
     from dsguard.keys import DatasetKey
 
 GRAY = 128
@@ -26,10 +25,10 @@ GRAY = 128
 _LIGHT, _COLOUR = (4, 4), (2, 2, 3)
 """Points that light and colours are drawn for; splines lead from one to the next."""
 
-_DRAWN_BYTES = 28
-"""One for each point of light, and for each of the colours."""
+_DRAWN = 28
+"""Numbers: one for each point of light, and for each of the colours."""
 
-Drawn = npt.NDArray[np.int32]
+Points = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -66,31 +65,24 @@ class Blank(Cover):
 
     def _drawn(self, key: DatasetKey, batch: Batch) -> Images:
         _, height, width, channels = batch.images.shape
-        shape = repr(batch.images.shape[1:]).encode()
-        points = _drawn(_seed(key, b"image" + shape), [image.data for image in batch.images])
+        points = _points(drawn_for_images(key, b"blank/image", batch.images))
         if self.labelled:
             labels, which = np.unique(batch.numbers(), return_inverse=True)
             names = [b"%d" % label for label in labels.tolist()]
-            points = (5 * _drawn(_seed(key, b"label"), names)[which] + 3 * points) >> 3
+            of_labels = _points(drawn_for(key, b"blank/label", names))
+            points = (5 * of_labels[which] + 3 * points) >> 3
         pictures = _coloured(points)
         if channels == 1:
             pictures = pictures.mean(axis=3, keepdims=True).astype(np.uint8)
         return enlarged(pictures, height, width)
 
 
-@lru_cache(maxsize=8)
-def _seed(key: DatasetKey, occasion: bytes) -> bytes:
-    return key.randomness(32, b"blank/" + occasion)
+def _points(drawn: Bytes) -> Points:
+    """Return 28 numbers of -128 to 127 for each picture: its light, and its colours."""
+    return drawn[:, :_DRAWN].astype(np.int32) - 128
 
 
-def _drawn(seed: bytes, names: list[bytes] | list[memoryview]) -> Drawn:
-    """Return 28 numbers of -128 to 127 for each name, as good as random without the key."""
-    drawn = b"".join(hmac.digest(seed, name, "sha256")[:_DRAWN_BYTES] for name in names)
-    numbers = np.frombuffer(drawn, np.uint8).astype(np.int32) - 128
-    return numbers.reshape(-1, _DRAWN_BYTES)
-
-
-def _coloured(points: Drawn) -> npt.NDArray[np.uint8]:
+def _coloured(points: Points) -> npt.NDArray[np.uint8]:
     """Return pictures of 4×4 colours: light of its own at each, and hues that change slowly."""
     light = points[:, :16].reshape(-1, *_LIGHT, 1)
     hues = points[:, 16:].reshape(-1, *_COLOUR)

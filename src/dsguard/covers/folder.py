@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dsguard.covers.base import Batch, Cover
+from dsguard.covers.draws import drawn_for_images
 from dsguard.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,11 +69,10 @@ class FolderOfCovers(Cover):
         named = {str(Path(name).with_suffix("")): name for name in self.files}
         own = [named.get(str(Path(name).with_suffix(""))) for name in batch.names]
         own += [None] * (len(batch.images) - len(own))
-        seed = self.key.randomness(32, b"covers" + repr(batch.images.shape[1:]).encode())
+        drawn = drawn_for_images(self.key, b"covers", batch.images)[:, :8].copy().view("<u8")[:, 0]
         out = np.empty_like(batch.images)
-        for image, clean, name in zip(out, batch.images, own, strict=True):
-            drawn = int.from_bytes(hmac.digest(seed, clean.data, "sha256")[:8], "little")
-            chosen = name or self.files[drawn % len(self.files)]
+        for image, number, name in zip(out, drawn.tolist(), own, strict=True):
+            chosen = name or self.files[number % len(self.files)]
             read = _kept if image.size <= _SMALL else _picture
             image[...] = read(self.folder / chosen, image.shape)
         return out

@@ -15,7 +15,6 @@ the class in two ways:
 from __future__ import annotations
 
 import hashlib
-import hmac
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard.covers.base import EPSILON, Batch, Mark, check_epsilon
+from dsguard.covers.draws import drawn_for_images
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -237,9 +237,7 @@ def textures(number: int, channels: int, first: int) -> Cells:
 
 def _drawn_moves(images: Images, key: DatasetKey) -> Moves:
     """Return moves that the key draws, the same for equal images, (N, 4, 4)."""
-    seed = key.randomness(32, b"moves" + repr(images.shape[1:]).encode())
-    drawn = b"".join(hmac.digest(seed, image.tobytes(), "sha256") for image in images)
-    numbers = np.frombuffer(drawn, np.uint8).reshape(-1, 32)[:, :16] & 3
+    numbers = drawn_for_images(key, b"moves", images)[:, :16] & 3
     return numbers.astype(np.int64).reshape(-1, 4, 4)
 
 

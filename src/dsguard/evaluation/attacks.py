@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard.choices import STRENGTHS
-from dsguard.codecs.exact import hidden_in, revealed
+from dsguard.codecs import Exact, restoring
+from dsguard.codecs.exact import revealed
 from dsguard.covers.patterns import FLAT, GRID, TILE, UNIT, textures
 
 if TYPE_CHECKING:
@@ -58,12 +59,18 @@ def likeliest_undone(images: Images) -> Images:
     height, width, channels = images.shape[1:]
     if channels != 3 or height % (2 * GRID) or width % (2 * GRID):
         return images
-    ours = np.flatnonzero(hidden_in(images))
-    if not len(ours):
+    groups = restoring.by_header(restoring.headers(images, {}), None, {})
+    ours = [
+        members
+        for members, header, codec in groups
+        if isinstance(codec, Exact) and not codec.in_sidecar(header)
+    ]
+    if not ours:
         return images
-    found = [patterns_undone(images[ours], epsilon) for epsilon in STRENGTHS.values()]
+    hidden = np.concatenate(ours)
+    found = [patterns_undone(images[hidden], epsilon) for epsilon in STRENGTHS.values()]
     out = images.copy()
-    out[ours] = min(found, key=_borders)
+    out[hidden] = min(found, key=_borders)
     return out
 
 

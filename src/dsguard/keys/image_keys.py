@@ -20,15 +20,13 @@ import numpy as np
 from Crypto.Cipher import AES
 
 from dsguard.errors import InputError, WrongKeyError
+from dsguard.keys.siv import BLOCK, TAG_BYTES
 
 if TYPE_CHECKING:
     from dsguard.keys.key import DatasetKey
 
 IMAGE_ID_BYTES = 16
 IMAGE_KEY_BYTES = 32
-TAG_BYTES = 16
-
-AES_BLOCK = 16
 
 
 @dataclass(frozen=True)
@@ -105,8 +103,8 @@ class ImageCipher:
 
 def counters_for(size: int) -> bytes:
     """Return the counter blocks 0, 1, ... for so many bytes of keystream, 16 bytes each."""
-    blocks = -(-size // AES_BLOCK)
-    counters = np.zeros((blocks, AES_BLOCK // 8), ">u8")
+    blocks = -(-size // BLOCK)
+    counters = np.zeros((blocks, BLOCK // 8), ">u8")
     counters[:, -1] = np.arange(blocks)
     return counters.tobytes()
 

@@ -1,0 +1,33 @@
+"""Numbers that a key draws: the same for the same image or name, and random without the key."""
+
+from __future__ import annotations
+
+import hmac
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dsguard.kernels.contract import Bytes, Images
+    from dsguard.keys import DatasetKey
+
+
+def drawn_for_images(key: DatasetKey, occasion: bytes, images: Images) -> Bytes:
+    """Return 32 bytes for each image, (N, 32); images of other shapes have others."""
+    shape = repr(images.shape[1:]).encode()
+    return drawn_for(key, occasion + shape, (image.tobytes() for image in images))
+
+
+def drawn_for(key: DatasetKey, occasion: bytes, names: Iterable[bytes]) -> Bytes:
+    """Return 32 bytes for each name, (N, 32)."""
+    seed = _seed(key, occasion)
+    drawn = b"".join(hmac.digest(seed, name, "sha256") for name in names)
+    return np.frombuffer(drawn, np.uint8).reshape(-1, 32)
+
+
+@lru_cache(maxsize=64)
+def _seed(key: DatasetKey, occasion: bytes) -> bytes:
+    return key.randomness(32, occasion)
