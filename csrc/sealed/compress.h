@@ -132,9 +132,9 @@ INLINED void expect_row(const int kind, const int16_t *restrict samples,
         errors[x] = (int16_t)symbol_code(errors[x]);
     }
     for (ptrdiff_t x = 0; x < (ptrdiff_t)width; x++) {
+        int red = kind == BLUE ? sizes_red[x] : 0; /* of others they may be the sizes under way */
         int16_t found = (int16_t)expectation(kind, sizes[x - 1], samples[x - 1], above[x - 1],
-                                             expected[x], first);
-        found = (int16_t)(kind == BLUE ? found + sealed_sizes[kind][7] * sizes_red[x] : found);
+                                             expected[x], red, first);
         expected[x] = found < SEALED_SIZES - 1 ? found : SEALED_SIZES - 1;
     }
 }
@@ -312,10 +312,8 @@ INLINED void decode_sample(struct run *r, uint8_t *pixel, ptrdiff_t x, const uin
 {
     const int kind = kind_of(n);
     const struct plane *p = &r->of[n];
-    int expected =
-        expectation(kind, r->size_west[n], r->west[n], p->above[x - 1], p->expected[x], first);
-    if (kind == BLUE)
-        expected += sealed_sizes[kind][7] * r->sizes[RED];
+    int expected = expectation(kind, r->size_west[n], r->west[n], p->above[x - 1], p->expected[x],
+                               r->sizes[RED], first);
     int16_t west = (int16_t)r->west[n], west_west = (int16_t)r->west_west[n];
     int sample =
         first ? first_prediction(kind, west, west_west)

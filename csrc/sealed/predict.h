@@ -138,14 +138,16 @@ INLINED int16_t first_prediction(const int kind, int16_t west, int16_t west_west
     return adjusted(kind, west, sealed_weights[kind][4] * (west_west - west));
 }
 
-/* The size of error that is to be expected of a sample, less that which other planes tell: from the
- * size and the sample to its left, and the part from above. */
+/* The size of error that is to be expected of a sample: from the size and the sample to its left,
+ * the part from above, and of blue the size of the error of red at the same pixel. */
 INLINED int expectation(const int kind, int size_west, int west, int north_west, int expected,
-                        const int first)
+                        int size_red, const int first)
 {
     const int16_t *s = sealed_sizes[kind];
     int found = s[3] * size_west;
-    return first ? found : found + expected + s[0] * distance(west, north_west);
+    if (!first)
+        found += expected + s[0] * distance(west, north_west);
+    return kind == BLUE ? found + s[7] * size_red : found;
 }
 
 /* The table of the context of a sample. */
