@@ -15,6 +15,7 @@ from dsguard._parallel.threads import thread_count
 from dsguard.cli.commands import Exit, run
 from dsguard.evaluation import Data, compare, digits, html_report, own_images, psnr, triptychs
 from dsguard.evaluation.presets import Preset
+from dsguard.evaluation.protection import Protection
 from dsguard.evaluation.study import run_study
 from dsguard.evaluation.trials import TABLE_1, Trial
 from dsguard.formats import encode_image
@@ -129,8 +130,9 @@ def test_a_study_goes_on_where_it_was_interrupted(tmp_path, scenes):
     data = two_classes(scenes)
     recipe = Recipe(epochs=3, batch_size=8)
     preset = Preset("tiny", None, None, 8, recipe, Recipe(epochs=4, batch_size=8), (0, 1))
-    attack = Attack.carried_by("exact", epsilon=8, steps=1)
-    whole = run_study(data, tmp_path / "whole", preset, attack, "exact", device="cpu")
+    protection = Protection("exact", Attack.carried_by("exact", epsilon=8, steps=1))
+    fine = replace(protection, profile="exact-fine")
+    whole = run_study(data, tmp_path / "whole", preset, protection, device="cpu")
     names = ["clean (mean of 2)", "protected (mean of 2)", "restored (mean of 2)"]
     assert [row.name for row in whole.mean_rows()] == names
     clean, protected, restored = (whole.rows[trial] for trial in TABLE_1)
@@ -148,8 +150,7 @@ def test_a_study_goes_on_where_it_was_interrupted(tmp_path, scenes):
                 data,
                 tmp_path / "pieces",
                 preset,
-                attack,
-                "exact",
+                protection,
                 device="cpu",
                 on_step=stop_now_and_then,
             )
@@ -162,33 +163,33 @@ def test_a_study_goes_on_where_it_was_interrupted(tmp_path, scenes):
     assert content["trials"][1]["mean"]["test_accuracy"] == whole.mean_rows()[1].test_accuracy
     assert "<td>protected (mean of 2)</td>" in (tmp_path / "pieces" / "report.html").read_text()
     more = [*TABLE_1, Trial("protected", "mixup"), Trial("unprotected", percent=50)]
-    grown = run_study(data, tmp_path / "pieces", preset, attack, "exact", device="cpu", trials=more)
+    grown = run_study(data, tmp_path / "pieces", preset, protection, device="cpu", trials=more)
     assert [grown.rows[trial] for trial in TABLE_1] == list(whole.rows.values())
     assert len(grown.rows) == 5
     three = replace(preset, seeds=(0, 1, 2))
-    grown = run_study(data, tmp_path / "pieces", three, attack, "exact", device="cpu")
+    grown = run_study(data, tmp_path / "pieces", three, protection, device="cpu")
     assert [len(rows) for rows in grown.rows.values()] == [3, 3, 3, 2, 2]  # nothing is forgotten
     assert all(grown.rows[trial][1] == whole.rows[trial][1] for trial in TABLE_1)
     assert grown.mean_rows()[0].name == "clean (mean of 3)"
     with pytest.raises(dsguard.InputError, match="other settings"):
-        run_study(data, tmp_path / "pieces", preset, attack, "exact-fine", device="cpu")
+        run_study(data, tmp_path / "pieces", preset, fine, device="cpu")
     other = replace(data, train_images=255 - data.train_images)
     with pytest.raises(dsguard.InputError, match=r"other settings \(digest\)"):
-        run_study(other, tmp_path / "pieces", preset, attack, "exact", device="cpu")
+        run_study(other, tmp_path / "pieces", preset, protection, device="cpu")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").write_text("mine")
     with pytest.raises(dsguard.InputError, match="holds no study"):
-        run_study(data, tmp_path / "mine", preset, attack, "exact", device="cpu")
+        run_study(data, tmp_path / "mine", preset, protection, device="cpu")
 
 
 def test_trainings_side_by_side(tmp_path, scenes):
     recipe = Recipe(epochs=3, batch_size=8)
     preset = Preset("tiny", None, None, 8, recipe, Recipe(epochs=1, batch_size=8), (0, 1, 2))
-    attack = Attack.carried_by("exact", epsilon=8)
+    protection = Protection("exact", Attack.carried_by("exact", epsilon=8))
 
     def study(folder, **options):
         data, out = two_classes(scenes), tmp_path / folder
-        return run_study(data, out, preset, attack, "exact", device="cpu", **options)
+        return run_study(data, out, preset, protection, device="cpu", **options)
 
     def stop_after_an_epoch(name, done, total):
         if name == "train" and done:
@@ -237,10 +238,10 @@ def test_evaluate_from_the_command_line(tmp_path, scenes, capsys):
 def test_results_of_before_are_kept_or_refused(tmp_path, scenes):
     recipe = Recipe(epochs=1, batch_size=8)
     preset = Preset("tiny", None, None, 8, recipe, recipe, (0, 1))
-    attack = Attack.carried_by("exact", epsilon=8)
+    protection = Protection("exact", Attack.carried_by("exact", epsilon=8))
 
     def study(preset):
-        return run_study(two_classes(scenes), tmp_path, preset, attack, "exact", device="cpu")
+        return run_study(two_classes(scenes), tmp_path, preset, protection, device="cpu")
 
     whole, file = study(preset), tmp_path / "results.json"
     content = json.loads(file.read_text())
@@ -253,11 +254,14 @@ def test_results_of_before_are_kept_or_refused(tmp_path, scenes):
         file.write_text(damaged)
         with pytest.raises(dsguard.InputError, match=r"results\.json is damaged; remove it"):
             study(preset)
-    perturbed = tmp_path / "perturbed.npy"
-    for damaged in (b"", perturbed.read_bytes()[:1000]):
-        perturbed.write_bytes(damaged)
-        with pytest.raises(dsguard.InputError, match=r"perturbed\.npy is damaged; remove it"):
+    versions = tmp_path / "versions.npz"
+    for damaged in (b"", versions.read_bytes()[:1000], bytes(1000)):
+        versions.write_bytes(damaged)
+        with pytest.raises(dsguard.InputError, match=r"versions\.npz is damaged; remove it"):
             study(preset)
+    np.savez(versions, protected=np.zeros((1, 8, 8, 3), np.uint8), restored=np.zeros(3))
+    with pytest.raises(dsguard.InputError, match=r"versions\.npz has other images; remove it"):
+        study(preset)
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "seed2").symlink_to("elsewhere")
     with pytest.raises(dsguard.InputError, match="holds a link, 'seed2'"):

@@ -14,7 +14,7 @@ from dsguard.cli import options
 from dsguard.cli.console import output, say, step_bars
 
 if TYPE_CHECKING:
-    from dsguard.evaluation import Row
+    from dsguard.evaluation import Data, Row
 
 
 @click.command()
@@ -81,7 +81,12 @@ def demo(
     type=click.Path(path_type=Path),
     help="Folder that the study lives in; started again with the same settings, it goes on there.",
 )
-@click.option("--preset", type=click.Choice(["quick", "paper"]), default="quick", show_default=True)
+@click.option(
+    "--preset",
+    type=click.Choice(["quick", "full", "paper", "field"]),
+    default="quick",
+    show_default=True,
+)
 @options.epsilon_option
 @options.kind_option
 @options.steps_option
@@ -90,16 +95,25 @@ def demo(
     multiple=True,
     metavar="NAME",
     help="Counter-measure of the trainer to try as well, on clean and on protected images: "
-    "crop-and-flip, cutout, cutmix, mixup, resized-crop, blur, gray, jpeg, class-mean, projection, "
-    "evened, informed, undone, block-means, adversarial, or `all`. May be repeated.",
+    "crop-and-flip, cutout, cutmix, mixup, resized-crop, blur, gray, jpeg, jpeg-30, jpeg-50, "
+    "jpeg-70, jpeg-90, bit-depth, low-pass, high-pass, contrast-1, contrast-2, contrast-4, "
+    "cells-4, cells-8, jitter, ueraser, class-mean, projection, evened, informed, undone, "
+    "block-means, jigsaw, disentangled, remover, few-1, few-5, pseudo-labels-1, pseudo-labels-5, "
+    "adversarial, adversarial-8, or `all`. May be repeated.",
+)
+@click.option(
+    "--known",
+    type=click.Path(path_type=Path),
+    help="Dataset of an attacker's own, for the counter-measures that need one (remover, few, "
+    "pseudo-labels); by default images of DATA that are not trained on.",
 )
 @click.option(
     "--network",
     "networks",
     multiple=True,
     metavar="NAME",
-    help="Network to train besides ResNet-18: vgg11, mobilenet, densenet, vit, or `all`. May be "
-    "repeated.",
+    help="Network to train besides ResNet-18: vgg11, mobilenet, densenet, vit, blocks, or `all`. "
+    "May be repeated.",
 )
 @click.option(
     "--percent",
@@ -140,6 +154,10 @@ def demo(
     "test images.",
 )
 @options.perturbing_profile_option
+@options.cover_option
+@options.cells_option
+@options.samples_option
+@options.unlabelled_option
 @options.device_option
 def evaluate(
     data: Path,
@@ -155,8 +173,13 @@ def evaluate(
     epochs: int | None,
     workers: int,
     profile: str,
+    shows: str | None,
+    cells: int,
+    samples: int,
+    known: Path | None,
     device: str | None,
     *,
+    unlabelled: bool,
     bfloat16: bool | None,
     held_out: bool,
 ) -> None:
@@ -165,12 +188,14 @@ def evaluate(
     DATA is as for `protect`. Tests are on its folder `test` where it has `train` and `test`, else
     on a third of the images, drawn at random, that nothing is trained on.
 
-    quick takes minutes on two cores and is a lead, not a result; paper has the settings of the
-    published method and wants a GPU. Either goes on where it was interrupted, and with the same
-    --out adds what is newly asked for: its results have all that was ever asked for there.
+    quick takes minutes on two cores and is a lead, not a result; full trains on all images. paper
+    has the settings of the published method, field those that most others report, and both want a
+    GPU. Each goes on where it was interrupted, and with the same --out adds what is newly asked
+    for: its results have all that was ever asked for there.
     """
     from dsguard.evaluation import COUNTERMEASURES, NETWORKS, matrix, own_images
     from dsguard.evaluation.presets import PRESETS
+    from dsguard.evaluation.protection import Protection
     from dsguard.evaluation.study import run_study
 
     chosen = PRESETS[preset].computed_in(bfloat16=bfloat16)
@@ -178,18 +203,26 @@ def evaluate(
         chosen = replace(chosen, seeds=tuple(range(seeds)))
     if epochs is not None:
         chosen = replace(chosen, training=replace(chosen.training, epochs=epochs))
+    images = own_images(
+        data,
+        chosen.train_images,
+        chosen.test_images,
+        held_out=held_out,
+        known_limit=chosen.known_images,
+        known=known,
+    )
     trials = matrix(
-        _all_of(COUNTERMEASURES, against, "--against"),
+        _possible(_all_of(COUNTERMEASURES, against, "--against"), against, images),
         _all_of(NETWORKS, networks, "--network"),
         percents,
     )
+    attack = options.attack_of(profile, epsilon, kind, steps)
     with step_bars() as tell:
         study = run_study(
-            own_images(data, chosen.train_images, chosen.test_images, held_out=held_out),
+            images,
             out,
             chosen,
-            options.attack_of(profile, epsilon, kind, steps),
-            profile,
+            Protection(profile, attack, shows, cells, samples, not unlabelled),
             trials=trials,
             device=device,
             workers=workers,
@@ -211,6 +244,22 @@ def _all_of(known: Collection[str], given: tuple[str, ...], option: str) -> list
             msg = f"{option}: there is no {name!r}; there are: all, {', '.join(known)}"
             raise click.UsageError(msg)
     return list(given)
+
+
+def _possible(names: list[str], given: tuple[str, ...], images: Data) -> list[str]:
+    """Leave out of `all` the attacks that need images that are not there, and say so."""
+    from dsguard.evaluation import COUNTERMEASURES
+
+    def possible(name: str) -> bool:
+        needs = COUNTERMEASURES[name].needs
+        return not needs or (
+            images.known_images is not None and (needs == "pairs" or images.same_classes)
+        )
+
+    left_out = [name for name in names if name not in given and not possible(name)]
+    if left_out:
+        say(f"left out, as they need other images of the same classes: {', '.join(left_out)}")
+    return [name for name in names if name not in left_out]
 
 
 def _table(rows: list[Row]) -> Table:

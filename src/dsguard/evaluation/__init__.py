@@ -1,8 +1,8 @@
 """Does protection work? Train on clean, protected and restored images and compare."""
 
 import dsguard.networks  # noqa: F401 - says that torch is missing, and how to get it
+from dsguard.evaluation.attacks import COUNTERMEASURES, CounterMeasure
 from dsguard.evaluation.comparison import Row, cautions, compare, psnr
-from dsguard.evaluation.countermeasures import COUNTERMEASURES, CounterMeasure
 from dsguard.evaluation.data import Data, digits, own_images
 from dsguard.evaluation.pictures import curves, triptychs
 from dsguard.evaluation.report import html_report

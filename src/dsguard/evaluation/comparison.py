@@ -10,11 +10,19 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from dsguard.evaluation.countermeasures import CounterMeasure
+from dsguard.evaluation.attacks import Known, Setting, attack_named
+from dsguard.evaluation.attacks.base import Classify, Labels
 from dsguard.evaluation.data import Data
 from dsguard.kernels.contract import Images
 from dsguard.networks.small import LEARNING_RATES, build_network
-from dsguard.networks.training import Recipe, accuracy, choose_device, default_width, train
+from dsguard.networks.training import (
+    Recipe,
+    accuracy,
+    choose_device,
+    classify,
+    default_width,
+    train,
+)
 
 
 @dataclass(frozen=True)
@@ -103,6 +111,7 @@ def learn(
     device: str | None = None,
     on_epoch: Callable[[], None] | None = None,
     checkpoint: Path | None = None,
+    known: Known | None = None,
 ) -> Row:
     """Train one new network and test it after every epoch.
 
@@ -121,17 +130,30 @@ def learn(
         As in `compare`.
     checkpoint : Path, optional
         Where the training is kept after every epoch, to go on from there another time.
+    known : Known, optional
+        Images of the attacker's own, for those counter-measures that need them.
 
     Returns
     -------
     Row
     """
-    measure = CounterMeasure.named(against)
+    measure = attack_named(against)
     place = choose_device(device)
-    if measure.prepare is not None:
-        images, test_images = measure.prepare(images, labels, test_images)
     classes = int(max(labels.max(), test_labels.max())) + 1
     width = width or default_width(place)
+    network = measure.network or network
+    rate = recipe.learning_rate * LEARNING_RATES.get(network, 1.0)
+    recipe = replace(recipe, learning_rate=rate)
+
+    def learned(own: Images, of: Labels) -> Classify:
+        labeller = build_network(network, own.shape[1:], classes, width, recipe.seed)
+        train(labeller, own, of, replace(recipe, augment=True), place)
+        return lambda asked: classify(labeller, asked, place)
+
+    if measure.prepare is not None:
+        given = Setting(images, labels, test_images, learned, known, recipe.seed)
+        made = measure.prepare(given)
+        images, labels, test_images = made.images, made.labels, made.test_images
     model = build_network(network, images.shape[1:], classes, width, recipe.seed)
 
     def after_epoch(_: int, model: nn.Module = model) -> float:
@@ -139,8 +161,6 @@ def learn(
             on_epoch()
         return accuracy(model, test_images, test_labels, place)
 
-    rate = recipe.learning_rate * LEARNING_RATES.get(network, 1.0)
-    recipe = replace(recipe, learning_rate=rate)
     history = train(model, images, labels, recipe, place, after_epoch, checkpoint, measure.alter)
     tests = [float(test) for test in history if test is not None]
     on_own = accuracy(model, images, labels, place)

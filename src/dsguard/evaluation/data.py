@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from PIL import Image
 
 from dsguard.bulk import load_training_set, select
 from dsguard.errors import InputError, MissingExtraError
-from dsguard.formats import open_source
+from dsguard.formats import Source, open_source
 from dsguard.kernels.contract import Images
 
 _DIGITS_FOR_TRAINING = 1297
@@ -22,7 +23,17 @@ _DIGITS_FOR_TRAINING = 1297
 class Data:
     """Labelled images, split; labels are class numbers from 0.
 
-    `left_out` counts images that could not be read or are too small.
+    Attributes
+    ----------
+    name : str
+    train_images, test_images : ndarray of uint8, shape (N, H, W, C)
+    train_labels, test_labels : ndarray of int64, shape (N,)
+    left_out : int
+        Images that could not be read or are too small.
+    known_images, known_labels : ndarray, optional
+        Clean images of an attacker's own, in neither of the others.
+    same_classes : bool
+        Whether their labels are numbered as the others.
     """
 
     name: str
@@ -31,10 +42,20 @@ class Data:
     test_images: Images
     test_labels: npt.NDArray[np.int64]
     left_out: int = 0
+    known_images: Images | None = None
+    known_labels: npt.NDArray[np.int64] | None = None
+    same_classes: bool = True
 
     def digest(self) -> str:
         """Return what tells these images and labels from others of the same name and number."""
-        parts = (self.train_images, self.train_labels, self.test_images, self.test_labels)
+        parts: tuple[npt.NDArray[Any], ...] = (
+            self.train_images,
+            self.train_labels,
+            self.test_images,
+            self.test_labels,
+        )
+        if self.known_images is not None and self.known_labels is not None:
+            parts += (self.known_images, self.known_labels)
         whole = hashlib.sha256()
         for part in parts:
             whole.update(np.ascontiguousarray(part).data)
@@ -66,13 +87,16 @@ def own_images(
     seed: int = 0,
     *,
     held_out: bool = False,
+    known_limit: int = 0,
+    known: Path | None = None,
 ) -> Data:
     """Return a sample of the user's dataset.
 
     Its ``train`` and ``test`` folders are used where it has both, else a third of it is set aside
     at random. At most so many images of each are taken, evenly from all classes; None takes all.
     With `held_out`, a part of the training images takes the place of the test images, which are not
-    read: to choose settings by.
+    read: to choose settings by. Up to `known_limit` images of an attacker's own are training images
+    that are left over, or those of the dataset `known`, brought to the same size.
     """
     source = open_source(path)
     names = source.names()
@@ -98,6 +122,7 @@ def own_images(
     (train, train_classes), (test, test_classes) = (
         load_training_set(source, part) for part in chosen
     )
+    own, own_classes = _known(source, splits["train"], chosen[0], known_limit, known, train.shape)
     if train.shape[1:] != test.shape[1:]:
         msg = f"training and test images of {path} differ in shape"
         raise InputError(msg)
@@ -106,6 +131,7 @@ def own_images(
     if len(classes) < 2 or unknown:
         msg = f"{path} needs at least two class folders, the same for training and test images"
         raise InputError(msg)
+    numbered = classes if set(own_classes) <= set(classes) else sorted(set(own_classes))
     return Data(
         f"{path.name} ({len(train)} + {len(test)} images{', held out' if held_out else ''})",
         train,
@@ -113,7 +139,43 @@ def own_images(
         test,
         np.array([classes.index(name) for name in test_classes]),
         left_out=sum(map(len, chosen)) - len(train) - len(test),
+        known_images=own if len(own_classes) else None,
+        known_labels=np.array([numbered.index(name) for name in own_classes], np.int64)
+        if len(own_classes)
+        else None,
+        same_classes=numbered is classes,
     )
+
+
+def _known(
+    source: Source,
+    train: list[str],
+    chosen: list[str],
+    limit: int,
+    path: Path | None,
+    shape: tuple[int, ...],
+) -> tuple[Images, list[str]]:
+    """Return images of an attacker's own of this shape, and the names of their classes."""
+    if path is not None:
+        source = open_source(path)
+        names = [name for name in source.names() if not _lies_in(name, "test")]
+    else:
+        names = sorted(set(train) - set(chosen))
+    picked = select(names, limit) if limit else []
+    if not picked:
+        return np.empty((0, *shape[1:]), np.uint8), []
+    images, classes = load_training_set(source, picked)
+    if images.shape[1:] == shape[1:]:
+        return images, list(classes)
+    if images.shape[3] != shape[3]:
+        msg = f"images of {path} have {images.shape[3]} channels, and the others {shape[3]}"
+        raise InputError(msg)
+    size = shape[2], shape[1]
+    resized = [
+        np.asarray(Image.fromarray(image.squeeze()).resize(size, Image.Resampling.BOX))
+        for image in images
+    ]
+    return np.stack(resized).reshape(-1, *shape[1:]), list(classes)
 
 
 def _lies_in(name: str, split: str) -> bool:

@@ -21,6 +21,8 @@ class Preset:
     training, surrogate : Recipe
     seeds : tuple of int
         One comparison each; the seeds of weights and order.
+    known_images : int
+        The most clean images of an attacker's own.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Preset:
     training: Recipe
     surrogate: Recipe
     seeds: tuple[int, ...]
+    known_images: int = 500
 
     def computed_in(self, *, bfloat16: bool | None) -> Preset:
         """Return this preset with that precision of all trainings; see `Recipe`."""
@@ -46,4 +49,11 @@ QUICK = Preset("quick", 5000, 2000, 16, Recipe(epochs=14), Recipe(epochs=14, see
 PAPER = Preset("paper", None, None, 64, Recipe(epochs=80), Recipe(epochs=30, seed=100), (0, 1, 2))
 """The settings of Xue et al.: ResNet-18, Adam from 0.01, batch 128, 80 epochs; wants a GPU."""
 
-PRESETS = {preset.name: preset for preset in (QUICK, PAPER)}
+FULL = Preset("full", None, None, 16, Recipe(epochs=20), Recipe(epochs=14, seed=100), (0,))
+"""All images on two CPU cores: a network in a quarter of an hour or more."""
+
+_FIELD = Recipe(epochs=120, learning_rate=0.1, augment=True, optimizer="sgd", weight_decay=5e-4)
+FIELD = Preset("field", None, None, 64, _FIELD, Recipe(epochs=30, seed=100), (0, 1, 2))
+"""The settings that most of the field reports: SGD, crops and flips, 120 epochs; wants a GPU."""
+
+PRESETS = {preset.name: preset for preset in (QUICK, FULL, PAPER, FIELD)}

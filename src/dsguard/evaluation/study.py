@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import platform
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -19,21 +21,20 @@ import numpy.typing as npt
 import torch
 
 from dsguard._atomic import write_whole
-from dsguard.api import protect_batch, restore_batch
-from dsguard.covers import Cover, Given
 from dsguard.covers.pattern_fitting import ROUNDS
 from dsguard.errors import InputError
+from dsguard.evaluation.attacks import Known, attack_named
 from dsguard.evaluation.comparison import Row, cautions, psnr
 from dsguard.evaluation.data import Data
 from dsguard.evaluation.pictures import curves, triptychs
 from dsguard.evaluation.presets import Preset
+from dsguard.evaluation.protection import Protects
 from dsguard.evaluation.report import html_report
 from dsguard.evaluation.trainings import Shared, Training, run_all
 from dsguard.evaluation.trials import TABLE_1, Trial
-from dsguard.fsp import Attack, Surrogate, choose_device, fit_surrogate, perturb
+from dsguard.fsp import Surrogate, choose_device, fit_surrogate
 from dsguard.kernels.contract import Images
 from dsguard.keys import DatasetKey
-from dsguard.profiles import Profile
 
 Step = Callable[[str, int, int], None]
 
@@ -77,8 +78,7 @@ def run_study(
     data: Data,
     out: Path,
     preset: Preset,
-    attack: Attack,
-    profile: str,
+    protection: Protects,
     *,
     trials: Sequence[Trial] = TABLE_1,
     device: str | None = None,
@@ -94,9 +94,8 @@ def run_study(
     out : Path
         The folder that it lives in.
     preset : Preset
-    attack : Attack
-        Only its ε matters to a profile that hides images in other images.
-    profile : str
+    protection : Protects
+        Makes protected images: a `Protection`, or anything to compare it with.
     trials : sequence of Trial
         What to train; by default a network on clean, protected and restored images.
     device : str, optional
@@ -112,19 +111,24 @@ def run_study(
     Raises
     ------
     InputError
-        If the folder holds a study with other settings.
+        If the folder holds a study with other settings, or a trial needs images of an attacker's
+        own and there are none.
     """
+    _refuse(trials, data)
     tell = on_step or (lambda name, done, total: None)
-    settings = _settings(data, preset, attack, profile, device)
+    settings = _settings(data, preset, protection, device)
     _claim(out, settings)
-    versions = _versions(data, out, preset, attack, profile, device, tell)
+    versions = _versions(data, out, preset, protection, device, tell)
+    known = None
+    if any(attack_named(trial.against).needs for trial in trials):
+        known = _known(data, out, preset, protection, device, tell)
     same = bool((versions["restored"] == versions["clean"]).all())
     # What is equal to the last bit trains to the same network, and is trained once.
     wanted = [
         (seed, trial, trial.twin if same else trial) for trial in trials for seed in preset.seeds
     ]
     each = list(dict.fromkeys(Training(twin, seed) for seed, _, twin in wanted))
-    shared = Shared(versions, data, preset, out, device)
+    shared = Shared(versions, data, preset, out, device, known)
     found = run_all(each, shared, workers, lambda done, total: tell("train", done, total))
     rows = _found_before(out)  # only now: another call may have added to them
     for seed, trial, twin in wanted:
@@ -137,8 +141,23 @@ def run_study(
     return study
 
 
+def _refuse(trials: Sequence[Trial], data: Data) -> None:
+    """Refuse attacks by somebody who has images that are not there."""
+    for trial in trials:
+        needs = attack_named(trial.against).needs
+        if needs and data.known_images is None:
+            msg = (
+                f"attack {trial.against} needs clean images of an attacker's own, and all are "
+                "trained on; give others with --known, or take fewer to train on"
+            )
+            raise InputError(msg)
+        if needs == "labels" and not data.same_classes:
+            msg = f"attack {trial.against} needs images of an attacker's own of the same classes"
+            raise InputError(msg)
+
+
 def _settings(
-    data: Data, preset: Preset, attack: Attack, profile: str, device: str | None
+    data: Data, preset: Preset, protection: Protects, device: str | None
 ) -> dict[str, Any]:
     """Return what a study has one of: not how many seeds and trials, which may grow."""
     at = choose_device(device)
@@ -150,8 +169,7 @@ def _settings(
         "images": [len(data.train_images), len(data.test_images)],
         "digest": data.digest(),
         "preset": size,
-        "attack": asdict(attack),
-        "profile": profile,
+        **protection.settings(),
         "device": f"{at.type}: {name}",
     }
 
@@ -186,63 +204,70 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
 
 
 def _versions(
-    data: Data,
-    out: Path,
-    preset: Preset,
-    attack: Attack,
-    profile: str,
-    device: str | None,
-    tell: Step,
+    data: Data, out: Path, preset: Preset, protection: Protects, device: str | None, tell: Step
 ) -> dict[str, Images]:
     """Return clean, protected and restored training images."""
-    key = DatasetKey(bytes(32))  # nothing is published: the study is to be repeatable
-    file = out / "perturbed.npy"
-    chosen = Profile.named(profile)
-    cover: Cover
-    if not chosen.needs_surrogate:
-        cover = chosen.cover(key, epsilon=attack.epsilon)
-    elif file.exists():
-        cover = Given(_stored(file, data.train_images.shape))
-    else:
-        surrogate = _surrogate(data, out, preset, device, tell)
+    file = out / "versions.npz"
+    if not file.exists():
+        surrogate = None
+        if protection.needs_surrogate:
+            images, labels = data.train_images, data.train_labels
+            surrogate = _surrogate(images, labels, out / "surrogate.pt", preset, device, tell)
         count = len(data.train_images)
-        target = perturb(
+        protected, restored = protection.protect(
             data.train_images,
             data.train_labels,
+            DatasetKey(bytes(32)),  # nothing is published: the study is to be repeatable
             surrogate,
-            attack,
-            on_batch=lambda done: tell("perturb", done, count),
+            lambda done: tell("perturb", done, count),
         )
         with write_whole(file) as written:
-            np.save(written, target)
-        cover = Given(target)
-    batch = protect_batch(
-        data.train_images, key, cover=cover, labels=data.train_labels, codec=chosen.codec
-    )
-    restored = restore_batch(batch.images, key, sidecars=batch.sidecars)
-    return {"clean": data.train_images, "protected": batch.images, "restored": restored}
+            np.savez(written, protected=protected, restored=restored)
+    return {"clean": data.train_images, **_stored(file, data.train_images.shape)}
 
 
-def _stored(file: Path, shape: tuple[int, ...]) -> Images:
-    """Return perturbed images of an earlier time."""
+def _stored(file: Path, shape: tuple[int, ...]) -> dict[str, Images]:
+    """Return protected and restored images of an earlier time."""
     try:
-        images: Images = np.load(file)
-        if images.shape == shape and images.dtype == np.uint8:
-            return images
+        with file.open("rb") as stored, np.load(stored) as entries:
+            found = {name: entries[name] for name in ("protected", "restored")}
+        if all(images.shape == shape and images.dtype == np.uint8 for images in found.values()):
+            return found
         msg = f"{file} has other images; remove it, and it is made again"
-    except (ValueError, EOFError):
+    except (ValueError, EOFError, KeyError, OSError, zipfile.BadZipFile, zlib.error):
         msg = f"{file} is damaged; remove it, and it is made again"
     raise InputError(msg)
 
 
-def _surrogate(data: Data, out: Path, preset: Preset, device: str | None, tell: Step) -> Surrogate:
-    file = out / "surrogate.pt"
+def _known(
+    data: Data, out: Path, preset: Preset, protection: Protects, device: str | None, tell: Step
+) -> Known | None:
+    """Return the images of an attacker's own, protected with a key and a surrogate of their own."""
+    if data.known_images is None or data.known_labels is None:
+        return None
+    surrogate = None
+    if protection.needs_surrogate:
+        file = out / "known-surrogate.pt"
+        surrogate = _surrogate(data.known_images, data.known_labels, file, preset, device, tell)
+    key = DatasetKey(bytes([1]) * 32)
+    protected, _ = protection.protect(data.known_images, data.known_labels, key, surrogate)
+    return Known(data.known_images, data.known_labels, protected, data.same_classes)
+
+
+def _surrogate(
+    images: Images,
+    labels: npt.NDArray[np.int64],
+    file: Path,
+    preset: Preset,
+    device: str | None,
+    tell: Step,
+) -> Surrogate:
     if file.exists():
         return Surrogate.load(file, device)
-    trained = out / "surrogate-training.pt"
+    trained = file.with_name(f"{file.stem}-training.pt")
     surrogate = fit_surrogate(
-        data.train_images,
-        data.train_labels,
+        images,
+        labels,
         recipe=preset.surrogate,
         width=preset.width,
         device=device,

@@ -16,6 +16,7 @@ import torch
 from dsguard._atomic import temporary_subfolder
 from dsguard._parallel.processes import Workers
 from dsguard._parallel.threads import thread_count
+from dsguard.evaluation.attacks import Known
 from dsguard.evaluation.comparison import Row, learn
 from dsguard.evaluation.data import Data
 from dsguard.evaluation.presets import Preset
@@ -57,6 +58,8 @@ class Shared:
     out : Path, optional
         Where checkpoints are kept.
     device : str, optional
+    known : Known, optional
+        Images of an attacker's own.
     """
 
     versions: Mapping[str, Images]
@@ -64,6 +67,7 @@ class Shared:
     preset: Preset
     out: Path | None = None
     device: str | None = None
+    known: Known | None = None
 
     def epochs(self, training: Training) -> int:
         """Return how many epochs a training has."""
@@ -86,6 +90,7 @@ class Shared:
             device=self.device,
             on_epoch=on_epoch,
             checkpoint=None if self.out is None else training.checkpoint(self.out),
+            known=self.known,
         )
 
 

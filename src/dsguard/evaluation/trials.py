@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from dsguard.evaluation.countermeasures import CounterMeasure
+from dsguard.evaluation.attacks import attack_named
 from dsguard.kernels.contract import Images
 from dsguard.networks.training import Recipe
 
@@ -46,7 +46,7 @@ class Trial:
         elif self.percent < 100:
             parts = [f"{self.percent} % {self.version}"]
         if self.against != "none":
-            parts.append(CounterMeasure.named(self.against).title)
+            parts.append(attack_named(self.against).title)
         if self.network != "resnet18":
             parts.append(self.network)
         return ", ".join(parts)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dsguard.errors import InputError
+from dsguard.kernels.geometry import BLOCK
 from dsguard.networks.resnet import NARROWEST, build
 
 
@@ -132,6 +133,17 @@ class _Vit(nn.Module):
         return encoded
 
 
+def _blocks(channels: int, _: tuple[int, ...], width: int) -> nn.Module:
+    """Bag of blocks of 4×4 pixels: what each shows, wherever it is (BagNet, ICLR 2019)."""
+    layers: list[nn.Module] = [
+        nn.Conv2d(channels, 8 * width, BLOCK, BLOCK, bias=False),
+        nn.BatchNorm2d(8 * width),
+    ]
+    for _layer in range(2):
+        layers += [nn.ReLU(), *_convolution(8 * width, 8 * width, 1)[:-1]]
+    return nn.Sequential(*layers, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
 def _convolution(
     inputs: int, outputs: int, size: int, stride: int = 1, groups: int = 1
 ) -> list[nn.Module]:
@@ -146,6 +158,7 @@ _BUILDERS: dict[str, Callable[[int, tuple[int, ...], int], nn.Module]] = {
     "mobilenet": _mobilenet,
     "densenet": _densenet,
     "vit": _Vit,
+    "blocks": _blocks,
 }
 
 NETWORKS = ("resnet18", *_BUILDERS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,16 +16,22 @@ from dsguard.errors import InputError
 from dsguard.evaluation import (
     COUNTERMEASURES,
     NETWORKS,
-    CounterMeasure,
     Trial,
     build_network,
     matrix,
 )
+from dsguard.evaluation.attacks import Known, Setting, attack_named
 from dsguard.fsp import Recipe
 from dsguard.networks.training import train
 
 LABELS = (np.arange(2048) % 2).astype(np.int64)
 KEY = DatasetKey(bytes(32))
+
+
+def prepared(name, images, labels, test):
+    """Return training and test images as an attack prepares them."""
+    made = attack_named(name).prepare(Setting(images, labels, test, lambda *_: None))
+    return made.images, made.test_images
 
 
 def marked():
@@ -38,16 +45,20 @@ def marked():
 @pytest.mark.parametrize("name", COUNTERMEASURES)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_one_trains(scenes, name, channels):
-    measure = CounterMeasure.named(name)
+    measure = attack_named(name)
     images = np.ascontiguousarray(scenes[..., :channels])
     labels = LABELS[: len(images)]
     before = images.copy()
     if measure.prepare is not None:
-        images, test = measure.prepare(images, labels, images[:2])
-        assert images.shape == before.shape
+        known = Known(images[:6], labels[:6], 255 - images[:6])
+        given = Setting(images, labels, images[:2], lambda *_: lambda asked: LABELS[: len(asked)])
+        made = measure.prepare(replace(given, known=known))
+        images, labels = made.images, made.labels
+        assert images.shape[1:] == before.shape[1:]
         assert images.dtype == np.uint8
-        assert test.shape == before[:2].shape
-    model = build_network("resnet18", before.shape[1:], 2, 8, 0)
+        assert len(images) == len(labels) >= len(before)
+        assert made.test_images.shape == before[:2].shape
+    model = build_network(measure.network or "resnet18", before.shape[1:], 2, 8, 0)
     recipe = Recipe(epochs=1, batch_size=4)
     train(model, images, labels, recipe, torch.device("cpu"), alter=measure.alter)
     assert (scenes[..., :channels] == before).all()
@@ -56,18 +67,18 @@ def test_every_one_trains(scenes, name, channels):
 
 def test_an_unknown_one_is_named():
     with pytest.raises(InputError, match=r"no counter-measure 'magic'.*cutout"):
-        CounterMeasure.named("magic")
+        attack_named("magic")
 
 
 def test_gray_is_gray(scenes):
-    gray, _ = COUNTERMEASURES["gray"].prepare(scenes, LABELS[: len(scenes)], scenes)
+    gray, _ = prepared("gray", scenes, LABELS[: len(scenes)], scenes)
     assert (gray == gray[..., :1]).all()
 
 
 @pytest.mark.parametrize("name", ["class-mean", "projection"])
 def test_class_patterns_are_found_and_removed(name):
     images, patterned = marked()
-    cleaned, _ = COUNTERMEASURES[name].prepare(patterned, LABELS, images)
+    cleaned, _ = prepared(name, patterned, LABELS, images)
 
     def pattern_left(batch):
         means = [batch[label == LABELS].mean(axis=0) for label in (0, 1)]
@@ -81,9 +92,7 @@ def test_textures_are_evened_out_and_flat_tiles_are_not():
     images = np.random.default_rng(0).integers(30, 220, (10, 32, 32, 3), dtype=np.uint8)
     numbers = np.arange(10)
     patterned = Patterns.drawn(numbers, KEY).added(images, images, numbers, 16, 4)
-    both = [
-        COUNTERMEASURES["evened"].prepare(batch, numbers, batch) for batch in (images, patterned)
-    ]
+    both = [prepared("evened", batch, numbers, batch) for batch in (images, patterned)]
     (clean, _), (evened, test) = both
     np.testing.assert_array_equal(evened, test)
     left = np.abs(evened.astype(int) - clean).max(axis=(0, 3))[::4, ::4]
@@ -97,8 +106,8 @@ def test_the_informed_attack_takes_textures_and_flat_tiles():
     images = np.random.default_rng(0).integers(60, 190, (600, 32, 32, 3), dtype=np.uint8)
     numbers = np.arange(600) % 2
     patterned = Patterns.drawn([0, 1], KEY).added(images, images, numbers, 16, 4)
-    cleaned, _ = COUNTERMEASURES["informed"].prepare(patterned, numbers, images)
-    projected, _ = COUNTERMEASURES["projection"].prepare(patterned, numbers, images)
+    cleaned, _ = prepared("informed", patterned, numbers, images)
+    projected, _ = prepared("projection", patterned, numbers, images)
 
     def cells(batch):
         return batch.reshape(600, 8, 4, 8, 4, 3).mean(axis=(2, 4))

@@ -1,9 +1,9 @@
-"""Attacks on protected images by those who know the method, and have neither key nor network."""
+"""An attack on the exact profiles by those who know the method, without key and network."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,8 @@ from dsguard.choices import STRENGTHS
 from dsguard.codecs import Exact, restoring
 from dsguard.codecs.exact import revealed
 from dsguard.covers.patterns import FLAT, GRID, TILE, UNIT, textures
-
-if TYPE_CHECKING:
-    from dsguard.kernels.contract import Images
+from dsguard.evaluation.attacks.base import Setting
+from dsguard.kernels.contract import Images
 
 Floats = npt.NDArray[np.float32]
 Signs = npt.NDArray[np.int8]
@@ -74,20 +73,16 @@ def likeliest_undone(images: Images) -> Images:
     return out
 
 
+def undone(given: Setting) -> Setting:
+    """Take class patterns off published images of an exact profile; leave all others."""
+    return replace(given, images=likeliest_undone(given.images))
+
+
 def _borders(images: Images) -> float:
     """Return how far samples on both sides of the borders of cells are apart."""
     cell = images.shape[1] // GRID
     first, last = images[:, cell::cell].astype(np.int16), images[:, cell - 1 : -cell : cell]
     return float(np.abs(first - last).mean())
-
-
-def block_means_removed(images: Images, block: int = 4) -> Images:
-    """Leave of each block of an image its texture: what hidden images show through a veil."""
-    count, height, width, channels = images.shape
-    cells = images.reshape(count, height // block, block, width // block, block, channels)
-    means = cells.mean(axis=(2, 4), keepdims=True, dtype=np.float32)
-    textures_alone: Images = (cells - means + 128).clip(0, 255).astype(np.uint8)
-    return textures_alone.reshape(images.shape)
 
 
 def _costs(images: Floats, epsilon: int) -> Floats:

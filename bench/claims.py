@@ -1,0 +1,236 @@
+"""What is claimed of each protection, and what the worst known attack leaves of it.
+
+    python -m bench.claims ../shared/data/cifar10.tar.xz --claim exact-16 --workers 2 --bfloat16
+
+trains networks under every attack of `dsguard.evaluation.attacks`, as ``dsguard evaluate --against
+all`` does, and writes one record for each claim to ``bench/results/claims``. A study goes on where
+it was interrupted; those of one folder share the trainings on clean images. Without ``--claim`` the
+tables of ``docs/efficacy.md`` and of the README are made from the records.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dsguard.choices import STRENGTHS
+from dsguard.evaluation import COUNTERMEASURES, matrix, own_images
+from dsguard.evaluation.presets import PRESETS, Preset
+from dsguard.evaluation.protection import Protection, Protects
+from dsguard.evaluation.study import Study, run_study
+from dsguard.fsp import Attack
+
+from .poisons import POISONS, Poison
+from .report import cpu, put_into_page, table
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORDS = ROOT / "bench" / "results" / "claims"
+ALL = tuple(name for name in COUNTERMEASURES if name != "none")
+
+
+def _perturbing(profile: str, epsilon: int) -> Protection:
+    return Protection(profile, Attack.carried_by(profile, epsilon=epsilon))
+
+
+def _sealed(shows: str, **options: int) -> Protection:
+    attack = Attack.carried_by("sealed", epsilon=STRENGTHS["standard"])
+    return Protection("sealed", attack, shows, **options)
+
+
+CLAIMS: dict[str, Protects] = {
+    "exact-16": _perturbing("exact", 16),
+    "veil-16": _perturbing("veil", 16),
+    "paper-16": _perturbing("paper", 16),
+    "sealed-blank": _sealed("blank"),
+    "sealed-other": _sealed("other"),
+    **{f"sealed-preview-{cells}": _sealed("preview", cells=cells) for cells in (2, 4, 8, 16)},
+    "sealed-samples-1": _sealed("samples", samples=1),
+    **{f"poison-{name}": Poison(name) for name in POISONS},
+}
+"""Claims by name; poisons of others stand beside them, to see that attacks work."""
+
+
+def main() -> None:
+    """Run a study, or make the tables."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data", type=Path, nargs="?")
+    parser.add_argument("--out", type=Path, default=ROOT / "out" / "claims")
+    parser.add_argument("--claim", choices=CLAIMS, action="append", default=[])
+    parser.add_argument("--against", action="append", choices=ALL, help="By default all.")
+    parser.add_argument("--preset", choices=PRESETS, default="quick")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--bfloat16", action="store_true")
+    given = parser.parse_args()
+    for claim in given.claim:
+        run(claim, given)
+    make_tables(records())
+
+
+def run(claim: str, given: argparse.Namespace) -> None:
+    """Do the trainings of a claim, and write its record."""
+    preset = PRESETS[given.preset].computed_in(bfloat16=given.bfloat16 or None)
+    preset = replace(preset, seeds=tuple(range(given.seeds)))
+    folder = given.out / f"{given.preset}-{claim}"
+    data = own_images(
+        given.data, preset.train_images, preset.test_images, known_limit=preset.known_images
+    )
+    names = given.against or [
+        name for name in ALL if data.known_images is not None or not COUNTERMEASURES[name].needs
+    ]
+    protection = CLAIMS[claim]
+    run_study(data, folder, preset, protection, trials=())
+    share_clean(given.out, folder)
+    trials, workers = matrix(names), given.workers
+    study = run_study(data, folder, preset, protection, trials=trials, workers=workers)
+    command = f"python -m bench.claims {given.data.name} --claim {claim} --preset {given.preset}"
+    record = record_of(claim, study, preset, command)
+    RECORDS.mkdir(exist_ok=True)
+    text = json.dumps(record, indent=1, ensure_ascii=False)
+    (RECORDS / f"{given.preset}-{claim}.json").write_text(text + "\n")
+    print(text)
+
+
+def share_clean(root: Path, folder: Path) -> None:
+    """Copy trainings on clean images from the studies beside this one: they are the same.
+
+    A remover learns from protected pairs, so it is another one in each study.
+    """
+    preset, _, _ = folder.name.partition("-")
+    for file in root.glob(f"{preset}-*/seed*/clean*.pt"):
+        own = folder / file.parent.name / file.name
+        alone = file.stem.removeprefix("clean-")
+        if alone in COUNTERMEASURES and COUNTERMEASURES[alone].needs == "pairs":
+            continue
+        if not own.exists():
+            own.parent.mkdir(exist_ok=True)
+            shutil.copyfile(file, own)
+
+
+def record_of(claim: str, study: Study, preset: Preset, command: str) -> dict[str, Any]:
+    """Return what is known of a claim."""
+    found: dict[str, dict[str, Any]] = {}
+    for trial, rows in study.rows.items():
+        if trial.version in ("clean", "protected") and trial.percent == 100:
+            each = found.setdefault(trial.against, {})
+            last = [row.test_accuracy for row in rows.values()]
+            each[trial.version] = round(float(np.mean(last)), 4)
+            each[f"{trial.version}, best epoch"] = round(
+                float(np.mean([row.peak_accuracy for row in rows.values()])), 4
+            )
+            each["seeds"] = len(last)
+            if len(last) > 1:
+                each[f"{trial.version}, standard deviation"] = round(float(np.std(last, ddof=1)), 4)
+    worst = worst_of(found)
+    settings = study.settings
+    attack = settings.get("attack", {})
+    commit = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+    return {
+        "claim": claim,
+        "profile": settings.get("profile", "none"),
+        "cover": settings.get("cover"),
+        "epsilon": attack.get("epsilon"),
+        "cells": settings.get("cells"),
+        "data": settings["data"],
+        "recipe": preset.name,
+        "epochs": preset.training.epochs,
+        "width": preset.width,
+        "bfloat16": bool(preset.training.bfloat16),
+        "clean": found["none"]["clean"],
+        "protected": found["none"]["protected"],
+        "worst attack": worst,
+        "protected under it": found[worst]["protected"],
+        "clean under it": found[worst]["clean"],
+        "reported by others": None,
+        "date": date.today().isoformat(),
+        "commit": subprocess.check_output(commit, text=True).strip(),
+        "command": command,
+        "machine": f"{cpu()}; torch {version('torch')}, dsguard {version('dsguard')}",
+        "attacks": found,
+    }
+
+
+def worst_of(found: dict[str, dict[str, Any]]) -> str:
+    """Return the attack that makes most of protected images alone.
+
+    Those that have labelled clean images of their own learn from these: they are told apart.
+    """
+    alone = [name for name in found if COUNTERMEASURES[name].needs != "labels"]
+    return max(alone, key=lambda name: float(found[name].get("protected", 0)))
+
+
+def records(folder: Path = RECORDS) -> dict[str, dict[str, Any]]:
+    """Return all records, by name."""
+    return {file.stem: json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))}
+
+
+def make_tables(found: dict[str, dict[str, Any]], docs: Path = ROOT / "docs") -> None:
+    """Put tables made from records into the pages."""
+    page = docs / "efficacy.md"
+    for mark, text in (("claims", claims_table(found)), ("attacks", attacks_table(found))):
+        put_into_page(f"<!-- {mark}: bench/claims.py -->", f"<!-- end of {mark} -->", text, page)
+
+
+def _own(found: dict[str, dict[str, Any]], *, poisons: bool = False) -> Iterable[dict[str, Any]]:
+    order = list(CLAIMS)
+    chosen = [
+        each
+        for each in found.values()
+        if each["recipe"] == "quick" and each["claim"].startswith("poison") == poisons
+    ]
+    return sorted(chosen, key=lambda each: order.index(each["claim"]))
+
+
+def claims_table(found: dict[str, dict[str, Any]]) -> str:
+    """Return a row for each claim: as the images are, and under the worst attack."""
+    head = (
+        "protection",
+        "as they are",
+        "under the worst attack",
+        "clean images under it",
+        "attack",
+    )
+    rows = [
+        (
+            f"`{each['claim']}`",
+            f"{each['protected']:.1%}",
+            f"**{each['protected under it']:.1%}**",
+            f"{each['clean under it']:.1%}",
+            COUNTERMEASURES[each["worst attack"]].title,
+        )
+        for each in _own(found)
+    ]
+    return table(head, rows)
+
+
+def attacks_table(found: dict[str, dict[str, Any]]) -> str:
+    """Return a row for each attack, and a column for each claim and each poison of others."""
+    columns = [*_own(found), *_own(found, poisons=True)]
+    head = ("attack", "clean", *(f"`{each['claim']}`" for each in columns))
+    rows = []
+    for name, measure in COUNTERMEASURES.items():
+        cells = [each["attacks"].get(name, {}).get("protected") for each in columns]
+        clean = [
+            each["attacks"][name]["clean"]
+            for each in columns
+            if "clean" in each["attacks"].get(name, {})
+        ]
+        if not clean:
+            continue
+        shown = ("–" if cell is None else f"{cell:.1%}" for cell in cells)
+        rows.append((measure.title, f"{clean[0]:.1%}", *shown))
+    return table(head, rows)
+
+
+if __name__ == "__main__":
+    main()
