@@ -4,8 +4,9 @@
 
 trains networks under every attack of `dsguard.evaluation.attacks`, as ``dsguard evaluate --against
 all`` does, and writes one record for each claim to ``bench/results/claims``. A study goes on where
-it was interrupted; those of one folder share the trainings on clean images. Without ``--claim`` the
-tables of ``docs/efficacy.md`` and of the README are made from the records.
+it was interrupted, and ``--against none`` makes its record anew; those of one folder share the
+trainings on clean images. Without ``--claim`` the tables, the picture and the README's sentence are
+made from the records.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from dsguard.choices import STRENGTHS
-from dsguard.evaluation import COUNTERMEASURES, matrix, own_images
+from dsguard.evaluation import COUNTERMEASURES, Data, build_network, matrix, own_images
 from dsguard.evaluation.presets import PRESETS, Preset
 from dsguard.evaluation.protection import Protection, Protects
 from dsguard.evaluation.study import Study, run_study
-from dsguard.fsp import Attack
+from dsguard.fsp import Attack, Surrogate, accuracy, choose_device
+from dsguard.keys import DatasetKey
+from dsguard.networks.training import load_whole
 
 from .poisons import POISONS, Poison
 from .report import cpu, put_into_page, table
@@ -48,7 +52,7 @@ def _sealed(shows: str, **options: int) -> Protection:
 
 
 CLAIMS: dict[str, Protects] = {
-    "exact-16": _perturbing("exact", 16),
+    **{f"exact-{epsilon}": _perturbing("exact", epsilon) for epsilon in (8, 16, 32)},
     "veil-16": _perturbing("veil", 16),
     "paper-16": _perturbing("paper", 16),
     "sealed-blank": _sealed("blank"),
@@ -59,6 +63,16 @@ CLAIMS: dict[str, Protects] = {
 }
 """Claims by name; poisons of others stand beside them, to see that attacks work."""
 
+TITLES = {
+    "sealed-blank": "`sealed` with a drawn picture",
+    "sealed-preview-4": "a preview of 4 cells",
+    "sealed-preview-8": "a preview of 8 cells",
+    "exact-16": "`exact`",
+    "veil-16": "`veil`",
+    "paper-16": "`paper`",
+}
+"""Those of the README."""
+
 
 def main() -> None:
     """Run a study, or make the tables."""
@@ -66,7 +80,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "claims")
     parser.add_argument("--claim", choices=CLAIMS, action="append", default=[])
-    parser.add_argument("--against", action="append", choices=ALL, help="By default all.")
+    parser.add_argument("--against", action="append", choices=COUNTERMEASURES)
     parser.add_argument("--preset", choices=PRESETS, default="quick")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1)
@@ -95,10 +109,25 @@ def run(claim: str, given: argparse.Namespace) -> None:
     study = run_study(data, folder, preset, protection, trials=trials, workers=workers)
     command = f"python -m bench.claims {given.data.name} --claim {claim} --preset {given.preset}"
     record = record_of(claim, study, preset, command)
+    record["recognised"] = recognised(folder, data, preset, protection)
     RECORDS.mkdir(exist_ok=True)
     text = json.dumps(record, indent=1, ensure_ascii=False)
     (RECORDS / f"{given.preset}-{claim}.json").write_text(text + "\n")
     print(text)
+
+
+def recognised(folder: Path, data: Data, preset: Preset, protection: Protects) -> float:
+    """Return how many protected test images a network knows that was trained on clean images."""
+    place = choose_device()
+    classes = int(data.train_labels.max()) + 1
+    network = build_network("resnet18", data.train_images.shape[1:], classes, preset.width, 0)
+    network.load_state_dict(load_whole(folder / "seed0" / "clean.pt")["model"])
+    surrogate = None
+    if protection.needs_surrogate:
+        surrogate = Surrogate.load(folder / "surrogate.pt", str(place))
+    key = DatasetKey(bytes(32))
+    protected, _ = protection.protect(data.test_images, data.test_labels, key, surrogate)
+    return round(accuracy(network.to(place), protected, data.test_labels, place), 4)
 
 
 def share_clean(root: Path, folder: Path) -> None:
@@ -174,11 +203,65 @@ def records(folder: Path = RECORDS) -> dict[str, dict[str, Any]]:
     return {file.stem: json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))}
 
 
-def make_tables(found: dict[str, dict[str, Any]], docs: Path = ROOT / "docs") -> None:
-    """Put tables made from records into the pages."""
-    page = docs / "efficacy.md"
-    for mark, text in (("claims", claims_table(found)), ("attacks", attacks_table(found))):
-        put_into_page(f"<!-- {mark}: bench/claims.py -->", f"<!-- end of {mark} -->", text, page)
+def make_tables(found: dict[str, dict[str, Any]]) -> None:
+    """Put tables, a sentence and a picture made from records into the pages."""
+    own = list(_own(found))
+    for page, mark, text in (
+        ("docs/efficacy.md", "claims", claims_table(own)),
+        ("docs/efficacy.md", "attacks", attacks_table(found)),
+        ("docs/efficacy.md", "shows", shows_table(own)),
+        ("README.md", "protection", sentence(own)),
+    ):
+        start, end = f"<!-- {mark}: bench/claims.py -->", f"<!-- end of {mark} -->"
+        put_into_page(start, end, text, ROOT / page)
+    draw(own, ROOT / "docs" / "pictures" / "shows.png")
+
+
+def sentence(own: list[dict[str, Any]]) -> str:
+    """Return what the README says."""
+    said = [
+        f"  {TITLES[each['claim']]} {each['protected under it']:.1%} "
+        f"({each['protected']:.1%} as they are)"
+        for each in own
+        if each["claim"] in TITLES
+    ]
+    text = f"""\
+  A small network trained on CIFAR-10 knows {own[0]["clean"]:.1%} of clean test images; chance is
+  10 %. Trained on what the worst known attack makes of protected images it knows, with"""
+    return text + "\n" + ";\n".join(said) + "."
+
+
+def shows_table(own: list[dict[str, Any]]) -> str:
+    """Return a row for each claim: recognised, and learned."""
+    head = (
+        "protection",
+        "recognised, by a network that knows clean images",
+        "best thief's network",
+    )
+    rows = [
+        (f"`{each['claim']}`", f"{each['recognised']:.1%}", f"{each['protected under it']:.1%}")
+        for each in own
+    ]
+    return table(head, rows)
+
+
+def draw(own: list[dict[str, Any]], path: Path) -> None:
+    """Plot how much is recognised against how much is learned."""
+    figure = Figure(figsize=(7, 4.5), dpi=100, layout="constrained")
+    axes = figure.add_subplot(
+        xlabel="recognised by a network that knows clean images, %",
+        ylabel="best thief's network, on clean test images, %",
+        xlim=(0, 70),
+        ylim=(0, 70),
+    )
+    for each in own:
+        at = 100 * each["recognised"], 100 * each["protected under it"]
+        axes.plot(*at, "o", color="tab:green" if each["profile"] == "sealed" else "tab:red")
+        axes.annotate(each["claim"], at, (6, 4), textcoords="offset points", fontsize=8)
+    axes.axhline(100 * own[0]["clean"], color="k", linestyle=":", label="clean images")
+    axes.axhline(10, color="tab:gray", linestyle="--", label="chance")
+    axes.legend(fontsize="small", loc="lower right")
+    figure.savefig(path)
 
 
 def _own(found: dict[str, dict[str, Any]], *, poisons: bool = False) -> Iterable[dict[str, Any]]:
@@ -191,7 +274,7 @@ def _own(found: dict[str, dict[str, Any]], *, poisons: bool = False) -> Iterable
     return sorted(chosen, key=lambda each: order.index(each["claim"]))
 
 
-def claims_table(found: dict[str, dict[str, Any]]) -> str:
+def claims_table(own: list[dict[str, Any]]) -> str:
     """Return a row for each claim: as the images are, and under the worst attack."""
     head = (
         "protection",
@@ -208,7 +291,7 @@ def claims_table(found: dict[str, dict[str, Any]]) -> str:
             f"{each['clean under it']:.1%}",
             COUNTERMEASURES[each["worst attack"]].title,
         )
-        for each in _own(found)
+        for each in own
     ]
     return table(head, rows)
 

@@ -13,6 +13,7 @@ With ``--toy`` all of it runs on a few images, to see that it runs.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import platform
 import subprocess
@@ -238,7 +239,7 @@ def equal(work: Work) -> Iterator[Row]:
         surrogate.to(work.device)
         return {
             "equal samples": round(float((there == here).mean()), 4),
-            "PSNR of the difference, dB": round(psnr(there, here), 1),
+            "largest difference": int(np.abs(there.astype(np.int16) - here).max()),
             "PSNR to clean, dB: here, there": [
                 round(psnr(images, made), 2) for made in (here, there)
             ],
@@ -309,8 +310,8 @@ def field(work: Work) -> Iterator[Row]:
 
 def trained(work: Work, preset: str, protection: Protects, trial: Trial) -> dict[str, Any]:
     """Train one network, and tell its accuracies."""
-    named = "-".join(str(value) for value in protection.settings().values() if value)
-    folder = work.out / f"{preset}-{abs(hash_of(named)):x}"
+    named = json.dumps([protection.settings(), trial.slug])
+    folder = work.out / f"{preset}-{hashlib.sha256(named.encode()).hexdigest()[:12]}"
     study = run_study(
         work.data,
         folder,
@@ -322,11 +323,6 @@ def trained(work: Work, preset: str, protection: Protects, trial: Trial) -> dict
     )
     row = study.rows[trial][0]
     return {"last": round(row.test_accuracy, 4), "best": round(row.peak_accuracy, 4)}
-
-
-def hash_of(text: str) -> int:
-    """Return a number that stands for a text, the same in every process."""
-    return int.from_bytes(text.encode(), "big") % (1 << 61)
 
 
 def machine(work: Work) -> str:
