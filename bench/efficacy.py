@@ -1,4 +1,4 @@
-"""Tables and plots of ``docs/efficacy.md`` and ``docs/choices.md``, from what trainings found.
+"""Tables and plots of ``docs/efficacy.md``, and ``choices.md`` beside the figures.
 
     python -m bench.efficacy
 
@@ -20,7 +20,7 @@ from .report import put_into_page, table
 
 FOLDER = Path(__file__).parent / "results" / "efficacy"
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = (DOCS / "efficacy.md", DOCS / "choices.md")
+PAGES = (DOCS / "efficacy.md", FOLDER / "choices.md")
 PICTURES = DOCS / "pictures"
 Trials = dict[str, dict[str, Any]]
 RADII = (("exact-fine", 4), ("exact-fine", 8), ("exact", 8), ("exact", 16), ("exact", 32))

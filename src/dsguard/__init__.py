@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         protect_batch,
         restore_batch,
     )
+    from dsguard.codecs import CarriesFileError, File
     from dsguard.errors import (
         CapacityError,
         DsguardError,
@@ -49,8 +50,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CapacityError",
+    "CarriesFileError",
     "DatasetKey",
     "DsguardError",
+    "File",
     "FormatError",
     "ImageInfo",
     "InputError",
@@ -75,8 +78,10 @@ __all__ = [
 
 _HOMES = {
     "CapacityError": "dsguard.errors",
+    "CarriesFileError": "dsguard.codecs",
     "DatasetKey": "dsguard.keys",
     "DsguardError": "dsguard.errors",
+    "File": "dsguard.codecs",
     "FormatError": "dsguard.errors",
     "ImageInfo": "dsguard.api",
     "InputError": "dsguard.errors",

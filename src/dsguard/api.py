@@ -7,7 +7,7 @@ how the clean ones are carried in them.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,7 +17,7 @@ import numpy as np
 
 from dsguard._checks import as_batch, as_output, as_single, like_input
 from dsguard._parallel import threads as pool
-from dsguard.codecs import Header, codec_named, codec_of, restoring
+from dsguard.codecs import CarriesFileError, File, Header, codec_named, codec_of, restoring
 from dsguard.covers import EPSILON, ArraySet, Batch, Cover, Given, check_cover, check_labels
 from dsguard.errors import (
     DsguardError,
@@ -46,6 +46,7 @@ class Status(StrEnum):
 
     OK = "ok"
     SIDECAR = "sidecar"
+    FILE = "file"
     NO_SIDECAR = "no_sidecar"
     NOT_PROTECTED = "not_protected"
     WRONG_KEY = "wrong_key"
@@ -59,6 +60,7 @@ _STATUS_OF: dict[type[DsguardError], Status] = {
     WrongKeyError: Status.WRONG_KEY,
     TamperedError: Status.TAMPERED,
     FormatError: Status.UNKNOWN_FORMAT,
+    CarriesFileError: Status.FILE,
 }
 
 
@@ -93,7 +95,7 @@ class RestoredBatch:
     status : list of Status
         One per image.
     errors : dict of int to DsguardError
-        The error of each image that was not restored.
+        The error of each image that was not restored; `CarriesFileError` where it carries a file.
     profiles : list of str
         The profile that each image was protected with; empty where its header cannot be read.
     """
@@ -102,6 +104,16 @@ class RestoredBatch:
     status: list[Status]
     errors: dict[int, DsguardError] = field(default_factory=dict)
     profiles: list[str] = field(default_factory=list)
+
+    @property
+    def files(self) -> dict[int, File]:
+        """The files that were carried in place of images, by index."""
+        found = self.errors.items()
+        return {
+            index: error.file
+            for index, error in found
+            if isinstance(error, CarriesFileError) and error.file is not None
+        }
 
 
 @dataclass(frozen=True)
@@ -146,6 +158,7 @@ def protect_batch(
     surrogate: Surrogate | None = None,
     profile: str | Profile | None = None,
     epsilon: int | None = None,
+    files: Mapping[int, File] | None = None,
     out: npt.NDArray[np.uint8] | None = None,
     threads: int | None = None,
 ) -> ProtectedBatch:
@@ -191,6 +204,9 @@ def protect_batch(
         of that class. ``"paper"`` restores to within a grey level or two.
     epsilon : int, optional
         Radius of a perturbation that is made here, in grey levels of 0 to 255; by default 16.
+    files : mapping of int to File, optional
+        By index, with codec ``sealed``: files that are carried in place of the samples of their
+        images, to come back byte for byte. A JPEG file is shorter than its samples without loss.
     out : ndarray of uint8, shape of `images`, optional
         Where to write the protected images; C-contiguous, apart from the inputs.
     threads : int, optional
@@ -213,6 +229,7 @@ def protect_batch(
     batch = as_batch(images, "images")
     choice = _choice(batch, key, cover, codec, target, labels, surrogate, chosen, epsilon)
     carrier, numbers = choice.codec, choice.labels
+    carried = check_files(files, len(batch))
     workers = pool.thread_count(threads)
     if choice.cover.needs_network:
         workers = 1  # torch has threads of its own
@@ -224,7 +241,13 @@ def protect_batch(
         known = Batch(clean, None if numbers is None else numbers[part], part)
         try:
             _refuse(known, ready)
-            made = carrier.protect(clean, ready.images(known, carrier.grid), result[part], key)
+            cover = ready.images(known, carrier.grid)
+            at = range(*part.indices(len(batch)))
+            own = {i - part.start: file for i, file in carried.items() if i in at}
+            if own:
+                made = carrier.protect_files(clean, cover, result[part], key, own)
+            else:
+                made = carrier.protect(clean, cover, result[part], key)
         except DsguardError as error:
             if error.index is None:
                 raise
@@ -537,6 +560,20 @@ def _refuse(batch: Batch, cover: Cover) -> None:
     refused = cover.refused(batch)
     if refused:
         raise _at(*min(refused.items(), key=lambda item: item[0]))
+
+
+def check_files(files: Mapping[int, File] | None, count: int) -> dict[int, File]:
+    """Return files by the index of their image, if they are files and there are such images."""
+    given = {} if files is None else dict(files)
+    each: Iterable[tuple[object, object]] = given.items()
+    for index, file in each:
+        if type(index) is not int or not 0 <= index < count:
+            msg = f"files: there is no image {index!r}; give each by the index of its image"
+            raise InputError(msg)
+        if not isinstance(file, File):
+            msg = f"files: expected a File, got {type(file).__name__}"
+            raise InputError(msg, index)
+    return given
 
 
 def _check_sidecars(sidecars: Mapping[int, bytes] | None, count: int) -> dict[int, bytes]:

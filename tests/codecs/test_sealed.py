@@ -212,7 +212,8 @@ def test_who_has_the_key_of_an_image_fools_others_like_him_but_not_the_owner(sce
 @pytest.mark.parametrize(
     ("kind", "length", "error", "message"),
     [
-        (2, 9, dsguard.FormatError, "carries a file; update"),
+        (2, 9, dsguard.TamperedError, "no dsguard has written"),
+        (3, 9, dsguard.FormatError, "an unknown kind of content"),
         (77, 9, dsguard.FormatError, "an unknown kind of content"),
         (0, 9, dsguard.TamperedError, "no dsguard has written"),
         (0, 0, dsguard.TamperedError, "no dsguard has written"),
@@ -284,14 +285,19 @@ def test_vectors_are_written_and_read(name):
     sidecars = {0: sidecar} if sidecar else {}
     assert sidecar.hex() == vector["sidecar"]
     image = make_sealed.clean(name)[None]
-    out = protected(image, vector["rate"], Given(make_sealed.cover(name)[None]))
+    files = {0: make_sealed.FILES[name]} if name in make_sealed.FILES else {}
+    cover, codec = Given(make_sealed.cover(name)[None]), Sealed(vector["rate"])
+    out = dsguard.protect_batch(image, KEY, cover=cover, codec=codec, files=files)
     np.testing.assert_array_equal(out.images[0], pixels)
     assert out.sidecars == sidecars
     assert dsguard.image_ids(pixels[None], sidecars=sidecars)[0].hex() == vector["image_id"]
     key = bytes.fromhex(vector["image_key"])
     for given_keys in ({"key": KEY}, {"image_keys": [key]}):
-        back = dsguard.restore_batch(pixels[None], sidecars=sidecars, **given_keys)
-        np.testing.assert_array_equal(back, image)
+        back = dsguard.restore_batch(
+            pixels[None], sidecars=sidecars, on_error="report", **given_keys
+        )
+        assert back.files == files
+        np.testing.assert_array_equal(back.images, image * (not files))
     text = (DATA.parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
     assert name != "colour" or (vector["image_id"] in text and vector["image_key"] in text)
 

@@ -26,8 +26,16 @@ IMAGES = {
     "small": (36, (9, 10, 3)),
     "tiny": (36, (3, 2, 3)),
     "noise": (24, (24, 24, 3)),
+    "file": (44, (20, 24, 3)),
+    "long-file": (20, (20, 24, 3)),
 }
 """Rate and shape."""
+
+FILES = {
+    "file": dsguard.File("größe.jpg", bytes(range(200))),
+    "long-file": dsguard.File("x", bytes(range(256)) * 3),
+}
+"""Carried in place of the samples."""
 
 
 def clean(name: str) -> np.ndarray:
@@ -65,7 +73,8 @@ def main() -> None:
     for name, (rate, shape) in IMAGES.items():
         image = clean(name)[np.newaxis]
         shown = Given(cover(name)[np.newaxis])
-        out = dsguard.protect_batch(image, key, cover=shown, codec=Sealed(rate))
+        files = {0: FILES[name]} if name in FILES else {}
+        out = dsguard.protect_batch(image, key, cover=shown, codec=Sealed(rate), files=files)
         sidecar = out.sidecars.get(0, b"")
         image_id = dsguard.image_ids(out.images, sidecars=out.sidecars)[0]
         assert image_id is not None

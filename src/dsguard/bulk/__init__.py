@@ -67,6 +67,7 @@ def protect_dataset(
     profile: str | Profile | None = None,
     cover: Cover | None = None,
     codec: str | Codec | None = None,
+    keep: str = "pixels",
     progress: Progress | None = None,
     **settings: Any,
 ) -> Report:
@@ -92,6 +93,9 @@ def protect_dataset(
         What protected images show; its labels are the classes of the dataset, sorted.
     codec : str or Codec, optional
         How clean images are carried in them.
+    keep : {"pixels", "files"}
+        What of an image comes back: its samples, as a PNG or TIFF file, or the very file that it
+        came in, with its name, colour profile and EXIF (codec ``sealed`` alone).
     progress : callable, optional
         As `run` takes it.
     **settings
@@ -107,7 +111,9 @@ def protect_dataset(
     InputError, TooManyErrors, OSError
         As `run` does.
     """
-    task = protection_of(key, surrogate, epsilon=epsilon, profile=profile, cover=cover, codec=codec)
+    task = protection_of(
+        key, surrogate, epsilon=epsilon, profile=profile, cover=cover, codec=codec, keep=keep
+    )
     return run(_source(source), task, destination, Settings(**settings), progress)
 
 
@@ -119,6 +125,7 @@ def protection_of(
     profile: str | Profile | None = None,
     cover: Cover | None = None,
     codec: str | Codec | None = None,
+    keep: str = "pixels",
 ) -> Protect:
     """Return the task that protects; arguments as in `protect_dataset`."""
     chosen = Profile.named(profile, perturbs=surrogate is not None)
@@ -127,13 +134,15 @@ def protection_of(
         if surrogate is not None or epsilon is not None:
             msg = "give a cover, or surrogate and epsilon for that of a profile, not both"
             raise InputError(msg)
-        return Protect(key, cover, codec_named(chosen.plain_codec if codec is None else codec))
+        carrier = codec_named(chosen.plain_codec if codec is None else codec)
+        return Protect(key, cover, carrier, keep=keep)
     network = None if surrogate is None else _network(surrogate)
     if isinstance(network, Path) and chosen.shows != "attack":
         network = _loaded(network)
     made = chosen.cover(key, network, epsilon=EPSILON if epsilon is None else epsilon)
     names = () if network is None else class_names_of(network)
-    return Protect(key, made, codec_named(chosen.codec if codec is None else codec), names)
+    carrier = codec_named(chosen.codec if codec is None else codec)
+    return Protect(key, made, carrier, names, keep=keep)
 
 
 def _network(surrogate: Surrogate | Location) -> Surrogate | Path:

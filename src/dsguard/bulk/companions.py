@@ -47,7 +47,7 @@ class Companions:
 
     def copy(self, report: Report) -> set[str]:
         """Copy the files beside the images that go along; return their names."""
-        copied, names = set[str](), self._new_names(report)
+        copied, names = set[str](), self._new_names(report) if self.wanted else {}
         for name in self.wanted:
             data = read_or_error(partial(self.source.read_companion, name))
             if isinstance(data, DsguardError):
@@ -136,10 +136,14 @@ class Companions:
         names = {
             name: self.renamed.get(name) or with_suffix(name, suffix) for name in self._images()
         }
-        for spec in self.destination.specs if report.failed else ():
+        # Restored files have the names that they once had, which only the manifests tell.
+        restored = self.disclosure is None and self.destination.output.kind == "folder"
+        for spec in self.destination.specs if report.failed or restored else ():
             for line in self.destination.journal.lines(spec.number) or ():
                 if line["error"] is not None:
                     names.pop(line["name"], None)
+                elif restored and line["name"] in names:
+                    names[line["name"]] = line["file"]
         return names
 
 

@@ -7,14 +7,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from dsguard.bulk.tasks import Protect, Task
+from dsguard.bulk.tasks import Protect, Task, file_of
+from dsguard.codecs import Sealed
+from dsguard.codecs.content import size_of_file
+from dsguard.codecs.sealed import rate_for, rates_of
 from dsguard.errors import DsguardError
 from dsguard.formats.base import Part, decode_rows
 from dsguard.kernels.geometry import LARGEST_SIDE
 
 if TYPE_CHECKING:
-    from dsguard.formats.base import Source
-    from dsguard.kernels.contract import Images
+    from dsguard.formats.base import Rows, Source
+    from dsguard.formats.images import Group
 
 Item = TypeVar("Item")
 
@@ -43,11 +46,27 @@ def fitted(task: Task, source: Source, parts: list[Part], earlier: dict[str, str
         return task
     if earlier is not None:
         return replace(task, codec=task.codec.as_earlier(earlier))
-    return replace(task, codec=task.codec.fitted(_sample(source, parts)))
+    if task.keep == "files" and isinstance(task.codec, Sealed):
+        return replace(task, codec=task.codec.fitted_to(_rates_of_files(task, source, parts)))
+    sample = (group.images for _, group in _sample(source, parts))
+    return replace(task, codec=task.codec.fitted(sample))
 
 
-def _sample(source: Source, parts: list[Part]) -> Iterator[Images]:
-    """Yield some images of a dataset in batches of one shape, evenly from all of it.
+def _rates_of_files(task: Protect, source: Source, parts: list[Part]) -> Iterator[int]:
+    """Yield the rate that each of some images needs to carry its file, or its samples."""
+    for rows, group in _sample(source, parts):
+        if not rows.files:
+            yield from rates_of(group.images)
+            continue
+        for row in group.rows:
+            data = rows.files[row]
+            if isinstance(data, bytes):
+                size = size_of_file(file_of(rows.names[row], data))
+                yield rate_for(group.images.shape[1:], size)
+
+
+def _sample(source: Source, parts: list[Part]) -> Iterator[tuple[Rows, Group]]:
+    """Yield some images of a dataset in groups of one shape, evenly from all of it.
 
     What cannot be read is reported when its shard is worked on.
     """
@@ -56,16 +75,17 @@ def _sample(source: Source, parts: list[Part]) -> Iterator[Images]:
     for part in chosen:
         count, samples = each, _MOST_SAMPLES // len(chosen)
         with contextlib.suppress(DsguardError, OSError):
-            for batch in _batches(source, part, each):
-                images = batch[: max(1, samples // max(1, batch[:1].size))]
-                count, samples = count - len(images), samples - images.size
-                if images.size and max(images.shape[1:3]) <= LARGEST_SIDE:
-                    yield images
+            for rows, group in _groups(source, part, each):
+                least = max(1, samples // max(1, group.images[:1].size))
+                group.rows, group.images = group.rows[:least], group.images[:least]
+                count, samples = count - len(group.images), samples - group.images.size
+                if group.images.size and max(group.images.shape[1:3]) <= LARGEST_SIDE:
+                    yield rows, group
                 if count <= 0 or samples <= 0:
                     break
 
 
-def _batches(source: Source, part: Part, count: int) -> Iterator[Images]:
+def _groups(source: Source, part: Part, count: int) -> Iterator[tuple[Rows, Group]]:
     """Yield images of a part: some of those that it names, or some of each chunk."""
     if part.names is not None:
         part = Part(part.file, part.start, part.stop, names=tuple(_spread(part.names, count)))
@@ -73,7 +93,7 @@ def _batches(source: Source, part: Part, count: int) -> Iterator[Images]:
         if part.names is None:
             rows = rows.taken(_spread(range(len(rows.names)), _OF_CHUNK))  # noqa: PLW2901
         for groups, _ in decode_rows(rows):
-            yield from (group.images for group in groups)
+            yield from ((rows, group) for group in groups)
 
 
 def _spread(items: Sequence[Item], count: int) -> Sequence[Item]:

@@ -146,7 +146,8 @@ def _work(spec: ShardSpec, rows: Rows, sink: Sink | None, result: ShardResult) -
     for groups, unreadable in decode_rows(rows):
         errors |= unreadable
         for group in groups:
-            result.metadata_dropped += 0 if sink is None else group.with_more
+            if sink is not None and not spec.task.keeps_files:
+                result.metadata_dropped += group.with_more
             _process(spec, rows, group, sink, result, results, errors, profiles)
     files: dict[int, str] = {}
     if sink is not None:
@@ -240,8 +241,13 @@ def _process(
         [rows.classes[row] for row in group.rows],
         group.images,
         group.sidecars,
+        [file for file in (rows.files[row] for row in group.rows) if isinstance(file, bytes)]
+        if rows.files
+        else [],
     )
     done = spec.task.checked(batch, spec.threads)
+    if sink is not None and not sink.takes_files:
+        done.errors |= dict.fromkeys(done.files, InputError("carries a file, and this is an array"))
     result.as_they_are += done.as_they_are
     errors |= {group.rows[n]: error for n, error in done.errors.items()}
     for row, profile in zip(group.rows, done.profiles, strict=False):
@@ -256,6 +262,8 @@ def _process(
         sidecars = {k: done.sidecars[n] for k, n in enumerate(good) if n in done.sidecars}
         files = sink.encoded(images, sidecars)
         results.files |= {group.rows[n]: file for n, file in zip(good, files, strict=True)}
+        results.files |= {group.rows[n]: file.data for n, file in done.files.items()}
+        results.originals |= {group.rows[n]: file.name for n, file in done.files.items()}
 
 
 def _names(
@@ -265,16 +273,19 @@ def _names(
     names: dict[int, str] = {}
     for row in sorted(results.rows):
         try:
-            names[row] = checked(_output_name(spec, rows, row))
+            names[row] = checked(_output_name(spec, rows, row, results.originals.get(row)))
         except InputError as error:
             errors[row] = error.to_keep()
             results.drop(row)
     return names
 
 
-def _output_name(spec: ShardSpec, rows: Rows, row: int) -> str:
+def _output_name(spec: ShardSpec, rows: Rows, row: int, original: str | None) -> str:
+    """Return the name of an image that is written; `original` is that of a file as it was."""
     name = rows.names[row]
     new = spec.renamed.get(name) or with_suffix(name, spec.suffix)
+    if original is not None:
+        new = name[: len(name) - len(name.rpartition("/")[2])] + original
     folder = spec.output is not None and spec.output.kind == "folder"
     return spec.source.as_file(new, rows.classes[row]) if folder else new
 

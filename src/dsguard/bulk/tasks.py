@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from dsguard import covers
 from dsguard.api import are_protected, protect_batch, restore_batch
+from dsguard.codecs import File
 from dsguard.covers import Cover, Given
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.names import shown
@@ -34,6 +35,8 @@ class Batch:
     classes: list[str]
     images: Image
     sidecars: dict[int, bytes] = field(default_factory=dict)
+    files: list[bytes] = field(default_factory=list)
+    """The files that the images come from, where they come from files."""
 
     def taken(self, rows: list[int]) -> Batch:
         """Return some of the images, without their sidecars."""
@@ -49,6 +52,8 @@ class Processed:
     errors: dict[int, DsguardError] = field(default_factory=dict)
     sidecars: dict[int, bytes] = field(default_factory=dict)
     profiles: list[str] = field(default_factory=list)
+    files: dict[int, File] = field(default_factory=dict)
+    """Files that were carried in place of images."""
     as_they_are: int = 0
     """Images of which a good part is published as it is."""
 
@@ -81,6 +86,11 @@ class Task(ABC):
         """Whether a network is run for each image, which a GPU does best."""
         return False
 
+    @property
+    def keeps_files(self) -> bool:
+        """Whether image files are carried as they are, with all that is in them."""
+        return False
+
     def settings(self) -> dict[str, str]:
         """Return all that decides the bytes that come out."""
         return {"task": self.verb, "key": self.key.key_id}
@@ -110,7 +120,9 @@ class Restore(Task):
         done = restore_batch(
             batch.images, self.key, sidecars=batch.sidecars, on_error="report", threads=threads
         )
-        return Processed(done.images, done.errors, profiles=done.profiles)
+        files = done.files
+        errors = {n: error for n, error in done.errors.items() if n not in files}
+        return Processed(done.images, errors, profiles=done.profiles, files=files)
 
 
 @dataclass(frozen=True)
@@ -135,6 +147,8 @@ class Protect(Task):
         The names that the labels 0, 1, ... of the cover stand for; empty for all of the dataset.
     places : mapping of str to int
         Where each image stands among those of its shape, where the cover needs the whole set.
+    keep : str
+        One of `KEEP`: whether samples of images come back, or the files that they came in.
     """
 
     verb = "protected"
@@ -143,6 +157,15 @@ class Protect(Task):
     codec: Codec
     class_names: tuple[str, ...] = ()
     places: Mapping[str, int] = field(default_factory=dict, repr=False)
+    keep: str = "pixels"
+
+    def __post_init__(self) -> None:
+        if self.keep not in KEEP:
+            msg = f"keep is one of {', '.join(KEEP)}, not {self.keep!r}"
+            raise InputError(msg)
+        if self.keep == "files" and not self.codec.carries_files:
+            msg = f"codec {self.codec.name} carries samples, not files; take codec sealed"
+            raise InputError(msg)
 
     @property
     def needs_network(self) -> bool:
@@ -161,7 +184,12 @@ class Protect(Task):
         if good:
             cover = Given(self.cover.images(part, self.codec.grid))
             done = protect_batch(
-                part.images, self.key, cover=cover, codec=self.codec, threads=threads
+                part.images,
+                self.key,
+                cover=cover,
+                codec=self.codec,
+                files=self.carried(batch, good),
+                threads=threads,
             )
             images = done.images if not errors else _spread(done.images, good, batch.images)
             still = set[int]()
@@ -171,10 +199,20 @@ class Protect(Task):
             errors |= {good[n]: InputError(_AS_IT_WAS) for n in still}
             sidecars = {good[n]: data for n, data in done.sidecars.items() if n not in still}
         profiles = [self.codec.name] * len(batch.names)
-        return Processed(images, errors, sidecars, profiles, as_they_are)
+        return Processed(images, errors, sidecars, profiles, as_they_are=as_they_are)
+
+    @property
+    def keeps_files(self) -> bool:
+        return self.keep == "files"
+
+    def carried(self, batch: Batch, rows: Sequence[int]) -> dict[int, File]:
+        """Return the files of some rows of a batch that are carried as they are, by place."""
+        if not self.keeps_files or not batch.files:
+            return {}
+        return {k: file_of(batch.names[n], batch.files[n]) for k, n in enumerate(rows)}
 
     def settings(self) -> dict[str, str]:
-        own = {**self.codec.settings(), **self.cover.settings()}
+        own = {**self.codec.settings(), **self.cover.settings(), "keep": self.keep}
         if self.class_names:
             own["classes"] = hashlib.sha256(repr(self.class_names).encode()).hexdigest()
         return {**super().settings(), **own}
@@ -210,6 +248,15 @@ class Protect(Task):
         if self.cover.needs_whole_set:
             places = np.array([self.places[name] for name in batch.names], np.intp)
         return covers.Batch(batch.images, labels, places, batch.names)
+
+
+KEEP = ("pixels", "files")
+"""What of an image comes back: its samples, or the file that it came in, byte for byte."""
+
+
+def file_of(name: str, data: bytes) -> File:
+    """Return a file of a dataset as it is carried: under its name, without folders."""
+    return File(name.rpartition("/")[2], data)
 
 
 def number_of(class_name: str) -> int:

@@ -93,6 +93,16 @@ codec_option = click.option(
 )
 
 
+keep_option = click.option(
+    "--keep",
+    type=click.Choice(["pixels", "files"]),
+    default="pixels",
+    show_default=True,
+    help="What of an image comes back: its pixels, as PNG or TIFF, or the very file that it came "
+    "in, with its name, colour profile and EXIF.",
+)
+
+
 class Radius(click.ParamType):  # type: ignore[type-arg] # generic only in newer versions
     """ε by number or by name."""
 

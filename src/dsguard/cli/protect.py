@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 @options.covers_option
 @options.unlabelled_option
 @options.codec_option
+@options.keep_option
 @click.option(
     "--drop",
     multiple=True,
@@ -81,6 +82,7 @@ def protect(
     sample_names: tuple[str, ...],
     covers_folder: Path | None,
     unlabelled: bool,
+    keep: str,
     codec: str | None,
     device: str | None,
     **given: Any,
@@ -158,7 +160,8 @@ def protect(
     cover = of.marked(Itself()) if name == "drawn" else cover_named(name, of)
     if carrier.wants_likeness and not cover.is_like:
         warn(unwise(carrier))
-    return do_task(Protect(key, cover, carrier, names), source, choices, trains=trains)
+    task = Protect(key, cover, carrier, names, keep=keep)
+    return do_task(task, source, choices, trains=trains)
 
 
 _USED_BY = {

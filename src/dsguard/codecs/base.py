@@ -15,6 +15,7 @@ from dsguard.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from dsguard.codecs.content import File
     from dsguard.codecs.header import Header
     from dsguard.errors import DsguardError
     from dsguard.kernels.contract import Bytes, Images, Shape
@@ -97,11 +98,33 @@ class Codec(ABC):
         del settings
         return self
 
+    carries_files: ClassVar[bool] = False
+    """Whether it takes files in place of samples."""
+
     @abstractmethod
     def protect(
         self, clean: Images, cover: Images, out: Images, key: DatasetKey
     ) -> dict[int, bytes]:
         """Protect a slice of a batch into `out`; return the sidecars of images that need one."""
+
+    def protect_files(
+        self,
+        clean: Images,
+        cover: Images,
+        out: Images,
+        key: DatasetKey,
+        files: Mapping[int, File],
+    ) -> dict[int, bytes]:
+        """Protect as `protect` does, with files in place of some images, by index.
+
+        Raises
+        ------
+        InputError
+            If this codec carries samples alone.
+        """
+        del clean, cover, out, key, files
+        msg = f"codec {self.name} carries samples, not files; take codec sealed"
+        raise InputError(msg)
 
     @abstractmethod
     def restore(

@@ -10,21 +10,26 @@ Zeros fill what is left of the room, so the length shows only to whoever can ope
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dsguard.errors import FormatError, TamperedError
+from dsguard.errors import DsguardError, FormatError, InputError, TamperedError
 from dsguard.kernels import kernels
 
 if TYPE_CHECKING:
-    from dsguard.errors import DsguardError
     from dsguard.kernels.contract import Images, Shape
 
 _HEAD = struct.Struct("<BI")
+_NAME = struct.Struct("<H")
+
+MOST_FILE_BYTES = 1 << 30
 
 HEAD_BYTES = _HEAD.size
+MOST_CONTENT_BYTES = HEAD_BYTES + _NAME.size + 255 + MOST_FILE_BYTES
 
 
 class Kind(IntEnum):
@@ -40,16 +45,112 @@ class Kind(IntEnum):
     """A file: the length of its name (2 bytes), its name in UTF-8, its bytes."""
 
 
-def contents_of(images: Images) -> list[bytes]:
-    """Return what is sealed in each image, without the zeros."""
-    data, lengths = kernels().compress(images)
-    contents = []
-    for image, stream, length in zip(images, data, lengths.tolist(), strict=True):
-        if length < image.size:
-            contents.append(_HEAD.pack(Kind.CODED, length) + stream[:length].tobytes())
-        else:
-            contents.append(_HEAD.pack(Kind.RAW, image.size) + image.tobytes())
-    return contents
+@dataclass(frozen=True)
+class File:
+    """A file to be carried as it is, in place of the samples of an image.
+
+    Attributes
+    ----------
+    name : str
+        Without folders; 1 to 255 bytes in UTF-8.
+    data : bytes
+        1 GiB at most.
+
+    Raises
+    ------
+    InputError
+        If the name is none, or the file too large.
+    """
+
+    name: str
+    data: bytes
+
+    def __post_init__(self) -> None:
+        if not is_file_name(self.name):
+            msg = f"{self.name[:80]!r} is no name of a file: 1 to 255 bytes, without folders"
+            raise InputError(msg)
+        data: object = self.data
+        if not isinstance(data, bytes) or len(data) > MOST_FILE_BYTES:
+            msg = f"{self.name!r}: expected bytes, {MOST_FILE_BYTES} at most"
+            raise InputError(msg)
+
+    def __repr__(self) -> str:
+        """Describe it without its bytes."""
+        return f"File({self.name!r}, {len(self.data)} bytes)"
+
+
+def is_file_name(name: str) -> bool:
+    """Tell whether a name is that of a file, and not of a folder, or of a place elsewhere."""
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError:
+        return False
+    return (
+        0 < size <= 255
+        and name not in (".", "..")
+        and name.isprintable()
+        and not {*"/\\"} & {*name}
+    )
+
+
+class CarriesFileError(FormatError):
+    """The image carries a file, not samples.
+
+    Attributes
+    ----------
+    file : File or None
+    """
+
+    file: File | None = None
+
+    @classmethod
+    def of(cls, file: File) -> CarriesFileError:
+        """Return the error that has the file."""
+        error = cls(
+            f"carries the file {file.name!r} rather than samples; restore_batch(..., "
+            "on_error='report') has it, and dsguard restore writes it"
+        )
+        error.file = file
+        return error
+
+
+def contents_of(images: Images, files: Mapping[int, File] | None = None) -> list[bytes]:
+    """Return what is sealed in each image, without the zeros: a file, where one is given."""
+    files = files or {}
+    own = [n for n in range(len(images)) if n not in files]
+    contents = {n: _packed(file) for n, file in files.items()}
+    if own:
+        alone = images if len(own) == len(images) else images[own]
+        data, lengths = kernels().compress(alone)
+        for n, stream, length in zip(own, data, lengths.tolist(), strict=True):
+            if length < images[n].size:
+                contents[n] = _HEAD.pack(Kind.CODED, length) + stream[:length].tobytes()
+            else:
+                contents[n] = _HEAD.pack(Kind.RAW, images[n].size) + images[n].tobytes()
+    return [contents[n] for n in range(len(images))]
+
+
+def _packed(file: File) -> bytes:
+    name = file.name.encode()
+    head = _HEAD.pack(Kind.FILE, _NAME.size + len(name) + len(file.data))
+    return head + _NAME.pack(len(name)) + name + file.data
+
+
+def _unpacked(data: bytes) -> File | None:
+    """Return a file, None where these bytes are none."""
+    if len(data) < _NAME.size:
+        return None
+    (length,) = _NAME.unpack(data[: _NAME.size])
+    name, rest = data[_NAME.size : _NAME.size + length], data[_NAME.size + length :]
+    try:
+        return File(name.decode(), rest) if len(name) == length else None
+    except (UnicodeDecodeError, InputError):
+        return None
+
+
+def size_of_file(file: File) -> int:
+    """Return how many bytes the content takes that carries a file."""
+    return HEAD_BYTES + _NAME.size + len(file.name.encode()) + len(file.data)
 
 
 def lengths_in(images: Images) -> list[int]:
@@ -58,10 +159,18 @@ def lengths_in(images: Images) -> list[int]:
     return [HEAD_BYTES + min(length, images[0].size) for length in lengths.tolist()]
 
 
-def stated_size(head: bytes) -> int:
-    """Return how many bytes a content has that begins so, its zeros left out."""
-    _, length = _HEAD.unpack(head)
-    return HEAD_BYTES + int(length)
+def content_size(content: bytes) -> int:
+    """Return how many bytes a content says that it has, its zeros left out; 0 if it has no head."""
+    if len(content) < HEAD_BYTES:
+        return 0
+    return HEAD_BYTES + int(_HEAD.unpack(content[:HEAD_BYTES])[1])
+
+
+def stated_size(head: bytes, samples: int) -> int:
+    """Return how many bytes a content has that begins so, its zeros left out; 0 where none does."""
+    kind, length = _HEAD.unpack(head)
+    most = samples if kind < Kind.FILE else MOST_CONTENT_BYTES - HEAD_BYTES
+    return HEAD_BYTES + int(length) if kind <= Kind.FILE and length <= most else 0
 
 
 def restore_contents(
@@ -80,25 +189,30 @@ def restore_contents(
     streams: dict[int, bytes] = {}
     for index, content in contents.items():
         if len(content) < HEAD_BYTES:
-            failures[index] = TamperedError(_MALFORMED)
+            failures[index] = TamperedError(MALFORMED)
             continue
         kind, length = _HEAD.unpack(content[:HEAD_BYTES])
         data = content[HEAD_BYTES : HEAD_BYTES + length]
-        if kind > Kind.RAW:
-            what = "a file" if kind == Kind.FILE else f"an unknown kind of content ({kind})"
+        if kind > Kind.FILE:
+            what = f"an unknown kind of content ({kind})"
             failures[index] = FormatError(f"carries {what}; update dsguard to restore it")
-        elif kind == Kind.CODED and len(data) == length:
+        elif kind == Kind.FILE and len(data) == length:
+            file = _unpacked(data)
+            failures[index] = (
+                TamperedError(MALFORMED) if file is None else CarriesFileError.of(file)
+            )
+        elif kind == Kind.CODED and len(data) == length < out[index].size:
             streams[index] = data
         elif kind == Kind.RAW and len(data) == length == out[index].size:
             out[index] = np.frombuffer(data, np.uint8).reshape(shape)
         else:
-            failures[index] = TamperedError(_MALFORMED)
+            failures[index] = TamperedError(MALFORMED)
     if streams:
         failures |= _expand(streams, out, shape)
     return failures
 
 
-_MALFORMED = "holds a content that no dsguard has written; whoever made it had its key"
+MALFORMED = "holds a content that no dsguard has written; whoever made it had its key"
 
 
 def _expand(streams: dict[int, bytes], out: Images, shape: Shape) -> dict[int, DsguardError]:
@@ -109,4 +223,4 @@ def _expand(streams: dict[int, bytes], out: Images, shape: Shape) -> dict[int, D
     images, malformed = kernels().expand(data, lengths, shape)
     places = np.array(list(streams))
     out[places] = images
-    return {int(i): TamperedError(_MALFORMED) for i in places[malformed]}
+    return {int(i): TamperedError(MALFORMED) for i in places[malformed]}

@@ -25,6 +25,10 @@ import numpy as np
 from dsguard.codecs.base import CHANGED, Codec
 from dsguard.codecs.content import (
     HEAD_BYTES,
+    MALFORMED,
+    MOST_CONTENT_BYTES,
+    File,
+    content_size,
     contents_of,
     lengths_in,
     restore_contents,
@@ -83,6 +87,7 @@ class Sealed(Codec):
     smallest_side: ClassVar[int] = 1
     variants: ClassVar[int] = 1
     has_image_keys: ClassVar[bool] = True
+    carries_files: ClassVar[bool] = True
     shows_cover_alone: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -108,6 +113,14 @@ class Sealed(Codec):
     def is_fitted(self) -> bool:
         return self.rate is not None
 
+    def fitted_to(self, needed: Iterable[int], part: float = 0.999) -> Sealed:
+        """Return this codec with the lowest rate that holds a part of what rates are needed."""
+        needed = sorted(rate for rate in needed if rate <= MOST_RATE)
+        if not needed:
+            return self
+        rate = needed[math.ceil(part * len(needed)) - 1]
+        return replace(self, rate=min(rate, MOST_FITTED))
+
     def fitted(self, sample: Iterable[Images], part: float = 0.999) -> Sealed:
         """Return this codec with the lowest rate that holds a part of some images; 48 at most.
 
@@ -120,12 +133,7 @@ class Sealed(Codec):
         part : float
             Of the images, 0 to 1; the others get sidecars.
         """
-        found = (rate for images in sample for rate in _rates(images))
-        needed = sorted(rate for rate in found if rate <= MOST_RATE)
-        if not needed:
-            return self
-        rate = needed[math.ceil(part * len(needed)) - 1]
-        return replace(self, rate=min(rate, MOST_FITTED))
+        return self.fitted_to((rate for images in sample for rate in rates_of(images)), part)
 
     def as_earlier(self, settings: Mapping[str, str]) -> Sealed:
         """Return this codec with the rate that an earlier run had."""
@@ -136,11 +144,21 @@ class Sealed(Codec):
     def protect(
         self, clean: Images, cover: Images, out: Images, key: DatasetKey
     ) -> dict[int, bytes]:
+        return self.protect_files(clean, cover, out, key, {})
+
+    def protect_files(
+        self,
+        clean: Images,
+        cover: Images,
+        out: Images,
+        key: DatasetKey,
+        files: Mapping[int, File],
+    ) -> dict[int, bytes]:
         layout = Layout.of(clean.shape[1:], self._rate)
         header = Header(self.code, 0, bytes.fromhex(key.key_id), self._rate).pack()
         plain = [
             content.ljust(layout.size_with_sidecar(len(content)), b"\0")
-            for content in contents_of(clean)
+            for content in contents_of(clean, files)
         ]
         fronts = np.zeros((len(clean), FRONT_BYTES), np.uint8)
         fronts[:, :HEADER_BYTES] = np.frombuffer(header, np.uint8)
@@ -212,8 +230,8 @@ def _opened(
     sealed = kernels().gather(protected, layout.room, layout.masks)
     ciphers: dict[int, ImageCipher] = {}
     failures: dict[int, DsguardError] = {}
+    longest = layout.size_with_sidecar(MOST_CONTENT_BYTES)
     tails = {i: sidecar[FRONT_BYTES:] for i, sidecar in sidecars.items()}
-    longest = layout.size_with_sidecar(layout.most) - layout.room  # all rows are as long as one
     finder = key.keyring if isinstance(key, DatasetKey) else key
     for i, front in enumerate(fronts):
         try:
@@ -229,6 +247,10 @@ def _opened(
             failures[i] = TamperedError(_OTHER_KEY) if of_key else error.to_keep()
     data = [sealed[i].tobytes() + tails.get(i, b"") for i in ciphers]
     contents = dict(zip(ciphers, _crypt(data, list(ciphers.values())), strict=True))
+    for i, content in list(contents.items()):
+        if len(content) != layout.size_with_sidecar(content_size(content)):
+            failures[i] = TamperedError(MALFORMED)
+            del contents[i]
     if isinstance(key, DatasetKey):  # whoever has the key of an image alone can forge its tag
         for i, content in list(contents.items()):
             front = fronts[i] or b""
@@ -253,7 +275,7 @@ def _verify(
         return
     if not tail and layout.room >= HEAD_BYTES:
         (head,) = _crypt([sealed[:HEAD_BYTES].tobytes()], [cipher])
-        if layout.room < stated_size(head) <= layout.most:
+        if layout.room < stated_size(head, bare.size):
             raise MissingSidecarError(_NO_SIDECAR)
     raise TamperedError(CHANGED)
 
@@ -277,11 +299,21 @@ def _message(front: bytes, layout: Layout, image: Images, tail: bytes) -> bytes:
     return b"".join((front, layout.packed_shape, image.data, tail))
 
 
-def _rates(images: Images) -> list[int]:
+def rates_of(images: Images) -> list[int]:
     """Return the least rate that holds each image, in eighths of a bit; 65 where none does."""
-    rates = range(LEAST_RATE, MOST_RATE + 1)
-    rooms = [Layout(images.shape[1:], rate).room for rate in rates]
+    rooms = _rooms(images.shape[1:])
     return [LEAST_RATE + bisect_left(rooms, size) for size in lengths_in(images)]
+
+
+def rate_for(shape: Shape, size: int) -> int:
+    """Return the least rate at which an image of this shape holds so many bytes; 65 if none."""
+    return LEAST_RATE + bisect_left(_rooms(shape), size)
+
+
+@lru_cache(maxsize=64)
+def _rooms(shape: Shape) -> list[int]:
+    """Return how many bytes images of a shape hold at each rate."""
+    return [Layout(shape, rate).room for rate in range(LEAST_RATE, MOST_RATE + 1)]
 
 
 @dataclass(frozen=True)
@@ -339,11 +371,6 @@ class Layout:
         height, width, _ = self.shape
         samples = height * width * self.geometry.colours
         return (samples * self.rate // 8 - 8 * FRONT_BYTES) // 8
-
-    @cached_property
-    def most(self) -> int:
-        """Return how many bytes a content has at most."""
-        return HEAD_BYTES + int(np.prod(self.shape))
 
     @cached_property
     def packed_shape(self) -> bytes:

@@ -48,6 +48,7 @@ __all__ = [
     "is_image_name",
     "pixels_of",
     "runs_of",
+    "suffix_of",
     "with_suffix",
 ]
 
@@ -73,6 +74,11 @@ def with_suffix(name: str, suffix: str) -> str:
     if not stem or stem.endswith("/") or "/" in last:
         return name + suffix
     return stem + suffix
+
+
+def suffix_of(name: str) -> str:
+    """Return the suffix of a file, with its dot; empty where it has none."""
+    return PurePosixPath(name).suffix
 
 
 @dataclass

@@ -55,6 +55,8 @@ class Results:
         For sinks that take arrays.
     files : dict of int to bytes
         The images as files, for sinks that take files.
+    originals : dict of int to str
+        Names of those that are files as they were before protection.
     extras : dict of int to Extras
         What else belongs to them, for sinks that want it.
     beside : dict of int to list of str
@@ -65,14 +67,18 @@ class Results:
     sidecars: dict[int, bytes] = field(default_factory=dict)
     images: dict[int, Image] = field(default_factory=dict)
     files: dict[int, bytes] = field(default_factory=dict)
+    originals: dict[int, str] = field(default_factory=dict)
     extras: dict[int, Extras] = field(default_factory=dict)
     beside: dict[int, list[str]] = field(default_factory=dict)
 
     def drop(self, row: int) -> None:
         """Forget a row."""
         self.rows.discard(row)
-        for by_row in (self.sidecars, self.images, self.files, self.extras):
-            by_row.pop(row, None)
+        self.sidecars.pop(row, None)
+        self.images.pop(row, None)
+        self.files.pop(row, None)
+        self.originals.pop(row, None)
+        self.extras.pop(row, None)
 
 
 class Sink(ABC):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dsguard.api import restore_batch
 from dsguard.errors import DsguardError, InputError
-from dsguard.formats.images import decode_files, encode_image
+from dsguard.formats.images import decode_files, decode_image, encode_image
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +22,7 @@ _LOSSY = (b"\xff\xd8\xff", b"RIFF", b"GIF8")
 def restored_images(
     files: Sequence[bytes], key: DatasetKey, threads: int | None = 1
 ) -> list[npt.NDArray[np.uint8]]:
-    """Decode and restore protected image files.
+    """Decode and restore protected image files; files that were carried are decoded.
 
     Parameters
     ----------
@@ -39,8 +39,28 @@ def restored_images(
     DsguardError
         If one cannot be restored; the message names its place in the batch.
     """
+    return [
+        decode_image(each) if isinstance(each, bytes) else each
+        for each in _restored(files, key, threads)
+    ]
+
+
+def restored_files(files: Sequence[bytes], key: DatasetKey, threads: int | None = 1) -> list[bytes]:
+    """Restore protected image files; arguments and errors as `restored_images`.
+
+    Files that were carried are as they were; all others are PNG files.
+    """
+    return [
+        each if isinstance(each, bytes) else encode_image(each)
+        for each in _restored(files, key, threads)
+    ]
+
+
+def _restored(
+    files: Sequence[bytes], key: DatasetKey, threads: int | None
+) -> list[npt.NDArray[np.uint8] | bytes]:
     groups, errors = decode_files(files)
-    out: list[npt.NDArray[np.uint8] | None] = [None] * len(files)
+    out: list[npt.NDArray[np.uint8] | bytes | None] = [None] * len(files)
     for group in groups:
         try:
             done = restore_batch(
@@ -49,18 +69,14 @@ def restored_images(
         except InputError as refusal:  # of images that are too small or too large
             errors |= dict.fromkeys(group.rows, refusal)
             continue
-        errors |= {group.rows[n]: error for n, error in done.errors.items()}
+        carried = done.files
+        errors |= {group.rows[n]: error for n, error in done.errors.items() if n not in carried}
         for n, row in enumerate(group.rows):
-            out[row] = done.images[n]
+            out[row] = carried[n].data if n in carried else done.images[n]
     if errors:
         row, error = min(errors.items(), key=lambda item: item[0])
         raise _explained(files[row], error, row)
     return [image for image in out if image is not None]
-
-
-def restored_files(files: Sequence[bytes], key: DatasetKey, threads: int | None = 1) -> list[bytes]:
-    """Restore protected image files into PNG files; arguments and errors as `restored_images`."""
-    return [encode_image(image) for image in restored_images(files, key, threads)]
 
 
 def _explained(file: bytes, error: DsguardError, row: int) -> DsguardError:

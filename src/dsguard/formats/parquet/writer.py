@@ -10,7 +10,7 @@ import numpy as np
 
 from dsguard.errors import DsguardError
 from dsguard.formats.base import Part, Rows, Source
-from dsguard.formats.images import LOSSLESS_FORMATS
+from dsguard.formats.images import LOSSLESS_FORMATS, suffix_of
 from dsguard.formats.names import fault_of
 from dsguard.formats.parquet.columns import NAMED, arrow
 from dsguard.formats.parquet.fields import as_text
@@ -60,7 +60,10 @@ class ParquetSink(FileSink):
             suffix = LOSSLESS_FORMATS[self.output.image_format]
             old, paths = column.field("path"), pyarrow.nulls(len(column), pyarrow.string())
             if old.null_count < len(old):
-                named = [_with_suffix(path, suffix) for path in old.to_pylist()]
+                named = [
+                    _with_suffix(path, suffix_of(results.originals.get(row, "")) or suffix)
+                    for row, path in zip(kept, old.to_pylist(), strict=True)
+                ]
                 paths = pyarrow.array(named, pyarrow.string())
             files = pyarrow.StructArray.from_arrays([files, paths], ["bytes", "path"])
         place = kept_batch.schema.get_field_index(columns.image)

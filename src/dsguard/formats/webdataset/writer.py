@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from dsguard.errors import DsguardError
 from dsguard.formats.base import Part, Rows, Source, class_of
-from dsguard.formats.images import LOSSLESS_FORMATS, with_suffix
+from dsguard.formats.images import LOSSLESS_FORMATS, suffix_of, with_suffix
 from dsguard.formats.names import CLASS_NAME, Taken
 from dsguard.formats.sink import FileSink, Output, Results
 from dsguard.formats.tar import END, packed
@@ -32,12 +32,13 @@ class TarSink(FileSink):
         good = {kept.sample for kept in images if kept.row in results.files}
         lost = {kept.sample for kept in images} - good
         given_names = {kept.name for kept in images}
-        suffix = LOSSLESS_FORMATS[self.output.image_format]
         pieces: list[bytes] = []
         for kept in record.members:
             if kept.data is not None and kept.sample not in lost:
                 pieces += packed(kept.name, kept.data)
             elif kept.data is None and kept.row in results.files:
+                original = results.originals.get(kept.row, "")
+                suffix = suffix_of(original) or LOSSLESS_FORMATS[self.output.image_format]
                 name = with_suffix(kept.name, suffix)
                 if name != kept.name and name in given_names:  # which keeps its own
                     name = kept.name + suffix

@@ -1,0 +1,179 @@
+"""``--keep files``: the folder that comes back is the folder that went in, byte for byte."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+import dsguard
+from dsguard.bulk import Protect, protect_dataset, restore_dataset, verify_dataset
+from dsguard.cli.commands import Exit, run
+from dsguard.codecs import Exact, Sealed
+from dsguard.covers import Blank
+from dsguard.formats import open_source
+from dsguard.integrations.images import restored_files, restored_images
+
+KEY = dsguard.DatasetKey(bytes(32))
+
+
+def files_in(root: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+def saved(picture: np.ndarray, kind: str, **options) -> bytes:
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, kind, **options)
+    return data.getvalue()
+
+
+@pytest.fixture
+def photos(tmp_path, scenes) -> Path:
+    """Return a folder of image files of many kinds, with all that cameras put into them."""
+    root = tmp_path / "photos"
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "a camera", 6
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    gray = scenes[0, ..., 0].copy()
+    for name, data in {
+        "cat/a.jpg": saved(scenes[0], "jpeg", exif=exif, icc_profile=profile),
+        "cat/b.JPEG": saved(scenes[1], "jpeg", quality=30, progressive=True),
+        "cat/c.png": saved(scenes[2], "png", icc_profile=profile, compress_level=1),
+        "cat/gray.png": saved(gray, "png"),
+        "dog/d.webp": saved(scenes[3], "webp", lossless=True),
+        "dog/e.tiff": saved(scenes[4], "tiff", compression="tiff_lzw"),
+        "dog/f.bmp": saved(scenes[5], "bmp"),
+        "dog/g.gif": saved(gray, "gif"),
+        "dog/ü ö.ppm": saved(scenes[6], "ppm"),
+        "dog/one.png": saved(scenes[7][:1, :1], "png"),
+    }.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+    return root
+
+
+def test_a_folder_comes_back_as_it_was(tmp_path, photos):
+    report = protect_dataset(photos, tmp_path / "out", KEY, keep="files")
+    assert (report.done, report.failed, report.metadata_dropped) == (10, 0, 0)
+    published = files_in(tmp_path / "out")
+    assert all(name.endswith(".png") for name in published)
+    for data in files_in(photos).values():
+        middle = data[len(data) // 2 :][:24]
+        assert not any(middle in file for file in published.values())
+    assert verify_dataset(tmp_path / "out", KEY).done == 10
+    assert restore_dataset(tmp_path / "out", tmp_path / "back", KEY).done == 10
+    assert files_in(tmp_path / "back") == files_in(photos)
+
+
+def test_again_from_the_command_line(tmp_path, photos):
+    KEY.save(tmp_path / "key")
+    key = ["--key", str(tmp_path / "key")]
+    out, back = str(tmp_path / "out"), str(tmp_path / "back")
+    assert run(["protect", str(photos), out, *key, "--keep", "files"]) == Exit.OK
+    assert run(["protect", str(photos), out, *key, "--keep", "files"]) == Exit.OK  # nothing to do
+    assert run(["protect", str(photos), out, *key]) != Exit.OK  # of another run
+    assert run(["restore", out, back, *key]) == Exit.OK
+    assert files_in(tmp_path / "back") == files_in(photos)
+
+
+def test_images_of_one_name_come_back_beside_each_other(tmp_path, scenes):
+    root = tmp_path / "photos" / "x"
+    root.mkdir(parents=True)
+    (root / "a.jpg").write_bytes(saved(scenes[0], "jpeg"))
+    (root / "a.png").write_bytes(saved(scenes[1], "png"))
+    (root / "a.bmp").write_bytes(saved(scenes[2], "bmp"))
+    protect_dataset(tmp_path / "photos", tmp_path / "out", KEY, keep="files")
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    assert files_in(tmp_path / "back") == files_in(tmp_path / "photos")
+
+
+def test_a_table_names_the_files_again(tmp_path, photos):
+    """Of a Hugging Face image folder: names of images follow them, there and back."""
+    rows = [{"file_name": name, "text": "words"} for name in files_in(photos)]
+    table = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (photos / "metadata.jsonl").write_text(table)
+    protect_dataset(photos, tmp_path / "out", KEY, keep="files")
+    names = [json.loads(line)["file_name"] for line in open_lines(tmp_path / "out")]
+    assert sorted(names) == sorted(files_in(tmp_path / "out").keys() - {"metadata.jsonl"})
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    back = files_in(tmp_path / "back")
+    assert [json.loads(line) for line in open_lines(tmp_path / "back")] == rows
+    assert back.keys() == files_in(photos).keys()
+    del back["metadata.jsonl"]
+    assert all(data == (photos / name).read_bytes() for name, data in back.items())
+
+
+def open_lines(folder: Path) -> list[str]:
+    return (folder / "metadata.jsonl").read_text().splitlines()
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "parquet"])
+def test_shards_hold_the_files(tmp_path, photos, kind):
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    was = files_in(photos)
+    protect_dataset(photos, tmp_path / "out", KEY, keep="files", out_format=kind)
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    source = open_source(tmp_path / "back")
+    found = [
+        file
+        for part in source.parts(100, None)
+        for rows in source.rows(part)
+        for file in rows.files
+    ]
+    assert sorted(found) == sorted(was.values())
+    suffixes = {Path(name).suffix for name in source.names()}
+    assert {".jpg", ".JPEG", ".png", ".webp", ".bmp"} <= suffixes
+
+
+def test_arrays_hold_no_files(tmp_path, scenes):
+    """Which only somebody with the key can have put there."""
+    files = {1: dsguard.File("a.jpg", b"x")}
+    out = dsguard.protect_batch(scenes[:3], KEY, codec=Sealed(64), files=files)
+    np.save(tmp_path / "images.npy", out.images)
+    report = restore_dataset(tmp_path / "images.npy", tmp_path / "back", KEY)
+    assert (report.done, report.failed) == (2, 1)
+    (error,) = report.failures.values()
+    assert "carries a file" in error.message
+
+
+def test_the_rate_is_that_of_files(tmp_path, scenes):
+    """JPEG files are shorter than their samples without loss, and so show a better cover."""
+    folder = tmp_path / "photos" / "x"
+    folder.mkdir(parents=True)
+    for n, scene in enumerate(scenes):
+        large = np.asarray(Image.fromarray(scene).resize((128, 128)))
+        (folder / f"{n}.jpg").write_bytes(saved(large, "jpeg", quality=50))
+
+    def rate(keep):
+        protect_dataset(tmp_path / "photos", tmp_path / keep, KEY, keep=keep)
+        told = json.loads((tmp_path / f"{keep}.dsguard" / "settings.json").read_text())
+        return int(told["rate"])
+
+    assert rate("files") < rate("pixels")
+
+
+def test_loaders_get_pixels_or_the_file(photos, tmp_path):
+    protect_dataset(photos, tmp_path / "out", KEY, keep="files")
+    published = files_in(tmp_path / "out")
+    was = files_in(photos)
+    back = restored_files(list(published.values()), KEY)
+    assert sorted(back) == sorted(was.values())
+    images = restored_images([published["cat/a.png"]], KEY)
+    turned = Image.open(io.BytesIO(was["cat/a.jpg"])).transpose(Image.Transpose.ROTATE_270)
+    np.testing.assert_array_equal(images[0], np.asarray(turned))
+
+
+def test_other_codecs_carry_no_files():
+    with pytest.raises(dsguard.InputError, match="codec exact carries samples"):
+        Protect(KEY, Blank(KEY), Exact("exact", 2, 4), keep="files")
+    with pytest.raises(dsguard.InputError, match="keep is one of pixels, files, not 'all'"):
+        Protect(KEY, Blank(KEY), Sealed(), keep="all")

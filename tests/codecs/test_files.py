@@ -1,0 +1,126 @@
+"""Files carried in place of samples: they come back byte for byte, or not at all."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import dsguard
+from dsguard import File
+from dsguard.codecs import Sealed, content
+from dsguard.codecs.content import Kind, restore_contents, size_of_file
+from dsguard.codecs.sealed import LEAST_RATE, MOST_RATE, Layout, rate_for
+from dsguard.covers import Preview
+
+KEY = dsguard.DatasetKey(bytes(32))
+
+NAMES = st.text(
+    st.characters(exclude_categories=["C", "Z"], exclude_characters="/\\"), min_size=1, max_size=40
+).filter(lambda name: name not in (".", ".."))
+
+
+@given(
+    st.dictionaries(st.integers(0, 4), st.tuples(NAMES, st.binary(max_size=4000))),
+    st.sampled_from([(1, 1, 3), (7, 9, 1), (32, 32, 3), (24, 24, 4)]),
+    st.integers(LEAST_RATE, MOST_RATE),
+)
+@settings(max_examples=60, deadline=None)
+def test_files_come_back(given_files, shape, rate):
+    files = {index: File(*each) for index, each in given_files.items()}
+    images = np.random.default_rng(0).integers(0, 256, (5, *shape), np.uint8)
+    out = dsguard.protect_batch(images, KEY, codec=Sealed(rate), files=files)
+    back = dsguard.restore_batch(out.images, KEY, sidecars=out.sidecars, on_error="report")
+    assert back.files == files
+    assert back.status == ["file" if n in files else "ok" for n in range(5)]
+    assert back.errors.keys() == files.keys()
+    for n in range(5):
+        assert (back.images[n] == (0 if n in files else images[n])).all()
+
+
+def test_the_cover_is_made_of_the_image(scenes):
+    files = {0: File("a.jpg", b"file")}
+    with_file = dsguard.protect_batch(scenes[:2], KEY, cover=Preview(4), files=files)
+    without = dsguard.protect_batch(scenes[:2], KEY, cover=Preview(4))
+    assert (with_file.images[1] == without.images[1]).all()
+    assert np.abs(with_file.images[0].astype(int) - without.images[0]).mean() < 16
+
+
+def test_every_other_use_says_that_it_is_a_file(scenes):
+    out = dsguard.protect_batch(scenes[:3], KEY, files={1: File("a.jpg", b"x" * 100)})
+    with pytest.raises(dsguard.CarriesFileError, match=r"image 1: carries the file 'a\.jpg'"):
+        dsguard.restore_batch(out.images, KEY, sidecars=out.sidecars)
+    image_id = dsguard.inspect(out.images[1]).image_id
+    own = dsguard.image_key(KEY, image_id)
+    alone = dsguard.restore_batch(out.images[1:2], image_keys=[own], on_error="report")
+    assert alone.files == {0: File("a.jpg", b"x" * 100)}
+    error = dsguard.CarriesFileError.of(File("a.jpg", b"x"))
+    assert pickle.loads(pickle.dumps(error)).file == File("a.jpg", b"x")
+    assert repr(File("a.jpg", b"secret")) == "File('a.jpg', 6 bytes)"
+
+
+def test_a_changed_bit_is_noticed(scenes):
+    out = dsguard.protect_batch(scenes[:1], KEY, files={0: File("a.jpg", bytes(9000))})
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        images, sidecars = out.images.copy(), dict(out.sidecars)
+        if rng.random() < 0.5:
+            images.reshape(-1)[rng.integers(images.size)] ^= np.uint8(1 << rng.integers(8))
+        else:
+            sidecar = bytearray(sidecars[0])
+            sidecar[rng.integers(len(sidecar))] ^= 1 << rng.integers(8)
+            sidecars[0] = bytes(sidecar)
+        back = dsguard.restore_batch(images, KEY, sidecars=sidecars, on_error="report")
+        assert back.files == {}
+        assert len(back.errors) == 1
+    with pytest.raises(dsguard.MissingSidecarError):
+        dsguard.restore_batch(out.images, KEY)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "a\0", "a\n", "x" * 256, "\ud800"])
+def test_names_are_those_of_files(name):
+    with pytest.raises(dsguard.InputError, match="is no name of a file"):
+        File(name, b"")
+
+
+def test_what_is_no_file_is_refused(scenes):
+    with pytest.raises(dsguard.InputError, match="expected bytes"):
+        File("a", "text")
+    with pytest.raises(dsguard.InputError, match="image 0: files: expected a File, got bytes"):
+        dsguard.protect_batch(scenes[:1], KEY, files={0: b"x"})
+    for index in (1, -1, "0", True):
+        with pytest.raises(dsguard.InputError, match="files: there is no image"):
+            dsguard.protect_batch(scenes[:1], KEY, files={index: File("a", b"")})
+    with pytest.raises(dsguard.InputError, match="carries samples, not files"):
+        dsguard.protect_batch(scenes[:1], KEY, target=scenes[:1], files={0: File("a", b"")})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\x05", b"\xff\xffabc", b"\x02\0..", b"\x03\0a/b", b"\x01\0\xff", b"\0\0", b"\x02\0a\0"],
+)
+def test_contents_that_are_no_file_are_told(data):
+    packed = content._HEAD.pack(Kind.FILE, len(data)) + data
+    out = np.zeros((1, 8, 8, 3), np.uint8)
+    failures = restore_contents({0: packed}, out, (8, 8, 3))
+    assert type(failures[0]) is dsguard.TamperedError
+
+
+def test_coded_samples_are_shorter_than_raw_ones():
+    data = bytes(8 * 8 * 3)
+    packed = content._HEAD.pack(Kind.CODED, len(data)) + data
+    out = np.zeros((1, 8, 8, 3), np.uint8)
+    assert type(restore_contents({0: packed}, out, (8, 8, 3))[0]) is dsguard.TamperedError
+
+
+@given(st.integers(0, 5000), st.sampled_from([(8, 8, 1), (32, 32, 3), (20, 31, 4)]))
+def test_the_rate_is_the_least_that_holds_a_file(size, shape):
+    file = File("name", bytes(size))
+    rate = rate_for(shape, size_of_file(file))
+    if rate <= MOST_RATE:
+        assert Layout(shape, rate).room >= size_of_file(file)
+    if rate > LEAST_RATE:
+        assert Layout(shape, rate - 1).room < size_of_file(file)
