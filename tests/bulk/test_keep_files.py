@@ -15,7 +15,7 @@ from dsguard.bulk import Protect, protect_dataset, restore_dataset, verify_datas
 from dsguard.cli.commands import Exit, run
 from dsguard.codecs import Exact, Sealed
 from dsguard.covers import Blank
-from dsguard.formats import open_source
+from dsguard.formats import decode_image, open_source
 from dsguard.integrations.images import restored_files, restored_images
 
 KEY = dsguard.DatasetKey(bytes(32))
@@ -71,6 +71,71 @@ def test_a_folder_comes_back_as_it_was(tmp_path, photos):
     assert verify_dataset(tmp_path / "out", KEY).done == 10
     assert restore_dataset(tmp_path / "out", tmp_path / "back", KEY).done == 10
     assert files_in(tmp_path / "back") == files_in(photos)
+
+
+def odd_files(scenes) -> dict[str, bytes]:
+    """Return files that are not read as images, by what is odd about them."""
+    deep = Image.fromarray(scenes[0, ..., 0].astype(np.uint16) * 257)
+    values = Image.fromarray(scenes[1, ..., 0].astype(np.float32))
+    several = [Image.fromarray(scene) for scene in scenes[2:5]]
+    whole = saved(scenes[5], "jpeg")
+    bomb = bytearray(saved(scenes[6], "png"))
+    bomb[16:24] = (60000).to_bytes(4, "big") * 2
+
+    def of(image, kind, **options):
+        data = io.BytesIO()
+        image.save(data, kind, **options)
+        return data.getvalue()
+
+    more = {"save_all": True, "append_images": several[1:]}
+    return {
+        "deep.png": of(deep, "png"),
+        "deep.tiff": of(deep, "tiff"),
+        "values.tiff": of(values, "tiff"),
+        "print.jpg": of(several[0].convert("CMYK"), "jpeg"),
+        "moves.gif": of(several[0], "gif", **more),
+        "moves.webp": of(several[0], "webp", **more),
+        "moves.png": of(several[0], "png", **more),
+        "pages.tiff": of(several[0], "tiff", **more),
+        "cut.jpg": whole[: len(whole) // 2],
+        "text.jpg": b"this is no image",
+        "empty.png": b"",
+        "bomb.png": bytes(bomb),
+    }
+
+
+@pytest.mark.parametrize("kind", ["folder", "webdataset"])
+def test_files_that_are_not_read_are_carried_as_well(tmp_path, scenes, kind):
+    root = tmp_path / "photos" / "x"
+    root.mkdir(parents=True)
+    for name, data in odd_files(scenes).items():
+        (root / name).write_bytes(data)
+    (root / "plain.png").write_bytes(saved(scenes[0], "png"))
+    was = files_in(tmp_path / "photos")
+    report = protect_dataset(
+        tmp_path / "photos", tmp_path / "out", KEY, keep="files", out_format=kind
+    )
+    assert (report.done, report.failed) == (len(was), 0)
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY, out_format="folder")
+    back = files_in(tmp_path / "back")
+    if kind == "folder":
+        assert back == was
+        published = [decode_image(data) for data in files_in(tmp_path / "out").values()]
+        assert {image.shape for image in published} == {(32, 32, 3), (128, 128, 3)}
+    else:
+        images = {
+            name: data for name, data in back.items() if not name.endswith(("cls", "classname.txt"))
+        }
+        assert sorted(images.values()) == sorted(was.values())
+
+
+def test_without_it_they_are_told_and_left_out(tmp_path, scenes):
+    root = tmp_path / "photos" / "x"
+    root.mkdir(parents=True)
+    for name, data in odd_files(scenes).items():
+        (root / name).write_bytes(data)
+    report = protect_dataset(tmp_path / "photos", tmp_path / "out", KEY)
+    assert (report.done, report.failed) == (0, 12)
 
 
 def test_again_from_the_command_line(tmp_path, photos):

@@ -54,7 +54,7 @@ def fitted(task: Task, source: Source, parts: list[Part], earlier: dict[str, str
 
 def _rates_of_files(task: Protect, source: Source, parts: list[Part]) -> Iterator[int]:
     """Yield the rate that each of some images needs to carry its file, or its samples."""
-    for rows, group in _sample(source, parts):
+    for rows, group in _sample(source, parts, as_files=True):
         if not rows.files:
             yield from rates_of(group.images)
             continue
@@ -65,7 +65,9 @@ def _rates_of_files(task: Protect, source: Source, parts: list[Part]) -> Iterato
                 yield rate_for(group.images.shape[1:], size)
 
 
-def _sample(source: Source, parts: list[Part]) -> Iterator[tuple[Rows, Group]]:
+def _sample(
+    source: Source, parts: list[Part], *, as_files: bool = False
+) -> Iterator[tuple[Rows, Group]]:
     """Yield some images of a dataset in groups of one shape, evenly from all of it.
 
     What cannot be read is reported when its shard is worked on.
@@ -75,7 +77,7 @@ def _sample(source: Source, parts: list[Part]) -> Iterator[tuple[Rows, Group]]:
     for part in chosen:
         count, samples = each, _MOST_SAMPLES // len(chosen)
         with contextlib.suppress(DsguardError, OSError):
-            for rows, group in _groups(source, part, each):
+            for rows, group in _groups(source, part, each, as_files=as_files):
                 least = max(1, samples // max(1, group.images[:1].size))
                 group.rows, group.images = group.rows[:least], group.images[:least]
                 count, samples = count - len(group.images), samples - group.images.size
@@ -85,14 +87,16 @@ def _sample(source: Source, parts: list[Part]) -> Iterator[tuple[Rows, Group]]:
                     break
 
 
-def _groups(source: Source, part: Part, count: int) -> Iterator[tuple[Rows, Group]]:
+def _groups(
+    source: Source, part: Part, count: int, *, as_files: bool
+) -> Iterator[tuple[Rows, Group]]:
     """Yield images of a part: some of those that it names, or some of each chunk."""
     if part.names is not None:
         part = Part(part.file, part.start, part.stop, names=tuple(_spread(part.names, count)))
     for rows in source.rows(part):
         if part.names is None:
             rows = rows.taken(_spread(range(len(rows.names)), _OF_CHUNK))  # noqa: PLW2901
-        for groups, _ in decode_rows(rows):
+        for groups, _ in decode_rows(rows, as_files=as_files):
             yield from ((rows, group) for group in groups)
 
 

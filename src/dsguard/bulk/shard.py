@@ -143,7 +143,7 @@ def _work(spec: ShardSpec, rows: Rows, sink: Sink | None, result: ShardResult) -
     """Process and write some rows; return their lines of the manifest."""
     results, profiles = Results(), [""] * len(rows.names)
     errors: dict[int, DsguardError] = {}
-    for groups, unreadable in decode_rows(rows):
+    for groups, unreadable in decode_rows(rows, as_files=spec.task.keeps_files):
         errors |= unreadable
         for group in groups:
             if sink is not None and not spec.task.keeps_files:

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard.errors import DsguardError, InputError
-from dsguard.formats.images import Group, decode_files, runs_of
+from dsguard.formats.images import Group, UnreadableImageError, decode_files, runs_of
+from dsguard.formats.pillow import stated_size_of
 from dsguard.formats.places import Listing, Place
 
 if TYPE_CHECKING:
@@ -116,10 +117,18 @@ class Rows:
         )
 
 
-def decode_rows(rows: Rows) -> Iterator[tuple[list[Group], dict[int, DsguardError]]]:
+def decode_rows(
+    rows: Rows, *, as_files: bool = False
+) -> Iterator[tuple[list[Group], dict[int, DsguardError]]]:
     """Yield the images of some rows by shape, and by row why one cannot be read.
 
     As a rule that is all at once; where short files hold very large images, some rows at a time.
+
+    Parameters
+    ----------
+    rows : Rows
+    as_files : bool
+        Whether files matter, and not their pixels: those that cannot be decoded are gray then.
     """
     if rows.images is not None:
         everything = list(range(len(rows.names)))
@@ -128,9 +137,22 @@ def decode_rows(rows: Rows) -> Iterator[tuple[list[Group], dict[int, DsguardErro
         return
     for start, stop in runs_of(rows.files):
         groups, errors = decode_files(rows.files[start:stop])
+        if as_files:
+            groups += _undecoded(rows.files[start:stop], errors)
         for group in groups:
             group.rows = [start + row for row in group.rows]
         yield groups, {start + row: error for row, error in errors.items()}
+
+
+def _undecoded(
+    files: Sequence[bytes | DsguardError], errors: dict[int, DsguardError]
+) -> Iterator[Group]:
+    """Yield gray images for files that cannot be decoded, and take these out of the errors."""
+    for row, error in list(errors.items()):
+        data = files[row]
+        if isinstance(error, UnreadableImageError) and isinstance(data, bytes):
+            del errors[row]
+            yield Group([row], np.full((1, *stated_size_of(data), 3), 128, np.uint8), {})
 
 
 class Source(ABC):

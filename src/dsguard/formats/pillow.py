@@ -23,6 +23,7 @@ from dsguard.errors import InputError
 from dsguard.formats.limits import most_blocks
 from dsguard.formats.metadata_limits import check_metadata
 from dsguard.formats.png import has_all_rows, is_likely, size_of
+from dsguard.kernels.geometry import LARGEST_SIDE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,6 +88,24 @@ def pixels_of(data: bytes) -> int:
         return sys.maxsize
     except Exception:
         return 0
+
+
+_STATED = (128, 128)
+"""Height and width that stand for those of a file that does not tell its own."""
+
+
+def stated_size_of(data: bytes) -> tuple[int, int]:
+    """Return height and width of an image file that is not decoded, as far as it can be believed.
+
+    Of files that no decoder knows, and of those that claim more than they can hold, 128 and 128.
+    """
+    try:
+        with _opened(data) as image:
+            width, height = image.size
+    except Exception:
+        return _STATED
+    fits = min(width, height) > 0 and max(width, height) <= LARGEST_SIDE
+    return (height, width) if fits and is_likely(width * height, len(data)) else _STATED
 
 
 def decode(data: bytes) -> Decoded:
