@@ -785,7 +785,7 @@ def test_remote_places(home, key):
         assert (report.done, report.failed) == (0, 96)  # clean images
     with pytest.raises(dsguard.InputError, match="there is nothing at"):
         open_source("memory://data/missing")
-    with pytest.raises(dsguard.InputError, match="cannot be reached"):
+    with pytest.raises(dsguard.InputError, match="does not go to 'nonsense'"):
         open_source("nonsense://data").names()
 
 

@@ -262,7 +262,8 @@ def test_whole_numbers_of_more_than_64_bits_are_left_out(numbered, tmp_path, key
 
 @pytest.mark.parametrize("many", [4, 400])
 def test_names_of_classes_that_no_image_has(tmp_path, scenes, key, many):
-    words = [LONG[start : start + 60] for start in range(0, 1320, 60)]
+    long = LONG.lower()  # which is no base64
+    words = [long[start : start + 60] for start in range(0, 1320, 60)]
     names = ["cat", "n01440764 tench, Tinca tinca", *(words * 100)[:many]]
     features = {"image": {"_type": "Image"}, "label": {"names": names, "_type": "ClassLabel"}}
     about = {b"huggingface": json.dumps({"info": {"features": features}})}
@@ -273,7 +274,7 @@ def test_names_of_classes_that_no_image_has(tmp_path, scenes, key, many):
     report = protected(tmp_path, key)
     assert report.done == 8
     data = (tmp_path / "safe" / "x.parquet").read_bytes()
-    assert (LONG[70:100].encode() in data) == (many == 4)
+    assert (long[70:100].encode() in data) == (many == 4)
     assert bool(report.left_out) == (many == 400)
 
 

@@ -249,14 +249,14 @@ def store():
 
         @classmethod
         def _strip_protocol(cls, path):
-            return super()._strip_protocol(path.replace("hostile://", "memory://"))
+            return super()._strip_protocol(path.replace("oci://", "memory://"))
 
         def find(self, path, *args, **kwargs):
             return [*super().find(path, *args, **kwargs), *(f"{path}/{name}" for name in self.more),
                     "/etc/passwd"]  # fmt: skip
 
-    fsspec.register_implementation("hostile", Hostile, clobber=True)
-    system = fsspec.filesystem("hostile", skip_instance_cache=True)
+    fsspec.register_implementation("oci", Hostile, clobber=True)
+    system = fsspec.filesystem("oci", skip_instance_cache=True)
     yield system, Hostile
     system.store.clear()
 
@@ -271,14 +271,14 @@ def test_a_store_cannot_name_files_outside(tmp_path, files, key, store):
     home.mkdir(parents=True)
     (tmp_path / "escaped.png").write_bytes(b"mine")
     before = everything_but(tmp_path, "deep")
-    report = protect_dataset("hostile://set", home / "out", key, profile="veil")
+    report = protect_dataset("oci://set", home / "out", key, profile="veil")
     assert report.done == len(files)
     named = " ".join(report.failures)
     assert all(name in named for name in (*kind.more, "/etc/passwd", "a\n/evil.png"))
     assert everything_but(tmp_path, "deep") == before
     written = {path.name for path in home.rglob("*.png")}
     assert written == {f"{n}.png" for n in range(len(files))}
-    source = open_source("hostile://set")
+    source = open_source("oci://set")
     assert not any(".." in name for name in source.names())
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.beside import is_text, stem_of, texts_beside
-from dsguard.formats.disclosure import Disclosure, Review, kind_of
+from dsguard.formats.disclosure import A_KEY, Disclosure, Review, kind_of
 from dsguard.formats.folder.reader import TreeSource, read_or_error
 from dsguard.formats.folder.writer import OWN_FAULTS
+from dsguard.formats.harmless import holds_key
 from dsguard.formats.images import with_suffix
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ class Companions:
             data = read_or_error(partial(self.source.read_companion, name))
             if isinstance(data, DsguardError):
                 report.add_broken(name, data)
+                continue
+            if self.disclosure is not None and holds_key(data):
+                self.review.leave_out(name.rpartition("/")[2], name, A_KEY)
                 continue
             if self.disclosure is not None and self.review.disclosure.says(name) is None:
                 kept = self.source.reviewed_companion(name, data, self.review)

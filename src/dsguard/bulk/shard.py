@@ -13,7 +13,7 @@ from dsguard.bulk.tasks import Batch, Task
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import Extras, Part, Rows, Source, decode_rows
 from dsguard.formats.disclosure import Disclosure, LeftOut, Review
-from dsguard.formats.harmless import CouldHoldPictureError, size_of_string
+from dsguard.formats.harmless import CouldHoldPictureError, check_class
 from dsguard.formats.images import Group, is_image_name, with_suffix
 from dsguard.formats.names import checked, is_folder_name
 from dsguard.formats.sink import Output, Results, Sink
@@ -187,7 +187,7 @@ def _refuse_classes(rows: Rows, results: Results, errors: dict[int, DsguardError
     """Fail images whose class could hold a picture: classes are published in any case."""
     for row in sorted(results.rows):
         try:
-            size_of_string(rows.classes[row])
+            check_class(rows.classes[row])
         except CouldHoldPictureError as error:
             errors[row] = InputError(f"its class {error}; give classes short names")
             results.drop(row)

@@ -12,6 +12,7 @@ import csv
 import glob
 import io
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ import numpy as np
 from dsguard.errors import InputError
 from dsguard.formats.beside import is_text_field
 from dsguard.formats.harmless import (
+    BLURRED,
     BOXES,
     LABELS,
     NUMBERED,
@@ -36,8 +38,10 @@ from dsguard.formats.harmless import (
     charge_numbers,
     charge_string,
     charge_text,
+    check_class,
     count_of,
     decoded,
+    holds_key,
     is_number,
     numbers_in,
     parsed,
@@ -86,9 +90,12 @@ class Disclosure:
         return True if _is_like(name, self.publish) else None
 
 
+A_KEY = "holds the key of a dataset, which is never published; keep it elsewhere"
+
+
 def _is_short(data: bytes) -> bool:
     try:
-        size_of_string(data.decode("utf-8", "surrogateescape"))
+        check_class(data.decode("utf-8", "surrogateescape"))
     except CouldHoldPictureError:
         return False
     return True
@@ -308,6 +315,9 @@ class Review:
         allowance.take(numbers, 0)
 
     def _content(self, name: str, kind: str, data: bytes, own: Allowance | None) -> bytes | None:
+        if holds_key(data):
+            self.leave_out(name.rpartition("/")[2], name, A_KEY)
+            return None
         said = self.disclosure.says(name)
         if said is not None:
             return data if said else None
@@ -392,7 +402,9 @@ class Review:
                 pass
             else:
                 kept = _Walk(self, allowance, by_image=False).pruned(inner, name)
-                return value if kept == inner else json.dumps(kept, ensure_ascii=False)
+                usual = len(json.dumps(inner, ensure_ascii=False, indent=4))  # blanks can hold bits
+                same = kept == inner and len(value) <= usual
+                return value if same else json.dumps(kept, ensure_ascii=False)
         return _Walk(self, allowance, by_image=False).pruned(value, name)
 
     def _is_image(self, word: str) -> bool:
@@ -468,13 +480,21 @@ class _Walk:
                 self._array(value, owner)
                 return value
             if isinstance(value, list | tuple):
-                shape = name.rpartition("/")[2] in SHAPES
-                if charge_numbers(list(value), self._allowance(owner), is_shape=shape):
+                last = name.rpartition("/")[2]
+                shape = last if last in SHAPES else ""
+                if charge_numbers(list(value), self._allowance(owner), shape=shape):
                     return value
                 self._allowance(owner).take_row(sum(map(count_of, value)))
-                return type(value)(self._any(each, name, owner) for each in value)
-            if isinstance(value, str):
-                charge_string(value, self._allowance(owner))
+                kept = [self._any(each, name, owner) for each in value]
+                had = any(each is not None for each in value)
+                is_empty = had and all(each is None for each in kept)
+                return None if is_empty else type(value)(kept)
+            if isinstance(value, str | bytes):
+                text = decoded(value) if isinstance(value, bytes) else value
+                if text and name.rpartition("/")[2].lower() in BLURRED:
+                    msg = "is a blurred picture, by its name"
+                    raise CouldHoldPictureError(msg)
+                charge_string(text, self._allowance(owner))
             else:
                 self._allowance(owner).take(*size_of_scalar(value))
         except TooMuchError:
@@ -554,6 +574,7 @@ def _is_id(key: Any, value: Any) -> bool:
     return key in _IDS and isinstance(value, int) and is_number(value)
 
 
+_DIGITS = re.compile(r"\d+")
 _MOST_DIGITS = 19  # of 64 bits
 _IDS = frozenset({"id", "image_id", "category_id", "iscrowd"})
 
@@ -564,7 +585,8 @@ def _allowance_of(image: str) -> Allowance:
 
 
 def _is_usual(key: Any) -> bool:
-    return isinstance(key, str) and len(key) <= 32 and key.isidentifier()
+    usual = isinstance(key, str) and len(key) <= 32 and key.isidentifier()
+    return usual and len(_DIGITS.findall(key)) <= 1  # places of a grid have two numbers
 
 
 def _text_of(key: Any) -> str:

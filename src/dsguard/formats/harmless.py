@@ -35,8 +35,14 @@ SHAPES = frozenset(
 )
 """Keys that annotation tools give to outlines and key points."""
 
+BLURRED = frozenset({"blurhash", "blur_hash", "thumbhash", "thumb_hash", "lqip"})
+"""Keys that tools give to a blurred picture in some twenty characters."""
+
 IN_SHAPES = 1023
 """Numbers of outlines and key points of one image."""
+
+IN_HALVES = 255
+"""Those of one list, where x and y are lists of their own: nothing tells it from rows of pixels."""
 
 LABELS = 7
 """Numbers of a row of an array that is about an image, where there are few images."""
@@ -80,6 +86,18 @@ _BLANKS = re.compile(r"\s{65,}")
 _NO_SIGN = re.compile(r"[^\s,;|\"'()\[\]{}<>=]*\w[^\s,;|\"'()\[\]{}<>=]*")
 _BLANK = re.compile(r"\s+")
 _FREE_SIGNS = 4
+_ENCODED = 24
+"""Characters of a word from which on letters and digits in wild change are taken for code."""
+_CODE_OF_LETTERS = 40
+"""The same of words without a digit."""
+_CHANGES = 0.345
+_PIECES = re.compile(r"[^\W\d_A-Z]+|[A-Z][^\W\d_A-Z]+|[A-Z]+|\d+|.")
+_KEY_TITLE = "dsguard-key "
+_NEAR = 0.35
+_GRID = 8
+"""Rows, and words in each, of a picture in words."""
+_PAIR = re.compile(r"\d+:([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)")
+_COLOUR = re.compile(r"(?:#|0[xX])([0-9a-fA-F]{1,8})")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 
 
@@ -199,6 +217,7 @@ def harmless_classes(names: Iterable[str]) -> tuple[str, ...]:
     sizes = dict[str, int]()
     for name in names:
         with contextlib.suppress(CouldHoldPictureError):
+            check_class(name)
             sizes[name] = size_of_string(name)
     fit = sum(sizes.values()) <= allowance_of_classes(len(sizes)).characters
     return tuple(sizes) if fit else ()
@@ -211,6 +230,11 @@ def _is_short(numbers: int) -> bool:
 def _price(numbers: int) -> int:
     """Return the cost of a short row: two or three numbers may be a value and its place."""
     return numbers if numbers > _VALUE_AND_PLACE else 2 * numbers
+
+
+def holds_key(data: bytes) -> bool:
+    """Tell whether a file has the key of a dataset in it, in any encoding that keys are read in."""
+    return any(_KEY_TITLE.encode(code) in data for code in ("utf-8", "utf-16-le", "utf-16-be"))
 
 
 def decoded(data: bytes) -> str:
@@ -353,8 +377,14 @@ def _numbers_in(word: str) -> int:
     """Return how many numbers a word counts as; words such as true are one."""
     if word.lower() in _VALUES:
         return 1
-    fits = len(word) <= _LONGEST_NUMBER and _NUMBER.fullmatch(word)
-    return weight(word) if fits else 0
+    if len(word) > 2 * _LONGEST_NUMBER:
+        return 0
+    if len(word) <= _LONGEST_NUMBER and _NUMBER.fullmatch(word):
+        return weight(word)
+    if pair := _PAIR.fullmatch(word):  # a value behind its place
+        return weight(pair[1])
+    colour = _COLOUR.fullmatch(word)
+    return (len(colour[1]) + 1) // 2 if colour else 0
 
 
 def weight(digits: str) -> int:
@@ -373,19 +403,55 @@ def size_of_string(text: str) -> int:
     if len(text) > STRING:
         msg = f"is a string of {len(text)} characters"
         raise CouldHoldPictureError(msg)
+    if _KEY_TITLE in text:
+        msg = "holds the key of a dataset"
+        raise CouldHoldPictureError(msg)
     words = _WORDS.findall(text)
     longest = max(map(len, words), default=0)
     if longest > WORD and not text.startswith(_ADDRESS):
         msg = f"has a word of {longest} characters"
         raise CouldHoldPictureError(msg)
+    if not text.startswith(_ADDRESS):
+        for word in words:
+            _refuse_code(word)
     signs = sum(_size_of_signs(line) for line in text.splitlines())
     return signs + sum(map(_cost, words))
 
 
-def charge_numbers(values: list[Any], allowance: Allowance, *, is_shape: bool = False) -> bool:
+def check_class(name: str) -> None:
+    """Refuse the name of a class that could hold a picture: they are published in any case.
+
+    Raises
+    ------
+    CouldHoldPictureError
+    """
+    size_of_string(name)
+    if numbers_in(name) > LABELS:
+        msg = f"has {numbers_in(name)} numbers"
+        raise CouldHoldPictureError(msg)
+
+
+def _refuse_code(word: str) -> None:
+    """Refuse a word such as base64 makes: a thumbnail has some hundred characters, a hash of it 30.
+
+    Names of files and hexadecimal digits change less often between capitals, letters and digits.
+    """
+    if len(word) >= _ENCODED and _is_code(word):
+        msg = f"has a word of {len(word)} characters that looks like base64 or the like"
+        raise CouldHoldPictureError(msg)
+
+
+@lru_cache(maxsize=1 << 14)
+def _is_code(word: str) -> bool:
+    mixed = any(map(str.isupper, word)) and any(map(str.islower, word))
+    digits = any(map(str.isdigit, word)) or len(word) >= _CODE_OF_LETTERS
+    return mixed and digits and len(_PIECES.findall(word)) >= _CHANGES * len(word)
+
+
+def charge_numbers(values: list[Any], allowance: Allowance, *, shape: str = "") -> bool:
     """Charge a list of numbers, at any depth; tell whether it is one.
 
-    Outlines and key points have an allowance of their own.
+    Outlines and key points have an allowance of their own: `shape` is one of `SHAPES` then.
 
     Raises
     ------
@@ -396,9 +462,13 @@ def charge_numbers(values: list[Any], allowance: Allowance, *, is_shape: bool = 
     if not _add_rows(values, rows):
         return False
     count, long = sum(rows), sum(row for row in rows if row > _SHORT_ROW or row == 1)
-    if is_shape:
-        if count > allowance.in_shapes:
-            msg = f"is a shape of {count} numbers, with more than {IN_SHAPES} for one image"
+    if shape:
+        most = IN_HALVES if shape in _HALVES else allowance.in_shapes
+        if count > most:
+            msg = f"is a shape of {count} numbers, with more than {most} for one image"
+            raise CouldHoldPictureError(msg)
+        if count > BOXES and _is_raster(_flat(values)):
+            msg = f"is called a shape, and its {count} numbers are like rows of pixels"
             raise CouldHoldPictureError(msg)
         allowance.in_shapes -= count
         return True
@@ -409,6 +479,30 @@ def charge_numbers(values: list[Any], allowance: Allowance, *, is_shape: bool = 
         allowance.take_list(row)
     allowance.take(count, 0)
     return True
+
+
+_HALVES = ("all_points_x", "all_points_y")
+
+
+def _flat(values: Iterable[Any]) -> Iterator[float]:
+    """Yield the numbers of lists in lists."""
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from _flat(value)
+        elif isinstance(value, int | float | Decimal):
+            yield float(value)
+
+
+def _is_raster(numbers: Iterator[float]) -> bool:
+    """Tell whether numbers taken in twos are no points: neighbours in a picture are alike.
+
+    Points of an outline lie around something, and not all near the line where x equals y.
+    """
+    pairs = list(zip(numbers, numbers, strict=False))  # the same iterator: two in turn
+    off = sum(abs(one - other) for one, other in pairs)
+    middle = sum(one + other for one, other in pairs) / max(1, 2 * len(pairs))
+    spread = sum(abs(one - middle) + abs(other - middle) for one, other in pairs)
+    return off <= _NEAR * spread
 
 
 def _add_rows(values: list[Any], rows: list[int]) -> bool:
@@ -444,18 +538,22 @@ def charge_text(
     CouldHoldPictureError
         If it could hold a picture.
     """
-    before = _Before()
+    if _KEY_TITLE in text:
+        msg = "holds the key of a dataset"
+        raise CouldHoldPictureError(msg)
+    before, grid = _Before(), _Grid()
     free: dict[str, bool] = {}
     for match in _LINE.finditer(text):
         line = match[0]
-        if line in free:
-            if free[line]:
-                before.forget()
-            continue
         if len(line) > MOST_LINE:
             msg = f"has a line of {len(line)} characters"
             raise CouldHoldPictureError(msg)
         words = _WORDS.findall(line)
+        grid.add(words)
+        if line in free:
+            if free[line]:
+                before.forget()
+            continue
         numbers, characters = _size_of_line(words, known)
         characters += _size_of_signs(line)
         allowance = allowance_of(words)
@@ -475,6 +573,40 @@ _LINE = re.compile("[^\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+")
 """A line as `str.splitlines` has it, of which a list would take very much memory."""
 
 _MOST_FREE = 1 << 16
+
+
+@dataclass
+class _Grid:
+    """Rows of words, or of letters, as many in each: a picture in classes or in signs.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of the row before: how many words, and how many letters where there is one.
+    rows : int
+        How many rows in turn have had it.
+    """
+
+    shape: tuple[int, int] = (0, 0)
+    rows: int = 0
+
+    def add(self, words: list[str]) -> None:
+        """Add the words of a line.
+
+        Raises
+        ------
+        CouldHoldPictureError
+            If it is one row too many.
+        """
+        few = len(set(words)) * 2 <= len(words)  # a table has other words in each column
+        shape = (len(words), len(words[0]) if len(words) == 1 else 0)
+        drawn = (shape[0] >= _GRID and few) or shape[1] >= _GRID
+        drawn = drawn and not any(map(_cost, words))  # others are charged
+        self.rows = self.rows + 1 if shape == self.shape and drawn else int(drawn)
+        self.shape = shape
+        if self.rows >= _GRID:
+            msg = f"has {_GRID} rows of as many words or letters, like a picture in classes"
+            raise CouldHoldPictureError(msg)
 
 
 @dataclass
@@ -530,6 +662,8 @@ def _size_of_line(words: list[str], known: Callable[[str], bool]) -> tuple[int, 
             if len(word) > (STRING if word.startswith(_ADDRESS) else WORD):
                 msg = f"has a word of {len(word)} characters"
                 raise CouldHoldPictureError(msg)
+            if not word.startswith(_ADDRESS):
+                _refuse_code(word)
             characters += times * _cost(word)
     return numbers, characters
 

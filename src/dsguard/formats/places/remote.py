@@ -20,6 +20,7 @@ from dsguard.formats.names import (
 )
 from dsguard.formats.places import http
 from dsguard.formats.places.base import Listing, Place
+from dsguard.formats.places.schemes import check_schemes
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,9 @@ class RemotePlace(Place):
     """A folder that fsspec reaches."""
 
     url: str
+
+    def __post_init__(self) -> None:
+        check_schemes(self.url)
 
     def __str__(self) -> str:
         return self.url

@@ -18,6 +18,8 @@ from dsguard.formats.base import (
     Rows,
     class_of,
 )
+from dsguard.formats.beside import is_text, is_text_field
+from dsguard.formats.disclosure import kind_of
 from dsguard.formats.images import is_image_name
 from dsguard.formats.limits import Shared, load_json
 from dsguard.formats.names import CLASS_NAME, distinct, fault_of, is_hidden, safe_name, shard_name
@@ -93,7 +95,7 @@ class Samples(Record):
             if data is not None and kept.sample in with_image:
                 data = going[kept.sample].get(kept.field)
             elif data is not None:
-                data = review.file(f"{self.shard}/{kept.name}", data)
+                data = _reviewed(f"{self.shard}/{kept.name}", data, review)
             if kept.data is None or data is not None:
                 found.append(replace(kept, data=data))
         return Samples(found, self.shard)
@@ -103,6 +105,15 @@ class Samples(Record):
         for kept in self.members:
             if kept.data is not None and kept.sample not in with_image:
                 yield f"{self.shard}/{kept.name}", kept.data
+
+
+def _reviewed(name: str, data: bytes, review: Review) -> bytes | None:
+    """Return a member that belongs to no image as it goes along, None where it does not."""
+    text = is_text(name) or is_text_field(name.rpartition(".")[2])
+    if not text and review.disclosure.says(name) is None:
+        review.leave_out(kind_of(name), name, "is not read as an image, nor as text")
+        return None
+    return review.file(name, data)
 
 
 class WebDatasetSource(ShardedSource):

@@ -1,0 +1,42 @@
+"""URL schemes at which datasets may lie.
+
+fsspec knows many more. Some of them do what a file on a server says: read other files, fill in
+templates, run commands. Those are not for data that strangers hand out.
+"""
+
+from __future__ import annotations
+
+from dsguard.errors import InputError
+
+STORES = frozenset(
+    {"file", "local", "memory", "http", "https", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
+    | {"adl", "oss", "oci", "hf", "ftp", "sftp", "ssh", "hdfs", "webhdfs", "smb"}
+)
+"""Places that hold files, and do nothing else."""
+
+CACHES = frozenset({"simplecache", "filecache", "blockcache"})
+"""Before one of them, with ``::``: copies of its files on this machine."""
+
+
+def check_schemes(url: str) -> None:
+    """Refuse a URL of any other scheme, in each part of a chain.
+
+    Raises
+    ------
+    InputError
+    """
+    *before, last = url.split("::")
+    for part in before:
+        if part.lower() not in CACHES:
+            raise _refusal(url, part.partition("://")[0], CACHES)
+    scheme = last.partition("://")[0]
+    if scheme.lower() not in STORES:
+        raise _refusal(url, scheme, STORES)
+
+
+def _refusal(url: str, scheme: str, known: frozenset[str]) -> InputError:
+    names = ", ".join(sorted(known))
+    return InputError(
+        f"{url[:200]}: dsguard does not go to {scheme[:40]!r}; copy the dataset to this machine, "
+        f"or to one of: {names}"
+    )

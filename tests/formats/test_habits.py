@@ -1,0 +1,253 @@
+"""Pictures that lie beside images by habit, and the keys of their owners: none is published."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import subprocess
+import sys
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import dsguard
+from dsguard.bulk import protect_dataset
+from dsguard.formats import encode_image, open_source
+from dsguard.formats.harmless import Allowance, CouldHoldPictureError, charge_numbers, check_class
+from dsguard.formats.places import place_of
+
+HIDDEN = "an image"
+
+
+@pytest.fixture
+def photos(tmp_path, scenes):
+    root = tmp_path / "clean"
+    for n, scene in enumerate(scenes):
+        path = root / "ab"[n % 2] / f"photo{n}x.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_image(scene))
+    return root
+
+
+def left_out_of(tmp_path, key, name="out", **options):
+    return protect_dataset(tmp_path / "clean", tmp_path / name, key, **options).left_out
+
+
+def wrapped(data: bytes, width: int = 64) -> str:
+    text = base64.b64encode(data).decode()
+    return "\n".join(text[n : n + width] for n in range(0, len(text), width)) + "\n"
+
+
+@pytest.mark.parametrize("url", [
+    "reference://ds::http://127.0.0.1:9/photos.json",
+    "reference::http://127.0.0.1:9/photos.json",
+    "simplecache::reference://ds",
+    "zip://x::https://127.0.0.1:9/a.zip",
+    "github://a:b@/c", "git://x", "dask://x", "jupyter://x", "data://x", "libarchive://x",
+    "REFERENCE://ds", "nonsense://x", "dir::file:///etc", "blockcache::dir://x",
+])  # fmt: skip
+def test_stores_that_do_what_a_file_says_are_refused(url):
+    with pytest.raises(dsguard.InputError, match="dsguard does not go to"):
+        place_of(url)
+    with pytest.raises(dsguard.InputError, match="dsguard does not go to"):
+        open_source(url)
+
+
+@pytest.mark.parametrize("url", ["memory://a/b", "simplecache::https://127.0.0.1/x", "s3://a/b"])
+def test_others_are_gone_to(url):
+    assert str(place_of(url)) == url
+
+
+@pytest.mark.parametrize("name", ["key.txt", "dataset.json", "a/photo0x.txt", "README"])
+@pytest.mark.parametrize("code", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_key_is_never_published(tmp_path, photos, key, name, code):
+    key.save(tmp_path / "key")
+    text = (tmp_path / "key").read_text()
+    (photos / name).write_bytes(text.encode(code))
+    for number, publish in enumerate(((), ("*",))):
+        out = f"out{number}"
+        left_out = left_out_of(tmp_path, key, out, publish=publish)
+        assert any("key of a dataset" in each.reason for each in left_out.values())
+        assert not (tmp_path / out / name).exists()
+
+
+def test_nor_is_a_key_in_a_shard(tmp_path, photos, key):
+    key.save(tmp_path / "key")
+    secret = key.secret.hex().encode()
+    (tmp_path / "shards").mkdir()
+    with tarfile.open(tmp_path / "shards" / "a.tar", "w") as tar:
+        for file in sorted(photos.rglob("*.png")):
+            tar.add(file, f"{file.stem}.png")
+        tar.add(tmp_path / "key", "dataset.key")
+        tar.add(tmp_path / "key", "notes.txt")
+        tar.add(tmp_path / "key", "photo0x.txt")
+    for kind in ("webdataset", "folder", "parquet"):
+        out = tmp_path / kind
+        report = protect_dataset(tmp_path / "shards", out, key, out_format=kind)
+        assert report.done == 8
+        assert report.left_out
+        assert not any(secret in path.read_bytes() for path in out.rglob("*") if path.is_file())
+
+
+def test_a_key_in_a_table_is_left_out(tmp_path, key):
+    with pytest.raises(CouldHoldPictureError, match="key of a dataset"):
+        check_class(f"dsguard-key 1\nsecret: {key.secret.hex()}")
+
+
+def test_members_of_no_image_are_text(tmp_path, photos, key):
+    (tmp_path / "shards").mkdir()
+    rows = ['"' + "abcdefgh" * 4 + '"'] * 32
+    picture = "/* XPM */\nstatic char *icon[] = {\n" + ",\n".join(rows) + "\n};\n"
+    with tarfile.open(tmp_path / "shards" / "a.tar", "w") as tar:
+        for file in sorted(photos.rglob("*.png")):
+            tar.add(file, f"{file.stem}.png")
+        entry = tarfile.TarInfo("icon.xpm")
+        entry.size = len(picture)
+        tar.addfile(entry, io.BytesIO(picture.encode()))
+    report = protect_dataset(tmp_path / "shards", tmp_path / "out", key)
+    assert "*.xpm" in report.left_out
+    assert b"XPM" not in (tmp_path / "out" / "a.tar").read_bytes()
+
+
+def test_thumbnails_in_base64_are_left_out(tmp_path, photos, key, scenes):
+    for n, scene in enumerate(scenes[:3]):
+        data = io.BytesIO()
+        Image.fromarray(scene).resize((40, 26)).save(data, "webp", quality=20)
+        (photos / "ab"[n % 2] / f"photo{n}x.txt").write_text(wrapped(data.getvalue()))
+    assert left_out_of(tmp_path, key)["*.txt"].count == 3
+
+
+@pytest.mark.parametrize(
+    "text", ["LEHV6nWB2yk8pyo0adR*.7kCMdnj", "UBL_:rOpGG-oBUNG,qRj2so|=eE1w^n4S5NH"]
+)
+def test_blurred_pictures_in_words_are_left_out(tmp_path, photos, key, text):
+    (photos / "a" / "photo0x.json").write_text(json.dumps({"blur_hash": text, "likes": 7}))
+    assert "blur_hash" in left_out_of(tmp_path, key)
+    assert json.loads((tmp_path / "out" / "a" / "photo0x.json").read_text())["likes"] == 7
+
+
+@pytest.mark.parametrize("text", [
+    "IMG_20190704_153000_HDR.jpg", "MyDogPhotoFromTheBeach2020.jpg",
+    "3f2504e0-4f89-11d3-9a0c-0305e82c3301", "d41d8cd98f00b204e9800998ecf8427e",
+    "https://images.example.org/photo/LEHV6nWB2yk8pyo0adR7kCMdnj/raw", "n01440764_10026.JPEG",
+    "a photograph of McDonald's new self-service terminals (2019)",
+])  # fmt: skip
+def test_names_hashes_and_sentences_go_along(tmp_path, photos, key, text):
+    (photos / "a" / "photo0x.json").write_text(json.dumps({"text": text}))
+    assert not left_out_of(tmp_path, key)
+
+
+def maps(scene: np.ndarray) -> np.ndarray:
+    words = np.array(["water", "shade", "wall", "leaf", "sky"])
+    return words[scene[..., 0] // 52]
+
+
+def test_pictures_in_words_are_left_out(tmp_path, photos, key, scenes):
+    rows = maps(scenes[0]).tolist()
+    (photos / "a" / "photo0x.csv").write_text("\n".join(map(",".join, rows)) + "\n")
+    letters = ["".join("wshlk"[value // 52] for value in row) for row in scenes[2][..., 0].tolist()]
+    (photos / "a" / "photo2x.txt").write_text("\n".join(letters) + "\n")
+    places = {f"r{y}_c{x}": word for y, row in enumerate(rows) for x, word in enumerate(row)}
+    (photos / "b" / "photo1x.json").write_text(json.dumps({"patches": places}))
+    assert {"*.csv", "*.txt"} <= left_out_of(tmp_path, key).keys()
+    kept = tmp_path / "out" / "b" / "photo1x.json"
+    assert not kept.exists() or len(kept.read_text()) < 1000
+
+
+def test_tables_of_words_go_along(tmp_path, photos, key):
+    names = [path.name for path in sorted(photos.rglob("*.png"))]
+    row = ["cat", "small", "brown", "indoors", "awake", "left", "day", "owner", "calm"]
+    lines = [",".join([name, *row]) for name in names]
+    (photos / "attributes.csv").write_text("\n".join(lines) + "\n")
+    classes = ["anemone", "bluebell", "crocus", "daffodil", "primrose", "snowdrop", "sunflower"]
+    (photos / "classes.txt").write_text("\n".join(classes * 3) + "\n")
+    assert not left_out_of(tmp_path, key)
+
+
+def outline(count: int) -> list[float]:
+    turns = np.linspace(0, 2 * np.pi, count, endpoint=False)
+    radii = 60 + 9 * np.sin(5 * turns)
+    points = np.stack([300 + radii * np.cos(turns), 190 + radii * np.sin(turns)], axis=1)
+    return points.round(2).ravel().tolist()
+
+
+def test_pixels_that_are_called_an_outline_are_left_out(scenes):
+    small = np.asarray(Image.fromarray(scenes[0]).convert("L").resize((28, 28)))
+    for pixels in (small.tolist(), small.ravel().tolist(), [small.ravel().tolist()]):
+        with pytest.raises(CouldHoldPictureError, match="like rows of pixels"):
+            charge_numbers(pixels, Allowance(), shape="segmentation")
+    with pytest.raises(CouldHoldPictureError, match="with more than 255"):
+        charge_numbers(small.ravel().tolist(), Allowance(), shape="all_points_x")
+
+
+def test_outlines_go_along():
+    for shape in ([outline(400)], [outline(100), outline(90)], outline(300)):
+        assert charge_numbers(shape, Allowance(), shape="segmentation")
+    pairs = np.reshape(outline(300), (-1, 2)).tolist()
+    assert charge_numbers(pairs, Allowance(), shape="points")
+    assert charge_numbers(outline(120)[::2], Allowance(), shape="all_points_x")
+
+
+def test_numbers_behind_their_places_are_numbers(tmp_path, photos, key):
+    names = [path.name for path in sorted(photos.rglob("*.png"))]
+    rng = np.random.default_rng(0)
+    lines = [
+        f"{name} 1 "
+        + " ".join(f"{n + 1}:{value}" for n, value in enumerate(rng.integers(1, 17, 64)))
+        for name in names
+    ]
+    (photos / "features.txt").write_text("\n".join(lines) + "\n")
+    colours = [f"#{value:06x}" for value in rng.integers(0, 1 << 24, 64)]
+    (photos / "a" / "photo0x.json").write_text(json.dumps({"colours": " ".join(colours[:32])}))
+    left_out = left_out_of(tmp_path, key)
+    assert "*.txt" in left_out
+    assert "colours" in left_out
+
+
+@pytest.mark.parametrize("name", ["0 1 2 3 4 5 6 7 8 9", " ".join(["16"] * 60)])
+def test_names_of_classes_are_no_rows_of_numbers(name):
+    with pytest.raises(CouldHoldPictureError, match="numbers"):
+        check_class(name)
+    check_class("2009 HUMMER H3T Crew Cab")
+
+
+def test_strings_of_bytes_count_as_strings(scenes):
+    from dsguard.formats.disclosure import Disclosure, Review
+
+    text = " ".join(map(str, range(64)))
+    for value in (text, text.encode()):
+        review = Review(Disclosure())
+        assert review.row("data_batch/filenames", value, Allowance()) is None
+        assert review.left_out
+
+
+def test_blanks_of_a_column_of_json_are_taken_out(scenes):
+    from dsguard.formats.disclosure import Disclosure, Review
+
+    bits = np.unpackbits(scenes[0, :8].reshape(-1))
+    blanks = "".join(" \t"[bit] + ("\n" if n % 60 == 59 else "") for n, bit in enumerate(bits))
+    review = Review(Disclosure())
+    kept = review.row("x.parquet/meta", '{"a": 1,' + blanks + '"b": 2}', Allowance())
+    assert kept is not None
+    assert json.loads(kept) == {"a": 1, "b": 2}
+    assert len(kept) < 40
+    usual = json.dumps({"a": 1, "b": 2}, indent=2)
+    assert review.row("x.parquet/meta", usual, Allowance()) == usual
+
+
+def test_fsspec_is_not_asked_for_a_template(tmp_path):
+    """What a reference file says is not done: not even read."""
+    (tmp_path / "photos.json").write_text(json.dumps({
+        "version": 1,
+        "templates": {"f": "{{ cycler.__init__.__globals__.os.system('touch ran') }}"},
+        "refs": {"a/x.png": ["{{f()}}"]},
+    }))  # fmt: skip
+    url = f"reference://ds::{(tmp_path / 'photos.json').as_uri()}"
+    code = "import sys; from dsguard.cli.commands import run; sys.exit(run(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "protect", url, "out", "--key", "none"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode
+    assert not (tmp_path / "ran").exists()
