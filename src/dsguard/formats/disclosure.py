@@ -486,9 +486,8 @@ class _Walk:
                     return value
                 self._allowance(owner).take_row(sum(map(count_of, value)))
                 kept = [self._any(each, name, owner) for each in value]
-                had = any(each is not None for each in value)
-                is_empty = had and all(each is None for each in kept)
-                return None if is_empty else type(value)(kept)
+                lost = sum(new is None for new in kept) - sum(each is None for each in value)
+                return None if 2 * lost > len(kept) else type(value)(kept)
             if isinstance(value, str | bytes):
                 text = decoded(value) if isinstance(value, bytes) else value
                 if text and name.rpartition("/")[2].lower() in BLURRED:

@@ -381,8 +381,8 @@ def _numbers_in(word: str) -> int:
         return 0
     if len(word) <= _LONGEST_NUMBER and _NUMBER.fullmatch(word):
         return weight(word)
-    if pair := _PAIR.fullmatch(word):  # a value behind its place
-        return weight(pair[1])
+    if pair := _PAIR.fullmatch(word):  # a place, and a value behind it
+        return 1 + weight(pair[1])
     colour = _COLOUR.fullmatch(word)
     return (len(colour[1]) + 1) // 2 if colour else 0
 
