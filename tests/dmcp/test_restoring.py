@@ -45,6 +45,24 @@ def test_sealed_images_and_their_sidecars(owner, user, dataset, scenes, key):
             np.testing.assert_array_equal(decode_image(image.data), clean)
 
 
+def test_carried_files_come_back_as_they_were(server, owner, user, dataset, scenes, key):
+    owner.grant(dataset, user.name)
+    files = {0: dsguard.File("photo.JPG", b"no image, but a file"), 2: dsguard.File("bare", b"x")}
+    out = dsguard.protect_batch(scenes[:4], key, files=files)
+    named = [
+        (f"{n}.png", file)
+        for n, file in enumerate(encode_images(out.images, sidecars=out.sidecars))
+    ]
+    found = list(user.restore(dataset, named))
+    assert [image.error for image in found] == [""] * 4
+    assert (found[0].data, found[2].data) == (files[0].data, files[2].data)
+    np.testing.assert_array_equal(decode_image(found[1].data), scenes[1])
+    answer = post(server, user.token, dataset, tar_of(named), "application/x-tar")
+    with tarfile.open(fileobj=io.BytesIO(answer.content)) as tar:
+        assert tar.getnames() == ["0.JPG", "1.png", "2.file", "3.png"]
+        assert tar.extractfile("0.JPG").read() == files[0].data
+
+
 def test_images_of_which_none_can_be_restored_are_told_one_by_one(
     owner, user, dataset, scenes, key
 ):

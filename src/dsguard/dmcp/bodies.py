@@ -175,11 +175,11 @@ def end_of_answer(kind: str) -> bytes:
 def packed_chunk(kind: str, chunk: list[Restored]) -> bytes:
     """Return a chunk as it is answered to a body of some kind."""
     if kind == frames.CONTENT_TYPE:
-        return b"".join(frames.packed(*image) for image in chunk)
+        return b"".join(frames.packed(image.name, image.status, image.data) for image in chunk)
     pieces: list[bytes] = []
     for image in chunk:
         if image.status == frames.OK:
-            pieces += packed(with_suffix(image.name, ".png"), image.data)
+            pieces += packed(with_suffix(image.name, image.suffix), image.data)
         else:
             pieces += packed(f"{image.name or 'request'}.error.txt", image.status.encode())
     return b"".join(pieces)

@@ -29,8 +29,9 @@ from dsguard.dmcp.dependencies import (
 )
 from dsguard.dmcp.frames import OK, too_large
 from dsguard.dmcp.model import Dataset, Entry, Grant, User
-from dsguard.dmcp.restoring import Upload
+from dsguard.dmcp.restoring import PNG, Upload
 from dsguard.dmcp.state import Platform
+from dsguard.formats.images import with_suffix
 
 _MOST_FILES = 12
 _SHOWN_ENTRIES = 200
@@ -258,9 +259,9 @@ def _shown(
     restored = [image for chunk in chunks for image in chunk]
     pairs = [
         {
-            "name": image.name,
+            "name": with_suffix(image.name, image.suffix),
             "before": _as_url(before.data),
-            "after": _as_url(image.data),
+            "after": _as_url(image.data, image.suffix),
             "error": "" if image.status == OK else image.status,
         }
         for before, image in zip(given, restored, strict=True)
@@ -279,8 +280,13 @@ def _home(note: str) -> RedirectResponse:
     return RedirectResponse("/?" + urlencode({"note": note}), 303)
 
 
-def _as_url(file: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(file).decode() if file else ""
+def _as_url(file: bytes, suffix: str = PNG) -> str:
+    """Return a file as a URL: of an image that browsers show, else one that they only save."""
+    kind = _SHOWN.get(suffix.lower(), "application/octet-stream")
+    return f"data:{kind};base64,{base64.b64encode(file).decode()}" if file else ""
+
+
+_SHOWN = {PNG: "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 
 
 router.include_router(_form)

@@ -13,7 +13,7 @@ from dsguard.dmcp import tiff
 from dsguard.dmcp.frames import OK, REFUSED
 from dsguard.errors import DsguardError, InputError, WrongKeyError
 from dsguard.formats import png
-from dsguard.formats.images import decode_files, encode_images, pixels_of
+from dsguard.formats.images import decode_files, encode_images, pixels_of, suffix_of
 from dsguard.keys import DatasetKey
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dsguard.dmcp.access import Refused
     from dsguard.dmcp.metering import Meter
 
+PNG = ".png"
 CHUNK_IMAGES = 500
 CHUNK_BYTES = 8 << 20
 
@@ -36,11 +37,15 @@ class Upload(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """The outcome of one image; `data` is empty unless `status` is ``ok``."""
+    """The outcome of one image; `data` is empty unless `status` is ``ok``.
+
+    `suffix` is that of the file: of a PNG file, or of one that was carried as it is.
+    """
 
     name: str
     status: str
     data: bytes
+    suffix: str = PNG
 
 
 def end_of(refusal: Refused) -> Restored:
@@ -71,6 +76,7 @@ def restore_chunk(images: list[Upload], ring: Ring) -> Chunk:
     )
     status = [""] * len(images)
     data = [b""] * len(images)
+    suffixes = [PNG] * len(images)
     used: set[int] = set()
     for group in groups:
         rows = group.rows
@@ -84,6 +90,11 @@ def restore_chunk(images: list[Upload], ring: Ring) -> Chunk:
             except InputError as refusal:  # of images that are too small or too large
                 errors |= dict.fromkeys((rows[k] for k in left), refusal)
                 break
+            for k, carried in done.files.items():
+                used.add(version)
+                row = rows[left[k]]
+                status[row], data[row] = OK, carried.data
+                suffixes[row] = suffix_of(carried.name) or ".file"
             good = [k for k in range(len(left)) if k not in done.errors]
             if good:
                 used.add(version)
@@ -97,7 +108,7 @@ def restore_chunk(images: list[Upload], ring: Ring) -> Chunk:
         if status[row] != OK:
             status[row] = _told(error)
     digest = hashlib.sha256(b"".join(hashlib.sha256(image.data).digest() for image in images))
-    restored = list(map(Restored, (image.name for image in images), status, data))
+    restored = list(map(Restored, (image.name for image in images), status, data, suffixes))
     return Chunk(restored, digest.hexdigest(), tuple(sorted(used)))
 
 
