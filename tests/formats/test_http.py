@@ -10,7 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from dsguard.bulk import protect_dataset
-from dsguard.formats import encode_images
+from dsguard.errors import InputError
+from dsguard.formats import encode_images, open_source
 
 pytest.importorskip("fsspec")
 pytest.importorskip("aiohttp")
@@ -65,3 +66,83 @@ def test_redirects_to_another_server_are_not_followed(tmp_path, scenes, key, hea
     assert "leads to another server" in str(report.failures["b.png"])
     assert private in str(report.failures["b.png"])
     assert not asked
+
+
+LEADING_OUT = [
+    "%2e%2e/%2e%2e/alone/secret",
+    ".%2E/../alone/secret",
+    "%252e%252e/%25252e%25252e/alone/secret",
+    "a%2f..%2f..%2f..%2falone%2fsecret",
+    "a%252f..%252f..%252falone%252fsecret",
+    "a%5c..%5c..%5calone%5csecret",
+    "a\\..\\..\\alone\\secret",
+    "..%3f/secret",
+    "a/..?/../../alone/secret",
+    "a/..#/../../alone/secret",
+    "..;x=1/..;/alone/secret",
+    "..%20/..%09/alone/secret",
+    "a%00/secret",
+    "%" + "25" * 30 + "2e/secret",
+]
+"""What a listing can link to, so that one server or another looks elsewhere for it."""
+
+
+@pytest.mark.parametrize("link", LEADING_OUT)
+@pytest.mark.parametrize("ending", [".png", ".txt", "/"])
+def test_nothing_beside_the_given_folder_is_read(tmp_path, scenes, key, link, ending):
+    image = encode_images(scenes)[0]
+    whole = f"/mallory/d/{link}{ending}"
+    links = "".join(f'<a href="{each}">x</a>' for each in ("a.png", "b.png", whole))
+    pages: dict[str, bytes | str] = {
+        "/mallory/d": links.encode(),
+        "/mallory/d/a.png": image,
+        "/mallory/d/b.png": image,
+        "/alone/secret.png": image,
+        "/alone/secret.txt": b"the word is swordfish",
+        "/alone/secret": b'<a href="more.txt">more</a>',
+    }
+    with serving(pages) as (address, asked):
+        report = protect_dataset(f"{address}/mallory/d", tmp_path / "out", key, profile="veil")
+    assert report.done == 2
+    (name,) = report.failures
+    assert "secret" in name
+    assert "leads out of" in str(report.failures[name])
+    assert not any("secret" in path for path in asked)
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*.*")) == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize("link", LEADING_OUT)
+def test_names_in_tables_lead_nowhere_else_either(link):
+    with serving({"/d": b'<a href="a.png">a</a>', "/d/a.png": b"x"}) as (address, asked):
+        place = open_source(f"{address}/d").place
+        before = len(asked)
+        for act in (place.read, place.exists, place.has_file, place.stamp):
+            with pytest.raises(InputError, match="leads out of"):
+                act(f"{link}.png")
+    assert len(asked) == before
+
+
+ORDINARY = {
+    "100%25.png": "/d/100%25.png",
+    "100%.png": "/d/100%25.png",
+    "a%20b.png": "/d/a%20b.png",
+    "two words.png": "/d/two%20words.png",
+    "a%2fb.png": "/d/a%2Fb.png",
+    "a..b.png": "/d/a..b.png",
+    "%2Fm%2F01g317/1.png": "/d/%2Fm%2F01g317/1.png",  # a class is called /m/01g317
+    "b..png": "/d/b..png",
+    "x/%E4%BD%A0%e5%a5%bd.png": "/d/x/%E4%BD%A0%E5%A5%BD.png",
+    "50%2525.png": "/d/50%2525.png",
+}
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_names_with_percent_signs_are_as_they_are_listed(scenes, name):
+    image = encode_images(scenes)[0]
+    page = f'<a href="{name}">x</a> <a href="?C=N;O=D">Name</a>'.encode()
+    with serving({"/d": page, ORDINARY[name]: image}) as (address, asked):
+        source = open_source(f"{address}/d")
+        assert source.names() == [name]
+        assert source.place.read(name) == image
+        assert not source.refused()
+    assert ORDINARY[name] in asked

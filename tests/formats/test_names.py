@@ -478,3 +478,13 @@ def test_odd_names_keep_working(tmp_path, scenes, key):
     found = {os.fsencode(path.relative_to(tmp_path / "back")) for path in
              (tmp_path / "back").rglob("*") if path.is_file()}  # fmt: skip
     assert found == set(images)
+
+
+def test_classes_that_no_folder_can_be_called_go_to_a_store(files):
+    pytest.importorskip("fsspec")
+    place = RemotePlace("memory://coded/out")
+    place.write("%2Fm%2F01g317/1.png", files[0])
+    place.write("100%25/a%20b.png", files[0])
+    assert place.files() == ["%2Fm%2F01g317/1.png", "100%25/a%20b.png"]
+    with pytest.raises(InputError, match="leads out"):
+        place.write("a%2F..%2F..%2Fb/1.png", files[0])

@@ -12,6 +12,7 @@ import os
 import posixpath
 import re
 from collections.abc import Collection, Iterator, Sequence
+from urllib.parse import unquote
 
 from dsguard.errors import InputError
 
@@ -37,6 +38,9 @@ _DRIVE = re.compile("[A-Za-z]:")
 _RESERVED = re.compile(r'(?i:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)|.*([<>:"|?*\\]|[. ]$)')
 _ON_WINDOWS = os.name == "nt"
 _MOST_PARTS = 128
+_MOST_DECODED = 8
+_ENDS_OF_PARTS = re.compile(r"[/\\?#]")
+_DROPPED = str.maketrans("", "", "\t\r\n")
 LONGEST_PART = 255
 """Bytes of a part of a name, as on nearly all file systems."""
 
@@ -99,6 +103,32 @@ def leads_out(name: str) -> bool:
     """Tell whether a name is none, or does not stay in the folder that it is relative to."""
     parts = name.replace("\\", "/").split("/") if _ON_WINDOWS else name.split("/")
     return not parts[0] or ".." in parts or "\0" in name or bool(_DRIVE.match(name))
+
+
+def leads_out_of_url(name: str) -> bool:
+    """Tell whether a name does not stay below the URL that it is relative to, however it is read.
+
+    A client or server may decode it once or several times, take a backslash for a slash, end it at
+    ``?`` or ``#``, and pass over blanks, and over ``;`` and what follows, in each part.
+    """
+    if leads_out(name):
+        return True
+    if _PLAIN.fullmatch(name):
+        return False
+    for _ in range(_MOST_DECODED):
+        decoded = unquote(name, errors="surrogateescape")
+        if _climbs(name):
+            return True
+        if decoded == name:
+            return False
+        name = decoded
+    return True  # nobody encodes a name so often but to hide what it is
+
+
+def _climbs(name: str) -> bool:
+    """Tell whether a part of a name could be taken for the folder above."""
+    parts = _ENDS_OF_PARTS.split(name.translate(_DROPPED))
+    return "\0" in name or any(part.partition(";")[0].strip() == ".." for part in parts)
 
 
 def safe_name(name: str, where: object) -> str:

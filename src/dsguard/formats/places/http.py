@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dsguard.errors import InputError
+from dsguard.formats.names import leads_out_of_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,8 +49,8 @@ def find(system: Any, root: str) -> list[str]:
         folder, depth = waiting.pop()
         for entry in _listed(system, folder):
             path = entry["name"].rstrip("/")
-            if entry["type"] != "directory":
-                found.add(entry["name"])
+            if entry["type"] != "directory" or not lies_below(root, path):
+                found.add(entry["name"])  # who asked for it is told that it leads out
             elif path not in seen:
                 seen.add(path)
                 waiting.append((path, depth + 1))
@@ -61,6 +62,24 @@ def find(system: Any, root: str) -> list[str]:
             continue
         raise InputError(msg)
     return sorted(found)
+
+
+def lies_below(root: str, address: str) -> bool:
+    """Tell whether an address is that of a root, or below it, however that is decoded."""
+    from yarl import URL
+
+    if address == root:
+        return True
+    if not address.startswith(f"{root}/") or leads_out_of_url(address[len(root) + 1 :]):
+        return False
+    try:
+        above, below = URL(root), URL(address)
+        is_same = (above.scheme, above.raw_authority) == (below.scheme, below.raw_authority)
+    except ValueError:
+        return False
+    if {"?", "#"} & set(root):  # all that follows is no path
+        return is_same and above.path == below.path
+    return is_same and below.path.startswith(above.path.rstrip("/") + "/")
 
 
 def _listed(system: Any, folder: str) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from dsguard.formats.names import (
     is_hidden,
     is_temporary,
     journals_among,
-    leads_out,
+    leads_out_of_url,
     lies_in,
 )
 from dsguard.formats.places import http
@@ -54,9 +54,11 @@ class RemotePlace(Place):
     def _at(self, name: str) -> str:
         if not name:
             return self._opened[1]
-        if leads_out(name):
+        system, root = self._opened
+        path = f"{root}/{name}"
+        if leads_out_of_url(name) or (http.is_of_web(system) and not http.lies_below(root, path)):
             raise self._leading_out(name)
-        return f"{self._opened[1]}/{name}"
+        return path
 
     def _leading_out(self, name: str) -> InputError:
         return InputError(f"{name!r} leads out of {self}; do not trust who put it there")
@@ -79,7 +81,7 @@ class RemotePlace(Place):
         for path in paths:
             inside = path.startswith(start)
             name = path[len(start) :] if root else path.removeprefix("/")
-            if not inside or leads_out(name):
+            if not inside or leads_out_of_url(name):
                 found.refused[path] = self._leading_out(path)
             else:
                 names.append(name)
