@@ -7,6 +7,7 @@ import os
 import stat
 import tarfile
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -381,3 +382,69 @@ def test_a_forged_journal_ends_no_run(home, key, file, content, overwrite):
     path.write_bytes(content)
     report = protect(home, key, overwrite=overwrite)
     assert (report.done, report.failed) == (8, 0)
+
+
+@pytest.fixture
+def buckets():
+    """A store whose first part of a path is a bucket: all that is there, by bucket and name."""
+    fsspec = pytest.importorskip("fsspec")
+
+    class Buckets(fsspec.get_filesystem_class("memory")):
+        protocol = "bucket"
+        store: ClassVar[dict[str, object]] = {}
+        pseudo_dirs: ClassVar[list[str]] = [""]
+
+        @classmethod
+        def _strip_protocol(cls, path):
+            return super()._strip_protocol(path.replace("bucket://", "memory://"))
+
+    fsspec.register_implementation("bucket", Buckets, clobber=True)
+    system = fsspec.filesystem("bucket", skip_instance_cache=True)
+    yield system
+    system.store.clear()
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_no_journal_lies_in_another_bucket(home, key, buckets, end):
+    with pytest.raises(InputError, match=r"whole bucket.*like bucket://mine/protected$"):
+        protect_dataset(home / "clean", f"bucket://mine{end}", key, profile="veil", overwrite=True)
+    with pytest.raises(InputError, match="whole bucket"):
+        check(open_source(home / "clean"), f"bucket://mine{end}", Settings())
+    assert not buckets.store
+    assert protect_dataset(home / "clean", "bucket://mine/out", key, profile="veil").done == 8
+    assert {name.split("/")[1] for name in buckets.store} == {"mine"}
+
+
+def test_the_journal_of_a_bucket_is_looked_for_in_no_other(home, key, buckets):
+    for path in (home / "clean").rglob("*.png"):
+        buckets.pipe_file(f"/mine/{path.parent.name}/{path.name}", path.read_bytes())
+    buckets.pipe_file("/mine.dsguard/settings.json", b"{}")
+    report = protect_dataset("bucket://mine", home / "out", key, profile="veil")
+    assert (report.done, report.unfinished, report.journal_damaged) == (8, False, False)
+    for path in (home / "out").rglob("*.png"):
+        buckets.pipe_file(f"/safe/{path.name}", path.read_bytes())
+    buckets.pipe_file("/safe.dsguard/shards/00000.jsonl", line(file="gone.png").encode())
+    assert verify_dataset("bucket://safe", key).lost == 0
+
+
+ROOTS = {
+    "s3://mine": True, "s3://mine//": True, "s3://mine/a": False, "gs://mine": True,
+    "simplecache::s3://mine": True, "zip://x::s3://mine/a.zip": False,
+    "s3://arn:aws:s3:eu-west-1:1:accesspoint/mine": True,
+    "s3://arn:aws:s3:eu-west-1:1:accesspoint/mine/a": False,
+    "hf://datasets/me/mine": True, "hf://datasets/me/mine/a": False, "hf://me/mine": True,
+    "hf://me/mine/a": False, "smb://host/share": True, "smb://host/share/a": False,
+    "https://host:8080/": True, "https://host?x=1": True, "https://host/a": False,
+    "memory://": True, "memory://a": False, "simplecache::/a": False, "simplecache::/": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("url", ROOTS)
+def test_beside_a_root_lies_nothing(url):
+    place = RemotePlace(url)
+    assert place.is_root() == ROOTS[url]
+    if ROOTS[url]:
+        with pytest.raises(InputError, match="give a folder in it"):
+            place.beside(".dsguard")
+    else:
+        assert str(place.beside(".dsguard")) == f"{url}.dsguard"

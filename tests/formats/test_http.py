@@ -146,3 +146,15 @@ def test_names_with_percent_signs_are_as_they_are_listed(scenes, name):
         assert source.place.read(name) == image
         assert not source.refused()
     assert ORDINARY[name] in asked
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_a_whole_server_is_read_and_has_no_journal(tmp_path, scenes, key, end):
+    image = encode_images(scenes)[0]
+    page = b'<a href="a.png">a</a> <a href="/b.png">b</a>'
+    with serving({"": page, "/a.png": image, "/b.png": image}) as (address, asked):
+        report = protect_dataset(f"{address}{end}", tmp_path / "out", key, profile="veil")
+        with pytest.raises(InputError, match=r"whole bucket.*give a folder in it, like .*/prot"):
+            protect_dataset(tmp_path / "out", f"{address}{end}", key, profile="veil")
+    assert (report.done, report.failed) == (2, 0)
+    assert not any(".dsguard" in path for path in asked)

@@ -16,15 +16,20 @@ if TYPE_CHECKING:
 
 def state_of(source: Source) -> tuple[bool, bool]:
     """Tell whether the run that writes a source is unfinished, and its journal damaged."""
-    if source.is_file:
+    journal = _journal_of(source)
+    if journal is None:
         return False, False
-    journal = Journal.of(source.place)
     try:
         if journal.settings() is None:
             return False, False
     except FormatError:
         return False, True
     return not journal.is_finished(), not journal.is_whole()
+
+
+def _journal_of(source: Source) -> Journal | None:
+    """Return the journal of a source, None where none can lie beside it."""
+    return None if source.is_file or source.place.is_root() else Journal.of(source.place)
 
 
 def look_for_lost(specs: list[ShardSpec], seen: dict[int, int], report: Report) -> None:
@@ -39,10 +44,10 @@ def look_for_lost(specs: list[ShardSpec], seen: dict[int, int], report: Report) 
     report : Report
     """
     source = specs[0].source
-    if source.is_file:
+    journal = _journal_of(source)
+    if journal is None:
         return
     expected, found = Counter[str](), Counter[str]()
-    journal = Journal.of(source.place)
     for number in journal.done():
         lines = journal.lines(number)
         report.journal_damaged |= lines is None

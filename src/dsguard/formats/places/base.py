@@ -110,6 +110,10 @@ class Place(ABC):
     def release(self) -> None:  # noqa: B027 - some hold nothing
         """Close the folders that are held open, so that a disk can be taken away."""
 
+    def is_root(self) -> bool:
+        """Tell whether nothing can lie beside this place but what may be of somebody else."""
+        return False
+
     @abstractmethod
     def beside(self, suffix: str) -> Place:
         """Return the private place whose name is that of this one and `suffix`."""

@@ -22,6 +22,11 @@ from dsguard.formats.places import http
 from dsguard.formats.places.base import Listing, Place
 from dsguard.formats.places.schemes import check_schemes
 
+_PARTS_OF_ROOT = {"file": 0, "local": 0, "memory": 0, "hf": 2, "smb": 2}
+"""How many parts of a path name a bucket, server, share or repository, where it is not one."""
+
+_KINDS_OF_HUB = ("buckets", "datasets", "spaces")
+
 
 @dataclass(frozen=True)
 class RemotePlace(Place):
@@ -141,5 +146,23 @@ class RemotePlace(Place):
         """Remove what runs that were killed have spooled; each removes its other files itself."""
         remove_left(self.scratch(), "spool-*")
 
+    def is_root(self) -> bool:
+        """Tell whether this is a whole bucket or server: one beside it may be anybody's."""
+        scheme, mark, path = self.url.rpartition("::")[2].partition("://")
+        if not mark:
+            scheme, path = "file", scheme
+        parts = list(filter(None, path.split("/")))
+        more = parts[:1] and (
+            parts[0].startswith("arn:") or (scheme == "hf" and parts[0] in _KINDS_OF_HUB)
+        )
+        return len(parts) <= _PARTS_OF_ROOT.get(scheme, 1) + bool(more)
+
     def beside(self, suffix: str) -> RemotePlace:
-        return RemotePlace(self.url.rstrip("/") + suffix)
+        url = self.url.rstrip("/")
+        if self.is_root():
+            msg = (
+                f"{self} is a whole bucket, server or repository, and what dsguard puts beside it "
+                f"would lie in another; give a folder in it, like {url}/protected"
+            )
+            raise InputError(msg)
+        return RemotePlace(url + suffix)
