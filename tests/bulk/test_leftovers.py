@@ -538,3 +538,128 @@ def test_a_destination_may_be_a_link_of_its_owner(home, key):
     (home / "out").symlink_to("elsewhere")
     assert protect_dataset("clean", home / "out", key, profile="veil").done == 240
     assert (home / "elsewhere" / "a").is_dir()
+
+
+@pytest.fixture
+def cut_short(home, key, monkeypatch):
+    """Return what begins to restore into a folder, and ends once some images are there."""
+    protect_dataset("clean", "safe", key, profile="veil")
+
+    def restore(files: int = 150, out: str = "out", **more) -> list[str]:
+        real, left = LocalPlace.take, iter(range(files))
+
+        def take(self, file, name):
+            if not self.private and next(left, None) is None:
+                raise OSError(errno.ENOSPC, "as if it were killed")
+            real(self, file, name)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalPlace, "take", take)
+            with pytest.raises(OSError, match="killed"):
+                restore_dataset("safe", out, key, shard_size=100, **more)
+        return names_in(home / out)
+
+    return restore
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
+
+
+OTHERS = {f"y/{n}.png" for n in range(8)}
+
+
+def protect_others(home: Path, scenes, key, **settings):
+    for name, file in zip(sorted(OTHERS), encode_images(scenes), strict=True):
+        path = home / "others" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file)
+    return protect_dataset("others", "out", key, profile="veil", overwrite=True, **settings)
+
+
+def test_overwriting_removes_what_a_run_that_was_killed_has_restored(home, scenes, key, cut_short):
+    assert len(cut_short()) == 150
+    assert len(list((home / "out.dsguard" / "shards").iterdir())) == 1
+    report = protect_others(home, scenes, key)
+    assert (report.done, report.foreign) == (8, [])
+    assert set(names_in(home / "out")) == OTHERS
+    assert "intended" not in " ".join(map(str, (home / "out.dsguard").rglob("*")))
+
+
+@pytest.mark.parametrize("out_format", ["folder", "webdataset", "parquet"])
+def test_overwriting_removes_a_shard_without_its_manifest(
+    home, scenes, key, monkeypatch, out_format
+):
+    protect_dataset("clean", "safe", key, profile="veil")
+
+    def killed(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "as if it were killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "write", killed)
+        with pytest.raises(OSError, match="killed"):
+            restore_dataset("safe", "out", key, out_format=out_format)
+    assert names_in(home / "out")
+    assert protect_others(home, scenes, key).foreign == []
+    assert set(names_in(home / "out")) == OTHERS
+
+
+@pytest.mark.parametrize("how", ["journal", "added", "power"])
+def test_overwriting_is_refused_where_files_may_be_of_a_run_that_was_killed(
+    home, scenes, key, cut_short, how
+):
+    cut_short()
+    if how == "journal":  # of a version that noted nothing
+        shutil.rmtree(home / "out.dsguard" / "intended")
+    elif how == "power":
+        for path in (home / "out.dsguard" / "intended").iterdir():
+            path.write_bytes(b"")
+    else:
+        (home / "out" / "a" / "mine.txt").write_text("mine")
+    before = names_in(home / "out")
+    with pytest.raises(InputError, match=r"out/.* may be of the run that was cut short.*remove it"):
+        protect_others(home, scenes, key)
+    assert names_in(home / "out") == before
+
+
+def test_files_that_were_there_before_a_run_that_was_killed_stay(home, scenes, key, cut_short):
+    (home / "out").mkdir()
+    (home / "out" / "mine.png").write_bytes(b"mine")
+    cut_short(overwrite=True)
+    cut_short(overwrite=True)
+    report = protect_others(home, scenes, key)
+    assert report.foreign == ["out/mine.png"]
+    assert set(names_in(home / "out")) == OTHERS | {"mine.png"}
+
+
+def test_a_file_that_a_run_that_was_killed_was_to_replace_is_not_removed(
+    home, scenes, key, cut_short
+):
+    (home / "out" / "a").mkdir(parents=True)
+    (home / "out" / "a" / "0.png").write_bytes(b"mine")
+    cut_short(files=0, overwrite=True)
+    with pytest.raises(InputError, match=r"out/a/0\.png may be of the run"):
+        protect_others(home, scenes, key)
+    assert (home / "out" / "a" / "0.png").read_bytes() == b"mine"
+
+
+def test_overwriting_removes_what_was_done_again_in_a_finished_run(home, scenes, key, cut_short):
+    image = home / "safe" / "a" / "0.png"
+    protect_dataset("clean", "safe", key, profile="veil")
+    whole = image.read_bytes()
+    image.write_bytes(b"broken")
+    assert restore_dataset("safe", "out", key, shard_size=100).failed == 1
+    image.write_bytes(whole)
+    cut_short(files=20)
+    assert protect_others(home, scenes, key).foreign == []
+    assert set(names_in(home / "out")) == OTHERS
+
+
+def test_sidecars_of_arrays_go_with_them(home, scenes, key):
+    (home / "arrays").mkdir()
+    np.save(home / "arrays" / "x.npy", scenes)
+    protect_dataset("arrays", "out", key, profile="veil")
+    (home / "out" / "x.npy.sidecars.npz").write_bytes(b"x")
+    (home / "arrays" / "x.npy").rename(home / "arrays" / "z.npy")
+    report = protect_dataset("arrays", "out", key, profile="veil", overwrite=True)
+    assert (names_in(home / "out"), report.foreign) == (["z.npy"], [])

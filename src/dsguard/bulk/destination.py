@@ -78,12 +78,14 @@ class Destination:
         """Return the shards that are left to do; what is done goes to the report."""
         earlier = None if overwrite else self.journal.settings()
         self._clear_scratch()
+        if overwrite:
+            others = self._remove_earlier()
+            self.journal.begin(self.facts)
+            self.journal.keep_before(others)
+            return self.specs
         if earlier is None:
-            if overwrite:
-                self._remove_earlier()
-            else:
-                check_empty(self.output.place)
-                self.is_new = True
+            check_empty(self.output.place)
+            self.is_new = True
             self.journal.begin(self.facts)
             return self.specs
         self._check_same(earlier)
@@ -120,7 +122,9 @@ class Destination:
 
     def _written(self, number: int) -> set[str]:
         """Return the files of a shard of an earlier run."""
-        return _files_of(self.journal.lines(number) or ()).union(self.journal.also(number))
+        files = _files_of(self.journal.lines(number) or ())
+        sidecars = {f"{file}.sidecars.npz" for file in files if file.endswith(".npy")}
+        return files.union(sidecars, self.journal.also(number))
 
     def written(self) -> set[str]:
         """Return the files of all shards that are done."""
@@ -131,9 +135,30 @@ class Destination:
         good = _files_of(line for line in lines if line["error"] is None)
         return all(self.output.place.exists(name) for name in good)
 
-    def _remove_earlier(self) -> None:
-        """Remove what an earlier run wrote: it might have other images."""
-        self.remove(self.written().union(self.journal.companions()))
+    def _remove_earlier(self) -> set[str]:
+        """Remove what an earlier run wrote: it might have other images. Return what is left.
+
+        Raises
+        ------
+        InputError
+            If that run did not come to its end, and there are files that may be of it or not.
+        """
+        place, journal, written = self.output.place, self.journal, self.written()
+        intended = journal.intended().union(journal.companions()) - written
+        found = place.files() if place.exists("") else []
+        there = {name for name in found if not is_hidden(name)}
+        left = there - written - intended
+        if journal.is_cut_short():
+            before = journal.before()
+            unsure = (left - before) | (there & intended & before)
+            if unsure:
+                msg = (
+                    f"{place}/{min(unsure)} may be of the run that was cut short there, or of "
+                    "somebody else; remove it or move it away, or choose another destination"
+                )
+                raise InputError(msg)
+        self.remove(written | intended)
+        return left
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove files that are there."""

@@ -25,7 +25,7 @@ from dsguard.formats.places import LocalPlace, Place
 
 _DAMAGE = (ArithmeticError, AttributeError, TypeError, ValueError, RecursionError)
 _SETTINGS, _LOCK, _DONE = "settings.json", "lock", "done"  # the first two are `JOURNAL_FILES`
-_INTENDED, _DRAWN = "companions.json", "drawn.json"
+_INTENDED, _DRAWN, _BEFORE = "companions.json", "drawn.json", "before.json"
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,11 @@ class Journal:
         self._clear()
         self.place.write(_SETTINGS, (json.dumps(settings, indent=2) + "\n").encode())
 
+    def keep_before(self, files: Collection[str]) -> None:
+        """Note the files that are in the destination already, and of no run."""
+        if files:
+            self.place.write(_BEFORE, json.dumps(sorted(files)).encode())
+
     def keep_drawn(self, drawn: str) -> None:
         """Note what a cover has drawn from the whole set.
 
@@ -147,10 +152,10 @@ class Journal:
         self._clear()
 
     def _clear(self) -> None:
-        for name in (_DONE, _INTENDED, _DRAWN):
+        for name in (_DONE, _INTENDED, _DRAWN, _BEFORE):
             if self.place.exists(name):
                 self.place.discard(name)
-        for folder in ("shards", "stamps", "beside"):
+        for folder in ("shards", "stamps", "beside", "intended"):
             self.place.clear(folder)
 
     def write(
@@ -186,23 +191,50 @@ class Journal:
         names = sorted({*companions, *self.companions()})
         self.place.write(_INTENDED, json.dumps(names).encode())
 
+    def intend_shard(self, number: int, start: int, files: Collection[str]) -> None:
+        """Note the files that a shard is to write from an image on, before it does.
+
+        The manifest, which tells what it wrote, is not there if the run is killed meanwhile.
+        """
+        name = f"intended/{number:05d}-{start}.json"
+        self.place.write(name, json.dumps(sorted(files)).encode())
+
+    def intended(self) -> set[str]:
+        """Return the files that shards were to write, of a run that did not come to its end."""
+        names = self.place.files() if self.place.exists("") else []
+        notes = [name for name in names if name.startswith("intended/")]
+        return set[str]().union(*map(self._names_in, notes))
+
+    def before(self) -> set[str]:
+        """Return the files that were in the destination when the run began, and not of any."""
+        return self._names_in(_BEFORE)
+
     def finish(self, companions: list[str]) -> None:
         """Note that all shards are done, and the files that were copied beside them."""
         self.place.write(_INTENDED, json.dumps(companions).encode())
         self.place.write(_DONE, json.dumps(companions).encode())
+        self.place.clear("intended")  # the manifests tell it
         self.place.sync()
 
     def companions(self) -> list[str]:
         """Return the files that were copied beside the images, or that were to be."""
-        found: set[str] = set()
-        for file in (_DONE, _INTENDED):
-            with contextlib.suppress(OSError, TypeError, ValueError, RecursionError):
-                found.update(map(str, load_json(self.place.read(file) or b"[]")))
-        return sorted(name for name in found if not fault_of(name))
+        return sorted(self._names_in(_DONE) | self._names_in(_INTENDED))
+
+    def _names_in(self, file: str) -> set[str]:
+        """Return the names that a file of the journal lists, none of one that is damaged."""
+        with contextlib.suppress(OSError, TypeError, ValueError, RecursionError):
+            found = set(map(str, load_json(self.place.read(file) or b"[]")))
+            return {name for name in found if not fault_of(name)}
+        return set()
 
     def is_finished(self) -> bool:
         """Tell whether all shards were done."""
         return self.place.exists(_DONE)
+
+    def is_cut_short(self) -> bool:
+        """Tell whether a run was begun that did not come to its end."""
+        is_begun = self.place.exists(_SETTINGS)
+        return is_begun and not (self.is_finished() and self.is_whole())
 
     def is_whole(self) -> bool:
         """Tell whether a run that was finished has the manifests of all its shards."""
@@ -291,7 +323,8 @@ def _manifest(number: int) -> str:
 
 _OWN_FILES = re.compile(
     r"settings\.json|lock|surrogate\.(pt|tag)|done|companions\.json|drawn\.json"
-    r"|shards/[^/]*\.jsonl|stamps/\d+|(beside|left-out)/\d+\.json"
+    r"|before\.json|shards/[^/]*\.jsonl|stamps/\d+|(beside|left-out)/\d+\.json"
+    r"|intended/\d+-\d+\.json"
 )
 """Files of a journal, of damaged ones as well."""
 

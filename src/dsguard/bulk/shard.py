@@ -111,7 +111,7 @@ def process_shard(spec: ShardSpec) -> ShardResult:
         sink = open_sink(spec.output, spec.source, spec.part, spec.number, review)
     try:
         for rows in _rows(spec, result, lines):
-            lines += _work(spec, rows, sink, result)
+            lines += _work(spec, rows, sink, result, len(lines))
         if sink is not None:
             sink.close()
     except BaseException:
@@ -139,8 +139,10 @@ def _rows(spec: ShardSpec, result: ShardResult, lines: list[str]) -> Iterator[Ro
         lines.append(_line(name, spec, error=error))
 
 
-def _work(spec: ShardSpec, rows: Rows, sink: Sink | None, result: ShardResult) -> list[str]:
-    """Process and write some rows; return their lines of the manifest."""
+def _work(
+    spec: ShardSpec, rows: Rows, sink: Sink | None, result: ShardResult, start: int
+) -> list[str]:
+    """Process and write some rows, `start` of the shard on; return their lines of the manifest."""
     results, profiles = Results(), [""] * len(rows.names)
     errors: dict[int, DsguardError] = {}
     for groups, unreadable in decode_rows(rows, as_files=spec.task.keeps_files):
@@ -157,6 +159,8 @@ def _work(spec: ShardSpec, rows: Rows, sink: Sink | None, result: ShardResult) -
             _refuse_classes(rows, results, errors)
             rows.record = None if rows.record is None else rows.record.reviewed(sink.review)
         names = _names(spec, rows, results, errors)
+        if spec.journal is not None:
+            spec.journal.intend_shard(spec.number, start, sink.files(rows, names, results))
         shard = sink.file_of(spec.part, spec.number)
         files = dict.fromkeys(range(len(rows.names)), shard) if shard else names
         failed = sink.write(rows, names, results)

@@ -111,6 +111,12 @@ class Sink(ABC):
     def write(self, rows: Rows, names: dict[int, str], results: Results) -> dict[int, DsguardError]:
         """Write the rows that have a result, under these names; return what cannot be written."""
 
+    def files(self, rows: Rows, names: dict[int, str], results: Results) -> set[str]:
+        """Return the files that may come of rows that are to be written under these names."""
+        of_no_image = {name for name, _ in rows.record.of_no_image()} if rows.record else set()
+        file = self.file_of(self.part, self.number)
+        return of_no_image | ({file, f"{file}.sidecars.npz"} if file else set())
+
     def wants_extras(self, rows: Rows) -> bool:
         """Tell whether it writes what else belongs to rows, and does not have it from them."""
         return False

@@ -30,6 +30,14 @@ class FolderSink(Sink):
     def wants_extras(self, rows: Rows) -> bool:
         return not isinstance(self.source, TreeSource)  # whose text files are copied as they are
 
+    def files(self, rows: Rows, names: dict[int, str], results: Results) -> set[str]:
+        beside = {
+            file
+            for row, name in names.items()
+            for file, _ in self._beside(name, results.extras.get(row, {}))
+        }
+        return super().files(rows, names, results) | set(names.values()) | beside
+
     def write(self, rows: Rows, names: dict[int, str], results: Results) -> dict[int, DsguardError]:
         errors: dict[int, DsguardError] = {}
         written: dict[str, bytes] = {}
