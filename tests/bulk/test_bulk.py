@@ -431,10 +431,47 @@ def test_text_beside_images_that_are_not_chosen_stays_behind(home, key):
             out_format=out_format,
         )  # fmt: skip
     found = {name for name in content(home / "folder") if not name.endswith(".png")}
-    assert found == set(texts) - {"b/1.txt"}
-    assert {name for name in content(home / "shards") if not name.endswith(".tar")} == {
-        "README.md", "b/notes.txt"
-    }  # fmt: skip
+    assert found == set(texts) - {"b/1.txt", "b/notes.txt"}
+    beside = {name for name in content(home / "shards") if not name.endswith(".tar")}
+    assert beside == {"README.md"}
+
+
+@pytest.mark.parametrize("source", ["clean", "clean.zip"])
+def test_what_is_excluded_is_not_published_beside_the_images_either(home, key, source):
+    for name in ("private/patients.csv", "private/scan.pdf", "a/private/x.txt", "labels.csv"):
+        path = home / "clean" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("name\nAnn\n")
+    if source.endswith(".zip"):
+        shutil.make_archive("clean", "zip", home / "clean")
+    chosen = Selection(exclude=("private/*", "*/private/*"))
+    report = protect_dataset(source, "out", key, profile="veil", selection=chosen)
+    assert (report.done, report.left_out) == (96, {})
+    assert {name for name in content(home / "out") if not name.endswith(".png")} == {"labels.csv"}
+    publish = {"selection": chosen, "publish": ("*.csv", "*.pdf")}
+    protect_dataset(source, "told", key, profile="veil", **publish)
+    assert not any("private" in name for name in content(home / "told"))
+    protect_dataset(source, "all", key, profile="veil")
+    assert "private/patients.csv" in content(home / "all")
+
+
+@pytest.mark.parametrize("out_format", ["folder", "webdataset", "parquet"])
+def test_text_beside_images_is_excluded_by_its_own_name(home, key, out_format):
+    for n in range(0, 96, 3):
+        for kind in ("note", "txt"):
+            (home / "clean" / "a" / f"{n}.{kind}.txt").write_text(f"a {kind} of {n}\n")
+    chosen = Selection(exclude=("*.note.txt",))
+    report = protect_dataset(
+        "clean", "out", key, profile="veil", selection=chosen, out_format=out_format
+    )
+    assert report.done == 96
+    protect_dataset("clean", "all", key, profile="veil", out_format=out_format)
+    data = [
+        b"".join(path.read_bytes() for path in (home / name).rglob("*") if path.is_file())
+        for name in ("out", "all")
+    ]
+    assert [b"a note of 3" in each for each in data] == [False, True]
+    assert [b"a txt of 3" in each for each in data] == [True, True]
 
 
 def test_errors_can_end_a_run(home, key):

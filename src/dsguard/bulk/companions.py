@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
+from dsguard.bulk.selection import Selection
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.beside import is_text, stem_of, texts_beside
 from dsguard.formats.disclosure import A_KEY, Disclosure, Review, kind_of
@@ -33,12 +34,15 @@ class Companions:
         By name, under which an image is written, where it is not its own with the new suffix.
     disclosure : Disclosure or None
         The owner's decisions on them; None where all go along.
+    selection : Selection
+        What it excludes does not go along.
     """
 
     source: Source
     destination: Destination
     renamed: dict[str, str]
     disclosure: Disclosure | None
+    selection: Selection
 
     @cached_property
     def review(self) -> Review:
@@ -94,11 +98,13 @@ class Companions:
         own = self._in_shards() | self._of_others()
         of_arrays = source.kind in ("numpy", "cifar") and output.kind != source.kind
         for name in source.companions():
+            if self.selection.leaves_out(name):
+                continue
             in_images = name in own or (of_arrays and not is_text(name))  # labels, names of classes
             if not in_images and review.disclosure.says(name) is not False:
                 yield name
         for name in source.left_out():
-            said = review.disclosure.says(name)
+            said = not self.selection.leaves_out(name) and review.disclosure.says(name)
             if said is None:
                 review.leave_out(kind_of(name), name, _not_read(name))
             elif said:

@@ -79,7 +79,7 @@ def plan_of(
         If the source holds no images, or source, destination and settings do not fit.
     """
     wanted = settings.selection.names(source)
-    parts = source.parts(settings.shard_size, wanted)
+    parts = _without_excluded(source.parts(settings.shard_size, wanted), settings.selection)
     if not parts:
         raise _no_images(source, selected=wanted is not None)
     if not task.writes:
@@ -114,7 +114,17 @@ def plan_of(
         CONTENTS: _fingerprint(parts),
     }
     there = Destination(specs, output, journal, facts)
-    return Plan(specs, there, Companions(source, there, renames, disclosure))
+    return Plan(specs, there, Companions(source, there, renames, disclosure, settings.selection))
+
+
+def _without_excluded(parts: list[Part], selection: Selection) -> list[Part]:
+    """Return parts without the text files beside their images that are excluded."""
+    if not selection.exclude:
+        return parts
+    return [
+        replace(part, beside=tuple(map(selection.kept, part.beside))) if part.beside else part
+        for part in parts
+    ]
 
 
 def _no_images(source: Source, *, selected: bool) -> InputError:

@@ -25,6 +25,7 @@ class Selection:
     ----------
     include, exclude : tuple of str
         Patterns of names, as in a shell; ``*`` goes across folders. Without `include` all are in.
+        Text files of a folder or archive stay behind as well if `exclude` has them.
     limit : int or None
         At most so many, drawn evenly from every folder.
     """
@@ -50,9 +51,16 @@ class Selection:
 
     def has(self, name: str) -> bool:
         """Tell whether patterns take in a name."""
-        return (
-            not self.include or any(fnmatchcase(name, pattern) for pattern in self.include)
-        ) and not any(fnmatchcase(name, pattern) for pattern in self.exclude)
+        included = not self.include or any(fnmatchcase(name, each) for each in self.include)
+        return included and not self.leaves_out(name)
+
+    def leaves_out(self, name: str) -> bool:
+        """Tell whether a pattern of `exclude` takes in a name: of a text file as well."""
+        return any(fnmatchcase(name, pattern) for pattern in self.exclude)
+
+    def kept(self, names: Collection[str]) -> tuple[str, ...]:
+        """Return the names that no pattern of `exclude` takes in."""
+        return tuple(name for name in names if not self.leaves_out(name))
 
 
 def select(names: Sequence[str], limit: int | None) -> list[str]:

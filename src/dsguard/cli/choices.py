@@ -120,7 +120,8 @@ def common(command: Callable[..., int]) -> Callable[..., int]:
             "--exclude",
             multiple=True,
             metavar="PATTERN",
-            help="Leave out images whose name is like this, '*/masks/*'. May be repeated.",
+            help="Leave out images, and text files, whose name is like this, '*/masks/*'. May be "
+            "repeated.",
         ),
         click.option(
             "--include",
