@@ -192,7 +192,7 @@ class Journal:
         self.place.write(_INTENDED, json.dumps(names).encode())
 
     def intend_shard(self, number: int, start: int, files: Collection[str]) -> None:
-        """Note the files that a shard is to write from an image on, before it does.
+        """Note files that a shard is to write, `start` of which are noted already.
 
         The manifest, which tells what it wrote, is not there if the run is killed meanwhile.
         """

@@ -110,8 +110,9 @@ def process_shard(spec: ShardSpec) -> ShardResult:
     if spec.output is not None:
         sink = open_sink(spec.output, spec.source, spec.part, spec.number, review)
     try:
+        noted = set[str]()
         for rows in _rows(spec, result, lines):
-            lines += _work(spec, rows, sink, result, len(lines))
+            lines += _work(spec, rows, sink, result, noted)
         if sink is not None:
             sink.close()
     except BaseException:
@@ -140,9 +141,12 @@ def _rows(spec: ShardSpec, result: ShardResult, lines: list[str]) -> Iterator[Ro
 
 
 def _work(
-    spec: ShardSpec, rows: Rows, sink: Sink | None, result: ShardResult, start: int
+    spec: ShardSpec, rows: Rows, sink: Sink | None, result: ShardResult, noted: set[str]
 ) -> list[str]:
-    """Process and write some rows, `start` of the shard on; return their lines of the manifest."""
+    """Process and write some rows; return their lines of the manifest.
+
+    Files that are about to be written are noted in the journal first, each once.
+    """
     results, profiles = Results(), [""] * len(rows.names)
     errors: dict[int, DsguardError] = {}
     for groups, unreadable in decode_rows(rows, as_files=spec.task.keeps_files):
@@ -159,8 +163,10 @@ def _work(
             _refuse_classes(rows, results, errors)
             rows.record = None if rows.record is None else rows.record.reviewed(sink.review)
         names = _names(spec, rows, results, errors)
-        if spec.journal is not None:
-            spec.journal.intend_shard(spec.number, start, sink.files(rows, names, results))
+        new = sink.files(rows, names, results) - noted
+        if spec.journal is not None and new:
+            spec.journal.intend_shard(spec.number, len(noted), new)
+            noted |= new
         shard = sink.file_of(spec.part, spec.number)
         files = dict.fromkeys(range(len(rows.names)), shard) if shard else names
         failed = sink.write(rows, names, results)
