@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import itertools
 import os
+import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
@@ -18,6 +19,9 @@ from dsguard.bulk.shard import ShardResult, ShardSpec, process_shard
 from dsguard.errors import InputError, MissingExtraError
 
 Engine = Callable[[Sequence[ShardSpec], int | None], Generator[ShardResult]]
+
+_LONGEST = 18
+"""Characters of the folder above those of Ray, which add 85; names of sockets have 103."""
 
 
 def local(specs: Sequence[ShardSpec], workers: int | None) -> Generator[ShardResult]:
@@ -45,9 +49,9 @@ def ray(specs: Sequence[ShardSpec], workers: int | None) -> Generator[ShardResul
     """Yield the results of shards as they come from a Ray cluster: one task for each.
 
     The cluster is that of ``RAY_ADDRESS`` or one that the caller connected to; without either one
-    is started here with `workers` CPUs. Source, destination and journal must be reachable from all
-    its machines under the same names. A task whose worker dies is tried again. Where a network
-    perturbs the images and the cluster has GPUs, actors with one GPU each do it.
+    is started here with `workers` CPUs, for this run alone. Source, destination and journal must be
+    reachable from all its machines under the same names. A task whose worker dies is tried again.
+    Where a network perturbs the images and the cluster has GPUs, actors with one GPU each do it.
     """
     try:
         cluster: Any = importlib.import_module("ray")
@@ -76,16 +80,52 @@ def _cluster(cluster: Any, workers: int | None) -> Iterator[None]:
         yield
         return
     here = Path.cwd()
-    with temporary_subfolder("ray") as empty:
+    with temporary_subfolder("ray") as empty, _session_folder() as session:
         os.chdir(empty)
         try:
-            _connect(cluster, workers)
+            _connect(cluster, workers, session)
         finally:
             os.chdir(here)
         try:
             yield
         finally:
             cluster.shutdown()
+
+
+@contextlib.contextmanager
+def _session_folder() -> Iterator[Path]:
+    """Make a folder for the session of a Ray that is started here.
+
+    Ray opens its own to all users of the machine, and believes what it finds there: ports, links.
+    It lies in one that they cannot enter, and whose name is short, as those of sockets have to be.
+    """
+    above = tempfile.gettempdir()
+    if os.name == "posix" and len(above) > _LONGEST:
+        above = "/tmp"
+    with tempfile.TemporaryDirectory(
+        prefix="dsguard-", dir=above, ignore_cleanup_errors=True
+    ) as name:
+        yield Path(name, "ray")
+
+
+@contextlib.contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Have a Ray that is started meanwhile listen to this machine alone.
+
+    It does so on macOS and Windows; elsewhere it turns the address 127.0.0.1, where it is given
+    that, into one that other machines reach.
+    """
+    try:
+        constants: Any = importlib.import_module("ray._private.ray_constants")
+    except ImportError:  # of another version: its token keeps others out
+        yield
+        return
+    before = getattr(constants, "ENABLE_RAY_CLUSTER", True)
+    constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before
 
 
 def _in_folder(
@@ -97,20 +137,23 @@ def _in_folder(
     return process(spec)
 
 
-def _connect(cluster: Any, workers: int | None) -> None:
+def _connect(cluster: Any, workers: int | None, session: Path) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     remote = os.environ.get("RAY_ADDRESS")
-    if remote:
+    if remote and remote != "local":
         cluster.init(address=remote, log_to_driver=False)
         return
-    cluster.init(
-        num_cpus=workers,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="error",
-        object_store_memory=1 << 28,  # specs and results are small
-    )
+    with _on_loopback():
+        cluster.init(
+            address="local",  # without it, any user could name one to join in the folder of all
+            num_cpus=workers,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="error",
+            object_store_memory=1 << 28,  # specs and results are small
+            _temp_dir=str(session),
+        )
 
 
 def _tasks(cluster: Any) -> Callable[[ShardSpec], Any]:
