@@ -70,10 +70,11 @@ def test_a_folder_that_was_open_is_closed(tmp_path, open_umask):
 
 def test_an_empty_folder_and_a_database_elsewhere_are_closed(tmp_path, open_umask):
     folder, path = tmp_path / "service", tmp_path / "other" / "d.sqlite"
-    folder.mkdir()
+    folder.mkdir(mode=0o755)
     path.parent.mkdir()
     sqlite3.connect(path).close()
-    Path(f"{path}-journal").touch()
+    path.chmod(0o644)
+    Path(f"{path}-journal").touch(mode=0o644)
     Settings(folder=folder, database=f"sqlite:///{path}").make_folder()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
@@ -127,6 +128,40 @@ def test_a_place_that_somebody_else_has_made_is_refused(tmp_path, monkeypatch, n
     )
     with pytest.raises(InputError, match="belongs to another user"):
         settings.make_folder()
+
+
+@pytest.mark.parametrize("mode", [0o020, 0o002])
+@pytest.mark.parametrize(
+    "name", ["", "master.key", "jobs", "dmcp.sqlite", "dmcp.sqlite-wal", f"jobs/{'0' * 32}.out"]
+)
+def test_what_others_could_write_to_is_refused(tmp_path, name, mode):
+    """They could have put accounts there, or a trigger of SQLite that grants them all keys."""
+    folder = tmp_path / "service"
+    settings = Settings(folder=folder)
+    settings.make_folder()
+    path = folder / name
+    if path.parent.name == "jobs" or name == "jobs":
+        (folder / "jobs").mkdir()
+    if not path.is_dir():
+        path.touch()
+    open_to_others = stat.S_IMODE(path.stat().st_mode) | mode
+    path.chmod(open_to_others)
+    with pytest.raises(InputError, match=f"others can write to .*{path.name}, .*chmod go-w"):
+        settings.make_folder()
+    assert stat.S_IMODE(path.stat().st_mode) == open_to_others
+    path.chmod(open_to_others & ~0o022)
+    settings.make_folder()
+
+
+@pytest.mark.parametrize("ending", ["", "-wal", "-journal"])
+def test_a_database_elsewhere_that_others_could_write_to_is_refused(tmp_path, ending):
+    path = tmp_path / "other" / "d.sqlite"
+    path.parent.mkdir()
+    for each in {path, Path(f"{path}{ending}")}:
+        each.touch(mode=0o600)
+    Path(f"{path}{ending}").chmod(0o620)
+    with pytest.raises(InputError, match="others can write to"):
+        Settings(folder=tmp_path / "service", database=f"sqlite:///{path}").make_folder()
 
 
 def test_the_token_of_the_first_owner_is_in_no_log(tmp_path):

@@ -22,7 +22,7 @@ def make_folder(folder: Path) -> None:
     Raises
     ------
     InputError
-        If it is somebody else's, or holds other things and is open to others.
+        If it is somebody else's, or others can write there, or it holds other things.
     """
     there = folder.exists()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -56,6 +56,11 @@ def make_database(path: Path) -> None:
     """Make the file of an SQLite database, or close one that was there and what lies beside it.
 
     SQLite gives the files beside it the mode of the database.
+
+    Raises
+    ------
+    InputError
+        If one is somebody else's, or others can write to it.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not path.exists():
@@ -72,7 +77,10 @@ def new_file(path: Path) -> BinaryIO:
 
 
 def _close(path: Path, mode: int) -> None:
-    """Close a file or folder to others, one of whom could have made it to know its content."""
+    """Close a file or folder to others, one of whom could have made it to know its content.
+
+    What they could write to stays as it is: accounts or a master key of theirs may be in it.
+    """
     if os.name != "posix":
         return
     status = path.stat()
@@ -80,6 +88,12 @@ def _close(path: Path, mode: int) -> None:
         msg = (
             f"{path} belongs to another user, who can read and change it; make it the user's who "
             "runs the service (chown), or give another folder"
+        )
+        raise InputError(msg)
+    if status.st_mode & 0o022:
+        msg = (
+            f"others can write to {path}, and could have put accounts or a master key of theirs "
+            "there; give another folder, or, if you trust all of them, close it first: chmod go-w"
         )
         raise InputError(msg)
     if not status.st_mode & 0o077:
