@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
+import socket
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +15,8 @@ import pytest
 from dsguard.bulk import protect_dataset
 from dsguard.errors import InputError
 from dsguard.formats import encode_images, open_source
+from dsguard.formats import encode_images
+from dsguard.formats.places import RemotePlace, http
 
 pytest.importorskip("fsspec")
 pytest.importorskip("aiohttp")
@@ -19,7 +24,7 @@ pytest.importorskip("aiohttp")
 
 @contextlib.contextmanager
 def serving(
-    pages: dict[str, bytes | str], header: str = "location"
+    pages: dict[str, bytes | str], header: str = "location", at: tuple[str, int] = ("127.0.0.1", 0)
 ) -> Iterator[tuple[str, list[str]]]:
     """Yield the address of a server, and the paths it was asked for; text is a redirect."""
     asked: list[str] = []
@@ -41,7 +46,7 @@ def serving(
 
         def log_message(self, *_: object) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(at, Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}", asked
@@ -158,3 +163,56 @@ def test_a_whole_server_is_read_and_has_no_journal(tmp_path, scenes, key, end):
             protect_dataset(tmp_path / "out", f"{address}{end}", key, profile="veil")
     assert (report.done, report.failed) == (2, 0)
     assert not any(".dsguard" in path for path in asked)
+@pytest.fixture
+def means(monkeypatch):
+    """Addresses of `evil.example`, as whoever has the name says at the moment."""
+    addresses = ["127.0.0.1"]
+    real = socket.getaddrinfo
+
+    def lookup(host, *args, **more):
+        names = addresses if host in ("evil.example", b"evil.example") else [host]
+        return [each for name in names for each in real(name, *args, **more)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    http.ADDRESSES.clear()
+    yield addresses
+    http.ADDRESSES.clear()
+
+
+def read(place: RemotePlace) -> bytes:
+    """Read a file as a new thread or process would, which has no connection yet."""
+    import fsspec
+
+    fsspec.get_filesystem_class("http").clear_instance_cache()
+    with place.open("a.txt") as file:
+        return file.read()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 is not this machine")
+class TestNames:
+    def test_a_server_keeps_the_address_that_its_name_had_first(self, means):
+        with serving({"/d/a.txt": b"public"}) as (public, _):
+            port = int(public.rpartition(":")[2])
+            with serving({"/d/a.txt": b"secret"}, at=("127.0.0.2", port)) as (_, asked):
+                place = RemotePlace(f"http://evil.example:{port}/d")
+                assert read(place) == b"public"
+                means[:] = ["127.0.0.2"]
+                assert read(RemotePlace(place.url)) == b"public"
+                sent = pickle.dumps(place)
+                http.ADDRESSES.clear()  # as in a new process
+                assert read(pickle.loads(sent)) == b"public"
+                assert not asked
+
+    def test_of_several_addresses_one_is_kept(self, means):
+        means[:] = ["127.0.0.3", "127.0.0.1", "127.0.0.2"]
+        with serving({"/d/a.txt": b"public"}) as (public, _):
+            port = int(public.rpartition(":")[2])
+            with serving({"/d/a.txt": b"secret"}, at=("127.0.0.2", port)) as (_, asked):
+                for _ in range(4):
+                    place = RemotePlace(f"http://evil.example:{port}/d")
+                    assert read(place) == b"public"
+                assert not asked
+                assert http.ADDRESSES["evil.example"]["host"] == "127.0.0.1"
+            means[:] = ["127.0.0.1"]
+        with pytest.raises(OSError, match=r"evil\.example"):
+            read(place)

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
+import socket
 from typing import Any
 
 import aiohttp
 
 from dsguard.errors import InputError
 from dsguard.formats.limits import MOST_LOOSE
+from dsguard.formats.places.http import ADDRESSES
 
 MOST_LISTED = 1 << 26
 """Bytes of the page that lists a folder."""
 
 MOST_LINKS = 250_000
 """Links of such a page."""
+
+PATIENCE = 5
+"""Seconds that one of several addresses of a server has to answer in."""
 
 _LINK = re.compile(
     r"""<a\s(?:[^<>]*?\s)?href=["']([^\s"'<>]+(?:\ [^\s"'<>]+)*)  # looks no further than a tag
@@ -37,8 +44,35 @@ async def new_client(**options: Any) -> aiohttp.ClientSession:
         headers={"accept-encoding": "identity"},
         auto_decompress=False,
         response_class=_Response,
+        connector=aiohttp.TCPConnector(resolver=_Resolver()),
         **options,
     )
+
+
+class _Resolver(aiohttp.ThreadedResolver):
+    """Keeps the address of a server: its name could mean one later that only we can reach.
+
+    It keeps one of several, as the others could be such from the beginning.
+    """
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[Any]:
+        if host not in ADDRESSES:
+            found = await super().resolve(host, port, family)
+            ADDRESSES.setdefault(host, await _answering(found, port))
+        return [{**ADDRESSES[host], "port": port}]
+
+
+async def _answering(found: list[Any], port: int) -> Any:
+    """Return the first address at which somebody answers, or the only one."""
+    for each in found[:-1]:
+        with contextlib.suppress(OSError, asyncio.TimeoutError):
+            opening = asyncio.open_connection(each["host"], port)
+            _, writer = await asyncio.wait_for(opening, PATIENCE)
+            writer.close()
+            return each
+    return found[-1]
 
 
 async def _check_redirect(session: Any, context: Any, redirect: Any) -> None:

@@ -53,8 +53,8 @@ class RemotePlace(Place):
             raise InputError(msg) from error
         return system, path.rstrip("/")
 
-    def __reduce__(self) -> tuple[type[RemotePlace], tuple[str]]:
-        return type(self), (self.url,)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _in_worker, (self.url, dict(http.ADDRESSES))
 
     def _at(self, name: str) -> str:
         if not name:
@@ -166,3 +166,11 @@ class RemotePlace(Place):
             )
             raise InputError(msg)
         return RemotePlace(url + suffix)
+        return RemotePlace(self.url.rstrip("/") + suffix)
+
+
+def _in_worker(url: str, addresses: dict[str, dict[str, Any]]) -> RemotePlace:
+    """Return a place as it is in the process that sent it: its server keeps the address."""
+    for host, address in addresses.items():
+        http.ADDRESSES.setdefault(host, address)
+    return RemotePlace(url)
