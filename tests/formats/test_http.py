@@ -15,7 +15,6 @@ import pytest
 from dsguard.bulk import protect_dataset
 from dsguard.errors import InputError
 from dsguard.formats import encode_images, open_source
-from dsguard.formats import encode_images
 from dsguard.formats.places import RemotePlace, http
 
 pytest.importorskip("fsspec")
@@ -163,6 +162,8 @@ def test_a_whole_server_is_read_and_has_no_journal(tmp_path, scenes, key, end):
             protect_dataset(tmp_path / "out", f"{address}{end}", key, profile="veil")
     assert (report.done, report.failed) == (2, 0)
     assert not any(".dsguard" in path for path in asked)
+
+
 @pytest.fixture
 def means(monkeypatch):
     """Addresses of `evil.example`, as whoever has the name says at the moment."""

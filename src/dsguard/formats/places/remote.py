@@ -166,7 +166,6 @@ class RemotePlace(Place):
             )
             raise InputError(msg)
         return RemotePlace(url + suffix)
-        return RemotePlace(self.url.rstrip("/") + suffix)
 
 
 def _in_worker(url: str, addresses: dict[str, dict[str, Any]]) -> RemotePlace:
