@@ -15,7 +15,7 @@ import pytest
 from dsguard.bulk import protect_dataset
 from dsguard.errors import InputError
 from dsguard.formats import encode_images, open_source
-from dsguard.formats.places import RemotePlace, http
+from dsguard.formats.places import RemotePlace, addresses
 
 pytest.importorskip("fsspec")
 pytest.importorskip("aiohttp")
@@ -167,17 +167,17 @@ def test_a_whole_server_is_read_and_has_no_journal(tmp_path, scenes, key, end):
 @pytest.fixture
 def means(monkeypatch):
     """Addresses of `evil.example`, as whoever has the name says at the moment."""
-    addresses = ["127.0.0.1"]
+    own = ["127.0.0.1"]
     real = socket.getaddrinfo
 
     def lookup(host, *args, **more):
-        names = addresses if host in ("evil.example", b"evil.example") else [host]
+        names = own if host in ("evil.example", b"evil.example") else [host]
         return [each for name in names for each in real(name, *args, **more)]
 
     monkeypatch.setattr(socket, "getaddrinfo", lookup)
-    http.ADDRESSES.clear()
-    yield addresses
-    http.ADDRESSES.clear()
+    addresses.KEPT.clear()
+    yield own
+    addresses.KEPT.clear()
 
 
 def read(place: RemotePlace) -> bytes:
@@ -200,7 +200,7 @@ class TestNames:
                 means[:] = ["127.0.0.2"]
                 assert read(RemotePlace(place.url)) == b"public"
                 sent = pickle.dumps(place)
-                http.ADDRESSES.clear()  # as in a new process
+                addresses.KEPT.clear()  # as in a new process
                 assert read(pickle.loads(sent)) == b"public"
                 assert not asked
 
@@ -213,7 +213,7 @@ class TestNames:
                     place = RemotePlace(f"http://evil.example:{port}/d")
                     assert read(place) == b"public"
                 assert not asked
-                assert http.ADDRESSES["evil.example"]["host"] == "127.0.0.1"
+                assert addresses.KEPT["evil.example"]["host"] == "127.0.0.1"
             means[:] = ["127.0.0.1"]
         with pytest.raises(OSError, match=r"evil\.example"):
             read(place)

@@ -18,9 +18,6 @@ MOST_FOLDERS = 25_000
 MOST_FILES = 1_000_000
 DEEPEST = 30
 
-ADDRESSES: dict[str, dict[str, Any]] = {}
-"""The one address of each server that was asked for anything, as aiohttp has it; it stays."""
-
 
 def options_of(url: str) -> Mapping[str, Any]:
     """Return the options with which fsspec opens a URL; there are none but for web servers."""

@@ -12,7 +12,7 @@ import aiohttp
 
 from dsguard.errors import InputError
 from dsguard.formats.limits import MOST_LOOSE
-from dsguard.formats.places.http import ADDRESSES
+from dsguard.formats.places.addresses import KEPT
 
 MOST_LISTED = 1 << 26
 """Bytes of the page that lists a folder."""
@@ -58,10 +58,10 @@ class _Resolver(aiohttp.ThreadedResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[Any]:
-        if host not in ADDRESSES:
+        if host not in KEPT:
             found = await super().resolve(host, port, family)
-            ADDRESSES.setdefault(host, await _answering(found, port))
-        return [{**ADDRESSES[host], "port": port}]
+            KEPT.setdefault(host, await _answering(found, port))
+        return [{**KEPT[host], "port": port}]
 
 
 async def _answering(found: list[Any], port: int) -> Any:

@@ -18,7 +18,7 @@ from dsguard.formats.names import (
     leads_out_of_url,
     lies_in,
 )
-from dsguard.formats.places import http
+from dsguard.formats.places import addresses, http
 from dsguard.formats.places.base import Listing, Place
 from dsguard.formats.places.schemes import check_schemes
 
@@ -54,7 +54,7 @@ class RemotePlace(Place):
         return system, path.rstrip("/")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _in_worker, (self.url, dict(http.ADDRESSES))
+        return _in_worker, (self.url, dict(addresses.KEPT))
 
     def _at(self, name: str) -> str:
         if not name:
@@ -168,8 +168,7 @@ class RemotePlace(Place):
         return RemotePlace(url + suffix)
 
 
-def _in_worker(url: str, addresses: dict[str, dict[str, Any]]) -> RemotePlace:
+def _in_worker(url: str, found: dict[str, dict[str, Any]]) -> RemotePlace:
     """Return a place as it is in the process that sent it: its server keeps the address."""
-    for host, address in addresses.items():
-        http.ADDRESSES.setdefault(host, address)
+    addresses.keep(found)
     return RemotePlace(url)
