@@ -32,8 +32,9 @@ profile_option = click.option(
     "--profile",
     type=click.Choice(PROFILE_NAMES),
     help=f"How to protect: {DEFAULT_PROFILE}, the default, shows a drawn picture and encrypts the "
-    f"rest; {PERTURBING_PROFILE}, the default where a perturbation is chosen, perturbs images on "
-    "blocks of 4 pixels, exact-fine of 2, exact-coarse of 8; veil hides images in each other; "
+    "rest. The others mislead those who train on the images as they are; whoever knows the method "
+    f"undoes it. {PERTURBING_PROFILE}, the default where a perturbation is chosen, perturbs images "
+    "on blocks of 4 pixels, exact-fine of 2, exact-coarse of 8; veil hides images in each other; "
     "paper is the method as published. All but paper restore every bit.",
 )
 
