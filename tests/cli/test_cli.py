@@ -55,7 +55,15 @@ def test_protect_and_restore(home, capsys):
     assert run(["protect", "clean", "out", *options, "--surrogate", "s.pt"]) == Exit.OK
     assert "protected 9 of 9" in capsys.readouterr().out
     assert run(["protect", "clean", "out2", *options, "--surrogate", "s.pt", "--json"]) == 0
+    sizes = [
+        sum(
+            path.stat().st_size for folder in ("cat", "dog") for path in root.rglob(f"{folder}/*.*")
+        )
+        for root in (clean, home / "out2")
+    ]
     assert json.loads(capsys.readouterr().out) == {
+        "bytes_read": sizes[0],
+        "bytes_written": sizes[1],
         "protected": 9,
         "of": 9,
         "failed": 0,

@@ -54,6 +54,8 @@ class Report:
         Protected images with an alpha that is not one value, or of which an eighth is published as
         it is: in margins that fill no block, or black and white that could not be changed. Counted
         as `sidecars` are.
+    bytes_read, bytes_written : int
+        Of image files before and after; counted as `sidecars` are.
     shards, resumed : int
         Shards of the dataset, and those of them that earlier runs had done.
     left_out : dict of str to LeftOut
@@ -74,6 +76,8 @@ class Report:
     journal_damaged: bool = False
     metadata_dropped: int = 0
     as_they_are: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
     left_out: dict[str, LeftOut] = field(default_factory=dict)
     leftovers: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
@@ -91,6 +95,8 @@ class Report:
         self.sidecars += result.sidecars
         self.metadata_dropped += result.metadata_dropped
         self.as_they_are += result.as_they_are
+        self.bytes_read += result.bytes_read
+        self.bytes_written += result.bytes_written
         self.failed += len(result.failures)
         self.kinds.update(type(error) for error in result.failures.values())
         self.broken += result.broken

@@ -77,6 +77,8 @@ class ShardResult:
         Images read that had a colour profile, EXIF, XMP or further pictures, which are not written.
     as_they_are : int
         Images of which alpha or wide margins are published as they are.
+    bytes_read, bytes_written : int
+        Of the files of images that were done, where source and output have such files.
     left_out : dict of str to LeftOut
         What lies beside images and was not published, by kind.
     """
@@ -88,6 +90,8 @@ class ShardResult:
     broken: int = 0
     metadata_dropped: int = 0
     as_they_are: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
     left_out: dict[str, LeftOut] = field(default_factory=dict)
 
 
@@ -174,6 +178,7 @@ def _work(
         for row in failed:
             results.drop(row)
             del names[row]
+    _count_bytes(rows, results, result)
     result.done += len(results.rows)
     result.sidecars += len(results.sidecars)
     result.failures |= {rows.names[row]: error for row, error in errors.items()}
@@ -191,6 +196,15 @@ def _work(
         )
         for n in range(len(rows.names))
     ]
+
+
+def _count_bytes(rows: Rows, results: Results, result: ShardResult) -> None:
+    """Add up the files of images before and after."""
+    for row, file in results.files.items():
+        came = rows.files[row] if rows.files else b""
+        if isinstance(came, bytes) and came:
+            result.bytes_read += len(came)
+            result.bytes_written += len(file)
 
 
 def _refuse_classes(rows: Rows, results: Results, errors: dict[int, DsguardError]) -> None:

@@ -51,7 +51,17 @@ def finish(task: Task, report: Report, choices: Choices) -> int:
                 f"{report.sidecars} with their payload beside the pixels, in the same file or, of "
                 "x.npy, in x.npy.sidecars.npz; keep the files as they are"
             )
+        if report.bytes_read and task.publishes:
+            times = report.bytes_written / report.bytes_read
+            click.echo(
+                f"image files: {_megabytes(report.bytes_written)}, {times:.1f} times the "
+                f"{_megabytes(report.bytes_read)} of the source"
+            )
     return code_of(report) or code_of_left_out(task, report)
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"
 
 
 def _complain_of_loss(report: Report) -> None:
@@ -100,6 +110,8 @@ def _facts(task: Task, report: Report, total: int) -> dict[str, Any]:
         "sidecars": report.sidecars,
         "metadata_dropped": report.metadata_dropped,
         "as_they_are": report.as_they_are,
+        "bytes_read": report.bytes_read,
+        "bytes_written": report.bytes_written,
         "shards": report.shards,
         "resumed": report.resumed,
         "failures": {name: error.message for name, error in report.failures.items()},
