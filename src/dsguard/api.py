@@ -564,6 +564,10 @@ def _refuse(batch: Batch, cover: Cover) -> None:
 
 def check_files(files: Mapping[int, File] | None, count: int) -> dict[int, File]:
     """Return files by the index of their image, if they are files and there are such images."""
+    asked: object = files
+    if asked is not None and not isinstance(asked, Mapping):
+        msg = f"files: expected a mapping of indices to File, got {type(asked).__name__}"
+        raise InputError(msg)
     given = {} if files is None else dict(files)
     each: Iterable[tuple[object, object]] = given.items()
     for index, file in each:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from dsguard.bulk import Protect, protect_dataset, restore_dataset, verify_datas
 from dsguard.cli.commands import Exit, run
 from dsguard.codecs import Exact, Sealed
 from dsguard.covers import Blank
-from dsguard.formats import decode_image, open_source
+from dsguard.covers.named import Ingredients, cover_named
+from dsguard.formats import decode_image, encode_image, open_source
+from dsguard.formats.pillow import stated_size_of
 from dsguard.integrations.images import restored_files, restored_images
 
 KEY = dsguard.DatasetKey(bytes(32))
@@ -129,6 +132,107 @@ def test_files_that_are_not_read_are_carried_as_well(tmp_path, scenes, kind):
         assert sorted(images.values()) == sorted(was.values())
 
 
+@pytest.mark.parametrize("name", [
+    "Screenshot 10.00.00\u202fPM.jpg", "a\u00a0b.jpg", "c\u3000d.jpg",
+    "\U0001f469\u200d\U0001f52c.jpg", "so\u00adft.jpg", "caf\udce9.jpg", "z" * 251 + ".jpg",
+])  # fmt: skip
+def test_names_of_any_language_come_back(tmp_path, photos, scenes, name):
+    (photos / "cat" / name).write_bytes(saved(scenes[0], "jpeg"))
+    assert protect_dataset(photos, tmp_path / "out", KEY, keep="files").failed == 0
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    assert files_in(tmp_path / "back") == files_in(photos)
+
+
+def test_a_file_that_is_too_large_fails_alone(tmp_path, photos, monkeypatch):
+    largest = max(map(len, files_in(photos).values()))
+    monkeypatch.setattr("dsguard.codecs.content.MOST_FILE_BYTES", largest - 1)
+    for codec in (None, Sealed(64)):
+        report = protect_dataset(
+            photos, tmp_path / f"out{codec is None}", KEY, keep="files", codec=codec
+        )
+        assert (report.done, report.failed) == (9, 1)
+        (error,) = report.failures.values()
+        assert f"{largest - 1} at most" in error.message
+
+
+@pytest.mark.parametrize("shard_size", [1, 5000])
+def test_files_that_were_put_together_do_not_take_each_others_place(tmp_path, scenes, shard_size):
+    for n, folder in enumerate("abc"):
+        (tmp_path / "photos" / folder).mkdir(parents=True)
+        (tmp_path / "photos" / folder / "1.jpg").write_bytes(saved(scenes[n], "jpeg"))
+    protect_dataset(tmp_path / "photos", tmp_path / "out", KEY, keep="files")
+    (tmp_path / "flat").mkdir()
+    for folder in "abc":
+        (tmp_path / "out" / folder / "1.png").rename(tmp_path / "flat" / f"{folder}.png")
+    report = restore_dataset(tmp_path / "flat", tmp_path / "back", KEY, shard_size=shard_size)
+    assert report.done == 3
+    was = files_in(tmp_path / "photos")
+    assert files_in(tmp_path / "back") == {f"{k}.jpg": was[f"{k}/1.jpg"] for k in "abc"}
+
+
+@pytest.mark.parametrize("paths", [True, False])
+def test_rows_of_parquet_have_the_names_of_their_files(tmp_path, photos, paths):
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    was = {Path(name).name: data for name, data in files_in(photos).items()}
+    rows = [{"bytes": data, "path": name if paths else None} for name, data in was.items()]
+    (tmp_path / "rows").mkdir()
+    table = pa.table({"image": rows, "label": [n % 2 for n in range(len(rows))]})
+    pq.write_table(table, tmp_path / "rows" / "x.parquet")
+    protect_dataset(tmp_path / "rows", tmp_path / "out", KEY, keep="files")
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    (file,) = (tmp_path / "back").rglob("*.parquet")
+    assert pq.read_table(file)["image"].to_pylist() == rows
+    restore_dataset(tmp_path / "out", tmp_path / "folder", KEY, out_format="folder")
+    back = {
+        name: data for name, data in files_in(tmp_path / "folder").items() if data in was.values()
+    }
+    assert sorted(back.values()) == sorted(was.values())
+    kinds = {Path(name).suffix for name, data in back.items() if data.startswith(b"\xff\xd8")}
+    assert kinds == ({".jpg", ".JPEG"} if paths else {".jpg"})
+
+
+def test_names_of_shards_come_back(tmp_path, scenes):
+    (tmp_path / "shards").mkdir()
+    was = {}
+    with tarfile.open(tmp_path / "shards" / "a.tar", "w") as tar:
+        for n, (name, kind) in enumerate(
+            [("one.jpg", "jpeg"), ("multi.jpg", "jpeg"), ("multi.png", "png"), ("two.JPG", "jpeg")]
+        ):
+            was[name] = saved(scenes[n], kind)
+            entry = tarfile.TarInfo(name)
+            entry.size = len(was[name])
+            tar.addfile(entry, io.BytesIO(was[name]))
+    protect_dataset(tmp_path / "shards", tmp_path / "out", KEY, keep="files")
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    with tarfile.open(tmp_path / "back" / "a.tar") as tar:
+        back = {member.name: tar.extractfile(member).read() for member in tar}
+    assert back == was
+
+
+@pytest.mark.parametrize("shows", ["samples", "other", "preview"])
+def test_every_cover_takes_files_that_are_not_read(tmp_path, scenes, shows):
+    for n, (name, data) in enumerate(odd_files(scenes).items()):
+        path = tmp_path / "photos" / "ab"[n % 2] / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    wide = np.zeros((1, 70000, 3), np.uint8)
+    (tmp_path / "photos" / "a" / "wide.png").write_bytes(saved(wide, "png"))
+    of = Ingredients(KEY, samples=1, labelled=False)
+    report = protect_dataset(
+        tmp_path / "photos", tmp_path / "out", KEY, cover=cover_named(shows, of), keep="files"
+    )
+    assert (report.done, report.failed) == (13, 0)
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    assert files_in(tmp_path / "back") == files_in(tmp_path / "photos")
+
+
+def test_what_cannot_be_seen_takes_little_room():
+    """Of a file that claims many pixels, the cover is small."""
+    header = b"P5 9000 9000 65535\n" + bytes(5000)
+    assert stated_size_of(header) == (128, 128)
+
+
 def test_without_it_they_are_told_and_left_out(tmp_path, scenes):
     root = tmp_path / "photos" / "x"
     root.mkdir(parents=True)
@@ -235,6 +339,16 @@ def test_loaders_get_pixels_or_the_file(photos, tmp_path):
     images = restored_images([published["cat/a.png"]], KEY)
     turned = Image.open(io.BytesIO(was["cat/a.jpg"])).transpose(Image.Transpose.ROTATE_270)
     np.testing.assert_array_equal(images[0], np.asarray(turned))
+
+
+def test_a_file_that_is_no_picture_is_told_with_its_place(scenes):
+    out = dsguard.protect_batch(
+        scenes[:2], KEY, codec=Sealed(64), files={1: dsguard.File("a.jpg", b"text")}
+    )
+    files = [encode_image(image) for image in out.images]
+    assert restored_files(files, KEY)[1] == b"text"
+    with pytest.raises(dsguard.InputError, match="image 1: the file that it carries"):
+        restored_images(files, KEY)
 
 
 def test_other_codecs_carry_no_files():

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from dsguard.bulk.tasks import Protect, Task, file_of
+from dsguard.bulk.tasks import Protect, Task
 from dsguard.codecs import Sealed
-from dsguard.codecs.content import size_of_file
+from dsguard.codecs.content import most_bytes_of
 from dsguard.codecs.sealed import rate_for, rates_of
 from dsguard.errors import DsguardError
 from dsguard.formats.base import Part, decode_rows
@@ -61,8 +61,7 @@ def _rates_of_files(task: Protect, source: Source, parts: list[Part]) -> Iterato
         for row in group.rows:
             data = rows.files[row]
             if isinstance(data, bytes):
-                size = size_of_file(file_of(rows.names[row], data))
-                yield rate_for(group.images.shape[1:], size)
+                yield rate_for(group.images.shape[1:], most_bytes_of(data))
 
 
 def _sample(

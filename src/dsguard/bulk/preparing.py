@@ -62,7 +62,7 @@ def _spooled(spec: ShardSpec, spool: Spool, classes: set[str]) -> dict[str, int]
     places: dict[str, int] = {}
     with contextlib.suppress(DsguardError):  # reported when the shard is worked on
         for rows in spec.source.rows(spec.part):
-            for groups, _ in decode_rows(rows):
+            for groups, _ in decode_rows(rows, as_files=spec.task.keeps_files):
                 for group in groups:
                     names = (rows.names[row] for row in group.rows)
                     own = [rows.classes[row] for row in group.rows]

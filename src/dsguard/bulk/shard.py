@@ -14,7 +14,7 @@ from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import Extras, Part, Rows, Source, decode_rows
 from dsguard.formats.disclosure import Disclosure, LeftOut, Review
 from dsguard.formats.harmless import CouldHoldPictureError, check_class
-from dsguard.formats.images import Group, is_image_name, with_suffix
+from dsguard.formats.images import Group, is_image_name, original_name, with_suffix
 from dsguard.formats.names import checked, is_folder_name
 from dsguard.formats.sink import Output, Results, Sink
 from dsguard.formats.writers import open_sink
@@ -268,6 +268,7 @@ def _process(
         [file for file in (rows.files[row] for row in group.rows) if isinstance(file, bytes)]
         if rows.files
         else [],
+        [rows.originals[row] for row in group.rows] if rows.originals else [],
     )
     done = spec.task.checked(batch, spec.threads)
     if sink is not None and not sink.takes_files:
@@ -309,7 +310,7 @@ def _output_name(spec: ShardSpec, rows: Rows, row: int, original: str | None) ->
     name = rows.names[row]
     new = spec.renamed.get(name) or with_suffix(name, spec.suffix)
     if original is not None:
-        new = name[: len(name) - len(name.rpartition("/")[2])] + original
+        new = original_name(name, original)
     folder = spec.output is not None and spec.output.kind == "folder"
     return spec.source.as_file(new, rows.classes[row]) if folder else new
 

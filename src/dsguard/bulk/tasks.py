@@ -17,6 +17,7 @@ from dsguard.api import are_protected, protect_batch, restore_batch
 from dsguard.codecs import File
 from dsguard.covers import Cover, Given
 from dsguard.errors import DsguardError, InputError
+from dsguard.formats.images import suffix_by_content, with_suffix
 from dsguard.formats.names import shown
 from dsguard.kernels.geometry import LARGEST_SIDE
 
@@ -37,6 +38,8 @@ class Batch:
     sidecars: dict[int, bytes] = field(default_factory=dict)
     files: list[bytes] = field(default_factory=list)
     """The files that the images come from, where they come from files."""
+    originals: list[str] = field(default_factory=list)
+    """Names of these files, where they are not those of the images."""
 
     def taken(self, rows: list[int]) -> Batch:
         """Return some of the images, without their sidecars."""
@@ -209,7 +212,7 @@ class Protect(Task):
         """Return the files of some rows of a batch that are carried as they are, by place."""
         if not self.keeps_files or not batch.files:
             return {}
-        return {k: file_of(batch.names[n], batch.files[n]) for k, n in enumerate(rows)}
+        return {k: file_of(batch, n) for k, n in enumerate(rows)}
 
     def settings(self) -> dict[str, str]:
         own = {**self.codec.settings(), **self.cover.settings(), "keep": self.keep}
@@ -233,6 +236,11 @@ class Protect(Task):
             for n, name in enumerate(batch.names):
                 if name not in self.places:
                     errors[n] = InputError("could not be read when the run began; start it again")
+        for n in range(len(batch.files) if self.keeps_files else 0):
+            try:
+                file_of(batch, n)
+            except InputError as error:
+                errors[n] = error.to_keep()
         return errors
 
     @cached_property
@@ -254,9 +262,21 @@ KEEP = ("pixels", "files")
 """What of an image comes back: its samples, or the file that it came in, byte for byte."""
 
 
-def file_of(name: str, data: bytes) -> File:
-    """Return a file of a dataset as it is carried: under its name, without folders."""
-    return File(name.rpartition("/")[2], data)
+def file_of(batch: Batch, number: int) -> File:
+    """Return a file of a dataset as it is carried: under its name, without folders.
+
+    Rows of Parquet have names that say nothing of the file; its own is in `originals`, or its
+    suffix in its first bytes.
+
+    Raises
+    ------
+    InputError
+        If it is too large.
+    """
+    name, data = batch.names[number].rpartition("/")[2], batch.files[number]
+    if batch.originals:
+        name = batch.originals[number] or with_suffix(name, suffix_by_content(data))
+    return File(name, data)
 
 
 def number_of(class_name: str) -> int:

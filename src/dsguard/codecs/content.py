@@ -52,7 +52,7 @@ class File:
     Attributes
     ----------
     name : str
-        Without folders; 1 to 255 bytes in UTF-8.
+        Without folders; 1 to 255 bytes, in UTF-8 as a rule.
     data : bytes
         1 GiB at most.
 
@@ -67,7 +67,7 @@ class File:
 
     def __post_init__(self) -> None:
         if not is_file_name(self.name):
-            msg = f"{self.name[:80]!r} is no name of a file: 1 to 255 bytes, without folders"
+            msg = f"{str(self.name)[:80]!r} is no name of a file: 1 to 255 bytes, no / and no NUL"
             raise InputError(msg)
         data: object = self.data
         if not isinstance(data, bytes) or len(data) > MOST_FILE_BYTES:
@@ -79,18 +79,23 @@ class File:
         return f"File({self.name!r}, {len(self.data)} bytes)"
 
 
-def is_file_name(name: str) -> bool:
-    """Tell whether a name is that of a file, and not of a folder, or of a place elsewhere."""
+def is_file_name(name: object) -> bool:
+    """Tell whether a name is that of a file, and not of a folder, or of a place elsewhere.
+
+    What may be written where is for whoever writes it; here a name may be any that a file has had.
+    """
+    if not isinstance(name, str):
+        return False
     try:
-        size = len(name.encode())
+        size = len(_as_bytes(name))
     except UnicodeEncodeError:
         return False
-    return (
-        0 < size <= 255
-        and name not in (".", "..")
-        and name.isprintable()
-        and not {*"/\\"} & {*name}
-    )
+    return 0 < size <= 255 and name not in (".", "..") and not {"/", "\0"} & {*name}
+
+
+def _as_bytes(name: str) -> bytes:
+    """Return a name as bytes; one that was no UTF-8 as the bytes that it was."""
+    return name.encode("utf-8", "surrogateescape")
 
 
 class CarriesFileError(FormatError):
@@ -131,7 +136,7 @@ def contents_of(images: Images, files: Mapping[int, File] | None = None) -> list
 
 
 def _packed(file: File) -> bytes:
-    name = file.name.encode()
+    name = _as_bytes(file.name)
     head = _HEAD.pack(Kind.FILE, _NAME.size + len(name) + len(file.data))
     return head + _NAME.pack(len(name)) + name + file.data
 
@@ -143,14 +148,19 @@ def _unpacked(data: bytes) -> File | None:
     (length,) = _NAME.unpack(data[: _NAME.size])
     name, rest = data[_NAME.size : _NAME.size + length], data[_NAME.size + length :]
     try:
-        return File(name.decode(), rest) if len(name) == length else None
-    except (UnicodeDecodeError, InputError):
+        return File(name.decode("utf-8", "surrogateescape"), rest) if len(name) == length else None
+    except InputError:
         return None
+
+
+def most_bytes_of(data: bytes) -> int:
+    """Return how many bytes the content takes that carries a file, with a name of 64 bytes."""
+    return HEAD_BYTES + _NAME.size + 64 + len(data)
 
 
 def size_of_file(file: File) -> int:
     """Return how many bytes the content takes that carries a file."""
-    return HEAD_BYTES + _NAME.size + len(file.name.encode()) + len(file.data)
+    return HEAD_BYTES + _NAME.size + len(_as_bytes(file.name)) + len(file.data)
 
 
 def lengths_in(images: Images) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.images import Group, UnreadableImageError, decode_files, runs_of
-from dsguard.formats.pillow import stated_size_of
+from dsguard.formats.pillow import STATED, stated_size_of
 from dsguard.formats.places import Listing, Place
+from dsguard.kernels.geometry import LARGEST_SIDE
 
 if TYPE_CHECKING:
     from dsguard.formats.disclosure import Review
@@ -89,6 +90,9 @@ class Rows:
         By row, beside arrays; those of files are inside.
     record : Record or None
         What a sink of the same format needs to write these rows again.
+    originals : list of str
+        The names that the files have had, without folders, where `names` has others; empty where
+        one is not known.
     extras : callable
         Return what else belongs to a row, for sinks of other formats.
     """
@@ -100,6 +104,7 @@ class Rows:
     sidecars: dict[int, bytes] = field(default_factory=dict)
     record: Record | None = None
     extras: Callable[[int], Extras] = lambda row: {}
+    originals: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         known = {label: as_label(label) for label in set(self.classes)}
@@ -114,6 +119,7 @@ class Rows:
             None if self.images is None else self.images[list(keep)],
             {k: self.sidecars[n] for k, n in enumerate(keep) if n in self.sidecars},
             self.record,
+            originals=[self.originals[n] for n in keep] if self.originals else [],
         )
 
 
@@ -138,6 +144,9 @@ def decode_rows(
     for start, stop in runs_of(rows.files):
         groups, errors = decode_files(rows.files[start:stop])
         if as_files:
+            large = [group for group in groups if max(group.images.shape[1:3]) > LARGEST_SIDE]
+            groups = [group for group in groups if max(group.images.shape[1:3]) <= LARGEST_SIDE]
+            groups += [replace(group, images=_gray(STATED, len(group.rows))) for group in large]
             groups += _undecoded(rows.files[start:stop], errors)
         for group in groups:
             group.rows = [start + row for row in group.rows]
@@ -152,7 +161,11 @@ def _undecoded(
         data = files[row]
         if isinstance(error, UnreadableImageError) and isinstance(data, bytes):
             del errors[row]
-            yield Group([row], np.full((1, *stated_size_of(data), 3), 128, np.uint8), {})
+            yield Group([row], _gray(stated_size_of(data)), {})
+
+
+def _gray(size: tuple[int, int], count: int = 1) -> Image:
+    return np.full((count, *size, 3), 128, np.uint8)
 
 
 class Source(ABC):

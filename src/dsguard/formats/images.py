@@ -46,8 +46,10 @@ __all__ = [
     "encode_images",
     "has_readable_suffix",
     "is_image_name",
+    "original_name",
     "pixels_of",
     "runs_of",
+    "suffix_by_content",
     "suffix_of",
     "with_suffix",
 ]
@@ -79,6 +81,32 @@ def with_suffix(name: str, suffix: str) -> str:
 def suffix_of(name: str) -> str:
     """Return the suffix of a file, with its dot; empty where it has none."""
     return PurePosixPath(name).suffix
+
+
+def original_name(name: str, original: str) -> str:
+    """Return the name of a file that was carried, which is published under another.
+
+    It is the one that it had, unless the published file was given another name since: then two
+    could have one, and it keeps the new name, with the suffix that it had.
+    """
+    folder = name[: len(name) - len(name.rpartition("/")[2])]
+    last = name[len(folder) :]
+    stem = with_suffix(last, "")
+    if stem == with_suffix(original, "") or last.startswith(f"{original}."):
+        return folder + original
+    return folder + stem + suffix_of(original)
+
+
+_BEGINNINGS = {
+    b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif", b"RIFF": ".webp", b"BM": ".bmp",
+    b"II*\0": ".tiff", b"MM\0*": ".tiff", b"P5": ".pgm", b"P6": ".ppm",
+}  # fmt: skip
+
+
+def suffix_by_content(data: bytes) -> str:
+    """Return the suffix of an image file that has no name; empty where its kind is not known."""
+    found = (suffix for start, suffix in _BEGINNINGS.items() if data.startswith(start))
+    return next(found, "")
 
 
 @dataclass

@@ -90,22 +90,25 @@ def pixels_of(data: bytes) -> int:
         return 0
 
 
-_STATED = (128, 128)
+STATED = (128, 128)
 """Height and width that stand for those of a file that does not tell its own."""
+
+_MOST_FOR_BYTE = 64
+"""Pixels that such a file may claim for each of its bytes: nobody looks at what shows of it."""
 
 
 def stated_size_of(data: bytes) -> tuple[int, int]:
     """Return height and width of an image file that is not decoded, as far as it can be believed.
 
-    Of files that no decoder knows, and of those that claim more than they can hold, 128 and 128.
+    Of files that no decoder knows, and of those that claim many pixels for their bytes, 128 each.
     """
     try:
         with _opened(data) as image:
             width, height = image.size
     except Exception:
-        return _STATED
+        return STATED
     fits = min(width, height) > 0 and max(width, height) <= LARGEST_SIDE
-    return (height, width) if fits and is_likely(width * height, len(data)) else _STATED
+    return (height, width) if fits and width * height <= _MOST_FOR_BYTE * len(data) else STATED
 
 
 def decode(data: bytes) -> Decoded:

@@ -39,10 +39,14 @@ def restored_images(
     DsguardError
         If one cannot be restored; the message names its place in the batch.
     """
-    return [
-        decode_image(each) if isinstance(each, bytes) else each
-        for each in _restored(files, key, threads)
-    ]
+    out = []
+    for row, each in enumerate(_restored(files, key, threads)):
+        try:
+            out.append(decode_image(each) if isinstance(each, bytes) else each)
+        except DsguardError as error:
+            msg = f"the file that it carries {error.message}"
+            raise type(error)(msg, index=row) from error
+    return out
 
 
 def restored_files(files: Sequence[bytes], key: DatasetKey, threads: int | None = 1) -> list[bytes]:

@@ -16,7 +16,8 @@ from dsguard.formats.base import (
     as_folder,
 )
 from dsguard.formats.harmless import STRING
-from dsguard.formats.names import safe_name
+from dsguard.formats.images import suffix_of
+from dsguard.formats.names import fault_of, safe_name
 from dsguard.formats.parquet.columns import Columns, arrow, classes_of, damage
 from dsguard.formats.parquet.fields import FieldsOf
 from dsguard.formats.parquet.pages import rows_at_once
@@ -141,7 +142,12 @@ class ParquetSource(ShardedSource):
                 _NO_BYTES if file is None else file for file in stored.to_pylist()
             ]
             yield Rows(
-                names, classes, files, record=Table(kept, columns), extras=FieldsOf(kept, columns)
+                names,
+                classes,
+                files,
+                record=Table(kept, columns),
+                extras=FieldsOf(kept, columns),
+                originals=_originals(kept, columns),
             )
 
     def _taken(self, batch: pa.RecordBatch, rows: list[int], file: str) -> pa.RecordBatch:
@@ -228,6 +234,17 @@ def _names(
         for name in set(classes)
     }
     return [f"{folders[name]}{row:07d}.png" for row, name in enumerate(classes, start)]
+
+
+def _originals(batch: pa.RecordBatch, columns: Columns) -> list[str]:
+    """Return the names that the files of rows have had, empty where one is not known."""
+    if columns.named:
+        return []
+    if columns.is_plain:
+        return [""] * batch.num_rows
+    paths = batch.column(columns.image).field("path").to_pylist()
+    lasts = [(path or "").replace("\\", "/").rpartition("/")[2] for path in paths]
+    return ["" if fault_of(last) or not suffix_of(last) else last for last in lasts]
 
 
 def _stem(file: str) -> str:

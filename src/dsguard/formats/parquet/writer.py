@@ -10,7 +10,7 @@ import numpy as np
 
 from dsguard.errors import DsguardError
 from dsguard.formats.base import Part, Rows, Source
-from dsguard.formats.images import LOSSLESS_FORMATS, suffix_of
+from dsguard.formats.images import LOSSLESS_FORMATS, original_name
 from dsguard.formats.names import fault_of
 from dsguard.formats.parquet.columns import NAMED, arrow
 from dsguard.formats.parquet.fields import as_text
@@ -61,7 +61,7 @@ class ParquetSink(FileSink):
             old, paths = column.field("path"), pyarrow.nulls(len(column), pyarrow.string())
             if old.null_count < len(old):
                 named = [
-                    _with_suffix(path, suffix_of(results.originals.get(row, "")) or suffix)
+                    _new_path(path, suffix, results.originals.get(row))
                     for row, path in zip(kept, old.to_pylist(), strict=True)
                 ]
                 paths = pyarrow.array(named, pyarrow.string())
@@ -128,6 +128,14 @@ def _binary(files: list[bytes]) -> Any:
 def _text(name: str) -> str:
     """Return a name whose bytes may be no UTF-8 as text that is."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _new_path(path: str | None, suffix: str, original: str | None) -> str | None:
+    """Return the path of a file that is written; `original` is the name of one as it was."""
+    harmless = _with_suffix(path, suffix)
+    if original is None or harmless is None or fault_of(original):
+        return harmless
+    return original_name(harmless, original)
 
 
 def _with_suffix(path: str | None, suffix: str) -> str | None:

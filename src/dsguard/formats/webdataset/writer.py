@@ -6,8 +6,8 @@ from pathlib import PurePosixPath
 
 from dsguard.errors import DsguardError
 from dsguard.formats.base import Part, Rows, Source, class_of
-from dsguard.formats.images import LOSSLESS_FORMATS, suffix_of, with_suffix
-from dsguard.formats.names import CLASS_NAME, Taken
+from dsguard.formats.images import LOSSLESS_FORMATS, original_name, suffix_of, with_suffix
+from dsguard.formats.names import CLASS_NAME, Taken, fault_of
 from dsguard.formats.sink import FileSink, Output, Results
 from dsguard.formats.tar import END, packed
 from dsguard.formats.webdataset.reader import Kept, Samples, as_class
@@ -37,9 +37,12 @@ class TarSink(FileSink):
             if kept.data is not None and kept.sample not in lost:
                 pieces += packed(kept.name, kept.data)
             elif kept.data is None and kept.row in results.files:
-                original = results.originals.get(kept.row, "")
-                suffix = suffix_of(original) or LOSSLESS_FORMATS[self.output.image_format]
+                original = results.originals.get(kept.row)
+                suffix = LOSSLESS_FORMATS[self.output.image_format]
                 name = with_suffix(kept.name, suffix)
+                if original is not None and not fault_of(original):
+                    name = original_name(kept.name, original)
+                    suffix = suffix_of(name)
                 if name != kept.name and name in given_names:  # which keeps its own
                     name = kept.name + suffix
                 name = self._names.free(name, f".{{}}{suffix}")  # a.jpg and a.png of one sample
