@@ -210,6 +210,21 @@ def test_names_of_shards_come_back(tmp_path, scenes):
     assert back == was
 
 
+def test_members_of_too_long_a_name_fail_rather_than_be_lost(tmp_path, scenes):
+    """Beside an image lies its class, in a member with a longer suffix."""
+    folder = tmp_path / "photos" / "a"
+    folder.mkdir(parents=True)
+    for n, name in enumerate(("short.jpg", "l" * 251 + ".jpg")):
+        (folder / name).write_bytes(saved(scenes[n], "jpeg"))
+    report = protect_dataset(
+        tmp_path / "photos", tmp_path / "out", KEY, keep="files", out_format="webdataset"
+    )
+    assert (report.done, report.failed) == (1, 1)
+    (error,) = report.failures.values()
+    assert "too long for .classname.txt" in error.message
+    assert verify_dataset(tmp_path / "out", KEY).done == 1
+
+
 @pytest.mark.parametrize("shows", ["samples", "other", "preview"])
 def test_every_cover_takes_files_that_are_not_read(tmp_path, scenes, shows):
     for n, (name, data) in enumerate(odd_files(scenes).items()):

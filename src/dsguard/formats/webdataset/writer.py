@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import PurePosixPath
 
-from dsguard.errors import DsguardError
+from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import Part, Rows, Source, class_of
 from dsguard.formats.images import LOSSLESS_FORMATS, original_name, suffix_of, with_suffix
-from dsguard.formats.names import CLASS_NAME, Taken, fault_of
+from dsguard.formats.names import CLASS_NAME, LONGEST_PART, Taken, fault_of
 from dsguard.formats.sink import FileSink, Output, Results
 from dsguard.formats.tar import END, packed
 from dsguard.formats.webdataset.reader import Kept, Samples, as_class
@@ -27,7 +28,10 @@ class TarSink(FileSink):
 
     def write(self, rows: Rows, names: dict[int, str], results: Results) -> dict[int, DsguardError]:
         given = rows.record
-        record = given if isinstance(given, Samples) else self._samples(rows, names, results)
+        errors: dict[int, DsguardError] = {}
+        record = given
+        if not isinstance(record, Samples):
+            record = self._samples(rows, names, results, errors)
         images = [kept for kept in record.members if kept.data is None]
         good = {kept.sample for kept in images if kept.row in results.files}
         lost = {kept.sample for kept in images} - good
@@ -49,7 +53,7 @@ class TarSink(FileSink):
                 pieces += packed(name, results.files[kept.row])
         self._file.write(b"".join(pieces))
         self.is_empty = self.is_empty and not pieces
-        return {}
+        return errors
 
     def _class(self, key: str, name: str) -> dict[str, bytes]:
         """Return the class as fields: ``cls`` is a number, which readers take it for."""
@@ -60,8 +64,17 @@ class TarSink(FileSink):
             return {"cls": b"%d" % self.numbers[name], **named}
         return {"cls": name.encode()} if name.isascii() and name.isdigit() else named
 
-    def _samples(self, rows: Rows, names: dict[int, str], results: Results) -> Samples:
-        """Return rows of another format as samples: keys are names, classes are in ``cls``."""
+    def _samples(
+        self,
+        rows: Rows,
+        names: dict[int, str],
+        results: Results,
+        errors: dict[int, DsguardError],
+    ) -> Samples:
+        """Return rows of another format as samples: keys are names, classes are in ``cls``.
+
+        A row of which a member would have too long a name goes to `errors`.
+        """
         members: list[Kept] = []
         for row in range(len(rows.names)):
             if row not in names:
@@ -69,11 +82,17 @@ class TarSink(FileSink):
             path = PurePosixPath(names[row])
             plain = str(path.with_name(path.stem.replace(".", "_")))
             key = self._keys.free(plain, "_{}")
-            members.append(Kept(key, key + path.suffix, None, row))
             extras = results.extras.get(row, {})
             if as_class(extras) not in (None, rows.classes[row]):  # it was moved to another folder
                 extras = {n: data for n, data in extras.items() if n not in ("cls", CLASS_NAME)}
             fields = self._class(key, rows.classes[row]) | extras
+            longest = max((path.suffix, *(f".{field}" for field in fields)), key=len)
+            if len(os.fsencode(PurePosixPath(key).name + longest)) > LONGEST_PART:
+                errors[row] = InputError(
+                    f"its name is too long for {longest} behind it; shorten it"
+                )
+                continue
+            members.append(Kept(key, key + path.suffix, None, row))
             members += [Kept(key, f"{key}.{suffix}", data) for suffix, data in fields.items()]
         return Samples(members)
 
