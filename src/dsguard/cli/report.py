@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dsguard.bulk.tasks import Task
 
 _SHOWN_KINDS = 12
+_WORTH_TELLING = 100_000  # bytes
 
 
 def finish(task: Task, report: Report, choices: Choices) -> int:
@@ -51,7 +52,7 @@ def finish(task: Task, report: Report, choices: Choices) -> int:
                 f"{report.sidecars} with their payload beside the pixels, in the same file or, of "
                 "x.npy, in x.npy.sidecars.npz; keep the files as they are"
             )
-        if report.bytes_read and task.publishes:
+        if report.bytes_read >= _WORTH_TELLING and task.publishes:
             times = report.bytes_written / report.bytes_read
             click.echo(
                 f"image files: {_megabytes(report.bytes_written)}, {times:.1f} times the "
