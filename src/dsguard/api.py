@@ -229,7 +229,7 @@ def protect_batch(
     batch = as_batch(images, "images")
     choice = _choice(batch, key, cover, codec, target, labels, surrogate, chosen, epsilon)
     carrier, numbers = choice.codec, choice.labels
-    carried = check_files(files, len(batch))
+    carried = _check_files(files, len(batch))
     workers = pool.thread_count(threads)
     if choice.cover.needs_network:
         workers = 1  # torch has threads of its own
@@ -243,7 +243,7 @@ def protect_batch(
             _refuse(known, ready)
             cover = ready.images(known, carrier.grid)
             at = range(*part.indices(len(batch)))
-            own = {i - part.start: file for i, file in carried.items() if i in at}
+            own = {i - part.start: carried[i] for i in at if i in carried} if carried else {}
             if own:
                 made = carrier.protect_files(clean, cover, result[part], key, own)
             else:
@@ -562,7 +562,7 @@ def _refuse(batch: Batch, cover: Cover) -> None:
         raise _at(*min(refused.items(), key=lambda item: item[0]))
 
 
-def check_files(files: Mapping[int, File] | None, count: int) -> dict[int, File]:
+def _check_files(files: Mapping[int, File] | None, count: int) -> dict[int, File]:
     """Return files by the index of their image, if they are files and there are such images."""
     asked: object = files
     if asked is not None and not isinstance(asked, Mapping):

@@ -121,8 +121,8 @@ def test_coded_samples_are_shorter_than_raw_ones():
 @given(st.integers(0, 5000), st.sampled_from([(8, 8, 1), (32, 32, 3), (20, 31, 4)]))
 def test_the_rate_is_the_least_that_holds_a_file(size, shape):
     file = File("name", bytes(size))
-    rate = rate_for(shape, size_of_file(file))
+    rate = rate_for(shape, size_of_file(file.name, file.data))
     if rate <= MOST_RATE:
-        assert Layout(shape, rate).room >= size_of_file(file)
+        assert Layout(shape, rate).room >= size_of_file(file.name, file.data)
     if rate > LEAST_RATE:
-        assert Layout(shape, rate - 1).room < size_of_file(file)
+        assert Layout(shape, rate - 1).room < size_of_file(file.name, file.data)

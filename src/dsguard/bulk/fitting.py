@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dsguard.bulk.tasks import Protect, Task
 from dsguard.codecs import Sealed
-from dsguard.codecs.content import most_bytes_of
+from dsguard.codecs.content import size_of_file
 from dsguard.codecs.sealed import rate_for, rates_of
 from dsguard.errors import DsguardError
 from dsguard.formats.base import Part, decode_rows
@@ -61,7 +61,9 @@ def _rates_of_files(task: Protect, source: Source, parts: list[Part]) -> Iterato
         for row in group.rows:
             data = rows.files[row]
             if isinstance(data, bytes):
-                yield rate_for(group.images.shape[1:], most_bytes_of(data))
+                name = rows.names[row].rpartition("/")[2]
+                with contextlib.suppress(UnicodeEncodeError):  # told when its shard is worked on
+                    yield rate_for(group.images.shape[1:], size_of_file(name, data))
 
 
 def _sample(

@@ -249,14 +249,11 @@ def _all_of(known: Collection[str], given: tuple[str, ...], option: str) -> list
 def _possible(names: list[str], given: tuple[str, ...], images: Data) -> list[str]:
     """Leave out of `all` the attacks that need images that are not there, and say so."""
     from dsguard.evaluation import COUNTERMEASURES
+    from dsguard.evaluation.study import missing_for
 
-    def possible(name: str) -> bool:
-        needs = COUNTERMEASURES[name].needs
-        return not needs or (
-            images.known_images is not None and (needs == "pairs" or images.same_classes)
-        )
-
-    left_out = [name for name in names if name not in given and not possible(name)]
+    left_out = [
+        name for name in names if name not in given and missing_for(COUNTERMEASURES[name], images)
+    ]
     if left_out:
         say(f"left out, as they need other images of the same classes: {', '.join(left_out)}")
     return [name for name in names if name not in left_out]

@@ -153,14 +153,9 @@ def _unpacked(data: bytes) -> File | None:
         return None
 
 
-def most_bytes_of(data: bytes) -> int:
-    """Return how many bytes the content takes that carries a file, with a name of 64 bytes."""
-    return HEAD_BYTES + _NAME.size + 64 + len(data)
-
-
-def size_of_file(file: File) -> int:
+def size_of_file(name: str, data: bytes) -> int:
     """Return how many bytes the content takes that carries a file."""
-    return HEAD_BYTES + _NAME.size + len(_as_bytes(file.name)) + len(file.data)
+    return HEAD_BYTES + _NAME.size + len(_as_bytes(name)) + len(data)
 
 
 def lengths_in(images: Images) -> list[int]:

@@ -301,8 +301,7 @@ def _message(front: bytes, layout: Layout, image: Images, tail: bytes) -> bytes:
 
 def rates_of(images: Images) -> list[int]:
     """Return the least rate that holds each image, in eighths of a bit; 65 where none does."""
-    rooms = _rooms(images.shape[1:])
-    return [LEAST_RATE + bisect_left(rooms, size) for size in lengths_in(images)]
+    return [rate_for(images.shape[1:], size) for size in lengths_in(images)]
 
 
 def rate_for(shape: Shape, size: int) -> int:

@@ -23,7 +23,7 @@ import torch
 from dsguard._atomic import write_whole
 from dsguard.covers.pattern_fitting import ROUNDS
 from dsguard.errors import InputError
-from dsguard.evaluation.attacks import Known, attack_named
+from dsguard.evaluation.attacks import CounterMeasure, Known, attack_named
 from dsguard.evaluation.comparison import Row, cautions, psnr
 from dsguard.evaluation.data import Data
 from dsguard.evaluation.pictures import curves, triptychs
@@ -144,16 +144,22 @@ def run_study(
 def _refuse(trials: Sequence[Trial], data: Data) -> None:
     """Refuse attacks by somebody who has images that are not there."""
     for trial in trials:
-        needs = attack_named(trial.against).needs
-        if needs and data.known_images is None:
-            msg = (
-                f"attack {trial.against} needs clean images of an attacker's own, and all are "
-                "trained on; give others with --known, or take fewer to train on"
-            )
+        missing = missing_for(attack_named(trial.against), data)
+        if missing:
+            msg = f"attack {trial.against} needs {missing}"
             raise InputError(msg)
-        if needs == "labels" and not data.same_classes:
-            msg = f"attack {trial.against} needs images of an attacker's own of the same classes"
-            raise InputError(msg)
+
+
+def missing_for(attack: CounterMeasure, data: Data) -> str:
+    """Return what an attack needs and is not there; empty where all is."""
+    if attack.needs and data.known_images is None:
+        return (
+            "clean images of an attacker's own, and all are trained on; give others with --known, "
+            "or take fewer to train on"
+        )
+    if attack.needs == "labels" and not data.same_classes:
+        return "images of an attacker's own of the same classes"
+    return ""
 
 
 def _settings(

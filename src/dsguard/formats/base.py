@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -144,9 +144,9 @@ def decode_rows(
     for start, stop in runs_of(rows.files):
         groups, errors = decode_files(rows.files[start:stop])
         if as_files:
-            large = [group for group in groups if max(group.images.shape[1:3]) > LARGEST_SIDE]
-            groups = [group for group in groups if max(group.images.shape[1:3]) <= LARGEST_SIDE]
-            groups += [replace(group, images=_gray(STATED, len(group.rows))) for group in large]
+            for group in groups:
+                if max(group.images.shape[1:3]) > LARGEST_SIDE:
+                    group.images = _gray(STATED, len(group.rows))
             groups += _undecoded(rows.files[start:stop], errors)
         for group in groups:
             group.rows = [start + row for row in group.rows]

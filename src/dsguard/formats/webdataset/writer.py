@@ -27,9 +27,8 @@ class TarSink(FileSink):
         return not isinstance(rows.record, Samples)
 
     def write(self, rows: Rows, names: dict[int, str], results: Results) -> dict[int, DsguardError]:
-        given = rows.record
         errors: dict[int, DsguardError] = {}
-        record = given
+        record = rows.record
         if not isinstance(record, Samples):
             record = self._samples(rows, names, results, errors)
         images = [kept for kept in record.members if kept.data is None]
