@@ -256,8 +256,10 @@ def draw(own: list[dict[str, Any]], path: Path) -> None:
     )
     for each in own:
         at = 100 * each["recognised"], 100 * each["protected under it"]
-        axes.plot(*at, "o", color="tab:green" if each["profile"] == "sealed" else "tab:red")
-        axes.annotate(each["claim"], at, (6, 4), textcoords="offset points", fontsize=8)
+        sealed = each["profile"] == "sealed"
+        axes.plot(*at, "o", color="tab:green" if sealed else "tab:red")
+        above = (6, 4 if sealed else -11)
+        axes.annotate(each["claim"], at, above, textcoords="offset points", fontsize=8)
     axes.axhline(100 * own[0]["clean"], color="k", linestyle=":", label="clean images")
     axes.axhline(10, color="tab:gray", linestyle="--", label="chance")
     axes.legend(fontsize="small", loc="lower right")

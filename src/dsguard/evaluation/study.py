@@ -151,7 +151,7 @@ def _refuse(trials: Sequence[Trial], data: Data) -> None:
 
 
 def missing_for(attack: CounterMeasure, data: Data) -> str:
-    """Return what an attack needs and is not there; empty where all is."""
+    """Return the images that an attack needs and that are not there; empty where all are."""
     if attack.needs and data.known_images is None:
         return (
             "clean images of an attacker's own, and all are trained on; give others with --known, "
