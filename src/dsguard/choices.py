@@ -10,6 +10,12 @@ PERTURBING_PROFILE = "exact"
 CODEC_NAMES = ("sealed", "exact", "exact-fine", "exact-coarse", "paper")
 COVER_NAMES = ("blank", "preview", "samples", "other", "given", "patterns", "attack")
 
+KEPT = ("pixels", "files")
+"""What of an image comes back: its samples, or the file that it came in, byte for byte."""
+
+COVER_SIZES = ("own", "fit")
+"""Size of a protected image: that of the image, or the smallest that holds the file it carries."""
+
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 """Stages of a ResNet-18 whose features can be driven."""
 

@@ -68,6 +68,7 @@ def protect_dataset(
     cover: Cover | None = None,
     codec: str | Codec | None = None,
     keep: str = "pixels",
+    cover_size: str = "own",
     progress: Progress | None = None,
     **settings: Any,
 ) -> Report:
@@ -96,6 +97,9 @@ def protect_dataset(
     keep : {"pixels", "files"}
         What of an image comes back: its samples, as a PNG or TIFF file, or the very file that it
         came in, with its name, colour profile and EXIF (codec ``sealed`` alone).
+    cover_size : {"own", "fit"}
+        Whether a protected image is as large as the image, or, where files are kept, as small as
+        its file allows. Published images are smaller then, and their sizes tell those of the files.
     progress : callable, optional
         As `run` takes it.
     **settings
@@ -112,7 +116,14 @@ def protect_dataset(
         As `run` does.
     """
     task = protection_of(
-        key, surrogate, epsilon=epsilon, profile=profile, cover=cover, codec=codec, keep=keep
+        key,
+        surrogate,
+        epsilon=epsilon,
+        profile=profile,
+        cover=cover,
+        codec=codec,
+        keep=keep,
+        cover_size=cover_size,
     )
     return run(_source(source), task, destination, Settings(**settings), progress)
 
@@ -126,6 +137,7 @@ def protection_of(
     cover: Cover | None = None,
     codec: str | Codec | None = None,
     keep: str = "pixels",
+    cover_size: str = "own",
 ) -> Protect:
     """Return the task that protects; arguments as in `protect_dataset`."""
     chosen = Profile.named(profile, perturbs=surrogate is not None)
@@ -135,14 +147,14 @@ def protection_of(
             msg = "give a cover, or surrogate and epsilon for that of a profile, not both"
             raise InputError(msg)
         carrier = codec_named(chosen.plain_codec if codec is None else codec)
-        return Protect(key, cover, carrier, keep=keep)
+        return Protect(key, cover, carrier, keep=keep, cover_size=cover_size)
     network = None if surrogate is None else _network(surrogate)
     if isinstance(network, Path) and chosen.shows != "attack":
         network = _loaded(network)
     made = chosen.cover(key, network, epsilon=EPSILON if epsilon is None else epsilon)
     names = () if network is None else class_names_of(network)
     carrier = codec_named(chosen.codec if codec is None else codec)
-    return Protect(key, made, carrier, names, keep=keep)
+    return Protect(key, made, carrier, names, keep=keep, cover_size=cover_size)
 
 
 def _network(surrogate: Surrogate | Location) -> Surrogate | Path:

@@ -167,10 +167,11 @@ class Destination:
                 self.output.place.discard(name)
 
     def _check_same(self, earlier: dict[str, str]) -> None:
-        other = [name for name in self.facts if self.facts[name] != earlier.get(name)]
+        names = {**self.facts, **earlier}
+        other = [name for name in names if self.facts.get(name) != earlier.get(name)]
         if other:
             told = "; ".join(
-                f"{name} was {earlier.get(name, 'not set')}, is {self.facts[name]}"
+                f"{name} was {earlier.get(name, 'not set')}, is {self.facts.get(name, 'not set')}"
                 for name in other
                 if name != CONTENTS
             )

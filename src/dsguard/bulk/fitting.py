@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from dsguard.bulk.carried import file_of
 from dsguard.bulk.tasks import Protect, Task
 from dsguard.codecs import Sealed
 from dsguard.codecs.content import size_of_file
-from dsguard.codecs.sealed import rate_for, rates_of
-from dsguard.errors import DsguardError
+from dsguard.codecs.sealed import RATE_OF_FITTED, rate_for, rates_of
+from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import Part, decode_rows
 from dsguard.kernels.geometry import LARGEST_SIDE
 
@@ -47,7 +48,9 @@ def fitted(task: Task, source: Source, parts: list[Part], earlier: dict[str, str
     if earlier is not None:
         return replace(task, codec=task.codec.as_earlier(earlier))
     if task.keep == "files" and isinstance(task.codec, Sealed):
-        return replace(task, codec=task.codec.fitted_to(_rates_of_files(task, source, parts)))
+        fits = task.cover_size == "fit"  # then the covers are fitted, to a rate that is known
+        needed = [RATE_OF_FITTED] if fits else _rates_of_files(task, source, parts)
+        return replace(task, codec=task.codec.fitted_to(needed))
     sample = (group.images for _, group in _sample(source, parts))
     return replace(task, codec=task.codec.fitted(sample))
 
@@ -59,11 +62,9 @@ def _rates_of_files(task: Protect, source: Source, parts: list[Part]) -> Iterato
             yield from rates_of(group.images)
             continue
         for row in group.rows:
-            data = rows.files[row]
-            if isinstance(data, bytes):
-                name = rows.names[row].rpartition("/")[2]
-                with contextlib.suppress(UnicodeEncodeError):  # told when its shard is worked on
-                    yield rate_for(group.images.shape[1:], size_of_file(name, data))
+            with contextlib.suppress(InputError):  # told when its shard is worked on
+                file = file_of(rows, row)
+                yield rate_for(group.images.shape[1:], size_of_file(file.name, file.data))
 
 
 def _sample(

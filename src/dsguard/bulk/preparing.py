@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from dsguard.bulk.tasks import Protect, number_of
 from dsguard.errors import DsguardError
-from dsguard.formats.base import decode_rows
 from dsguard.formats.folder.reader import TreeSource
 from dsguard.formats.spool import Spool
 
@@ -62,7 +61,7 @@ def _spooled(spec: ShardSpec, spool: Spool, classes: set[str]) -> dict[str, int]
     places: dict[str, int] = {}
     with contextlib.suppress(DsguardError):  # reported when the shard is worked on
         for rows in spec.source.rows(spec.part):
-            for groups, _ in decode_rows(rows, as_files=spec.task.keeps_files):
+            for groups, _ in spec.task.decoded(rows):
                 for group in groups:
                     names = (rows.names[row] for row in group.rows)
                     own = [rows.classes[row] for row in group.rows]

@@ -11,7 +11,7 @@ from typing import Any
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.tasks import Batch, Task
 from dsguard.errors import DsguardError, InputError
-from dsguard.formats.base import Extras, Part, Rows, Source, decode_rows
+from dsguard.formats.base import Extras, Part, Rows, Source
 from dsguard.formats.disclosure import Disclosure, LeftOut, Review
 from dsguard.formats.harmless import CouldHoldPictureError, check_class
 from dsguard.formats.images import Group, is_image_name, original_name, with_suffix
@@ -153,7 +153,7 @@ def _work(
     """
     results, profiles = Results(), [""] * len(rows.names)
     errors: dict[int, DsguardError] = {}
-    for groups, unreadable in decode_rows(rows, as_files=spec.task.keeps_files):
+    for groups, unreadable in spec.task.decoded(rows):
         errors |= unreadable
         for group in groups:
             if sink is not None and not spec.task.keeps_files:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
@@ -14,15 +14,18 @@ import numpy.typing as npt
 
 from dsguard import covers
 from dsguard.api import are_protected, protect_batch, restore_batch
-from dsguard.codecs import File
+from dsguard.bulk.carried import file_of, fitted_to_files
+from dsguard.choices import COVER_SIZES, KEPT
 from dsguard.covers import Cover, Given
 from dsguard.errors import DsguardError, InputError
-from dsguard.formats.images import suffix_by_content, with_suffix
+from dsguard.formats.base import decode_rows
 from dsguard.formats.names import shown
 from dsguard.kernels.geometry import LARGEST_SIDE
 
 if TYPE_CHECKING:
-    from dsguard.codecs import Codec
+    from dsguard.codecs import Codec, File
+    from dsguard.formats.base import Rows
+    from dsguard.formats.images import Group
     from dsguard.keys import DatasetKey
 
 Image = npt.NDArray[np.uint8]
@@ -94,6 +97,10 @@ class Task(ABC):
         """Whether image files are carried as they are, with all that is in them."""
         return False
 
+    def decoded(self, rows: Rows) -> Iterator[tuple[list[Group], dict[int, DsguardError]]]:
+        """Yield the images of some rows, as `decode_rows` does."""
+        return decode_rows(rows)
+
     def settings(self) -> dict[str, str]:
         """Return all that decides the bytes that come out."""
         return {"task": self.verb, "key": self.key.key_id}
@@ -150,8 +157,11 @@ class Protect(Task):
         The names that the labels 0, 1, ... of the cover stand for; empty for all of the dataset.
     places : mapping of str to int
         Where each image stands among those of its shape, where the cover needs the whole set.
-    keep : str
-        One of `KEEP`: whether samples of images come back, or the files that they came in.
+    keep : {"pixels", "files"}
+        Whether samples of images come back, or the files that they came in.
+    cover_size : {"own", "fit"}
+        Whether a protected image is as large as the image, or as small as the file allows that it
+        carries; the size of that file shows then.
     """
 
     verb = "protected"
@@ -161,13 +171,21 @@ class Protect(Task):
     class_names: tuple[str, ...] = ()
     places: Mapping[str, int] = field(default_factory=dict, repr=False)
     keep: str = "pixels"
+    cover_size: str = "own"
 
     def __post_init__(self) -> None:
-        if self.keep not in KEEP:
-            msg = f"keep is one of {', '.join(KEEP)}, not {self.keep!r}"
-            raise InputError(msg)
+        for name, value, choices in (
+            ("keep", self.keep, KEPT),
+            ("cover_size", self.cover_size, COVER_SIZES),
+        ):
+            if value not in choices:
+                msg = f"{name} is one of {', '.join(choices)}, not {value!r}"
+                raise InputError(msg)
         if self.keep == "files" and not self.codec.carries_files:
             msg = f"codec {self.codec.name} carries samples, not files; take codec sealed"
+            raise InputError(msg)
+        if self.cover_size == "fit" and self.keep != "files":
+            msg = "an image whose pixels are carried shows a picture of its own size; keep files"
             raise InputError(msg)
 
     @property
@@ -208,6 +226,11 @@ class Protect(Task):
     def keeps_files(self) -> bool:
         return self.keep == "files"
 
+    def decoded(self, rows: Rows) -> Iterator[tuple[list[Group], dict[int, DsguardError]]]:
+        for groups, errors in decode_rows(rows, as_files=self.keeps_files):
+            fits = self.cover_size == "fit" and rows.images is None
+            yield fitted_to_files(groups, rows, self.codec) if fits else groups, errors
+
     def carried(self, batch: Batch, rows: Sequence[int]) -> dict[int, File]:
         """Return the files of some rows of a batch that are carried as they are, by place."""
         if not self.keeps_files or not batch.files:
@@ -216,6 +239,8 @@ class Protect(Task):
 
     def settings(self) -> dict[str, str]:
         own = {**self.codec.settings(), **self.cover.settings(), "keep": self.keep}
+        if self.cover_size != "own":
+            own["cover size"] = self.cover_size
         if self.class_names:
             own["classes"] = hashlib.sha256(repr(self.class_names).encode()).hexdigest()
         return {**super().settings(), **own}
@@ -256,27 +281,6 @@ class Protect(Task):
         if self.cover.needs_whole_set:
             places = np.array([self.places[name] for name in batch.names], np.intp)
         return covers.Batch(batch.images, labels, places, batch.names)
-
-
-KEEP = ("pixels", "files")
-"""What of an image comes back: its samples, or the file that it came in, byte for byte."""
-
-
-def file_of(batch: Batch, number: int) -> File:
-    """Return a file of a dataset as it is carried: under its name, without folders.
-
-    Rows of Parquet have names that say nothing of the file; its own is in `originals`, or its
-    suffix in its first bytes.
-
-    Raises
-    ------
-    InputError
-        If it is too large.
-    """
-    name, data = batch.names[number].rpartition("/")[2], batch.files[number]
-    if batch.originals:
-        name = batch.originals[number] or with_suffix(name, suffix_by_content(data))
-    return File(name, data)
 
 
 def number_of(class_name: str) -> int:

@@ -10,7 +10,9 @@ import click
 from dsguard.choices import (
     CODEC_NAMES,
     COVER_NAMES,
+    COVER_SIZES,
     DEFAULT_PROFILE,
+    KEPT,
     PERTURBING_PROFILE,
     PROFILE_NAMES,
     STRENGTHS,
@@ -96,11 +98,20 @@ codec_option = click.option(
 
 keep_option = click.option(
     "--keep",
-    type=click.Choice(["pixels", "files"]),
+    type=click.Choice(KEPT),
     default="pixels",
     show_default=True,
     help="What of an image comes back: its pixels, as PNG or TIFF, or the very file that it came "
     "in, with its name, colour profile and EXIF.",
+)
+
+cover_size_option = click.option(
+    "--cover-size",
+    type=click.Choice(COVER_SIZES),
+    default="own",
+    show_default=True,
+    help="Size of the published images: that of the images, or with --keep files the smallest that "
+    "holds the file. Less to download, and the size of each file shows.",
 )
 
 

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 @options.unlabelled_option
 @options.codec_option
 @options.keep_option
+@options.cover_size_option
 @click.option(
     "--drop",
     multiple=True,
@@ -83,6 +84,7 @@ def protect(
     covers_folder: Path | None,
     unlabelled: bool,
     keep: str,
+    cover_size: str,
     codec: str | None,
     device: str | None,
     **given: Any,
@@ -160,7 +162,7 @@ def protect(
     cover = of.marked(Itself()) if name == "drawn" else cover_named(name, of)
     if carrier.wants_likeness and not cover.is_like:
         warn(unwise(carrier))
-    task = Protect(key, cover, carrier, names, keep=keep)
+    task = Protect(key, cover, carrier, names, keep=keep, cover_size=cover_size)
     return do_task(task, source, choices, trains=trains)
 
 

@@ -123,8 +123,29 @@ class Codec(ABC):
             If this codec carries samples alone.
         """
         del clean, cover, out, key, files
-        msg = f"codec {self.name} carries samples, not files; take codec sealed"
-        raise InputError(msg)
+        raise InputError(self._no_files)
+
+    def smallest_cover(self, size: int, like: Shape) -> Shape:
+        """Return the shape of the smallest cover that holds a file whole.
+
+        Parameters
+        ----------
+        size : int
+            Of the content that carries it, in bytes.
+        like : tuple of int
+            Height, width, channels of its picture; the cover has about these proportions.
+
+        Raises
+        ------
+        InputError
+            If this codec carries samples alone.
+        """
+        del size, like
+        raise InputError(self._no_files)
+
+    @property
+    def _no_files(self) -> str:
+        return f"codec {self.name} carries samples, not files; take codec sealed"
 
     @abstractmethod
     def restore(

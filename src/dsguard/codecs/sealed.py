@@ -53,7 +53,16 @@ FRONT_BYTES = HEADER_BYTES + IMAGE_ID_BYTES + TAG_BYTES
 RATE = 36
 """Bits per sample, in eighths, where no set was looked at: 32 dB to the cover."""
 
+RATE_OF_FITTED = 40
+"""The same where covers are fitted to files: 29 dB. PNG files hold whole bits best."""
+
 LEAST_RATE, MOST_RATE, MOST_FITTED = 8, 64, 48
+
+_LEAST_SIDE = 16
+"""Of covers that are made for a file: a picture can still be seen in it."""
+
+_MOST_OBLONG = 8
+"""So many times as long as wide such a cover is at most, or as wide as long."""
 
 _ID = slice(HEADER_BYTES, HEADER_BYTES + IMAGE_ID_BYTES)
 _TAG = slice(HEADER_BYTES + IMAGE_ID_BYTES, FRONT_BYTES)
@@ -203,10 +212,28 @@ class Sealed(Codec):
                 failures = _opened(protected, out, layout, key, sidecars)
         return failures
 
+    def smallest_cover(self, size: int, like: Shape) -> Shape:
+        height, width, channels = like
+        colours = min(channels, 3)
+        samples = max(8 * FRONT_BYTES, -(-64 * (size + FRONT_BYTES) // self._rate))
+        pixels = -(-samples // colours)
+        steep = min(max(height / width, 1 / _MOST_OBLONG), _MOST_OBLONG)
+        across = _rounded(max(_LEAST_SIDE, math.sqrt(pixels / steep)))
+        return _rounded(max(_LEAST_SIDE, pixels / across)), across, colours
+
     def image_ids(self, protected: Images, sidecars: dict[int, bytes]) -> list[bytes | None]:
         layout = Layout.of(protected.shape[1:], RATE)
         fronts, _ = layout.fronts(protected, sidecars)
         return [front[_ID] if front else None for front in fronts]
+
+
+def _rounded(side: float) -> int:
+    """Return a whole side that is longer by less than a sixteenth: so many covers have one shape.
+
+    Those of one shape are worked on together, and the shape tells a little less of the size.
+    """
+    step = 1 << max(0, int(side).bit_length() - 5)
+    return -(-math.ceil(side) // step) * step
 
 
 def _rate_in(header: Header) -> int:

@@ -1,0 +1,80 @@
+"""Files that are carried in place of samples, and covers as small as they allow."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from dsguard.api import are_protected
+from dsguard.codecs import File
+from dsguard.codecs.content import size_of_file
+from dsguard.errors import InputError
+from dsguard.formats.images import Group, suffix_by_content, with_suffix
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dsguard.bulk.tasks import Batch
+    from dsguard.codecs import Codec
+    from dsguard.formats.base import Rows
+    from dsguard.kernels.contract import Bytes, Shape
+
+
+def file_of(of: Batch | Rows, number: int) -> File:
+    """Return a file of a dataset as it is carried: under its name, without folders.
+
+    Rows of Parquet have names that say nothing of the file; its own is in `originals`, or its
+    suffix in its first bytes.
+
+    Raises
+    ------
+    InputError
+        If it is too large, or its name no name.
+    """
+    name, data = of.names[number].rpartition("/")[2], of.files[number]
+    assert isinstance(data, bytes)
+    if of.originals:
+        name = of.originals[number] or with_suffix(name, suffix_by_content(data))
+    return File(name, data)
+
+
+def fitted_to_files(groups: Sequence[Group], rows: Rows, codec: Codec) -> list[Group]:
+    """Return images by the shapes of the smallest covers that hold the files they came in.
+
+    Images that are not to be protected (protected ones, files with no name) stay as they are.
+    """
+    fitted: dict[Shape, list[tuple[int, Bytes]]] = defaultdict(list)
+    others: list[Group] = []
+    for group in groups:
+        protected = are_protected(group.images)
+        stay = []
+        for n, row in enumerate(group.rows):
+            shape = None if protected[n] else _shape(rows, row, group.images.shape[1:], codec)
+            if shape is None:
+                stay.append(n)
+            else:
+                fitted[shape].append((row, _resized(group.images[n], shape)))
+        if stay:
+            own = {k: group.sidecars[n] for k, n in enumerate(stay) if n in group.sidecars}
+            others.append(Group([group.rows[n] for n in stay], group.images[stay], own))
+    alike = (zip(*members, strict=True) for _, members in sorted(fitted.items()))
+    return others + [Group(list(numbers), np.stack(images), {}) for numbers, images in alike]
+
+
+def _shape(rows: Rows, row: int, like: Shape, codec: Codec) -> Shape | None:
+    try:
+        file = file_of(rows, row)
+    except InputError:  # told when the image is worked on
+        return None
+    return codec.smallest_cover(size_of_file(file.name, file.data), like)
+
+
+def _resized(pixels: Bytes, shape: Shape) -> Bytes:
+    """Return a picture in another size, without its alpha; what shows of it is for the cover."""
+    height, width, channels = shape
+    picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels[..., :3])
+    resized = picture.resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(resized).reshape(shape)
