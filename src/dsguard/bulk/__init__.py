@@ -96,7 +96,8 @@ def protect_dataset(
         How clean images are carried in them.
     keep : {"pixels", "files"}
         What of an image comes back: its samples, as a PNG or TIFF file, or the very file that it
-        came in, with its name, colour profile and EXIF (codec ``sealed`` alone).
+        came in, with its name, colour profile and EXIF (codec ``sealed`` alone). Files of kinds
+        that are not decoded count as images then; a `Source` says itself whether they do.
     cover_size : {"own", "fit"}
         Whether a protected image is as large as the image, or, where files are kept, as small as
         its file allows. Published images are smaller then, and their sizes tell those of the files.
@@ -125,7 +126,8 @@ def protect_dataset(
         keep=keep,
         cover_size=cover_size,
     )
-    return run(_source(source), task, destination, Settings(**settings), progress)
+    opened = _source(source, images_of_any_kind=keep == "files")
+    return run(opened, task, destination, Settings(**settings), progress)
 
 
 def protection_of(
@@ -196,8 +198,10 @@ def verify_dataset(
     return run(_source(source), Verify(key), None, Settings(**settings), progress)
 
 
-def _source(source: Source | Location) -> Source:
-    return source if isinstance(source, Source) else open_source(source)
+def _source(source: Source | Location, *, images_of_any_kind: bool = False) -> Source:
+    if isinstance(source, Source):
+        return source
+    return open_source(source, images_of_any_kind=images_of_any_kind)
 
 
 _MOVED = {

@@ -19,6 +19,7 @@ from dsguard.choices import COVER_SIZES, KEPT
 from dsguard.covers import Cover, Given
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import decode_rows
+from dsguard.formats.images import UnreadableImageError
 from dsguard.formats.names import shown
 from dsguard.kernels.geometry import LARGEST_SIDE
 
@@ -228,8 +229,11 @@ class Protect(Task):
 
     def decoded(self, rows: Rows) -> Iterator[tuple[list[Group], dict[int, DsguardError]]]:
         for groups, errors in decode_rows(rows, as_files=self.keeps_files):
-            fits = self.cover_size == "fit" and rows.images is None
-            yield fitted_to_files(groups, rows, self.codec) if fits else groups, errors
+            if self.cover_size == "fit" and rows.images is None:
+                groups = fitted_to_files(groups, rows, self.codec)  # noqa: PLW2901
+            if self.codec.carries_files and not self.keeps_files:
+                errors = {n: _advised(error) for n, error in errors.items()}  # noqa: PLW2901
+            yield groups, errors
 
     def carried(self, batch: Batch, rows: Sequence[int]) -> dict[int, File]:
         """Return the files of some rows of a batch that are carried as they are, by place."""
@@ -281,6 +285,13 @@ class Protect(Task):
         if self.cover.needs_whole_set:
             places = np.array([self.places[name] for name in batch.names], np.intp)
         return covers.Batch(batch.images, labels, places, batch.names)
+
+
+def _advised(error: DsguardError) -> DsguardError:
+    """Return an error with what can be done about files that are not decoded."""
+    if not isinstance(error, UnreadableImageError):
+        return error
+    return UnreadableImageError(f"{error.message} (or take --keep files, which carries any file)")
 
 
 def number_of(class_name: str) -> int:

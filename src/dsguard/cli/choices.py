@@ -64,7 +64,7 @@ class Choices:
             self.drop,
         )
 
-    def opened(self) -> tuple[Source, DatasetKey]:
+    def opened(self, *, images_of_any_kind: bool = False) -> tuple[Source, DatasetKey]:
         """Open source and key, before any work is done."""
         from dsguard.formats import open_source
         from dsguard.kernels import kernels
@@ -75,7 +75,8 @@ class Choices:
             contextlib.nullcontext() if self.quiet else errors.status("reading the list of images")
         )
         with told:
-            return open_source(self.source, self.in_format), key
+            source = open_source(self.source, self.in_format, images_of_any_kind=images_of_any_kind)
+        return source, key
 
 
 def common(command: Callable[..., int]) -> Callable[..., int]:

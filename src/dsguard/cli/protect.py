@@ -121,7 +121,7 @@ def protect(
         from dsguard.fsp import choose_device
 
         choose_device(device)  # a wrong one is found before any work is done
-    source, key = choices.opened()
+    source, key = choices.opened(images_of_any_kind=keep == "files")
     _check_samples(source, sample_names)
     if (
         covers_folder

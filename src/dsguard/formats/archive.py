@@ -15,7 +15,7 @@ from typing import BinaryIO
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import Part
 from dsguard.formats.folder.reader import TreeSource, read_or_error
-from dsguard.formats.images import has_readable_suffix, is_image_name
+from dsguard.formats.images import has_image_suffix
 from dsguard.formats.limits import MOST_BYTES, check_size, most_unpacked, too_much
 from dsguard.formats.names import distinct, is_hidden, journals_among, leads_out, lies_in, safe_name
 from dsguard.formats.places import Place
@@ -50,7 +50,7 @@ class ArchiveSource(TreeSource):
         return [name for name in names if not lies_in(name, journals)] if journals else names
 
     def names(self) -> list[str]:
-        return distinct([name for name in self._members() if is_image_name(name)], str(self))
+        return distinct([name for name in self._members() if self.is_image(name)], str(self))
 
     def companions(self) -> list[str]:
         return [name for name in self._others() if self._goes_along(name)]
@@ -65,10 +65,10 @@ class ArchiveSource(TreeSource):
     def _hidden_images(self) -> list[str]:
         names = (name.removeprefix("./") for name in self._named())
         hidden = {name for name in names if is_hidden(name) and not leads_out(name)}
-        return sorted(filter(has_readable_suffix, hidden))
+        return sorted(filter(has_image_suffix, hidden))
 
     def _others(self) -> list[str]:
-        return sorted({name for name in self._members() if not is_image_name(name)})
+        return sorted({name for name in self._members() if not self.is_image(name)})
 
     @abstractmethod
     def _read(self, name: str) -> bytes:

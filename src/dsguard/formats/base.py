@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard.errors import DsguardError, InputError
-from dsguard.formats.images import Group, UnreadableImageError, decode_files, runs_of
+from dsguard.formats.images import Group, UnreadableImageError, decode_files, is_image_name, runs_of
 from dsguard.formats.pillow import STATED, stated_size_of
 from dsguard.formats.places import Listing, Place
 from dsguard.kernels.geometry import LARGEST_SIDE
@@ -176,9 +176,12 @@ class Source(ABC):
     kind : str
         Name of its format.
     place : Place
+    has_images_of_any_kind : bool
+        Whether files count as images that are not decoded, such as ``.heic``.
     """
 
     kind: str
+    has_images_of_any_kind = False
     is_file = False
     """Whether it is one file of a folder that may hold others."""
 
@@ -196,6 +199,10 @@ class Source(ABC):
             for name, value in kept
             if not isinstance(getattr(type(self), name, None), cached_property)
         }
+
+    def is_image(self, name: str) -> bool:
+        """Tell whether a file of this name is one of the images."""
+        return is_image_name(name, of_any_kind=self.has_images_of_any_kind)
 
     @abstractmethod
     def names(self) -> list[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import PurePosixPath
 
-from dsguard.formats.images import has_readable_suffix, is_image_name
+from dsguard.formats.images import has_image_suffix
 from dsguard.formats.names import is_hidden
 
 COMPANIONS = frozenset(
@@ -38,13 +38,12 @@ def texts_among(names: list[str]) -> list[str]:
     return [name for name in names if is_text(name) and not is_hidden(name)]
 
 
-def others_among(names: list[str]) -> list[str]:
+def others_among(names: list[str], is_image: Callable[[str], bool]) -> list[str]:
     """Return the files of a folder that are neither images nor text."""
     return [
         name
         for name in names
-        if not (is_image_name(name) or is_text(name))
-        and (not is_hidden(name) or has_readable_suffix(name))
+        if not (is_image(name) or is_text(name)) and (not is_hidden(name) or has_image_suffix(name))
     ]
 
 

@@ -26,7 +26,9 @@ _LISTINGS = (CocoListing, MetadataListing)
 _TAR_SUFFIXES = (".tar", ".tar.gz", ".tar.xz", ".tar.bz2", ".tgz")
 
 
-def open_source(location: str | os.PathLike[str], kind: str = "auto") -> Source:
+def open_source(
+    location: str | os.PathLike[str], kind: str = "auto", *, images_of_any_kind: bool = False
+) -> Source:
     """Open a dataset.
 
     Parameters
@@ -39,6 +41,9 @@ def open_source(location: str | os.PathLike[str], kind: str = "auto") -> Source:
     kind : {"auto", "folder", "archive", "webdataset", "parquet", "numpy", "cifar", "coco",
             "imagefolder"}
         By default found out by looking at it.
+    images_of_any_kind : bool
+        Whether files count as images that are not decoded, but can be carried as files: ``.heic``,
+        ``.dcm``, camera raw and the like (`dsguard.formats.images.CARRIED_SUFFIXES`).
 
     Raises
     ------
@@ -49,8 +54,9 @@ def open_source(location: str | os.PathLike[str], kind: str = "auto") -> Source:
         msg = f"there is no format {kind!r}; the formats are: {', '.join(INPUT_FORMATS)}"
         raise InputError(msg)
     place, file = _located(local_path(location))
-    source = _of_file(place, file, kind) if file else _of_folder(place, kind)
+    source = _of_file(place, file, kind) if file else _of_folder(place, kind, images_of_any_kind)
     source.is_file = bool(file)
+    source.has_images_of_any_kind = images_of_any_kind
     if isinstance(source, TreeSource):
         _list(source, kind)
     return source
@@ -121,7 +127,7 @@ def _of_file(place: Place, file: str, kind: str) -> Source:
     raise InputError(msg)
 
 
-def _of_folder(place: Place, kind: str) -> Source:
+def _of_folder(place: Place, kind: str, images_of_any_kind: bool) -> Source:
     if kind in ("auto", "cifar") and CifarSource.recognises(place):
         return CifarSource(place)
     found = place.listing()
@@ -132,7 +138,7 @@ def _of_folder(place: Place, kind: str) -> Source:
         "parquet": [name for name in files if name.endswith(".parquet")],
         "webdataset": [name for name in files if name.endswith(_TAR_SUFFIXES)],
         "numpy": [name for name in files if is_array_file(name)],
-        "folder": [name for name in files if is_image_name(name)],
+        "folder": [name for name in files if is_image_name(name, of_any_kind=images_of_any_kind)],
     }
     if kind == "auto":
         kind = _only_kind(place, by_kind)

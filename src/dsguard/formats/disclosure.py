@@ -410,7 +410,8 @@ class Review:
     def _is_image(self, word: str) -> bool:
         """Tell whether a word names an image of the dataset."""
         last = word.rpartition("/")[2]
-        return last in self._stems or (is_image_name(last) and _stem(last) in self._stems)
+        is_image = is_image_name(last, of_any_kind=True)
+        return last in self._stems or (is_image and _stem(last) in self._stems)
 
     def _is_path(self, word: str) -> bool:
         """Tell whether a word names an image by a path of the dataset, or by one met before.
@@ -549,7 +550,7 @@ class _Walk:
             return owner
         strings = [each for each in value.values() if isinstance(each, str)]
         named = [each for each in strings if self._is_image(each)]
-        whole = (each for each in named if is_image_name(each.rpartition("/")[2]))
+        whole = (each for each in named if is_image_name(each, of_any_kind=True))
         return next(whole, named[0] if named else "")  # an id may be like a name without its suffix
 
     def _is_image(self, key: Any) -> bool:

@@ -31,7 +31,19 @@ READABLE_SUFFIXES = frozenset(
     | {".gif"}
 )
 
+CARRIED_SUFFIXES = frozenset(
+    {".apng", ".avif", ".dcm", ".dicom", ".exr", ".heic", ".heif", ".hif", ".ico", ".j2k", ".jp2",
+     ".jpx", ".jxl", ".mha", ".mpo", ".nii", ".nrrd", ".pbm", ".pcx", ".pfm", ".pnm", ".psd",
+     ".sgi", ".tga", ".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2",
+     ".srw"}
+)  # fmt: skip
+"""Of further images, which can be carried as files, with those of cameras at the end."""
+
+_PACKED_SUFFIXES = (".nii.gz",)
+"""The same, of two parts."""
+
 __all__ = [
+    "CARRIED_SUFFIXES",
     "LOSSLESS_FORMATS",
     "READABLE_SUFFIXES",
     "SIDECAR_CHUNK",
@@ -44,7 +56,7 @@ __all__ = [
     "decode_protected",
     "encode_image",
     "encode_images",
-    "has_readable_suffix",
+    "has_image_suffix",
     "is_image_name",
     "original_name",
     "pixels_of",
@@ -58,16 +70,31 @@ LOSSLESS_FORMATS = {"png": ".png", "tiff": ".tiff"}
 """Formats that protected and restored images are written in, and their suffixes."""
 
 
-def is_image_name(name: str) -> bool:
-    """Tell whether a file of this name is taken for an image."""
+def is_image_name(name: str, *, of_any_kind: bool = False) -> bool:
+    """Tell whether a file of this name is taken for an image.
+
+    Parameters
+    ----------
+    name : str
+    of_any_kind : bool
+        Whether images count that are not decoded, but can be carried as files.
+    """
     file = name.rpartition("/")[2]
     stem, dot, suffix = file.rpartition(".")
-    return bool(stem) and stem[0] != "." and (dot + suffix).lower() in READABLE_SUFFIXES
+    if not stem or stem[0] == ".":
+        return False
+    last = (dot + suffix).lower()
+    return last in READABLE_SUFFIXES or (of_any_kind and _is_carried(file, last))
 
 
-def has_readable_suffix(name: str) -> bool:
-    """Tell whether a file of this name may hold an image, one that is hidden as well."""
-    return PurePosixPath(name).suffix.lower() in READABLE_SUFFIXES
+def _is_carried(file: str, suffix: str) -> bool:
+    return suffix in CARRIED_SUFFIXES or file.lower().endswith(_PACKED_SUFFIXES)
+
+
+def has_image_suffix(name: str) -> bool:
+    """Tell whether a file of this name may hold an image of any kind, hidden ones as well."""
+    suffix = PurePosixPath(name).suffix.lower()
+    return suffix in READABLE_SUFFIXES or _is_carried(name, suffix)
 
 
 def with_suffix(name: str, suffix: str) -> str:

@@ -23,6 +23,7 @@ from dsguard.errors import InputError
 from dsguard.formats.limits import most_blocks
 from dsguard.formats.metadata_limits import check_metadata
 from dsguard.formats.png import has_all_rows, is_likely, size_of
+from dsguard.formats.sizes import told_size
 from dsguard.kernels.geometry import LARGEST_SIDE
 
 if TYPE_CHECKING:
@@ -100,13 +101,13 @@ _MOST_FOR_BYTE = 64
 def stated_size_of(data: bytes) -> tuple[int, int]:
     """Return height and width of an image file that is not decoded, as far as it can be believed.
 
-    Of files that no decoder knows, and of those that claim many pixels for their bytes, 128 each.
+    Of files whose size is not known, and of those that claim many pixels for their bytes, 128 each.
     """
     try:
         with _opened(data) as image:
             width, height = image.size
     except Exception:
-        return STATED
+        height, width = told_size(data) or STATED
     fits = min(width, height) > 0 and max(width, height) <= LARGEST_SIDE
     return (height, width) if fits and width * height <= _MOST_FOR_BYTE * len(data) else STATED
 

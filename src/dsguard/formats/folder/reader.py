@@ -22,7 +22,6 @@ from dsguard.formats.base import (
     cut,
 )
 from dsguard.formats.beside import is_text, others_among, stem_of, texts_among, texts_beside
-from dsguard.formats.images import is_image_name
 from dsguard.formats.listings.base import ImageIndex, Listing
 
 if TYPE_CHECKING:
@@ -129,7 +128,7 @@ class FolderSource(TreeSource):
     kind = "folder"
 
     def names(self) -> list[str]:
-        return [name for name in self._all if is_image_name(name)]
+        return [name for name in self._all if self.is_image(name)]
 
     def companions(self) -> list[str]:
         more = [name for name in self._others if self._goes_along(name)]
@@ -144,7 +143,7 @@ class FolderSource(TreeSource):
 
     @cached_property
     def _others(self) -> list[str]:
-        return others_among(self._all)
+        return others_among(self._all, self.is_image)
 
     def stamp_of_texts(self, part: Part) -> str:
         digest = hashlib.sha256(repr(part.fields).encode())

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from dsguard._atomic import make_private, sync_disk
 from dsguard.errors import InputError
-from dsguard.formats.images import has_readable_suffix
+from dsguard.formats.images import has_image_suffix
 from dsguard.formats.limits import MOST_LOOSE, check_size
 from dsguard.formats.names import (
     JOURNAL_FILES,
@@ -288,7 +288,7 @@ class LocalPlace(Place):
         for folder, _, files in os.walk(self.path):
             above = os.path.relpath(folder, self.path).replace(os.sep, "/")
             names = (file if above == "." else f"{above}/{file}" for file in files)
-            found += [name for name in names if is_hidden(name) and has_readable_suffix(name)]
+            found += [name for name in names if is_hidden(name) and has_image_suffix(name)]
         return sorted(found)
 
     def hold(self) -> None:

@@ -20,7 +20,6 @@ from dsguard.formats.base import (
 )
 from dsguard.formats.beside import is_text, is_text_field
 from dsguard.formats.disclosure import kind_of
-from dsguard.formats.images import is_image_name
 from dsguard.formats.limits import Shared, load_json
 from dsguard.formats.names import CLASS_NAME, distinct, fault_of, is_hidden, safe_name, shard_name
 from dsguard.formats.places import Place
@@ -131,9 +130,13 @@ class WebDatasetSource(ShardedSource):
             self.shown(file, safe_name(member.name, self))
             for file in self.files
             for member in self._all[file]
-            if _is_shown_image(member.name)
+            if self._shows(member.name)
         ]
         return distinct(found, str(self))
+
+    def _shows(self, name: str) -> bool:
+        """Tell whether a member is one of the images."""
+        return self.is_image(name) and not is_hidden(name.removeprefix("./"))
 
     def parts(self, size: int, wanted: Collection[str] | None = None) -> list[Part]:
         if wanted is None:
@@ -232,7 +235,7 @@ class _Chunk:
     def add(self, member: Member, sample: str, archive: Content) -> None:
         if is_hidden(member.name):
             return
-        if is_image_name(member.name):
+        if self._source.is_image(member.name):
             self._add_image(member, sample, archive)
             return
         if fault := fault_of(member.name):
@@ -323,10 +326,6 @@ def _class(name: str, extras: Extras) -> str:
         if isinstance(given, dict) and isinstance(given.get("label"), str | int):
             return str(given["label"])
     return class_of(name)
-
-
-def _is_shown_image(name: str) -> bool:
-    return is_image_name(name) and not is_hidden(name.removeprefix("./"))
 
 
 def sample_of(name: str) -> str:
