@@ -219,7 +219,10 @@ class Sealed(Codec):
         pixels = -(-samples // colours)
         steep = min(max(height / width, 1 / _MOST_OBLONG), _MOST_OBLONG)
         across = _rounded(max(_LEAST_SIDE, math.sqrt(pixels / steep)))
-        return _rounded(max(_LEAST_SIDE, pixels / across)), across, colours
+        down = _rounded(max(_LEAST_SIDE, pixels / across))
+        while Layout((down, across, colours), self._rate).room < size:
+            down += 1  # the front lies in whole blocks alone
+        return down, across, colours
 
     def image_ids(self, protected: Images, sidecars: dict[int, bytes]) -> list[bytes | None]:
         layout = Layout.of(protected.shape[1:], RATE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import PurePosixPath
 
 from dsguard.errors import DsguardError, InputError
@@ -34,21 +35,23 @@ class TarSink(FileSink):
         images = [kept for kept in record.members if kept.data is None]
         good = {kept.sample for kept in images if kept.row in results.files}
         lost = {kept.sample for kept in images} - good
+        usual = LOSSLESS_FORMATS[self.output.image_format]
         given_names = {kept.name for kept in images}
+        usual_names = Counter(with_suffix(name, usual) for name in given_names)
         pieces: list[bytes] = []
         for kept in record.members:
             if kept.data is not None and kept.sample not in lost:
                 pieces += packed(kept.name, kept.data)
             elif kept.data is None and kept.row in results.files:
                 original = results.originals.get(kept.row)
-                suffix = LOSSLESS_FORMATS[self.output.image_format]
-                name = with_suffix(kept.name, suffix)
+                suffix, name = usual, with_suffix(kept.name, usual)
+                several = usual_names[name] > 1  # a.jpg and a.png of one sample
                 if original is not None and not fault_of(original):
                     name = original_name(kept.name, original)
-                    suffix = suffix_of(name)
-                if name != kept.name and name in given_names:  # which keeps its own
+                    suffix, several = suffix_of(name), name in given_names
+                if several and name != kept.name:
                     name = kept.name + suffix
-                name = self._names.free(name, f".{{}}{suffix}")  # a.jpg and a.png of one sample
+                name = self._names.free(name, f".{{}}{suffix}")
                 pieces += packed(name, results.files[kept.row])
         self._file.write(b"".join(pieces))
         self.is_empty = self.is_empty and not pieces
