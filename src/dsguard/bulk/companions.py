@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
+from dsguard.bulk.sealed_files import (
+    MOST_BYTES,
+    SEALED_FILES,
+    has_sealed,
+    opened_in,
+    sealed,
+    start_of,
+)
 from dsguard.bulk.selection import Selection
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.beside import is_text, stem_of, texts_beside
-from dsguard.formats.disclosure import A_KEY, Disclosure, Review, kind_of
+from dsguard.formats.disclosure import A_KEY, Disclosure, LeftOut, Review, add_up, kind_of
 from dsguard.formats.folder.reader import TreeSource, read_or_error
 from dsguard.formats.folder.writer import OWN_FAULTS
 from dsguard.formats.harmless import holds_key
-from dsguard.formats.images import with_suffix
+from dsguard.formats.images import is_image_name, with_suffix
+from dsguard.formats.names import fault_of
 
 if TYPE_CHECKING:
     from dsguard.bulk.destination import Destination
     from dsguard.bulk.report import Report
+    from dsguard.bulk.tasks import Task
     from dsguard.formats.base import Source
+    from dsguard.keys import DatasetKey
 
 
 @dataclass
@@ -36,6 +47,8 @@ class Companions:
         The owner's decisions on them; None where all go along.
     selection : Selection
         What it excludes does not go along.
+    task : Task
+        Where it keeps files, those that do not go along are sealed.
     """
 
     source: Source
@@ -43,6 +56,18 @@ class Companions:
     renamed: dict[str, str]
     disclosure: Disclosure | None
     selection: Selection
+    task: Task
+    _held: dict[str, bytes] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def seals(self) -> bool:
+        """Whether what does not go along is sealed."""
+        return self.task.keeps_files
+
+    @property
+    def key(self) -> DatasetKey:
+        """The key of the dataset."""
+        return self.task.key
 
     @cached_property
     def review(self) -> Review:
@@ -51,41 +76,90 @@ class Companions:
         return Review(self.disclosure or Disclosure(), names)
 
     def copy(self, report: Report) -> set[str]:
-        """Copy the files beside the images that go along; return their names."""
-        copied, names = set[str](), self._new_names(report) if self.wanted else {}
-        for name in self.wanted:
-            data = read_or_error(partial(self.source.read_companion, name))
-            if isinstance(data, DsguardError):
-                report.add_broken(name, data)
-                continue
-            if self.disclosure is not None and holds_key(data):
-                self.review.leave_out(name.rpartition("/")[2], name, A_KEY)
-                continue
-            if self.disclosure is not None and self.review.disclosure.says(name) is None:
-                kept = self.source.reviewed_companion(name, data, self.review)
-                if kept is None:
-                    continue
-                data = kept
-            data = read_or_error(partial(self.source.renamed, name, data, names))
-            if isinstance(data, DsguardError):
-                report.add_broken(name, data)
-                continue
-            if name in self.of_shards:
-                told = "a field of an image comes out under this name; rename one of them"
-                report.add_broken(name, InputError(told))
-                continue
-            try:
-                self.destination.output.place.write(name, data)
-            except DsguardError as error:  # of its name
-                report.add_broken(name, error.to_keep())
-                continue
-            except OSError as error:
-                if error.errno not in OWN_FAULTS:
-                    raise
-                report.add_broken(name, InputError(f"cannot be written: {error.strerror}"))
-                continue
-            copied.add(name)
+        """Copy the files beside the images that go along; return the names of what was written."""
+        names = self._new_names(report) if self.wanted else {}
+        copied = {name for name in self.wanted if self._copied(name, names, report)}
+        if self.seals and self._held:
+            report.sealed_files += len(self._held)
+            if self._write(SEALED_FILES, sealed(self._held, self.key), report):
+                copied.add(SEALED_FILES)
+        if self.disclosure is None and has_sealed(self.source):
+            copied |= self._unsealed(report)
         return copied
+
+    def _copied(self, name: str, names: dict[str, str], report: Report) -> bool:
+        """Copy a file, if it goes along; hold it where it does not, or not as it was."""
+        original = read_or_error(partial(self.source.read_companion, name))
+        if isinstance(original, DsguardError):
+            report.add_broken(name, original)
+            return False
+        if self.disclosure is not None and holds_key(original):
+            self.review.leave_out(name.rpartition("/")[2], name, A_KEY)
+            return False
+        data, told = self._reviewed(name, original)
+        if data is not None:
+            renamed = read_or_error(partial(self.source.renamed, name, data, names))
+            if isinstance(renamed, DsguardError):
+                report.add_broken(name, renamed)
+                return False
+            data = renamed
+        if data == original or not self._hold(name, original):
+            add_up(self.review.left_out, told)
+        return data is not None and self._write(name, data, report)
+
+    def _reviewed(self, name: str, data: bytes) -> tuple[bytes | None, dict[str, LeftOut]]:
+        """Return a file as it is published, None where it is not, and what is left out of it."""
+        if self.disclosure is None or self.review.disclosure.says(name) is not None:
+            return data, {}
+        before, self.review.left_out = self.review.left_out, {}
+        try:
+            kept = self.source.reviewed_companion(name, data, self.review)
+            return kept, self.review.left_out
+        finally:
+            self.review.left_out = before
+
+    def _write(self, name: str, data: bytes, report: Report) -> bool:
+        """Write a file; tell the report where that cannot be done."""
+        if name in self.of_shards:
+            told = "a field of an image comes out under this name; rename one of them"
+            report.add_broken(name, InputError(told))
+            return False
+        try:
+            self.destination.output.place.write(name, data)
+        except DsguardError as error:  # of its name
+            report.add_broken(name, error.to_keep())
+            return False
+        except OSError as error:
+            if error.errno not in OWN_FAULTS:
+                raise
+            report.add_broken(name, InputError(f"cannot be written: {error.strerror}"))
+            return False
+        return True
+
+    def _hold(self, name: str, data: bytes) -> bool:
+        """Hold a file, to seal it with others; tell whether it is, and small enough."""
+        together = len(data) + sum(map(len, self._held.values()))
+        if not self.seals or together > MOST_BYTES or fault_of(name):
+            return False
+        self._held[name] = data
+        return True
+
+    def _hold_unread(self, name: str) -> bool:
+        """Hold a file that is neither image nor text, as `_hold` does."""
+        if not self.seals:
+            return False
+        data = read_or_error(partial(start_of, self.source, name))
+        return isinstance(data, bytes) and not holds_key(data) and self._hold(name, data)
+
+    def _unsealed(self, report: Report) -> set[str]:
+        """Write the files that were sealed together, over what was published of them."""
+        try:
+            found = opened_in(self.source, self.key)
+        except DsguardError as error:
+            report.add_broken(SEALED_FILES, error.to_keep())
+            return set()
+        wanted = {name: data for name, data in found.items() if not self.selection.leaves_out(name)}
+        return {name for name, data in wanted.items() if self._write(name, data, report)}
 
     @cached_property
     def wanted(self) -> list[str]:
@@ -104,17 +178,23 @@ class Companions:
             if not in_images and review.disclosure.says(name) is not False:
                 yield name
         for name in source.left_out():
-            said = not self.selection.leaves_out(name) and review.disclosure.says(name)
-            if said is None:
-                review.leave_out(kind_of(name), name, _not_read(name))
-            elif said:
+            if self.selection.leaves_out(name) or self._is_sealed(name):
+                continue
+            said = review.disclosure.says(name)
+            if said or (self.disclosure is None and not fault_of(name)):
                 yield name
+            elif said is None and not self._hold_unread(name):
+                review.leave_out(kind_of(name), name, _not_read(name))
 
     @cached_property
     def of_shards(self) -> set[str]:
         """The files that fields of shards have become: a companion must not take their place."""
         is_copy = isinstance(self.source, TreeSource) or self.destination.output.kind != "folder"
         return set() if is_copy else self.destination.written()
+
+    def _is_sealed(self, name: str) -> bool:
+        """Tell whether a file of the source is what was sealed, and is to be opened."""
+        return self.disclosure is None and name == SEALED_FILES
 
     def _in_shards(self) -> set[str]:
         """Return the text files that shards have as fields of their images."""
@@ -162,6 +242,6 @@ _OF_ALL = ("CLASSES", "LABELS", "LICENSE", "NOTICE", "README")
 
 
 def _not_read(name: str) -> str:
-    if name.lower().endswith((".heic", ".heif", ".avif", ".jxl", ".jp2", ".dng", ".cr2", ".nef")):
-        return "is an image of a kind that is not read; convert it to PNG or JPEG"
+    if is_image_name(name, of_any_kind=True):
+        return "is an image of a kind that is not decoded; take --keep files, or convert it to PNG"
     return "is not read as an image, nor as text"

@@ -13,6 +13,7 @@ from dsguard.bulk.companions import Companions
 from dsguard.bulk.destination import CONTENTS, Destination
 from dsguard.bulk.fitting import fitted
 from dsguard.bulk.journal import Journal
+from dsguard.bulk.sealed_files import SEALED_FILES
 from dsguard.bulk.selection import Selection, classes_of, output_names
 from dsguard.bulk.settings import Settings
 from dsguard.bulk.shard import ShardSpec
@@ -59,7 +60,7 @@ class Plan:
         if self.destination.is_refused(report):
             return
         journal = self.destination.journal
-        journal.intend(list(self.companions.wanted))
+        journal.intend([*self.companions.wanted, SEALED_FILES])
         copied = self.companions.copy(report)
         kept = copied | self.companions.of_shards
         self.destination.remove(set(journal.companions()) - kept)  # they may go along no more
@@ -114,7 +115,9 @@ def plan_of(
         CONTENTS: _fingerprint(parts),
     }
     there = Destination(specs, output, journal, facts)
-    return Plan(specs, there, Companions(source, there, renames, disclosure, settings.selection))
+    return Plan(
+        specs, there, Companions(source, there, renames, disclosure, settings.selection, task)
+    )
 
 
 def _without_excluded(parts: list[Part], selection: Selection) -> list[Part]:

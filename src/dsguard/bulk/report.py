@@ -58,6 +58,9 @@ class Report:
         Of image files before and after; counted as `sidecars` are.
     shards, resumed : int
         Shards of the dataset, and those of them that earlier runs had done.
+    sealed_files : int
+        Files beside the images that are not published, or not as they were, and are sealed; they
+        come back.
     left_out : dict of str to LeftOut
         By kind, what lies beside the images and was not written: files that are not read as images
         and, of protection, whatever could hold a picture.
@@ -78,6 +81,7 @@ class Report:
     as_they_are: int = 0
     bytes_read: int = 0
     bytes_written: int = 0
+    sealed_files: int = 0
     left_out: dict[str, LeftOut] = field(default_factory=dict)
     leftovers: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)

@@ -12,6 +12,7 @@ from dsguard.bulk.engines import engine_of
 from dsguard.bulk.plan import Plan, plan_of
 from dsguard.bulk.preparing import prepared
 from dsguard.bulk.report import Progress, Report
+from dsguard.bulk.sealed_files import SEALED_FILES, has_sealed, opened_in
 from dsguard.bulk.selection import Selection
 from dsguard.bulk.settings import Settings
 from dsguard.bulk.source_journal import look_for_lost, state_of
@@ -76,6 +77,7 @@ def run(
         _look_around(source, settings.selection, report)
         if plan.destination is None:
             seen = _work(plan, plan.specs, settings, report, progress)
+            _look_at_sealed(source, task, report)
             if settings.selection == Selection():
                 look_for_lost(plan.specs, seen, report)
             return report
@@ -95,6 +97,15 @@ def _look_around(source: Source, selection: Selection, report: Report) -> None:
     for name, error in source.refused().items():
         if selection.has(name):
             report.add_broken(name, error)
+
+
+def _look_at_sealed(source: Source, task: Task, report: Report) -> None:
+    """Report files that lie sealed beside the images and cannot be opened."""
+    try:
+        if has_sealed(source):
+            opened_in(source, task.key)
+    except DsguardError as error:
+        report.add_broken(SEALED_FILES, error.to_keep())
 
 
 def _work(

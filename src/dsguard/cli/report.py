@@ -58,6 +58,13 @@ def finish(task: Task, report: Report, choices: Choices) -> int:
                 f"image files: {_megabytes(report.bytes_written)}, {times:.1f} times the "
                 f"{_megabytes(report.bytes_read)} of the source"
             )
+        if report.sealed_files:
+            from dsguard.bulk.sealed_files import SEALED_FILES
+
+            files = counted(report.sealed_files, "file")
+            click.echo(
+                f"{files} beside the images sealed in {SEALED_FILES}; restore brings them back"
+            )
     return code_of(report) or code_of_left_out(task, report)
 
 
@@ -113,6 +120,7 @@ def _facts(task: Task, report: Report, total: int) -> dict[str, Any]:
         "as_they_are": report.as_they_are,
         "bytes_read": report.bytes_read,
         "bytes_written": report.bytes_written,
+        "sealed_files": report.sealed_files,
         "shards": report.shards,
         "resumed": report.resumed,
         "failures": {name: error.message for name, error in report.failures.items()},

@@ -1,0 +1,102 @@
+"""Files beside the images that are not published as they are: sealed together, in one image.
+
+They are members of a tar archive, and that is the file which the image carries. Its own file has a
+name that readers of images pass over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dsguard.api import protect_batch, restore_batch
+from dsguard.codecs import File, Sealed
+from dsguard.codecs.content import size_of_file
+from dsguard.codecs.sealed import MOST_FITTED
+from dsguard.covers import Blank
+from dsguard.errors import DsguardError, InputError, TamperedError
+from dsguard.formats.folder.reader import read_or_error
+from dsguard.formats.images import decode_protected, encode_image
+from dsguard.formats.tar import END, content_of, members, packed
+
+if TYPE_CHECKING:
+    from dsguard.formats.base import Source
+    from dsguard.keys import DatasetKey
+
+SEALED_FILES = "sealed-files.dsguard"
+"""The file in a protected dataset."""
+
+MOST_BYTES = 64 << 20
+"""Of all of them together: they are held in memory."""
+
+_ARCHIVE = "files.tar"
+
+
+def sealed(files: Mapping[str, bytes], key: DatasetKey) -> bytes:
+    """Return a PNG file that carries files, the same for the same files.
+
+    Parameters
+    ----------
+    files : mapping of str to bytes
+        By relative path.
+    key : DatasetKey
+    """
+    pieces = [piece for name in sorted(files) for piece in packed(name, files[name])]
+    archive = File(_ARCHIVE, b"".join([*pieces, END]))
+    codec = Sealed(MOST_FITTED)
+    shape = codec.smallest_cover(size_of_file(archive.name, archive.data), (1, 1, 3))
+    blank = np.zeros((1, *shape), np.uint8)
+    done = protect_batch(blank, key, cover=Blank(), codec=codec, files={0: archive})
+    return encode_image(done.images[0])
+
+
+def has_sealed(source: Source) -> bool:
+    """Tell whether files lie sealed beside the images of a source."""
+    return SEALED_FILES in source.left_out()
+
+
+def start_of(source: Source, name: str) -> bytes:
+    """Return a file beside the images, and of one that is too large as much as tells that."""
+    if source.is_file:
+        return source.read_companion(name)
+    with source.place.open(name) as file:
+        return file.read(2 * MOST_BYTES)
+
+
+def opened_in(source: Source, key: DatasetKey) -> dict[str, bytes]:
+    """Return the files that lie sealed beside the images of a source, by relative path.
+
+    Raises
+    ------
+    DsguardError
+        If they cannot be read, were changed, or are of another key.
+    """
+    data = read_or_error(partial(start_of, source, SEALED_FILES))
+    if isinstance(data, DsguardError):
+        raise data
+    return opened(data, key)
+
+
+def opened(data: bytes, key: DatasetKey) -> dict[str, bytes]:
+    """Return the files that a PNG file carries, by relative path.
+
+    Raises
+    ------
+    DsguardError
+        If it was changed, is of another key, or carries something else.
+    """
+    image, _ = decode_protected(data)
+    done = restore_batch(image[None], key, on_error="report")
+    if 0 not in done.files:
+        raise done.errors.get(0) or TamperedError("carries an image, not files beside images")
+    archive = done.files[0].data
+    found: dict[str, bytes] = {}
+    for member in members(archive):
+        if member.link or member.name in found:
+            msg = f"has a member that dsguard has not written, {member.name[:200]!r}"
+            raise InputError(msg)
+        found[member.name] = content_of(archive, member)
+    return found

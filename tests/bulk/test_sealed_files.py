@@ -1,0 +1,157 @@
+"""Files beside the images: what is not published of them is sealed, and comes back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import dsguard
+from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
+from dsguard.bulk.sealed_files import MOST_BYTES, SEALED_FILES, opened, sealed
+from dsguard.cli.commands import Exit, run
+from dsguard.codecs import Sealed
+from dsguard.formats import encode_image
+
+KEY, OTHER = dsguard.DatasetKey(bytes(32)), dsguard.DatasetKey(bytes(31) + b"x")
+
+
+def files_in(root: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def photos(tmp_path, scenes) -> Path:
+    """Return a folder with files beside the images that are not published as they are."""
+    root = tmp_path / "photos"
+    captions = []
+    for n, scene in enumerate(scenes[:6]):
+        path = root / "ab"[n % 2] / f"{n}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(scene).save(path, quality=90)
+        captions.append({"file_name": f"{'ab'[n % 2]}/{n}.jpg", "text": "long words " * 90})
+    (root / "metadata.jsonl").write_text("".join(json.dumps(each) + "\r\n" for each in captions))
+    (root / "README.md").write_text("A few photographs.\n")
+    (root / "a" / "0.json").write_text(json.dumps({"pixels": scenes[0].tolist(), "label": "a"}))
+    (root / "film.mp4").write_bytes(scenes.tobytes())
+    np.save(root / "features.npy", scenes[:2].astype(np.float32))
+    return root
+
+
+def test_a_folder_comes_back_as_it_was(tmp_path, photos):
+    report = protect_dataset(photos, tmp_path / "out", KEY, keep="files")
+    assert (report.done, report.failed, report.left_out, report.foreign) == (6, 0, {}, [])
+    assert report.sealed_files == 4
+    published = files_in(tmp_path / "out")
+    assert {"metadata.jsonl", "README.md", SEALED_FILES} <= published.keys()
+    assert not {"film.mp4", "features.npy"} & published.keys()
+    assert b"long words" not in b"".join(published.values())
+    assert restore_dataset(tmp_path / "out", tmp_path / "back", KEY).failed == 0
+    assert files_in(tmp_path / "back") == files_in(photos)
+    again = protect_dataset(photos, tmp_path / "again", KEY, keep="files")
+    assert again.sealed_files == 4
+    assert files_in(tmp_path / "again") == published
+
+
+def test_without_files_they_are_left_out_and_named(tmp_path, photos):
+    report = protect_dataset(photos, tmp_path / "out", KEY)
+    assert {"film.mp4", "features.npy"} <= {each.first for each in report.left_out.values()}
+    assert report.sealed_files == 0
+    assert SEALED_FILES not in files_in(tmp_path / "out")
+
+
+def test_the_owner_decides(tmp_path, photos):
+    protect_dataset(
+        photos, tmp_path / "out", KEY, keep="files", drop=("*.mp4",), publish=("*.npy", "*.jsonl")
+    )
+    was = files_in(photos)
+    published = files_in(tmp_path / "out")
+    assert published["features.npy"] == was["features.npy"]
+    assert "film.mp4" not in published
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    del was["film.mp4"]
+    assert files_in(tmp_path / "back") == was
+
+
+def test_a_key_is_not_sealed(tmp_path, photos):
+    KEY.save(photos / "a" / "dataset.key")
+    report = protect_dataset(photos, tmp_path / "out", KEY, keep="files")
+    assert [each.first for each in report.left_out.values()] == ["a/dataset.key"]
+
+
+def test_too_much_is_left_out(tmp_path, photos, monkeypatch):
+    monkeypatch.setattr("dsguard.bulk.companions.MOST_BYTES", 40_000)
+    report = protect_dataset(photos, tmp_path / "out", KEY, keep="files")
+    assert {each.first for each in report.left_out.values()} >= {"film.mp4"}
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    was = files_in(photos)
+    assert all(was[name] == data for name, data in files_in(tmp_path / "back").items()
+               if name.endswith((".md", ".jpg")))  # fmt: skip
+    assert MOST_BYTES > 1 << 20
+
+
+def test_a_change_is_noticed(tmp_path, photos):
+    protect_dataset(photos, tmp_path / "out", KEY, keep="files")
+    path = tmp_path / "out" / SEALED_FILES
+    whole = path.read_bytes()
+    assert verify_dataset(tmp_path / "out", KEY).failed == 0
+    for place in (len(whole) // 2, len(whole) - 20, 200):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        report = verify_dataset(tmp_path / "out", KEY)
+        assert SEALED_FILES in report.failures
+        restored = restore_dataset(tmp_path / "out", tmp_path / f"back{place}", KEY)
+        assert (restored.done, restored.failed) == (6, 1)
+    path.write_bytes(sealed({"x": b"y"}, OTHER))
+    assert isinstance(
+        verify_dataset(tmp_path / "out", KEY).failures[SEALED_FILES], dsguard.WrongKeyError
+    )
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", ".hidden", "a\0b", "x.dsguard/lock"])
+def test_files_stay_in_the_folder(tmp_path, photos, name):
+    """Whoever has the key may have made others."""
+    protect_dataset(photos, tmp_path / "out", KEY, keep="files")
+    (tmp_path / "out" / SEALED_FILES).write_bytes(sealed({name: b"y", "good": b"z"}, KEY))
+    before = set(tmp_path.iterdir())
+    report = restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    after = set(tmp_path.iterdir())
+    assert after - before == {tmp_path / "back", tmp_path / "back.dsguard"}
+    assert report.broken == 1 or name == "a\0b"
+    assert not [path for path in (tmp_path / "back").rglob("*") if path.name in ("x", ".hidden")]
+
+
+def test_what_carries_something_else_is_refused(scenes):
+    image = dsguard.protect_batch(scenes[:1], KEY, codec=Sealed(64)).images[0]
+    with pytest.raises(dsguard.TamperedError, match="carries an image"):
+        opened(encode_image(image), KEY)
+    with pytest.raises(dsguard.NotProtectedError):
+        opened(encode_image(scenes[0]), KEY)
+
+
+def test_from_the_command_line(tmp_path, photos, capsys):
+    KEY.save(tmp_path / "key")
+    key = ["--key", str(tmp_path / "key")]
+    out, back = str(tmp_path / "out"), str(tmp_path / "back")
+    assert run(["protect", str(photos), out, *key, "--keep", "files"]) == Exit.OK
+    assert f"4 files beside the images sealed in {SEALED_FILES}" in capsys.readouterr().out
+    assert run(["restore", out, back, *key]) == Exit.OK
+    assert files_in(Path(back)) == files_in(photos)
+    assert run(["verify", out, *key]) == Exit.OK
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "parquet"])
+def test_files_beside_shards_come_back(tmp_path, photos, kind):
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    protect_dataset(photos, tmp_path / "out", KEY, keep="files", out_format=kind)
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    was, back = files_in(photos), files_in(tmp_path / "back")
+    assert back["film.mp4"] == was["film.mp4"]
+    assert back["features.npy"] == was["features.npy"]
