@@ -448,3 +448,22 @@ def test_beside_a_root_lies_nothing(url):
             place.beside(".dsguard")
     else:
         assert str(place.beside(".dsguard")) == f"{url}.dsguard"
+
+
+def test_a_journal_that_was_made_without_the_key_is_refused(home, key):
+    """All but its code is public: a stranger could say that their own pictures were restored."""
+    assert protect(home, key).done == 8
+    assert restore_dataset(home / "out", home / "back", key).done == 8
+    settings = home / "back.dsguard" / "settings.json"
+    told = json.loads(settings.read_text())
+    before = {path: path.read_bytes() for path in (home / "back").rglob("*.png")}
+    for code in ("", "0" * 64, None):
+        forged = {**told, "code": code} if code is not None else dict(told)
+        if code is None:
+            del forged["code"]
+        settings.write_text(json.dumps(forged))
+        with pytest.raises(InputError, match="was made by no run with this key"):
+            restore_dataset(home / "out", home / "back", key)
+        assert {path: path.read_bytes() for path in (home / "back").rglob("*.png")} == before
+    settings.write_text(json.dumps(told))
+    assert restore_dataset(home / "out", home / "back", key).resumed == 1

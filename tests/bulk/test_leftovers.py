@@ -18,12 +18,12 @@ import pytest
 
 from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
 from dsguard.bulk.journal import Journal
+from dsguard.bulk.spool import Spool
 from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats import encode_images, open_source
 from dsguard.formats.places import LocalPlace, RemotePlace
-from dsguard.formats.spool import Spool
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs signals and permissions of POSIX")
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 import dsguard
+from dsguard.bulk.spool import Spool
 from dsguard.cli.commands import Exit, run
 from dsguard.covers import Batch, DrawnPatterns, Other, Patterns, shown
 from dsguard.covers.other import drawn_order
 from dsguard.evaluation import psnr
 from dsguard.formats import decode_image, encode_image, open_source
-from dsguard.formats.spool import Spool
 
 
 @pytest.mark.parametrize("count", [0, 2, 3, 1000])

@@ -21,7 +21,6 @@ from dsguard.formats.beside import is_text, stem_of, texts_beside
 from dsguard.formats.disclosure import A_KEY, Disclosure, LeftOut, Review, add_up, kind_of
 from dsguard.formats.folder.reader import TreeSource, read_or_error
 from dsguard.formats.folder.writer import OWN_FAULTS
-from dsguard.formats.harmless import holds_key
 from dsguard.formats.images import is_image_name, with_suffix
 from dsguard.formats.names import fault_of
 
@@ -73,7 +72,7 @@ class Companions:
     def review(self) -> Review:
         """The account of what is left out."""
         names = self.source.names() if isinstance(self.source, TreeSource) else ()
-        return Review(self.disclosure or Disclosure(), names)
+        return Review(self.disclosure or Disclosure(), names, self.key)
 
     def copy(self, report: Report) -> set[str]:
         """Copy the files beside the images that go along; return the names of what was written."""
@@ -93,7 +92,7 @@ class Companions:
         if isinstance(original, DsguardError):
             report.add_broken(name, original)
             return False
-        if self.disclosure is not None and holds_key(original):
+        if self.disclosure is not None and self.review.holds_key(original):
             self.review.leave_out(name.rpartition("/")[2], name, A_KEY)
             return False
         data, told = self._reviewed(name, original)
@@ -149,7 +148,9 @@ class Companions:
         if not self.seals:
             return False
         data = read_or_error(partial(start_of, self.source, name))
-        return isinstance(data, bytes) and not holds_key(data) and self._hold(name, data)
+        return (
+            isinstance(data, bytes) and not self.review.holds_key(data) and self._hold(name, data)
+        )
 
     def _unsealed(self, report: Report) -> set[str]:
         """Write the files that were sealed together, over what was published of them."""

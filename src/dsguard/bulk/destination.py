@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 CONTENTS = "contents"
 """The fact that changes with the images of a dataset, and tells people nothing."""
 
+CODE = "code"
+"""The fact that proves the others: nobody can tell it who does not have the key of the run."""
+
 
 @dataclass
 class Destination:
@@ -169,11 +172,18 @@ class Destination:
     def _check_same(self, earlier: dict[str, str]) -> None:
         names = {**self.facts, **earlier}
         other = [name for name in names if self.facts.get(name) != earlier.get(name)]
+        if other == [CODE]:
+            msg = (
+                f"{self.journal.place} was made by no run with this key, though it says so; what "
+                "lies here may be of anybody: choose another destination, or begin anew with "
+                "--overwrite"
+            )
+            raise InputError(msg)
         if other:
             told = "; ".join(
                 f"{name} was {earlier.get(name, 'not set')}, is {self.facts.get(name, 'not set')}"
                 for name in other
-                if name != CONTENTS
+                if name not in (CONTENTS, CODE)
             )
             msg = (
                 f"{self.output.place} holds the output of another run "

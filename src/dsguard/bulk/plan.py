@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
+import json
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from dsguard.bulk.checks import check_files, output_of
 from dsguard.bulk.companions import Companions
-from dsguard.bulk.destination import CONTENTS, Destination
+from dsguard.bulk.destination import CODE, CONTENTS, Destination
 from dsguard.bulk.fitting import fitted
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.sealed_files import SEALED_FILES
@@ -31,6 +33,7 @@ from dsguard.formats.sink import Output
 if TYPE_CHECKING:
     from dsguard.bulk.report import Report
     from dsguard.formats.base import Source
+    from dsguard.keys import DatasetKey
 
 
 @dataclass
@@ -114,10 +117,17 @@ def plan_of(
         "formats": formats,
         CONTENTS: _fingerprint(parts),
     }
+    facts[CODE] = _code(facts, task.key)
     there = Destination(specs, output, journal, facts)
     return Plan(
         specs, there, Companions(source, there, renames, disclosure, settings.selection, task)
     )
+
+
+def _code(facts: dict[str, str], key: DatasetKey) -> str:
+    """Return what only those can tell of a run who have its key: journals of others are refused."""
+    told = json.dumps(facts, sort_keys=True).encode()
+    return hmac.new(key.randomness(32, b"journal"), told, "sha256").hexdigest()
 
 
 def _without_excluded(parts: list[Part], selection: Selection) -> list[Part]:

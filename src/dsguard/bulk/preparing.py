@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dsguard.bulk.spool import Spool
 from dsguard.bulk.tasks import Protect, number_of
 from dsguard.errors import DsguardError
 from dsguard.formats.folder.reader import TreeSource
-from dsguard.formats.spool import Spool
 
 if TYPE_CHECKING:
     from dsguard.bulk.shard import ShardSpec

@@ -110,7 +110,7 @@ def process_shard(spec: ShardSpec) -> ShardResult:
     result = ShardResult(spec.number)
     lines: list[str] = []
     sink = None
-    review = None if spec.disclosure is None else Review(spec.disclosure)
+    review = None if spec.disclosure is None else Review(spec.disclosure, key=spec.task.key)
     if spec.output is not None:
         sink = open_sink(spec.output, spec.source, spec.part, spec.number, review)
     try:

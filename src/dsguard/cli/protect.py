@@ -123,13 +123,8 @@ def protect(
         choose_device(device)  # a wrong one is found before any work is done
     source, key = choices.opened(images_of_any_kind=keep == "files")
     _check_samples(source, sample_names)
-    if (
-        covers_folder
-        and choices.source
-        and Path(choices.source).resolve() == covers_folder.resolve()
-    ):
-        msg = "the covers are the source itself: every image would show itself"
-        raise InputError(msg)
+    if covers_folder:
+        _check_covers(covers_folder.resolve(), Path(choices.source).resolve())
     of = Ingredients(
         key,
         None,
@@ -187,6 +182,16 @@ def _warn_of_unused(cover: str) -> None:
         covers = _USED_BY.get(str(option.name))
         if covers and cover not in covers and _was_given(str(option.name)):
             warn(f"{option.opts[0]} is of no effect with cover {cover}, but of {covers[0]}")
+
+
+def _check_covers(covers: Path, source: Path) -> None:
+    """Raise an error where clean images would be shown as covers."""
+    if covers == source:
+        msg = "the covers are the source itself: every image would show itself"
+        raise InputError(msg)
+    if covers.is_relative_to(source) or source.is_relative_to(covers):
+        msg = "the covers and the source lie in each other: clean images would show; part them"
+        raise InputError(msg)
 
 
 def _check_samples(source: Source, names: tuple[str, ...]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -13,13 +12,11 @@ import numpy as np
 
 from dsguard.covers.base import Batch, Cover
 from dsguard.covers.draws import drawn_for_images
-from dsguard.errors import InputError
+from dsguard.errors import DsguardError, InputError
 
 if TYPE_CHECKING:
     from dsguard.kernels.contract import Images, Shape
     from dsguard.keys import DatasetKey
-
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
 
 _SMALL = 1 << 18
 """Samples of pictures that are kept in memory."""
@@ -53,17 +50,31 @@ class FolderOfCovers(Cover):
         Raises
         ------
         InputError
-            If there are no pictures in it.
+            If there are no pictures in it, or a link leads out of it.
         """
-        found = _pictures(folder.rglob("*"), folder) if folder.is_dir() else []
+        from dsguard.formats.images import READABLE_SUFFIXES, is_image_name
+        from dsguard.formats.places import LocalPlace
+
+        listing = LocalPlace(folder).listing() if folder.is_dir() else None
+        found = [name for name in listing.files if is_image_name(name)] if listing else []
+        for name, error in listing.refused.items() if listing else ():
+            msg = f"the cover {folder}/{name} {error.message}"
+            raise InputError(msg)
         if not found:
-            msg = f"{folder} holds no pictures ({', '.join(sorted(_SUFFIXES))})"
+            msg = f"{folder} holds no pictures ({', '.join(sorted(READABLE_SUFFIXES))})"
             raise InputError(msg)
         return cls(key, folder, tuple(sorted(found)))
 
     def settings(self) -> dict[str, str]:
         sizes = [(name, (self.folder / name).stat().st_size) for name in self.files]
         return {"cover": "given", "pictures": hashlib.sha256(repr(sizes).encode()).hexdigest()}
+
+    def refused(self, batch: Batch) -> dict[int, DsguardError]:
+        shown = self.images(batch, 1)
+        apart = np.abs(shown[..., :3].astype(np.int16) - batch.images[..., :3])
+        return {
+            int(n): InputError(_ITSELF) for n in np.flatnonzero(apart.mean(axis=(1, 2, 3)) < _ALIKE)
+        }
 
     def images(self, batch: Batch, grid: int) -> Images:
         named = {str(Path(name).with_suffix("")): name for name in self.files}
@@ -74,16 +85,20 @@ class FolderOfCovers(Cover):
         for image, number, name in zip(out, drawn.tolist(), own, strict=True):
             chosen = name or self.files[number % len(self.files)]
             read = _kept if image.size <= _SMALL else _picture
-            image[...] = read(self.folder / chosen, image.shape)
+            image[...] = read(self.folder, chosen, image.shape)
         return out
 
 
-def _pictures(paths: Iterable[Path], folder: Path) -> list[str]:
-    wanted = (path for path in paths if path.suffix.lower() in _SUFFIXES and path.is_file())
-    return [path.relative_to(folder).as_posix() for path in wanted]
+_ITSELF = (
+    "would show itself: the picture of the covers is the image; give other pictures, or name the "
+    "images that are to show themselves (cover samples)"
+)
+
+_ALIKE = 4
+"""Grey levels, on average, that two pictures of the same are apart at most: JPEG copies are."""
 
 
-def _picture(path: Path, shape: Shape) -> Images:
+def _picture(folder: Path, name: str, shape: Shape) -> Images:
     """Return a picture of a shape, (H, W, C).
 
     Raises
@@ -93,13 +108,17 @@ def _picture(path: Path, shape: Shape) -> Images:
     """
     from PIL import Image
 
+    from dsguard.formats.images import decode_image
+    from dsguard.formats.places import LocalPlace
+
     height, width, channels = shape
     try:
-        with Image.open(path) as file:
-            picture = file.convert(_MODES[channels]).resize((width, height))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        msg = f"the cover {path} cannot be read: {error}"
+        pixels = decode_image(LocalPlace(folder).read(name))
+    except (InputError, OSError) as error:
+        msg = f"the cover {folder}/{name} {getattr(error, 'message', 0) or f'is not read: {error}'}"
         raise InputError(msg) from error
+    whole = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    picture = whole.convert(_MODES[channels]).resize((width, height))
     return np.asarray(picture).reshape(shape)
 
 

@@ -41,6 +41,7 @@ from dsguard.formats.harmless import (
     check_class,
     count_of,
     decoded,
+    forms_of,
     holds_key,
     is_number,
     numbers_in,
@@ -48,6 +49,7 @@ from dsguard.formats.harmless import (
     parsed_lines,
     size_of_scalar,
     size_of_string,
+    texts_in,
 )
 from dsguard.formats.images import is_image_name
 from dsguard.formats.limits import id_key
@@ -55,6 +57,8 @@ from dsguard.formats.names import CLASS_NAME
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from dsguard.keys import DatasetKey
 
     Fields = dict[str, bytes]
 
@@ -140,6 +144,8 @@ class Review:
     disclosure : Disclosure
     names : collection of str
         Images of the dataset, where text files tell of them by name.
+    key : DatasetKey, optional
+        Of the dataset, which is not published in any form.
 
     Attributes
     ----------
@@ -147,13 +153,27 @@ class Review:
         By kind: the pattern that would publish it.
     """
 
-    def __init__(self, disclosure: Disclosure, names: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        disclosure: Disclosure,
+        names: Collection[str] = (),
+        key: DatasetKey | None = None,
+    ) -> None:
         self.disclosure = disclosure
+        self._forms = () if key is None else forms_of(key.secret)
         self.left_out: dict[str, LeftOut] = {}
         self._names = names
         self._of_all = Allowance()
         self._of_arrays: dict[str, Allowance] = defaultdict(Allowance)
         self._texts_of: dict[str, Allowance] = defaultdict(Allowance)
+
+    def holds_key(self, data: bytes | memoryview) -> bool:
+        """Tell whether bytes have the key of a dataset in them, that of this one above all."""
+        return holds_key(data, self._forms)
+
+    def is_key(self, value: Any) -> bool:
+        """Tell whether a value has a string with a key in it."""
+        return any(map(self.holds_key, texts_in(value)))
 
     def leave_out(self, kind: str, name: str, reason: str, count: int = 1) -> None:
         """Note that something is not published."""
@@ -243,6 +263,8 @@ class Review:
         """
 
         def judged() -> Any:
+            if self.is_key(value):
+                raise CouldHoldPictureError(A_KEY)
             if alone:
                 _charge_alone(value, allowance)
             return self._pruned(value, name, allowance)
@@ -265,9 +287,12 @@ class Review:
         """
         name = f"{file}/{array_name}" if file else array_name
         said = self.disclosure.says(name)
+        last = array_name.rpartition("/")[2]
+        if said and self.holds_key(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data):
+            self.leave_out(last, name, A_KEY)
+            return False
         if said is not None:
             return said
-        last = array_name.rpartition("/")[2]
         try:
             size_of_string(array_name)
             self._charge_array(array, counts, self._of_arrays[file])
@@ -315,7 +340,7 @@ class Review:
         allowance.take(numbers, 0)
 
     def _content(self, name: str, kind: str, data: bytes, own: Allowance | None) -> bytes | None:
-        if holds_key(data):
+        if self.holds_key(data):
             self.leave_out(name.rpartition("/")[2], name, A_KEY)
             return None
         said = self.disclosure.says(name)

@@ -6,12 +6,13 @@ whatever holds one by habit (pixels, base64, a second file) exceeds them.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -92,7 +93,9 @@ _CODE_OF_LETTERS = 40
 """The same of words without a digit."""
 _CHANGES = 0.345
 _PIECES = re.compile(r"[^\W\d_A-Z]+|[A-Z][^\W\d_A-Z]+|[A-Z]+|\d+|.")
-_KEY_TITLE = "dsguard-key "
+_KEY = re.compile(rb"dsguard-key[\s\xa0\xc2]+\d|secret[^0-9a-f]{1,8}[0-9a-f]{64}(?![0-9a-f])")
+_ESCAPED = re.compile(rb"\\u00([0-9a-f]{2})")
+_KEY_AT_ONCE, _LONGEST_KEY = 1 << 20, 1 << 10
 _NEAR = 0.35
 _GRID = 8
 """Rows, and words in each, of a picture in words."""
@@ -232,9 +235,45 @@ def _price(numbers: int) -> int:
     return numbers if numbers > _VALUE_AND_PLACE else 2 * numbers
 
 
-def holds_key(data: bytes) -> bool:
-    """Tell whether a file has the key of a dataset in it, in any encoding that keys are read in."""
-    return any(_KEY_TITLE.encode(code) in data for code in ("utf-8", "utf-16-le", "utf-16-be"))
+def forms_of(secret: bytes) -> tuple[bytes, ...]:
+    """Return what a secret looks like in files, as `holds_key` takes it."""
+    forms = (secret, secret.hex().encode(), base64.b64encode(secret).rstrip(b"="))
+    return tuple(form.replace(b"\0", b"").lower() for form in forms)
+
+
+def holds_key(data: bytes | memoryview, forms: Collection[bytes] = ()) -> bool:
+    """Tell whether bytes have the key of a dataset in them, in any encoding that keys are read in.
+
+    Parameters
+    ----------
+    data : bytes
+    forms : collection of bytes
+        What the secret of a certain key looks like; without, a key is known by its file.
+    """
+    for start in range(0, len(data), _KEY_AT_ONCE):
+        part = bytes(data[start : start + _KEY_AT_ONCE + _LONGEST_KEY])
+        plain = part.replace(b"\0", b"").lower()  # UTF-16 and -32 as well
+        if b"\\u" in plain:
+            plain = _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), plain)
+        if _KEY.search(plain) or any(form in plain for form in forms):
+            return True
+    return False
+
+
+def texts_in(value: object) -> Iterator[bytes]:
+    """Yield the strings of a value, those of lists and objects in it as well, that hold 32 bytes.
+
+    A key is no shorter.
+    """
+    left = [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, dict):
+            left += [*each, *each.values()]
+        elif isinstance(each, list | tuple):
+            left += each
+        elif isinstance(each, str | bytes) and len(each) >= 32:
+            yield each.encode("utf-8", "surrogatepass") if isinstance(each, str) else each
 
 
 def decoded(data: bytes) -> str:
@@ -403,7 +442,7 @@ def size_of_string(text: str) -> int:
     if len(text) > STRING:
         msg = f"is a string of {len(text)} characters"
         raise CouldHoldPictureError(msg)
-    if _KEY_TITLE in text:
+    if "dsguard-key" in text and holds_key(text.encode("utf-8", "surrogatepass")):
         msg = "holds the key of a dataset"
         raise CouldHoldPictureError(msg)
     words = _WORDS.findall(text)
@@ -538,7 +577,7 @@ def charge_text(
     CouldHoldPictureError
         If it could hold a picture.
     """
-    if _KEY_TITLE in text:
+    if "dsguard-key" in text and holds_key(text.encode("utf-8", "surrogatepass")):
         msg = "holds the key of a dataset"
         raise CouldHoldPictureError(msg)
     before, grid = _Before(), _Grid()

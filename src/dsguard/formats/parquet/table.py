@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from dsguard.formats.base import Record
+from dsguard.formats.disclosure import A_KEY
 from dsguard.formats.harmless import (
     CHARACTERS,
     ROW,
@@ -51,7 +52,7 @@ class Table(Record):
             if field.name == self.columns.image:
                 kept[field.name] = self._shortened(column, review)
             elif field.name == self.columns.label or said:
-                kept[field.name] = column
+                kept[field.name] = _without_key(column, name, review)
             elif said is None:
                 reason = reason_against(field.type)
                 if len(field.name) > STRING or _length_of_names(field.type) > CHARACTERS:
@@ -180,6 +181,14 @@ _OFFSET = re.compile(r"[+-]\d\d:\d\d")
 @cache
 def _zones() -> set[str]:
     return zoneinfo.available_timezones()
+
+
+def _without_key(column: pa.Array, name: str, review: Review) -> pa.Array:
+    """Return a column; nulls, where it has the key of a dataset in it."""
+    if arrow()[0].types.is_primitive(column.type) or not review.is_key(column.to_pylist()):
+        return column
+    review.leave_out(name.rpartition("/")[2], name, A_KEY, len(column))
+    return arrow()[0].nulls(len(column), column.type)
 
 
 def _pruned(column: pa.Array, name: str, review: Review, allowances: list[Allowance]) -> pa.Array:

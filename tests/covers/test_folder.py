@@ -1,0 +1,109 @@
+"""Pictures of a folder as covers: they may come from anybody."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import dsguard
+from dsguard.bulk import protect_dataset
+from dsguard.cli.commands import Exit, run
+from dsguard.covers import FolderOfCovers
+
+KEY = dsguard.DatasetKey(bytes(32))
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch, scenes):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos" / "x").mkdir(parents=True)
+    for n, scene in enumerate(scenes[:3]):
+        Image.fromarray(scene).save(tmp_path / "photos" / "x" / f"{n}.png")
+    (tmp_path / "mine").mkdir()
+    KEY.save(tmp_path / "k")
+    return tmp_path
+
+
+def protect(*options: str) -> int:
+    return run(["protect", "photos", "out", "--key", "k", "--cover", "given", *options])
+
+
+@pytest.mark.parametrize("text", [
+    b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\nshowpage\n%%EOF\n",
+    b"\xd7\xcd\xc6\x9a" + bytes(60), b"BUFR" + bytes(60), b"\x89HDF\r\n\x1a\n" + bytes(60),
+])  # fmt: skip
+def test_only_pictures_are_opened(home, text, monkeypatch):
+    """Pillow would hand some files to other programs, whatever they are called."""
+    if os.name == "posix":
+        (home / "bin").mkdir()
+        program = home / "bin" / "gs"
+        program.write_text(f"#!/bin/sh\ntouch {home}/was-run\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{home}/bin{os.pathsep}{os.environ['PATH']}")
+    (home / "mine" / "nice.png").write_bytes(text)
+    code = (
+        "from dsguard.cli.commands import run; import sys; sys.exit(run("
+        "['protect', 'photos', 'out', '--key', 'k', '--cover', 'given', '--covers', 'mine',"
+        " '--workers', '1']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == Exit.SOME_FAILED
+    assert "is not an image file" in done.stderr
+    assert not (home / "was-run").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+def test_links_that_lead_out_are_not_followed(home, scenes):
+    (home / "private").mkdir()
+    Image.fromarray(scenes[4]).save(home / "private" / "passport.png")
+    (home / "mine" / "nice.png").symlink_to(home / "private" / "passport.png")
+    report = protect_dataset("photos", "out", KEY, cover=FolderOfCovers.of(KEY, home / "mine"))
+    assert report.done == 0
+    assert all("leads out of" in error.message for error in report.failures.values())
+
+
+def test_a_short_file_does_not_fill_the_memory(home):
+    with io.BytesIO() as data:
+        Image.new("L", (13000, 13500)).save(data, "png")
+        (home / "mine" / "nice.png").write_bytes(data.getvalue())
+    report = protect_dataset("photos", "out", KEY, cover=FolderOfCovers.of(KEY, home / "mine"))
+    assert report.done == 0
+    assert all("claims" in error.message for error in report.failures.values())
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+def test_no_image_shows_itself(home, scenes, kind):
+    """Its own picture may lie in another folder, or in an archive."""
+    for n, scene in enumerate(scenes[:2]):
+        (home / "mine" / "x").mkdir(exist_ok=True)
+        Image.fromarray(scene).save(home / "mine" / "x" / f"{n}.{kind}", quality=95)
+    Image.fromarray(scenes[5]).save(home / "mine" / "x" / "2.png")
+    cover = FolderOfCovers.of(KEY, home / "mine")
+    report = protect_dataset("photos", "out", KEY, cover=cover)
+    assert (report.done, report.failed) == (1, 2)
+    assert all("would show itself" in error.message for error in report.failures.values())
+
+
+@pytest.mark.parametrize("covers", ["photos", ".", "photos/x", "photos/../photos"])
+def test_covers_and_source_do_not_lie_in_each_other(home, capsys, covers):
+    assert protect("--covers", covers) == Exit.USAGE
+    told = " ".join(capsys.readouterr().err.split())
+    assert "show itself" in told or "lie in each other" in told
+    assert not (home / "out").exists()
+
+
+def test_covers_are_brought_to_the_size_of_the_image(home, scenes):
+    Image.fromarray(scenes[3]).resize((50, 70)).save(home / "mine" / "a.webp")
+    cover = FolderOfCovers.of(KEY, home / "mine")
+    out = dsguard.protect_batch(scenes[:2], KEY, cover=cover)
+    like = np.asarray(Image.fromarray(scenes[3]).resize((32, 32)), np.int16)
+    assert np.abs(out.images[0] - like).mean() < 16
+    np.testing.assert_array_equal(
+        dsguard.restore_batch(out.images, KEY, sidecars=out.sidecars), scenes[:2]
+    )

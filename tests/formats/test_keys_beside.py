@@ -1,0 +1,151 @@
+"""The key of a dataset does not go along, whatever else does."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import pickle
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import dsguard
+from dsguard.bulk import protect_dataset
+from dsguard.formats.disclosure import A_KEY
+from dsguard.formats.harmless import forms_of, holds_key, texts_in
+
+KEY = dsguard.DatasetKey(hashlib.sha256(b"a key").digest())
+SECRET = KEY.secret.hex()
+TITLE = "dsguard-key"
+FILE = f"{TITLE} 1\nkey-id: {KEY.key_id}\nsecret: {SECRET}\n"
+
+FORMS = {
+    "tab": FILE.replace(f"{TITLE} 1", f"{TITLE}\t1").encode(),
+    "blanks": FILE.replace(f"{TITLE} 1", f"{TITLE}   1").encode(),
+    "no-break": FILE.replace(f"{TITLE} 1", f"{TITLE}\u00a01").encode(),
+    "utf-16": FILE.encode("utf-16"),
+    "utf-16-be": FILE.encode("utf-16-be"),
+    "utf-32": FILE.encode("utf-32"),
+    "mark": FILE.encode("utf-8-sig"),
+    "without title": FILE.partition("\n")[2].encode(),
+    "json": json.dumps({"key_id": KEY.key_id, "secret": SECRET}).encode(),
+    "escaped": json.dumps({"key": FILE}).replace("-", "\\u002d").encode(),
+    "sentence": f"the key of the run is {SECRET.upper()}.\n".encode(),
+    "base64": base64.b64encode(KEY.secret),
+    "far": bytes(range(32, 127)) * 12_000 + FILE.encode(),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_key_is_known_in_every_form(form):
+    assert holds_key(FORMS[form], forms_of(KEY.secret))
+    assert not holds_key(FORMS[form][:8], forms_of(KEY.secret))
+    assert not holds_key(bytes(range(256)) * 9000, forms_of(KEY.secret))
+
+
+def test_a_key_of_others_is_known_by_its_file():
+    for form in ("tab", "utf-16", "without title", "json", "escaped"):
+        assert holds_key(FORMS[form])
+    assert not holds_key(f"a check sum: {SECRET}".encode())
+
+
+def test_long_strings_are_found_wherever_they_are():
+    found = set(texts_in({"a": [("x" * 40,), {"y" * 40: 1}], "b": b"z" * 40, "c": "short"}))
+    assert found == {b"x" * 40, b"y" * 40, b"z" * 40}
+
+
+def png(scene) -> bytes:
+    data = io.BytesIO()
+    Image.fromarray(scene).save(data, "png")
+    return data.getvalue()
+
+
+def published(root: Path) -> bytes:
+    """Return all that is published, as text as far as it can be."""
+    found = []
+    for path in sorted(root.rglob("*")):
+        if path.suffix == ".parquet":
+            parquet = pytest.importorskip("pyarrow.parquet")
+            table = parquet.read_table(path)
+            found.append(repr(table.to_pylist()).encode())
+        elif path.suffix == ".npz":
+            with np.load(path) as arrays:
+                found += [arrays[name].tobytes() for name in arrays.files]
+        elif path.is_file():
+            found.append(path.read_bytes())
+    return b"".join(found).replace(b"\0", b"")
+
+
+@pytest.mark.parametrize("publish", [(), ("*",)])
+@pytest.mark.parametrize("form", ["tab", "json", "sentence", "utf-32"])
+def test_it_does_not_go_along_with_a_folder(tmp_path, scenes, form, publish):
+    folder = tmp_path / "photos" / "x"
+    folder.mkdir(parents=True)
+    (folder / "a.png").write_bytes(png(scenes[0]))
+    (folder / "a.txt").write_bytes(FORMS[form])
+    notes = json.dumps({"note": FORMS[form].decode("latin-1")})
+    (tmp_path / "photos" / "notes.json").write_text(notes)
+    for kind in ("folder", "webdataset"):
+        report = protect_dataset(
+            tmp_path / "photos", tmp_path / kind, KEY, publish=publish, out_format=kind
+        )
+        assert A_KEY in {each.reason for each in report.left_out.values()}
+        assert SECRET.encode() not in published(tmp_path / kind).lower()
+
+
+@pytest.mark.parametrize("publish", [(), ("note", "notes", "raw")])
+def test_it_does_not_go_along_with_arrays(tmp_path, scenes, publish):
+    notes = {"note": np.array([FILE] * 4), "raw": np.frombuffer(FILE.encode(), np.uint8)}
+    np.savez(tmp_path / "a.npz", images=scenes[:4], labels=np.arange(4), **notes)
+    report = protect_dataset(tmp_path / "a.npz", tmp_path / "out", KEY, publish=publish)
+    assert len(report.left_out) == 2
+    assert SECRET.encode() not in published(tmp_path / "out")
+
+
+@pytest.mark.parametrize("publish", [(), ("note", "notes", "k")])
+def test_it_does_not_go_along_with_pickles(tmp_path, scenes, publish):
+    batch = {
+        b"data": scenes[:4].transpose(0, 3, 1, 2).reshape(4, -1),
+        b"labels": [0, 1, 0, 1],
+        b"note": FILE.encode(),
+        b"notes": [FILE.encode()] * 4,
+    }
+    (tmp_path / "in").mkdir()
+    for name in ("data_batch_1", "test_batch"):
+        (tmp_path / "in" / name).write_bytes(pickle.dumps(batch, 2))
+    names = {b"label_names": [b"a", b"b"], b"k": FILE.encode()}
+    (tmp_path / "in" / "batches.meta").write_bytes(pickle.dumps(names, 2))
+    protect_dataset(tmp_path / "in", tmp_path / "out", KEY, publish=publish)
+    assert SECRET.encode() not in published(tmp_path / "out")
+
+
+@pytest.mark.parametrize("publish", [(), ("note", "*")])
+def test_it_does_not_go_along_with_columns(tmp_path, scenes, publish):
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    image = [{"bytes": png(scene), "path": None} for scene in scenes[:4]]
+    (tmp_path / "in").mkdir()
+    for n, note in enumerate((FILE, FILE.encode(), [FILE], {"a": {"b": SECRET}})):
+        table = pa.table({"image": image, "label": [0, 1, 0, 1], "note": [note] * 4})
+        pq.write_table(table, tmp_path / "in" / f"{n}.parquet")
+    report = protect_dataset(tmp_path / "in", tmp_path / "out", KEY, publish=publish)
+    assert sum(each.count for each in report.left_out.values()) >= 16
+    assert SECRET.encode() not in published(tmp_path / "out")
+
+
+def test_it_does_not_go_along_in_shards(tmp_path, scenes):
+    (tmp_path / "in").mkdir()
+    with tarfile.open(tmp_path / "in" / "a.tar", "w") as tar:
+        for name, data in (("0.png", png(scenes[0])), ("0.txt", FORMS["tab"])):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    for n, publish in enumerate([(), ("*.txt",)]):
+        report = protect_dataset(tmp_path / "in", tmp_path / f"out{n}", KEY, publish=publish)
+        assert A_KEY in {each.reason for each in report.left_out.values()}
+        assert SECRET.encode() not in published(tmp_path / f"out{n}")
