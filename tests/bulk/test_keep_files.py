@@ -171,6 +171,26 @@ def test_files_that_were_put_together_do_not_take_each_others_place(tmp_path, sc
     assert files_in(tmp_path / "back") == {f"{k}.jpg": was[f"{k}/1.jpg"] for k in "abc"}
 
 
+@pytest.mark.parametrize("workers", [None, 2])
+@pytest.mark.parametrize("shard_size", [1, 5000])
+def test_two_files_of_one_name_are_told(tmp_path, scenes, shard_size, workers):
+    """One was given another name since, and that is the name which the other once had."""
+    folder = tmp_path / "photos" / "c"
+    folder.mkdir(parents=True)
+    for n, (name, kind) in enumerate([("a.jpg", "jpeg"), ("b.jpg", "jpeg"), ("b.bmp", "bmp")]):
+        (folder / name).write_bytes(saved(scenes[n], kind))
+    protect_dataset(tmp_path / "photos", tmp_path / "out", KEY, keep="files")
+    (tmp_path / "out" / "c" / "a.png").rename(tmp_path / "out" / "c" / "b.png")
+    report = restore_dataset(
+        tmp_path / "out", tmp_path / "back", KEY, shard_size=shard_size, workers=workers
+    )
+    assert report.failed == 1
+    (error,) = report.failures.values()
+    assert "name" in error.message
+    back = files_in(tmp_path / "back")
+    assert set(back.values()) <= set(files_in(tmp_path / "photos").values())
+
+
 @pytest.mark.parametrize("paths", [True, False])
 def test_rows_of_parquet_have_the_names_of_their_files(tmp_path, photos, paths):
     pa = pytest.importorskip("pyarrow")

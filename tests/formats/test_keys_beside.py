@@ -54,6 +54,11 @@ def test_a_key_of_others_is_known_by_its_file():
     assert not holds_key(f"a check sum: {SECRET}".encode())
 
 
+def test_keys_of_zeros_are_not_everywhere():
+    assert not holds_key(b"some words", forms_of(bytes(32)))
+    assert holds_key(b"0" * 64, forms_of(bytes(32)))
+
+
 def test_long_strings_are_found_wherever_they_are():
     found = set(texts_in({"a": [("x" * 40,), {"y" * 40: 1}], "b": b"z" * 40, "c": "short"}))
     assert found == {b"x" * 40, b"y" * 40, b"z" * 40}

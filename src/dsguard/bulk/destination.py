@@ -217,6 +217,21 @@ class Destination:
                 files = (files - self._own_files()).union(place.hidden_images(), found.leftovers)
                 report.foreign += [f"{place}/{name}" for name in sorted(files)]
 
+    def look_for_twice(self, report: Report) -> None:
+        """Report files that two shards have written: restored ones may have had one name."""
+        if self.output.kind != "folder":
+            return
+        images: dict[str, str] = {}
+        for spec in self.specs:
+            for line in self.journal.lines(spec.number) or ():
+                file, name = line["file"], line["name"]
+                if line["error"] is None and images.setdefault(file, name) != name:
+                    msg = (
+                        f"{images[file]} and {name} both came back under this name, and one was "
+                        "overwritten; rename one of the two, and begin anew with --overwrite"
+                    )
+                    report.add_broken(file, InputError(msg))
+
     def _own_files(self) -> set[str]:
         """Return all files that this run, and those before it, have written."""
         own = set(self.journal.companions())

@@ -63,6 +63,7 @@ class Plan:
         if self.destination.is_refused(report):
             return
         journal = self.destination.journal
+        self.destination.look_for_twice(report)
         journal.intend([*self.companions.wanted, SEALED_FILES])
         copied = self.companions.copy(report)
         kept = copied | self.companions.of_shards
