@@ -856,6 +856,19 @@ def test_a_file_url_is_the_path_that_it_is(home, key):
     assert restore_dataset((home / "safe").as_uri(), "back", key).done == 96
 
 
+@pytest.mark.skipif(os.name != "posix", reason="paths of URLs are those of POSIX")
+@pytest.mark.parametrize("scheme", [
+    "file://", "FILE://", "local://", "Local://", "file:", "file://localhost",
+    "simplecache::file://", "simplecache::FILE://", "filecache::LOCAL://",
+])  # fmt: skip
+def test_a_folder_is_one_however_it_is_spelt(home, key, scheme):
+    before = content(home / "clean")
+    for pair in ((f"{scheme}{home}/clean", "clean"), ("clean", f"{scheme}{home}/clean")):
+        with pytest.raises((dsguard.InputError, OSError)):
+            protect_dataset(*pair, key, profile="veil", overwrite=True)
+        assert content(home / "clean") == before
+
+
 def test_changed_images_are_done_again(home, key):
     restore_dataset("safe", "back", key, shard_size=40)
     first, other = home / "safe" / "a" / "0.png", home / "safe" / "a" / "3.png"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from urllib.request import url2pathname
 
@@ -22,10 +23,12 @@ def place_of(location: str | os.PathLike[str]) -> Place:
 def local_path(location: str | os.PathLike[str]) -> str:
     """Return a ``file://`` URL as the path that it is, anything else unchanged."""
     text = os.fspath(location)
-    for start in ("file://", "local://"):
-        if text.startswith(start):
-            return url2pathname(text.removeprefix(start))
-    return text
+    found = _LOCAL.match(text)
+    return url2pathname(text[found.end() :]) if found else text
+
+
+_LOCAL = re.compile(r"(?:file|local)://(?:localhost(?=/))?|file:(?=/[^/])", re.IGNORECASE)
+"""Before a path, as RFC 8089 and fsspec spell it."""
 
 
 def is_url(location: str | os.PathLike[str]) -> bool:
