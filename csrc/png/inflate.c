@@ -3,8 +3,8 @@
  *
  * To look a code up takes as long as the table takes to answer, and the next code begins where
  * this one ends: a processor waits most of the time.  With two streams in turns it waits half as
- * long.  Nothing outside the streams is read and nothing outside the outputs written, whatever the
- * streams say.
+ * long, and where codes are short, one look finds two of them.  Nothing outside the streams is read
+ * and nothing outside the outputs written, whatever the streams say.
  */
 #include <string.h>
 
@@ -14,12 +14,24 @@ enum {
     LONGEST_CODE = 15,
     DISTANCES = 30,
     MOST_SYMBOLS = 288,
-    BYTE_BITS = 12, /* of codes that a table has, by use; longer ones are decoded bit by bit */
+    BYTE_BITS = 11, /* of codes that a table has, by use; longer ones are decoded bit by bit */
     DISTANCE_BITS = 8,
     LENGTH_BITS = 7,
-    SYMBOL = 4, /* entry: symbol << SYMBOL | length of its code, length 0 where none is so short */
-    NO_BYTE = END_OF_BLOCK << SYMBOL, /* what entries of other symbols, and of none, have set */
-    AT_ONCE = 4,                      /* codes of the table that have 56 bits at most together */
+    AT_ONCE = 5,           /* entries of the table for bytes that take 56 bits at most together */
+    WORTH_PAIRS = 1 << 13, /* bytes to come for which it is worth to look for pairs */
+};
+
+/*
+ * An entry of a table, from the lowest bit on: the length of all codes that are found, a byte's or
+ * two of them; how many bytes that are; the length of the first code, 0 where none is so short;
+ * then the symbol, or the two bytes.
+ */
+enum {
+    LENGTH = 63, /* as a mask of a shift, which costs nothing */
+    BYTES = 6,
+    FIRST = 8,
+    NO_BYTE = 1 << 12, /* set where it is another symbol, or none */
+    SYMBOL = 16,
 };
 
 /* A prefix code; the codes of one length are consecutive, in the order of 'sorted'. */
@@ -27,7 +39,7 @@ struct table {
     unsigned bits;
     uint16_t of_length[LONGEST_CODE + 1];
     uint16_t sorted[MOST_SYMBOLS];
-    uint16_t entry[1 << BYTE_BITS];
+    uint32_t entry[1 << BYTE_BITS];
 };
 
 struct reader {
@@ -77,6 +89,13 @@ static unsigned take(struct reader *r, unsigned count)
 
 /* ---- Codes. ---- */
 
+/* The entry of a single symbol. */
+static inline uint32_t entry_of(unsigned symbol, unsigned length)
+{
+    unsigned found = symbol < END_OF_BLOCK ? 1 << BYTES : NO_BYTE;
+    return symbol << SYMBOL | found | length << FIRST | length;
+}
+
 /* Make the table of a code by the lengths of its symbols' codes; returns 0 where there is no such
  * code.  One that leaves codes without a symbol is taken only for a single distance, or none. */
 static int make_table(struct table *t, const uint8_t *lengths, unsigned symbols, unsigned bits)
@@ -104,12 +123,12 @@ static int make_table(struct table *t, const uint8_t *lengths, unsigned symbols,
     const uint16_t *next = t->sorted;
     unsigned code = 0;
     t->bits = bits;
-    t->entry[0] = NO_BYTE;
+    t->entry[0] = NO_BYTE; /* of no code */
     for (unsigned length = 1; length <= bits; length++) {
         unsigned top = 1u << (length - 1);
         memcpy(t->entry + top, t->entry, top * sizeof *t->entry);
         for (unsigned n = t->of_length[length]; n; n--) {
-            t->entry[code] = (uint16_t)((unsigned)*next++ << SYMBOL | length);
+            t->entry[code] = entry_of(*next++, length);
             unsigned bit = top;
             while (code & bit) {
                 code ^= bit;
@@ -119,6 +138,20 @@ static int make_table(struct table *t, const uint8_t *lengths, unsigned symbols,
         }
     }
     return 1;
+}
+
+/* Have entries of two bytes, where both codes are among the bits that are looked up.  The second is
+ * where the bits that the first leaves say: further down, so that from the end on it is a single
+ * one still. */
+static void find_pairs(struct table *t)
+{
+    for (unsigned n = 1u << t->bits; n-- > 0;) {
+        uint32_t first = t->entry[n], second = t->entry[n >> (first & LENGTH)];
+        unsigned length = (first & LENGTH) + (second & LENGTH);
+        if (!((first | second) & NO_BYTE) && length <= t->bits)
+            t->entry[n] = (second >> SYMBOL) << (SYMBOL + 8) | (first >> SYMBOL) << SYMBOL |
+                          (first & LENGTH) << FIRST | 2 << BYTES | length;
+    }
 }
 
 /* Decode a symbol whose code is not in the table; MOST_SYMBOLS where there is none such. */
@@ -142,12 +175,12 @@ static unsigned decode_long(struct reader *r, const struct table *t)
 
 static unsigned decode(struct reader *r, const struct table *t)
 {
-    unsigned entry = t->entry[r->bits & ((1u << t->bits) - 1)];
-    unsigned length = entry & ((1 << SYMBOL) - 1);
+    uint32_t entry = t->entry[r->bits & ((1u << t->bits) - 1)];
+    unsigned length = entry >> FIRST & LONGEST_CODE;
     if (!length)
         return decode_long(r, t);
     take(r, length);
-    return entry >> SYMBOL;
+    return entry & NO_BYTE ? entry >> SYMBOL : entry >> SYMBOL & 255;
 }
 
 /* Read the lengths of both codes (RFC 1951, 3.2.7); returns 0 where they make none. */
@@ -179,8 +212,12 @@ static int read_codes(struct reader *r)
         memset(lengths + i, (int)length, times);
         i += times;
     }
-    return lengths[END_OF_BLOCK] && make_table(&r->bytes, lengths, symbols, BYTE_BITS) &&
-           make_table(&r->distances, lengths + symbols, distances, DISTANCE_BITS);
+    if (!lengths[END_OF_BLOCK] || !make_table(&r->bytes, lengths, symbols, BYTE_BITS) ||
+        !make_table(&r->distances, lengths + symbols, distances, DISTANCE_BITS))
+        return 0;
+    if (r->out_end - r->out >= WORTH_PAIRS)
+        find_pairs(&r->bytes);
+    return 1;
 }
 
 static int fixed_codes(struct reader *r)
@@ -295,7 +332,7 @@ struct lane {
     uint64_t bits;
     const uint8_t *in;
     uint8_t *out;
-    const uint16_t *entry;
+    const uint32_t *entry;
     unsigned count;
 };
 
@@ -312,15 +349,18 @@ static inline void close_lane(struct reader *r, const struct lane *lane)
     r->count = lane->count;
 }
 
-static inline unsigned look_up(const struct lane *lane)
+static inline uint32_t look_up(const struct lane *lane)
 {
     return lane->entry[lane->bits & ((1u << BYTE_BITS) - 1)];
 }
 
-static inline void put_byte(struct lane *lane, unsigned entry)
+/* Write two bytes, of which the second may mean nothing. */
+static inline void put_bytes(struct lane *lane, uint32_t entry)
 {
-    unsigned length = entry & ((1 << SYMBOL) - 1);
-    *lane->out++ = (uint8_t)(entry >> SYMBOL);
+    unsigned length = entry & LENGTH;
+    lane->out[0] = (uint8_t)(entry >> SYMBOL);
+    lane->out[1] = (uint8_t)(entry >> (SYMBOL + 8));
+    lane->out += entry >> BYTES & 3;
     lane->bits >>= length;
     lane->count -= length;
 }
@@ -331,15 +371,15 @@ static void read_bytes(struct reader *first, struct reader *second)
     struct lane a = open_lane(first), b = open_lane(second);
     unsigned other = 0;
     while (!other && first->in_end - a.in >= 8 && second->in_end - b.in >= 8 &&
-           first->out_end - a.out >= AT_ONCE && second->out_end - b.out >= AT_ONCE) {
+           first->out_end - a.out >= 2 * AT_ONCE && second->out_end - b.out >= 2 * AT_ONCE) {
         refill_word(&a.bits, &a.in, &a.count);
         refill_word(&b.bits, &b.in, &b.count);
         for (unsigned n = 0; n < AT_ONCE && !other; n++) {
-            unsigned entry_a = look_up(&a), entry_b = look_up(&b);
+            uint32_t entry_a = look_up(&a), entry_b = look_up(&b);
             other = (entry_a | entry_b) & NO_BYTE;
             if (!other) {
-                put_byte(&a, entry_a);
-                put_byte(&b, entry_b);
+                put_bytes(&a, entry_a);
+                put_bytes(&b, entry_b);
             }
         }
     }

@@ -18,17 +18,26 @@ static inline uint64_t payload_word(const uint8_t *payload, size_t bit, size_t b
     return stream_word(last, bit % 8);
 }
 
-/* Put bits where a payload is zero; those behind its end are dropped. */
-static inline void add_payload_word(uint8_t *payload, size_t bit, size_t bits, uint64_t word)
+/* The next samples as a word, zero behind their end. */
+static inline uint64_t sample_word(const uint8_t *samples, size_t left)
 {
-    if (bit + STREAM_WORD <= bits) {
-        add_stream_word(payload, bit, word);
-        return;
+    if (left >= 8)
+        return load_word(samples);
+    uint8_t last[8] = {0};
+    memcpy(last, samples, left);
+    return load_word(last);
+}
+
+/* Write a word, or as much of it as there is room for; returns where the next one goes. */
+static inline uint8_t *put_word(uint8_t *out, const uint8_t *end, uint64_t word)
+{
+    if (end - out >= 8) {
+        store_word(out, word);
+        return out + 8;
     }
-    uint8_t last[STREAM_WORD / 8] = {0};
-    add_stream_word(last, bit % 8, word);
-    for (size_t i = 0; bit / 8 + i < bits / 8 && i < sizeof last; i++)
-        payload[bit / 8 + i] |= last[i];
+    for (; out < end; word >>= 8)
+        *out++ = (uint8_t)word;
+    return out;
 }
 
 /*
@@ -70,16 +79,23 @@ static void spread(size_t count, const uint8_t *masks, uint8_t *samples, const u
 static void gather(size_t count, const uint8_t *masks, const uint8_t *samples, uint8_t *payload,
                    size_t bytes)
 {
-    size_t bit = 0, bits = bytes * 8;
-    memset(payload, 0, bytes);
-    for (size_t start = 0; start < count && bit < bits; start += 8) {
-        size_t n = count - start < 8 ? count - start : 8;
-        uint8_t found[8] = {0}, mask[8] = {0};
-        memcpy(found, samples + start, n);
-        memcpy(mask, masks + start, n);
-        uint64_t places = load_word(mask);
-        add_payload_word(payload, bit, bits, COLLECT(load_word(found), places));
-        bit += count_bits(places);
+    const uint8_t *end = payload + bytes;
+    uint64_t word = 0; /* 'filled' bits that are not written yet; below 64 */
+    unsigned filled = 0;
+    for (size_t start = 0; start < count && payload < end; start += 8) {
+        uint64_t places = sample_word(masks + start, count - start);
+        uint64_t found = COLLECT(sample_word(samples + start, count - start), places);
+        word |= found << filled;
+        unsigned more = filled + count_bits(places);
+        if (more >= 64) {
+            payload = put_word(payload, end, word);
+            word = found >> 1 >> (63 - filled);
+        }
+        filled = more % 64;
+    }
+    while (payload < end) {
+        payload = put_word(payload, end, word);
+        word = 0;
     }
 }
 

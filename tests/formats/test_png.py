@@ -127,9 +127,12 @@ def test_every_damage_is_noticed(scenes):
         assert back(file[:length]) is None
 
 
+SIDES = st.integers(1, 30) | st.integers(90, 200)  # from 8 KiB on, bytes are read in pairs
+
+
 @given(
-    st.integers(1, 30),
-    st.integers(1, 30),
+    SIDES,
+    SIDES,
     st.integers(0, 9),
     st.sampled_from([zlib.Z_DEFAULT_STRATEGY, zlib.Z_RLE, zlib.Z_HUFFMAN_ONLY, zlib.Z_FIXED]),
     st.integers(9, 15),
@@ -148,16 +151,16 @@ def test_streams_of_others_are_read(height, width, level, strategy, window, kind
     np.testing.assert_array_equal(found, images)
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(0, 9), st.integers(1, 8))
-def test_damaged_streams_are_read_as_zlib_reads_them(seed, level, flips):
+@given(st.integers(0, 2**32 - 1), st.integers(0, 9), st.integers(1, 8), st.sampled_from([16, 128]))
+def test_damaged_streams_are_read_as_zlib_reads_them(seed, level, flips, side):
     rng = np.random.default_rng(seed)
-    rows = b"".join(b"\0" + rng.integers(0, 4, 16, np.uint8).tobytes() for _ in range(16))
+    rows = b"".join(b"\0" + rng.integers(0, 4, side, np.uint8).tobytes() for _ in range(side))
     stream = bytearray(zlib.compress(rows, level))
     for _ in range(flips):
         stream[rng.integers(2, len(stream))] ^= 1 << rng.integers(8)
-    images, malformed = unpacked([bytes(stream), zlib.compress(rows)], (16, 16, 1))
+    images, malformed = unpacked([bytes(stream), zlib.compress(rows)], (side, side, 1))
     if not malformed[0]:
-        kept = np.frombuffer(zlib.decompress(bytes(stream)), np.uint8).reshape(16, 17)
+        kept = np.frombuffer(zlib.decompress(bytes(stream)), np.uint8).reshape(side, side + 1)
         np.testing.assert_array_equal(images[0, ..., 0], kept[:, 1:])
     if codec.scanlines is not None:
         assert not malformed[1]

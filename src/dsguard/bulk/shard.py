@@ -282,13 +282,15 @@ def _process(
     results.sidecars |= {group.rows[n]: data for n, data in done.sidecars.items()}
     if sink is not None and not sink.takes_files:
         results.images |= {group.rows[n]: done.images[n] for n in good}
-    elif sink is not None and good:
-        images = done.images if len(good) == len(group.rows) else done.images[good]
-        sidecars = {k: done.sidecars[n] for k, n in enumerate(good) if n in done.sidecars}
-        files = sink.encoded(images, sidecars)
-        results.files |= {group.rows[n]: file for n, file in zip(good, files, strict=True)}
+    elif sink is not None:
         results.files |= {group.rows[n]: file.data for n, file in done.files.items()}
         results.originals |= {group.rows[n]: file.name for n, file in done.files.items()}
+        own = [n for n in good if n not in done.files]
+        if own:
+            images = done.images if len(own) == len(group.rows) else done.images[own]
+            sidecars = {k: done.sidecars[n] for k, n in enumerate(own) if n in done.sidecars}
+            files = sink.encoded(images, sidecars)
+            results.files |= {group.rows[n]: file for n, file in zip(own, files, strict=True)}
 
 
 def _names(

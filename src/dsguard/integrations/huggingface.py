@@ -36,7 +36,7 @@ class Restore:
     column: str = "image"
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        """Return the column with the restored images, as bytes of PNG files.
+        """Return the column with the restored images: files that were carried, else PNG files.
 
         Raises
         ------

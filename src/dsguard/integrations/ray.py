@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dsguard.integrations.images import as_bytes, restored_files
+from dsguard.integrations.images import as_bytes, restored_files, restored_images
 from dsguard.keys import DatasetKey, passphrase_of_environment
 
 
@@ -30,15 +30,23 @@ class Restore:
     key_path : path-like
         Key file, on every machine; a passphrase is read from ``DSGUARD_PASSPHRASE``.
     column : str
+    decode : bool
+        Whether to give pictures, arrays of uint8 of shape (H, W, C), in place of files.
     """
 
-    def __init__(self, key_path: str | os.PathLike[str], column: str = "image") -> None:
+    def __init__(
+        self, key_path: str | os.PathLike[str], column: str = "image", *, decode: bool = False
+    ) -> None:
         self._key = DatasetKey.load(key_path, passphrase_of_environment())
-        self._column = column
+        self._column, self._decode = column, decode
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Return the batch with the restored images, as bytes of PNG files."""
+        """Return the batch with the restored images: files that were carried, else PNG files."""
         files = [as_bytes(value, row) for row, value in enumerate(batch[self._column])]
         restored = np.empty(len(files), object)
-        restored[:] = restored_files(files, self._key)
+        for row, image in enumerate(self._restored(files)):
+            restored[row] = image
         return {**batch, self._column: restored}
+
+    def _restored(self, files: list[bytes]) -> list[Any]:
+        return list((restored_images if self._decode else restored_files)(files, self._key))

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dsguard.api import restore_batch
 from dsguard.errors import DsguardError, InputError
-from dsguard.integrations.images import restored_images
+from dsguard.integrations.images import restored_files, restored_images
 
 if TYPE_CHECKING:
     from dsguard.keys import DatasetKey
@@ -28,21 +27,35 @@ class RestoredDataset:
         that came undecoded from a lossless file; and anything, a label as a rule.
     key : DatasetKey
     transform : callable, optional
-        Of the restored image, an array of uint8 of shape (H, W, C).
+        Of the restored image, an array of uint8 of shape (H, W, C), or of its file.
+    decode : bool
+        Whether to give pictures: where a file is carried (``--keep files``), what it decodes to.
+        Otherwise files are given, as bytes: that which is carried as it was, else a PNG file.
 
     Raises
     ------
     DsguardError
         When an image is fetched that cannot be restored; the message names its number in `base`.
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np
+    >>> key = dsguard.DatasetKey(bytes(32))
+    >>> protected = dsguard.protect_batch(np.full((2, 32, 32, 3), 90, np.uint8), key).images
+    >>> image, label = RestoredDataset([(protected[0], 7), (protected[1], 8)], key)[1]
+    >>> image.shape, int(image.max()), label
+    ((32, 32, 3), 90, 8)
     """
 
     def __init__(
         self,
         base: Sequence[tuple[Any, Any]],
         key: DatasetKey,
-        transform: Callable[[np.ndarray[Any, Any]], Any] | None = None,
+        transform: Callable[[Any], Any] | None = None,
+        *,
+        decode: bool = True,
     ) -> None:
-        self.base, self.key, self.transform = base, key, transform
+        self.base, self.key, self.transform, self.decode = base, key, transform, decode
 
     def __len__(self) -> int:
         return len(self.base)
@@ -62,16 +75,17 @@ class RestoredDataset:
         change = self.transform or (lambda image: image)
         return [(change(image), label) for image, (_, label) in zip(images, pairs, strict=True)]
 
-    def _restored(self, images: list[Any]) -> list[np.ndarray[Any, Any]]:
-        if all(isinstance(image, bytes) for image in images):
-            return list(restored_images(images, self.key))
-        if all(isinstance(image, np.ndarray) for image in images):
-            if len({image.shape for image in images}) == 1:
-                return list(restore_batch(np.stack(images), self.key, threads=1))
-            return [restore_batch(image[None], self.key, threads=1)[0] for image in images]
-        kinds = ", ".join(sorted({type(image).__name__ for image in images}))
-        msg = (
-            f"expected images as bytes or as arrays of uint8, got {kinds}; give the dataset below "
-            "no transform, and put it here"
-        )
-        raise InputError(msg)
+    def _restored(self, images: list[Any]) -> list[Any]:
+        kinds = {type(image).__name__ for image in images if not _is_image(image)}
+        if kinds:
+            msg = (
+                f"expected images as bytes or as arrays of uint8, got {', '.join(sorted(kinds))}; "
+                "give the dataset below no transform, and put it here"
+            )
+            raise InputError(msg)
+        restored = restored_images if self.decode else restored_files
+        return list(restored(images, self.key))
+
+
+def _is_image(image: object) -> bool:
+    return isinstance(image, bytes | np.ndarray)

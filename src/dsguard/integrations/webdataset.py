@@ -22,6 +22,9 @@ _LOSSY = ("jpg", "jpeg", "webp", "gif")
 class restore:
     """A stage for a WebDataset pipeline; worker processes can be sent it.
 
+    Where images carry files, `field` has these as they were, JPEG or other: ``decode`` looks at
+    what they are, not at the name of the field.
+
     >>> data = WebDataset(urls).compose(restore(key)).decode("rgb8")  # doctest: +SKIP
 
     Parameters
@@ -57,7 +60,7 @@ class restore:
             raise InputError(msg)
 
     def __call__(self, samples: Iterable[Sample]) -> Iterator[Sample]:
-        """Yield the samples with restored images, as bytes of PNG files."""
+        """Yield the samples with restored images: files that were carried, else PNG files."""
         source = iter(samples)
         while batch := list(islice(source, self.batch_size)):
             files = [_file(sample, self.field) for sample in batch]
