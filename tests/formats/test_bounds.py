@@ -957,3 +957,18 @@ def test_text_below_a_member_that_is_an_image_fails_alone(tmp_path, scenes, key)
     assert (report.done, list(report.failures)) == (8, ["a/0.png/x.txt"])
     assert "cannot be written" in str(report.failures["a/0.png/x.txt"])
     assert (tmp_path / "safe" / "README.md").exists()
+
+
+def test_many_arrays_are_not_looked_through_for_each(tmp_path, monkeypatch):
+    """Time once grew with the square of their number."""
+    from dsguard.formats.arrays.npy import Npz
+
+    looked = []
+    header = Npz.header
+    monkeypatch.setattr(Npz, "header", lambda npz, name: looked.append(name) or header(npz, name))
+    arrays = {f"{n:x}": np.zeros((1, 8, 8), np.uint8) for n in range(300)}
+    np.savez(tmp_path / "a.npz", **arrays)
+    source = open_source(tmp_path / "a.npz")
+    (part,) = source.parts(5000)
+    assert sum(len(rows.names) for rows in source.rows(part)) == 300
+    assert len(looked) < 10 * len(arrays)

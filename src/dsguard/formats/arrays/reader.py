@@ -57,9 +57,10 @@ class ArraySource(Source):
         super().__init__(place)
         self.array_files = files
         self._held: tuple[str, Mapping[Any, Any]] = ("", {})
+        self._found: dict[str, list[str]] = {}  # names in that file, which may have thousands
 
     def __getstate__(self) -> dict[str, object]:
-        return {**super().__getstate__(), "_held": ("", {})}
+        return {**super().__getstate__(), "_held": ("", {}), "_found": {}}
 
     def load(self, file: str) -> Mapping[Any, Any]:
         """Return all that a file holds, read at once or when it is asked for."""
@@ -68,7 +69,7 @@ class ArraySource(Source):
     def content(self, file: str) -> Mapping[Any, Any]:
         """Return all that a file holds; that of the last one is kept."""
         if self._held[0] != file:
-            self._held = (file, self.load(file))
+            self._held, self._found = (file, self.load(file)), {}
         return self._held[1]
 
     def arrays(self, file: str) -> dict[str, Image]:
@@ -206,6 +207,8 @@ class NumpySource(ArraySource):
 
     def array_names(self, file: str) -> list[str]:
         content, path = self.content(file), f"{self.place}/{file}"
+        if "images" in self._found:
+            return self._found["images"]
         names = [name for name in content if not name.startswith(SIDECARS)]
         found = [name for name in names if _holds_images(self._header(file, name))]
         if not found:
@@ -216,6 +219,7 @@ class NumpySource(ArraySource):
             raise InputError(msg)
         for name in found:
             safe_name(name, path)  # which names of images begin with
+        self._found["images"] = found
         return found
 
     def arrays(self, file: str) -> dict[str, Image]:
@@ -260,7 +264,12 @@ class NumpySource(ArraySource):
             path += ".sidecars.npz"
             beside = file + ".sidecars.npz"
             content = Npz(self.place, beside) if self.place.has_file(beside) else {}
-        rows = {name: name.removeprefix(start) for name in content if name.startswith(start)}
+            names = list(content)
+        else:
+            if "sidecars" not in self._found:
+                self._found["sidecars"] = [name for name in content if name.startswith(SIDECARS)]
+            names = self._found["sidecars"]
+        rows = {name: name.removeprefix(start) for name in names if name.startswith(start)}
         if not all(_ROW.fullmatch(row) for row in rows.values()) or any(
             content[name].dtype != np.uint8 for name in rows
         ):
