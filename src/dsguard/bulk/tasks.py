@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,17 +13,19 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard import covers
-from dsguard.api import are_protected, protect_batch, restore_batch
+from dsguard.api import are_protected, keys_for, protect_batch, restore_batch
 from dsguard.codecs import File
 from dsguard.covers import Cover, Given
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.images import suffix_by_content, with_suffix
 from dsguard.formats.names import shown
 from dsguard.kernels.geometry import LARGEST_SIDE
+from dsguard.keys import KeySource
 
 if TYPE_CHECKING:
     from dsguard.codecs import Codec
-    from dsguard.keys import DatasetKey
+    from dsguard.formats.images import Group
+    from dsguard.keys import DatasetKey, ImageKeys
 
 Image = npt.NDArray[np.uint8]
 
@@ -68,7 +70,7 @@ class Task(ABC):
     ----------
     verb : str
         What its results are called.
-    key : DatasetKey
+    key : DatasetKey, or KeySource if `takes_sources`
     writes : bool
         Whether it has images to write.
     publishes : bool
@@ -78,7 +80,18 @@ class Task(ABC):
     verb: ClassVar[str]
     writes: ClassVar[bool] = True
     publishes: ClassVar[bool] = True
-    key: DatasetKey
+    takes_sources: ClassVar[bool] = False
+    key: DatasetKey | KeySource
+
+    @property
+    def key_name(self) -> str:
+        """What journals and manifests call the key."""
+        return self.key.name if isinstance(self.key, KeySource) else self.key.key_id
+
+    def with_keys_of(self, groups: Sequence[Group]) -> Task:
+        """Return this task, ready for some images, whose keys may have to be fetched."""
+        del groups
+        return self
 
     @abstractmethod
     def process(self, batch: Batch, threads: int | None) -> Processed:
@@ -96,7 +109,7 @@ class Task(ABC):
 
     def settings(self) -> dict[str, str]:
         """Return all that decides the bytes that come out."""
-        return {"task": self.verb, "key": self.key.key_id}
+        return {"task": self.verb, "key": self.key_name}
 
     def checked(self, batch: Batch, threads: int | None) -> Processed:
         """Return what becomes of a batch, images of a wrong size included."""
@@ -113,15 +126,28 @@ class Task(ABC):
 
 @dataclass(frozen=True)
 class Restore(Task):
-    """Restore protected images."""
+    """Restore protected images.
+
+    Attributes
+    ----------
+    fetched : DatasetKey, ImageKeys or None
+        What opens the images that are at hand: keys that came from `key`, or `key` itself.
+    """
 
     verb = "restored"
     publishes = False
-    key: DatasetKey
+    takes_sources = True
+    key: DatasetKey | KeySource
+    fetched: DatasetKey | ImageKeys | None = None
+
+    def with_keys_of(self, groups: Sequence[Group]) -> Task:
+        keys = keys_for(self.key, ((group.images, group.sidecars) for group in groups))
+        return replace(self, fetched=keys)
 
     def process(self, batch: Batch, threads: int | None) -> Processed:
+        key = self.fetched or self.key
         done = restore_batch(
-            batch.images, self.key, sidecars=batch.sidecars, on_error="report", threads=threads
+            batch.images, key, sidecars=batch.sidecars, on_error="report", threads=threads
         )
         files = done.files
         errors = {n: error for n, error in done.errors.items() if n not in files}

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
-from dsguard.api import restore_batch
+from dsguard.api import keys_for, restore_batch
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.images import decode_files, decode_image, encode_image
+from dsguard.keys import DatasetKey, KeySource, passphrase_of_environment
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from dsguard.keys import DatasetKey
 
 _LOSSY = (b"\xff\xd8\xff", b"RIFF", b"GIF8")
 """How files of JPEG, WebP and GIF begin."""
 
 
 def restored_images(
-    files: Sequence[bytes], key: DatasetKey, threads: int | None = 1
+    files: Sequence[bytes], key: DatasetKey | KeySource, threads: int | None = 1
 ) -> list[npt.NDArray[np.uint8]]:
     """Decode and restore protected image files; files that were carried are decoded.
 
     Parameters
     ----------
     files : sequence of bytes
-    key : DatasetKey
+    key : DatasetKey or KeySource
     threads : int or None
 
     Returns
@@ -37,7 +39,7 @@ def restored_images(
     Raises
     ------
     DsguardError
-        If one cannot be restored; the message names its place in the batch.
+        If one cannot be restored, with its place in the batch; or a `KeySource` gives no keys.
     """
     out = []
     for row, each in enumerate(_restored(files, key, threads)):
@@ -49,7 +51,9 @@ def restored_images(
     return out
 
 
-def restored_files(files: Sequence[bytes], key: DatasetKey, threads: int | None = 1) -> list[bytes]:
+def restored_files(
+    files: Sequence[bytes], key: DatasetKey | KeySource, threads: int | None = 1
+) -> list[bytes]:
     """Restore protected image files; arguments and errors as `restored_images`.
 
     Files that were carried are as they were; all others are PNG files.
@@ -61,14 +65,15 @@ def restored_files(files: Sequence[bytes], key: DatasetKey, threads: int | None 
 
 
 def _restored(
-    files: Sequence[bytes], key: DatasetKey, threads: int | None
+    files: Sequence[bytes], key: DatasetKey | KeySource, threads: int | None
 ) -> list[npt.NDArray[np.uint8] | bytes]:
     groups, errors = decode_files(files)
+    opens = keys_for(key, ((group.images, group.sidecars) for group in groups))
     out: list[npt.NDArray[np.uint8] | bytes | None] = [None] * len(files)
     for group in groups:
         try:
             done = restore_batch(
-                group.images, key, sidecars=group.sidecars, on_error="report", threads=threads
+                group.images, opens, sidecars=group.sidecars, on_error="report", threads=threads
             )
         except InputError as refusal:  # of images that are too small or too large
             errors |= dict.fromkeys(group.rows, refusal)
@@ -92,6 +97,16 @@ def _explained(file: bytes, error: DsguardError, row: int) -> DsguardError:
             "what protection hid. Keep the bytes of protected images as they are"
         )
     return type(error)(message, index=row)
+
+
+def key_at(place: str | os.PathLike[str] | KeySource) -> DatasetKey | KeySource:
+    """Return the key in a file, with the passphrase of the environment; a source as it is."""
+    return place if isinstance(place, KeySource) else _loaded(os.fspath(place))
+
+
+@cache
+def _loaded(path: str) -> DatasetKey:
+    return DatasetKey.load(path, passphrase_of_environment())
 
 
 def as_bytes(value: object, row: int) -> bytes:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dsguard.api import restore_batch
+from dsguard.api import keys_for, restore_batch
 from dsguard.errors import DsguardError, InputError
 from dsguard.integrations.images import restored_images
 
 if TYPE_CHECKING:
-    from dsguard.keys import DatasetKey
+    from dsguard.keys import DatasetKey, KeySource
 
 
 class RestoredDataset:
@@ -26,7 +26,8 @@ class RestoredDataset:
     base : sequence
         Of pairs: a protected image, as bytes of its file, or as array of uint8 of shape (H, W, C)
         that came undecoded from a lossless file; and anything, a label as a rule.
-    key : DatasetKey
+    key : DatasetKey or KeySource
+        A source of keys is asked once for all images of a batch.
     transform : callable, optional
         Of the restored image, an array of uint8 of shape (H, W, C).
 
@@ -39,7 +40,7 @@ class RestoredDataset:
     def __init__(
         self,
         base: Sequence[tuple[Any, Any]],
-        key: DatasetKey,
+        key: DatasetKey | KeySource,
         transform: Callable[[np.ndarray[Any, Any]], Any] | None = None,
     ) -> None:
         self.base, self.key, self.transform = base, key, transform
@@ -68,7 +69,8 @@ class RestoredDataset:
         if all(isinstance(image, np.ndarray) for image in images):
             if len({image.shape for image in images}) == 1:
                 return list(restore_batch(np.stack(images), self.key, threads=1))
-            return [restore_batch(image[None], self.key, threads=1)[0] for image in images]
+            key = keys_for(self.key, ((image[None], {}) for image in images))
+            return [restore_batch(image[None], key, threads=1)[0] for image in images]
         kinds = ", ".join(sorted({type(image).__name__ for image in images}))
         msg = (
             f"expected images as bytes or as arrays of uint8, got {kinds}; give the dataset below "
