@@ -222,3 +222,14 @@ def test_the_description_has_both_kinds(server):
     assert set(described["requestBody"]["content"]) == {BINARY, JSON}
     assert set(described["responses"]["200"]["content"]) == {BINARY, JSON}
     assert {each["name"] for each in described["parameters"]} == {"name", "key_id"}
+
+
+def test_the_metrics_count_keys(server, mary, granted):
+    def count() -> float:
+        told = httpx.get(f"{server.url}/metrics").text
+        return float(told.partition("\ndsguard_image_keys_total ")[2].partition("\n")[0])
+
+    before = count()
+    assert asked(server, mary, granted).status_code == 200
+    assert asked(server, mary, granted, b"x").status_code == 422
+    assert count() == before + len(IDS)
