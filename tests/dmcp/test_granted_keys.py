@@ -273,13 +273,13 @@ def test_few_keys_are_kept(server, owner, mary, dataset, granted, key):
     ids = [bytes([n]) * 16 for n in range(24)]
     for start in range(0, 24, 8):
         keys.image_keys(key.key_id, ids[start : start + 8])
-    assert len(keys._new) + len(keys._old) <= 20
+    assert len(keys._kept) == 20
     assert used(owner, dataset) == 24
     assert keys.image_keys(key.key_id, ids[16:])[ids[20]] == dsguard.image_key(key, ids[20])
     assert used(owner, dataset) == 24
     assert len(keys.image_keys(key.key_id, ids)) == 24
-    assert used(owner, dataset) == 32  # the first eight were forgotten
-    assert len(keys._new) + len(keys._old) <= 20
+    assert used(owner, dataset) == 28  # the first four were forgotten
+    assert len(keys._kept) == 20
 
 
 # The command

@@ -6,6 +6,7 @@ import os
 import weakref
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 
 from dsguard.dmcp.client import Client, RefusedError
 from dsguard.dmcp.login import allows_http, login_for
@@ -54,8 +55,7 @@ class GrantedKeys(KeySource):
         self.name = f"dataset {dataset}"
         self._given = (dataset, url, token, most_kept, allow_http)
         self._clients: dict[int, Client] = {}
-        self._new: dict[bytes, bytes] = {}
-        self._old: dict[bytes, bytes] = {}
+        self._kept: dict[bytes, bytes] = {}
 
     def __repr__(self) -> str:
         """Name dataset and address, never the token."""
@@ -68,8 +68,8 @@ class GrantedKeys(KeySource):
 
     def image_keys(self, key_id: str, image_ids: Sequence[bytes]) -> Mapping[bytes, bytes]:
         """Return the keys of images, by image id; see `KeySource`."""
-        new, old, start = self._new, self._old, bytes.fromhex(key_id)
-        found = {each: new.get(start + each) or old.get(start + each) for each in image_ids}
+        start = bytes.fromhex(key_id)
+        found = {each: self._kept.get(start + each) for each in image_ids}
         known = {each: key for each, key in found.items() if key is not None}
         missing = [each for each in image_ids if each not in known]
         if missing:
@@ -91,12 +91,11 @@ class GrantedKeys(KeySource):
             raise NoKeysError(error.message) from error
 
     def _keep(self, keys: dict[bytes, bytes]) -> None:
-        """Keep keys; half of all there may be are forgotten together, the oldest ones."""
-        half = self._given[3] // 2
-        if len(self._new) + len(keys) > half:
-            self._new, self._old = {}, self._new
-        if len(keys) <= half:
-            self._new.update(keys)
+        """Keep keys, and forget the oldest where there are too many; threads may do so at once."""
+        kept, most = self._kept, self._given[3]
+        kept.update(keys)
+        for oldest in list(islice(kept, max(0, len(kept) - most))):
+            kept.pop(oldest, None)
 
     def _client(self) -> Client:
         """Return the connection of this process: a fork must not share that of its parent."""
