@@ -76,3 +76,10 @@ def test_without_keys_a_run_ends(tmp_path, files):
     with pytest.raises(NoKeysError, match="it is closed"):
         restore_dataset(tmp_path / "safe", tmp_path / "back", Closed())
     assert not list((tmp_path / "back").glob("*.png"))
+
+
+def test_many_keys_are_those_of_each(key):
+    ids = [bytes([n]) * 16 for n in range(20)]
+    together = key.keyring.image_keys(b"".join(ids))
+    assert together == b"".join(dsguard.image_key(key, image_id) for image_id in ids)
+    assert key.keyring.image_keys(b"") == b""
