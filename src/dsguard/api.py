@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal, overload
@@ -28,7 +28,7 @@ from dsguard.errors import (
     TamperedError,
     WrongKeyError,
 )
-from dsguard.keys import DatasetKey, ImageKeys
+from dsguard.keys import DatasetKey, ImageKeys, KeySource
 from dsguard.keys.image_keys import checked_image_keys
 from dsguard.profiles import Profile
 
@@ -271,9 +271,9 @@ def protect_batch(
 @overload
 def restore_batch(
     images: npt.NDArray[np.uint8],
-    key: DatasetKey | None = None,
+    key: DatasetKey | KeySource | ImageKeys | None = None,
     *,
-    image_keys: Sequence[bytes] | Mapping[bytes, bytes] | None = None,
+    image_keys: Sequence[bytes] | Mapping[bytes, bytes] | KeySource | None = None,
     sidecars: Mapping[int, bytes] | None = None,
     on_error: Literal["raise"] = "raise",
     out: npt.NDArray[np.uint8] | None = None,
@@ -284,9 +284,9 @@ def restore_batch(
 @overload
 def restore_batch(
     images: npt.NDArray[np.uint8],
-    key: DatasetKey | None = None,
+    key: DatasetKey | KeySource | ImageKeys | None = None,
     *,
-    image_keys: Sequence[bytes] | Mapping[bytes, bytes] | None = None,
+    image_keys: Sequence[bytes] | Mapping[bytes, bytes] | KeySource | None = None,
     sidecars: Mapping[int, bytes] | None = None,
     on_error: Literal["report"],
     out: npt.NDArray[np.uint8] | None = None,
@@ -296,9 +296,9 @@ def restore_batch(
 
 def restore_batch(
     images: npt.NDArray[np.uint8],
-    key: DatasetKey | None = None,
+    key: DatasetKey | KeySource | ImageKeys | None = None,
     *,
-    image_keys: Sequence[bytes] | Mapping[bytes, bytes] | None = None,
+    image_keys: Sequence[bytes] | Mapping[bytes, bytes] | KeySource | None = None,
     sidecars: Mapping[int, bytes] | None = None,
     on_error: Literal["raise", "report"] = "raise",
     out: npt.NDArray[np.uint8] | None = None,
@@ -310,11 +310,12 @@ def restore_batch(
     ----------
     images : ndarray of uint8, shape (N, H, W, C) or (N, H, W)
         As `protect_batch` returned them; a subset in any order will do.
-    key : DatasetKey, optional
-        The key that they were protected under.
-    image_keys : sequence of bytes, or mapping of bytes to bytes, optional
+    key : DatasetKey, KeySource or ImageKeys, optional
+        The key that they were protected under, or what stands in its place for codec ``sealed``,
+        such as `dsguard.dmcp.GrantedKeys`.
+    image_keys : sequence of bytes, mapping of bytes to bytes, or KeySource, optional
         In its place, for codec ``sealed``: the key of each image, in their order, or keys by image
-        id. `dsguard.image_key` derives them.
+        id. `dsguard.image_key` derives them; a platform releases them.
     sidecars : mapping of int to bytes, optional
         As `protect_batch` returned them, by the index of their image in `images`.
     on_error : {"raise", "report"}
@@ -336,6 +337,8 @@ def restore_batch(
     ------
     NotProtectedError, WrongKeyError, TamperedError, FormatError, MissingSidecarError
         If an image cannot be restored; the message names its index.
+    NoKeysError
+        If a `KeySource` gives none.
     """
     if on_error not in ("raise", "report"):
         msg = f"on_error is 'raise' or 'report', not {on_error!r}"
@@ -447,19 +450,59 @@ def image_ids(
     return restoring.image_ids(batch, _check_sidecars(sidecars, len(batch)))
 
 
+def keys_for(
+    key: DatasetKey | KeySource | ImageKeys,
+    batches: Iterable[tuple[npt.NDArray[np.uint8], Mapping[int, bytes]]],
+) -> DatasetKey | ImageKeys:
+    """Have a source of keys give those of some batches together, for `restore_batch` to take.
+
+    Parameters
+    ----------
+    key : DatasetKey, KeySource or ImageKeys
+        What is no source is returned as it is.
+    batches : iterable of tuple of ndarray and mapping
+        Images and their sidecars, as `restore_batch` takes them.
+
+    Raises
+    ------
+    NoKeysError
+        If the source gives none.
+    """
+    if not isinstance(key, KeySource):
+        return key
+    wanted: dict[str, list[bytes]] = {}
+    for images, sidecars in batches:
+        with suppress(InputError):  # of images that no key restores
+            batch = np.ascontiguousarray(as_batch(images, "images"))
+            for key_id, ids in restoring.ids_by_key(batch, dict(sidecars)).items():
+                wanted.setdefault(key_id, []).extend(ids)
+    keys: dict[bytes, bytes] = {}
+    missing: dict[bytes, str] = {}
+    for key_id, ids in wanted.items():
+        try:
+            keys |= key.image_keys(key_id, list(dict.fromkeys(ids)))
+        except WrongKeyError as error:
+            missing |= dict.fromkeys(ids, error.message)
+    return ImageKeys(keys, missing)
+
+
 def _keys(
-    key: DatasetKey | None,
-    image_keys: Sequence[bytes] | Mapping[bytes, bytes] | None,
+    key: DatasetKey | KeySource | ImageKeys | None,
+    image_keys: Sequence[bytes] | Mapping[bytes, bytes] | KeySource | None,
     batch: Images,
     sidecars: dict[int, bytes],
 ) -> DatasetKey | ImageKeys:
-    if image_keys is None:
-        _check_key(key)
-        assert key is not None
-        return key
-    if key is not None:
+    if key is not None and image_keys is not None:
         msg = "give the key of the dataset, or those of images, not both"
         raise InputError(msg)
+    if isinstance(image_keys, KeySource):
+        key, image_keys = image_keys, None
+    if isinstance(key, KeySource | ImageKeys):
+        return keys_for(key, [(batch, sidecars)])
+    if image_keys is None:
+        _check_key(key)
+        assert isinstance(key, DatasetKey)
+        return key
     if isinstance(image_keys, Mapping):
         return checked_image_keys(image_keys)
     given: object = image_keys

@@ -71,6 +71,10 @@ class WrongKeyError(DsguardError, ValueError):
     """The image was protected under another key, or the passphrase is wrong."""
 
 
+class NoKeysError(DsguardError):
+    """No keys of images are to be had: whoever gives them refuses, or does not answer."""
+
+
 class MissingSidecarError(DsguardError, ValueError):
     """The payload of the image is in a sidecar, which was not given."""
 

@@ -24,7 +24,7 @@ class Service:
         return [{"number": OSC, "user": OSC, "dataset": OSC, "state": OSC, "reason": OSC,
                  "message": OSC}]  # fmt: skip
 
-    def keys(self, dataset):
+    def key_versions(self, dataset):
         return [{"version": OSC, "key_id": OSC}]
 
     def grants(self, dataset):

@@ -290,7 +290,7 @@ def test_only_managers_manage(server, owner, user, dataset, key):
         lambda: user.revoke(dataset, user.name),
         lambda: user.grants(dataset),
         lambda: user.audit(dataset),
-        lambda: user.keys(dataset),
+        lambda: user.key_versions(dataset),
         lambda: user.export_key(dataset, 1),
     ):
         with refused(403, "no-grant"):

@@ -14,6 +14,7 @@ import pytest
 
 import dsguard
 from dsguard.dmcp import frames
+from dsguard.dmcp.serve import _listening
 from tests.dmcp.service import (
     post,
     protected,
@@ -260,3 +261,13 @@ def test_a_closed_and_busy_service(tmp_path, scenes):
             with refused(429, "rate"):
                 for _ in range(20):
                     owner.me()
+
+
+def test_no_part_of_an_answer_waits_for_its_reader():
+    with (
+        _listening("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+    ):
+        served, _ = listener.accept()
+        with served:
+            assert served.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dsguard.codecs import Codec
     from dsguard.covers import Cover
     from dsguard.fsp import Surrogate
-    from dsguard.keys import DatasetKey
+    from dsguard.keys import DatasetKey, KeySource
 
     Location = str | os.PathLike[str]
 
@@ -178,18 +178,22 @@ def class_names_of(surrogate: Surrogate | Path) -> tuple[str, ...]:
 def restore_dataset(
     source: Source | Location,
     destination: Location,
-    key: DatasetKey,
+    key: DatasetKey | KeySource,
     *,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Report:
-    """Restore a dataset; arguments as in `protect_dataset`."""
+    """Restore a dataset; arguments as in `protect_dataset`.
+
+    A `KeySource`, such as `dsguard.dmcp.GrantedKeys`, stands in place of the key for codec
+    ``sealed``. Where it gives no keys any more the run ends with `NoKeysError`; it can go on later.
+    """
     return run(_source(source), Restore(key), destination, Settings(**settings), progress)
 
 
 def verify_dataset(
     source: Source | Location,
-    key: DatasetKey,
+    key: DatasetKey | KeySource,
     *,
     progress: Progress | None = None,
     **settings: Any,

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from dsguard.bulk.report import Report
     from dsguard.bulk.tasks import Task
     from dsguard.formats.base import Source
-    from dsguard.keys import DatasetKey
 
 
 @dataclass
@@ -63,24 +62,20 @@ class Companions:
         """Whether what does not go along is sealed."""
         return self.task.keeps_files
 
-    @property
-    def key(self) -> DatasetKey:
-        """The key of the dataset."""
-        return self.task.key
-
     @cached_property
     def review(self) -> Review:
         """The account of what is left out."""
         names = self.source.names() if isinstance(self.source, TreeSource) else ()
-        return Review(self.disclosure or Disclosure(), names, self.key)
+        return Review(self.disclosure or Disclosure(), names, self.task.own_key)
 
     def copy(self, report: Report) -> set[str]:
         """Copy the files beside the images that go along; return the names of what was written."""
         names = self._new_names(report) if self.wanted else {}
         copied = {name for name in self.wanted if self._copied(name, names, report)}
-        if self.seals and self._held:
+        key = self.task.own_key
+        if self._held and key is not None:
             report.sealed_files += len(self._held)
-            if self._write(SEALED_FILES, sealed(self._held, self.key), report):
+            if self._write(SEALED_FILES, sealed(self._held, key), report):
                 copied.add(SEALED_FILES)
         if self.disclosure is None and has_sealed(self.source):
             copied |= self._unsealed(report)
@@ -155,7 +150,7 @@ class Companions:
     def _unsealed(self, report: Report) -> set[str]:
         """Write the files that were sealed together, over what was published of them."""
         try:
-            found = opened_in(self.source, self.key)
+            found = opened_in(self.source, self.task.key)
         except DsguardError as error:
             report.add_broken(SEALED_FILES, error.to_keep())
             return set()

@@ -29,6 +29,7 @@ from dsguard.formats.harmless import harmless_classes
 from dsguard.formats.images import LOSSLESS_FORMATS, with_suffix
 from dsguard.formats.names import distinct
 from dsguard.formats.sink import Output
+from dsguard.keys import KeySource
 
 if TYPE_CHECKING:
     from dsguard.bulk.report import Report
@@ -125,9 +126,11 @@ def plan_of(
     )
 
 
-def _code(facts: dict[str, str], key: DatasetKey) -> str:
+def _code(facts: dict[str, str], key: DatasetKey | KeySource) -> str:
     """Return what only those can tell of a run who have its key: journals of others are refused."""
     told = json.dumps(facts, sort_keys=True).encode()
+    if isinstance(key, KeySource):
+        return key.proof_of(told)
     return hmac.new(key.randomness(32, b"journal"), told, "sha256").hexdigest()
 
 

@@ -18,7 +18,7 @@ from dsguard.bulk.settings import Settings
 from dsguard.bulk.source_journal import look_for_lost, state_of
 from dsguard.bulk.tasks import Task
 from dsguard.errors import DsguardError, InputError, WorkerError
-from dsguard.keys import DatasetKey
+from dsguard.keys import DatasetKey, KeySource
 
 if TYPE_CHECKING:
     from dsguard.bulk.shard import ShardSpec
@@ -65,7 +65,8 @@ def run(
     end_if_imported()
     settings = settings or Settings()
     given: object = task.key
-    if not isinstance(given, DatasetKey):
+    is_source = isinstance(given, KeySource) and task.takes_sources
+    if not (isinstance(given, DatasetKey) or is_source):
         msg = f"key: expected a DatasetKey, got {type(given).__name__}; use DatasetKey.load(path)"
         raise InputError(msg)
     engine_of(settings.engine)  # before anything is begun

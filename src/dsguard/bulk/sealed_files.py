@@ -24,7 +24,7 @@ from dsguard.formats.tar import END, content_of, members, packed
 
 if TYPE_CHECKING:
     from dsguard.formats.base import Source
-    from dsguard.keys import DatasetKey
+    from dsguard.keys import DatasetKey, KeySource
 
 SEALED_FILES = "sealed-files.dsguard"
 """The file in a protected dataset."""
@@ -66,7 +66,7 @@ def start_of(source: Source, name: str) -> bytes:
         return file.read(2 * MOST_BYTES)
 
 
-def opened_in(source: Source, key: DatasetKey) -> dict[str, bytes]:
+def opened_in(source: Source, key: DatasetKey | KeySource) -> dict[str, bytes]:
     """Return the files that lie sealed beside the images of a source, by relative path.
 
     Raises
@@ -80,7 +80,7 @@ def opened_in(source: Source, key: DatasetKey) -> dict[str, bytes]:
     return opened(data, key)
 
 
-def opened(data: bytes, key: DatasetKey) -> dict[str, bytes]:
+def opened(data: bytes, key: DatasetKey | KeySource) -> dict[str, bytes]:
     """Return the files that a PNG file carries, by relative path.
 
     Raises

@@ -110,7 +110,7 @@ def process_shard(spec: ShardSpec) -> ShardResult:
     result = ShardResult(spec.number)
     lines: list[str] = []
     sink = None
-    review = None if spec.disclosure is None else Review(spec.disclosure, key=spec.task.key)
+    review = None if spec.disclosure is None else Review(spec.disclosure, key=spec.task.own_key)
     if spec.output is not None:
         sink = open_sink(spec.output, spec.source, spec.part, spec.number, review)
     try:
@@ -155,10 +155,11 @@ def _work(
     errors: dict[int, DsguardError] = {}
     for groups, unreadable in spec.task.decoded(rows):
         errors |= unreadable
+        task = spec.task.with_keys_of(groups)
         for group in groups:
-            if sink is not None and not spec.task.keeps_files:
+            if sink is not None and not task.keeps_files:
                 result.metadata_dropped += group.with_more
-            _process(spec, rows, group, sink, result, results, errors, profiles)
+            _process(task, spec.threads, rows, group, sink, result, results, errors, profiles)
     files: dict[int, str] = {}
     if sink is not None:
         if sink.wants_extras(rows):
@@ -251,7 +252,8 @@ def _checked(extras: Extras) -> Extras:
 
 
 def _process(
-    spec: ShardSpec,
+    task: Task,
+    threads: int | None,
     rows: Rows,
     group: Group,
     sink: Sink | None,
@@ -270,7 +272,7 @@ def _process(
         else [],
         [rows.originals[row] for row in group.rows] if rows.originals else [],
     )
-    done = spec.task.checked(batch, spec.threads)
+    done = task.checked(batch, threads)
     if sink is not None and not sink.takes_files:
         done.errors |= dict.fromkeys(done.files, InputError("carries a file, and this is an array"))
     result.as_they_are += done.as_they_are
@@ -348,6 +350,6 @@ def _line(
     return (
         f'{{"name": {_quoted(name)}, "file": {_quoted(file)}, '
         f'"sha256_in": "{hashes[0]}", "sha256_out": "{hashes[1]}", '
-        f'"key_id": "{spec.task.key.key_id}", "profile": "{profile}", "status": "{status}", '
+        f'"key_id": {_quoted(spec.task.key_name)}, "profile": "{profile}", "status": "{status}", '
         f'"error": {told}' + (f', "beside": {json.dumps(beside)}}}' if beside else "}")
     )

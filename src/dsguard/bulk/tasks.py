@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard import covers
-from dsguard.api import are_protected, protect_batch, restore_batch
+from dsguard.api import are_protected, keys_for, protect_batch, restore_batch
 from dsguard.bulk.carried import file_of, fitted_to_files
 from dsguard.choices import COVER_SIZES, KEPT
 from dsguard.covers import Cover, Given
@@ -22,12 +22,13 @@ from dsguard.formats.base import decode_rows
 from dsguard.formats.images import UnreadableImageError
 from dsguard.formats.names import shown
 from dsguard.kernels.geometry import LARGEST_SIDE
+from dsguard.keys import KeySource
 
 if TYPE_CHECKING:
     from dsguard.codecs import Codec, File
     from dsguard.formats.base import Rows
     from dsguard.formats.images import Group
-    from dsguard.keys import DatasetKey
+    from dsguard.keys import DatasetKey, ImageKeys
 
 Image = npt.NDArray[np.uint8]
 
@@ -72,7 +73,7 @@ class Task(ABC):
     ----------
     verb : str
         What its results are called.
-    key : DatasetKey
+    key : DatasetKey, or KeySource if `takes_sources`
     writes : bool
         Whether it has images to write.
     publishes : bool
@@ -82,7 +83,23 @@ class Task(ABC):
     verb: ClassVar[str]
     writes: ClassVar[bool] = True
     publishes: ClassVar[bool] = True
-    key: DatasetKey
+    takes_sources: ClassVar[bool] = False
+    key: DatasetKey | KeySource
+
+    @property
+    def key_name(self) -> str:
+        """What journals and manifests call the key."""
+        return self.key.name if isinstance(self.key, KeySource) else self.key.key_id
+
+    @property
+    def own_key(self) -> DatasetKey | None:
+        """The key of the dataset, where it is known here."""
+        return None if isinstance(self.key, KeySource) else self.key
+
+    def with_keys_of(self, groups: Sequence[Group]) -> Task:
+        """Return this task, ready for some images, whose keys may have to be fetched."""
+        del groups
+        return self
 
     @abstractmethod
     def process(self, batch: Batch, threads: int | None) -> Processed:
@@ -104,7 +121,7 @@ class Task(ABC):
 
     def settings(self) -> dict[str, str]:
         """Return all that decides the bytes that come out."""
-        return {"task": self.verb, "key": self.key.key_id}
+        return {"task": self.verb, "key": self.key_name}
 
     def checked(self, batch: Batch, threads: int | None) -> Processed:
         """Return what becomes of a batch, images of a wrong size included."""
@@ -121,15 +138,28 @@ class Task(ABC):
 
 @dataclass(frozen=True)
 class Restore(Task):
-    """Restore protected images."""
+    """Restore protected images.
+
+    Attributes
+    ----------
+    fetched : DatasetKey, ImageKeys or None
+        What opens the images that are at hand: keys that came from `key`, or `key` itself.
+    """
 
     verb = "restored"
     publishes = False
-    key: DatasetKey
+    takes_sources = True
+    key: DatasetKey | KeySource
+    fetched: DatasetKey | ImageKeys | None = None
+
+    def with_keys_of(self, groups: Sequence[Group]) -> Task:
+        keys = keys_for(self.key, ((group.images, group.sidecars) for group in groups))
+        return replace(self, fetched=keys)
 
     def process(self, batch: Batch, threads: int | None) -> Processed:
+        key = self.fetched or self.key
         done = restore_batch(
-            batch.images, self.key, sidecars=batch.sidecars, on_error="report", threads=threads
+            batch.images, key, sidecars=batch.sidecars, on_error="report", threads=threads
         )
         files = done.files
         errors = {n: error for n, error in done.errors.items() if n not in files}

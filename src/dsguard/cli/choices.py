@@ -25,7 +25,7 @@ class Choices:
 
     source: str
     destination: str | None
-    key_path: Path
+    key_path: Path | None
     in_format: str
     limit: int | None
     include: tuple[str, ...]
@@ -66,21 +66,30 @@ class Choices:
 
     def opened(self, *, images_of_any_kind: bool = False) -> tuple[Source, DatasetKey]:
         """Open source and key, before any work is done."""
+        assert self.key_path is not None, "the option of the key is required"
+        key = load_key(self.key_path)
+        return self.opened_source(images_of_any_kind=images_of_any_kind), key
+
+    def opened_source(self, *, images_of_any_kind: bool = False) -> Source:
+        """Open the source, before any work is done."""
         from dsguard.formats import open_source
         from dsguard.kernels import kernels
 
-        key = load_key(self.key_path)
         kernels()  # a backend that is not there is found now
         told = (
             contextlib.nullcontext() if self.quiet else errors.status("reading the list of images")
         )
         with told:
-            source = open_source(self.source, self.in_format, images_of_any_kind=images_of_any_kind)
-        return source, key
+            return open_source(self.source, self.in_format, images_of_any_kind=images_of_any_kind)
 
 
 def common(command: Callable[..., int]) -> Callable[..., int]:
-    """Give a command the options that all have."""
+    """Give a command the options that all have, that of the key among them."""
+    return options.key_option(common_but_key(command))
+
+
+def common_but_key(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command the options that all have, but for that of the key."""
     for option in (
         click.option("--quiet", is_flag=True, help="No progress on stderr."),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
@@ -141,7 +150,6 @@ def common(command: Callable[..., int]) -> Callable[..., int]:
             show_default=True,
             help="auto, folder, archive, webdataset, parquet, numpy, cifar, coco or imagefolder.",
         ),
-        options.key_option,
     ):
         command = option(command)
     return command

@@ -76,7 +76,7 @@ def cli() -> None:
       1    internal error
       2    wrong usage, or files that cannot be read or written
       3    some images failed, each of them named, or are missing
-      4    wrong key or passphrase
+      4    wrong key or passphrase, or a platform that gives no keys
       5    damaged images
       6    all images are done; something beside them could hold a picture and was left out, named
       130  interrupted; what was written is whole, the same command does what is left

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dsguard.errors import DsguardError, TamperedError, WorkerError, WrongKeyError
+from dsguard.errors import DsguardError, NoKeysError, TamperedError, WorkerError, WrongKeyError
 
 if TYPE_CHECKING:
     from dsguard.keys import DatasetKey
@@ -75,7 +75,7 @@ def exit_code(error: DsguardError, otherwise: Exit) -> Exit:
     """Return the exit code of an error."""
     if isinstance(error, TamperedError):
         return Exit.DAMAGED
-    if isinstance(error, WrongKeyError):
+    if isinstance(error, WrongKeyError | NoKeysError):
         return Exit.KEY_REFUSED
     if isinstance(error, WorkerError):
         return Exit.INTERNAL

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dsguard.cli.console import Exit, complain, load_key, say, show, warn
+from dsguard.dmcp.login import allows_http, login_for, path_of_login
 from dsguard.dmcp.secret_text import check_token, text_of
 from dsguard.errors import DsguardError, InputError, MissingExtraError
 
 if TYPE_CHECKING:
+    from dsguard.dmcp import GrantedKeys
     from dsguard.dmcp.client import Client
     from dsguard.dmcp.settings import Settings
 
@@ -165,9 +167,9 @@ def login(url: str) -> None:
 @click.option("--replace", is_flag=True, help="Forget the login of another account.")
 def register(name: str, url: str, *, replace: bool) -> None:
     """Make an account NAME, and log in with it."""
-    if _config().exists() and not replace:
+    if path_of_login().exists() and not replace:
         msg = (
-            f"another account is logged in here, and its token may lie in {_config()} alone; "
+            f"another account is logged in here, and its token may lie in {path_of_login()} alone; "
             "keep that file elsewhere, or give --replace"
         )
         raise InputError(msg)
@@ -175,7 +177,7 @@ def register(name: str, url: str, *, replace: bool) -> None:
         with _connected(url) as client:
             token = client.register(name)
         kept.save(url, token)
-    say(f"registered as {name}; the token is in {_config()}")
+    say(f"registered as {name}; the token is in {path_of_login()}")
 
 
 @dmcp.command()
@@ -246,7 +248,7 @@ def grants(dataset: str) -> None:
 def keys(dataset: str) -> None:
     """List the versions of the key of DATASET."""
     with _client() as client:
-        for row in client.keys(dataset):
+        for row in client.key_versions(dataset):
             say(f"version {row['version']}: key {row['key_id']}")
 
 
@@ -376,20 +378,6 @@ def _settings(**given: Any) -> Settings:
         raise InputError("; ".join(told) or str(error)) from None
 
 
-def _config() -> Path:
-    base = os.environ.get("XDG_CONFIG_HOME")
-    if not base:
-        try:
-            base = str(Path.home() / ".config")
-        except RuntimeError:
-            msg = (
-                "there is no home folder to keep a login in: set HOME or XDG_CONFIG_HOME, or "
-                "DSGUARD_DMCP_URL and DSGUARD_DMCP_TOKEN"
-            )
-            raise InputError(msg) from None
-    return Path(base, "dsguard", "dmcp.json")
-
-
 _ROOM = 4096
 
 
@@ -455,7 +443,7 @@ class _Kept:
 @contextlib.contextmanager
 def _keeping() -> Iterator[_Kept]:
     """Yield a place for a login that can be written, before anything is asked of a service."""
-    kept = _Kept(_config())
+    kept = _Kept(path_of_login())
     try:
         yield kept
     finally:
@@ -479,10 +467,9 @@ def _connected(url: str, token: str | None = None) -> Client:
     """Return a client; what it warns of is said on stderr."""
     from dsguard.dmcp.client import Client
 
-    allowed = os.environ.get(f"{_PREFIX}ALLOW_HTTP", "").lower() in ("1", "true", "yes")
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        client = Client(url, token, allow_http=allowed)
+        client = Client(url, token, allow_http=allows_http())
     for warning in told:
         warn(str(warning.message))
     return client
@@ -490,27 +477,14 @@ def _connected(url: str, token: str | None = None) -> Client:
 
 def _client() -> Client:
     """Return a client of the service of the environment, or that of the last login."""
-    url = os.environ.get("DSGUARD_DMCP_URL", "").strip()
-    token = check_token(os.environ.get("DSGUARD_DMCP_TOKEN", ""))
-    if not (url and token):
-        path = _config()
-        try:
-            kept = json.loads(text_of(path.read_bytes(), str(path)))
-            known = str(kept["url"])
-            if url and url.rstrip("/") != known.rstrip("/"):
-                msg = (
-                    f"the token that is kept is for {known}, not for {url}; set DSGUARD_DMCP_TOKEN "
-                    "as well, or log in: dsguard dmcp login URL"
-                )
-                raise DsguardError(msg)
-            if token and not url:
-                msg = "DSGUARD_DMCP_TOKEN is set without DSGUARD_DMCP_URL, which it is for"
-                raise DsguardError(msg)
-            url, token = known, str(kept["token"])
-        except FileNotFoundError:
-            msg = "you are not logged in; run: dsguard dmcp login URL"
-            raise DsguardError(msg) from None
-        except (json.JSONDecodeError, KeyError, TypeError):
-            msg = f"{path} holds no login; log in again: dsguard dmcp login URL"
-            raise DsguardError(msg) from None
-    return _connected(url, token)
+    return _connected(*login_for())
+
+
+def granted_keys(dataset: str, url: str | None) -> GrantedKeys:
+    """Return the keys of a dataset on a platform, whose address and token are tried first."""
+    from dsguard.dmcp import GrantedKeys
+
+    login = login_for(url)
+    with _connected(*login) as client:
+        client.me()
+    return GrantedKeys(dataset, *login, allow_http=allows_http())

@@ -21,14 +21,25 @@ from dsguard.choices import (
 if TYPE_CHECKING:
     from dsguard.fsp import Attack
 
-key_option = click.option(
-    "--key",
-    "key_path",
-    required=True,
-    envvar="DSGUARD_KEY_FILE",
-    show_envvar=True,
-    type=click.Path(path_type=Path),
-    help="Key file, from `dsguard keygen`. A passphrase is read from DSGUARD_PASSPHRASE.",
+_key: dict[str, Any] = {
+    "envvar": "DSGUARD_KEY_FILE",
+    "show_envvar": True,
+    "type": click.Path(path_type=Path),
+    "help": "Key file, from `dsguard keygen`. A passphrase is read from DSGUARD_PASSPHRASE.",
+}
+key_option = click.option("--key", "key_path", required=True, **_key)
+key_or_platform_option = click.option("--key", "key_path", **_key)
+dataset_option = click.option(
+    "--dataset",
+    metavar="NAME",
+    help="In place of a key: the name of the dataset on a platform (`dsguard dmcp`) that grants it "
+    "to you. It gives the keys of the images; these stay here.",
+)
+url_option = click.option(
+    "--dmcp",
+    "url",
+    metavar="URL",
+    help="Address of that platform; by default the one that you are logged in to.",
 )
 profile_option = click.option(
     "--profile",

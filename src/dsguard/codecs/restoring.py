@@ -16,6 +16,8 @@ from dsguard.kernels.geometry import Geometry
 from dsguard.keys import TAG_BYTES, DatasetKey
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy.typing as npt
 
     from dsguard.codecs.base import Codec, Keys
@@ -48,12 +50,29 @@ def restore(
 def image_ids(batch: Images, sidecars: dict[int, bytes]) -> list[bytes | None]:
     """Return the id of each image, None where it has none."""
     ids: list[bytes | None] = [None] * len(batch)
-    raw = headers(batch, sidecars)
-    for members, _, codec in by_header(raw, None, {}):
-        own = of_members(sidecars, members)
-        for i, found in zip(members, codec.image_ids(batch[members], own), strict=True):
-            ids[i] = found
+    for members, _, found in _ids(batch, sidecars):
+        for i, image_id in zip(members, found, strict=True):
+            ids[i] = image_id
     return ids
+
+
+def ids_by_key(batch: Images, sidecars: dict[int, bytes]) -> dict[str, list[bytes]]:
+    """Return the ids of images by the id of the dataset key that their headers name."""
+    ids: dict[str, list[bytes]] = {}
+    for _, header, found in _ids(batch, sidecars):
+        known = ids.setdefault(header.key_id.hex(), [])
+        known += [image_id for image_id in found if image_id is not None]
+    return ids
+
+
+def _ids(
+    batch: Images, sidecars: dict[int, bytes]
+) -> Iterator[tuple[list[int], Header, list[bytes | None]]]:
+    """Yield places, header and ids of images that have one header; None where one has no id."""
+    for members, header, codec in by_header(headers(batch, sidecars), None, {}):
+        own = of_members(sidecars, members)
+        part = batch if len(members) == len(batch) else batch[members]
+        yield members.tolist(), header, codec.image_ids(part, own)
 
 
 def have_headers(batch: Images) -> npt.NDArray[np.bool_]:

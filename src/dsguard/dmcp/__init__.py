@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dsguard.dmcp.client import Client
+    from dsguard.dmcp.granted import GrantedKeys
 
-__all__ = ["Client"]
+__all__ = ["Client", "GrantedKeys"]
 
 
 def __getattr__(name: str) -> Any:
@@ -15,5 +16,9 @@ def __getattr__(name: str) -> Any:
         from dsguard.dmcp.client import Client
 
         return Client
+    if name == "GrantedKeys":
+        from dsguard.dmcp.granted import GrantedKeys
+
+        return GrantedKeys
     msg = f"module 'dsguard.dmcp' has no attribute {name!r}"
     raise AttributeError(msg)

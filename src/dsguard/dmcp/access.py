@@ -244,6 +244,18 @@ class Service:
             for row in rows
         }
 
+    def key_named(self, dataset: Dataset, key_id: str | None) -> tuple[int, DatasetKey]:
+        """Return version and key of that key id, the newest where none is named."""
+        ring = self.ring(dataset)
+        found = ring.get(key_id or next(iter(ring)))
+        if found is None:
+            raise Refused(
+                404, "no-key", f"{key_id} is no key of {dataset.name}",
+                "name the one that the images tell (`dsguard inspect`), or their dataset",
+                dataset.name,
+            )  # fmt: skip
+        return found
+
     # Grants
 
     def rights(self, user: User) -> dict[int, list[str]]:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from dsguard.dmcp import errors, pages, routes, schemas, streams
+from dsguard.dmcp import errors, pages, releases, routes, schemas, streams
 from dsguard.dmcp.middleware import Gate
 from dsguard.dmcp.settings import Settings
 from dsguard.dmcp.state import Platform
@@ -28,7 +28,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app = FastAPI(
         title="dsguard DMCP",
-        description="Keeps the keys of protected image datasets and restores for who may.",
+        description="Keeps the keys of protected image datasets, for who may restore them.",
         lifespan=lifespan,
         docs_url=None,  # they would load scripts from elsewhere; `pages` has a page of its own
         redoc_url=None,
@@ -37,6 +37,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.platform = platform
     app.add_middleware(Gate, platform=platform)
     errors.add_handlers(app)
-    for router in (routes.router, streams.router, pages.router):
+    for router in (routes.router, releases.router, streams.router, pages.router):
         app.include_router(router)
     return app

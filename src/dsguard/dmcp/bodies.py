@@ -27,7 +27,7 @@ def too_large(most: int) -> Refused:
     """Return the refusal of a request of more than `most` bytes."""
     return Refused(
         413, "too-large", f"a request has at most {most} bytes",
-        "send the images in several requests",
+        "send the images, or their ids, in several requests",
     )  # fmt: skip
 
 

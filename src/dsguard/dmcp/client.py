@@ -7,7 +7,7 @@ import ipaddress
 import time
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
@@ -22,11 +22,17 @@ from dsguard.dmcp.secret_text import check_token
 from dsguard.errors import DsguardError, InputError, MissingExtraError
 from dsguard.formats.limits import load_json
 from dsguard.keys import DatasetKey
+from dsguard.keys.image_keys import IMAGE_ID_BYTES, IMAGE_KEY_BYTES, bytes_of_size
 
 _IMAGES = 2000
 _BYTES = 4 << 20
 _AT_ONCE = 3
-_ATTEMPTS = 60
+_IDS = 100_000
+_ATTEMPTS = 90
+_BUSY = ("busy",)
+_WAITED_FOR = ("busy", "rate")
+"""Codes of refusals that pass in a minute: a run over a large set may well ask too often."""
+
 _MOST_JSON = 1 << 24
 _MOST_LONGER = 16
 """So many times as long as what was sent may be what comes back, and `_MOST_JSON` bytes."""
@@ -192,9 +198,45 @@ class Client:
             msg = "the service answered with something that is no key"
             raise RefusedError(msg) from None
 
-    def keys(self, dataset: str) -> list[dict[str, Any]]:
+    def key_versions(self, dataset: str) -> list[dict[str, Any]]:
         """Return the versions of a key, without the key."""
         return self._objects(f"/v1/datasets/{dataset}/keys", version=int, key_id=str)
+
+    def keys(
+        self, dataset: str, ids: Iterable[bytes], key_id: str | None = None
+    ) -> dict[bytes, bytes]:
+        """Return the keys of images of a dataset, 32 bytes each, by image id.
+
+        Parameters
+        ----------
+        dataset : str
+        ids : iterable of bytes
+            16 bytes each, as `dsguard.image_ids` tells them; each counts as an image.
+        key_id : str, optional
+            That the images tell (`dsguard.inspect`); by default the newest of the dataset.
+
+        Raises
+        ------
+        RefusedError
+            If it is not allowed, or not any more.
+        InputError
+            If one is no id.
+        """
+        known = [bytes_of_size(each, IMAGE_ID_BYTES, "an image id") for each in ids]
+        keys: dict[bytes, bytes] = {}
+        for start in range(0, len(known), _IDS):
+            some = known[start : start + _IDS]
+            keys.update(zip(some, self._keys(dataset, some, key_id), strict=True))
+        return keys
+
+    def _keys(self, dataset: str, ids: list[bytes], key_id: str | None) -> list[bytes]:
+        path = f"/v1/datasets/{dataset}/image-keys" + (f"?key_id={key_id}" if key_id else "")
+        content = self._send("POST", path, b"".join(ids), "application/octet-stream", _WAITED_FOR)
+        if len(content) != IMAGE_KEY_BYTES * len(ids):
+            msg = "the service answered with something that is no keys of images"
+            raise RefusedError(msg)
+        starts = range(0, len(content), IMAGE_KEY_BYTES)
+        return [content[start : start + IMAGE_KEY_BYTES] for start in starts]
 
     def audit(self, dataset: str, after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
         """Return the audit trail of a dataset."""
@@ -305,12 +347,21 @@ class Client:
             raise _no_service(answer)
         return [_fields(answer, each, **fields) for each in found]
 
-    def _send(self, method: str, path: str, body: bytes, kind: str) -> bytes:
+    def _send(
+        self, method: str, path: str, body: bytes, kind: str, waited_for: Container[str] = _BUSY
+    ) -> bytes:
         most = _MOST_JSON + _MOST_LONGER * len(body)
-        headers = {"content-type": kind}
-        return self._answer(method, path, most, content=body, headers=headers).content
+        sent = {"content": body, "headers": {"content-type": kind}}
+        return self._answer(method, path, most, waited_for, **sent).content
 
-    def _answer(self, method: str, path: str, most: int = _MOST_JSON, **content: Any) -> _Response:
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        most: int = _MOST_JSON,
+        waited_for: Container[str] = _BUSY,
+        **content: Any,
+    ) -> _Response:
         """Return what the service answers; while it is busy, ask again."""
         for attempt in range(_ATTEMPTS):
             try:
@@ -321,7 +372,7 @@ class Client:
             if response.is_success:
                 return response
             refusal = _refusal(response)
-            if refusal.code != "busy":
+            if refusal.code not in waited_for:
                 break
             time.sleep(min(1.0, 0.05 * 2**attempt))
         raise refusal

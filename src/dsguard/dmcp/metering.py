@@ -1,15 +1,16 @@
-"""Images sent by a request or a job: counted, limited, and in the trail before anything leaves."""
+"""Images and ids of a request or job: counted, limited, in the trail before anything leaves."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dsguard.dmcp.access import Credential, Refused, Service
 from dsguard.dmcp.frames import OK
 from dsguard.dmcp.restoring import Restored
+from dsguard.keys.image_keys import IMAGE_ID_BYTES
 
 if TYPE_CHECKING:
     from dsguard.dmcp.model import Grant, User
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 _TOLD_IN_FULL = 100
 _LIKE_OTHERS = "failed too"
 """Said of images after that many failures: eight bytes of a frame get no answer of eighty."""
+
+
+class Released(NamedTuple):
+    """Keys of images, 32 bytes each, and the key of the dataset that they are derived from."""
+
+    version: int
+    key_id: str
+    keys: bytes
 
 
 class Meter:
@@ -62,10 +71,7 @@ class Meter:
         try:
             for image in images:
                 if self._sent >= self._most:
-                    raise Refused(
-                        413, "too-many", f"{self._most} images are allowed in one go",
-                        "send the images in several requests, or begin a job",
-                    )  # fmt: skip
+                    raise _too_many(self._most, "images", ", or begin a job")
                 self._sent += 1
                 yield image
         except Refused:
@@ -93,6 +99,25 @@ class Meter:
                 self._failed += len(chunk.images)
                 self._digest.update(bytes.fromhex(chunk.digest))
         self._counted += len(chunk.images)
+
+    def release(self, ids: bytes, key_id: str | None) -> Released:
+        """Count ids like images that are sent, and return their keys; or refuse them all."""
+        count = len(ids) // IMAGE_ID_BYTES
+        if count > self._most:
+            raise _too_many(self._most, "ids")
+        with self._begin() as service:
+            grant = self._grant(service)
+            version, key = service.key_named(service.dataset_named(self._dataset), key_id)
+            service.take(grant, self._user, count, self._a_day)
+            service.audit(
+                "image-keys",
+                f"{count} keys of images",
+                dataset=self._dataset,
+                key_version=version,
+                images=count,
+                digest=hashlib.sha256(ids).hexdigest(),
+            )
+        return Released(version, key.key_id, key.keyring.image_keys(ids))
 
     def shortened(self, images: list[Restored]) -> list[Restored]:
         """Return results as they are told: after some failures the others are told in short."""
@@ -129,3 +154,10 @@ class Meter:
         if self._credential is not None:
             service.user_of(self._credential)
         return service.granted(self._user, service.dataset_named(self._dataset), "restore")
+
+
+def _too_many(most: int, what: str, also: str = "") -> Refused:
+    return Refused(
+        413, "too-many", f"{most} {what} are allowed in one go",
+        f"send the {what} in several requests{also}",
+    )  # fmt: skip

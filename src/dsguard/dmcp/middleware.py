@@ -27,6 +27,9 @@ _OPERATION = ("/healthz", "/readyz", "/metrics")
 _FORM_BYTES = 64 << 10
 """The most that a request without images has, or one of somebody without a token."""
 
+_ID_BYTES = 36
+"""Of the id of an image in JSON: 32 digits, two quotes, a comma and a blank."""
+
 _ODD_CHARSET = re.compile(r";\s*charset(?!\s*=\s*[\"']?(utf-?8|us-ascii)[\"']?\s*(;|$))")
 """Some that Python knows, such as punycode, take the square of the time that UTF-8 does."""
 
@@ -72,13 +75,15 @@ class Gate:
     def _most(self, request: Request) -> tuple[int, Refused]:
         """Return how large a body may be, and what is said to a larger one."""
         settings, path = self._platform.settings, request.url.path
-        with_images = path.endswith(("/restore", "/jobs"))
+        larger = {
+            "restore": settings.body_bytes,
+            "jobs": settings.job_bytes,
+            "image-keys": _FORM_BYTES + _ID_BYTES * settings.request_images,
+        }.get(path.rpartition("/")[2])
         who = getattr(request.state, "who", None)
-        if with_images and isinstance(who, Refused):
+        if larger is not None and isinstance(who, Refused):
             return _FORM_BYTES, who
-        most = _FORM_BYTES
-        if with_images:
-            most = settings.job_bytes if path.endswith("/jobs") else settings.body_bytes
+        most = larger or _FORM_BYTES
         return most, too_large(most)
 
 

@@ -113,8 +113,10 @@ def _fields(document: dict[str, Any], facts: dict[str, Any]) -> list[str]:
     taken = [given["name"] for given in facts.get("parameters", []) if given["in"] == "query"]
     body = facts.get("requestBody", {}).get("content", {}).get("application/json")
     if body:
-        name = body["schema"]["$ref"].rpartition("/")[2]
-        taken += document["components"]["schemas"][name]["properties"]
+        schema = body["schema"]
+        if "$ref" in schema:
+            schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        taken += schema["properties"]
     return taken
 
 

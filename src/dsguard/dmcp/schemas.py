@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import Path
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, WithJsonSchema
+
+from dsguard.keys.image_keys import IMAGE_ID_BYTES
 
 from datetime import UTC  # isort: skip
 
@@ -27,6 +29,12 @@ def _plain(text: str) -> str:
 Name = Annotated[str, Field(max_length=64, examples=["chest-xrays"]), AfterValidator(_plain)]
 Text = Annotated[str, Field(max_length=2000), AfterValidator(_plain)]
 Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
+KeyId = Annotated[str, Field(pattern="^[0-9a-f]{12}$", examples=["43079a27c55b"])]
+ImageId = Annotated[
+    bytes,
+    Field(min_length=IMAGE_ID_BYTES, max_length=IMAGE_ID_BYTES),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9a-f]{32}$"}),
+]
 Right = Literal["restore", "manage", "export-key"]
 
 
@@ -96,6 +104,13 @@ class Answer(Asked):
     reason: Text = ""
 
 
+class IdsAsked(Asked):
+    """Ids of images whose keys are wanted."""
+
+    model_config = ConfigDict(extra="forbid", val_json_bytes="hex")
+    ids: Annotated[list[ImageId], FailFast(), Field(min_length=1, description="16 bytes each.")]
+
+
 class TokenGiven(BaseModel):
     """An account's token, shown this once."""
 
@@ -117,6 +132,14 @@ class KeyShown(BaseModel):
     dataset: str
     version: int
     key_id: str
+
+
+class ImageKeysGiven(BaseModel):
+    """Keys of images, in the order of the ids, and the key that they are derived from."""
+
+    key_id: str
+    version: int
+    keys: list[str] = Field(description="32 bytes each, hexadecimal.")
 
 
 class KeyExported(KeyShown):

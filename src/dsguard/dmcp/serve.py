@@ -65,9 +65,13 @@ def run(settings: Settings, on_owner: Callable[[Path], None]) -> None:
 def _listening(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         msg = (
             f"cannot listen on {host}, port {port}: {error.strerror}; choose others: --host, --port"
         )
         raise InputError(msg) from None
+    # Or the end of an answer waits 40 ms for its reader to confirm the beginning. asyncio sees to
+    # that only for sockets that it makes itself; those that are accepted here have it from this.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

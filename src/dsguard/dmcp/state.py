@@ -40,7 +40,7 @@ class Platform:
     workers : Workers
     jobs : Jobs
     registry : CollectorRegistry
-    requests, images, seconds, refusals
+    requests, images, keys, seconds, refusals
         Metrics.
     """
 
@@ -65,6 +65,7 @@ class Platform:
             "dsguard_requests", "Requests", ["route", "status"], registry=self.registry
         )
         self.images = Counter("dsguard_images", "Images restored", registry=self.registry)
+        self.keys = Counter("dsguard_image_keys", "Keys of images released", registry=self.registry)
         self.refusals = Counter(
             "dsguard_refusals", "Requests refused", ["code"], registry=self.registry
         )

@@ -8,12 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, BinaryIO, cast
 
-import anyio
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
-from starlette.types import Receive, Scope, Send
 
 from dsguard.dmcp import frames, schemas
 from dsguard.dmcp.access import Refused, Service
@@ -21,6 +19,7 @@ from dsguard.dmcp.audit import Origin
 from dsguard.dmcp.bodies import FORM, TAR, answer_type, images_of, spooled, streamed
 from dsguard.dmcp.dependencies import Asking, Here, Known, origin_of
 from dsguard.dmcp.errors import CutOffError
+from dsguard.dmcp.held import HeldResponse
 from dsguard.dmcp.jobs import Jobs
 from dsguard.dmcp.model import Dataset, Job, User
 from dsguard.dmcp.restoring import Restored, end_of
@@ -76,7 +75,8 @@ async def restore(name: str, request: Request, platform: Here, user: Known) -> S
         held.callback(chunks.close)  # type: ignore[attr-defined]
         first: list[Restored] = await run_in_threadpool(next, chunks, [])
         kept = held.pop_all()
-    return _Stream(*streamed(kind, _told(platform, origin, name, first, chunks)), kept)
+    told = _told(platform, origin, name, first, chunks)
+    return HeldResponse(*streamed(kind, told), kept)
 
 
 def _told(
@@ -93,21 +93,6 @@ def _told(
     except Refused as refusal:
         platform.audit_refusal(origin, refusal, name)
         yield [end_of(refusal)]
-
-
-class _Stream(StreamingResponse):
-    """An answer that lets go of what it holds, however it ends."""
-
-    def __init__(self, content: Iterator[bytes], media_type: str, held: ExitStack) -> None:
-        super().__init__(content, media_type=media_type)
-        self._held = held
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            with anyio.CancelScope(shield=True):
-                await run_in_threadpool(self._held.close)
 
 
 # Jobs

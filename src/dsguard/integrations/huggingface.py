@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from dsguard.integrations.images import as_bytes, restored_files
-from dsguard.keys import DatasetKey, passphrase_of_environment
+from dsguard.integrations.images import as_bytes, key_at, restored_files
+from dsguard.keys import KeySource
 
 
 @dataclass(frozen=True)
@@ -27,12 +26,12 @@ class Restore:
 
     Attributes
     ----------
-    key_path : str
-        Key file; a passphrase is read from ``DSGUARD_PASSPHRASE``.
+    key_path : path-like, or KeySource
+        Key file; a passphrase is read from ``DSGUARD_PASSPHRASE``. Or what stands in its place.
     column : str
     """
 
-    key_path: str | os.PathLike[str]
+    key_path: str | os.PathLike[str] | KeySource
     column: str = "image"
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
@@ -44,10 +43,5 @@ class Restore:
             If an image cannot be restored; the message names its place in the batch.
         """
         files = [as_bytes(value, row) for row, value in enumerate(batch[self.column])]
-        restored = restored_files(files, _key(os.fspath(self.key_path)))
+        restored = restored_files(files, key_at(self.key_path))
         return {self.column: [{"bytes": file, "path": None} for file in restored]}
-
-
-@cache
-def _key(path: str) -> DatasetKey:
-    return DatasetKey.load(path, passphrase_of_environment())

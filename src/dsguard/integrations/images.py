@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dsguard.api import restore_batch
+from dsguard.api import keys_for, restore_batch
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.images import Group, decode_files, decode_image, encode_image
+from dsguard.keys import DatasetKey, KeySource, passphrase_of_environment
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from dsguard.codecs import File
-    from dsguard.keys import DatasetKey
+
+    Images = Sequence[bytes | npt.NDArray[np.uint8]]
 
 _LOSSY = (b"\xff\xd8\xff", b"RIFF", b"GIF8")
 """How files of JPEG, WebP and GIF begin."""
 
 
 def restored_images(
-    images: Sequence[bytes | npt.NDArray[np.uint8]], key: DatasetKey, threads: int | None = 1
+    images: Images, key: DatasetKey | KeySource, threads: int | None = 1
 ) -> list[npt.NDArray[np.uint8]]:
     """Restore protected images; files that were carried are decoded.
 
@@ -32,7 +36,7 @@ def restored_images(
     ----------
     images : sequence of bytes, or of ndarray of uint8, shape (H, W, C)
         Image files, or what was decoded of them.
-    key : DatasetKey
+    key : DatasetKey or KeySource
     threads : int or None
 
     Returns
@@ -43,7 +47,7 @@ def restored_images(
     ------
     DsguardError
         If one cannot be restored, or the file that it carries not be decoded; the message names its
-        place in the batch.
+        place in the batch. Or a `KeySource` gives no keys.
     """
     out = []
     for row, (image, file) in enumerate(_restored(images, key, threads)):
@@ -56,7 +60,7 @@ def restored_images(
 
 
 def restored_files(
-    images: Sequence[bytes | npt.NDArray[np.uint8]], key: DatasetKey, threads: int | None = 1
+    images: Images, key: DatasetKey | KeySource, threads: int | None = 1
 ) -> list[bytes]:
     """Restore protected images as files; arguments and errors as `restored_images`.
 
@@ -81,15 +85,16 @@ def _picture(file: File, place: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def _restored(
-    images: Sequence[bytes | npt.NDArray[np.uint8]], key: DatasetKey, threads: int | None
+    images: Images, key: DatasetKey | KeySource, threads: int | None
 ) -> list[tuple[npt.NDArray[np.uint8], File | None]]:
     """Return each image, and the file that it carries in place of its pixels."""
     groups, errors = _grouped(images)
+    opens = keys_for(key, ((group.images, group.sidecars) for group in groups))
     out: dict[int, tuple[npt.NDArray[np.uint8], File | None]] = {}
     for group in groups:
         try:
             done = restore_batch(
-                group.images, key, sidecars=group.sidecars, on_error="report", threads=threads
+                group.images, opens, sidecars=group.sidecars, on_error="report", threads=threads
             )
         except InputError as refusal:  # of images that are too small or too large
             errors |= dict.fromkeys(group.rows, refusal)
@@ -129,6 +134,16 @@ def _explained(image: bytes | npt.NDArray[np.uint8], error: DsguardError, row: i
             "what protection hid. Keep the bytes of protected images as they are"
         )
     return type(error)(message, index=row)
+
+
+def key_at(place: str | os.PathLike[str] | KeySource) -> DatasetKey | KeySource:
+    """Return the key in a file, with the passphrase of the environment; a source as it is."""
+    return place if isinstance(place, KeySource) else _loaded(os.fspath(place))
+
+
+@cache
+def _loaded(path: str) -> DatasetKey:
+    return DatasetKey.load(path, passphrase_of_environment())
 
 
 def as_bytes(value: object, row: int) -> bytes:

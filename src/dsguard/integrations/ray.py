@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dsguard.integrations.images import as_bytes, restored_files, restored_images
-from dsguard.keys import DatasetKey, passphrase_of_environment
+from dsguard.integrations.images import as_bytes, key_at, restored_files, restored_images
+from dsguard.keys import KeySource
 
 
 class Restore:
@@ -27,17 +27,22 @@ class Restore:
 
     Parameters
     ----------
-    key_path : path-like
-        Key file, on every machine; a passphrase is read from ``DSGUARD_PASSPHRASE``.
+    key_path : path-like, or KeySource
+        Key file, on every machine; a passphrase is read from ``DSGUARD_PASSPHRASE``. Or what stands
+        in its place.
     column : str
     decode : bool
         Whether to give pictures, arrays of uint8 of shape (H, W, C), in place of files.
     """
 
     def __init__(
-        self, key_path: str | os.PathLike[str], column: str = "image", *, decode: bool = False
+        self,
+        key_path: str | os.PathLike[str] | KeySource,
+        column: str = "image",
+        *,
+        decode: bool = False,
     ) -> None:
-        self._key = DatasetKey.load(key_path, passphrase_of_environment())
+        self._key = key_at(key_path)
         self._column, self._decode = column, decode
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dsguard.errors import DsguardError, InputError
 from dsguard.integrations.images import restored_files, restored_images
 
 if TYPE_CHECKING:
-    from dsguard.keys import DatasetKey
+    from dsguard.keys import DatasetKey, KeySource
 
 
 class RestoredDataset:
@@ -25,7 +25,8 @@ class RestoredDataset:
     base : sequence
         Of pairs: a protected image, as bytes of its file, or as array of uint8 of shape (H, W, C)
         that came undecoded from a lossless file; and anything, a label as a rule.
-    key : DatasetKey
+    key : DatasetKey or KeySource
+        A source of keys is asked once for all images of a batch.
     transform : callable, optional
         Of the restored image, an array of uint8 of shape (H, W, C), or of its file.
     decode : bool
@@ -50,7 +51,7 @@ class RestoredDataset:
     def __init__(
         self,
         base: Sequence[tuple[Any, Any]],
-        key: DatasetKey,
+        key: DatasetKey | KeySource,
         transform: Callable[[Any], Any] | None = None,
         *,
         decode: bool = True,

@@ -11,7 +11,7 @@ from dsguard.errors import InputError
 from dsguard.integrations.images import restored_files
 
 if TYPE_CHECKING:
-    from dsguard.keys import DatasetKey
+    from dsguard.keys import DatasetKey, KeySource
 
 Sample = dict[str, Any]
 
@@ -29,7 +29,7 @@ class restore:
 
     Parameters
     ----------
-    key : DatasetKey
+    key : DatasetKey or KeySource
     field : str
         Suffix of the images. Where a writer is to store the samples again it must be ``"png"``: one
         named ``jpg`` would be saved as JPEG.
@@ -44,7 +44,7 @@ class restore:
         If an image cannot be restored; the message names its place in the batch.
     """
 
-    key: DatasetKey
+    key: DatasetKey | KeySource
     field: str = "png"
     batch_size: int = 256
 

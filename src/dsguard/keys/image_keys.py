@@ -50,6 +50,16 @@ class Keyring:
         """Return the key of an image, 32 bytes."""
         return _expand(self.key_key, b"dsguard/v1/image-key/" + image_id, "sha256")
 
+    def image_keys(self, image_ids: bytes) -> bytes:
+        """Return the keys of many images, 32 bytes each, for their ids, 16 bytes each."""
+        begun = hmac.new(self.key_key, b"dsguard/v1/image-key/", "sha256")  # alike for all
+        keys = []
+        for start in range(0, len(image_ids), IMAGE_ID_BYTES):
+            own = begun.copy()
+            own.update(image_ids[start : start + IMAGE_ID_BYTES] + b"\x01")  # as in `_expand`
+            keys.append(own.digest())
+        return b"".join(keys)
+
 
 @dataclass(frozen=True)
 class ImageKeys:
@@ -59,9 +69,12 @@ class ImageKeys:
     ----------
     keys : mapping of bytes to bytes
         By image id.
+    missing : mapping of bytes to str
+        By image id, why there is none, where that is known.
     """
 
     keys: Mapping[bytes, bytes] = field(repr=False)
+    missing: Mapping[bytes, str] = field(default_factory=dict, repr=False)
 
     def image_key(self, image_id: bytes) -> bytes:
         """Return the key of an image.
@@ -74,7 +87,7 @@ class ImageKeys:
         found = self.keys.get(image_id)
         if found is None:
             msg = f"no key was given for its image id {image_id.hex()}"
-            raise WrongKeyError(msg)
+            raise WrongKeyError(self.missing.get(image_id, msg))
         return found
 
 
@@ -139,7 +152,7 @@ def image_key(key: DatasetKey, image_id: bytes) -> bytes:
     if not hasattr(key, "keyring"):
         msg = f"key: expected a DatasetKey, got {type(key).__name__}"
         raise InputError(msg)
-    return key.keyring.image_key(_bytes_of(image_id, IMAGE_ID_BYTES, "an image id"))
+    return key.keyring.image_key(bytes_of_size(image_id, IMAGE_ID_BYTES, "an image id"))
 
 
 def checked_image_keys(keys: Mapping[bytes, bytes]) -> ImageKeys:
@@ -151,13 +164,20 @@ def checked_image_keys(keys: Mapping[bytes, bytes]) -> ImageKeys:
         If one of them, or its id, is not made of as many bytes as it should.
     """
     return ImageKeys({
-        _bytes_of(image_id, IMAGE_ID_BYTES, "an image id"):
-            _bytes_of(key, IMAGE_KEY_BYTES, "an image key")
+        bytes_of_size(image_id, IMAGE_ID_BYTES, "an image id"):
+            bytes_of_size(key, IMAGE_KEY_BYTES, "an image key")
         for image_id, key in keys.items()
     })  # fmt: skip
 
 
-def _bytes_of(value: object, size: int, what: str) -> bytes:
+def bytes_of_size(value: object, size: int, what: str) -> bytes:
+    """Return something as bytes, if it is made of so many.
+
+    Raises
+    ------
+    InputError
+        If it is not.
+    """
     found = bytes(value) if isinstance(value, bytes | bytearray | memoryview) else None
     if found is None or len(found) != size:
         length = "" if found is None else f" of {len(found)}"
