@@ -187,6 +187,24 @@ def test_no_message_tells_a_token(monkeypatch):
         assert error.value.__suppress_context__
 
 
+def test_a_service_that_sends_the_token_back_is_not_repeated(monkeypatch):
+    problem = {"message": f"you said Bearer {TOKEN}", "remedy": TOKEN, "code": "c"}
+    Answers(monkeypatch, me=httpx.Response(403, json=problem))
+    with Client("http://127.0.0.1:1", TOKEN) as client:
+        with pytest.raises(RefusedError, match="you said Bearer") as error:
+            client.me()
+        assert TOKEN not in str(error.value)
+
+
+@pytest.mark.parametrize("rights", [[1], [{"a": 2}], ["restore", None]])
+def test_rights_that_are_none_are_told(monkeypatch, rights):
+    row = {"name": "x", "title": "t", "rights": rights}
+    Answers(monkeypatch, datasets=[row])
+    with Client("http://127.0.0.1:1", TOKEN) as client:
+        with pytest.raises(RefusedError, match="tells rights that are none"):
+            client.datasets()
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -146,7 +146,11 @@ class Client:
 
     def datasets(self) -> list[dict[str, Any]]:
         """Return all datasets, and one's rights to each."""
-        return self._objects("/v1/datasets", name=str, title=str, rights=list)
+        found = self._objects("/v1/datasets", name=str, title=str, rights=list)
+        if not all(isinstance(right, str) for each in found for right in each["rights"]):
+            msg = f"the service at {self._http.base_url} tells rights that are none; is it a DMCP?"
+            raise RefusedError(msg)
+        return found
 
     def grant(
         self,
@@ -299,7 +303,7 @@ class Client:
         try:
             with write_whole(tar) as file, self._http.stream("GET", path) as answer:
                 if not answer.is_success:
-                    raise _refusal(_read(answer, _MOST_JSON))
+                    raise self._refusal(_read(answer, _MOST_JSON))
                 for piece in _pieces(answer):
                     file.write(piece)
         except self._unreachable as error:
@@ -371,11 +375,19 @@ class Client:
                 raise self._silent(error) from None  # what it came from may tell the token
             if response.is_success:
                 return response
-            refusal = _refusal(response)
+            refusal = self._refusal(response)
             if refusal.code not in waited_for:
                 break
             time.sleep(min(1.0, 0.05 * 2**attempt))
         raise refusal
+
+    def _refusal(self, response: _Response) -> RefusedError:
+        """Return what the service said of a request that it did not grant, without the token."""
+        refusal = _refusal(response)
+        if self._token and self._token in refusal.message:
+            told = refusal.message.replace(self._token, "(the token)")
+            return RefusedError(told, None, refusal.status, refusal.code)
+        return refusal
 
     def _silent(self, error: Exception) -> RefusedError:
         """Return what is said of a service that does not answer, without the token."""
