@@ -200,9 +200,11 @@ def test_a_service_that_sends_the_token_back_is_not_repeated(monkeypatch):
 def test_rights_that_are_none_are_told(monkeypatch, rights):
     row = {"name": "x", "title": "t", "rights": rights}
     Answers(monkeypatch, datasets=[row])
-    with Client("http://127.0.0.1:1", TOKEN) as client:
-        with pytest.raises(RefusedError, match="tells rights that are none"):
-            client.datasets()
+    with (
+        Client("http://127.0.0.1:1", TOKEN) as client,
+        pytest.raises(RefusedError, match="tells rights that are none"),
+    ):
+        client.datasets()
 
 
 @pytest.mark.parametrize(

@@ -195,11 +195,26 @@ def verify_dataset(
     source: Source | Location,
     key: DatasetKey | KeySource,
     *,
+    against: Source | Location | None = None,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Report:
-    """See which images of a dataset can still be restored; nothing is written."""
-    return run(_source(source), Verify(key), None, Settings(**settings), progress)
+    """See which images of a dataset can still be restored; nothing is written.
+
+    Parameters
+    ----------
+    source : Source, path-like or URL
+        The protected dataset.
+    key : DatasetKey or KeySource
+    against : Source, path-like or URL, optional
+        The clean dataset: what of it does not come back as it is, is in `Report.different`. Files
+        are held against files, byte for byte, where they were kept, and pixels against pixels.
+    progress, **settings
+        As in `protect_dataset`.
+    """
+    clean = None if against is None else _source(against, images_of_any_kind=True)
+    task = Verify(key, compares=clean is not None)
+    return run(_source(source), task, None, Settings(**settings), progress, clean)
 
 
 def _source(source: Source | Location, *, images_of_any_kind: bool = False) -> Source:

@@ -61,6 +61,12 @@ class Report:
     sealed_files : int
         Files beside the images that are not published, or not as they were, and are sealed; they
         come back.
+    digests : Counter of bytes
+        Of all that comes back, where a dataset is compared with another.
+    different : dict of str to str
+        By name, what of that other one does not come back, or changed; the first 10,000.
+    differences : int
+        How many there are.
     left_out : dict of str to LeftOut
         By kind, what lies beside the images and was not written: files that are not read as images
         and, of protection, whatever could hold a picture.
@@ -82,6 +88,9 @@ class Report:
     bytes_read: int = 0
     bytes_written: int = 0
     sealed_files: int = 0
+    digests: Counter[bytes] = field(default_factory=Counter, repr=False)
+    different: dict[str, str] = field(default_factory=dict)
+    differences: int = 0
     left_out: dict[str, LeftOut] = field(default_factory=dict)
     leftovers: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
@@ -93,8 +102,15 @@ class Report:
         self.kinds[type(error)] += 1
         self.failures[name] = error
 
+    def add_different(self, name: str, how: str) -> None:
+        """Add something that does not come back as it is."""
+        self.differences += 1
+        if len(self.different) < _LISTED:
+            self.different[name] = how
+
     def add(self, result: ShardResult) -> None:
         """Add what became of a shard."""
+        self.digests.update(result.digests)
         self.done += result.done
         self.sidecars += result.sidecars
         self.metadata_dropped += result.metadata_dropped

@@ -8,6 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from dsguard._parallel.processes import end_if_imported
+from dsguard.bulk.against import compare
 from dsguard.bulk.engines import engine_of
 from dsguard.bulk.plan import Plan, plan_of
 from dsguard.bulk.preparing import prepared
@@ -35,6 +36,7 @@ def run(
     destination: str | os.PathLike[str] | None = None,
     settings: Settings | None = None,
     progress: Progress | None = None,
+    against: Source | None = None,
 ) -> Report:
     """Do a task to a whole dataset.
 
@@ -52,6 +54,8 @@ def run(
     settings : Settings, optional
     progress : callable, optional
         Called with the report so far and the number of shards done, after each.
+    against : Source, optional
+        The clean dataset, for a `Verify` that compares: all of it has to come back.
 
     Raises
     ------
@@ -79,6 +83,8 @@ def run(
         if plan.destination is None:
             seen = _work(plan, plan.specs, settings, report, progress)
             _look_at_sealed(source, task, report)
+            if against is not None:
+                compare(against, source, report.digests, task.key, report)
             if settings.selection == Selection():
                 look_for_lost(plan.specs, seen, report)
             return report

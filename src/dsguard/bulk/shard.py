@@ -79,6 +79,8 @@ class ShardResult:
         Images of which alpha or wide margins are published as they are.
     bytes_read, bytes_written : int
         Of the files of images that were done, where source and output have such files.
+    digests : list of bytes
+        Of all that comes back, where it is to be compared.
     left_out : dict of str to LeftOut
         What lies beside images and was not published, by kind.
     """
@@ -92,6 +94,7 @@ class ShardResult:
     as_they_are: int = 0
     bytes_read: int = 0
     bytes_written: int = 0
+    digests: list[bytes] = field(default_factory=list, repr=False)
     left_out: dict[str, LeftOut] = field(default_factory=dict)
 
 
@@ -276,6 +279,7 @@ def _process(
     if sink is not None and not sink.takes_files:
         done.errors |= dict.fromkeys(done.files, InputError("carries a file, and this is an array"))
     result.as_they_are += done.as_they_are
+    result.digests += done.digests
     errors |= {group.rows[n]: error for n, error in done.errors.items()}
     for row, profile in zip(group.rows, done.profiles, strict=False):
         profiles[row] = profile

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from dsguard import covers
 from dsguard.api import are_protected, keys_for, protect_batch, restore_batch
+from dsguard.bulk.against import digest_of_file, digest_of_pixels
 from dsguard.bulk.carried import file_of, fitted_to_files
 from dsguard.choices import COVER_SIZES, KEPT
 from dsguard.covers import Cover, Given
@@ -64,6 +65,8 @@ class Processed:
     """Files that were carried in place of images."""
     as_they_are: int = 0
     """Images of which a good part is published as it is."""
+    digests: list[bytes] = field(default_factory=list)
+    """Of all that comes back, where it is to be compared."""
 
 
 class Task(ABC):
@@ -168,10 +171,29 @@ class Restore(Task):
 
 @dataclass(frozen=True)
 class Verify(Restore):
-    """See which protected images can still be restored; nothing is written."""
+    """See which protected images can still be restored; nothing is written.
+
+    Attributes
+    ----------
+    compares : bool
+        Whether to tell what comes back, by digests.
+    """
 
     verb = "intact"
     writes = False
+    compares: bool = False
+
+    def process(self, batch: Batch, threads: int | None) -> Processed:
+        done = super().process(batch, threads)
+        if self.compares:
+            done.digests = [
+                digest_of_file(name, done.files[n])
+                if n in done.files
+                else digest_of_pixels(name, done.images[n])
+                for n, name in enumerate(batch.classes)
+                if n not in done.errors
+            ]
+        return done
 
 
 @dataclass(frozen=True)

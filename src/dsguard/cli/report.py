@@ -35,6 +35,10 @@ def finish(task: Task, report: Report, choices: Choices) -> int:
     show(report.failures, report.failed, manifest)
     total = report.done + report.failed - report.broken + report.lost
     _complain_of_loss(report)
+    for name, how in list(report.different.items())[:_SHOWN_KINDS]:
+        complain(f"{shortened(name)}: {how}")
+    if report.differences > _SHOWN_KINDS:
+        complain(f"{counted(report.differences, 'difference')} in all")
     show_left_out(task, report)
     _warn(task, report)
     if choices.as_json:
@@ -42,6 +46,8 @@ def finish(task: Task, report: Report, choices: Choices) -> int:
     elif not task.writes:
         share = report.done / total if total else 0
         click.echo(f"{share:.1%} intact: {report.done} of {counted(total, 'image')}")
+        if report.digests and not report.differences:
+            click.echo("all of the clean dataset comes back as it is")
     else:
         images = counted(total, "image")
         click.echo(f"{task.verb} {report.done} of {images} into {choices.destination}")
@@ -131,6 +137,7 @@ def _facts(task: Task, report: Report, total: int) -> dict[str, Any]:
         "journal_damaged": report.journal_damaged,
         "leftovers": report.leftovers,
         "foreign": report.foreign,
+        **({"different": report.different} if report.digests else {}),
     }
 
 
@@ -157,5 +164,5 @@ def code_of_left_out(task: Task, report: Report) -> int:
 
 def code_of(report: Report) -> int:
     """Return the exit code of a run: that of the worst of what failed."""
-    missing = report.lost or report.unfinished or report.journal_damaged
+    missing = report.lost or report.unfinished or report.journal_damaged or report.differences
     return max(worst(kind("") for kind in report.kinds), Exit.SOME_FAILED if missing else Exit.OK)

@@ -57,14 +57,21 @@ def _key(path: Path | None, dataset: str | None, url: str | None) -> DatasetKey 
 
 @click.command()
 @click.argument("source")
+@click.option(
+    "--against",
+    metavar="CLEAN",
+    help="The clean dataset: see whether all of it comes back as it is, files byte for byte.",
+)
 @common
-def verify(**given: Any) -> int:
+def verify(against: str | None, **given: Any) -> int:
     """Tell how many images of SOURCE can still be restored; nothing is written.
 
     Images are intact if their tag opens, whatever they went through.
     """
     from dsguard.bulk import Verify
+    from dsguard.formats import open_source
 
     choices = Choices(destination=None, **given)
     source, key = choices.opened()
-    return do_task(Verify(key), source, choices)
+    clean = None if against is None else open_source(against, images_of_any_kind=True)
+    return do_task(Verify(key, compares=clean is not None), source, choices, against=clean)

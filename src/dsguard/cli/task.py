@@ -34,7 +34,14 @@ if TYPE_CHECKING:
 _SAMPLE = 256
 
 
-def do_task(task: Task, source: Source, choices: Choices, *, trains: bool = False) -> int:
+def do_task(
+    task: Task,
+    source: Source,
+    choices: Choices,
+    *,
+    trains: bool = False,
+    against: Source | None = None,
+) -> int:
     """Run a task and print what became of the dataset; return the exit code."""
     from dsguard.bulk import TooManyErrors, run
 
@@ -48,7 +55,7 @@ def do_task(task: Task, source: Source, choices: Choices, *, trains: bool = Fals
             tell(report, shards)
 
         try:
-            run(source, task, choices.destination, choices.settings(), keep)
+            run(source, task, choices.destination, choices.settings(), keep, against)
         except TooManyErrors as error:
             show(reports[0].failures)
             complain(str(error))
