@@ -188,7 +188,8 @@ class TestRay:
         assert (report.done, report.failed) == (84, 0)
         assert len(list((tmp_path / "back").rglob("*.png"))) == 84
 
-    def test_ray_data(self, cluster, tmp_path, clean, protected, key):
+    @pytest.mark.parametrize("decode", [False, True])
+    def test_ray_data(self, cluster, tmp_path, clean, protected, key, decode):
         data = pytest.importorskip("ray.data")
         from dsguard.integrations.ray import Restore
 
@@ -196,10 +197,11 @@ class TestRay:
         rows = [{"image": file, "n": n} for n, file in enumerate(protected)]
         restored = data.from_items(rows).map_batches(
             Restore,
-            fn_constructor_kwargs={"key_path": str(tmp_path / "k")},
+            fn_constructor_kwargs={"key_path": str(tmp_path / "k"), "decode": decode},
             batch_format="numpy",
             compute=data.ActorPoolStrategy(size=1),
             num_cpus=0.5,
         )
-        found = {row["n"]: decode_image(row["image"]) for row in restored.take_all()}
+        rows = [(row["n"], row["image"]) for row in restored.take_all()]
+        found = {n: image if decode else decode_image(image) for n, image in rows}
         np.testing.assert_array_equal([found[n] for n in range(len(clean))], clean)
