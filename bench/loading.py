@@ -51,14 +51,18 @@ SIDE = 224
 QUALITIES = (75, 80, 85, 90)
 BATCH = 64
 NONCE = 12
-PLAIN, SEALED, UNOPENED, FILES, PIXELS = (
+PLAIN, SEALED, UNOPENED, FITTED, FILES, PIXELS = (
     "the JPEG files as they are",
     "JPEG files encrypted with AES-GCM, decrypted",
     "published PNG files, not restored",
+    "published PNG files, restored: the file is carried, `--cover-size fit`",
     "published PNG files, restored: the file is carried",
     "published PNG files, restored: the pixels are carried",
 )
 """What a worker reads, as the table calls it."""
+
+PUBLISHED = (("files", "own", FILES), ("files", "fit", FITTED), ("pixels", "own", PIXELS))
+"""What is published: what is kept, the size of covers, and the name of the row."""
 
 CLOCK = "images a second, by the clock"
 PROCESSOR = "images a second of a processor"
@@ -100,21 +104,23 @@ def measured(folder: Path, count: int, rounds: int, copies: int) -> dict[str, An
     originals = folder / "originals"
     write_originals(originals, count)
     sizes = {PLAIN: 1.0, SEALED: 0.0, UNOPENED: 0.0}
-    for keep, name in (("files", FILES), ("pixels", PIXELS)):
-        report = protect_dataset(originals, folder / keep, key, workers=1, keep=keep)
+    for keep, cover_size, name in PUBLISHED:
+        out = folder / f"{keep}-{cover_size}"
+        report = protect_dataset(originals, out, key, workers=1, keep=keep, cover_size=cover_size)
         assert report.done == count, report.failures
         sizes[name] = report.bytes_written / report.bytes_read
     sizes[UNOPENED] = sizes[FILES]
     password = AESGCM.generate_key(256)
     encrypt(originals, folder / "encrypted", password)
     sizes[SEALED] = bytes_in(folder / "encrypted") / bytes_in(originals)
-    published, pixels = Files.of(folder / "files"), Files.of(folder / "pixels")
+    published = Files.of(folder / "files-own")
     read = {
         PLAIN: Decoded(Files.of(originals)),
         SEALED: Decoded(Files.of(folder / "encrypted"), password),
         UNOPENED: Decoded(published),
+        FITTED: RestoredDataset(Files.of(folder / "files-fit"), key),
         FILES: RestoredDataset(published, key),
-        PIXELS: RestoredDataset(pixels, key),
+        PIXELS: RestoredDataset(Files.of(folder / "pixels-own"), key),
     }
     check(read)
     rates = fastest(read, rounds)
@@ -125,7 +131,7 @@ def measured(folder: Path, count: int, rounds: int, copies: int) -> dict[str, An
         "of the rate of plain files": ratios(rates[PROCESSOR], PLAIN),
         "of the rate of AES-GCM": ratios(rates[PROCESSOR], SEALED),
         "bytes over those of the JPEG files": {n: round(size, 2) for n, size in sizes.items()},
-        "bulk": bulk(folder / "files", key, copies),
+        "bulk": bulk(folder / "files-fit", key, copies),
     }
 
 
@@ -214,7 +220,7 @@ def check(read: dict[str, Any]) -> None:
     """See that the same pictures come, in whatever way they were kept."""
     for number in range(0, len(read[PLAIN]), 16):
         expected = read[PLAIN][number]
-        for name in (SEALED, FILES, PIXELS):
+        for name in (SEALED, FITTED, FILES, PIXELS):
             found = read[name][number]
             assert found[1] == expected[1], name
             np.testing.assert_array_equal(found[0], expected[0], err_msg=name)
@@ -318,8 +324,9 @@ def told(facts: dict[str, Any]) -> str:
     head = ("one worker of a `DataLoader` reads", "images/s", "of plain files", "bytes, of JPEG")
     many, versions = facts["bulk"], ", ".join(f"{name} {facts[name]}" for name in VERSIONS)
     bulk = (
-        f"Restored as a dataset of {many['files']:,} files, by {many['processes']} processes and "
-        f"with their start, they are {many['files for a second of one processor']:,} JPEG files "
+        f"With `--cover-size fit`, restored as a dataset of {many['files']:,} files, by "
+        f"{many['processes']} processes and with their start, they are "
+        f"{many['files for a second of one processor']:,} JPEG files "
         f"for each second that a processor works; by the clock {many['files a second']:,} a second."
     )
     machine = f"{facts['machine']}, {facts['cpus']} CPUs, Python {facts['python']}, {versions}"

@@ -111,10 +111,16 @@ def _checksum(raw: bytes) -> bytes:
 
 def _checksums(raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """`_checksum` of each row."""
+    if len(raw) <= _FEW:
+        each = b"".join(_checksum(row.tobytes()) for row in raw)
+        return np.frombuffer(each, np.uint8).reshape(-1, 2)
     crc = np.zeros(len(raw), np.uint16)
     for column in range(_CHECKED):
         crc = crc << np.uint16(8) ^ _CRC_TABLE[crc >> np.uint16(8) ^ raw[:, column]]
     return crc.astype(">u2").view(np.uint8).reshape(-1, 2)
 
+
+_FEW = 64
+"""Rows that are faster one by one."""
 
 _CRC_TABLE = np.array([binascii.crc_hqx(bytes([byte]), 0) for byte in range(256)], np.uint16)

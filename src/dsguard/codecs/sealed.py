@@ -360,10 +360,9 @@ class Layout:
     rate: int
 
     @staticmethod
-    @lru_cache(maxsize=8)
     def of(shape: Shape, rate: int) -> Layout:
         """Return the layout of a shape, which keeps what it has made."""
-        return Layout(shape, rate)
+        return (_kept_small if math.prod(shape) <= _SMALL else _kept)(shape, rate)
 
     @cached_property
     def geometry(self) -> Geometry:
@@ -441,3 +440,10 @@ class Layout:
         untagged[:, _TAG] = 0
         self.embed(bare, untagged)
         return [front.tobytes() for front in fronts], bare
+
+
+_SMALL = 1 << 18
+"""Samples of images whose layouts are kept, however many shapes a batch has: 64 MiB of masks."""
+
+_kept = lru_cache(maxsize=8)(Layout)
+_kept_small = lru_cache(maxsize=256)(Layout)

@@ -177,7 +177,9 @@ def _check_claims(image: ImageFile.ImageFile, data: bytes) -> None:
             "memory; cut it into smaller images, or store it with less compression"
         )
         raise UnreadableImageError(msg)
-    scans = _scans(data) if image.format in ("JPEG", "MPO") else 1  # libtiff has a limit itself
+    is_jpeg = image.format in ("JPEG", "MPO")  # libtiff has a limit itself
+    many = data.count(_START_OF_SCAN) > _SCANS or data.count(b"\xff") > most_blocks(len(data))
+    scans = _scans(data) if is_jpeg and many else 1
     if scans > _SCANS and scans * pixels > _MOST_SCANNED:
         msg = f"has {scans} scans, which could be meant to take very long; save it as a plain JPEG"
         raise UnreadableImageError(msg)
