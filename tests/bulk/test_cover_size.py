@@ -19,15 +19,9 @@ from dsguard.covers import Blank
 from dsguard.covers.named import Ingredients, cover_named
 from dsguard.formats import decode_image
 
+from .folders import files_in
+
 KEY = dsguard.DatasetKey(bytes(32))
-
-
-def files_in(root: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(root).as_posix(): path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-    }
 
 
 @pytest.fixture

@@ -22,15 +22,9 @@ from dsguard.formats import decode_image, encode_image, open_source
 from dsguard.formats.pillow import stated_size_of
 from dsguard.integrations.images import restored_files, restored_images
 
+from .folders import files_in
+
 KEY = dsguard.DatasetKey(bytes(32))
-
-
-def files_in(root: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(root).as_posix(): path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-    }
 
 
 def saved(picture: np.ndarray, kind: str, **options) -> bytes:

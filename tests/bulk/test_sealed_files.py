@@ -16,15 +16,9 @@ from dsguard.cli.commands import Exit, run
 from dsguard.codecs import Sealed
 from dsguard.formats import encode_image
 
+from .folders import files_in
+
 KEY, OTHER = dsguard.DatasetKey(bytes(32)), dsguard.DatasetKey(bytes(31) + b"x")
-
-
-def files_in(root: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(root).as_posix(): path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-    }
 
 
 @pytest.fixture
