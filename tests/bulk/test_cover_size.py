@@ -62,8 +62,10 @@ def test_the_smallest_cover_holds_the_file(size, rate, height, width, channels):
 
 
 @pytest.mark.parametrize("shows", ["blank", "preview", "samples", "given"])
-def test_files_come_back_from_smaller_images(tmp_path, photos, shows):
-    of = Ingredients(KEY, labelled=False, folder=photos / "a" if shows == "given" else None)
+def test_files_come_back_from_smaller_images(tmp_path, photos, scenes, shows):
+    (tmp_path / "mine").mkdir()
+    Image.fromarray(scenes[7]).save(tmp_path / "mine" / "nice.png")
+    of = Ingredients(KEY, labelled=False, folder=tmp_path / "mine" if shows == "given" else None)
     cover = cover_named(shows, of)
     report = protect_dataset(
         photos, tmp_path / "out", KEY, cover=cover, keep="files", cover_size="fit"
