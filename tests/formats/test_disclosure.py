@@ -610,6 +610,44 @@ def test_paths_and_types_of_parquet_hold_no_picture(tmp_path, scenes, key, pictu
     assert safe["box"].to_pylist() == table["box"].to_pylist()
 
 
+MANY_TAGS = [(f"tag {n}", n) for n in range(64)]
+TAGS = pa.map_(pa.string(), pa.int32())
+MANY_TEXTS = [(f"key {n}", "ok") for n in range(5)]
+MAPS = {
+    "map": (TAGS, MANY_TAGS),
+    "of texts": (pa.map_(pa.string(), pa.string()), [*MANY_TEXTS, ("url", "x" * 300)]),
+    "long key": (TAGS, [("x" * 300, 1), ("a", 2), ("b", 3), ("c", 4)]),
+    "in a list": (pa.list_(TAGS), [MANY_TAGS, [("a", 1)]]),
+    "in a list view": (pa.list_view(TAGS), [MANY_TAGS, [("a", 1)]]),
+    "in a struct": (pa.struct({"tags": TAGS, "n": pa.int32()}), {"tags": MANY_TAGS, "n": 1}),
+    "in a map": (pa.map_(pa.string(), TAGS), [("a", MANY_TAGS), ("b", [("c", 1)])]),
+}
+
+
+@pytest.mark.parametrize("beside", ["images", "table"])
+@pytest.mark.parametrize("name", MAPS)
+def test_maps_lose_the_entries_that_are_too_much(tmp_path, scenes, key, beside, name):
+    """A null in their place would have Arrow end the process."""
+    kind, value = MAPS[name]
+    files = encode_images(scenes)
+    told = {"tags": pa.array([value] * len(scenes), kind)}
+    (tmp_path / "clean").mkdir()
+    if beside == "images":
+        path, told = tmp_path / "clean" / "x.parquet", {"image": pa.array(files), **told}
+    else:
+        path = tmp_path / "clean" / "metadata.parquet"
+        told = {"file_name": [f"{n}.png" for n in range(len(files))], **told}
+        for n, file in enumerate(files):
+            (tmp_path / "clean" / f"{n}.png").write_bytes(file)
+    pq.write_table(pa.table(told), path)
+    report = protected(tmp_path / "clean", tmp_path, key)
+    assert (report.done, report.failed) == (8, 0)
+    assert report.left_out
+    safe = pq.read_table(tmp_path / "safe" / path.name)
+    safe.validate(full=True)
+    assert all(len(str(each)) < len(str(value)) for each in safe["tags"].to_pylist())
+
+
 def test_tables_whose_row_numbers_look_like_images(tmp_path, scenes, key, picture):
     """As pandas writes them: the first column counts the rows."""
     for n, file in enumerate(encode_images(np.concatenate([scenes] * 3))):

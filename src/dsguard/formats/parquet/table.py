@@ -163,7 +163,7 @@ def _stripped(column: pa.Array, name: str, review: Review) -> pa.Array:
             cast = column.cast(bare)
             cast.validate(full=True)  # Arrow makes invalid ones of lists of nothing
         except pyarrow.ArrowException:
-            return pyarrow.array(column.to_pylist(), bare)
+            return _array(column.to_pylist(), bare)
     except damage() as error:
         review.leave_out(name, name, f"cannot be written: {error}", len(column))
         return pyarrow.nulls(len(column))
@@ -192,11 +192,32 @@ def _pruned(column: pa.Array, name: str, review: Review, allowances: list[Allowa
         return pyarrow.nulls(len(column), column.type)
     values = [review.row(name, value, own) for value, own in zip(given, allowances, strict=True)]
     try:
-        return pyarrow.array(values, column.type)
+        return _array(values, column.type)
     except (pyarrow.ArrowException, TypeError, ValueError):  # a null where its type has none
         kind = name.rpartition("/")[2]
         review.leave_out(kind, name, f"cannot be cut as type {column.type}", len(column))
         return pyarrow.nulls(len(column), column.type)
+
+
+def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """Return values as an Arrow array, maps without the entries that were pruned.
+
+    An entry or key that is null is no exception to Arrow: it ends the process.
+    """
+    return arrow()[0].array([_without_null_entries(value, kind) for value in values], kind)
+
+
+def _without_null_entries(value: Any, kind: pa.DataType) -> Any:
+    types = arrow()[0].types
+    if value is None or not kind.num_fields:
+        return value
+    if types.is_struct(kind):
+        return {each.name: _without_null_entries(value[each.name], each.type) for each in kind}
+    if types.is_map(kind):
+        parts = (kind.key_type, kind.item_type)
+        entries = (entry for entry in value if entry is not None and entry[0] is not None)
+        return [tuple(map(_without_null_entries, entry, parts)) for entry in entries]
+    return [_without_null_entries(each, kind.value_type) for each in value]
 
 
 def reason_against(kind: pa.DataType) -> str:
