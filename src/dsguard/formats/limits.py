@@ -50,7 +50,7 @@ _FREE_ROWS = 10_000
 _BYTES_OF_ROW = 8
 
 
-def check_rows(rows: int, size: int, file: str) -> None:
+def check_rows(rows: int, size: int, file: str, what: str = "rows") -> None:
     """Refuse a file that claims more images than its bytes can hold; 10,000 are free.
 
     Each takes memory and time beside its pixels, and a file of its own where it is published.
@@ -61,7 +61,7 @@ def check_rows(rows: int, size: int, file: str) -> None:
     """
     if rows > _FREE_ROWS and rows * _BYTES_OF_ROW > size:
         msg = (
-            f"{file} claims {rows} rows in {size} bytes; images are longer: take blank ones out, "
+            f"{file} claims {rows} {what} in {size} bytes; images are longer: take blank ones out, "
             "or save it with less compression"
         )
         raise InputError(msg)
