@@ -119,7 +119,8 @@ def test_files_that_are_not_read_are_carried_as_well(tmp_path, scenes, kind):
     if kind == "folder":
         assert back == was
         published = [decode_image(data) for data in files_in(tmp_path / "out").values()]
-        assert {image.shape for image in published} == {(32, 32, 3), (128, 128, 3)}
+        shapes = {image.shape for image in published}
+        assert shapes == {(16, 16, 3), (32, 32, 3), (128, 128, 3)}
     else:
         images = {
             name: data for name, data in back.items() if not name.endswith(("cls", "classname.txt"))
@@ -261,6 +262,28 @@ def test_what_cannot_be_seen_takes_little_room():
     """Of a file that claims many pixels, the cover is small."""
     header = b"P5 9000 9000 65535\n" + bytes(5000)
     assert stated_size_of(header) == (128, 128)
+
+
+@pytest.mark.parametrize(
+    ("size", "side"), [(0, 16), (1, 16), (4, 16), (5, 17), (16, 32), (255, 127), (256, 128)]
+)
+@pytest.mark.parametrize("head", [b"", b"P5 9000 9000 65535\n"])
+def test_tiny_files_have_tiny_covers(size, side, head):
+    """Ten thousand of them make an archive of some kilobytes."""
+    data = head.ljust(size, b"\0")[: max(size, 0)]
+    assert stated_size_of(data) == (side, side)
+
+
+def test_many_empty_files_are_published_in_little_room(tmp_path):
+    root = tmp_path / "photos" / "x"
+    root.mkdir(parents=True)
+    for n in range(50):
+        (root / f"{n}.png").touch()
+    report = protect_dataset(tmp_path / "photos", tmp_path / "out", KEY, keep="files")
+    assert (report.done, report.failed) == (50, 0)
+    assert sum(len(data) for data in files_in(tmp_path / "out").values()) < 50 * 2048
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    assert files_in(tmp_path / "back") == files_in(tmp_path / "photos")
 
 
 def test_without_it_they_are_told_and_left_out(tmp_path, scenes):

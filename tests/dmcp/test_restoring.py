@@ -63,6 +63,45 @@ def test_carried_files_come_back_as_they_were(server, owner, user, dataset, scen
         assert tar.extractfile("0.JPG").read() == files[0].data
 
 
+ODD = {
+    "x.\x1b]0;owned\x07": "0.png",
+    "x.\\..\\..\\evil": "1.png",
+    "x.png\nfake": "2.png",
+    "x.error.txt": "3.error.png",
+    "x.txt": "bad.png.error.png",
+    "x." + "y" * 250: "five-5.png",
+    "x.\u202egnp": "6.png",
+    "x.a:b": "7.png",
+    "x.jpg.": "8.file",
+}
+
+
+def test_the_suffix_of_a_carried_file_makes_no_odd_name(server, owner, user, dataset, scenes, key):
+    owner.grant(dataset, user.name)
+    files = {n: dsguard.File(name, b"%d" % n) for n, name in enumerate(ODD)}
+    images = np.concatenate([scenes, scenes[: len(ODD) - len(scenes)]])
+    done = dsguard.protect_batch(images, key, files=files)
+    sent = zip(ODD.values(), encode_images(done.images, sidecars=done.sidecars), strict=True)
+    sent = [*sent, ("bad.png", b"x")]
+    answer = post(server, user.token, dataset, tar_of(sent), "application/x-tar")
+    with tarfile.open(fileobj=io.BytesIO(answer.content)) as tar:
+        found = {member.name: tar.extractfile(member).read() for member in tar}
+        assert len(found) == len(tar.getnames())
+    assert b"not an image" in found.pop("bad.png.error.txt")
+    assert found == {name: files[n].data for n, name in enumerate(ODD.values())}
+
+
+def test_a_protected_image_that_is_called_a_text_has_a_name_of_its_own(
+    server, owner, user, dataset, scenes, key
+):
+    owner.grant(dataset, user.name)
+    files = [file for _, file in protected(scenes, key)]
+    sent = list(zip(["a.txt", "a.png", "a.txt.png"], files, strict=False))
+    answer = post(server, user.token, dataset, tar_of(sent), "application/x-tar")
+    with tarfile.open(fileobj=io.BytesIO(answer.content)) as tar:
+        assert tar.getnames() == ["a.txt.png", "a.png", "a.txt.2.png"]
+
+
 def test_images_of_which_none_can_be_restored_are_told_one_by_one(
     owner, user, dataset, scenes, key
 ):

@@ -14,8 +14,10 @@ import dsguard
 from dsguard._parallel.threads import thread_count
 from dsguard.cli.commands import Exit, run
 from dsguard.evaluation import Data, compare, digits, html_report, own_images, psnr, triptychs
+from dsguard.evaluation.comparison import Row
 from dsguard.evaluation.presets import Preset
 from dsguard.evaluation.protection import Protection
+from dsguard.evaluation.results import results_in
 from dsguard.evaluation.study import run_study
 from dsguard.evaluation.trials import TABLE_1, Trial
 from dsguard.formats import encode_image
@@ -233,6 +235,43 @@ def test_evaluate_from_the_command_line(tmp_path, scenes, capsys):
     content = json.loads((out / "results.json").read_text())
     assert content["settings"]["preset"]["training"]["epochs"] == 2
     assert [len(row["by_epoch"]) for row in content["trials"][1]["seeds"]] == [2, 2]
+
+
+ODD = {
+    "markup": {"version": "x [/nothing] y"},
+    "steering characters": {"version": "x \x1b[2J y"},
+    "no attack": {"against": "x"},
+    "a list for an attack": {"against": []},
+    "no network": {"network": "x"},
+    "a text of percent": {"percent": "x\x1b[2J"},
+    "no percent": {"percent": 0},
+    "a flag": {"percent": True},
+    "all others": {"version": "unprotected", "percent": 100},
+    "seeds that are none": {"seeds": 3},
+}
+ODD_ROWS = {
+    "a text": {"train_accuracy": "abc"},
+    "no number": {"test_accuracy": float("nan")},
+    "a large number": {"peak_accuracy": 1 << 2000},
+    "a seed that is none": {"seed": "0\x1b[2J"},
+    "no epochs": {"by_epoch": []},
+    "odd epochs": {"by_epoch": [None]},
+    "more epochs than others": {"by_epoch": [0.5, 0.5]},
+}
+
+
+@pytest.mark.parametrize("what", [*ODD, *ODD_ROWS])
+def test_results_are_figures_of_trials(tmp_path, what):
+    row = {"name": "\x1b[2J", "train_accuracy": 0.5, "test_accuracy": 0, "peak_accuracy": 1.0}
+    rows = [{**row, "by_epoch": [0.5], "seed": seed} for seed in (0, 1)]
+    entry = {"version": "protected", "against": "none", "network": "resnet18", "percent": 50}
+    file, good = tmp_path / "results.json", {**entry, "seeds": rows}
+    file.write_text(json.dumps({"trials": [good]}))
+    assert results_in(file)[Trial(**entry)][1] == Row("50 % protected", 0.5, 0, 1.0, (0.5,))
+    odd = {**good, "seeds": [rows[0], {**rows[1], **ODD_ROWS.get(what, {})}], **ODD.get(what, {})}
+    file.write_text(json.dumps({"trials": [odd]}))
+    with pytest.raises(dsguard.InputError, match=r"results\.json is damaged; remove it"):
+        results_in(file)
 
 
 def test_results_of_before_are_kept_or_refused(tmp_path, scenes):

@@ -181,6 +181,36 @@ def test_tar_archives_that_unpack_to_too_much_are_refused(
     assert "unpacks to more than" in str(report.failures[path.name])
 
 
+@pytest.mark.parametrize("as_shard", [False, True])
+@pytest.mark.parametrize("kind", ["gz", "xz", "bz2", ""])
+def test_a_packed_archive_has_a_member_for_each_eight_of_its_bytes(
+    tmp_path, monkeypatch, kind, as_shard
+):
+    """Each takes time and, where it is published, room: of empty ones a kilobyte holds hundreds."""
+    monkeypatch.setattr(limits, "_FREE_ROWS", 100)
+    pack = {"gz": gzip.compress, "xz": lzma.compress, "bz2": bz2.compress, "": bytes}[kind]
+    name = f"x.tar.{kind}".rstrip(".")
+    path = tmp_path / "data" / name
+    path.parent.mkdir()
+
+    def names(count, content):
+        files = [packed(f"c/{n}.png", content(n)) for n in range(count)]
+        path.write_bytes(pack(b"".join(map(b"".join, files)) + END))
+        return open_source(path.parent if as_shard else path).names()
+
+    assert len(names(100, lambda _: b"")) == 100
+    assert len(names(101, lambda n: os.urandom(200))) == 101
+    if not kind:
+        assert len(names(2000, lambda _: b"")) == 2000
+    elif as_shard:
+        names(2000, lambda _: b"")
+        report = protect_dataset(path.parent, tmp_path / "out", dsguard.DatasetKey.generate())
+        assert "members in" in report.failures[name].message
+    else:
+        with pytest.raises(dsguard.InputError, match=r"it claims \d+ members in \d+ bytes"):
+            names(2000, lambda _: b"")
+
+
 def test_archives_have_limits_whatever_their_size():
     assert limits.most_unpacked(1, 1 << 40) == 1 << 26
     assert limits.most_unpacked(1 << 30, 1 << 40) == 100 << 30

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import dsguard
 from dsguard.bulk import protect_dataset, restore_dataset
-from dsguard.formats import open_source
+from dsguard.formats import limits, open_source
 from dsguard.formats.arrays.npy import Npz
 from dsguard.formats.arrays.reader import class_names
 from dsguard.formats.places import LocalPlace
@@ -309,3 +309,21 @@ def test_changed_files_give_arrays_or_one_error(tmp_path_factory, data):
     except dsguard.DsguardError:
         return
     assert all(isinstance(array, np.ndarray) for array in found.values())
+
+
+@pytest.mark.parametrize("arrays", [1, 2])
+def test_a_file_has_an_image_for_each_eight_of_its_bytes(tmp_path, monkeypatch, arrays):
+    """Each takes memory and time beside its pixels: of blank ones a kilobyte holds thousands."""
+    monkeypatch.setattr(limits, "_FREE_ROWS", 100)
+    blank, noise = np.zeros((100, 8, 8), np.uint8), np.random.default_rng(0).bytes(101 * 64)
+    np.savez_compressed(tmp_path / "a.npz", images=blank)
+    assert len(open_source(tmp_path).names()) == 100
+    more = np.frombuffer(noise, np.uint8).reshape(101, 8, 8)
+    np.savez_compressed(tmp_path / "a.npz", images=more)
+    assert len(open_source(tmp_path).names()) == 101
+    parts = {"0": np.zeros((101, 8, 8), np.uint8)} if arrays == 1 else {"0": blank, "1": blank[:1]}
+    np.savez_compressed(tmp_path / "a.npz", **parts)
+    with pytest.raises(
+        dsguard.InputError, match=r"claims 101 rows in \d+ bytes; images are longer"
+    ):
+        open_source(tmp_path).names()

@@ -27,7 +27,7 @@ from dsguard.bulk import Selection, protect_dataset, restore_dataset, verify_dat
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats import encode_images, harmless, limits, open_source
 from dsguard.formats.arrays import npy
-from dsguard.formats.disclosure import Review
+from dsguard.formats.disclosure import Disclosure, Review
 from dsguard.formats.names import Taken
 from dsguard.formats.places import LocalPlace
 from dsguard.formats.tar import END, packed
@@ -974,3 +974,42 @@ def test_many_arrays_are_not_looked_through_for_each(tmp_path, monkeypatch):
     (part,) = source.parts(5000)
     assert sum(len(rows.names) for rows in source.rows(part)) == 300
     assert len(looked) < 10 * len(arrays)
+
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def test_long_lines_that_cost_nothing_are_looked_at_once(monkeypatch):
+    """Some kilobytes of an archive have a million of them."""
+    looked = []
+    size_of_line = harmless._size_of_line
+    monkeypatch.setattr(
+        harmless, "_size_of_line", lambda *given: looked.append(1) or size_of_line(*given)
+    )
+    lines = [" ".join(LETTERS), " ".join(LETTERS * 2), " ".join(LETTERS * 200)]
+    assert all(len(line) > harmless.WORD // 2 for line in lines)
+    harmless.charge_text("\n".join(lines * 100), lambda _: harmless.Allowance(), lambda _: False)
+    assert len(looked) == len(lines)
+
+
+def test_lines_that_cost_nothing_are_kept_up_to_a_bound(monkeypatch):
+    monkeypatch.setattr(harmless, "_MOST_FREE", 1 << 14)
+    lines = [" ".join(LETTERS[n:] + LETTERS * 20) for n in range(26)]
+    text = "\n".join(lines * 100)
+    tracemalloc.start()
+    harmless.charge_text(text, lambda _: harmless.Allowance(), lambda _: False)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 1 << 20
+
+
+def test_words_of_a_text_are_looked_at_once(monkeypatch):
+    looked = []
+    names_image = Review._names_image
+    monkeypatch.setattr(
+        Review, "_names_image", lambda self, word: looked.append(word) or names_image(self, word)
+    )
+    lines = [" ".join(words) for words in itertools.permutations(LETTERS[:6])]
+    data = "\n".join(lines).encode()
+    assert Review(Disclosure(), ["a.png"]).file("x.txt", data) == data
+    assert len(looked) == len(set(looked)) <= 6

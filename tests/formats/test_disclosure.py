@@ -24,6 +24,7 @@ from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
 from dsguard.errors import InputError
 from dsguard.formats import OUTPUT_FORMATS, encode_image, encode_images, open_source
+from dsguard.formats.parquet.table import reason_against
 from dsguard.formats.places import LocalPlace
 
 
@@ -608,6 +609,91 @@ def test_paths_and_types_of_parquet_hold_no_picture(tmp_path, scenes, key, pictu
     assert report.left_out.keys() == {"path"}
     safe = pq.read_table(tmp_path / "safe" / "x.parquet")
     assert safe["box"].to_pylist() == table["box"].to_pylist()
+
+
+MANY_TAGS = [(f"tag {n}", n) for n in range(64)]
+TAGS = pa.map_(pa.string(), pa.int32())
+MANY_TEXTS = [(f"key {n}", "ok") for n in range(5)]
+MAPS = {
+    "map": (TAGS, MANY_TAGS),
+    "of texts": (pa.map_(pa.string(), pa.string()), [*MANY_TEXTS, ("url", "x" * 300)]),
+    "long key": (TAGS, [("x" * 300, 1), ("a", 2), ("b", 3), ("c", 4)]),
+    "in a list": (pa.list_(TAGS), [MANY_TAGS, [("a", 1)]]),
+    "in a list view": (pa.list_view(TAGS), [MANY_TAGS, [("a", 1)]]),
+    "in a struct": (pa.struct({"tags": TAGS, "n": pa.int32()}), {"tags": MANY_TAGS, "n": 1}),
+    "in a map": (pa.map_(pa.string(), TAGS), [("a", MANY_TAGS), ("b", [("c", 1)])]),
+}
+
+
+@pytest.mark.parametrize("beside", ["images", "table"])
+@pytest.mark.parametrize("name", MAPS)
+def test_maps_lose_the_entries_that_are_too_much(tmp_path, scenes, key, beside, name):
+    """A null in their place would have Arrow end the process."""
+    kind, value = MAPS[name]
+    files = encode_images(scenes)
+    told = {"tags": pa.array([value] * len(scenes), kind)}
+    (tmp_path / "clean").mkdir()
+    if beside == "images":
+        path, told = tmp_path / "clean" / "x.parquet", {"image": pa.array(files), **told}
+    else:
+        path = tmp_path / "clean" / "metadata.parquet"
+        told = {"file_name": [f"{n}.png" for n in range(len(files))], **told}
+        for n, file in enumerate(files):
+            (tmp_path / "clean" / f"{n}.png").write_bytes(file)
+    pq.write_table(pa.table(told), path)
+    report = protected(tmp_path / "clean", tmp_path, key)
+    assert (report.done, report.failed) == (8, 0)
+    assert report.left_out
+    safe = pq.read_table(tmp_path / "safe" / path.name)
+    safe.validate(full=True)
+    assert all(len(str(each)) < len(str(value)) for each in safe["tags"].to_pylist())
+
+
+def told_of(kind: pa.DataType, told: dict[str, bytes]) -> dict[str, tuple[pa.DataType, object]]:
+    """Return types with a field of `kind` that says something of itself, and a value of each."""
+    field = pa.field("element", kind, metadata=told)
+    return {
+        "list": (pa.list_(field), [1]),
+        "large_list": (pa.large_list(field), [1]),
+        "list_view": (pa.list_view(field), [1]),
+        "large_list_view": (pa.large_list_view(field), [1]),
+        "fixed": (pa.list_(field, 1), [1]),
+        "struct": (pa.struct([field]), {"element": 1}),
+        "map": (pa.map_(pa.string(), field), [("x", 1)]),
+        "deep": (pa.list_(pa.struct([pa.field("a", pa.list_view(field))])), [{"a": [1]}]),
+        "in_map": (pa.map_(pa.string(), pa.list_view(field)), [("x", [1])]),
+    }
+
+
+def test_no_type_of_parquet_says_anything_of_its_fields(tmp_path, scenes, key, picture):
+    columns = told_of(pa.int32(), {"preview": encode_image(picture)})
+    given = {name: pa.array([value] * 8, kind) for name, (kind, value) in columns.items()}
+    table = pa.table({"image": pa.array(encode_images(scenes)), **given})
+    (tmp_path / "clean").mkdir()
+    pq.write_table(table, tmp_path / "clean" / "x.parquet", compression="none")
+    report = protected(tmp_path / "clean", tmp_path, key)
+    assert (report.done, report.left_out) == (8, {})
+    safe = pq.read_table(tmp_path / "safe" / "x.parquet")
+    assert [field for field in safe.schema if says_something(field)] == []
+    assert safe.drop_columns("image").to_pylist() == table.drop_columns("image").to_pylist()
+
+
+def says_something(field: pa.Field) -> bool:
+    inner = (field.type.field(n) for n in range(field.type.num_fields))
+    return bool(field.metadata) or any(map(says_something, inner))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.run_end_encoded(pa.int32(), pa.int32()),
+        pa.sparse_union([pa.field("a", pa.int32(), metadata={"a": "b"})]),
+        pa.list_(pa.dense_union([pa.field("a", pa.int32())])),
+        pa.fixed_shape_tensor(pa.int32(), [2]),
+    ],
+)
+def test_nested_types_that_are_not_known_are_left_out(kind):
+    assert reason_against(kind)
 
 
 def test_tables_whose_row_numbers_look_like_images(tmp_path, scenes, key, picture):

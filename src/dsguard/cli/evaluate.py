@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from dsguard.cli import options
@@ -265,5 +266,5 @@ def _table(rows: list[Row]) -> Table:
         table.add_column(title, justify="right")
     for row in rows:
         figures = (row.train_accuracy, row.test_accuracy, row.peak_accuracy)
-        table.add_row(row.name, *(f"{figure:.1%}" for figure in figures))
+        table.add_row(escape(row.name), *(f"{figure:.1%}" for figure in figures))
     return table

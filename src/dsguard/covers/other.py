@@ -40,7 +40,8 @@ class Other(Cover):
     """Each image shows another one of its size.
 
     An image is not shown by its duplicate but by the next one of the order; by gray where those are
-    duplicates as well.
+    duplicates as well. One of a single value, as stands for a file that is not decoded, has nothing
+    to be hidden by another: it needs none of its size.
 
     Attributes
     ----------
@@ -66,7 +67,8 @@ class Other(Cover):
         shape = batch.images.shape[1:]
         if self.whole.counts.get(shape, 0) > 1:
             return {}
-        return {n: InputError(_ALONE) for n in range(len(batch.images))}
+        drawn = batch.images.max(axis=(1, 2, 3)) > batch.images.min(axis=(1, 2, 3))
+        return {int(n): InputError(_ALONE) for n in np.flatnonzero(drawn)}
 
     def images(self, batch: Batch, grid: int) -> Images:
         assert self.whole is not None

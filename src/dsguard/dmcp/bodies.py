@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from dsguard.dmcp import frames
 from dsguard.dmcp.access import Refused
-from dsguard.dmcp.restoring import Restored, Upload
+from dsguard.dmcp.restoring import Restored, Upload, answered
 from dsguard.errors import DsguardError
-from dsguard.formats.beside import is_text
-from dsguard.formats.images import with_suffix
 from dsguard.formats.names import plain_name
 from dsguard.formats.tar import END, members, packed
 
@@ -123,17 +121,12 @@ def _unlike(images: Iterator[Upload]) -> Iterator[Upload]:
     taken: dict[int, int] = {}  # hashes, of less memory than names; and how many came by each
     for image in images:
         name = image.name
-        while (known := hash(out := _answered(name))) in taken:
+        while (known := hash(out := answered(name))) in taken:
             taken[known] += 1
             stem, _, suffix = out.rpartition(".")
             name = f"{stem}.{taken[known]}.{suffix}" if stem else f"{out}.{taken[known]}"
         taken[known] = 1
         yield image._replace(name=name)
-
-
-def _answered(name: str) -> str:
-    """Return the name of a file in the answer; text, which is no image, is told of by its own."""
-    return name if is_text(name) else with_suffix(name, ".png")
 
 
 class _Sliced:
@@ -179,7 +172,7 @@ def packed_chunk(kind: str, chunk: list[Restored]) -> bytes:
     pieces: list[bytes] = []
     for image in chunk:
         if image.status == frames.OK:
-            pieces += packed(with_suffix(image.name, image.suffix), image.data)
+            pieces += packed(image.answered, image.data)
         else:
             pieces += packed(f"{image.name or 'request'}.error.txt", image.status.encode())
     return b"".join(pieces)

@@ -31,7 +31,6 @@ from dsguard.dmcp.frames import OK, too_large
 from dsguard.dmcp.model import Dataset, Entry, Grant, User
 from dsguard.dmcp.restoring import PNG, Upload
 from dsguard.dmcp.state import Platform
-from dsguard.formats.images import with_suffix
 
 _MOST_FILES = 12
 _SHOWN_ENTRIES = 200
@@ -261,7 +260,7 @@ def _shown(
     restored = [image for chunk in chunks for image in chunk]
     pairs = [
         {
-            "name": with_suffix(image.name, image.suffix),
+            "name": image.answered,
             "before": _as_url(before.data),
             "after": _as_url(image.data, image.suffix),
             "error": "" if image.status == OK else image.status,

@@ -13,7 +13,15 @@ from dsguard.dmcp import tiff
 from dsguard.dmcp.frames import OK, REFUSED
 from dsguard.errors import DsguardError, InputError, WrongKeyError
 from dsguard.formats import png
-from dsguard.formats.images import decode_files, encode_images, pixels_of, suffix_of
+from dsguard.formats.beside import is_text
+from dsguard.formats.images import (
+    decode_files,
+    encode_images,
+    pixels_of,
+    suffix_of,
+    with_suffix,
+)
+from dsguard.formats.names import fits_anywhere
 from dsguard.keys import DatasetKey
 
 if TYPE_CHECKING:
@@ -46,6 +54,22 @@ class Restored(NamedTuple):
     status: str
     data: bytes
     suffix: str = PNG
+
+    @property
+    def answered(self) -> str:
+        """The name of the file that is answered, which is no other image's and no message's."""
+        return answered(self.name, self.suffix)
+
+
+def answered(name: str, suffix: str = PNG) -> str:
+    """Return the name under which an image comes back.
+
+    The suffix of a carried file was chosen by whoever has the key: where it makes a text of the
+    name, as messages are, or a name that a file cannot have everywhere, that of PNG stays.
+    """
+    stem = name if is_text(name) else with_suffix(name, "")
+    good = suffix == PNG or (not is_text(stem + suffix) and fits_anywhere(stem + suffix))
+    return stem + (suffix if good else PNG)
 
 
 def end_of(refusal: Refused) -> Restored:

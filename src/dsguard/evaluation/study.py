@@ -12,7 +12,7 @@ import platform
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from dsguard.evaluation.pictures import curves, triptychs
 from dsguard.evaluation.presets import Preset
 from dsguard.evaluation.protection import Protects
 from dsguard.evaluation.report import html_report
+from dsguard.evaluation.results import check_lengths, results_in
 from dsguard.evaluation.trainings import Shared, Training, run_all
 from dsguard.evaluation.trials import TABLE_1, Trial
 from dsguard.fsp import Surrogate, choose_device, fit_surrogate
@@ -130,9 +131,10 @@ def run_study(
     each = list(dict.fromkeys(Training(twin, seed) for seed, _, twin in wanted))
     shared = Shared(versions, data, preset, out, device, known)
     found = run_all(each, shared, workers, lambda done, total: tell("train", done, total))
-    rows = _found_before(out)  # only now: another call may have added to them
+    rows = results_in(out / "results.json")  # only now: another call may have added to them
     for seed, trial, twin in wanted:
         rows.setdefault(trial, {})[seed] = replace(found[Training(twin, seed)], name=trial.title)
+    check_lengths(rows, out / "results.json")
     facts = _facts(data, versions, same=same)
     if TABLE_1[0] in rows:
         facts |= cautions(data, _mean("clean", list(rows[TABLE_1[0]].values())))
@@ -295,24 +297,6 @@ def _facts(data: Data, versions: dict[str, Images], *, same: bool) -> dict[str, 
         if same
         else f"{psnr(restored, clean):.1f} dB",
     }
-
-
-def _found_before(out: Path) -> dict[Trial, dict[int, Row]]:
-    """Return what the results in the folder tell: they grow, whatever is asked for next."""
-    file = out / "results.json"
-    if not file.exists():
-        return {}
-    found: dict[Trial, dict[int, Row]] = {}
-    try:
-        for entry in json.loads(file.read_text())["trials"]:
-            trial = Trial(*(entry[field.name] for field in fields(Trial)))
-            for number, row in enumerate(entry["seeds"]):  # once they had no seed, from 0 on
-                seed, by_epoch = row.pop("seed", number), tuple(row.pop("by_epoch"))
-                found.setdefault(trial, {})[seed] = Row(**row, by_epoch=by_epoch)
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        msg = f"{file} is damaged; remove it: the trainings beside it are not done again"
-        raise InputError(msg) from error
-    return found
 
 
 def _write(out: Path, study: Study, labels: npt.NDArray[np.int64]) -> None:

@@ -32,6 +32,7 @@ from dsguard.formats.harmless import (
     ROW,
     SHAPES,
     STRING,
+    WORD,
     Allowance,
     CouldHoldPictureError,
     TooMuchError,
@@ -166,6 +167,7 @@ class Review:
         self._of_all = Allowance()
         self._of_arrays: dict[str, Allowance] = defaultdict(Allowance)
         self._texts_of: dict[str, Allowance] = defaultdict(Allowance)
+        self._seen: dict[str, bool] = {}
 
     def holds_key(self, data: bytes | memoryview) -> bool:
         """Tell whether bytes have the key of a dataset in them, that of this one above all."""
@@ -433,7 +435,15 @@ class Review:
         return _Walk(self, allowance, by_image=False).pruned(value, name)
 
     def _is_image(self, word: str) -> bool:
-        """Tell whether a word names an image of the dataset."""
+        """Tell whether a word names an image of the dataset; texts have the same words often."""
+        found = self._seen.get(word)
+        if found is None:
+            found = self._names_image(word)
+            if len(word) <= WORD and len(self._seen) < _MOST_SEEN:
+                self._seen[word] = found
+        return found
+
+    def _names_image(self, word: str) -> bool:
         last = word.rpartition("/")[2]
         is_image = is_image_name(last, of_any_kind=True)
         return last in self._stems or (is_image and _stem(last) in self._stems)
@@ -467,6 +477,7 @@ class Review:
         return frozenset(_stem(name.rpartition("/")[2]) for name in self._names)
 
 
+_MOST_SEEN = 1 << 16  # words
 _MOST_PARTS = 8  # of a path within a dataset
 
 

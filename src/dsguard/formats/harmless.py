@@ -583,6 +583,7 @@ def charge_text(
         raise CouldHoldPictureError(msg)
     before, grid = _Before(), _Grid()
     free: dict[str, bool] = {}
+    room = _MOST_FREE
     for match in _LINE.finditer(text):
         line = match[0]
         if len(line) > MOST_LINE:
@@ -597,8 +598,9 @@ def charge_text(
         numbers, characters = _size_of_line(words, known)
         characters += _size_of_signs(line)
         allowance = allowance_of(words)
-        if not (numbers or characters or len(line) > WORD or len(free) == _MOST_FREE):
+        if not (numbers or characters or room < 0):
             free[line] = bool(words)  # it costs nothing, each time
+            room -= len(line) + WORD
         is_named = numbers == 1 and any(known(word) for word in words)
         alone = is_named
         if numbers == 1 and not is_named:
@@ -612,7 +614,8 @@ def charge_text(
 _LINE = re.compile("[^\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+")
 """A line as `str.splitlines` has it, of which a list would take very much memory."""
 
-_MOST_FREE = 1 << 16
+_MOST_FREE = 1 << 24
+"""Characters of lines that are known to cost nothing, with `WORD` for each line."""
 
 
 @dataclass
@@ -694,21 +697,34 @@ def _size_of_line(words: list[str], known: Callable[[str], bool]) -> tuple[int, 
     numbers = characters = 0
     is_long = len(words) > _MANY_WORDS  # of which most are there many times
     for word, times in Counter(words).items() if is_long else zip(words, itertools.repeat(1)):
-        if found := _numbers_in(word):
-            numbers += times * found
-            if word.isdigit() and len(word) > _SHORT_NUMBER and not known(word):
-                characters += times * len(word)  # a row of a drawing in digits
-        elif not known(word):
-            if len(word) > (STRING if word.startswith(_ADDRESS) else WORD):
-                msg = f"has a word of {len(word)} characters"
-                raise CouldHoldPictureError(msg)
-            if not word.startswith(_ADDRESS):
-                _refuse_code(word)
-            characters += times * _cost(word)
+        found, size, is_odd = _facts_of_word(word) if len(word) <= WORD else (0, len(word), True)
+        numbers += times * found
+        if (size or is_odd) and not known(word):
+            if is_odd:
+                _refuse_odd(word)
+            characters += times * size
     return numbers, characters
 
 
 _MANY_WORDS = 256
+
+
+@lru_cache(maxsize=1 << 16)
+def _facts_of_word(word: str) -> tuple[int, int, bool]:
+    """Return the numbers and characters that a word of a line counts as, and whether it is odd."""
+    if found := _numbers_in(word):
+        is_drawn = word.isdigit() and len(word) > _SHORT_NUMBER  # a row of a drawing in digits
+        return found, len(word) if is_drawn else 0, False
+    return 0, _cost(word), len(word) >= _ENCODED and _is_code(word)
+
+
+def _refuse_odd(word: str) -> None:
+    """Refuse a word that is too long or looks like code, unless it is an address."""
+    if len(word) > (STRING if word.startswith(_ADDRESS) else WORD):
+        msg = f"has a word of {len(word)} characters"
+        raise CouldHoldPictureError(msg)
+    if not word.startswith(_ADDRESS):
+        _refuse_code(word)
 
 
 def _size_of_signs(line: str) -> int:

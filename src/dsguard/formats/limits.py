@@ -46,6 +46,27 @@ def too_much(most: int) -> str:
     return f"unpacks to more than {most} bytes, too much for its size; unpack it yourself"
 
 
+_FREE_ROWS = 10_000
+_BYTES_OF_ROW = 8
+
+
+def check_rows(rows: int, size: int, file: str, what: str = "rows") -> None:
+    """Refuse a file that claims more images than its bytes can hold; 10,000 are free.
+
+    Each takes memory and time beside its pixels, and a file of its own where it is published.
+
+    Raises
+    ------
+    InputError
+    """
+    if rows > _FREE_ROWS and rows * _BYTES_OF_ROW > size:
+        msg = (
+            f"{file} claims {rows} {what} in {size} bytes; images are longer: take blank ones out, "
+            "or save it with less compression"
+        )
+        raise InputError(msg)
+
+
 def most_blocks(size: int) -> int:
     """Return how many blocks an image file of `size` bytes may be cut into: a million are free."""
     return _FREE_BLOCKS + size // _BYTES_OF_BLOCK

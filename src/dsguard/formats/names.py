@@ -163,6 +163,11 @@ def plain_name(name: str, where: object) -> str:
     return safe_name(name, where)
 
 
+def fits_anywhere(name: str) -> bool:
+    """Tell whether a file may have a relative name here, and on any system it may be sent to."""
+    return not fault_of(name) and not any(map(_RESERVED.match, name.split("/")))
+
+
 def is_folder_name(name: str) -> bool:
     """Tell whether a folder can have this name."""
     return "/" not in name and not fault_of(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import re
 import sys
 import warnings
@@ -92,7 +93,10 @@ def pixels_of(data: bytes) -> int:
 
 
 STATED = (128, 128)
-"""Height and width that stand for those of a file that does not tell its own."""
+"""Height and width that stand for those of a file that does not tell its own, unless it is tiny."""
+
+_LEAST_STATED = 16
+"""Height and width at least: a very short archive may have any number of empty files."""
 
 _MOST_FOR_BYTE = 64
 """Pixels that such a file may claim for each of its bytes: nobody looks at what shows of it."""
@@ -101,15 +105,18 @@ _MOST_FOR_BYTE = 64
 def stated_size_of(data: bytes) -> tuple[int, int]:
     """Return height and width of an image file that is not decoded, as far as it can be believed.
 
-    Of files whose size is not known, and of those that claim many pixels for their bytes, 128 each.
+    Of files whose size is not known, and of those that claim many pixels for their bytes, it is a
+    square: as large as the bytes can be believed for, from 16 to 128 each.
     """
+    most = _MOST_FOR_BYTE * len(data)
+    side = max(_LEAST_STATED, min(STATED[0], math.isqrt(most)))
     try:
         with _opened(data) as image:
             width, height = image.size
     except Exception:
-        height, width = told_size(data) or STATED
+        height, width = told_size(data) or (side, side)
     fits = min(width, height) > 0 and max(width, height) <= LARGEST_SIDE
-    return (height, width) if fits and width * height <= _MOST_FOR_BYTE * len(data) else STATED
+    return (height, width) if fits and width * height <= most else (side, side)
 
 
 def decode(data: bytes) -> Decoded:

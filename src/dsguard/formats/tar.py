@@ -24,7 +24,7 @@ from typing import BinaryIO, TypeAlias, cast
 
 from dsguard._atomic import lock, open_new, remove_left, temporary_folder
 from dsguard.errors import DsguardError, InputError
-from dsguard.formats.limits import check_size, most_unpacked, too_much
+from dsguard.formats.limits import check_rows, check_size, most_unpacked, too_much
 from dsguard.formats.places import LocalPlace, Place
 
 BLOCK = 512
@@ -248,6 +248,7 @@ class Tars:
     def __init__(self, place: Place, *, small: bool) -> None:
         self._place, self._small = place, small
         self._unpacked: dict[str, Path] = {}
+        self._packed: dict[str, int] = {}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Tars) and self._facts() == other._facts()
@@ -272,9 +273,22 @@ class Tars:
         """
         try:
             with self.content(file) as archive:
-                yield from members(archive)
+                yield from self.walked(file, archive)
         except DAMAGE as error:
             raise damaged(self.path(file), error) from error
+
+    def walked(self, file: str, archive: Content) -> Iterator[Member]:
+        """Yield the files of an opened archive, not more than a compressed one has bytes for.
+
+        Raises
+        ------
+        InputError
+            At damage, or where there are more.
+        """
+        size = self._packed.get(file, sys.maxsize)
+        for count, member in enumerate(members(archive), 1):
+            check_rows(count, size, "it", "members")
+            yield member
 
     def all_members(self, file: str) -> tuple[list[Member], dict[str, Member]]:
         """Return all files of an archive, and these by their normalised names.
@@ -286,7 +300,7 @@ class Tars:
         """
         try:
             with self.content(file) as archive:
-                found, size = list(members(archive)), len(archive)
+                found, size = list(self.walked(file, archive)), len(archive)
         except DAMAGE as error:
             raise damaged(self.path(file), error) from error
         known = {posixpath.normpath(member.name): member for member in found}
@@ -300,7 +314,7 @@ class Tars:
             unpack = _unpacker(opened.read(_MAGIC))
             opened.seek(0)
             if unpack is not None:
-                most = _most_unpacked(opened, MOST_IN_MEMORY)
+                most = self._may_unpack(file, opened, MOST_IN_MEMORY)
                 content = unpack(opened).read(most + 1)
                 if len(content) > most:
                     raise self._too_much(file, most)
@@ -327,7 +341,7 @@ class Tars:
 
     def _copied(self, file: str, opened: BinaryIO, unpack: _Unpack | None) -> Path:
         """Write a temporary file that nobody else can read, and that goes when this does."""
-        most = _most_unpacked(opened, MOST_ON_DISK) if unpack else sys.maxsize
+        most = self._may_unpack(file, opened, MOST_ON_DISK) if unpack else sys.maxsize
         content = unpack(opened) if unpack else opened
         folder = temporary_folder()
         remove_left(folder, "unpacked-*")
@@ -348,12 +362,11 @@ class Tars:
     def _too_much(self, file: str, most: int) -> InputError:
         return InputError(f"{self.path(file)} {too_much(most)}")
 
-
-def _most_unpacked(opened: BinaryIO, most: int) -> int:
-    """Return the bytes that a file may unpack to, and no more than `most`."""
-    size = opened.seek(0, os.SEEK_END)
-    opened.seek(0)
-    return most_unpacked(size, most)
+    def _may_unpack(self, file: str, opened: BinaryIO, most: int) -> int:
+        """Return the bytes that a file may unpack to, and no more than `most`; keep its size."""
+        self._packed[file] = size = opened.seek(0, os.SEEK_END)
+        opened.seek(0)
+        return most_unpacked(size, most)
 
 
 def linked(member: Member, known: dict[str, Member]) -> Member:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from torch.nn import functional
 from dsguard._atomic import write_whole
 from dsguard.errors import InputError
 from dsguard.kernels.contract import Images
+from dsguard.networks.stored import looked_through
 
 Alter = Callable[[nn.Module, Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 """(network, pixels, class probabilities, generator) to (pixels, class probabilities)."""
@@ -203,7 +202,7 @@ def save_whole(content: dict[str, Any], path: Path) -> None:
 
 
 def load_whole(path: Path) -> Any:
-    """Read a file of torch that `save_whole` wrote; it takes no more memory than its own size.
+    """Read a file of torch that `save_whole` wrote; it takes no more memory than twice its size.
 
     Raises
     ------
@@ -212,13 +211,8 @@ def load_whole(path: Path) -> Any:
         Of nearly any kind, if it is damaged.
     """
     with path.open("rb") as file:
-        with zipfile.ZipFile(file) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
-        if unpacked > file.seek(0, os.SEEK_END):
-            msg = f"{path} unpacks to {unpacked} bytes; torch does not pack what it stores"
-            raise ValueError(msg)
-        file.seek(0)
-        return torch.load(file, map_location="cpu", weights_only=True)
+        looked_at = looked_through(file)
+    return torch.load(looked_at, map_location="cpu", weights_only=True)
 
 
 def _resume(path: Path, parts: dict[str, Any], order: torch.Generator) -> list[float | None]:

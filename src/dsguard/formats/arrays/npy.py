@@ -50,6 +50,11 @@ class Header(NamedTuple):
 class Npz(Mapping[str, Array]):
     """The arrays of an ``.npz`` file by name, each of them read when it is asked for, and kept.
 
+    Attributes
+    ----------
+    size : int
+        Bytes of the file.
+
     Raises
     ------
     InputError
@@ -65,7 +70,7 @@ class Npz(Mapping[str, Array]):
         with _told(self._path):
             opened = place.open(file)
             weakref.finalize(self, opened.close)
-            self._size = opened.seek(0, os.SEEK_END)
+            self.size = opened.seek(0, os.SEEK_END)
             self._archive = zipfile.ZipFile(opened)
         members = self._archive.infolist()
         self._members = {member.filename.removesuffix(".npy"): member for member in members}
@@ -93,7 +98,7 @@ class Npz(Mapping[str, Array]):
 
     def reason_against(self, name: str) -> str:
         """Return why an array is not to be read: it is too large; empty where it may be."""
-        said, most = self.header(name).nbytes, most_unpacked(self._size, MOST_NPZ_BYTES)
+        said, most = self.header(name).nbytes, most_unpacked(self.size, MOST_NPZ_BYTES)
         if name in self._arrays or said <= most - self._unpacked:
             return ""
         return (
@@ -102,7 +107,7 @@ class Npz(Mapping[str, Array]):
 
     def _read(self, name: str) -> Array:
         if reason := self.reason_against(name):
-            msg = f"{self._shown(name)} {reason}; take it out, or save it as an .npy file"
+            msg = f"{self.shown(name)} {reason}; take it out, or save it as an .npy file"
             raise InputError(msg)
         self._unpacked += self.header(name).nbytes
         with self._entry(name) as entry:
@@ -113,14 +118,14 @@ class Npz(Mapping[str, Array]):
             _check_text(array)
         return array
 
-    def _shown(self, name: str) -> str:
+    def shown(self, name: str) -> str:
         """Return what an entry is called in messages."""
         return f"entry {name[:80]!r} of {self._path}"
 
     @contextlib.contextmanager
     def _entry(self, name: str) -> Iterator[IO[bytes]]:
         member = self._members[name]
-        with _told(self._shown(name)):
+        with _told(self.shown(name)):
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 msg = "it is compressed as NumPy does not; save it with numpy.savez"
                 raise ValueError(msg)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import pickle
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -28,6 +29,7 @@ from dsguard.formats.base import (
 )
 from dsguard.formats.beside import strays_among, texts_among
 from dsguard.formats.harmless import STRING, Allowance, allowance_of_classes
+from dsguard.formats.limits import check_rows
 from dsguard.formats.names import is_folder_name, safe_name
 from dsguard.formats.places import Place
 from dsguard.kernels.geometry import SMALLEST_SIDE
@@ -219,6 +221,10 @@ class NumpySource(ArraySource):
             raise InputError(msg)
         for name in found:
             safe_name(name, path)  # which names of images begin with
+        if isinstance(content, Npz):
+            counts = (content.header(name).shape[0] for name in found)
+            for name, images in zip(found, itertools.accumulate(counts), strict=True):
+                check_rows(images, content.size, content.shown(name))
         self._found["images"] = found
         return found
 

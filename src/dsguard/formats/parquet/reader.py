@@ -17,6 +17,7 @@ from dsguard.formats.base import (
 )
 from dsguard.formats.harmless import STRING
 from dsguard.formats.images import suffix_of
+from dsguard.formats.limits import check_rows
 from dsguard.formats.names import fault_of, safe_name
 from dsguard.formats.parquet.columns import Columns, arrow, classes_of, damage
 from dsguard.formats.parquet.fields import FieldsOf
@@ -27,12 +28,6 @@ from dsguard.formats.sharded import ShardedSource
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-_FREE_ROWS = 10_000  # that any file may claim
-
-
-_LEAST_BYTES = 8  # of a file, for each row beyond
 
 
 class ParquetSource(ShardedSource):
@@ -196,10 +191,8 @@ class ParquetSource(ShardedSource):
         except damage() as error:
             msg = f"{self.place}/{name} is not a Parquet file, or is damaged: {error}"
             raise InputError(msg) from error
-        rows, size = file.metadata.num_rows, opened.seek(0, os.SEEK_END)
-        if rows > _FREE_ROWS and rows * _LEAST_BYTES > size:
-            msg = f"{self.place}/{name} claims {rows} rows in {size} bytes; images are longer"
-            raise InputError(msg)
+        size = opened.seek(0, os.SEEK_END)
+        check_rows(file.metadata.num_rows, size, f"{self.place}/{name}")
         return file
 
 

@@ -8,7 +8,7 @@ import zoneinfo
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dsguard.formats.base import Record
 from dsguard.formats.disclosure import A_KEY
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from dsguard.formats.disclosure import Review
+
+_Check: TypeAlias = "Callable[[pa.DataType], bool]"
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class Table(Record):
         types = arrow()[0].types
         return self._undecided((types.is_string, types.is_large_string), review)
 
-    def _undecided(self, checks: tuple[Callable[[Any], bool], ...], review: Review) -> set[str]:
+    def _undecided(self, checks: tuple[_Check, ...], review: Review) -> set[str]:
         return {
             field.name
             for field in self.batch.schema
@@ -137,20 +139,44 @@ class Table(Record):
 
 
 def bare_type(kind: pa.DataType) -> pa.DataType:
-    """Return a type without what its fields say of themselves, which could be anything."""
+    """Return a type without what its fields say of themselves, which could be anything.
+
+    Types that `reason_against` does not know are returned as they are: it refuses them.
+    """
     pyarrow, _ = arrow()
     types = pyarrow.types
     if types.is_struct(kind):
         return pyarrow.struct({field.name: bare_type(field.type) for field in kind})
-    if types.is_fixed_size_list(kind):
-        return pyarrow.list_(bare_type(kind.value_type), kind.list_size)
-    if types.is_large_list(kind):
-        return pyarrow.large_list(bare_type(kind.value_type))
     if types.is_map(kind):
         return pyarrow.map_(bare_type(kind.key_type), bare_type(kind.item_type))
+    if types.is_dictionary(kind):
+        return pyarrow.dictionary(kind.index_type, bare_type(kind.value_type), kind.ordered)
     if types.is_timestamp(kind) and kind.tz and not _is_zone(kind.tz):  # the moment stays
         return pyarrow.timestamp(kind.unit, "UTC")
-    return pyarrow.list_(bare_type(kind.value_type)) if types.is_list(kind) else kind
+    if types.is_fixed_size_list(kind):
+        return pyarrow.list_(bare_type(kind.value_type), kind.list_size)
+    list_of = next((list_of for is_such, list_of in _lists() if is_such(kind)), None)
+    return list_of(bare_type(kind.value_type)) if list_of else kind
+
+
+def _lists() -> list[tuple[_Check, Callable[[pa.DataType], pa.DataType]]]:
+    """Return the lists of any length that Arrow has: how one is known, and how it is made."""
+    pyarrow, types = arrow()[0], arrow()[0].types
+    return [
+        (types.is_list, pyarrow.list_),
+        (types.is_large_list, pyarrow.large_list),
+        (types.is_list_view, pyarrow.list_view),
+        (types.is_large_list_view, pyarrow.large_list_view),
+    ]
+
+
+def _is_known(kind: pa.DataType) -> bool:
+    """Tell whether `bare_type` knows a type: others may have fields that say anything."""
+    types = arrow()[0].types
+    checks = [types.is_struct, types.is_fixed_size_list, types.is_map, types.is_dictionary]
+    checks += [is_such for is_such, _ in _lists()]
+    nested = types.is_nested(kind) or kind.num_fields > 0
+    return not nested or any(is_such(kind) for is_such in checks)
 
 
 def _stripped(column: pa.Array, name: str, review: Review) -> pa.Array:
@@ -164,7 +190,7 @@ def _stripped(column: pa.Array, name: str, review: Review) -> pa.Array:
             cast = column.cast(bare)
             cast.validate(full=True)  # Arrow makes invalid ones of lists of nothing
         except pyarrow.ArrowException:
-            return pyarrow.array(column.to_pylist(), bare)
+            return _array(column.to_pylist(), bare)
     except damage() as error:
         review.leave_out(name, name, f"cannot be written: {error}", len(column))
         return pyarrow.nulls(len(column))
@@ -201,17 +227,38 @@ def _pruned(column: pa.Array, name: str, review: Review, allowances: list[Allowa
         return pyarrow.nulls(len(column), column.type)
     values = [review.row(name, value, own) for value, own in zip(given, allowances, strict=True)]
     try:
-        return pyarrow.array(values, column.type)
+        return _array(values, column.type)
     except (pyarrow.ArrowException, TypeError, ValueError):  # a null where its type has none
         kind = name.rpartition("/")[2]
         review.leave_out(kind, name, f"cannot be cut as type {column.type}", len(column))
         return pyarrow.nulls(len(column), column.type)
 
 
+def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """Return values as an Arrow array, maps without the entries that were pruned.
+
+    An entry or key that is null is no exception to Arrow: it ends the process.
+    """
+    return arrow()[0].array([_without_null_entries(value, kind) for value in values], kind)
+
+
+def _without_null_entries(value: Any, kind: pa.DataType) -> Any:
+    types = arrow()[0].types
+    if value is None or not kind.num_fields:
+        return value
+    if types.is_struct(kind):
+        return {each.name: _without_null_entries(value[each.name], each.type) for each in kind}
+    if types.is_map(kind):
+        parts = (kind.key_type, kind.item_type)
+        entries = (entry for entry in value if entry is not None and entry[0] is not None)
+        return [tuple(map(_without_null_entries, entry, parts)) for entry in entries]
+    return [_without_null_entries(each, kind.value_type) for each in value]
+
+
 def reason_against(kind: pa.DataType) -> str:
     """Return why no column of this type is published unless it is named; empty where some are."""
     types = arrow()[0].types
-    if isinstance(kind, arrow()[0].BaseExtensionType) or types.is_union(kind):
+    if isinstance(kind, arrow()[0].BaseExtensionType) or not _is_known(kind):
         return f"is of type {kind}"
     inner = [kind.field(n).type for n in range(kind.num_fields)]
     if types.is_dictionary(kind):

@@ -32,7 +32,6 @@ from dsguard.formats.tar import (
     content_of,
     damaged,
     linked,
-    members,
 )
 
 if TYPE_CHECKING:
@@ -176,7 +175,7 @@ class WebDatasetSource(ShardedSource):
                 raise damaged(path, error) from error
             shared = Shared(len(archive))
             chunk = _Chunk(self, part.file, wanted, shared)
-            found = members(archive)
+            found = self.tars.walked(part.file, archive)
             while True:
                 try:
                     member = next(found, None)
