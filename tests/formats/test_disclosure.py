@@ -611,7 +611,7 @@ def test_paths_and_types_of_parquet_hold_no_picture(tmp_path, scenes, key, pictu
     assert safe["box"].to_pylist() == table["box"].to_pylist()
 
 
-MANY_TAGS = [(f"tag {n}", n) for n in range(64)]
+MANY_TAGS = [(f"tag {n}", 37 * n) for n in range(64)]  # the key counts from 0
 TAGS = pa.map_(pa.string(), pa.int32())
 MANY_TEXTS = [(f"key {n}", "ok") for n in range(5)]
 MAPS = {
