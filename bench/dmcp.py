@@ -3,7 +3,8 @@
     python -m bench.dmcp ../shared/data/cifar10.tar.xz --out bench/results/dmcp.json --page
 
 starts a service in a process of its own and has protected 32×32 images restored over loopback;
-service and clients share the machine. `--images` and `--seconds` make it shorter.
+service and clients share the machine. `--images` and `--seconds` make it shorter. Keys of images
+are measured in `bench/dmcp_keys.py`: `--only-keys` does these, and keeps the other rows of `--out`.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from dsguard.dmcp.client import Client, RefusedError
 from dsguard.formats import encode_images, open_source
 from dsguard.formats.tar import END, packed
 
+from . import dmcp_keys
 from .report import cpu, put_into_page, table
 
 CLIENTS, KILLS = 50, 20
@@ -48,13 +50,16 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--images", type=int, default=1_000_000, help="of the long stream")
     parser.add_argument("--seconds", type=float, default=60, help="of the many clients")
+    parser.add_argument("--sealed", type=int, default=100_000, help="images restored by keys")
+    parser.add_argument("--only-keys", action="store_true")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--page", action="store_true", help="put the table into docs/dmcp.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="dsguard-dmcp-") as folder:
         service = Service(Path(folder))
         try:
-            results = measure(service, options)
+            results = _before(options) if options.only_keys else measure(service, options)
+            results |= dmcp_keys.measure(service.url, service.token, options.data, options.sealed)
         finally:
             service.kill()
     facts = {
@@ -71,6 +76,12 @@ def main() -> None:
         rows = [(name, str(value)) for name, value in results.items()]
         text = table(("what", "measured"), rows)
         put_into_page("<!-- dmcp: bench/dmcp.py -->", "<!-- end of dmcp -->", text, PAGE)
+
+
+def _before(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the results that are kept already."""
+    there = options.out is not None and options.out.exists()
+    return dict(json.loads(options.out.read_text())["results"]) if there else {}
 
 
 class Service:

@@ -40,7 +40,8 @@ _right = click.option(
 def dmcp() -> None:
     """Run a Dataset Management Cloud Platform, or use one.
 
-    It keeps the keys of datasets, and restores images for whom an owner has granted it.
+    It keeps the keys of datasets, and gives those of images to whom an owner has granted it; see
+    `dsguard restore --dataset`. It restores images that have no such keys.
     """
 
 

@@ -1,4 +1,4 @@
-"""The Dataset Management Cloud Platform (DMCP): keeps keys, restores for authorised users."""
+"""The Dataset Management Cloud Platform (DMCP): keeps keys, for authorised users to restore."""
 
 from __future__ import annotations
 
