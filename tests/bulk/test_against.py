@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 import dsguard
-from dsguard.bulk import protect_dataset, verify_dataset
+from dsguard.bulk import Selection, protect_dataset, verify_dataset
 from dsguard.cli.commands import Exit, run
 
 KEY = dsguard.DatasetKey(bytes(32))
@@ -38,6 +39,7 @@ def test_all_comes_back(tmp_path, photos, keep, kind):
     protect_dataset(photos, tmp_path / "out", KEY, keep=keep, out_format=kind)
     report = verify_dataset(tmp_path / "out", KEY, against=photos)
     assert (report.done, report.failed, report.different) == (6, 0, {})
+    assert report.compared == ("all" if kind == "folder" else "images")
 
 
 def test_workers_tell_it_as_well(tmp_path, photos):
@@ -67,6 +69,42 @@ def test_what_does_not_is_named(tmp_path, photos, scenes):
     }  # fmt: skip
     assert "comes back changed" in report.different["README.md"]
     assert "2 images more" in report.different[str(photos)]
+
+
+@pytest.mark.parametrize("keep", ["files", "pixels"])
+def test_paths_matter_and_not_only_classes(tmp_path, scenes, keep):
+    for n, folder in enumerate(["train/c", "test/c"]):
+        (tmp_path / "photos" / folder).mkdir(parents=True)
+        Image.fromarray(scenes[n]).save(tmp_path / "photos" / folder / "1.png")
+    out = tmp_path / "out"
+    protect_dataset(tmp_path / "photos", out, KEY, keep=keep)
+    assert verify_dataset(out, KEY, against=tmp_path / "photos").different == {}
+    (out / "train" / "c" / "1.png").rename(out / "x.png")
+    (out / "test" / "c" / "1.png").rename(out / "train" / "c" / "1.png")
+    (out / "x.png").rename(out / "test" / "c" / "1.png")
+    found = verify_dataset(out, KEY, against=tmp_path / "photos").different
+    assert {"train/c/1.png", "test/c/1.png"} < found.keys()
+
+
+def test_files_of_other_names_are_told(tmp_path, photos):
+    protect_dataset(photos, tmp_path / "out", KEY, keep="files")
+    (tmp_path / "out" / "a" / "0.png").rename(tmp_path / "out" / "a" / "other.png")
+    report = verify_dataset(tmp_path / "out", KEY, against=photos)
+    assert report.different.keys() == {"a/0.jpg", str(photos)}
+
+
+def test_an_archive_with_a_folder_of_its_own_is_the_same(tmp_path, photos):
+    (photos / "film.mp4").unlink()
+    (photos / "README.md").unlink()
+    protect_dataset(photos, tmp_path / "out", KEY, keep="files")
+    archive = shutil.make_archive(str(tmp_path / "packed"), "gztar", tmp_path, "photos")
+    assert verify_dataset(tmp_path / "out", KEY, against=archive).different == {}
+
+
+def test_a_part_is_not_compared(tmp_path, photos):
+    protect_dataset(photos, tmp_path / "out", KEY)
+    with pytest.raises(dsguard.InputError, match="leave out the choice of images"):
+        verify_dataset(tmp_path / "out", KEY, against=photos, selection=Selection(limit=2))
 
 
 def test_files_that_are_not_kept_are_told(tmp_path, photos):

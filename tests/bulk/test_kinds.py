@@ -8,14 +8,17 @@ import shutil
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import dsguard
 from dsguard.bulk import protect_dataset, restore_dataset
+from dsguard.covers.named import Ingredients, cover_named
 from dsguard.formats import decode_image
 from dsguard.formats.images import CARRIED_SUFFIXES, READABLE_SUFFIXES, is_image_name
 
-from .image_kinds import KINDS, SIZE
+from .image_kinds import KINDS, SIZE, deep, sized
 
 KEY = dsguard.DatasetKey(bytes(32))
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "bulk.md"
@@ -154,3 +157,33 @@ def test_shards_of_all_kinds_come_back(tmp_path):
     assert (report.done, report.failed) == (len(files), 0)
     restore_dataset(tmp_path / "out", tmp_path / "back", KEY, out_format="folder")
     assert set(files.values()) <= set(files_in(tmp_path / "back").values())
+
+
+@pytest.mark.parametrize("shows", ["given", "preview", "samples"])
+@pytest.mark.parametrize("cover_size", ["own", "fit"])
+def test_what_is_not_decoded_shows_a_drawn_picture(tmp_path, shows, cover_size):
+    """A folder of covers may have copies of those very images, which nothing here can tell."""
+    files = {name: data for name, data in deep().items() if name != "deep.pgm"}
+    source = folder_of(tmp_path, files)
+    (tmp_path / "covers" / "class").mkdir(parents=True)
+    for name in files:
+        copy = Image.new("RGB", SIZE, (255, 0, 0))
+        copy.save(tmp_path / "covers" / "class" / f"{name}.png")
+        copy.save((tmp_path / "covers" / "class" / name).with_suffix(".png"))
+    of = Ingredients(KEY, labelled=False, samples=9, folder=tmp_path / "covers")
+    report = protect_dataset(
+        source, tmp_path / "out", KEY,
+        keep="files", cover=cover_named(shows, of), cover_size=cover_size,
+    )  # fmt: skip
+    assert (report.done, report.failed) == (len(files), 0)
+    shown = [decode_image(data).astype(int) for data in files_in(tmp_path / "out").values()]
+    red = np.array([255, 0, 0])
+    assert all(np.abs(image - red).mean() > 60 for image in shown)
+    means = {tuple(image.mean(axis=(0, 1)).round()) for image in shown}
+    assert len(means) == len(shown)
+
+
+def test_a_folder_of_others_alone_says_how(tmp_path):
+    source = folder_of(tmp_path, {"scan.dcm": sized()["scan.dcm"]})
+    with pytest.raises(dsguard.InputError, match=r"scan\.dcm and others like it .* --keep files"):
+        protect_dataset(source, tmp_path / "out", KEY)

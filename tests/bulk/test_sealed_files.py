@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 import dsguard
-from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
+from dsguard.bulk import Selection, protect_dataset, restore_dataset, verify_dataset
 from dsguard.bulk.sealed_files import MOST_BYTES, SEALED_FILES, opened, sealed
 from dsguard.cli.commands import Exit, run
 from dsguard.codecs import Sealed
@@ -81,7 +82,7 @@ def test_a_key_is_not_sealed(tmp_path, photos):
 
 
 def test_too_much_is_left_out(tmp_path, photos, monkeypatch):
-    monkeypatch.setattr("dsguard.bulk.companions.MOST_BYTES", 40_000)
+    monkeypatch.setattr("dsguard.bulk.companions.Companions._room", 40_000)
     report = protect_dataset(photos, tmp_path / "out", KEY, keep="files")
     assert {each.first for each in report.left_out.values()} >= {"film.mp4"}
     restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
@@ -149,3 +150,63 @@ def test_files_beside_shards_come_back(tmp_path, photos, kind):
     was, back = files_in(photos), files_in(tmp_path / "back")
     assert back["film.mp4"] == was["film.mp4"]
     assert back["features.npy"] == was["features.npy"]
+
+
+def test_they_are_found_in_any_folder(tmp_path, photos):
+    """Of a download that was packed with its folder, or several sets that lie side by side."""
+    protect_dataset(photos, tmp_path / "sets" / "one", KEY, keep="files")
+    shutil.copytree(tmp_path / "sets" / "one", tmp_path / "sets" / "two")
+    shutil.rmtree(tmp_path / "sets" / "one.dsguard")
+    archive = shutil.make_archive(str(tmp_path / "packed"), "tar", tmp_path, "sets")
+    for n, source in enumerate([tmp_path / "sets", archive]):
+        assert verify_dataset(source, KEY).failed == 0
+        report = restore_dataset(source, tmp_path / f"back{n}", KEY)
+        assert (report.failed, report.sealed_files) == (0, 8)
+        above = tmp_path / f"back{n}" / ("sets" if n else "")
+        for name in ("one", "two"):
+            assert files_in(above / name) == files_in(photos)
+
+
+def test_that_they_are_gone_is_told(tmp_path, photos):
+    protect_dataset(photos, tmp_path / "out", KEY, keep="files")
+    (tmp_path / "out" / SEALED_FILES).unlink()
+    assert "not there any more" in verify_dataset(tmp_path / "out", KEY).failures[
+        SEALED_FILES
+    ].message  # fmt: skip
+    report = restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    assert (report.done, report.failed) == (6, 1)
+
+
+@pytest.mark.parametrize("publish", [(), ("*",), ("*.dsguard",)])
+def test_a_file_of_that_name_is_not_published(tmp_path, photos, publish):
+    (photos / SEALED_FILES).write_bytes(b"mine")
+    report = protect_dataset(photos, tmp_path / "out", KEY, keep="files", publish=publish)
+    assert b"mine" not in (tmp_path / "out" / SEALED_FILES).read_bytes()[:4]
+    if publish:
+        assert "rename it" in report.left_out[SEALED_FILES].reason
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    back = files_in(tmp_path / "back")
+    assert back.get(SEALED_FILES) == (None if publish else b"mine")
+
+
+def test_files_of_images_that_are_not_chosen_stay_behind(tmp_path, photos):
+    (photos / "b" / "1.npy").write_bytes(b"of an image that is not chosen")
+    (photos / "a" / "2.npy").write_bytes(b"of one that is")
+    chosen = Selection(include=("a/*",))
+    report = protect_dataset(photos, tmp_path / "out", KEY, keep="files", selection=chosen)
+    assert report.done == 3
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    back = files_in(tmp_path / "back")
+    assert "a/2.npy" in back
+    assert "b/1.npy" not in back
+    rows = [json.loads(line) for line in back["metadata.jsonl"].decode().splitlines()]
+    assert [row["file_name"] for row in rows] == ["a/0.jpg", "a/2.jpg", "a/4.jpg"]
+
+
+def test_why_a_file_is_not_sealed_is_told(tmp_path, photos, monkeypatch):
+    monkeypatch.setattr("dsguard.bulk.companions.Companions._room", 100)
+    KEY.save(photos / "my.key")
+    report = protect_dataset(photos, tmp_path / "out", KEY, keep="files")
+    reasons = {each.first: each.reason for each in report.left_out.values()}
+    assert "64 MiB together" in reasons["film.mp4"]
+    assert "the key of a dataset" in reasons["my.key"]

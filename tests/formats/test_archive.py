@@ -355,3 +355,17 @@ def test_changed_archives_give_images_or_one_error(
     else:
         told = ""
     assert "\n" not in told
+
+
+def test_names_in_zip_archives_of_unix_are_utf8(tmp_path, scenes):
+    """Which `zip` there does not say, and DOS had others."""
+    raw = "Öl und Wein/1.png".encode()
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        member = zipfile.ZipInfo("x" * len(raw))
+        member.create_system = 3
+        archive.writestr(member, encode_images(scenes[:1])[0])
+    data = (tmp_path / "a.zip").read_bytes().replace(b"x" * len(raw), raw)
+    (tmp_path / "a.zip").write_bytes(data)
+    source = open_source(tmp_path / "a.zip")
+    assert source.names() == ["Öl und Wein/1.png"]
+    assert [name for _, name, _ in source.read()] == ["Öl und Wein"]

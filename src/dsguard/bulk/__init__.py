@@ -213,8 +213,7 @@ def verify_dataset(
         As in `protect_dataset`.
     """
     clean = None if against is None else _source(against, images_of_any_kind=True)
-    task = Verify(key, compares=clean is not None)
-    return run(_source(source), task, None, Settings(**settings), progress, clean)
+    return run(_source(source), Verify(key), None, Settings(**settings), progress, clean)
 
 
 def _source(source: Source | Location, *, images_of_any_kind: bool = False) -> Source:

@@ -46,7 +46,7 @@ def fitted_to_files(groups: Sequence[Group], rows: Rows, codec: Codec) -> list[G
 
     Images that are not to be protected (protected ones, files with no name) stay as they are.
     """
-    fitted: dict[Shape, list[tuple[int, Bytes]]] = defaultdict(list)
+    fitted: dict[tuple[Shape, bool], list[tuple[int, Bytes]]] = defaultdict(list)
     others: list[Group] = []
     for group in groups:
         protected = are_protected(group.images)
@@ -56,12 +56,16 @@ def fitted_to_files(groups: Sequence[Group], rows: Rows, codec: Codec) -> list[G
             if shape is None:
                 stay.append(n)
             else:
-                fitted[shape].append((row, _resized(group.images[n], shape)))
+                picture = _resized(group.images[n], shape)
+                fitted[shape, group.is_seen].append((row, picture))
         if stay:
             own = {k: group.sidecars[n] for k, n in enumerate(stay) if n in group.sidecars}
-            others.append(Group([group.rows[n] for n in stay], group.images[stay], own))
-    alike = (zip(*members, strict=True) for _, members in sorted(fitted.items()))
-    return others + [Group(list(numbers), np.stack(images), {}) for numbers, images in alike]
+            rows_of = [group.rows[n] for n in stay]
+            others.append(Group(rows_of, group.images[stay], own, is_seen=group.is_seen))
+    for (_, is_seen), members in sorted(fitted.items()):
+        numbers, images = zip(*members, strict=True)
+        others.append(Group(list(numbers), np.stack(images), {}, is_seen=is_seen))
+    return others
 
 
 def _shape(rows: Rows, row: int, like: Shape, codec: Codec) -> Shape | None:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from dsguard.bulk.sealed_files import (
     MOST_BYTES,
     SEALED_FILES,
-    has_sealed,
+    is_sealed,
     opened_in,
     sealed,
+    sealed_in,
     start_of,
 )
 from dsguard.bulk.selection import Selection
@@ -56,6 +57,7 @@ class Companions:
     selection: Selection
     task: Task
     _held: dict[str, bytes] = field(default_factory=dict, init=False, repr=False)
+    _room: int = field(default=MOST_BYTES, init=False)
 
     @property
     def seals(self) -> bool:
@@ -77,8 +79,8 @@ class Companions:
             report.sealed_files += len(self._held)
             if self._write(SEALED_FILES, sealed(self._held, key), report):
                 copied.add(SEALED_FILES)
-        if self.disclosure is None and has_sealed(self.source):
-            copied |= self._unsealed(report)
+        for name in sealed_in(self.source) if self.disclosure is None else ():
+            copied |= self._unsealed(name, copied, report)
         return copied
 
     def _copied(self, name: str, names: dict[str, str], report: Report) -> bool:
@@ -97,7 +99,8 @@ class Companions:
                 report.add_broken(name, renamed)
                 return False
             data = renamed
-        if data == original or not self._hold(name, original):
+        is_whole = data == original or (data is not None and self._is_part)
+        if is_whole or self._hold(name, original):
             add_up(self.review.left_out, told)
         return data is not None and self._write(name, data, report)
 
@@ -130,32 +133,49 @@ class Companions:
             return False
         return True
 
-    def _hold(self, name: str, data: bytes) -> bool:
-        """Hold a file, to seal it with others; tell whether it is, and small enough."""
-        together = len(data) + sum(map(len, self._held.values()))
-        if not self.seals or together > MOST_BYTES or fault_of(name):
-            return False
+    def _hold(self, name: str, data: bytes) -> str:
+        """Hold a file, to seal it with others; return why it is not, empty where it is."""
+        if not self.seals or (reason := fault_of(name)):
+            return reason if self.seals else "is not kept"
+        if len(data) > self._room:
+            return f"is too much to be sealed with the others: {MOST_BYTES >> 20} MiB together"
+        self._room -= len(data)
         self._held[name] = data
-        return True
+        return ""
 
-    def _hold_unread(self, name: str) -> bool:
+    def _hold_unread(self, name: str) -> str:
         """Hold a file that is neither image nor text, as `_hold` does."""
         if not self.seals:
-            return False
+            return _not_read(name)
         data = read_or_error(partial(start_of, self.source, name))
-        return (
-            isinstance(data, bytes) and not self.review.holds_key(data) and self._hold(name, data)
-        )
+        if isinstance(data, DsguardError):
+            return data.message
+        return A_KEY if self.review.holds_key(data) else self._hold(name, data)
 
-    def _unsealed(self, report: Report) -> set[str]:
-        """Write the files that were sealed together, over what was published of them."""
+    def _unsealed(self, sealed_file: str, copied: set[str], report: Report) -> set[str]:
+        """Write the files that were sealed together, over what was published of them.
+
+        Where images are chosen, what was published tells of these alone, and stays.
+        """
         try:
-            found = opened_in(self.source, self.task.key)
+            found = opened_in(self.source, sealed_file, self.task.key)
         except DsguardError as error:
-            report.add_broken(SEALED_FILES, error.to_keep())
+            report.add_broken(sealed_file, error.to_keep())
             return set()
-        wanted = {name: data for name, data in found.items() if not self.selection.leaves_out(name)}
-        return {name for name, data in wanted.items() if self._write(name, data, report)}
+        stay = copied if self._is_part else set[str]()
+        wanted = {
+            name: data
+            for name, data in found.items()
+            if name not in stay and not self.selection.leaves_out(name)
+        }
+        written = {name for name, data in wanted.items() if self._write(name, data, report)}
+        report.sealed_files += len(written)
+        return written
+
+    @property
+    def _is_part(self) -> bool:
+        """Whether some of the images are chosen, and others are not."""
+        return self.selection != Selection()
 
     @cached_property
     def wanted(self) -> list[str]:
@@ -174,13 +194,15 @@ class Companions:
             if not in_images and review.disclosure.says(name) is not False:
                 yield name
         for name in source.left_out():
-            if self.selection.leaves_out(name) or self._is_sealed(name):
+            if self.selection.leaves_out(name) or name in own or self._is_opened(name):
                 continue
             said = review.disclosure.says(name)
-            if said or (self.disclosure is None and not fault_of(name)):
+            if said and is_sealed(name):
+                review.leave_out(name, name, "has the name of files that dsguard seals; rename it")
+            elif said or (self.disclosure is None and not fault_of(name)):
                 yield name
-            elif said is None and not self._hold_unread(name):
-                review.leave_out(kind_of(name), name, _not_read(name))
+            elif said is None and (reason := self._hold_unread(name)):
+                review.leave_out(kind_of(name), name, reason)
 
     @cached_property
     def of_shards(self) -> set[str]:
@@ -188,9 +210,9 @@ class Companions:
         is_copy = isinstance(self.source, TreeSource) or self.destination.output.kind != "folder"
         return set() if is_copy else self.destination.written()
 
-    def _is_sealed(self, name: str) -> bool:
-        """Tell whether a file of the source is what was sealed, and is to be opened."""
-        return self.disclosure is None and name == SEALED_FILES
+    def _is_opened(self, name: str) -> bool:
+        """Tell whether a file of the source is one that holds others, which are written."""
+        return self.disclosure is None and is_sealed(name)
 
     def _in_shards(self) -> set[str]:
         """Return the text files that shards have as fields of their images."""
@@ -201,10 +223,11 @@ class Companions:
         return beside.union(self.source.listings())
 
     def _of_others(self) -> set[str]:
-        """Return the text files beside images alone that are not wanted."""
+        """Return the files beside images alone that are not wanted."""
         if not isinstance(self.source, TreeSource):
             return set()
-        texts, wanted = self.source.companions(), set(self._images())
+        texts = [*self.source.companions(), *self.source.left_out()]
+        wanted = set(self._images())
         if not texts or len(wanted) == len(names := self.source.names()):
             return set()
         beside = texts_beside(names, texts)

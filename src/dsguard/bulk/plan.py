@@ -26,7 +26,7 @@ from dsguard.formats.base import Part, as_label
 from dsguard.formats.disclosure import Disclosure, add_up
 from dsguard.formats.folder.reader import TreeSource
 from dsguard.formats.harmless import harmless_classes
-from dsguard.formats.images import LOSSLESS_FORMATS, with_suffix
+from dsguard.formats.images import LOSSLESS_FORMATS, is_image_name, with_suffix
 from dsguard.formats.names import distinct
 from dsguard.formats.sink import Output
 from dsguard.keys import KeySource
@@ -148,6 +148,9 @@ def _no_images(source: Source, *, selected: bool) -> InputError:
     msg = f"{source} holds no images{' that are wanted' if selected else ''}"
     if not selected and state_of(source)[0]:
         msg += "; the run that writes it is not finished"
+    carried = [name for name in source.left_out() if is_image_name(name, of_any_kind=True)]
+    if carried:
+        msg += f" that are decoded; {carried[0]} and others like it are carried by --keep files"
     if not selected and source.kind == "archive":
         msg += "; if it holds a dataset of another format, unpack it and give the folder"
     return InputError(msg)

@@ -59,10 +59,12 @@ class Report:
     shards, resumed : int
         Shards of the dataset, and those of them that earlier runs had done.
     sealed_files : int
-        Files beside the images that are not published, or not as they were, and are sealed; they
-        come back.
+        Files beside the images that are not published, or not as they were, and were sealed, or
+        have come back.
     digests : Counter of bytes
         Of all that comes back, where a dataset is compared with another.
+    compared : {"", "images", "all"}
+        What was compared of it: images alone where one of both is no folder or archive.
     different : dict of str to str
         By name, what of that other one does not come back, or changed; the first 10,000.
     differences : int
@@ -89,6 +91,7 @@ class Report:
     bytes_written: int = 0
     sealed_files: int = 0
     digests: Counter[bytes] = field(default_factory=Counter, repr=False)
+    compared: str = ""
     different: dict[str, str] = field(default_factory=dict)
     differences: int = 0
     left_out: dict[str, LeftOut] = field(default_factory=dict)

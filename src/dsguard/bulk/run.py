@@ -5,19 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dsguard._parallel.processes import end_if_imported
-from dsguard.bulk.against import compare
+from dsguard.bulk.against import common_folder, compare, names_matter
 from dsguard.bulk.engines import engine_of
 from dsguard.bulk.plan import Plan, plan_of
 from dsguard.bulk.preparing import prepared
 from dsguard.bulk.report import Progress, Report
-from dsguard.bulk.sealed_files import SEALED_FILES, has_sealed, opened_in
+from dsguard.bulk.sealed_files import opened_in, sealed_in
 from dsguard.bulk.selection import Selection
 from dsguard.bulk.settings import Settings
-from dsguard.bulk.source_journal import look_for_lost, state_of
-from dsguard.bulk.tasks import Task
+from dsguard.bulk.source_journal import look_for_lost, look_for_sealed, state_of
+from dsguard.bulk.tasks import Task, Verify
 from dsguard.errors import DsguardError, InputError, WorkerError
 from dsguard.keys import DatasetKey, KeySource
 
@@ -73,13 +74,21 @@ def run(
     if not (isinstance(given, DatasetKey) or is_source):
         msg = f"key: expected a DatasetKey, got {type(given).__name__}; use DatasetKey.load(path)"
         raise InputError(msg)
+    if against is not None and settings.selection != Selection():
+        msg = "a part of a dataset cannot be held against another; leave out the choice of images"
+        raise InputError(msg)
     engine_of(settings.engine)  # before anything is begun
+    if against is not None and isinstance(task, Verify):
+        start = len(common_folder(source)) if names_matter(against, source) else None
+        task = replace(task, compares=True, start=start)
     plan = plan_of(source, task, destination, settings)
     report = Report(shards=len(plan.specs))
     with plan.locked(), contextlib.ExitStack() as stack:
         stack.callback(source.place.release)
         report.unfinished, report.journal_damaged = state_of(source)
         _look_around(source, settings.selection, report)
+        if not task.publishes:
+            look_for_sealed(source, report)
         if plan.destination is None:
             seen = _work(plan, plan.specs, settings, report, progress)
             _look_at_sealed(source, task, report)
@@ -108,11 +117,11 @@ def _look_around(source: Source, selection: Selection, report: Report) -> None:
 
 def _look_at_sealed(source: Source, task: Task, report: Report) -> None:
     """Report files that lie sealed beside the images and cannot be opened."""
-    try:
-        if has_sealed(source):
-            opened_in(source, task.key)
-    except DsguardError as error:
-        report.add_broken(SEALED_FILES, error.to_keep())
+    for name in sealed_in(source):
+        try:
+            opened_in(source, name, task.key)
+        except DsguardError as error:
+            report.add_broken(name, error.to_keep())
 
 
 def _work(

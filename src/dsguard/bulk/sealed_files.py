@@ -53,9 +53,14 @@ def sealed(files: Mapping[str, bytes], key: DatasetKey) -> bytes:
     return encode_image(done.images[0])
 
 
-def has_sealed(source: Source) -> bool:
-    """Tell whether files lie sealed beside the images of a source."""
-    return SEALED_FILES in source.left_out()
+def is_sealed(name: str) -> bool:
+    """Tell whether this is the name of a file that holds others."""
+    return name.rpartition("/")[2] == SEALED_FILES
+
+
+def sealed_in(source: Source) -> list[str]:
+    """Return the files beside the images of a source that hold others, sealed."""
+    return [name for name in source.left_out() if is_sealed(name)]
 
 
 def start_of(source: Source, name: str) -> bytes:
@@ -66,7 +71,7 @@ def start_of(source: Source, name: str) -> bytes:
         return file.read(2 * MOST_BYTES)
 
 
-def opened_in(source: Source, key: DatasetKey | KeySource) -> dict[str, bytes]:
+def opened_in(source: Source, name: str, key: DatasetKey | KeySource) -> dict[str, bytes]:
     """Return the files that lie sealed beside the images of a source, by relative path.
 
     Raises
@@ -74,10 +79,11 @@ def opened_in(source: Source, key: DatasetKey | KeySource) -> dict[str, bytes]:
     DsguardError
         If they cannot be read, were changed, or are of another key.
     """
-    data = read_or_error(partial(start_of, source, SEALED_FILES))
+    data = read_or_error(partial(start_of, source, name))
     if isinstance(data, DsguardError):
         raise data
-    return opened(data, key)
+    above = name[: len(name) - len(SEALED_FILES)]
+    return {above + inner: content for inner, content in opened(data, key).items()}
 
 
 def opened(data: bytes, key: DatasetKey | KeySource) -> dict[str, bytes]:

@@ -274,6 +274,7 @@ def _process(
         if rows.files
         else [],
         [rows.originals[row] for row in group.rows] if rows.originals else [],
+        group.is_seen,
     )
     done = task.checked(batch, threads)
     if sink is not None and not sink.takes_files:

@@ -6,7 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from dsguard.bulk.journal import Journal
-from dsguard.errors import FormatError
+from dsguard.bulk.sealed_files import SEALED_FILES, sealed_in
+from dsguard.errors import FormatError, InputError
 
 if TYPE_CHECKING:
     from dsguard.bulk.report import Report
@@ -58,3 +59,13 @@ def look_for_lost(specs: list[ShardSpec], seen: dict[int, int], report: Report) 
     elif expected:  # each image has its own
         found.update(source.place.files())
     report.lost = (expected - found).total()
+
+
+def look_for_sealed(source: Source, report: Report) -> None:
+    """Report that files lay sealed beside the images, and do not any more."""
+    journal = _journal_of(source)
+    if journal is None or SEALED_FILES in sealed_in(source):
+        return
+    if journal.is_finished() and SEALED_FILES in journal.companions():
+        msg = "was written beside the images, and is not there any more; get it from a whole copy"
+        report.add_broken(SEALED_FILES, InputError(msg))

@@ -17,10 +17,10 @@ from dsguard.api import are_protected, keys_for, protect_batch, restore_batch
 from dsguard.bulk.against import digest_of_file, digest_of_pixels
 from dsguard.bulk.carried import file_of, fitted_to_files
 from dsguard.choices import COVER_SIZES, KEPT
-from dsguard.covers import Cover, Given
+from dsguard.covers import Blank, Cover, Given
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import decode_rows
-from dsguard.formats.images import UnreadableImageError
+from dsguard.formats.images import UnreadableImageError, original_name, with_suffix
 from dsguard.formats.names import shown
 from dsguard.kernels.geometry import LARGEST_SIDE
 from dsguard.keys import KeySource
@@ -46,6 +46,8 @@ class Batch:
     """The files that the images come from, where they come from files."""
     originals: list[str] = field(default_factory=list)
     """Names of these files, where they are not those of the images."""
+    is_seen: bool = True
+    """Whether the images are those of the files, and do not stand for others."""
 
     def taken(self, rows: list[int]) -> Batch:
         """Return some of the images, without their sidecars."""
@@ -177,23 +179,30 @@ class Verify(Restore):
     ----------
     compares : bool
         Whether to tell what comes back, by digests.
+    start : int or None
+        Where the paths of images begin that are compared; None where they have none.
     """
 
     verb = "intact"
     writes = False
     compares: bool = False
+    start: int | None = None
 
     def process(self, batch: Batch, threads: int | None) -> Processed:
         done = super().process(batch, threads)
         if self.compares:
-            done.digests = [
-                digest_of_file(name, done.files[n])
-                if n in done.files
-                else digest_of_pixels(name, done.images[n])
-                for n, name in enumerate(batch.classes)
-                if n not in done.errors
-            ]
+            good = (n for n in range(len(batch.names)) if n not in done.errors)
+            done.digests = [self._digest(batch, n, done) for n in good]
         return done
+
+    def _digest(self, batch: Batch, number: int, done: Processed) -> bytes:
+        """Return what tells an image, or the file that it carries, from all others."""
+        name, class_name, file = batch.names[number], batch.classes[number], done.files.get(number)
+        if file is None:
+            path = "" if self.start is None else with_suffix(name, "")[self.start :]
+            return digest_of_pixels(class_name, path, done.images[number])
+        path = file.name if self.start is None else original_name(name, file.name)[self.start :]
+        return digest_of_file(class_name, path, file.data)
 
 
 @dataclass(frozen=True)
@@ -249,14 +258,15 @@ class Protect(Task):
         errors = self._refused(batch)
         good = [n for n in range(len(batch.names)) if n not in errors]
         part = self._numbered(batch if not errors else batch.taken(good))
-        refused = self.cover.refused(part) if good else {}
+        shows = self.cover if batch.is_seen else Blank(self.key)
+        refused = shows.refused(part) if good else {}
         if refused:
             errors |= {good[n]: error for n, error in refused.items()}
             good = [n for n in good if n not in errors]
             part = self._numbered(batch.taken(good))
         images, sidecars, as_they_are = batch.images, {}, 0
         if good:
-            cover = Given(self.cover.images(part, self.codec.grid))
+            cover = Given(shows.images(part, self.codec.grid))
             done = protect_batch(
                 part.images,
                 self.key,

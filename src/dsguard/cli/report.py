@@ -29,6 +29,13 @@ _SHOWN_KINDS = 12
 _WORTH_TELLING = 100_000  # bytes
 
 
+_COMES_BACK = {
+    "all": "all of the clean dataset comes back as it is",
+    "images": "all images of the clean dataset come back as they are; fields of shards, columns "
+    "and arrays were not compared",
+}
+
+
 def finish(task: Task, report: Report, choices: Choices) -> int:
     """Print what became of a dataset; return the exit code."""
     manifest = ", named in the manifest" if task.writes else ""
@@ -46,8 +53,8 @@ def finish(task: Task, report: Report, choices: Choices) -> int:
     elif not task.writes:
         share = report.done / total if total else 0
         click.echo(f"{share:.1%} intact: {report.done} of {counted(total, 'image')}")
-        if report.digests and not report.differences:
-            click.echo("all of the clean dataset comes back as it is")
+        if report.compared and not report.differences:
+            click.echo(_COMES_BACK[report.compared])
     else:
         images = counted(total, "image")
         click.echo(f"{task.verb} {report.done} of {images} into {choices.destination}")
@@ -68,9 +75,9 @@ def finish(task: Task, report: Report, choices: Choices) -> int:
             from dsguard.bulk.sealed_files import SEALED_FILES
 
             files = counted(report.sealed_files, "file")
-            click.echo(
-                f"{files} beside the images sealed in {SEALED_FILES}; restore brings them back"
-            )
+            how = f"sealed in {SEALED_FILES}; restore brings them back"
+            how = how if task.publishes else f"came back from {SEALED_FILES}"
+            click.echo(f"{files} beside the images {how}")
     return code_of(report) or code_of_left_out(task, report)
 
 
@@ -137,7 +144,7 @@ def _facts(task: Task, report: Report, total: int) -> dict[str, Any]:
         "journal_damaged": report.journal_damaged,
         "leftovers": report.leftovers,
         "foreign": report.foreign,
-        **({"different": report.different} if report.digests else {}),
+        **({"different": report.different} if report.compared else {}),
     }
 
 

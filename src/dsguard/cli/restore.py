@@ -73,5 +73,7 @@ def verify(against: str | None, **given: Any) -> int:
 
     choices = Choices(destination=None, **given)
     source, key = choices.opened()
-    clean = None if against is None else open_source(against, images_of_any_kind=True)
-    return do_task(Verify(key, compares=clean is not None), source, choices, against=clean)
+    clean = None
+    if against is not None:
+        clean = open_source(against, choices.in_format, images_of_any_kind=True)
+    return do_task(Verify(key), source, choices, against=clean)

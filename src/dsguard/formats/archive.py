@@ -170,7 +170,7 @@ def _named(archive: zipfile.ZipFile, path: str) -> list[tuple[str, zipfile.ZipIn
     never = not any("/" in member.filename for member in members)
     found = []
     for member in members:
-        name = member.filename
+        name = _as_utf8(member)
         if never or member.create_system in _WINDOWS:
             name = name.replace("\\", "/")
         if not name:
@@ -181,6 +181,20 @@ def _named(archive: zipfile.ZipFile, path: str) -> list[tuple[str, zipfile.ZipIn
     return found
 
 
+def _as_utf8(member: zipfile.ZipInfo) -> str:
+    """Return the name of a member, which packers on Unix write as it is, mostly in UTF-8.
+
+    They do not say so, and then it is read as cp437, of DOS.
+    """
+    if member.create_system != _UNIX or member.flag_bits & _SAYS_UTF8:
+        return member.filename
+    try:
+        return member.filename.encode("cp437").decode()
+    except UnicodeError:
+        return member.filename
+
+
+_UNIX, _SAYS_UTF8 = 3, 0x800
 _WINDOWS = (0, 10, 14)  # FAT, NTFS and VFAT, by the ZIP specification
 
 

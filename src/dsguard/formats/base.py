@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -134,7 +135,7 @@ def decode_rows(
     ----------
     rows : Rows
     as_files : bool
-        Whether files matter, and not their pixels: those that cannot be decoded are gray then.
+        Whether files matter, and not their pixels: gray stands for those that are not decoded.
     """
     if rows.images is not None:
         everything = list(range(len(rows.names)))
@@ -146,7 +147,9 @@ def decode_rows(
         if as_files:
             for group in groups:
                 if max(group.images.shape[1:3]) > LARGEST_SIDE:
-                    group.images = _gray(STATED, len(group.rows))
+                    files = [rows.files[start + row] for row in group.rows]
+                    group.images = np.concatenate([_stand_in(STATED, data) for data in files])
+                    group.is_seen = False
             groups += _undecoded(rows.files[start:stop], errors)
         for group in groups:
             group.rows = [start + row for row in group.rows]
@@ -161,11 +164,15 @@ def _undecoded(
         data = files[row]
         if isinstance(error, UnreadableImageError) and isinstance(data, bytes):
             del errors[row]
-            yield Group([row], _gray(stated_size_of(data)), {})
+            yield Group([row], _stand_in(stated_size_of(data), data), {}, is_seen=False)
 
 
-def _gray(size: tuple[int, int], count: int = 1) -> Image:
-    return np.full((count, *size, 3), 128, np.uint8)
+def _stand_in(size: tuple[int, int], data: object) -> Image:
+    """Return gray that differs for each file, in its first samples: covers are drawn by it."""
+    image = np.full((1, *size, 3), 128, np.uint8)
+    if isinstance(data, bytes):
+        image.reshape(-1)[:32] = np.frombuffer(hashlib.sha256(data).digest(), np.uint8)
+    return image
 
 
 class Source(ABC):

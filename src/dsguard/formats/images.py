@@ -149,12 +149,15 @@ class Group:
         By index in `images`.
     with_more : int
         How many of the files have a colour profile, EXIF, XMP or further pictures.
+    is_seen : bool
+        Whether these are the pictures of the files; others stand for files that are not decoded.
     """
 
     rows: list[int]
     images: npt.NDArray[np.uint8]
     sidecars: dict[int, bytes]
     with_more: int = 0
+    is_seen: bool = True
 
 
 def check_output_format(name: str) -> str:
