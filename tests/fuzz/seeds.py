@@ -24,6 +24,8 @@ from PIL import Image
 
 import dsguard
 from dsguard.bulk import protect_dataset, restore_dataset
+from dsguard.bulk.destination import CODE
+from dsguard.bulk.plan import code_of
 from dsguard.formats import encode_image
 
 KEY = dsguard.DatasetKey(bytes(range(32)))
@@ -220,9 +222,20 @@ def write(files: Files, root: Path) -> None:
         path = root / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data.replace(ROOT, bytes(root)))
+            data = data.replace(ROOT, bytes(root))  # noqa: PLW2901
+            path.write_bytes(_coded(data) if name.endswith(".dsguard/settings.json") else data)
         except (OSError, ValueError):
             continue
+
+
+def _coded(settings: bytes) -> bytes:
+    """Return the settings of a journal with the code of its key, or its other parts go unread."""
+    try:
+        facts = json.loads(settings)
+        del facts[CODE]
+        return json.dumps({**facts, CODE: code_of(facts, KEY)}, indent=2).encode()
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return settings
 
 
 def protected_seed(seed: Seed) -> Seed:

@@ -119,14 +119,14 @@ def plan_of(
         "formats": formats,
         CONTENTS: _fingerprint(parts),
     }
-    facts[CODE] = _code(facts, task.key)
+    facts[CODE] = code_of(facts, task.key)
     there = Destination(specs, output, journal, facts)
     return Plan(
         specs, there, Companions(source, there, renames, disclosure, settings.selection, task)
     )
 
 
-def _code(facts: dict[str, str], key: DatasetKey | KeySource) -> str:
+def code_of(facts: dict[str, str], key: DatasetKey | KeySource) -> str:
     """Return what only those can tell of a run who have its key: journals of others are refused."""
     told = json.dumps(facts, sort_keys=True).encode()
     if isinstance(key, KeySource):

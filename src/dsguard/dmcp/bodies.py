@@ -10,6 +10,7 @@ from dsguard.dmcp import frames
 from dsguard.dmcp.access import Refused
 from dsguard.dmcp.restoring import Restored, Upload, answered
 from dsguard.errors import DsguardError
+from dsguard.formats.beside import is_text
 from dsguard.formats.names import plain_name
 from dsguard.formats.tar import END, members, packed
 
@@ -123,7 +124,7 @@ def _unlike(images: Iterator[Upload]) -> Iterator[Upload]:
         name = image.name
         while (known := hash(out := answered(name))) in taken:
             taken[known] += 1
-            stem, _, suffix = out.rpartition(".")
+            stem, _, suffix = (image.name if is_text(image.name) else out).rpartition(".")
             name = f"{stem}.{taken[known]}.{suffix}" if stem else f"{out}.{taken[known]}"
         taken[known] = 1
         yield image._replace(name=name)
