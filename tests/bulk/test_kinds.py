@@ -18,7 +18,7 @@ from dsguard.covers.named import Ingredients, cover_named
 from dsguard.formats import decode_image
 from dsguard.formats.images import CARRIED_SUFFIXES, READABLE_SUFFIXES, is_image_name
 
-from .image_kinds import KINDS, SIZE, deep, sized
+from .image_kinds import KINDS, SIZE, deep, plain, sized
 
 KEY = dsguard.DatasetKey(bytes(32))
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "bulk.md"
@@ -187,3 +187,15 @@ def test_a_folder_of_others_alone_says_how(tmp_path):
     source = folder_of(tmp_path, {"scan.dcm": sized()["scan.dcm"]})
     with pytest.raises(dsguard.InputError, match=r"scan\.dcm and others like it .* --keep files"):
         protect_dataset(source, tmp_path / "out", KEY)
+
+
+def test_no_other_image_shows_the_digest_of_a_file(tmp_path):
+    """What stands for a file is told from others by it, and cover other shows images of the set."""
+    files = {f"{n}.png": deep()["deep.png"] + bytes([n]) for n in range(3)}
+    files["seen.png"] = plain()["colours.png"]
+    source = folder_of(tmp_path, files)
+    cover = cover_named("other", Ingredients(KEY, labelled=False))
+    report = protect_dataset(source, tmp_path / "out", KEY, keep="files", cover=cover)
+    assert (report.done, report.failed) == (len(files), 0)
+    shown = decode_image((tmp_path / "out" / "class" / "seen.png").read_bytes())
+    assert np.abs(shown.astype(int) - 128).max() <= 64

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from dsguard.bulk.spool import Spool
 from dsguard.bulk.tasks import Protect, number_of
 from dsguard.errors import DsguardError
@@ -65,7 +67,9 @@ def _spooled(spec: ShardSpec, spool: Spool, classes: set[str]) -> dict[str, int]
                 for group in groups:
                     names = (rows.names[row] for row in group.rows)
                     own = [rows.classes[row] for row in group.rows]
-                    appended = spool.append(group.images, map(number_of, own))
+                    images = group.images  # what stands for a file has its digest, not to be shown
+                    images = images if group.is_seen else np.full_like(images, 128)
+                    appended = spool.append(images, map(number_of, own))
                     places |= zip(names, appended, strict=True)
                     classes.update(own)
     return places
