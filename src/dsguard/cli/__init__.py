@@ -15,7 +15,7 @@ def main() -> None:
     try:
         from dsguard.cli.commands import run
     except ImportError as error:
-        if error.name not in ("click", "rich"):
+        if error.name not in ("click", "packaging", "rich"):
             raise
         sys.exit("dsguard: the command line needs: pip install 'dsguard[cli]'")
     signal.signal(signal.SIGTERM, _interrupt)  # so that nothing half-written is left behind

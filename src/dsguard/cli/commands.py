@@ -10,6 +10,7 @@ import click
 
 from dsguard.cli.console import Exit, complain, errors, exit_code, printable
 from dsguard.cli.dmcp import dmcp
+from dsguard.cli.doctor import doctor, version
 from dsguard.cli.evaluate import demo, evaluate
 from dsguard.cli.inspect import inspect_command
 from dsguard.cli.keygen import keygen
@@ -62,9 +63,37 @@ def _told(error: Exception) -> Exit:
     return code
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="dsguard", prog_name="dsguard")
-def cli() -> None:
+_FIRST_STEPS = """\
+dsguard publishes image datasets without giving them away.
+
+Make a key, and keep a copy of it in a safe place:
+  dsguard keygen my.key
+Protect a folder of images; publish what is in `protected`, and nothing else:
+  dsguard protect photos protected --key my.key
+Restore them, wherever the key is:
+  dsguard restore protected restored --key my.key
+
+The whole method on a small dataset: dsguard demo
+All commands: dsguard --help"""
+
+
+def _show_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        click.echo(version())
+        context.exit()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show version, kernels and instruction set.",
+)
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Publish image datasets without giving them away.
 
     Protected images are meant to mislead a network that is trained on them; `dsguard evaluate`
@@ -81,7 +110,9 @@ def cli() -> None:
       6    all images are done; something beside them could hold a picture and was left out, named
       130  interrupted; what was written is whole, the same command does what is left
     """  # noqa: D301 - click wants the control character itself
+    if context.invoked_subcommand is None:
+        click.echo(_FIRST_STEPS)
 
 
-for _command in (protect, restore, verify, dmcp, keygen, inspect_command, demo, evaluate):
+for _command in (protect, restore, verify, dmcp, keygen, inspect_command, demo, evaluate, doctor):
     cli.add_command(_command)

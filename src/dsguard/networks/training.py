@@ -85,6 +85,11 @@ def choose_device(name: str | None = None) -> torch.device:
     return device
 
 
+def gpu_name() -> str | None:
+    """Return the name of the GPU that is used where no device is asked for; None without one."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
 def default_width(device: torch.device) -> int:
     """Return the width of a network that trains in reasonable time on `device`."""
     return 64 if device.type == "cuda" else 16
