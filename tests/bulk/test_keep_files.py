@@ -19,6 +19,7 @@ from dsguard.codecs import Exact, Sealed
 from dsguard.covers import Blank
 from dsguard.covers.named import Ingredients, cover_named
 from dsguard.formats import decode_image, encode_image, open_source
+from dsguard.formats.images import runs_of
 from dsguard.formats.pillow import stated_size_of
 from dsguard.integrations.images import restored_files, restored_images
 
@@ -272,6 +273,19 @@ def test_tiny_files_have_tiny_covers(size, side, head):
     """Ten thousand of them make an archive of some kilobytes."""
     data = head.ljust(size, b"\0")[: max(size, 0)]
     assert stated_size_of(data) == (side, side)
+
+
+def test_large_images_that_are_not_decoded_are_worked_on_few_at_a_time():
+    """Their covers are drawn as large as they say, and would fill the memory together."""
+    large = b"P5 3000 4000 65535\n" + bytes(200_000)
+    assert stated_size_of(large) == (4000, 3000)
+    assert list(runs_of([large] * 3, as_files=True)) == [(0, 1), (1, 2), (2, 3)]
+
+
+def test_very_large_images_that_are_not_decoded_have_smaller_covers():
+    height, width = stated_size_of(b"P5 9000 6000 65535\n" + bytes(1_000_000))
+    assert 0.9 * 2**24 < height * width <= 2**24
+    assert abs(width / height - 1.5) < 0.01
 
 
 def test_many_empty_files_are_published_in_little_room(tmp_path):

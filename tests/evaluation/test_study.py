@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from dataclasses import replace
@@ -235,6 +236,20 @@ def test_evaluate_from_the_command_line(tmp_path, scenes, capsys):
     content = json.loads((out / "results.json").read_text())
     assert content["settings"]["preset"]["training"]["epochs"] == 2
     assert [len(row["by_epoch"]) for row in content["trials"][1]["seeds"]] == [2, 2]
+
+
+def test_what_curves_need_is_asked_for_before_the_trainings(tmp_path, scenes, monkeypatch, capsys):
+    for n, image in enumerate(np.concatenate([scenes, 255 - scenes])):
+        path = tmp_path / "data" / ("light", "dark")[n % 2] / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_image(image))
+    found = importlib.util.find_spec
+    without = lambda name: None if name == "matplotlib" else found(name)  # noqa: E731
+    monkeypatch.setattr(importlib.util, "find_spec", without)
+    out = tmp_path / "study"
+    assert run(["evaluate", str(tmp_path / "data"), "--out", str(out)]) == Exit.USAGE
+    assert "pip install 'dsguard[demo]'" in capsys.readouterr().err
+    assert not out.exists()
 
 
 ODD = {

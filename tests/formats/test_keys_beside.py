@@ -154,3 +154,37 @@ def test_it_does_not_go_along_in_shards(tmp_path, scenes):
         report = protect_dataset(tmp_path / "in", tmp_path / f"out{n}", KEY, publish=publish)
         assert A_KEY in {each.reason for each in report.left_out.values()}
         assert SECRET.encode() not in published(tmp_path / f"out{n}")
+
+
+def in_numbers(secret: bytes) -> dict[str, np.ndarray]:
+    """Return arrays that have a secret in them, as numbers and as strings."""
+    digits = secret.hex()
+    return {
+        "base64": np.frombuffer(base64.b64encode(secret).rstrip(b"="), np.uint8),
+        "bytes": np.frombuffer(secret, np.uint8),
+        "signed": np.frombuffer(secret, np.int8),
+        "words": np.frombuffer(secret, np.uint32),
+        "longs": np.frombuffer(secret, np.int64),
+        "parts": np.array([digits[n : n + 16] for n in range(0, 64, 16)]),
+    }
+
+
+@pytest.mark.parametrize("publish", [(), ("*",)])
+@pytest.mark.parametrize("form", in_numbers(KEY.secret))
+def test_it_is_found_in_numbers(tmp_path, scenes, form, publish):
+    array = in_numbers(KEY.secret)[form]
+    (tmp_path / "arrays").mkdir()
+    np.savez(tmp_path / "arrays" / "a.npz", images=scenes[:4], labels=np.arange(4), note=array)
+    report = protect_dataset(tmp_path / "arrays", tmp_path / "out", KEY, publish=publish)
+    assert A_KEY in {each.reason for each in report.left_out.values()}
+    assert array.tobytes() not in published(tmp_path / "out")
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    image = [{"bytes": png(scene), "path": None} for scene in scenes[:4]]
+    (tmp_path / "shards").mkdir()
+    table = pa.table({"image": image, "label": [0, 1, 0, 1], "note": [array.tolist()] * 4})
+    pq.write_table(table, tmp_path / "shards" / "0.parquet")
+    report = protect_dataset(tmp_path / "shards", tmp_path / "safe", KEY, publish=publish)
+    assert A_KEY in {each.reason for each in report.left_out.values()}
+    back = pq.read_table(next((tmp_path / "safe").glob("*.parquet")))
+    assert "note" not in back.column_names or array.tolist() not in back["note"].to_pylist()

@@ -56,6 +56,7 @@ class Companions:
     disclosure: Disclosure | None
     selection: Selection
     task: Task
+    _of_shards: set[str] = field(default_factory=set, init=False, repr=False)
     _held: dict[str, bytes] = field(default_factory=dict, init=False, repr=False)
     _room: int = field(default=MOST_BYTES, init=False)
 
@@ -73,6 +74,7 @@ class Companions:
     def copy(self, report: Report) -> set[str]:
         """Copy the files beside the images that go along; return the names of what was written."""
         names = self._new_names(report) if self.wanted else {}
+        self._of_shards = self.destination.of_shards()
         copied = {name for name in self.wanted if self._copied(name, names, report)}
         key = self.task.own_key
         if self._held and key is not None:
@@ -99,8 +101,7 @@ class Companions:
                 report.add_broken(name, renamed)
                 return False
             data = renamed
-        is_whole = data == original or (data is not None and self._is_part)
-        if is_whole or self._hold(name, original):
+        if data == original or self._hold(name, original):
             add_up(self.review.left_out, told)
         return data is not None and self._write(name, data, report)
 
@@ -117,9 +118,8 @@ class Companions:
 
     def _write(self, name: str, data: bytes, report: Report) -> bool:
         """Write a file; tell the report where that cannot be done."""
-        if name in self.of_shards:
-            told = "a field of an image comes out under this name; rename one of them"
-            report.add_broken(name, InputError(told))
+        if name in self._of_shards:
+            report.add_broken(name, InputError(_TAKEN))
             return False
         try:
             self.destination.output.place.write(name, data)
@@ -137,6 +137,8 @@ class Companions:
         """Hold a file, to seal it with others; return why it is not, empty where it is."""
         if not self.seals or (reason := fault_of(name)):
             return reason if self.seals else "is not kept"
+        if self._is_cut and name not in self._of_wanted:
+            return "may tell of images that were not chosen"
         if len(data) > self._room:
             return f"is too much to be sealed with the others: {MOST_BYTES >> 20} MiB together"
         self._room -= len(data)
@@ -204,12 +206,6 @@ class Companions:
             elif said is None and (reason := self._hold_unread(name)):
                 review.leave_out(kind_of(name), name, reason)
 
-    @cached_property
-    def of_shards(self) -> set[str]:
-        """The files that fields of shards have become: a companion must not take their place."""
-        is_copy = isinstance(self.source, TreeSource) or self.destination.output.kind != "folder"
-        return set() if is_copy else self.destination.written()
-
     def _is_opened(self, name: str) -> bool:
         """Tell whether a file of the source is one that holds others, which are written."""
         return self.disclosure is None and is_sealed(name)
@@ -224,16 +220,30 @@ class Companions:
 
     def _of_others(self) -> set[str]:
         """Return the files beside images alone that are not wanted."""
-        if not isinstance(self.source, TreeSource):
+        if not self._is_cut:
             return set()
-        texts = [*self.source.companions(), *self.source.left_out()]
-        wanted = set(self._images())
-        if not texts or len(wanted) == len(names := self.source.names()):
-            return set()
-        beside = texts_beside(names, texts)
-        of_wanted = {text for name in wanted for text in beside.get(name, ())}
-        of_others = {text for own in beside.values() for text in own} - of_wanted
+        of_others = {text for own in self._beside.values() for text in own} - self._of_wanted
         return {text for text in of_others if stem_of(text).upper() not in _OF_ALL}
+
+    @cached_property
+    def _is_cut(self) -> bool:
+        """Whether there are images that are not wanted; of shards, whether there may be."""
+        if not self._is_part or not isinstance(self.source, TreeSource):
+            return self._is_part
+        return len(set(self._images())) < len(self.source.names())
+
+    @cached_property
+    def _beside(self) -> dict[str, tuple[str, ...]]:
+        """The files beside each image of a folder."""
+        if not isinstance(self.source, TreeSource):
+            return {}
+        texts = [*self.source.companions(), *self.source.left_out()]
+        return texts_beside(self.source.names(), texts) if texts else {}
+
+    @cached_property
+    def _of_wanted(self) -> set[str]:
+        """The files beside the images that are wanted."""
+        return {text for name in set(self._images()) for text in self._beside.get(name, ())}
 
     def _images(self) -> Iterator[str]:
         """Yield the names of the images that are wanted."""
@@ -258,6 +268,12 @@ class Companions:
 
 _OF_ALL = ("CLASSES", "LABELS", "LICENSE", "NOTICE", "README")
 """Text files of a dataset as a whole, whatever image is called so as well."""
+
+
+_TAKEN = (
+    "an image, a shard or a field of an image comes out under this name; rename one of them, or, "
+    "where others could write to the source, look how it came there"
+)
 
 
 def _not_read(name: str) -> str:

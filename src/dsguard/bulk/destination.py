@@ -234,9 +234,13 @@ class Destination:
 
     def _own_files(self) -> set[str]:
         """Return all files that this run, and those before it, have written."""
-        own = set(self.journal.companions())
+        return self.of_shards().union(self.journal.companions())
+
+    def of_shards(self) -> set[str]:
+        """Return the files that the shards of this run come out as."""
         if self.output.kind == "folder":
-            return own | self.written()
+            return self.written()
+        own = set[str]()
         for spec in self.specs:
             file = file_name(self.output.kind, spec.part, spec.number)
             own |= {file, f"{file}.sidecars.npz", *self.journal.also(spec.number)}

@@ -65,10 +65,11 @@ class Plan:
             return
         journal = self.destination.journal
         self.destination.look_for_twice(report)
+        earlier = set(journal.companions()) - journal.before()
         journal.intend([*self.companions.wanted, SEALED_FILES])
         copied = self.companions.copy(report)
-        kept = copied | self.companions.of_shards
-        self.destination.remove(set(journal.companions()) - kept)  # they may go along no more
+        kept = copied | self.destination.of_shards()
+        self.destination.remove(earlier - kept)  # they may go along no more
         add_up(report.left_out, self.companions.review.left_out)
         self.destination.output.place.sync()
         journal.finish(sorted(copied))

@@ -45,7 +45,7 @@ def sealed(files: Mapping[str, bytes], key: DatasetKey) -> bytes:
     key : DatasetKey
     """
     pieces = [piece for name in sorted(files) for piece in packed(name, files[name])]
-    archive = File(_ARCHIVE, b"".join([*pieces, END]))
+    archive = File(_ARCHIVE, b"".join([*pieces, END]), is_beside=True)
     codec = Sealed(MOST_FITTED)
     shape = codec.smallest_cover(size_of_file(archive.name, archive.data), (1, 1, 3))
     blank = np.zeros((1, *shape), np.uint8)
@@ -96,6 +96,9 @@ def opened(data: bytes, key: DatasetKey | KeySource) -> dict[str, bytes]:
     """
     image, _ = decode_protected(data)
     done = restore_batch(image[None], key, on_error="report")
+    if 0 in done.files and not done.files[0].is_beside:
+        msg = "carries the file of an image; somebody put that image here under this name"
+        raise TamperedError(msg)
     if 0 not in done.files:
         raise done.errors.get(0) or TamperedError("carries an image, not files beside images")
     archive = done.files[0].data

@@ -44,6 +44,10 @@ class Kind(IntEnum):
     FILE = 2
     """A file: the length of its name (2 bytes), its name in UTF-8, its bytes."""
 
+    BESIDE = 3
+    """An archive of the files beside the images of a dataset, in the form of a file: with a kind of
+    its own no image file can pass for it."""
+
 
 @dataclass(frozen=True)
 class File:
@@ -55,6 +59,8 @@ class File:
         Without folders; 1 to 255 bytes, in UTF-8 as a rule.
     data : bytes
         1 GiB at most.
+    is_beside : bool
+        Whether it is an archive of the files beside images, not the file of an image.
 
     Raises
     ------
@@ -64,6 +70,7 @@ class File:
 
     name: str
     data: bytes
+    is_beside: bool = False
 
     def __post_init__(self) -> None:
         if not is_file_name(self.name):
@@ -137,20 +144,23 @@ def contents_of(images: Images, files: Mapping[int, File] | None = None) -> list
 
 def _packed(file: File) -> bytes:
     name = _as_bytes(file.name)
-    head = _HEAD.pack(Kind.FILE, _NAME.size + len(name) + len(file.data))
+    kind = Kind.BESIDE if file.is_beside else Kind.FILE
+    head = _HEAD.pack(kind, _NAME.size + len(name) + len(file.data))
     return head + _NAME.pack(len(name)) + name + file.data
 
 
-def _unpacked(data: bytes) -> File | None:
+def _unpacked(data: bytes, *, is_beside: bool) -> File | None:
     """Return a file, None where these bytes are none."""
     if len(data) < _NAME.size:
         return None
     (length,) = _NAME.unpack(data[: _NAME.size])
     name, rest = data[_NAME.size : _NAME.size + length], data[_NAME.size + length :]
     try:
-        return File(name.decode("utf-8", "surrogateescape"), rest) if len(name) == length else None
+        if len(name) == length:
+            return File(name.decode("utf-8", "surrogateescape"), rest, is_beside)
     except InputError:
-        return None
+        pass
+    return None
 
 
 def size_of_file(name: str, data: bytes) -> int:
@@ -175,7 +185,7 @@ def stated_size(head: bytes, samples: int) -> int:
     """Return how many bytes a content has that begins so, its zeros left out; 0 where none does."""
     kind, length = _HEAD.unpack(head)
     most = samples if kind < Kind.FILE else MOST_CONTENT_BYTES - HEAD_BYTES
-    return HEAD_BYTES + int(length) if kind <= Kind.FILE and length <= most else 0
+    return HEAD_BYTES + int(length) if kind <= Kind.BESIDE and length <= most else 0
 
 
 def restore_contents(
@@ -198,11 +208,11 @@ def restore_contents(
             continue
         kind, length = _HEAD.unpack(content[:HEAD_BYTES])
         data = content[HEAD_BYTES : HEAD_BYTES + length]
-        if kind > Kind.FILE:
+        if kind > Kind.BESIDE:
             what = f"an unknown kind of content ({kind})"
             failures[index] = FormatError(f"carries {what}; update dsguard to restore it")
-        elif kind == Kind.FILE and len(data) == length:
-            file = _unpacked(data)
+        elif kind >= Kind.FILE and len(data) == length:
+            file = _unpacked(data, is_beside=kind == Kind.BESIDE)
             failures[index] = (
                 TamperedError(MALFORMED) if file is None else CarriesFileError.of(file)
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -55,6 +56,18 @@ def triptychs(versions: Mapping[str, Images], rows: int = 6) -> Image.Image:
     return sheet
 
 
+def check_plots() -> None:
+    """See that curves can be drawn, before the trainings that they are of.
+
+    Raises
+    ------
+    MissingExtraError
+        Without matplotlib.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingExtraError.of("matplotlib", "demo")  # noqa: EM101
+
+
 def curves(rows: Sequence[Row]) -> Image.Image:
     """Plot the test accuracy after each epoch, a line for each row.
 
@@ -63,12 +76,11 @@ def curves(rows: Sequence[Row]) -> Image.Image:
     MissingExtraError
         Without matplotlib.
     """
-    try:
-        from matplotlib import style
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
-    except ImportError as error:
-        raise MissingExtraError.of("matplotlib", "demo") from error  # noqa: EM101
+    check_plots()
+    from matplotlib import style
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
     with style.context("default"):  # not that of a matplotlibrc in the current folder
         figure = Figure(figsize=(8, 5), dpi=100, layout="constrained")
         axes = figure.add_subplot(xlabel="epoch", ylabel="test accuracy, %", ylim=(0, 100))

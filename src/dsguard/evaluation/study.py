@@ -26,7 +26,7 @@ from dsguard.errors import InputError
 from dsguard.evaluation.attacks import CounterMeasure, Known, attack_named
 from dsguard.evaluation.comparison import Row, cautions, psnr
 from dsguard.evaluation.data import Data
-from dsguard.evaluation.pictures import curves, triptychs
+from dsguard.evaluation.pictures import check_plots, curves, triptychs
 from dsguard.evaluation.presets import Preset
 from dsguard.evaluation.protection import Protects
 from dsguard.evaluation.report import html_report
@@ -114,7 +114,10 @@ def run_study(
     InputError
         If the folder holds a study with other settings, or a trial needs images of an attacker's
         own and there are none.
+    MissingExtraError
+        Without matplotlib, which draws the curves.
     """
+    check_plots()
     _refuse(trials, data)
     tell = on_step or (lambda name, done, total: None)
     settings = _settings(data, preset, protection, device)

@@ -142,7 +142,7 @@ def decode_rows(
         if everything:
             yield [Group(everything, rows.images, rows.sidecars)], {}
         return
-    for start, stop in runs_of(rows.files):
+    for start, stop in runs_of(rows.files, as_files=as_files):
         groups, errors = decode_files(rows.files[start:stop])
         if as_files:
             for group in groups:

@@ -14,7 +14,7 @@ import io
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -274,7 +274,12 @@ class Review:
         return self._judged(name, name.rpartition("/")[2], judged)
 
     def array(
-        self, file: str, array_name: str, array: npt.NDArray[Any], counts: Collection[int]
+        self,
+        file: str,
+        array_name: str,
+        array: npt.NDArray[Any],
+        counts: Collection[int],
+        read: Callable[[], npt.NDArray[Any]] | None = None,
     ) -> bool:
         """Tell whether an array goes along.
 
@@ -286,20 +291,22 @@ class Review:
         array : ndarray
         counts : collection of int
             Of images in the arrays beside it: one of so many rows is about them.
+        read : callable, optional
+            Gives the content, where `array` has the shape alone: it is looked at last.
         """
         name = f"{file}/{array_name}" if file else array_name
         said = self.disclosure.says(name)
-        last = array_name.rpartition("/")[2]
-        if said and self.holds_key(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data):
-            self.leave_out(last, name, A_KEY)
+        if said is False:
             return False
-        if said is not None:
-            return said
         try:
-            size_of_string(array_name)
-            self._charge_array(array, counts, self._of_arrays[file])
+            if said is None:
+                size_of_string(array_name)
+                self._charge_array(array, counts, self._of_arrays[file])
+            whole = np.ascontiguousarray(read() if read else array)
+            if self.holds_key(whole.reshape(-1).view(np.uint8).data):
+                raise CouldHoldPictureError(A_KEY)
         except CouldHoldPictureError as error:
-            self.leave_out(last, name, str(error))
+            self.leave_out(array_name.rpartition("/")[2], name, str(error))
             return False
         return True
 

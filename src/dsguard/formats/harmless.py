@@ -12,12 +12,12 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from dsguard.errors import InputError
 from dsguard.formats.limits import check_json, json_lines
@@ -72,6 +72,7 @@ Those of ImageNet, ``n01440764``, have 9.
 _LONGEST_NUMBER = 25
 _LARGEST = 1 << 64
 _LONGEST_PLAIN_WORD = 32
+_KEY_BYTES = 32
 _SHORT_NUMBER = 5
 _SHORT_ROW = 7
 _VALUE_AND_PLACE = 3
@@ -264,7 +265,8 @@ def holds_key(data: bytes | memoryview, forms: Collection[bytes] = ()) -> bool:
 def texts_in(value: object) -> Iterator[bytes]:
     """Yield the strings of a value, those of lists and objects in it as well, that hold 32 bytes.
 
-    A key is no shorter.
+    A key is no shorter. Lists of strings are read on end as well, and whole numbers as the bytes
+    that they take.
     """
     left = [value]
     while left:
@@ -273,8 +275,30 @@ def texts_in(value: object) -> Iterator[bytes]:
             left += [*each, *each.values()]
         elif isinstance(each, list | tuple):
             left += each
-        elif isinstance(each, str | bytes) and len(each) >= 32:
-            yield each.encode("utf-8", "surrogatepass") if isinstance(each, str) else each
+            yield from _on_end(each)
+        elif isinstance(each, str | bytes) and len(each) >= _KEY_BYTES:
+            yield _as_bytes(each)
+
+
+def _on_end(values: Sequence[object]) -> Iterator[bytes]:
+    """Yield the bytes of a list of strings, or of whole numbers of one width."""
+    kinds = set(map(type, values))
+    found = b""
+    if kinds <= {str, bytes} and len(values) > 1:
+        found = b"".join(map(_as_bytes, cast("Sequence[str | bytes]", values)))
+    elif kinds == {int} and len(values) >= _KEY_BYTES // 8:
+        numbers = cast("Sequence[int]", values)
+        bits = max(each.bit_length() for each in numbers)
+        width = next((size for size in (1, 2, 4, 8) if bits <= 8 * size), 0)
+        mask = (1 << 8 * width) - 1
+        if width * len(numbers) >= _KEY_BYTES:
+            found = b"".join((each & mask).to_bytes(width, "little") for each in numbers)
+    if len(found) >= _KEY_BYTES:
+        yield found
+
+
+def _as_bytes(text: str | bytes) -> bytes:
+    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
 
 
 def decoded(data: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -18,6 +19,7 @@ from dsguard.formats.pillow import (
     UnreadableImageError,
     decode,
     pixels_of,
+    stated_size_of,
 )
 from dsguard.formats.png import NotPlainError, at_once, encode_pngs, read_plain, size_of, unpacked
 
@@ -209,10 +211,13 @@ def decode_protected(data: bytes) -> tuple[npt.NDArray[np.uint8], bytes]:
 _PIXELS_AT_ONCE = 1 << 24
 
 
-def runs_of(files: Sequence[bytes | DsguardError]) -> Iterator[tuple[int, int]]:
+def runs_of(
+    files: Sequence[bytes | DsguardError], *, as_files: bool = False
+) -> Iterator[tuple[int, int]]:
     """Yield the bounds of runs of files that say they have 16 million pixels at most, or of one.
 
-    A short file can hold a very large image, and a thousand of them more than any memory.
+    A short file can hold a very large image, and a thousand of them more than any memory. As files,
+    those that are not decoded count as well.
     """
     start = pixels = 0
     for number, file in enumerate(files):
@@ -220,6 +225,8 @@ def runs_of(files: Sequence[bytes | DsguardError]) -> Iterator[tuple[int, int]]:
             continue
         size = size_of(file)
         own = pixels_of(file) if size is None else size[0] * size[1]
+        if as_files and not own:
+            own = math.prod(stated_size_of(file))
         if pixels and pixels + own > _PIXELS_AT_ONCE:
             yield start, number
             start, pixels = number, 0

@@ -98,6 +98,9 @@ STATED = (128, 128)
 _LEAST_STATED = 16
 """Height and width at least: a very short archive may have any number of empty files."""
 
+_MOST_STATED = 1 << 24
+"""Pixels of a cover for a file that is not decoded; of one that says it has more it is smaller."""
+
 _MOST_FOR_BYTE = 64
 """Pixels that such a file may claim for each of its bytes: nobody looks at what shows of it."""
 
@@ -106,7 +109,8 @@ def stated_size_of(data: bytes) -> tuple[int, int]:
     """Return height and width of an image file that is not decoded, as far as it can be believed.
 
     Of files whose size is not known, and of those that claim many pixels for their bytes, it is a
-    square: as large as the bytes can be believed for, from 16 to 128 each.
+    square: as large as the bytes can be believed for, from 16 to 128 each. Of more than 16 million
+    pixels it is scaled down.
     """
     most = _MOST_FOR_BYTE * len(data)
     side = max(_LEAST_STATED, min(STATED[0], math.isqrt(most)))
@@ -116,7 +120,10 @@ def stated_size_of(data: bytes) -> tuple[int, int]:
     except Exception:
         height, width = told_size(data) or (side, side)
     fits = min(width, height) > 0 and max(width, height) <= LARGEST_SIDE
-    return (height, width) if fits and width * height <= most else (side, side)
+    if not (fits and width * height <= most):
+        return side, side
+    scale = min(1.0, math.sqrt(_MOST_STATED / (width * height)))
+    return max(1, int(height * scale)), max(1, int(width * scale))
 
 
 def decode(data: bytes) -> Decoded:

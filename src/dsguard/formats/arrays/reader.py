@@ -296,7 +296,7 @@ def _is_published(
     header = content.header(name)
     # Of two dimensions, it may be one-hot; of strings, each is looked at.
     if said is None and len(header.shape) != 2 and header.dtype.kind not in "SU":
-        return review.array(file, name, header.blank(), counts)
+        return review.array(file, name, header.blank(), counts, lambda: content[name])
     return said is not False and review.array(file, name, content[name], counts)
 
 

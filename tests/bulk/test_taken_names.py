@@ -1,0 +1,127 @@
+"""Files beside the images take no place of what a run writes, and pass for nothing else."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import dsguard
+from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
+from dsguard.bulk.sealed_files import SEALED_FILES
+from dsguard.bulk.selection import Selection
+from dsguard.errors import TamperedError
+from dsguard.formats import open_source
+
+KEY = dsguard.DatasetKey(bytes(32))
+
+
+def png(scene: np.ndarray) -> bytes:
+    data = io.BytesIO()
+    Image.fromarray(scene).save(data, "png")
+    return data.getvalue()
+
+
+def tar_of(**files: bytes) -> bytes:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name.replace("__", "/").replace("_", "."))
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return data.getvalue()
+
+
+@pytest.fixture
+def photos(tmp_path, scenes) -> Path:
+    root = tmp_path / "photos"
+    (root / "a").mkdir(parents=True)
+    for n in range(3):
+        (root / "a" / f"{n}.png").write_bytes(png(scenes[n]))
+    return root
+
+
+def names_in(tar: Path) -> list[str]:
+    with tarfile.open(tar) as opened:
+        return opened.getnames()
+
+
+@pytest.mark.parametrize("publish", [(), ("*.tar",)])
+def test_a_file_called_like_a_shard_does_not_take_its_place(tmp_path, photos, publish):
+    (photos / "00000.tar").write_bytes(tar_of(hello_txt=b"hello"))
+    source = open_source(photos, "folder")
+    report = protect_dataset(
+        source, tmp_path / "out", KEY, out_format="webdataset", publish=publish
+    )
+    assert "a/0.png" in names_in(tmp_path / "out" / "00000.tar")
+    assert report.broken == bool(publish)
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "parquet"])
+def test_nor_when_it_was_sealed(tmp_path, photos, kind):
+    taken = {"webdataset": "00000.tar", "parquet": "00000.parquet"}[kind]
+    (photos / taken).write_bytes(tar_of(hello_txt=b"hello"))
+    source = open_source(photos, "folder")
+    protect_dataset(source, tmp_path / "safe", KEY, keep="files")
+    report = restore_dataset(tmp_path / "safe", tmp_path / "back", KEY, out_format=kind)
+    assert report.broken == 1
+    assert taken in report.failures
+    back = open_source(tmp_path / "back", kind)
+    assert sum(len(rows.names) for part in back.parts(10) for rows in back.rows(part)) == 3
+
+
+def test_an_added_file_does_not_take_the_place_of_a_restored_one(tmp_path, photos):
+    scan = bytes(128) + b"DICM" + b"\x28\0\x10\0US\2\0\x40\0\x28\0\x11\0US\2\0\x40\0" + bytes(900)
+    (photos / "a" / "9.dcm").write_bytes(scan)
+    protect_dataset(photos, tmp_path / "safe", KEY, keep="files")
+    (tmp_path / "safe" / "a" / "9.dcm").write_bytes(b"another scan")
+    report = restore_dataset(tmp_path / "safe", tmp_path / "back", KEY)
+    assert "a/9.dcm" in report.failures
+    assert (tmp_path / "back" / "a" / "9.dcm").read_bytes() == scan
+
+
+def test_the_file_of_an_image_passes_for_no_sealed_files(tmp_path, photos):
+    (photos / "a" / "evil.jpg").write_bytes(tar_of(a__0_png=b"forged", labels_csv=b"forged"))
+    assert protect_dataset(photos, tmp_path / "safe", KEY, keep="files").done == 4
+    (tmp_path / "safe" / "a" / "evil.png").rename(tmp_path / "safe" / SEALED_FILES)
+    assert TamperedError in verify_dataset(tmp_path / "safe", KEY).kinds
+    report = restore_dataset(tmp_path / "safe", tmp_path / "back", KEY)
+    assert TamperedError in report.kinds
+    assert (tmp_path / "back/a/0.png").read_bytes() == (photos / "a/0.png").read_bytes()
+    assert not (tmp_path / "back" / "labels.csv").exists()
+
+
+def test_sealed_files_pass_for_no_image(tmp_path, photos):
+    (photos / "long.txt").write_text("word" * 2000)
+    protect_dataset(photos, tmp_path / "safe", KEY, keep="files")
+    (tmp_path / "safe" / SEALED_FILES).rename(tmp_path / "safe" / "a" / "picture.png")
+    report = restore_dataset(tmp_path / "safe", tmp_path / "back", KEY)
+    assert "beside images" in report.failures["a/picture.png"].message
+    assert report.done == 3
+    assert not list((tmp_path / "back").rglob("*.tar"))
+
+
+def test_overwriting_leaves_files_that_no_run_has_written(tmp_path, photos):
+    (photos / "notes.txt").write_text("word" * 2000)  # is left out
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("notes.txt", SEALED_FILES):
+        (out / name).write_text("mine")
+    report = protect_dataset(photos, out, KEY, overwrite=True)
+    assert {(out / name).read_text() for name in ("notes.txt", SEALED_FILES)} == {"mine"}
+    assert len(report.foreign) == 2
+
+
+@pytest.mark.parametrize("name", ["table.csv", "arrays.h5"])
+def test_what_tells_of_images_that_were_not_chosen_is_not_sealed(tmp_path, photos, name):
+    (photos / name).write_bytes(b"file,thumbnail\na/0.png," + b"abc0" * 900 + b"\n")
+    chosen = Selection(exclude=("a/0.png",))
+    report = protect_dataset(photos, tmp_path / "safe", KEY, keep="files", selection=chosen)
+    assert report.sealed_files == 0
+    assert [each.first for each in report.left_out.values()] == [name]
+    restore_dataset(tmp_path / "safe", tmp_path / "back", KEY)
+    assert not (tmp_path / "back" / name).exists()
