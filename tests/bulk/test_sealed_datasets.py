@@ -259,3 +259,23 @@ def test_a_rate_is_fitted_without_a_list_of_all_images(home, key, monkeypatch):
     monkeypatch.setattr(Sealed, "fitted", lambda self, sample: seen.extend(sample) or Sealed(40))
     assert protect_dataset(source, "out", key).done == 40 * len(images)
     assert 500 <= sum(map(len, seen)) <= 2000
+
+
+def test_images_of_one_name_are_not_shown_for_one_another(home, key):
+    """Of several, all would be shown where one is drawn."""
+    images = [path.read_bytes() for path in sorted((home / "clean").rglob("*.png"))[:8]]
+    Path("shards").mkdir()
+    with tarfile.open("shards/s.tar", "w") as tar:
+        for file in images:
+            member = tarfile.TarInfo("0001.png")
+            member.size = len(file)
+            tar.addfile(member, io.BytesIO(file))
+    clean = [decode_image(file) for file in images]
+    for seed in range(8):  # which of them is drawn is up to the key
+        drawn = dsguard.DatasetKey(bytes([seed]) * 32)
+        report = protect_dataset("shards", f"out{seed}", drawn, cover=Samples(drawn, 1))
+        assert (report.done, report.failed) == (8, 0)
+        with tarfile.open(f"out{seed}/s.tar") as tar:
+            files = [tar.extractfile(member).read() for member in tar if ".png" in member.name]
+        shown = zip(map(decode_image, files), clean, strict=True)
+        assert sum(alike(one, other) > 0.8 for one, other in shown) == 1

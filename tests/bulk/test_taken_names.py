@@ -125,3 +125,34 @@ def test_what_tells_of_images_that_were_not_chosen_is_not_sealed(tmp_path, photo
     assert [each.first for each in report.left_out.values()] == [name]
     restore_dataset(tmp_path / "safe", tmp_path / "back", KEY)
     assert not (tmp_path / "back" / name).exists()
+
+
+def shard(folder: Path, *members: tuple[str, bytes]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(folder / "s.tar", "w") as tar:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return folder
+
+
+@pytest.mark.parametrize("first", ["image", "text"])
+def test_a_text_of_no_image_takes_no_place_of_a_field(tmp_path, scenes, first):
+    image = [("a.png", png(scenes[0])), ("a.cls", b"dog"), ("a.json", b'{"own": 1}')]
+    text = [("dog/a.json", b'{"foreign": 2}')]
+    members = [*image, *text] if first == "image" else [*text, *image]
+    shards = shard(tmp_path / "in", *members, ("z.png", png(scenes[1])))
+    report = protect_dataset(shards, tmp_path / "out", KEY, out_format="folder")
+    found = (tmp_path / "out/s/dog/a.json").read_bytes()
+    assert found == b'{"own": 1}'
+    assert [each.first for each in report.left_out.values()] == ["s/dog/a.json"]
+
+
+def test_hidden_images_in_shards_are_named(tmp_path, scenes):
+    files = [(name, png(scenes[0])) for name in ("a.png", ".b.png", "c/.d.png")]
+    report = protect_dataset(shard(tmp_path / "in", *files), tmp_path / "out", KEY)
+    assert report.done == 1
+    assert [(each.first, each.count) for each in report.left_out.values()] == [("s/.b.png", 2)]
+    alone = protect_dataset(shard(tmp_path / "in2", *files[1:], files[0]), tmp_path / "o2", KEY)
+    assert [each.count for each in alone.left_out.values()] == [2]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dsguard.bulk.spool import Spool
-from dsguard.bulk.tasks import Protect, number_of
+from dsguard.bulk.tasks import Protect, known_by, number_of
 from dsguard.errors import DsguardError
 from dsguard.formats.folder.reader import TreeSource
 
@@ -58,9 +58,9 @@ def _with_whole_set(
         spool.remove()
 
 
-def _spooled(spec: ShardSpec, spool: Spool, classes: set[str]) -> dict[str, int]:
+def _spooled(spec: ShardSpec, spool: Spool, classes: set[str]) -> dict[bytes, int]:
     """Append the images of a shard to the spool, and their classes; return their places."""
-    places: dict[str, int] = {}
+    places: dict[bytes, int] = {}
     with contextlib.suppress(DsguardError):  # reported when the shard is worked on
         for rows in spec.source.rows(spec.part):
             for groups, _ in spec.task.decoded(rows):
@@ -70,7 +70,8 @@ def _spooled(spec: ShardSpec, spool: Spool, classes: set[str]) -> dict[str, int]
                     images = group.images  # what stands for a file has its digest, not to be shown
                     images = images if group.is_seen else np.full_like(images, 128)
                     appended = spool.append(images, map(number_of, own))
-                    places |= zip(names, appended, strict=True)
+                    known = map(known_by, names, group.images)
+                    places |= zip(known, appended, strict=True)
                     classes.update(own)
     return places
 

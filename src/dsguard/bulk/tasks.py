@@ -223,8 +223,9 @@ class Protect(Task):
         How clean images are carried in them.
     class_names : tuple of str
         The names that the labels 0, 1, ... of the cover stand for; empty for all of the dataset.
-    places : mapping of str to int
-        Where each image stands among those of its shape, where the cover needs the whole set.
+    places : mapping of bytes to int
+        Where each image stands among those of its shape, where the cover needs the whole set; as
+        `known_by` knows it.
     keep : {"pixels", "files"}
         Whether samples of images come back, or the files that they came in.
     cover_size : {"own", "fit"}
@@ -237,7 +238,7 @@ class Protect(Task):
     cover: Cover
     codec: Codec
     class_names: tuple[str, ...] = ()
-    places: Mapping[str, int] = field(default_factory=dict, repr=False)
+    places: Mapping[bytes, int] = field(default_factory=dict, repr=False)
     keep: str = "pixels"
     cover_size: str = "own"
 
@@ -330,9 +331,9 @@ class Protect(Task):
                         f"the surrogate was not trained on its class, {shown(name)}"
                     )
         if self.cover.needs_whole_set:
-            for n, name in enumerate(batch.names):
-                if name not in self.places:
-                    errors[n] = InputError("could not be read when the run began; start it again")
+            for n, known in enumerate(map(known_by, batch.names, batch.images)):
+                if known not in self.places:
+                    errors[n] = InputError(_NOT_SEEN)
         for n in range(len(batch.files) if self.keeps_files else 0):
             try:
                 file_of(batch, n)
@@ -351,7 +352,8 @@ class Protect(Task):
             number = number_of if self.cover.any_labels else self._numbers.__getitem__
             labels = np.array([number(name) for name in batch.classes], np.int64)
         if self.cover.needs_whole_set:
-            places = np.array([self.places[name] for name in batch.names], np.intp)
+            known = map(known_by, batch.names, batch.images)
+            places = np.array([self.places[each] for each in known], np.intp)
         return covers.Batch(batch.images, labels, places, batch.names)
 
 
@@ -360,6 +362,16 @@ def _advised(error: DsguardError) -> DsguardError:
     if not isinstance(error, UnreadableImageError):
         return error
     return UnreadableImageError(f"{error.message} (or take --keep files, which carries any file)")
+
+
+_NOT_SEEN = "could not be read, or was another, when the run began; start it again"
+
+
+def known_by(name: str, image: Image) -> bytes:
+    """Return that by which an image is known in a shard, where several may have one name."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape") + b"\0")
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.digest()[:16]
 
 
 def number_of(class_name: str) -> int:

@@ -26,6 +26,7 @@ class FolderSink(Sink):
     def __init__(self, output: Output, source: Source, part: Part, number: int) -> None:
         super().__init__(output, source, part, number)
         self._names: set[str] = set()
+        self._taken: set[str] = set()  # by what belongs to images
 
     def wants_extras(self, rows: Rows) -> bool:
         return not isinstance(self.source, TreeSource)  # whose text files are copied as they are
@@ -50,6 +51,7 @@ class FolderSink(Sink):
             self._names.add(names[row])
             try:
                 for name, data in self._beside(names[row], results.extras.get(row, {})):
+                    self._check(name)
                     if written.get(name) is not data:  # of a sample with several images
                         self.output.place.write(name, data)
                         written[name] = data
@@ -63,6 +65,25 @@ class FolderSink(Sink):
                 errors[row] = InputError(f"cannot be written: {error.strerror}")
         self._write_of_no_image(rows)
         return errors
+
+    def _check(self, name: str) -> None:
+        """Refuse a file that belongs to an image, where a text of no image has its name."""
+        if name in self.also:
+            msg = f"a text that belongs to no image is called {shown(name)} as well; rename it"
+            raise InputError(msg)
+        self._taken.add(name)
+
+    def _write_of_no_image(self, rows: Rows) -> None:
+        for name, data in rows.record.of_no_image() if rows.record else ():
+            if name not in self._taken | self._names:
+                self.output.place.write(name, data)
+                self.also.append(name)
+            elif self.review is not None:
+                reason = "has the name of an image, or of what belongs to one; rename it"
+                self.review.leave_out(name.rpartition("/")[2], name, reason)
+            else:
+                msg = f"{shown(name)} belongs to no image, and has the name of what does; rename it"
+                raise InputError(msg)
 
     def _beside(self, name: str, extras: Extras) -> Iterator[tuple[str, bytes]]:
         """Yield the files of what belongs to an image."""

@@ -20,6 +20,7 @@ from dsguard.formats.base import (
 )
 from dsguard.formats.beside import is_text, is_text_field
 from dsguard.formats.disclosure import kind_of
+from dsguard.formats.images import has_image_suffix
 from dsguard.formats.limits import Shared, load_json
 from dsguard.formats.names import CLASS_NAME, distinct, fault_of, is_hidden, safe_name, shard_name
 from dsguard.formats.places import Place
@@ -73,12 +74,17 @@ class Samples(Record):
     members : list of Kept
     shard : str
         Name of the shard.
+    hidden : list of str
+        Images that are passed over, since they are hidden.
     """
 
     members: list[Kept] = field(default_factory=list)
     shard: str = ""
+    hidden: list[str] = field(default_factory=list)
 
     def reviewed(self, review: Review) -> Samples:
+        for name in self.hidden:
+            review.leave_out(kind_of(name), f"{self.shard}/{name}", "is a hidden image; rename it")
         with_image = {kept.sample for kept in self.members if kept.data is None}
         fields: dict[str, Extras] = {}
         for kept in self.members:
@@ -198,7 +204,7 @@ class WebDatasetSource(ShardedSource):
                                    "have had more of it")  # fmt: skip
                         yield chunk.rows()
                     raise damaged(path, error) from error
-        if chunk.names or chunk.samples.members:
+        if chunk.names or chunk.samples.members or chunk.samples.hidden:
             yield chunk.rows()
 
     def target_of(self, file: str, member: Member) -> Member:
@@ -233,6 +239,8 @@ class _Chunk:
 
     def add(self, member: Member, sample: str, archive: Content) -> None:
         if is_hidden(member.name):
+            if has_image_suffix(member.name):
+                self.samples.hidden.append(member.name)
             return
         if self._source.is_image(member.name):
             self._add_image(member, sample, archive)
