@@ -42,7 +42,14 @@ if TYPE_CHECKING:
 
 
 class Status(StrEnum):
-    """The status of one image."""
+    """The status of one image.
+
+    Examples
+    --------
+    >>> import dsguard
+    >>> dsguard.Status.TAMPERED == "tampered"
+    True
+    """
 
     OK = "ok"
     SIDECAR = "sidecar"
@@ -77,6 +84,16 @@ class ProtectedBatch:
     sidecars : dict of int to bytes
         By index, the sealed payloads of images that could not hold them: keep each with its image,
         `restore_batch` wants it back. Empty as a rule, and always for profile ``paper``.
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np
+    >>> key = dsguard.DatasetKey(bytes(range(32)))
+    >>> out = dsguard.protect_batch(np.zeros((2, 32, 32, 3), np.uint8), key)
+    >>> out.images.shape
+    (2, 32, 32, 3)
+    >>> [status.name for status in out.status], out.sidecars
+    (['OK', 'OK'], {})
     """
 
     images: npt.NDArray[np.uint8]
@@ -98,6 +115,17 @@ class RestoredBatch:
         The error of each image that was not restored; `CarriesFileError` where it carries a file.
     profiles : list of str
         The profile that each image was protected with; empty where its header cannot be read.
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np
+    >>> key = dsguard.DatasetKey(bytes(range(32)))
+    >>> clean = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    >>> out = dsguard.protect_batch(clean, key)
+    >>> out.images[2, 5, 5] ^= 1
+    >>> back = dsguard.restore_batch(out.images, key, sidecars=out.sidecars, on_error="report")
+    >>> [status.name for status in back.status]
+    ['OK', 'OK', 'TAMPERED', 'OK']
     """
 
     images: npt.NDArray[np.uint8]
@@ -136,6 +164,15 @@ class ImageInfo:
         tell: here it is whether one was given.
     image_id : bytes or None
         16 bytes, from which the key of the image is derived; None for codecs without such keys.
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np
+    >>> key = dsguard.DatasetKey(bytes(32))
+    >>> out = dsguard.protect_batch(np.zeros((1, 32, 32, 3), np.uint8), key)
+    >>> info = dsguard.inspect(out.images[0])
+    >>> info.profile, info.key_id, len(info.image_id)
+    ('sealed', 'bdea44b30333', 16)
     """
 
     version: int
@@ -222,6 +259,21 @@ def protect_batch(
         If an argument has the wrong type, shape or value, or an image is protected already.
     CapacityError
         If images of this size cannot carry their payload (profile ``paper`` alone).
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np
+    >>> key = dsguard.DatasetKey(bytes(range(32)))
+    >>> clean = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    >>> out = dsguard.protect_batch(clean, key)
+    >>> back = dsguard.restore_batch(out.images, key, sidecars=out.sidecars)
+    >>> bool((back == clean).all())
+    True
+
+    With another cover, here the means of 4×4 cells:
+
+    >>> from dsguard.covers import Preview
+    >>> out = dsguard.protect_batch(clean, key, cover=Preview(4))
     """
     perturbs = target is not None or surrogate is not None
     chosen = Profile.named(profile, perturbs=perturbs)
@@ -339,6 +391,21 @@ def restore_batch(
         If an image cannot be restored; the message names its index.
     NoKeysError
         If a `KeySource` gives none.
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np
+    >>> key = dsguard.DatasetKey(bytes(range(32)))
+    >>> clean = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    >>> out = dsguard.protect_batch(clean, key)
+    >>> back = dsguard.restore_batch(out.images, key, sidecars=out.sidecars)
+    >>> bool((back == clean).all())
+    True
+    >>> other = dsguard.DatasetKey.generate()
+    >>> dsguard.restore_batch(out.images, other, sidecars=out.sidecars)
+    Traceback (most recent call last):
+        ...
+    dsguard.errors.WrongKeyError: ...
     """
     if on_error not in ("raise", "report"):
         msg = f"on_error is 'raise' or 'report', not {on_error!r}"
@@ -390,6 +457,14 @@ def inspect(image: npt.NDArray[np.uint8], sidecar: bytes | None = None) -> Image
     ------
     NotProtectedError, TamperedError, FormatError
         If the image has no header, a damaged one, or one of an unknown version.
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np
+    >>> key = dsguard.DatasetKey(bytes(32))
+    >>> out = dsguard.protect_batch(np.zeros((1, 32, 32, 3), np.uint8), key)
+    >>> dsguard.inspect(out.images[0]).profile
+    'sealed'
     """
     batch = as_single(image, "image")
     given = {0: sidecar} if sidecar else {}

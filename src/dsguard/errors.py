@@ -24,6 +24,15 @@ class DsguardError(Exception):
     message : str
         The message without the position.
     index : int or None
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np
+    >>> try:
+    ...     dsguard.restore_batch(np.zeros((1, 32, 32, 3), np.uint8), dsguard.DatasetKey(bytes(32)))
+    ... except dsguard.DsguardError as error:
+    ...     print(error.index, type(error).__name__)
+    0 NotProtectedError
     """
 
     def __init__(self, message: str, index: int | None = None) -> None:
@@ -38,7 +47,16 @@ class DsguardError(Exception):
 
 
 class InputError(DsguardError, ValueError):
-    """An argument has the wrong type, shape or value."""
+    """An argument has the wrong type, shape or value.
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np
+    >>> dsguard.protect_batch(np.zeros((1, 32, 32, 3)), dsguard.DatasetKey(bytes(32)))
+    Traceback (most recent call last):
+        ...
+    dsguard.errors.InputError: images: ...
+    """
 
 
 class CapacityError(DsguardError, ValueError):
@@ -48,6 +66,16 @@ class CapacityError(DsguardError, ValueError):
     ----------
     needed, available : int
         Payload bits that the image needs, and the most that it can carry.
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np
+    >>> key, tiny = dsguard.DatasetKey(bytes(32)), np.zeros((1, 8, 8, 1), np.uint8)
+    >>> try:
+    ...     dsguard.protect_batch(tiny, key, target=tiny.copy(), profile="paper")
+    ... except dsguard.CapacityError as error:
+    ...     print(error.needed > error.available)
+    True
     """
 
     # The defaults let it be pickled: unpickling calls with the message alone, then sets the rest.
@@ -60,35 +88,111 @@ class CapacityError(DsguardError, ValueError):
 
 
 class NotProtectedError(DsguardError, ValueError):
-    """The image carries no dsguard header."""
+    """The image carries no dsguard header.
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np
+    >>> dsguard.restore_batch(np.zeros((1, 32, 32, 3), np.uint8), dsguard.DatasetKey(bytes(32)))
+    Traceback (most recent call last):
+        ...
+    dsguard.errors.NotProtectedError: ...
+    """
 
 
 class FormatError(DsguardError, ValueError):
-    """A header, key or surrogate of a version or kind that this dsguard does not know."""
+    """A header, key or surrogate of a version or kind that this dsguard does not know.
+
+    Examples
+    --------
+    >>> import dsguard
+    >>> issubclass(dsguard.FormatError, dsguard.DsguardError)
+    True
+    """
 
 
 class WrongKeyError(DsguardError, ValueError):
-    """The image was protected under another key, or the passphrase is wrong."""
+    """The image was protected under another key, or the passphrase is wrong.
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np
+    >>> key = dsguard.DatasetKey(bytes(range(32)))
+    >>> clean = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    >>> out = dsguard.protect_batch(clean, key)
+    >>> dsguard.restore_batch(out.images, dsguard.DatasetKey(bytes(32)), sidecars=out.sidecars)
+    Traceback (most recent call last):
+        ...
+    dsguard.errors.WrongKeyError: ...
+    """
 
 
 class NoKeysError(DsguardError):
-    """No keys of images are to be had: whoever gives them refuses, or does not answer."""
+    """No keys of images are to be had: whoever gives them refuses, or does not answer.
+
+    Examples
+    --------
+    >>> import dsguard
+    >>> issubclass(dsguard.NoKeysError, dsguard.DsguardError)
+    True
+    """
 
 
 class MissingSidecarError(DsguardError, ValueError):
-    """The payload of the image is in a sidecar, which was not given."""
+    """The payload of the image is in a sidecar, which was not given.
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np
+    >>> key = dsguard.DatasetKey(bytes(range(32)))
+    >>> clean = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    >>> out = dsguard.protect_batch(clean[:1], key)  # noise does not fit into its own low bits
+    >>> sorted(out.sidecars)
+    [0]
+    >>> dsguard.restore_batch(out.images, key)
+    Traceback (most recent call last):
+        ...
+    dsguard.errors.MissingSidecarError: ...
+    """
 
 
 class TamperedError(DsguardError, ValueError):
-    """The image was changed after it was protected: its tag does not open."""
+    """The image was changed after it was protected: its tag does not open.
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np
+    >>> key = dsguard.DatasetKey(bytes(32))
+    >>> images = dsguard.protect_batch(np.zeros((1, 32, 32, 3), np.uint8), key).images
+    >>> images[0, 9, 9] ^= 1
+    >>> dsguard.restore_batch(images, key)
+    Traceback (most recent call last):
+        ...
+    dsguard.errors.TamperedError: ...
+    """
 
 
 class WorkerError(DsguardError):
-    """Worker processes died again and again, or did not do what they were given."""
+    """Worker processes died again and again, or did not do what they were given.
+
+    Examples
+    --------
+    >>> import dsguard
+    >>> from dsguard.bulk import WorkerError
+    >>> issubclass(WorkerError, dsguard.DsguardError)
+    True
+    """
 
 
 class MissingExtraError(DsguardError, ImportError):
-    """An optional dependency is not installed."""
+    """An optional dependency is not installed.
+
+    Examples
+    --------
+    >>> import dsguard
+    >>> issubclass(dsguard.MissingExtraError, ImportError)
+    True
+    """
 
     @classmethod
     def of(cls, package: str, extra: str) -> MissingExtraError:

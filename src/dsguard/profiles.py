@@ -35,6 +35,13 @@ class Profile:
         A name of `dsguard.covers.named`: ``"blank"`` is a picture drawn by the key, ``"patterns"``
         the image itself with class patterns, ``"attack"`` each image attacked by itself,
         ``"other"`` another image of the set.
+
+    Examples
+    --------
+    >>> import dsguard
+    >>> sealed = dsguard.Profile.named("sealed")
+    >>> sealed.name, sealed.needs_surrogate
+    ('sealed', False)
     """
 
     codec: Codec

@@ -156,3 +156,48 @@ def test_hidden_images_in_shards_are_named(tmp_path, scenes):
     assert [(each.first, each.count) for each in report.left_out.values()] == [("s/.b.png", 2)]
     alone = protect_dataset(shard(tmp_path / "in2", *files[1:], files[0]), tmp_path / "o2", KEY)
     assert [each.count for each in alone.left_out.values()] == [2]
+
+
+def test_members_that_were_added_take_no_place_of_restored_files(tmp_path, scenes):
+    """Nobody needs a key to add them to what is published."""
+    true, forged = (bytes(128) + b"DICM" + each * 90 for each in (b"true", b"forged"))
+    clean = shard(
+        tmp_path / "in",
+        ("a.dcm", true),
+        ("a.classname.txt", b"dog"),
+        ("b.dcm", true),
+        ("b.classname.txt", b"dog"),
+    )
+    protect_dataset(clean, tmp_path / "out", KEY, keep="files")
+    with tarfile.open(tmp_path / "out" / "s.tar") as tar:
+        members = [(member.name, tar.extractfile(member).read()) for member in tar]
+    members.insert(2, ("a.dcm", forged))
+    changed = shard(tmp_path / "changed", *members, ("dog/b.dcm", forged))
+    report = restore_dataset(changed, tmp_path / "back", KEY)
+    assert (report.done, report.broken) == (2, 1)
+    with tarfile.open(tmp_path / "back" / "s.tar") as tar:
+        found = [tar.extractfile(member).read() for member in tar if member.name == "a.dcm"]
+    assert found == [true]
+    report = restore_dataset(changed, tmp_path / "folder", KEY, out_format="folder")
+    assert (tmp_path / "folder" / "s" / "dog" / "b.dcm").read_bytes() == true
+    assert (tmp_path / "folder" / "s" / "dog" / "a.dcm").read_bytes() == true
+    assert report.broken
+
+
+def test_a_key_is_no_name_of_a_class(tmp_path, scenes):
+    key = dsguard.DatasetKey(bytes(range(1, 33)))
+    members = [("a.png", png(scenes[0])), ("a.classname.txt", key.secret.hex().encode())]
+    report = protect_dataset(shard(tmp_path / "in", *members), tmp_path / "out", key)
+    assert report.left_out
+    with tarfile.open(tmp_path / "out" / "s.tar") as tar:
+        found = b"".join(tar.extractfile(member).read() for member in tar)
+    assert key.secret.hex().encode() not in found
+
+
+def test_what_there_is_no_room_for_is_told(tmp_path, photos, monkeypatch):
+    monkeypatch.setattr("dsguard.bulk.companions.Companions._room", 10)
+    (photos / "a" / "0.png").rename(photos / "a" / "0.bmp")
+    (photos / "metadata.csv").write_text("file_name,label\na/0.bmp,1\n")
+    report = protect_dataset(photos, tmp_path / "out", KEY, keep="files")
+    told = {each.first: each.reason for each in report.left_out.values()}
+    assert "as it was" in told["metadata.csv"]

@@ -115,6 +115,20 @@ def protect_dataset(
     ------
     InputError, TooManyErrors, OSError
         As `run` does.
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np, pathlib
+    >>> from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
+    >>> from dsguard.formats import encode_image
+    >>> for name in ("cat/1.png", "dog/1.png"):
+    ...     path = pathlib.Path("photos", name)
+    ...     path.parent.mkdir(parents=True, exist_ok=True)
+    ...     _ = path.write_bytes(encode_image(np.full((32, 32, 3), len(name), np.uint8)))
+    >>> key = dsguard.DatasetKey(bytes(range(32)))
+    >>> report = protect_dataset("photos", "protected", key)
+    >>> report.done, report.failed
+    (2, 0)
     """
     task = protection_of(
         key,
@@ -141,7 +155,16 @@ def protection_of(
     keep: str = "pixels",
     cover_size: str = "own",
 ) -> Protect:
-    """Return the task that protects; arguments as in `protect_dataset`."""
+    """Return the task that protects; arguments as in `protect_dataset`.
+
+    Examples
+    --------
+    >>> import dsguard
+    >>> from dsguard.bulk import protection_of
+    >>> task = protection_of(dsguard.DatasetKey(bytes(32)), keep="files")
+    >>> task.codec.name, task.keep
+    ('sealed', 'files')
+    """
     chosen = Profile.named(profile, perturbs=surrogate is not None)
     check_cover(cover)
     if cover is not None:
@@ -187,6 +210,20 @@ def restore_dataset(
 
     A `KeySource`, such as `dsguard.dmcp.GrantedKeys`, stands in place of the key for codec
     ``sealed``. Where it gives no keys any more the run ends with `NoKeysError`; it can go on later.
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np, pathlib
+    >>> from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
+    >>> from dsguard.formats import encode_image
+    >>> for name in ("cat/1.png", "dog/1.png"):
+    ...     path = pathlib.Path("photos", name)
+    ...     path.parent.mkdir(parents=True, exist_ok=True)
+    ...     _ = path.write_bytes(encode_image(np.full((32, 32, 3), len(name), np.uint8)))
+    >>> key = dsguard.DatasetKey(bytes(range(32)))
+    >>> _ = protect_dataset("photos", "protected", key)
+    >>> restore_dataset("protected", "restored", key).done
+    2
     """
     return run(_source(source), Restore(key), destination, Settings(**settings), progress)
 
@@ -211,6 +248,21 @@ def verify_dataset(
         are held against files, byte for byte, where they were kept, and pixels against pixels.
     progress, **settings
         As in `protect_dataset`.
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np, pathlib
+    >>> from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
+    >>> from dsguard.formats import encode_image
+    >>> for name in ("cat/1.png", "dog/1.png"):
+    ...     path = pathlib.Path("photos", name)
+    ...     path.parent.mkdir(parents=True, exist_ok=True)
+    ...     _ = path.write_bytes(encode_image(np.full((32, 32, 3), len(name), np.uint8)))
+    >>> key = dsguard.DatasetKey(bytes(range(32)))
+    >>> _ = protect_dataset("photos", "protected", key)
+    >>> report = verify_dataset("protected", key, against="photos")
+    >>> report.done, report.differences
+    (2, 0)
     """
     clean = None if against is None else _source(against, images_of_any_kind=True)
     return run(_source(source), Verify(key), None, Settings(**settings), progress, clean)

@@ -101,8 +101,11 @@ class Companions:
                 report.add_broken(name, renamed)
                 return False
             data = renamed
-        if data == original or self._hold(name, original):
+        reason = "" if data == original else self._hold(name, original)
+        if data == original or reason:
             add_up(self.review.left_out, told)
+        if reason and data is not None and not told and self.seals and not self._is_cut:
+            self.review.leave_out(name.rpartition("/")[2], name, f"as it was, {reason}")
         return data is not None and self._write(name, data, report)
 
     def _reviewed(self, name: str, data: bytes) -> tuple[bytes | None, dict[str, LeftOut]]:

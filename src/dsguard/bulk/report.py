@@ -72,6 +72,13 @@ class Report:
     left_out : dict of str to LeftOut
         By kind, what lies beside the images and was not written: files that are not read as images
         and, of protection, whatever could hold a picture.
+
+    Examples
+    --------
+    >>> from dsguard.bulk import Report
+    >>> report = Report(shards=1)
+    >>> report.done, report.failures
+    (0, {})
     """
 
     done: int = 0

@@ -28,7 +28,15 @@ if TYPE_CHECKING:
 
 
 class TooManyErrors(DsguardError):
-    """More images failed than were to be accepted; what is done stays."""
+    """More images failed than were to be accepted; what is done stays.
+
+    Examples
+    --------
+    >>> import dsguard
+    >>> from dsguard.bulk import TooManyErrors
+    >>> issubclass(TooManyErrors, dsguard.DsguardError)
+    True
+    """
 
 
 def run(
@@ -66,6 +74,20 @@ def run(
         If more images failed than `most_errors`.
     OSError
         If the destination cannot be written.
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np, pathlib
+    >>> from dsguard.bulk import Settings, protection_of, run
+    >>> from dsguard.formats import encode_image, open_source
+    >>> for name in ("cat/1.png", "dog/1.png"):
+    ...     path = pathlib.Path("photos", name)
+    ...     path.parent.mkdir(parents=True, exist_ok=True)
+    ...     _ = path.write_bytes(encode_image(np.full((32, 32, 3), len(name), np.uint8)))
+    >>> key = dsguard.DatasetKey(bytes(range(32)))
+    >>> report = run(open_source("photos"), protection_of(key), "protected", Settings(shard_size=1))
+    >>> report.done, report.shards
+    (2, 2)
     """
     end_if_imported()
     settings = settings or Settings()

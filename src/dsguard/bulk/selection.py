@@ -28,6 +28,12 @@ class Selection:
         Text files of a folder or archive stay behind as well if `exclude` has them.
     limit : int or None
         At most so many, drawn evenly from every folder.
+
+    Examples
+    --------
+    >>> from dsguard.bulk import Selection
+    >>> Selection(exclude=("private/*",)).has("private/1.png")
+    False
     """
 
     include: tuple[str, ...] = ()
@@ -64,7 +70,14 @@ class Selection:
 
 
 def select(names: Sequence[str], limit: int | None) -> list[str]:
-    """Return at most `limit` names, drawn evenly from every folder."""
+    """Return at most `limit` names, drawn evenly from every folder.
+
+    Examples
+    --------
+    >>> from dsguard.bulk import select
+    >>> select(["a/1.png", "a/2.png", "b/1.png", "b/2.png"], 2)
+    ['a/1.png', 'b/1.png']
+    """
     if limit is None or limit >= len(names):
         return list(names)
     by_folder: dict[str, list[str]] = defaultdict(list)
@@ -84,6 +97,12 @@ def output_names(names: Collection[str], output_format: str) -> dict[str, str]:
     Where that would give two images one name (``a.jpg`` and ``a.bmp``), they keep their old suffix
     before the new one, but for one that has the name already; where that is taken as well, a number
     comes between. No two are alike.
+
+    Examples
+    --------
+    >>> from dsguard.bulk import output_names
+    >>> output_names(["a/1.jpg", "b/2.bmp"], "png")
+    {'a/1.jpg': 'a/1.png', 'b/2.bmp': 'b/2.png'}
     """
     suffix = LOSSLESS_FORMATS[output_format]
     plain = {name: with_suffix(name, suffix) for name in names}

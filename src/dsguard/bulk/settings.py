@@ -39,6 +39,12 @@ class Settings:
     publish, drop : tuple of str
         Patterns of what lies beside images, as `Disclosure` takes them: protection publishes the
         first whatever they hold, and leaves out the second without a word.
+
+    Examples
+    --------
+    >>> from dsguard.bulk import Settings
+    >>> Settings(workers=2, shard_size=100).shard_size
+    100
     """
 
     out_format: str = "auto"

@@ -43,6 +43,12 @@ class ShardSpec:
     threads : int or None
     disclosure : Disclosure or None
         The owner's decisions on what lies beside images; None where all of it goes along.
+
+    Examples
+    --------
+    >>> from dsguard.bulk import process_shard
+    >>> def engine(specs, workers):  # an engine of one's own: any way to call it for each shard
+    ...     return map(process_shard, specs)
     """
 
     number: int
@@ -83,6 +89,12 @@ class ShardResult:
         Of all that comes back, where it is to be compared.
     left_out : dict of str to LeftOut
         What lies beside images and was not published, by kind.
+
+    Examples
+    --------
+    >>> from dsguard.bulk import ShardResult
+    >>> ShardResult(number=0, done=10, sidecars=1).done
+    10
     """
 
     number: int
@@ -109,6 +121,12 @@ def process_shard(spec: ShardSpec) -> ShardResult:
     ------
     OSError
         If the destination cannot be written.
+
+    Examples
+    --------
+    >>> from dsguard.bulk import process_shard
+    >>> def engine(specs, workers):  # an engine of one's own: any way to call it for each shard
+    ...     return map(process_shard, specs)
     """
     result = ShardResult(spec.number)
     lines: list[str] = []
@@ -122,6 +140,7 @@ def process_shard(spec: ShardSpec) -> ShardResult:
             lines += _work(spec, rows, sink, result, noted)
         if sink is not None:
             sink.close()
+            lines += _refused(spec, sink, result)
     except BaseException:
         if sink is not None:
             sink.abort()
@@ -145,6 +164,13 @@ def _rows(spec: ShardSpec, result: ShardResult, lines: list[str]) -> Iterator[Ro
         result.failures[name] = error.to_keep()
         result.broken += 1
         lines.append(_line(name, spec, error=error))
+
+
+def _refused(spec: ShardSpec, sink: Sink, result: ShardResult) -> list[str]:
+    """Report what a sink has not written of what lies beside images; return its lines."""
+    result.failures |= sink.refused
+    result.broken += len(sink.refused)
+    return [_line(name, spec, error=error) for name, error in sink.refused.items()]
 
 
 def _work(

@@ -57,6 +57,11 @@ def dataset_surrogate(
     InputError
         If the dataset has no images or one class only, or classes that the surrogate at `path` was
         not trained on.
+
+    Examples
+    --------
+    >>> from dsguard.bulk import dataset_surrogate
+    >>> surrogate = dataset_surrogate("photos", "surrogate.pt", epochs=2)  # doctest: +SKIP
     """
     from dsguard.covers.pattern_fitting import ROUNDS
     from dsguard.fsp import Recipe, Surrogate, fit_surrogate

@@ -149,6 +149,13 @@ class Restore(Task):
     ----------
     fetched : DatasetKey, ImageKeys or None
         What opens the images that are at hand: keys that came from `key`, or `key` itself.
+
+    Examples
+    --------
+    >>> import dsguard
+    >>> from dsguard.bulk import Restore
+    >>> Restore(dsguard.DatasetKey(bytes(32))).settings()
+    {'task': 'restored', 'key': 'bdea44b30333'}
     """
 
     verb = "restored"
@@ -187,6 +194,13 @@ class Verify(Restore):
         Whether to tell what comes back, by digests.
     start : int or None
         Where the paths of images begin that are compared; None where they have none.
+
+    Examples
+    --------
+    >>> import dsguard
+    >>> from dsguard.bulk import Verify
+    >>> Verify(dsguard.DatasetKey(bytes(32))).writes
+    False
     """
 
     verb = "intact"
@@ -231,6 +245,15 @@ class Protect(Task):
     cover_size : {"own", "fit"}
         Whether a protected image is as large as the image, or as small as the file allows that it
         carries; the size of that file shows then.
+
+    Examples
+    --------
+    >>> import dsguard
+    >>> from dsguard.bulk import Protect
+    >>> from dsguard.codecs import codec_named
+    >>> from dsguard.covers import Preview
+    >>> Protect(dsguard.DatasetKey(bytes(32)), Preview(4), codec_named("sealed")).keeps_files
+    False
     """
 
     verb = "protected"

@@ -37,6 +37,12 @@ def codec_named(name: str | Codec) -> Codec:
     ------
     InputError
         If there is none.
+
+    Examples
+    --------
+    >>> from dsguard.codecs import codec_named
+    >>> codec_named("sealed").restores_every_bit
+    True
     """
     if isinstance(name, Codec):
         return name
@@ -53,6 +59,10 @@ def codec_of(header: Header) -> Codec:
     ------
     FormatError
         If this version of dsguard does not know it.
+
+    Examples
+    --------
+    >>> from dsguard.codecs import Header, codec_named, codec_of
     """
     codec = _CODED.get(header.code)
     if codec is None:

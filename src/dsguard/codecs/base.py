@@ -49,6 +49,12 @@ class Codec(ABC):
         Whether each image has a key of its own.
     shows_cover_alone : bool
         Whether nothing of the clean image is published as it is: not its alpha, nor its margin.
+
+    Examples
+    --------
+    >>> from dsguard.codecs import CODECS
+    >>> [codec.name for codec in CODECS if codec.has_image_keys]
+    ['sealed']
     """
 
     name: str

@@ -66,6 +66,16 @@ class File:
     ------
     InputError
         If the name is none, or the file too large.
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np
+    >>> key, photo = dsguard.DatasetKey(bytes(32)), dsguard.File("a.jpg", b"bytes of a JPEG file")
+    >>> room = np.zeros((1, 32, 32, 3), np.uint8)  # tells how large the published image is
+    >>> out = dsguard.protect_batch(room, key, files={0: photo})
+    >>> back = dsguard.restore_batch(out.images, key, on_error="report")
+    >>> back.files[0].name, back.files[0].data
+    ('a.jpg', b'bytes of a JPEG file')
     """
 
     name: str
@@ -111,6 +121,18 @@ class CarriesFileError(FormatError):
     Attributes
     ----------
     file : File or None
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np
+    >>> key = dsguard.DatasetKey(bytes(32))
+    >>> room = np.zeros((1, 32, 32, 3), np.uint8)
+    >>> out = dsguard.protect_batch(room, key, files={0: dsguard.File("a.jpg", b"a JPEG file")})
+    >>> try:
+    ...     dsguard.restore_batch(out.images, key)
+    ... except dsguard.CarriesFileError as error:
+    ...     print(error.file.name)
+    a.jpg
     """
 
     file: File | None = None

@@ -48,6 +48,16 @@ class Exact(Codec):
     ----------
     grid : int
         The side of a block: 2, 4 or 8.
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np
+    >>> from dsguard.codecs import codec_named
+    >>> key, clean = dsguard.DatasetKey(bytes(32)), np.zeros((1, 32, 32, 3), np.uint8)
+    >>> shown = np.full_like(clean, 9)
+    >>> out = dsguard.protect_batch(clean, key, target=shown, codec=codec_named("exact"))
+    >>> bool((dsguard.restore_batch(out.images, key, sidecars=out.sidecars) == clean).all())
+    True
     """
 
     name: str

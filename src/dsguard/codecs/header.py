@@ -36,6 +36,13 @@ class Header:
         Length of what is sealed, its tag not counted.
     version : int
         Of the format.
+
+    Examples
+    --------
+    >>> from dsguard.codecs import Header, codec_named
+    >>> header = Header(codec_named("sealed").code, 0, bytes(6), sealed_bytes=100)
+    >>> len(header.pack()), Header.parse(header.pack()) == header
+    (18, True)
     """
 
     code: int

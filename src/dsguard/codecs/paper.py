@@ -41,6 +41,15 @@ class Paper(Codec):
 
     Each restored sample is within 1 grey level of the clean one, within 2 where two planes carry
     the payload.
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np
+    >>> from dsguard.codecs import codec_named
+    >>> key, clean = dsguard.DatasetKey(bytes(32)), np.full((1, 32, 32, 3), 90, np.uint8)
+    >>> out = dsguard.protect_batch(clean, key, target=clean.copy(), codec=codec_named("paper"))
+    >>> int(abs(dsguard.restore_batch(out.images, key).astype(int) - clean).max()) <= 2
+    True
     """
 
     name: str = "paper"

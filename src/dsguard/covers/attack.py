@@ -28,6 +28,11 @@ class Attacked(Mark):
         Its `block` is that of the codec.
     device : str or None
         Of a surrogate that is loaded.
+
+    Examples
+    --------
+    >>> from dsguard.covers import Attacked, Itself, Marked
+    >>> cover = Marked(Itself(), Attacked(surrogate, attack))  # doctest: +SKIP
     """
 
     surrogate: Surrogate | Path

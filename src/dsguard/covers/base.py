@@ -49,6 +49,12 @@ def check_labels(labels: npt.ArrayLike, count: int) -> Labels:
     ------
     InputError
         If there is not one whole number for each image.
+
+    Examples
+    --------
+    >>> from dsguard.covers import check_labels
+    >>> check_labels([0, 1], 2)
+    array([0, 1])
     """
     given = np.asarray(labels)
     if given.shape != (count,) or not np.issubdtype(given.dtype, np.integer):
@@ -58,7 +64,17 @@ def check_labels(labels: npt.ArrayLike, count: int) -> Labels:
 
 
 def check_cover(cover: object) -> None:
-    """Raise InputError where a cover was given that is none; None stands for that of a profile."""
+    """Raise InputError where a cover was given that is none; None stands for that of a profile.
+
+    Examples
+    --------
+    >>> from dsguard.covers import Preview, check_cover
+    >>> check_cover(Preview(4))
+    >>> check_cover("preview")
+    Traceback (most recent call last):
+        ...
+    dsguard.errors.InputError: cover: expected a Cover of dsguard.covers, got str
+    """
     if cover is not None and not isinstance(cover, Cover):
         msg = f"cover: expected a Cover of dsguard.covers, got {type(cover).__name__}"
         raise InputError(msg)
@@ -77,6 +93,14 @@ class Batch:
         Where each stands among all images of its shape.
     names : list of str
         Where they have any: in a dataset.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dsguard.covers import Batch, Preview
+    >>> batch = Batch(np.full((1, 32, 32, 3), 90, np.uint8))
+    >>> int(Preview(2).images(batch, 1).max())
+    90
     """
 
     images: Images
@@ -97,7 +121,15 @@ class Batch:
 
 
 class ImageSet(ABC):
-    """All clean images that are protected together, to be had in any order."""
+    """All clean images that are protected together, to be had in any order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dsguard.covers import ArraySet, ImageSet
+    >>> isinstance(ArraySet(np.zeros((5, 32, 32, 3), np.uint8)), ImageSet)
+    True
+    """
 
     counts: Mapping[Shape, int]
     """How many there are of each shape."""
@@ -112,7 +144,15 @@ class ImageSet(ABC):
 
 @dataclass(frozen=True)
 class ArraySet(ImageSet):
-    """Images that are in one array, (N, H, W, C)."""
+    """Images that are in one array, (N, H, W, C).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dsguard.covers import ArraySet
+    >>> dict(ArraySet(np.zeros((5, 32, 32, 3), np.uint8)).counts)
+    {(32, 32, 3): 5}
+    """
 
     images: Images
     known: Labels | None = None
@@ -143,6 +183,23 @@ class Cover(ABC):
         Whether it has to be prepared with all images.
     is_like : bool
         Whether it resembles the clean image, and is not meant to hide it.
+
+    Examples
+    --------
+    A cover of your own is a class with these methods. This one is white:
+
+    >>> import dsguard, numpy as np
+    >>> from dsguard.covers import Cover
+    >>> class White(Cover):
+    ...     def settings(self):
+    ...         return {"cover": "white"}
+    ...
+    ...     def images(self, batch, grid):
+    ...         return np.full_like(batch.images, 255)
+    >>> clean = np.zeros((1, 32, 32, 3), np.uint8)
+    >>> out = dsguard.protect_batch(clean, dsguard.DatasetKey(bytes(32)), cover=White())
+    >>> int(out.images.min()) > 191
+    True
     """
 
     needs_labels: bool = False
@@ -188,13 +245,38 @@ class Cover(ABC):
 
 
 def shown(cover: Cover, images: Images, labels: Labels | None, grid: int) -> Images:
-    """Return what all images of one array show, (N, H, W, C), in one piece."""
+    """Return what all images of one array show, (N, H, W, C), in one piece.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dsguard.covers import Preview, shown
+    >>> shown(Preview(2), np.full((1, 8, 8, 3), 7, np.uint8), None, grid=1).shape
+    (1, 8, 8, 3)
+    """
     with cover.prepared(ArraySet(images, labels)) as ready:
         return ready.images(Batch(images, labels), grid)
 
 
 class Mark(ABC):
-    """Something put on a cover, to mislead networks."""
+    """Something put on a cover, to mislead networks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dsguard.covers import Batch, Itself, Mark, Marked
+    >>> class Frame(Mark):
+    ...     def settings(self):
+    ...         return {"mark": "frame"}
+    ...
+    ...     def put(self, batch, on, grid):
+    ...         out = on.copy()
+    ...         out[:, :grid] = out[:, -grid:] = out[:, :, :grid] = out[:, :, -grid:] = 255
+    ...         return out
+    >>> framed = Marked(Itself(), Frame()).images(Batch(np.zeros((1, 32, 32, 3), np.uint8)), 4)
+    >>> int(framed[0, 0, 0, 0]), int(framed[0, 16, 16, 0])
+    (255, 0)
+    """
 
     needs_labels: ClassVar[bool] = True
     needs_network: ClassVar[bool] = False
@@ -210,7 +292,18 @@ class Mark(ABC):
 
 @dataclass(frozen=True)
 class Marked(Cover):
-    """A cover with a mark on it."""
+    """A cover with a mark on it.
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np
+    >>> key = dsguard.DatasetKey(bytes(32))
+    >>> clean = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    >>> from dsguard.covers import DrawnPatterns, Marked, Preview
+    >>> cover = Marked(Preview(4), DrawnPatterns(key, 16))
+    >>> cover.needs_labels
+    True
+    """
 
     base: Cover
     mark: Mark

@@ -41,6 +41,14 @@ class Blank(Cover):
         Draws the pictures, the same for equal images; None for one gray.
     labelled : bool
         Whether there are labels, each with a picture that its images have in common.
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np
+    >>> key = dsguard.DatasetKey(bytes(32))
+    >>> clean = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    >>> from dsguard.covers import Blank
+    >>> out = dsguard.protect_batch(clean, key, cover=Blank(key), labels=[0, 1, 0, 1])
     """
 
     key: DatasetKey | None = None

@@ -36,6 +36,18 @@ class FolderOfCovers(Cover):
     folder : Path
     files : tuple of str
         The pictures in it, sorted, by their paths in the folder; found by `of`.
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np, pathlib
+    >>> from dsguard.covers import FolderOfCovers
+    >>> from dsguard.formats import encode_image
+    >>> pathlib.Path("covers").mkdir()
+    >>> white = encode_image(np.full((8, 8, 3), 255, np.uint8))
+    >>> _ = pathlib.Path("covers/a.png").write_bytes(white)
+    >>> cover = FolderOfCovers.of(dsguard.DatasetKey(bytes(32)), pathlib.Path("covers"))
+    >>> cover.files
+    ('a.png',)
     """
 
     key: DatasetKey

@@ -21,6 +21,16 @@ class Given(Cover):
     Attributes
     ----------
     covers : ndarray of uint8, shape (N, H, W, C)
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np
+    >>> key = dsguard.DatasetKey(bytes(32))
+    >>> clean = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    >>> from dsguard.covers import Given
+    >>> out = dsguard.protect_batch(clean, key, cover=Given(np.full_like(clean, 200)))
+    >>> bool(abs(out.images.astype(int) - 200).max() < 64)
+    True
     """
 
     covers: Images

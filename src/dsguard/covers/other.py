@@ -48,6 +48,14 @@ class Other(Cover):
     key : DatasetKey
     whole : ImageSet or None
         Set by `prepared`.
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np
+    >>> key = dsguard.DatasetKey(bytes(32))
+    >>> clean = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    >>> from dsguard.covers import Other
+    >>> out = dsguard.protect_batch(clean, key, cover=Other(key))
     """
 
     key: DatasetKey

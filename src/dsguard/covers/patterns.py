@@ -63,6 +63,13 @@ class Patterns:
     signs : ndarray of int8, shape (K, C, 8, 8)
         1 or -1: whether a cell grows brighter or darker, by ε, before the cells of its tile are
         moved about.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dsguard.covers import Patterns
+    >>> Patterns(np.ones((10, 3, 8, 8), np.int8)).signs.shape  # ten classes
+    (10, 3, 8, 8)
     """
 
     signs: Cells
@@ -154,6 +161,15 @@ class FittedPatterns(Mark):
     patterns : Patterns
     epsilon : int
         In grey levels.
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np
+    >>> from dsguard.covers import FittedPatterns, Itself, Marked, Patterns
+    >>> brighter = FittedPatterns(Patterns(np.ones((2, 3, 8, 8), np.int8)), epsilon=16)
+    >>> key, clean = dsguard.DatasetKey(bytes(32)), np.full((2, 32, 32, 3), 90, np.uint8)
+    >>> cover = Marked(Itself(), brighter)
+    >>> out = dsguard.protect_batch(clean, key, cover=cover, labels=[0, 1], codec="exact")
     """
 
     patterns: Patterns
@@ -184,6 +200,15 @@ class DrawnPatterns(Mark):
     key : DatasetKey
     epsilon : int
         In grey levels.
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np
+    >>> key = dsguard.DatasetKey(bytes(32))
+    >>> clean = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    >>> from dsguard.covers import Blank, DrawnPatterns, Marked
+    >>> cover = Marked(Blank(key), DrawnPatterns(key, 16))
+    >>> out = dsguard.protect_batch(clean, key, cover=cover, labels=[0, 1, 0, 1])
     """
 
     key: DatasetKey

@@ -31,6 +31,14 @@ class Preview(Cover):
         From top to bottom, and from side to side, 1 to 256; fewer where they would have less than
         two pixels a side, or two squares of the codec: what is constant on a square leaves what is
         in it in sight. An image of one pixel shows gray.
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np
+    >>> key = dsguard.DatasetKey(bytes(32))
+    >>> clean = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    >>> from dsguard.covers import Preview
+    >>> out = dsguard.protect_batch(clean, key, cover=Preview(cells=4))
     """
 
     cells: int = 8

@@ -37,6 +37,15 @@ class Samples(Cover):
         Whether there are labels; without, all images are one class.
     chosen : mapping of shape to ndarray of int
         Places of the images that were drawn; set by `prepared`.
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np
+    >>> key = dsguard.DatasetKey(bytes(32))
+    >>> clean = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    >>> from dsguard.covers import Samples
+    >>> cover = Samples(key, count=1)
+    >>> out = dsguard.protect_batch(clean, key, cover=cover, labels=[0, 1, 0, 1])
     """
 
     key: DatasetKey

@@ -185,6 +185,17 @@ class Source(ABC):
     place : Place
     has_images_of_any_kind : bool
         Whether files count as images that are not decoded, such as ``.heic``.
+
+    Examples
+    --------
+    >>> import numpy as np, pathlib
+    >>> from dsguard.formats import encode_image, open_source
+    >>> pathlib.Path("photos/cat").mkdir(parents=True)
+    >>> image = encode_image(np.zeros((32, 32, 3), np.uint8))
+    >>> _ = pathlib.Path("photos/cat/1.png").write_bytes(image)
+    >>> for name, class_name, image in open_source("photos").read():
+    ...     print(name, class_name, image.shape)
+    cat/1.png cat (32, 32, 3)
     """
 
     kind: str

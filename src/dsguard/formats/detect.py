@@ -49,6 +49,17 @@ def open_source(
     ------
     InputError
         If there is nothing, nothing that dsguard reads, or more than one kind of it.
+
+    Examples
+    --------
+    >>> import numpy as np, pathlib
+    >>> from dsguard.formats import encode_image, open_source
+    >>> pathlib.Path("photos/cat").mkdir(parents=True)
+    >>> image = encode_image(np.zeros((32, 32, 3), np.uint8))
+    >>> _ = pathlib.Path("photos/cat/1.png").write_bytes(image)
+    >>> source = open_source("photos")
+    >>> source.kind, source.names()
+    ('folder', ['cat/1.png'])
     """
     if kind not in ("auto", *INPUT_FORMATS):
         msg = f"there is no format {kind!r}; the formats are: {', '.join(INPUT_FORMATS)}"

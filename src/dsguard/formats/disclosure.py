@@ -197,7 +197,7 @@ class Review:
         allowance = Allowance()
         found: Fields = {}
         for suffix, data in fields.items():
-            if suffix == CLASS_NAME and _is_short(data):  # in any encoding
+            if suffix == CLASS_NAME and _is_short(data) and not self.holds_key(data):
                 found[suffix] = data
                 continue
             name, kind = f"{stem}.{suffix}", f"*.{suffix}"

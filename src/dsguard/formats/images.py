@@ -169,6 +169,16 @@ def check_output_format(name: str) -> str:
     ------
     InputError
         If it is lossy or unknown.
+
+    Examples
+    --------
+    >>> from dsguard.formats import check_output_format
+    >>> check_output_format(".PNG")
+    'png'
+    >>> check_output_format("jpeg")
+    Traceback (most recent call last):
+        ...
+    dsguard.errors.InputError: images cannot be written as jpeg: ...
     """
     chosen = name.lower().lstrip(".")
     if chosen not in LOSSLESS_FORMATS:
@@ -196,12 +206,30 @@ def decode_image(data: bytes) -> npt.NDArray[np.uint8]:
     ------
     UnreadableImageError
         If the file is no image, is truncated, animated, or of another kind of pixel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dsguard.formats import decode_image, decode_protected, encode_images
+    >>> images = np.full((2, 8, 8, 3), 7, np.uint8)
+    >>> files = encode_images(images)
+    >>> bool((decode_image(files[0]) == images[0]).all())
+    True
     """
     return decode_protected(data)[0]
 
 
 def decode_protected(data: bytes) -> tuple[npt.NDArray[np.uint8], bytes]:
-    """Decode an image file as `decode_image` does, and its sidecar, which is empty as a rule."""
+    """Decode an image file as `decode_image` does, and its sidecar, which is empty as a rule.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dsguard.formats import decode_protected, encode_images
+    >>> files = encode_images(np.full((2, 8, 8, 3), 7, np.uint8), sidecars={1: b"payload"})
+    >>> [decode_protected(file)[1] for file in files]
+    [b'', b'payload']
+    """
     groups, errors = decode_files([data])
     if errors:
         raise errors[0]
@@ -327,6 +355,15 @@ def encode_images(
         By index.
     level : {0, 1}
         Effort of PNG compression; 0 stores the pixels as they are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dsguard.formats import decode_image, decode_protected, encode_images
+    >>> images = np.full((2, 8, 8, 3), 7, np.uint8)
+    >>> files = encode_images(images)
+    >>> [file[1:4] for file in files]
+    [b'PNG', b'PNG']
     """
     sidecars = sidecars or {}
     if name == "png":
@@ -343,6 +380,14 @@ def encode_image(image: npt.NDArray[np.uint8], name: str = "png", sidecar: bytes
     name : {"png", "tiff"}
     sidecar : bytes, optional
         Of a protected image that could not hold its payload; goes into the file.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dsguard.formats import decode_image, encode_image
+    >>> file = encode_image(np.full((8, 8, 3), 7, np.uint8))
+    >>> file[1:4], int(decode_image(file).max())
+    (b'PNG', 7)
     """
     if name == "png":
         return encode_pngs(image[None], SIDECAR_CHUNK, {0: sidecar} if sidecar else None)[0]

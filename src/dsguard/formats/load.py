@@ -29,6 +29,18 @@ def load_training_set(
 
     Images of different sizes, larger than 256×256, or too many for the memory are all resized to
     64×64 for this purpose; unreadable ones are left out, they are reported when they are processed.
+
+    Examples
+    --------
+    >>> import numpy as np, pathlib
+    >>> from dsguard.bulk import load_training_set
+    >>> from dsguard.formats import encode_image, open_source
+    >>> pathlib.Path("photos/cat").mkdir(parents=True)
+    >>> image = encode_image(np.zeros((32, 32, 3), np.uint8))
+    >>> _ = pathlib.Path("photos/cat/1.png").write_bytes(image)
+    >>> images, classes = load_training_set(open_source("photos"))
+    >>> images.shape, classes
+    ((1, 32, 32, 3), ['cat'])
     """
     count = len(source.names() if names is None else names)
     images, classes = np.empty((count, 0, 0, 0), np.uint8), list[str]()

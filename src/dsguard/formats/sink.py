@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
-from dsguard.errors import DsguardError
+from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import Extras, Image, Part, Rows, Source
 from dsguard.formats.images import encode_images
 from dsguard.formats.names import shard_name
@@ -95,6 +95,7 @@ class Sink(ABC):
     def __init__(self, output: Output, source: Source, part: Part, number: int) -> None:
         self.output, self.source, self.part, self.number = output, source, part, number
         self.also: list[str] = []  # files that belong to no image
+        self.refused: dict[str, DsguardError] = {}  # what lies beside images and has their names
 
     @classmethod
     def file_of(cls, part: Part, number: int) -> str:
@@ -132,6 +133,14 @@ class Sink(ABC):
         for name, data in rows.record.of_no_image() if rows.record else ():
             self.output.place.write(name, data)
             self.also.append(name)
+
+    def refuse(self, name: str) -> None:
+        """Note that something beside images has the name of one, or of what belongs to it."""
+        reason = "has the name of an image, or of what belongs to one; rename it"
+        if self.review is not None:
+            self.review.leave_out(name.rpartition("/")[2], name, reason)
+        else:
+            self.refused[name] = InputError(reason)
 
     def encoded(self, images: Image, sidecars: dict[int, bytes]) -> list[bytes]:
         """Return images as files."""

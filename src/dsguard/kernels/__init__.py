@@ -48,6 +48,14 @@ def set_backend(name: str | None) -> None:
         If there is no backend of that name.
     MissingExtraError
         If it is not installed.
+
+    Examples
+    --------
+    >>> import dsguard
+    >>> dsguard.set_backend("reference")
+    >>> dsguard.get_backend()
+    'reference'
+    >>> dsguard.set_backend(None)
     """
     global _chosen  # noqa: PLW0603 - one choice per process, as documented
     if name is not None:
@@ -56,7 +64,14 @@ def set_backend(name: str | None) -> None:
 
 
 def get_backend() -> str:
-    """Return the name of the set of kernels in use."""
+    """Return the name of the set of kernels in use.
+
+    Examples
+    --------
+    >>> import dsguard
+    >>> dsguard.get_backend() in ("native", "numba", "reference")
+    True
+    """
     if _chosen is not None:
         return _chosen
     return os.environ.get("DSGUARD_BACKEND") or _automatic()

@@ -71,6 +71,12 @@ class ImageKeys:
         By image id.
     missing : mapping of bytes to str
         By image id, why there is none, where that is known.
+
+    Examples
+    --------
+    >>> from dsguard.keys import ImageKeys
+    >>> ImageKeys({bytes(16): bytes(32)}).image_key(bytes(16)) == bytes(32)
+    True
     """
 
     keys: Mapping[bytes, bytes] = field(repr=False)

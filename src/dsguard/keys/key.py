@@ -41,6 +41,14 @@ class DatasetKey:
     ----------
     secret : bytes
         256 bits.
+
+    Examples
+    --------
+    >>> import dsguard
+    >>> key = dsguard.DatasetKey.generate()
+    >>> key.save("my.key", passphrase="correct horse battery staple")
+    >>> dsguard.DatasetKey.load("my.key", "correct horse battery staple") == key
+    True
     """
 
     secret: bytes = field(repr=False)
@@ -160,6 +168,15 @@ def passphrase_of_environment() -> str | None:
     """Return the passphrase in ``DSGUARD_PASSPHRASE``, None where there is none.
 
     It is UTF-8 wherever it can be, also where the locale has another encoding.
+
+    Examples
+    --------
+    >>> import os
+    >>> from dsguard.keys import passphrase_of_environment
+    >>> os.environ["DSGUARD_PASSPHRASE"] = "correct horse battery staple"
+    >>> passphrase_of_environment()
+    'correct horse battery staple'
+    >>> del os.environ["DSGUARD_PASSPHRASE"]
     """
     given = os.environ.get(_PASSPHRASE)
     if given is None or not os.supports_bytes_environ:

@@ -15,6 +15,26 @@ class KeySource(ABC):
     ----------
     name : str
         What manifests tell in place of the id of a key.
+
+    Examples
+    --------
+    Keys of some images, from a store of one's own:
+
+    >>> import dsguard, numpy as np
+    >>> from dsguard.keys import KeySource, image_key
+    >>> class Shelf(KeySource):
+    ...     name = "shelf"
+    ...
+    ...     def __init__(self, keys):
+    ...         self.keys = keys
+    ...
+    ...     def image_keys(self, key_id, image_ids):
+    ...         return {each: self.keys[each] for each in image_ids if each in self.keys}
+    >>> key, clean = dsguard.DatasetKey(bytes(32)), np.zeros((1, 32, 32, 3), np.uint8)
+    >>> images = dsguard.protect_batch(clean, key).images
+    >>> shelf = Shelf({each: image_key(key, each) for each in dsguard.image_ids(images)})
+    >>> bool((dsguard.restore_batch(images, shelf) == clean).all())
+    True
     """
 
     name: str

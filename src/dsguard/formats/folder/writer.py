@@ -78,12 +78,8 @@ class FolderSink(Sink):
             if name not in self._taken | self._names:
                 self.output.place.write(name, data)
                 self.also.append(name)
-            elif self.review is not None:
-                reason = "has the name of an image, or of what belongs to one; rename it"
-                self.review.leave_out(name.rpartition("/")[2], name, reason)
             else:
-                msg = f"{shown(name)} belongs to no image, and has the name of what does; rename it"
-                raise InputError(msg)
+                self.refuse(name)
 
     def _beside(self, name: str, extras: Extras) -> Iterator[tuple[str, bytes]]:
         """Yield the files of what belongs to an image."""

@@ -38,11 +38,9 @@ class TarSink(FileSink):
         usual = LOSSLESS_FORMATS[self.output.image_format]
         given_names = {kept.name for kept in images}
         usual_names = Counter(with_suffix(name, usual) for name in given_names)
-        pieces: list[bytes] = []
-        for kept in record.members:
-            if kept.data is not None and kept.sample not in lost:
-                pieces += packed(kept.name, kept.data)
-            elif kept.data is None and kept.row in results.files:
+        named: dict[int, str] = {}
+        for kept in images:
+            if kept.row in results.files:
                 original = results.originals.get(kept.row)
                 suffix, name = usual, with_suffix(kept.name, usual)
                 several = usual_names[name] > 1  # a.jpg and a.png of one sample
@@ -51,8 +49,15 @@ class TarSink(FileSink):
                     suffix, several = suffix_of(name), name in given_names
                 if several and name != kept.name:
                     name = kept.name + suffix
-                name = self._names.free(name, f".{{}}{suffix}")
-                pieces += packed(name, results.files[kept.row])
+                named[kept.row] = self._names.free(name, f".{{}}{suffix}")
+        taken, pieces = set(named.values()), list[bytes]()
+        for kept in record.members:
+            if kept.data is None and kept.row in named:
+                pieces += packed(named[kept.row], results.files[kept.row])
+            elif kept.data is not None and kept.name in taken:
+                self.refuse(f"{record.shard}/{kept.name}" if record.shard else kept.name)
+            elif kept.data is not None and kept.sample not in lost:
+                pieces += packed(kept.name, kept.data)
         self._file.write(b"".join(pieces))
         self.is_empty = self.is_empty and not pieces
         return errors

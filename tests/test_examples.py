@@ -1,0 +1,60 @@
+"""The examples in docstrings: each public name has one, and they say what is true."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+
+import numpy as np
+import pytest
+
+MODULES = (
+    "dsguard",
+    "dsguard.bulk",
+    "dsguard.codecs",
+    "dsguard.covers",
+    "dsguard.formats",
+    "dsguard.keys",
+    "dsguard.integrations.huggingface",
+    "dsguard.integrations.ray",
+    "dsguard.integrations.torch",
+    "dsguard.integrations.webdataset",
+)
+
+
+def public(module: str) -> dict[str, object]:
+    """Return the classes and functions that a module offers, and itself."""
+    loaded = importlib.import_module(module)
+    names = getattr(loaded, "__all__", ())
+    found = {f"{module}.{name}": getattr(loaded, name) for name in names}
+    own = {
+        f"{module}.{name}": value
+        for name, value in vars(loaded).items()
+        if not names and not name.startswith("_") and getattr(value, "__module__", "") == module
+    }
+    documented = (found | own).items()
+    return {module: loaded} | {
+        name: value
+        for name, value in documented
+        if inspect.isclass(value) or inspect.isfunction(value)
+    }
+
+
+CASES = {name: value for module in MODULES for name, value in public(module).items()}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_examples_are_true(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    with np.printoptions(legacy=False):
+        for test in doctest.DocTestFinder(recurse=False).find(CASES[name], name):
+            runner.run(test)
+    assert not runner.failures
+
+
+def test_every_public_name_has_an_example():
+    functions = {name for name, value in CASES.items() if not inspect.ismodule(value)}
+    without = {name for name in functions if ">>>" not in (CASES[name].__doc__ or "")}
+    assert not without
