@@ -213,7 +213,7 @@ def test_who_has_the_key_of_an_image_fools_others_like_him_but_not_the_owner(sce
     ("kind", "length", "error", "message"),
     [
         (2, 9, dsguard.TamperedError, "no dsguard has written"),
-        (3, 9, dsguard.FormatError, "an unknown kind of content"),
+        (4, 9, dsguard.FormatError, "an unknown kind of content"),
         (77, 9, dsguard.FormatError, "an unknown kind of content"),
         (0, 9, dsguard.TamperedError, "no dsguard has written"),
         (0, 0, dsguard.TamperedError, "no dsguard has written"),

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dsguard.codecs.parts import from_parts, in_parts
 from dsguard.errors import DsguardError, FormatError, InputError, TamperedError
 from dsguard.kernels import kernels
 
@@ -44,6 +46,9 @@ class Kind(IntEnum):
     FILE = 2
     """A file: the length of its name (2 bytes), its name in UTF-8, its bytes."""
 
+    PARTS = 3
+    """A file in parts, of which the samples are coded: as a file, with its parts for its bytes."""
+
 
 @dataclass(frozen=True)
 class File:
@@ -55,6 +60,9 @@ class File:
         Without folders; 1 to 255 bytes, in UTF-8 as a rule.
     data : bytes
         1 GiB at most.
+    coded : bool
+        Whether it is carried in parts where that is shorter, its samples coded as those of an image
+        are: PNG files, and BMP, TIFF, PPM and PGM without compression. The same bytes come back.
 
     Raises
     ------
@@ -64,6 +72,7 @@ class File:
 
     name: str
     data: bytes
+    coded: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         if not is_file_name(self.name):
@@ -77,6 +86,15 @@ class File:
     def __repr__(self) -> str:
         """Describe it without its bytes."""
         return f"File({self.name!r}, {len(self.data)} bytes)"
+
+    @cached_property
+    def content(self) -> bytes:
+        """What is sealed of it, without the zeros."""
+        parts = in_parts(self.data) if self.coded else None
+        kind, data = (Kind.FILE, self.data) if parts is None else (Kind.PARTS, parts)
+        name = _as_bytes(self.name)
+        head = _HEAD.pack(kind, _NAME.size + len(name) + len(data))
+        return head + _NAME.pack(len(name)) + name + data
 
 
 def is_file_name(name: object) -> bool:
@@ -123,7 +141,7 @@ def contents_of(images: Images, files: Mapping[int, File] | None = None) -> list
     """Return what is sealed in each image, without the zeros: a file, where one is given."""
     files = files or {}
     own = [n for n in range(len(images)) if n not in files]
-    contents = {n: _packed(file) for n, file in files.items()}
+    contents = {n: file.content for n, file in files.items()}
     if own:
         alone = images if len(own) == len(images) else images[own]
         data, lengths = kernels().compress(alone)
@@ -135,27 +153,29 @@ def contents_of(images: Images, files: Mapping[int, File] | None = None) -> list
     return [contents[n] for n in range(len(images))]
 
 
-def _packed(file: File) -> bytes:
-    name = _as_bytes(file.name)
-    head = _HEAD.pack(Kind.FILE, _NAME.size + len(name) + len(file.data))
-    return head + _NAME.pack(len(name)) + name + file.data
-
-
-def _unpacked(data: bytes) -> File | None:
-    """Return a file, None where these bytes are none."""
+def _unpacked(data: bytes) -> tuple[str, bytes] | None:
+    """Return the name of a file and what carries it, None where these bytes are none."""
     if len(data) < _NAME.size:
         return None
     (length,) = _NAME.unpack(data[: _NAME.size])
     name, rest = data[_NAME.size : _NAME.size + length], data[_NAME.size + length :]
-    try:
-        return File(name.decode("utf-8", "surrogateescape"), rest) if len(name) == length else None
-    except InputError:
-        return None
+    text = name.decode("utf-8", "surrogateescape")
+    return (text, rest) if len(name) == length and is_file_name(text) else None
 
 
-def size_of_file(name: str, data: bytes) -> int:
-    """Return how many bytes the content takes that carries a file."""
-    return HEAD_BYTES + _NAME.size + len(_as_bytes(name)) + len(data)
+def _carried(contents: Mapping[int, tuple[int, bytes]]) -> dict[int, DsguardError]:
+    """Return the file in each content, kind and data, as the error that has it."""
+    named = {n: _unpacked(data) for n, (_, data) in contents.items()}
+    parts = {n: each[1] for n, each in named.items() if each and contents[n][0] == Kind.PARTS}
+    joined = from_parts(parts)
+    errors: dict[int, DsguardError] = {}
+    for n, each in named.items():
+        data = None if each is None else joined.get(n, each[1])
+        if each is None or data is None or len(data) > MOST_FILE_BYTES:
+            errors[n] = TamperedError(MALFORMED)
+        else:
+            errors[n] = CarriesFileError.of(File(each[0], data))
+    return errors
 
 
 def lengths_in(images: Images) -> list[int]:
@@ -175,7 +195,7 @@ def stated_size(head: bytes, samples: int) -> int:
     """Return how many bytes a content has that begins so, its zeros left out; 0 where none does."""
     kind, length = _HEAD.unpack(head)
     most = samples if kind < Kind.FILE else MOST_CONTENT_BYTES - HEAD_BYTES
-    return HEAD_BYTES + int(length) if kind <= Kind.FILE and length <= most else 0
+    return HEAD_BYTES + int(length) if kind <= Kind.PARTS and length <= most else 0
 
 
 def restore_contents(
@@ -192,26 +212,25 @@ def restore_contents(
     """
     failures: dict[int, DsguardError] = {}
     streams: dict[int, bytes] = {}
+    carried: dict[int, tuple[int, bytes]] = {}
     for index, content in contents.items():
         if len(content) < HEAD_BYTES:
             failures[index] = TamperedError(MALFORMED)
             continue
         kind, length = _HEAD.unpack(content[:HEAD_BYTES])
         data = content[HEAD_BYTES : HEAD_BYTES + length]
-        if kind > Kind.FILE:
+        if kind > Kind.PARTS:
             what = f"an unknown kind of content ({kind})"
             failures[index] = FormatError(f"carries {what}; update dsguard to restore it")
-        elif kind == Kind.FILE and len(data) == length:
-            file = _unpacked(data)
-            failures[index] = (
-                TamperedError(MALFORMED) if file is None else CarriesFileError.of(file)
-            )
+        elif kind >= Kind.FILE and len(data) == length:
+            carried[index] = kind, data
         elif kind == Kind.CODED and len(data) == length < out[index].size:
             streams[index] = data
         elif kind == Kind.RAW and len(data) == length == out[index].size:
             out[index] = np.frombuffer(data, np.uint8).reshape(shape)
         else:
             failures[index] = TamperedError(MALFORMED)
+    failures |= _carried(carried)
     if streams:
         failures |= _expand(streams, out, shape)
     return failures
