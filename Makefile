@@ -13,7 +13,7 @@ NATIVE := CMakeLists.txt pyproject.toml constraints-dev.txt $(C_FILES) \
           $(wildcard src/dsguard/_core.*.h src/dsguard/_core.*.c)
 SANITIZED = $(CMAKE) -B build/sanitized -DDSG_SANITIZE=address,undefined > build/sanitized.log \
             || (cat build/sanitized.log; false)
-FUZZ_TARGETS := png decode reveal round_trip compress spread
+FUZZ_TARGETS := png trace decode reveal round_trip compress spread
 SECONDS ?= 60
 CMAKE = $(BIN)/cmake -S . -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja
 

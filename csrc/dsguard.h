@@ -273,6 +273,30 @@ int dsg_png_unpack(const struct dsg_rows *rows, size_t count, const uint8_t *pac
                    const uint64_t *ends, uint8_t *scratch, uint8_t *images, uint8_t *malformed);
 
 /*
+ * Trace the zlib stream of one image: write all that its encoder chose.  With the trace, the stream
+ * can be made again from the pixels, byte for byte; nothing is compressed again.
+ *
+ * 'filtered': what the stream unpacks to, height * (row_bytes + 1) bytes.
+ * 'stream': its blocks, without the first two bytes and the checksum.
+ * 'places': room for DSG_TRACE_PLACES numbers, to work in.
+ * 'size': *size becomes the length of the trace, above 'room' where that is too small for it; 0
+ *     where these are not the blocks of these rows, or where bits that mean nothing are set.
+ */
+enum { DSG_TRACE_PLACES = 65536 };
+int dsg_png_trace(const struct dsg_rows *rows, const uint8_t *filtered, const uint8_t *stream,
+                  size_t length, int32_t *places, uint8_t *trace, size_t room, size_t *size);
+
+/*
+ * The inverse: make the stream again, and the rows that it unpacks to, of the pixels and a trace.
+ *
+ * 'length': *length becomes the length of the stream; 0 where it has more than 'room' bytes, or
+ *     where this is no trace of this image.
+ */
+int dsg_png_retrace(const struct dsg_rows *rows, const uint8_t *image, const uint8_t *trace,
+                    size_t size, int32_t *places, uint8_t *filtered, uint8_t *stream, size_t room,
+                    size_t *length);
+
+/*
  * Use one instruction set ("scalar", "avx2", "avx512", "neon") in every later call of the
  * process; NULL asks for the best that this CPU has.  All give the same bytes.
  */

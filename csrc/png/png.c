@@ -1,10 +1,9 @@
 /* png.c - the scanlines of PNG files: filters (ISO/IEC 15948, 9), around zlib streams. */
 #include "dsguard.h"
+#include "png/filters.h"
 #include "png/zlib_stream.h"
 
 #include <string.h>
-
-enum filter { FILTER_NONE, FILTER_SUB, FILTER_UP, FILTER_AVERAGE, FILTER_PAETH };
 
 /* Bytes 'start' to 'start' + 'count' of the rows with their filters, which are Up. */
 static void filter(const uint8_t *image, size_t row_bytes, size_t start, size_t count, uint8_t *out)
@@ -89,17 +88,6 @@ int dsg_png_pack(const struct dsg_rows *rows, size_t count, int store, const uin
 }
 
 /* ---- Filters undone. ---- */
-
-static uint8_t paeth(int left, int up, int corner)
-{
-    int by_left = up - corner, by_up = left - corner, by_corner = by_left + by_up;
-    by_left = by_left < 0 ? -by_left : by_left;
-    by_up = by_up < 0 ? -by_up : by_up;
-    by_corner = by_corner < 0 ? -by_corner : by_corner;
-    if (by_left <= by_up && by_left <= by_corner)
-        return (uint8_t)left;
-    return (uint8_t)(by_up <= by_corner ? up : corner);
-}
 
 /* Undo the filter of one row; 'above' is NULL for the first. Returns 0 where there is none such. */
 static int undo(unsigned kind, const uint8_t *row, const uint8_t *above, size_t count, size_t pixel,

@@ -54,6 +54,12 @@ int dsg_png_pack(const struct dsg_rows *rows, size_t count, int store, const uin
                  uint8_t *packed, size_t stride, uint64_t *lengths);
 int dsg_png_unpack(const struct dsg_rows *rows, size_t count, const uint8_t *packed,
                    const uint64_t *ends, uint8_t *scratch, uint8_t *images, uint8_t *malformed);
+#define DSG_TRACE_PLACES ...
+int dsg_png_trace(const struct dsg_rows *rows, const uint8_t *filtered, const uint8_t *stream,
+                  size_t length, int32_t *places, uint8_t *trace, size_t room, size_t *size);
+int dsg_png_retrace(const struct dsg_rows *rows, const uint8_t *image, const uint8_t *trace,
+                    size_t size, int32_t *places, uint8_t *filtered, uint8_t *stream, size_t room,
+                    size_t *length);
 int dsg_reveal(const struct dsg_geometry *geometry, size_t count, const uint8_t *hidden,
                const uint8_t *modes, const uint8_t *thresholds, const uint32_t *lengths,
                uint8_t *payloads, size_t stride, uint8_t *temporary, uint64_t *scratch,

@@ -10,8 +10,12 @@ PERTURBING_PROFILE = "exact"
 CODEC_NAMES = ("sealed", "exact", "exact-fine", "exact-coarse", "paper")
 COVER_NAMES = ("blank", "preview", "samples", "other", "given", "patterns", "attack")
 
-KEPT = ("pixels", "files")
-"""What of an image comes back: its samples, or the file that it came in, byte for byte."""
+KEPT = ("auto", "files", "pixels")
+"""What of an image comes back: the file that it came in, byte for byte, or its samples.
+
+With ``"auto"`` that file is carried in parts where it is shorter so, with its samples coded; codecs
+that carry samples alone carry those.
+"""
 
 COVER_SIZES = ("own", "fit")
 """Size of a protected image: that of the image, or the smallest that holds the file it carries."""

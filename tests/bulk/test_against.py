@@ -108,7 +108,7 @@ def test_a_part_is_not_compared(tmp_path, photos):
 
 
 def test_files_that_are_not_kept_are_told(tmp_path, photos):
-    protect_dataset(photos, tmp_path / "out", KEY)
+    protect_dataset(photos, tmp_path / "out", KEY, keep="pixels")
     report = verify_dataset(tmp_path / "out", KEY, against=photos)
     assert report.different.keys() == {"film.mp4"}
 

@@ -148,7 +148,7 @@ def test_a_run_goes_on_with_the_same_size(tmp_path, photos):
 
 def test_images_whose_pixels_are_carried_have_their_own_size():
     with pytest.raises(dsguard.InputError, match="keep files"):
-        Protect(KEY, Blank(KEY), Sealed(), cover_size="fit")
+        Protect(KEY, Blank(KEY), Sealed(), keep="pixels", cover_size="fit")
     with pytest.raises(dsguard.InputError, match="cover_size is one of own, fit, not 'small'"):
         Protect(KEY, Blank(KEY), Sealed(), cover_size="small")
     with pytest.raises(dsguard.InputError, match="codec exact carries samples"):

@@ -305,7 +305,7 @@ def test_without_it_they_are_told_and_left_out(tmp_path, scenes):
     root.mkdir(parents=True)
     for name, data in odd_files(scenes).items():
         (root / name).write_bytes(data)
-    report = protect_dataset(tmp_path / "photos", tmp_path / "out", KEY)
+    report = protect_dataset(tmp_path / "photos", tmp_path / "out", KEY, keep="pixels")
     assert (report.done, report.failed) == (0, 12)
 
 
@@ -315,7 +315,7 @@ def test_again_from_the_command_line(tmp_path, photos):
     out, back = str(tmp_path / "out"), str(tmp_path / "back")
     assert run(["protect", str(photos), out, *key, "--keep", "files"]) == Exit.OK
     assert run(["protect", str(photos), out, *key, "--keep", "files"]) == Exit.OK  # nothing to do
-    assert run(["protect", str(photos), out, *key]) != Exit.OK  # of another run
+    assert run(["protect", str(photos), out, *key, "--keep", "pixels"]) != Exit.OK  # of another run
     assert run(["restore", out, back, *key]) == Exit.OK
     assert files_in(tmp_path / "back") == files_in(photos)
 
@@ -420,5 +420,5 @@ def test_a_file_that_is_no_picture_is_told_with_its_place(scenes):
 def test_other_codecs_carry_no_files():
     with pytest.raises(dsguard.InputError, match="codec exact carries samples"):
         Protect(KEY, Blank(KEY), Exact("exact", 2, 4), keep="files")
-    with pytest.raises(dsguard.InputError, match="keep is one of pixels, files, not 'all'"):
+    with pytest.raises(dsguard.InputError, match="keep is one of auto, files, pixels, not 'all'"):
         Protect(KEY, Blank(KEY), Sealed(), keep="all")

@@ -68,9 +68,9 @@ def test_what_becomes_of_pixels(tmp_path, kind):
     if not read:
         assert told == "left out, and named"
         with pytest.raises(dsguard.InputError, match="no images"):
-            protect_dataset(source, tmp_path / "out", KEY)
+            protect_dataset(source, tmp_path / "out", KEY, keep="pixels")
         return
-    report = protect_dataset(source, tmp_path / "out", KEY)
+    report = protect_dataset(source, tmp_path / "out", KEY, keep="pixels")
     if told == "come back":
         assert (report.done, report.failed) == (len(files), 0)
     else:
@@ -186,7 +186,7 @@ def test_what_is_not_decoded_shows_a_drawn_picture(tmp_path, shows, cover_size):
 def test_a_folder_of_others_alone_says_how(tmp_path):
     source = folder_of(tmp_path, {"scan.dcm": sized()["scan.dcm"]})
     with pytest.raises(dsguard.InputError, match=r"scan\.dcm and others like it .* --keep files"):
-        protect_dataset(source, tmp_path / "out", KEY)
+        protect_dataset(source, tmp_path / "out", KEY, keep="pixels")
 
 
 def test_no_other_image_shows_the_digest_of_a_file(tmp_path):

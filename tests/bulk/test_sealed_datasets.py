@@ -73,7 +73,7 @@ def test_a_command_without_choices_seals(home, capsys):
 
 
 def test_the_rate_holds_the_images_and_stays_that_of_the_run(home, key, monkeypatch):
-    report = protect_dataset("clean", "out", key, shard_size=5)
+    report = protect_dataset("clean", "out", key, keep="pixels", shard_size=5)
     assert (report.done, report.sidecars) == (24, 0)
     rate = rate_of("out")
     expected = Sealed().fitted([np.stack(list(pictures(home / "clean").values()))])
@@ -86,7 +86,7 @@ def test_the_rate_holds_the_images_and_stays_that_of_the_run(home, key, monkeypa
         (home / "out" / name).unlink()
     # A run that goes on asks its journal: from other samples it would take another rate.
     monkeypatch.setattr(Sealed, "fitted", lambda self, sample: Sealed(64))
-    assert protect_dataset("clean", "out", key, shard_size=5).done == 24
+    assert protect_dataset("clean", "out", key, keep="pixels", shard_size=5).done == 24
     after = pictures(home / "out")
     assert all(np.array_equal(before[name], after[name]) for name in before)
     protect_dataset("clean", "high", key, codec=Sealed(50))
@@ -180,7 +180,7 @@ def test_damaged_parts_do_not_end_a_run_whose_rate_is_fitted(home, key):
         encode_images(np.zeros((1, 2, 70000, 1), np.uint8))[0]
     )
     (home / "clean" / "a" / "none.png").write_bytes(b"none")
-    report = protect_dataset("clean", "out2", key)
+    report = protect_dataset("clean", "out2", key, keep="pixels")
     assert (report.done, report.failed) == (24, 2)
 
 
@@ -188,7 +188,7 @@ def test_a_rate_is_fitted_to_a_bounded_part_of_the_images(home, key, monkeypatch
     seen = []
     monkeypatch.setattr(fitting, "_MOST_SAMPLES", 6 * 32 * 32 * 3)
     monkeypatch.setattr(Sealed, "fitted", lambda self, sample: seen.extend(sample) or Sealed(40))
-    protect_dataset("clean", "out", key)
+    protect_dataset("clean", "out", key, keep="pixels")
     assert sum(batch.size for batch in seen) <= 2 * 6 * 32 * 32 * 3
 
 
@@ -257,7 +257,7 @@ def test_a_rate_is_fitted_without_a_list_of_all_images(home, key, monkeypatch):
     monkeypatch.setattr(type(source), "names", lambda self: pytest.fail("all are listed"))
     seen = []
     monkeypatch.setattr(Sealed, "fitted", lambda self, sample: seen.extend(sample) or Sealed(40))
-    assert protect_dataset(source, "out", key).done == 40 * len(images)
+    assert protect_dataset(source, "out", key, keep="pixels").done == 40 * len(images)
     assert 500 <= sum(map(len, seen)) <= 2000
 
 

@@ -56,7 +56,7 @@ def test_a_folder_comes_back_as_it_was(tmp_path, photos):
 
 
 def test_without_files_they_are_left_out_and_named(tmp_path, photos):
-    report = protect_dataset(photos, tmp_path / "out", KEY)
+    report = protect_dataset(photos, tmp_path / "out", KEY, keep="pixels")
     assert {"film.mp4", "features.npy"} <= {each.first for each in report.left_out.values()}
     assert report.sealed_files == 0
     assert SEALED_FILES not in files_in(tmp_path / "out")

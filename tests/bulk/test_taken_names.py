@@ -111,7 +111,7 @@ def test_overwriting_leaves_files_that_no_run_has_written(tmp_path, photos):
     out.mkdir()
     for name in ("notes.txt", SEALED_FILES):
         (out / name).write_text("mine")
-    report = protect_dataset(photos, out, KEY, overwrite=True)
+    report = protect_dataset(photos, out, KEY, overwrite=True, keep="pixels")
     assert {(out / name).read_text() for name in ("notes.txt", SEALED_FILES)} == {"mine"}
     assert len(report.foreign) == 2
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import pickle
+import struct
+import tracemalloc
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import dsguard
 from dsguard import File
 from dsguard.codecs import Sealed, content
-from dsguard.codecs.content import Kind, restore_contents, size_of_file
+from dsguard.codecs.content import Kind, restore_contents
 from dsguard.codecs.sealed import LEAST_RATE, MOST_RATE, Layout, rate_for
 from dsguard.covers import Preview
 
@@ -121,8 +125,69 @@ def test_coded_samples_are_shorter_than_raw_ones():
 @given(st.integers(0, 5000), st.sampled_from([(8, 8, 1), (32, 32, 3), (20, 31, 4)]))
 def test_the_rate_is_the_least_that_holds_a_file(size, shape):
     file = File("name", bytes(size))
-    rate = rate_for(shape, size_of_file(file.name, file.data))
+    rate = rate_for(shape, len(file.content))
     if rate <= MOST_RATE:
-        assert Layout(shape, rate).room >= size_of_file(file.name, file.data)
+        assert Layout(shape, rate).room >= len(file.content)
     if rate > LEAST_RATE:
-        assert Layout(shape, rate - 1).room < size_of_file(file.name, file.data)
+        assert Layout(shape, rate - 1).room < len(file.content)
+
+
+def png_of(scene: np.ndarray, **options) -> bytes:
+    data = io.BytesIO()
+    Image.fromarray(scene).save(data, "png", **options)
+    return data.getvalue()
+
+
+def test_a_coded_file_is_shorter_and_comes_back(scenes):
+    grays = scenes[..., :1] + np.array([0, 9, 20], np.uint8)
+    datas = [png_of(grays[0]), png_of(grays[1], compress_level=1), b"no picture", b""]
+    files = {n: File(f"{n}.png", data, coded=True) for n, data in enumerate(datas)}
+    for n in range(2):
+        assert files[n].content[0] == Kind.PARTS
+        assert len(files[n].content) < 0.95 * len(datas[n])
+    assert files[2].content == File("2.png", datas[2]).content
+    for codec in (Sealed(), Sealed(12)):  # the second needs sidecars
+        out = dsguard.protect_batch(scenes[:4], KEY, codec=codec, files=files)
+        assert (codec.rate == 12) == (0 in out.sidecars)
+        back = dsguard.restore_batch(out.images, KEY, sidecars=out.sidecars, on_error="report")
+        assert {n: file.data for n, file in back.files.items()} == dict(enumerate(datas))
+        if out.sidecars:
+            with pytest.raises(dsguard.MissingSidecarError):
+                dsguard.restore_batch(out.images[:1], KEY)
+
+
+def in_content(parts: bytes) -> bytes:
+    data = b"\1\0x" + parts
+    return struct.pack("<BI", Kind.PARTS, len(data)) + data
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_parts_that_no_dsguard_has_written_are_refused(scenes, data):
+    """Whoever has the key can seal any bytes: they give a file, or are malformed."""
+    gray = scenes[0, ..., :1] + np.array([0, 9, 20], np.uint8)
+    content = File("x", png_of(gray), coded=True).content
+    assert content[0] == Kind.PARTS
+    parts = bytearray(content[8:])
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.one_of(st.integers(0, 60), st.integers(0, len(parts) - 1)))
+        parts[place] = data.draw(st.integers(0, 255))
+    made = in_content(bytes(parts[: data.draw(st.sampled_from([len(parts), 13, 5, 0]))]))
+    out = np.zeros((1, 32, 32, 3), np.uint8)
+    (error,) = restore_contents({0: made}, out, (32, 32, 3)).values()
+    assert isinstance(error, dsguard.TamperedError | dsguard.CarriesFileError)
+
+
+@pytest.mark.parametrize(
+    ("size", "shape"),
+    [(10, (60000, 60000, 4)), (1 << 31, (2, 2, 3)),
+     (10, (0, 2, 3)), (10, (2, 2, 2)), (0, (9, 9, 1))],
+)  # fmt: skip
+def test_parts_may_not_claim_more_memory_than_they_have(size, shape):
+    parts = struct.pack("<IHHBI", size, *shape, 3) + bytes(3) + b"\0" * 40
+    out = np.zeros((1, 8, 8, 3), np.uint8)
+    tracemalloc.start()
+    (error,) = restore_contents({0: in_content(parts)}, out, (8, 8, 3)).values()
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+    assert isinstance(error, dsguard.TamperedError)

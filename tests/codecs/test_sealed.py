@@ -214,7 +214,8 @@ def test_who_has_the_key_of_an_image_fools_others_like_him_but_not_the_owner(sce
     [
         (2, 9, dsguard.TamperedError, "no dsguard has written"),
         (3, 9, dsguard.TamperedError, "no dsguard has written"),
-        (4, 9, dsguard.FormatError, "an unknown kind of content"),
+        (4, 9, dsguard.TamperedError, "no dsguard has written"),
+        (5, 9, dsguard.FormatError, "an unknown kind of content"),
         (77, 9, dsguard.FormatError, "an unknown kind of content"),
         (0, 9, dsguard.TamperedError, "no dsguard has written"),
         (0, 0, dsguard.TamperedError, "no dsguard has written"),

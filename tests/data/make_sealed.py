@@ -28,12 +28,16 @@ IMAGES = {
     "noise": (24, (24, 24, 3)),
     "file": (44, (20, 24, 3)),
     "long-file": (20, (20, 24, 3)),
+    "parts": (40, (24, 30, 3)),
+    "layout": (40, (16, 18, 3)),
 }
 """Rate and shape."""
 
 FILES = {
     "file": dsguard.File("größe.jpg", bytes(range(200))),
     "long-file": dsguard.File("x", bytes(range(256)) * 3),
+    "parts": dsguard.File("a.png", (HERE / "file.png").read_bytes(), coded=True),
+    "layout": dsguard.File("b.ppm", b"P6 9 8 255 %s, and more" % bytes(range(216)), coded=True),
 }
 """Carried in place of the samples."""
 

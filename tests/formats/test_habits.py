@@ -33,7 +33,9 @@ def photos(tmp_path, scenes):
 
 
 def left_out_of(tmp_path, key, name="out", **options):
-    return protect_dataset(tmp_path / "clean", tmp_path / name, key, **options).left_out
+    return protect_dataset(
+        tmp_path / "clean", tmp_path / name, key, keep="pixels", **options
+    ).left_out
 
 
 def wrapped(data: bytes, width: int = 64) -> str:

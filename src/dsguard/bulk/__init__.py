@@ -7,9 +7,11 @@ into shards and runs `process_shard` on them, which is all that an engine of you
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dsguard.bulk.keeping import keep_of
 from dsguard.bulk.report import Progress, Report
 from dsguard.bulk.run import TooManyErrors, run
 from dsguard.bulk.selection import Selection, output_names, select
@@ -67,7 +69,7 @@ def protect_dataset(
     profile: str | Profile | None = None,
     cover: Cover | None = None,
     codec: str | Codec | None = None,
-    keep: str = "pixels",
+    keep: str | None = None,
     cover_size: str = "own",
     progress: Progress | None = None,
     **settings: Any,
@@ -94,10 +96,14 @@ def protect_dataset(
         What protected images show; its labels are the classes of the dataset, sorted.
     codec : str or Codec, optional
         How clean images are carried in them.
-    keep : {"pixels", "files"}
-        What of an image comes back: its samples, as a PNG or TIFF file, or the very file that it
-        came in, with its name, colour profile and EXIF (codec ``sealed`` alone). Files of kinds
-        that are not decoded count as images then; a `Source` says itself whether they do.
+    keep : {"auto", "files", "pixels"}, optional
+        What of an image comes back: the very file that it came in, with its name, colour profile
+        and EXIF (codec ``sealed`` alone), or with ``"pixels"`` its samples, as a PNG or TIFF file.
+        By default ``"auto"``: PNG files, and those without compression, are carried in parts, with
+        their samples coded, where that is shorter, and others as they are; ``"files"`` carries all
+        as they are. The same bytes come back. Codecs that carry no files carry samples. A run
+        that goes on keeps what it began with. Where files are kept, those of kinds that are not
+        decoded count as images; a `Source` says itself whether they do.
     cover_size : {"own", "fit"}
         Whether a protected image is as large as the image, or, where files are kept, as small as
         its file allows. Published images are smaller then, and their sizes tell those of the files.
@@ -131,17 +137,13 @@ def protect_dataset(
     (2, 0)
     """
     task = protection_of(
-        key,
-        surrogate,
-        epsilon=epsilon,
-        profile=profile,
-        cover=cover,
-        codec=codec,
-        keep=keep,
-        cover_size=cover_size,
+        key, surrogate, epsilon=epsilon, profile=profile, cover=cover, codec=codec, keep="pixels"
     )
-    opened = _source(source, images_of_any_kind=keep == "files")
-    return run(opened, task, destination, Settings(**settings), progress)
+    given = Settings(**settings)
+    kept = keep_of(keep, destination, task.codec, overwrite=given.overwrite)
+    task = replace(task, keep=kept, cover_size=cover_size)
+    opened = _source(source, images_of_any_kind=task.keeps_files)
+    return run(opened, task, destination, given, progress)
 
 
 def protection_of(
@@ -152,7 +154,7 @@ def protection_of(
     profile: str | Profile | None = None,
     cover: Cover | None = None,
     codec: str | Codec | None = None,
-    keep: str = "pixels",
+    keep: str = "auto",
     cover_size: str = "own",
 ) -> Protect:
     """Return the task that protects; arguments as in `protect_dataset`.

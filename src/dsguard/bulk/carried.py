@@ -10,7 +10,6 @@ from PIL import Image
 
 from dsguard.api import are_protected
 from dsguard.codecs import File
-from dsguard.codecs.content import size_of_file
 from dsguard.errors import InputError
 from dsguard.formats.images import Group, suffix_by_content, with_suffix
 
@@ -23,11 +22,11 @@ if TYPE_CHECKING:
     from dsguard.kernels.contract import Bytes, Shape
 
 
-def file_of(of: Batch | Rows, number: int) -> File:
+def file_of(of: Batch | Rows, number: int, *, coded: bool = False) -> File:
     """Return a file of a dataset as it is carried: under its name, without folders.
 
     Rows of Parquet have names that say nothing of the file; its own is in `originals`, or its
-    suffix in its first bytes.
+    suffix in its first bytes. `coded` as in `File`.
 
     Raises
     ------
@@ -38,10 +37,12 @@ def file_of(of: Batch | Rows, number: int) -> File:
     assert isinstance(data, bytes)
     if of.originals:
         name = of.originals[number] or with_suffix(name, suffix_by_content(data))
-    return File(name, data)
+    return File(name, data, coded)
 
 
-def fitted_to_files(groups: Sequence[Group], rows: Rows, codec: Codec) -> list[Group]:
+def fitted_to_files(
+    groups: Sequence[Group], rows: Rows, codec: Codec, *, coded: bool = False
+) -> list[Group]:
     """Return images by the shapes of the smallest covers that hold the files they came in.
 
     Images that are not to be protected (protected ones, files with no name) stay as they are.
@@ -52,7 +53,9 @@ def fitted_to_files(groups: Sequence[Group], rows: Rows, codec: Codec) -> list[G
         protected = are_protected(group.images)
         stay = []
         for n, row in enumerate(group.rows):
-            shape = None if protected[n] else _shape(rows, row, group.images.shape[1:], codec)
+            shape = None
+            if not protected[n]:
+                shape = _shape(rows, row, group.images.shape[1:], codec, coded=coded)
             if shape is None:
                 stay.append(n)
             else:
@@ -68,12 +71,12 @@ def fitted_to_files(groups: Sequence[Group], rows: Rows, codec: Codec) -> list[G
     return others
 
 
-def _shape(rows: Rows, row: int, like: Shape, codec: Codec) -> Shape | None:
+def _shape(rows: Rows, row: int, like: Shape, codec: Codec, *, coded: bool) -> Shape | None:
     try:
-        file = file_of(rows, row)
+        file = file_of(rows, row, coded=coded)
     except InputError:  # told when the image is worked on
         return None
-    return codec.smallest_cover(size_of_file(file.name, file.data), like)
+    return codec.smallest_cover(len(file.content), like)
 
 
 def _resized(pixels: Bytes, shape: Shape) -> Bytes:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, TypeVar
 from dsguard.bulk.carried import file_of
 from dsguard.bulk.tasks import Protect, Task
 from dsguard.codecs import Sealed
-from dsguard.codecs.content import size_of_file
 from dsguard.codecs.sealed import RATE_OF_FITTED, rate_for, rates_of
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import Part, decode_rows
@@ -47,7 +46,7 @@ def fitted(task: Task, source: Source, parts: list[Part], earlier: dict[str, str
         return task
     if earlier is not None:
         return replace(task, codec=task.codec.as_earlier(earlier))
-    if task.keep == "files" and isinstance(task.codec, Sealed):
+    if task.keeps_files and isinstance(task.codec, Sealed):
         fits = task.cover_size == "fit"  # then the covers are fitted, to a rate that is known
         needed = [RATE_OF_FITTED] if fits else _rates_of_files(task, source, parts)
         return replace(task, codec=task.codec.fitted_to(needed))
@@ -63,8 +62,8 @@ def _rates_of_files(task: Protect, source: Source, parts: list[Part]) -> Iterato
             continue
         for row in group.rows:
             with contextlib.suppress(InputError):  # told when its shard is worked on
-                file = file_of(rows, row)
-                yield rate_for(group.images.shape[1:], size_of_file(file.name, file.data))
+                file = file_of(rows, row, coded=task.keep == "auto")
+                yield rate_for(group.images.shape[1:], len(file.content))
 
 
 def _sample(

@@ -14,7 +14,6 @@ import numpy as np
 
 from dsguard.api import protect_batch, restore_batch
 from dsguard.codecs import File, Sealed
-from dsguard.codecs.content import size_of_file
 from dsguard.codecs.sealed import MOST_FITTED
 from dsguard.covers import Blank
 from dsguard.errors import DsguardError, InputError, TamperedError
@@ -47,7 +46,7 @@ def sealed(files: Mapping[str, bytes], key: DatasetKey) -> bytes:
     pieces = [piece for name in sorted(files) for piece in packed(name, files[name])]
     archive = File(_ARCHIVE, b"".join([*pieces, END]), is_beside=True)
     codec = Sealed(MOST_FITTED)
-    shape = codec.smallest_cover(size_of_file(archive.name, archive.data), (1, 1, 3))
+    shape = codec.smallest_cover(len(archive.content), (1, 1, 3))
     blank = np.zeros((1, *shape), np.uint8)
     done = protect_batch(blank, key, cover=Blank(), codec=codec, files={0: archive})
     return encode_image(done.images[0])

@@ -240,8 +240,9 @@ class Protect(Task):
     places : mapping of bytes to int
         Where each image stands among those of its shape, where the cover needs the whole set; as
         `known_by` knows it.
-    keep : {"pixels", "files"}
-        Whether samples of images come back, or the files that they came in.
+    keep : {"auto", "files", "pixels"}
+        Whether the files that images came in come back, or samples. With ``"auto"`` a file goes in
+        parts where it is shorter so; a codec that carries no files carries samples.
     cover_size : {"own", "fit"}
         Whether a protected image is as large as the image, or as small as the file allows that it
         carries; the size of that file shows then.
@@ -252,7 +253,8 @@ class Protect(Task):
     >>> from dsguard.bulk import Protect
     >>> from dsguard.codecs import codec_named
     >>> from dsguard.covers import Preview
-    >>> Protect(dsguard.DatasetKey(bytes(32)), Preview(4), codec_named("sealed")).keeps_files
+    >>> task = Protect(dsguard.DatasetKey(bytes(32)), Preview(4), codec_named("sealed"), keep="pixels")
+    >>> task.keeps_files
     False
     """
 
@@ -262,7 +264,7 @@ class Protect(Task):
     codec: Codec
     class_names: tuple[str, ...] = ()
     places: Mapping[bytes, int] = field(default_factory=dict, repr=False)
-    keep: str = "pixels"
+    keep: str = "auto"
     cover_size: str = "own"
 
     def __post_init__(self) -> None:
@@ -276,7 +278,7 @@ class Protect(Task):
         if self.keep == "files" and not self.codec.carries_files:
             msg = f"codec {self.codec.name} carries samples, not files; take codec sealed"
             raise InputError(msg)
-        if self.cover_size == "fit" and self.keep != "files":
+        if self.cover_size == "fit" and not self.keeps_files:
             msg = "an image whose pixels are carried shows a picture of its own size; keep files"
             raise InputError(msg)
 
@@ -317,12 +319,14 @@ class Protect(Task):
 
     @property
     def keeps_files(self) -> bool:
-        return self.keep == "files"
+        return self.keep != "pixels" and self.codec.carries_files
 
     def decoded(self, rows: Rows) -> Iterator[tuple[list[Group], dict[int, DsguardError]]]:
         for groups, errors in decode_rows(rows, as_files=self.keeps_files):
             if self.cover_size == "fit" and rows.images is None:
-                groups = fitted_to_files(groups, rows, self.codec)  # noqa: PLW2901
+                groups = fitted_to_files(  # noqa: PLW2901
+                    groups, rows, self.codec, coded=self.keep == "auto"
+                )
             if self.codec.carries_files and not self.keeps_files:
                 errors = {n: _advised(error) for n, error in errors.items()}  # noqa: PLW2901
             yield groups, errors
@@ -331,10 +335,11 @@ class Protect(Task):
         """Return the files of some rows of a batch that are carried as they are, by place."""
         if not self.keeps_files or not batch.files:
             return {}
-        return {k: file_of(batch, n) for k, n in enumerate(rows)}
+        return {k: file_of(batch, n, coded=self.keep == "auto") for k, n in enumerate(rows)}
 
     def settings(self) -> dict[str, str]:
-        own = {**self.codec.settings(), **self.cover.settings(), "keep": self.keep}
+        kept = self.keep if self.keeps_files else "pixels"
+        own = {**self.codec.settings(), **self.cover.settings(), "keep": kept}
         if self.cover_size != "own":
             own["cover size"] = self.cover_size
         if self.class_names:

@@ -110,10 +110,10 @@ codec_option = click.option(
 keep_option = click.option(
     "--keep",
     type=click.Choice(KEPT),
-    default="pixels",
-    show_default=True,
-    help="What of an image comes back: its pixels, as PNG or TIFF, or the very file that it came "
-    "in, with its name, colour profile and EXIF.",
+    show_default="auto, or as the run that goes on",
+    help="What of an image comes back: the very file that it came in, with its name, colour "
+    "profile and EXIF (auto, files), or its pixels, as PNG or TIFF. With auto, files of PNG, and "
+    "those without compression, take less room than with files.",
 )
 
 cover_size_option = click.option(
@@ -121,8 +121,8 @@ cover_size_option = click.option(
     type=click.Choice(COVER_SIZES),
     default="own",
     show_default=True,
-    help="Size of the published images: that of the images, or with --keep files the smallest that "
-    "holds the file. Less to download, and the size of each file shows.",
+    help="Size of the published images: that of the images, or the smallest that holds the file, "
+    "where files are kept. Less to download, and the size of each file shows.",
 )
 
 

@@ -83,7 +83,7 @@ def protect(
     sample_names: tuple[str, ...],
     covers_folder: Path | None,
     unlabelled: bool,
-    keep: str,
+    keep: str | None,
     cover_size: str,
     codec: str | None,
     device: str | None,
@@ -102,6 +102,7 @@ def protect(
     """
     from dsguard.api import unwise
     from dsguard.bulk import Protect, class_names_of
+    from dsguard.bulk.keeping import keep_of
     from dsguard.codecs import codec_named
     from dsguard.covers import Itself
     from dsguard.covers.named import NEED_SURROGATE, Ingredients, cover_named
@@ -121,7 +122,9 @@ def protect(
         from dsguard.fsp import choose_device
 
         choose_device(device)  # a wrong one is found before any work is done
-    source, key = choices.opened(images_of_any_kind=keep == "files")
+    keep = keep_of(keep, choices.destination, carrier, overwrite=choices.overwrite)
+    keeps_files = keep != "pixels" and carrier.carries_files
+    source, key = choices.opened(images_of_any_kind=keeps_files)
     _check_samples(source, sample_names)
     if covers_folder:
         _check_covers(covers_folder.resolve(), Path(choices.source).resolve())

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dsguard.codecs.parts import from_parts, in_parts
 from dsguard.errors import DsguardError, FormatError, InputError, TamperedError
 from dsguard.kernels import kernels
 
@@ -44,7 +46,10 @@ class Kind(IntEnum):
     FILE = 2
     """A file: the length of its name (2 bytes), its name in UTF-8, its bytes."""
 
-    BESIDE = 3
+    PARTS = 3
+    """A file in parts, of which the samples are coded: as a file, with its parts for its bytes."""
+
+    BESIDE = 4
     """An archive of the files beside the images of a dataset, in the form of a file: with a kind of
     its own no image file can pass for it."""
 
@@ -59,6 +64,9 @@ class File:
         Without folders; 1 to 255 bytes, in UTF-8 as a rule.
     data : bytes
         1 GiB at most.
+    coded : bool
+        Whether it is carried in parts where that is shorter, its samples coded as those of an image
+        are: PNG files, and BMP, TIFF, PPM and PGM without compression. The same bytes come back.
     is_beside : bool
         Whether it is an archive of the files beside images, not the file of an image.
 
@@ -80,6 +88,7 @@ class File:
 
     name: str
     data: bytes
+    coded: bool = field(default=False, compare=False)
     is_beside: bool = False
 
     def __post_init__(self) -> None:
@@ -94,6 +103,16 @@ class File:
     def __repr__(self) -> str:
         """Describe it without its bytes."""
         return f"File({self.name!r}, {len(self.data)} bytes)"
+
+    @cached_property
+    def content(self) -> bytes:
+        """What is sealed of it, without the zeros."""
+        parts = in_parts(self.data) if self.coded else None
+        plain = Kind.BESIDE if self.is_beside else Kind.FILE
+        kind, data = (plain, self.data) if parts is None else (Kind.PARTS, parts)
+        name = _as_bytes(self.name)
+        head = _HEAD.pack(kind, _NAME.size + len(name) + len(data))
+        return head + _NAME.pack(len(name)) + name + data
 
 
 def is_file_name(name: object) -> bool:
@@ -152,7 +171,7 @@ def contents_of(images: Images, files: Mapping[int, File] | None = None) -> list
     """Return what is sealed in each image, without the zeros: a file, where one is given."""
     files = files or {}
     own = [n for n in range(len(images)) if n not in files]
-    contents = {n: _packed(file) for n, file in files.items()}
+    contents = {n: file.content for n, file in files.items()}
     if own:
         alone = images if len(own) == len(images) else images[own]
         data, lengths = kernels().compress(alone)
@@ -164,30 +183,30 @@ def contents_of(images: Images, files: Mapping[int, File] | None = None) -> list
     return [contents[n] for n in range(len(images))]
 
 
-def _packed(file: File) -> bytes:
-    name = _as_bytes(file.name)
-    kind = Kind.BESIDE if file.is_beside else Kind.FILE
-    head = _HEAD.pack(kind, _NAME.size + len(name) + len(file.data))
-    return head + _NAME.pack(len(name)) + name + file.data
-
-
-def _unpacked(data: bytes, *, is_beside: bool) -> File | None:
-    """Return a file, None where these bytes are none."""
+def _unpacked(data: bytes) -> tuple[str, bytes] | None:
+    """Return the name of a file and what carries it, None where these bytes are none."""
     if len(data) < _NAME.size:
         return None
     (length,) = _NAME.unpack(data[: _NAME.size])
     name, rest = data[_NAME.size : _NAME.size + length], data[_NAME.size + length :]
-    try:
-        if len(name) == length:
-            return File(name.decode("utf-8", "surrogateescape"), rest, is_beside)
-    except InputError:
-        pass
-    return None
+    text = name.decode("utf-8", "surrogateescape")
+    return (text, rest) if len(name) == length and is_file_name(text) else None
 
 
-def size_of_file(name: str, data: bytes) -> int:
-    """Return how many bytes the content takes that carries a file."""
-    return HEAD_BYTES + _NAME.size + len(_as_bytes(name)) + len(data)
+def _carried(contents: Mapping[int, tuple[int, bytes]]) -> dict[int, DsguardError]:
+    """Return the file in each content, kind and data, as the error that has it."""
+    named = {n: _unpacked(data) for n, (_, data) in contents.items()}
+    parts = {n: each[1] for n, each in named.items() if each and contents[n][0] == Kind.PARTS}
+    joined = from_parts(parts)
+    errors: dict[int, DsguardError] = {}
+    for n, each in named.items():
+        data = None if each is None else joined.get(n, each[1])
+        if each is None or data is None or len(data) > MOST_FILE_BYTES:
+            errors[n] = TamperedError(MALFORMED)
+        else:
+            is_beside = contents[n][0] == Kind.BESIDE
+            errors[n] = CarriesFileError.of(File(each[0], data, is_beside=is_beside))
+    return errors
 
 
 def lengths_in(images: Images) -> list[int]:
@@ -224,6 +243,7 @@ def restore_contents(
     """
     failures: dict[int, DsguardError] = {}
     streams: dict[int, bytes] = {}
+    carried: dict[int, tuple[int, bytes]] = {}
     for index, content in contents.items():
         if len(content) < HEAD_BYTES:
             failures[index] = TamperedError(MALFORMED)
@@ -234,16 +254,14 @@ def restore_contents(
             what = f"an unknown kind of content ({kind})"
             failures[index] = FormatError(f"carries {what}; update dsguard to restore it")
         elif kind >= Kind.FILE and len(data) == length:
-            file = _unpacked(data, is_beside=kind == Kind.BESIDE)
-            failures[index] = (
-                TamperedError(MALFORMED) if file is None else CarriesFileError.of(file)
-            )
+            carried[index] = kind, data
         elif kind == Kind.CODED and len(data) == length < out[index].size:
             streams[index] = data
         elif kind == Kind.RAW and len(data) == length == out[index].size:
             out[index] = np.frombuffer(data, np.uint8).reshape(shape)
         else:
             failures[index] = TamperedError(MALFORMED)
+    failures |= _carried(carried)
     if streams:
         failures |= _expand(streams, out, shape)
     return failures

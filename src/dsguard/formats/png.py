@@ -35,7 +35,7 @@ LEVELS = (0, 1)
 buys nothing: protected pixels are noise in their low bits."""
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_END = b"\0\0\0\0IEND\xaeB`\x82"
+END = b"\0\0\0\0IEND\xaeB`\x82"
 _HEADER = struct.Struct(">IIBBBBB")
 _NUMBER = struct.Struct(">I")
 _START_OF_HEADER = b"\0\0\0\x0dIHDR"
@@ -72,17 +72,17 @@ def encode_pngs(
         As `LEVELS`.
     """
     _, height, width, channels = images.shape
-    header = _HEADER.pack(width, height, 8, _COLOUR_TYPE[channels], 0, 0, 0)
-    start = SIGNATURE + _chunk(b"IHDR", header)
+    header = header_of(height, width, _COLOUR_TYPE[channels])
+    start = SIGNATURE + as_chunk(b"IHDR", header)
     contents = contents or {}
     crc32, number_of, join = deflate.crc32, _NUMBER.pack, b"".join
     files = []
     for number, data in enumerate(_packed(images, store=level == 0)):
         head = start
         if number in contents:
-            head += _chunk(chunk, contents[number])
+            head += as_chunk(chunk, contents[number])
         check = number_of(crc32(data, _CRC_OF_IDAT))
-        files.append(join((head, number_of(len(data)), b"IDAT", data, check, _END)))
+        files.append(join((head, number_of(len(data)), b"IDAT", data, check, END)))
     return files
 
 
@@ -110,17 +110,28 @@ def _filtered(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return rows.reshape(count, -1)
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
+def as_chunk(kind: bytes, data: bytes) -> bytes:
+    """Return a chunk, with its length and its checksum."""
     check = deflate.crc32(data, deflate.crc32(kind))
     return b"".join((_NUMBER.pack(len(data)), kind, data, _NUMBER.pack(check)))
 
 
-def size_of(data: bytes) -> tuple[int, int] | None:
-    """Return width and height of a PNG file, None if it is none."""
+def header_of(height: int, width: int, colour: int) -> bytes:
+    """Return the content of a header, of 8 bits per sample, not interlaced."""
+    return _HEADER.pack(width, height, 8, colour, 0, 0, 0)
+
+
+def header_in(data: bytes) -> tuple[int, ...] | None:
+    """Return the numbers in the header of a PNG file, None if it is none."""
     if len(data) < 33 or data[:8] != SIGNATURE or data[8:16] != _START_OF_HEADER:
         return None
-    width, height = _HEADER.unpack_from(data, 16)[:2]
-    return width, height
+    return _HEADER.unpack_from(data, 16)
+
+
+def size_of(data: bytes) -> tuple[int, int] | None:
+    """Return width and height of a PNG file, None if it is none."""
+    header = header_in(data)
+    return None if header is None else (header[0], header[1])
 
 
 def is_likely(pixels: int, size: int) -> bool:
@@ -173,10 +184,10 @@ def read_plain(data: bytes, wanted: bytes) -> tuple[tuple[int, int, int], bytes,
             deflate.crc32(content, _CRC_OF_IDAT) == _NUMBER.unpack_from(data, len(data) - 16)[0]
         )
         head = deflate.crc32(data[12:29]) == _NUMBER.unpack_from(data, 29)[0]
-        if checked and head and data[-12:] == _END:
+        if checked and head and data[-12:] == END:
             return shape, content, b""
     packed, found, position, left = [], b"", 8, most_blocks(len(data))
-    while data[position : position + 12] != _END:
+    while data[position : position + 12] != END:
         left -= 1
         (length,) = _NUMBER.unpack(data[position : position + 4].ljust(4, b"\xff"))
         kind, content = (

@@ -88,3 +88,52 @@ def unpack(streams: Sequence[bytes], shape: tuple[int, int, int]) -> tuple[Image
 def _rows(shape: tuple[int, ...]) -> Any:
     _, height, width, channels = shape
     return ffi.new("struct dsg_rows *", (height, width * channels, channels))
+
+
+def trace(stream: bytes, rows: bytes, shape: tuple[int, int, int]) -> bytes:
+    """Trace the blocks of a zlib stream; empty where they are not those of these filtered rows.
+
+    See `dsguard.kernels.reference.trace`.
+    """
+    out, size = np.empty(len(stream) + len(rows) + 64, np.uint8), ffi.new("size_t *")
+    check(
+        lib.dsg_png_trace(
+            _rows((1, *shape)),
+            ffi.from_buffer("uint8_t[]", rows),
+            ffi.from_buffer("uint8_t[]", stream),
+            len(stream),
+            _places(),
+            out_buffer(out, out.shape),
+            len(out),
+            size,
+        )
+    )
+    return out[: size[0]].tobytes() if size[0] <= len(out) else b""
+
+
+def retrace(trace: bytes, image: Images, most: int) -> tuple[bytes, bytes]:
+    """Return the blocks that a trace is of, empty where there are none, and the filtered rows.
+
+    See `dsguard.kernels.reference.trace`.
+    """
+    height, width, channels = image.shape
+    rows = np.empty(height * (1 + width * channels), np.uint8)
+    stream, length = np.empty(max(1, most), np.uint8), ffi.new("size_t *")
+    check(
+        lib.dsg_png_retrace(
+            _rows((1, *image.shape)),
+            in_buffer(image, image.shape),
+            ffi.from_buffer("uint8_t[]", trace),
+            len(trace),
+            _places(),
+            out_buffer(rows, rows.shape),
+            out_buffer(stream, stream.shape),
+            most,
+            length,
+        )
+    )
+    return stream[: length[0]].tobytes(), rows.tobytes()
+
+
+def _places() -> Any:
+    return ffi.from_buffer("int32_t[]", np.empty(lib.DSG_TRACE_PLACES, np.int32))

@@ -30,7 +30,7 @@ class RestoredDataset:
     transform : callable, optional
         Of the restored image, an array of uint8 of shape (H, W, C), or of its file.
     decode : bool
-        Whether to give pictures: where a file is carried (``--keep files``), what it decodes to.
+        Whether to give pictures: where a file is carried, what it decodes to.
         Otherwise files are given, as bytes: that which is carried as it was, else a PNG file.
 
     Raises
