@@ -25,6 +25,7 @@ def commands(text: str) -> Iterator[list[str]]:
     """Yield the commands of a block, as the shell would have them."""
     aliases: dict[str, list[str]] = {}
     for line in text.replace("\\\n", " ").splitlines():
+        line = line.removeprefix("$ ")  # noqa: PLW2901 - the prompt
         lexer = shlex.shlex(line, posix=True, punctuation_chars="|<>&;")
         lexer.whitespace_split = True
         words: list[str] = []

@@ -8,6 +8,7 @@ import importlib
 import io
 import json
 import re
+import tomllib
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -16,6 +17,7 @@ import click
 import pytest
 
 import dsguard
+import dsguard.bulk
 from dsguard.cli.commands import run
 from dsguard.cli.console import Exit
 from tests import ROOT
@@ -30,6 +32,7 @@ RUN = [ROOT / "README.md", DOCS / "reference" / "journal.md", *DOCS.glob("how-to
 """Pages whose Python is run, but for what has a comment before it: it needs more than there is."""
 
 TUTORIAL = DOCS / "tutorial.md"
+SHELLS = ("sh", "bash", "shell", "console")
 FOREIGN = {"--temp-dir"}
 """Options that pages name and that are of other commands."""
 
@@ -37,7 +40,7 @@ FOREIGN = {"--temp-dir"}
 def is_python(block: Block) -> bool:
     """Tell whether a block is Python; those that are indented have no language."""
     lines = r"^(from|import|with|class|def) "
-    return block.language == "python" or (
+    return block.language in ("python", "py") or (
         not block.language and block.page not in DRAWN and bool(re.match(lines, block.text))
     )
 
@@ -45,7 +48,7 @@ def is_python(block: Block) -> bool:
 def is_shell(block: Block) -> bool:
     """Tell whether a block has commands."""
     plain = not block.language and block.page not in DRAWN
-    return block.language == "sh" or (plain and not is_python(block))
+    return block.language in SHELLS or (plain and not is_python(block))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -79,8 +82,16 @@ def test_the_navigation_has_every_page_once():
 
 def test_every_block_is_of_a_kind_that_is_checked():
     for block in BLOCKS:
-        known = ("", "sh", "python", "text", "ini", "nginx")
-        assert block.language in known or block.language.startswith("{"), str(block)
+        known = is_python(block) or is_shell(block) or block.page in DRAWN
+        others = ("text", "ini", "json", "nginx", "toml")
+        assert known or block.language.startswith("{") or block.language in others, str(block)
+
+
+@pytest.mark.parametrize(("language", "read"), [("json", json.loads), ("toml", tomllib.loads)])
+def test_data_can_be_read(language, read):
+    for block in BLOCKS:
+        if block.language == language:
+            read(block.text)
 
 
 @pytest.mark.parametrize("block", [*filter(is_shell, BLOCKS)], ids=str)
@@ -253,10 +264,11 @@ def test_the_journal_is_as_its_page_says(dataset):
     assert json.loads(lines[0]).keys() <= listed
 
 
-def test_every_public_name_is_in_the_reference():
-    text = (REFERENCE / "api" / "dsguard.md").read_text()
-    listed = re.findall(r"^\.\. auto(?:class|function|exception):: (\w+)$", text, re.MULTILINE)
-    assert sorted(listed) == sorted(set(dsguard.__all__) - {"__version__"})
+@pytest.mark.parametrize("module", [dsguard, dsguard.bulk], ids=lambda module: module.__name__)
+def test_every_public_name_is_in_the_reference(module):
+    page = REFERENCE / "api" / f"{module.__name__.removeprefix('dsguard.')}.md"
+    listed = re.findall(r"^\.\. auto(?!module)\w+:: (\w+)$", page.read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(set(module.__all__) - {"__version__"})
 
 
 def test_every_module_of_the_reference_is_there():
