@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import doctest
 import importlib
 import io
 import json
@@ -147,6 +148,19 @@ def test_python_compiles_and_what_it_imports_of_dsguard_is_there(block):
             module = importlib.import_module(str(node.module))
             for alias in node.names:
                 assert hasattr(module, alias.name), f"{node.module}.{alias.name}"
+
+
+def test_examples_of_docstrings_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = ROOT / "src"
+    tried = 0
+    for path in sorted(source.rglob("*.py")):
+        if ">>> " in path.read_text(encoding="utf-8"):
+            name = ".".join(path.relative_to(source).with_suffix("").parts)
+            result = doctest.testmod(importlib.import_module(name.removesuffix(".__init__")))
+            assert result.failed == 0, name
+            tried += result.attempted
+    assert tried > 40
 
 
 @pytest.fixture(scope="module")

@@ -222,6 +222,16 @@ def protect_batch(
         If an argument has the wrong type, shape or value, or an image is protected already.
     CapacityError
         If images of this size cannot carry their payload (profile ``paper`` alone).
+
+    Examples
+    --------
+    >>> import numpy as np, dsguard
+    >>> clean = np.full((3, 32, 32, 3), 90, np.uint8)
+    >>> done = dsguard.protect_batch(clean, dsguard.DatasetKey(bytes(32)), labels=[0, 1, 0])
+    >>> done.images.shape, done.sidecars
+    ((3, 32, 32, 3), {})
+    >>> done.status[0]
+    <Status.OK: 'ok'>
     """
     perturbs = target is not None or surrogate is not None
     chosen = Profile.named(profile, perturbs=perturbs)
@@ -339,6 +349,17 @@ def restore_batch(
         If an image cannot be restored; the message names its index.
     NoKeysError
         If a `KeySource` gives none.
+
+    Examples
+    --------
+    >>> import numpy as np, dsguard
+    >>> key = dsguard.DatasetKey(bytes(32))
+    >>> images = dsguard.protect_batch(np.full((2, 32, 32, 3), 90, np.uint8), key).images
+    >>> int(dsguard.restore_batch(images, key).max())
+    90
+    >>> images[1, 20, 20] = 0
+    >>> [str(each) for each in dsguard.restore_batch(images, key, on_error="report").status]
+    ['ok', 'tampered']
     """
     if on_error not in ("raise", "report"):
         msg = f"on_error is 'raise' or 'report', not {on_error!r}"
@@ -390,6 +411,15 @@ def inspect(image: npt.NDArray[np.uint8], sidecar: bytes | None = None) -> Image
     ------
     NotProtectedError, TamperedError, FormatError
         If the image has no header, a damaged one, or one of an unknown version.
+
+    Examples
+    --------
+    >>> import numpy as np, dsguard
+    >>> key = dsguard.DatasetKey(bytes(32))
+    >>> image = dsguard.protect_batch(np.full((1, 32, 32, 3), 90, np.uint8), key).images[0]
+    >>> info = dsguard.inspect(image)
+    >>> info.profile, info.key_id == key.key_id
+    ('sealed', True)
     """
     batch = as_single(image, "image")
     given = {0: sidecar} if sidecar else {}

@@ -115,6 +115,24 @@ def protect_dataset(
     ------
     InputError, TooManyErrors, OSError
         As `run` does.
+
+    Examples
+    --------
+    >>> import numpy as np, dsguard
+    >>> from pathlib import Path
+    >>> from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
+    >>> from dsguard.formats import encode_image
+    >>> for name in ("cats", "dogs"):
+    ...     Path("photos", name).mkdir(parents=True)
+    ...     file = encode_image(np.full((32, 32, 3), 90, np.uint8))
+    ...     _ = Path("photos", name, "1.png").write_bytes(file)
+    >>> key = dsguard.DatasetKey.generate()
+    >>> protect_dataset("photos", "protected", key).done
+    2
+    >>> verify_dataset("protected", key, against="photos").different
+    {}
+    >>> restore_dataset("protected", "restored", key).done
+    2
     """
     task = protection_of(
         key,

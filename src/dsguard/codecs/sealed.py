@@ -86,6 +86,15 @@ class Sealed(Codec):
     rate : int or None
         Bits per colour sample, in eighths, 8 to 64. Values are off their cover by about
         2^(rate / 8) / √12 grey levels. None: fitted to a dataset where one is protected, else 36.
+
+    Examples
+    --------
+    >>> import numpy as np, dsguard
+    >>> from dsguard.codecs import Sealed
+    >>> clean, key = np.full((1, 32, 32, 3), 90, np.uint8), dsguard.DatasetKey(bytes(32))
+    >>> done = dsguard.protect_batch(clean, key, codec=Sealed(rate=16))
+    >>> dsguard.inspect(done.images[0]).planes
+    2
     """
 
     rate: int | None = None

@@ -210,7 +210,23 @@ class Mark(ABC):
 
 @dataclass(frozen=True)
 class Marked(Cover):
-    """A cover with a mark on it."""
+    """A cover with a mark on it.
+
+    Attributes
+    ----------
+    base : Cover
+    mark : Mark
+
+    Examples
+    --------
+    >>> import numpy as np, dsguard
+    >>> from dsguard.covers import Blank, DrawnPatterns, Marked
+    >>> clean, key = np.full((2, 32, 32, 3), 90, np.uint8), dsguard.DatasetKey(bytes(32))
+    >>> cover = Marked(Blank(key), DrawnPatterns(key, epsilon=16))
+    >>> done = dsguard.protect_batch(clean, key, cover=cover, labels=[0, 1])
+    >>> bool((dsguard.restore_batch(done.images, key) == clean).all())
+    True
+    """
 
     base: Cover
     mark: Mark

@@ -31,6 +31,15 @@ class Preview(Cover):
         From top to bottom, and from side to side, 1 to 256; fewer where they would have less than
         two pixels a side, or two squares of the codec: what is constant on a square leaves what is
         in it in sight. An image of one pixel shows gray.
+
+    Examples
+    --------
+    >>> import numpy as np, dsguard
+    >>> from dsguard.covers import Preview
+    >>> clean = np.full((1, 32, 32, 3), 90, np.uint8)
+    >>> done = dsguard.protect_batch(clean, dsguard.DatasetKey(bytes(32)), cover=Preview(cells=4))
+    >>> bool(abs(done.images.mean() - 90) < 4)
+    True
     """
 
     cells: int = 8

@@ -41,6 +41,14 @@ class DatasetKey:
     ----------
     secret : bytes
         256 bits.
+
+    Examples
+    --------
+    >>> import dsguard
+    >>> key = dsguard.DatasetKey.generate()
+    >>> key.save("dataset.key")
+    >>> dsguard.DatasetKey.load("dataset.key") == key
+    True
     """
 
     secret: bytes = field(repr=False)
