@@ -9,12 +9,14 @@ import importlib
 import io
 import json
 import re
+import shutil
 import tomllib
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 
 import dsguard
@@ -195,11 +197,11 @@ def told(text: str) -> list[str]:
     return re.sub(r"(planes|payload bits) \d+", r"\1 #", text).splitlines()
 
 
-def test_the_tutorial_shows_what_one_sees(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def walk(page: Path) -> int:
+    """Do what a page says, and hold what it shows against what is seen; return how often."""
     seen: list[str] = []
     compared = 0
-    for block in blocks(TUTORIAL):
+    for block in blocks(page):
         if block.language == "python":
             exec(block.text, {})
         elif block.language == "sh":
@@ -212,10 +214,22 @@ def test_the_tutorial_shows_what_one_sees(tmp_path, monkeypatch):
         else:
             assert sorted(told(block.text)) == sorted(seen), str(block)
             compared += 1
-    assert compared == 7
+    return compared
+
+
+def test_the_tutorial_shows_what_one_sees(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert walk(TUTORIAL) == 7
     for path in Path("photos").rglob("*.jpg"):
         assert Path("restored", *path.parts[1:]).read_bytes() == path.read_bytes()
     assert not Path("guess").exists()
+
+
+def test_the_page_on_publishing_shows_what_one_sees(tmp_path, dataset, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(dataset / "photos", "photos/train")
+    np.save("photos/train/features.npy", np.linspace(0, 1, 2560, dtype=np.float32))
+    assert walk(DOCS / "how-to" / "publish-safely.md") == 2
 
 
 REFERENCE = DOCS / "reference"
