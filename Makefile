@@ -3,6 +3,7 @@
 # make bench  the benchmarks of bench/bench_*.py; tables and plot in bench/results, figures in docs/performance.md
 # make fuzz   every fuzz target and the reader of datasets, SECONDS=60 each
 # make lint   formatting, linting and types
+# make docs   the site of all pages, in build/docs/html; needs no network once its tools are installed
 # Each makes the virtual environment .venv and installs what it needs.
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ FUZZ_TARGETS := png trace decode reveal round_trip compress spread
 SECONDS ?= 60
 CMAKE = $(BIN)/cmake -S . -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja
 
-.PHONY: demo test test-c bench fuzz lint format clean
+.PHONY: demo test test-c bench fuzz lint docs format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/dsguard demo --out out/demo
@@ -54,6 +55,10 @@ lint: $(VENV)/.dev
 	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
 	$(BIN)/mypy
 
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -d build/docs/doctrees docs build/docs/html
+	@echo build/docs/html/index.html
+
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
@@ -73,6 +78,10 @@ $(VENV)/.dev: $(BIN)/pip $(NATIVE)
 
 $(VENV)/.bench: $(VENV)/.dev
 	$(BIN)/pip install --quiet -c constraints-dev.txt -e '.[bench]'
+	touch $@
+
+$(VENV)/.docs: $(BIN)/pip $(NATIVE)
+	$(BIN)/pip install --quiet -c constraints-dev.txt -e '.[docs]'
 	touch $@
 
 clean:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import doctest
 import importlib
 import inspect
+from pathlib import Path
 
-import numpy as np
 import pytest
 
 MODULES = (
@@ -42,15 +42,22 @@ def public(module: str) -> dict[str, object]:
 
 
 CASES = {name: value for module in MODULES for name, value in public(module).items()}
+SOURCE = Path(__file__).resolve().parents[1] / "src"
+WITH_EXAMPLES = sorted(
+    ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+    for path in SOURCE.rglob("*.py")
+    if ">>> " in path.read_text("utf-8")
+)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_examples_are_true(tmp_path, monkeypatch, name):
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.parametrize("module", WITH_EXAMPLES)
+def test_examples_are_true(tmp_path, monkeypatch, module):
+    loaded = importlib.import_module(module)
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
-    with np.printoptions(legacy=False):
-        for test in doctest.DocTestFinder(recurse=False).find(CASES[name], name):
-            runner.run(test)
+    for number, test in enumerate(doctest.DocTestFinder().find(loaded, module)):
+        (tmp_path / str(number)).mkdir()
+        monkeypatch.chdir(tmp_path / str(number))
+        runner.run(test)
     assert not runner.failures
 
 

@@ -124,17 +124,21 @@ def protect_dataset(
 
     Examples
     --------
-    >>> import dsguard, numpy as np, pathlib
+    >>> import numpy as np, dsguard
+    >>> from pathlib import Path
     >>> from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
     >>> from dsguard.formats import encode_image
-    >>> for name in ("cat/1.png", "dog/1.png"):
-    ...     path = pathlib.Path("photos", name)
-    ...     path.parent.mkdir(parents=True, exist_ok=True)
-    ...     _ = path.write_bytes(encode_image(np.full((32, 32, 3), len(name), np.uint8)))
-    >>> key = dsguard.DatasetKey(bytes(range(32)))
-    >>> report = protect_dataset("photos", "protected", key)
-    >>> report.done, report.failed
-    (2, 0)
+    >>> for name in ("cats", "dogs"):
+    ...     Path("photos", name).mkdir(parents=True)
+    ...     file = encode_image(np.full((32, 32, 3), 90, np.uint8))
+    ...     _ = Path("photos", name, "1.png").write_bytes(file)
+    >>> key = dsguard.DatasetKey.generate()
+    >>> protect_dataset("photos", "protected", key).done
+    2
+    >>> verify_dataset("protected", key, against="photos").different
+    {}
+    >>> restore_dataset("protected", "restored", key).done
+    2
     """
     task = protection_of(
         key, surrogate, epsilon=epsilon, profile=profile, cover=cover, codec=codec, keep="pixels"

@@ -253,8 +253,8 @@ class Protect(Task):
     >>> from dsguard.bulk import Protect
     >>> from dsguard.codecs import codec_named
     >>> from dsguard.covers import Preview
-    >>> task = Protect(dsguard.DatasetKey(bytes(32)), Preview(4), codec_named("sealed"), keep="pixels")
-    >>> task.keeps_files
+    >>> key, sealed = dsguard.DatasetKey(bytes(32)), codec_named("sealed")
+    >>> Protect(key, Preview(4), sealed, keep="pixels").keeps_files
     False
     """
 

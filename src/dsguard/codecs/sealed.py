@@ -89,12 +89,12 @@ class Sealed(Codec):
 
     Examples
     --------
-    >>> import dsguard, numpy as np
+    >>> import numpy as np, dsguard
     >>> from dsguard.codecs import Sealed
-    >>> key, clean = dsguard.DatasetKey(bytes(32)), np.zeros((1, 32, 32, 3), np.uint8)
-    >>> out = dsguard.protect_batch(clean, key, codec=Sealed(rate=24))  # three bits a sample
-    >>> bool((dsguard.restore_batch(out.images, key) == clean).all())
-    True
+    >>> clean, key = np.full((1, 32, 32, 3), 90, np.uint8), dsguard.DatasetKey(bytes(32))
+    >>> done = dsguard.protect_batch(clean, key, codec=Sealed(rate=16))
+    >>> dsguard.inspect(done.images[0]).planes
+    2
     """
 
     rate: int | None = None

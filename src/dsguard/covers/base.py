@@ -294,14 +294,19 @@ class Mark(ABC):
 class Marked(Cover):
     """A cover with a mark on it.
 
+    Attributes
+    ----------
+    base : Cover
+    mark : Mark
+
     Examples
     --------
-    >>> import dsguard, numpy as np
-    >>> key = dsguard.DatasetKey(bytes(32))
-    >>> clean = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
-    >>> from dsguard.covers import DrawnPatterns, Marked, Preview
-    >>> cover = Marked(Preview(4), DrawnPatterns(key, 16))
-    >>> cover.needs_labels
+    >>> import numpy as np, dsguard
+    >>> from dsguard.covers import Blank, DrawnPatterns, Marked
+    >>> clean, key = np.full((2, 32, 32, 3), 90, np.uint8), dsguard.DatasetKey(bytes(32))
+    >>> cover = Marked(Blank(key), DrawnPatterns(key, epsilon=16))
+    >>> done = dsguard.protect_batch(clean, key, cover=cover, labels=[0, 1])
+    >>> bool((dsguard.restore_batch(done.images, key) == clean).all())
     True
     """
 

@@ -38,9 +38,9 @@ def open_source(
         shards, of Parquet files or of ``.npy`` and ``.npz`` files, or one such file; the pickles of
         CIFAR-10 or CIFAR-100; a COCO dataset; a Hugging Face image folder with a table of metadata.
         A URL is opened by fsspec.
-    kind : {"auto", "folder", "archive", "webdataset", "parquet", "numpy", "cifar", "coco",
-            "imagefolder"}
-        By default found out by looking at it.
+    kind : str
+        ``"auto"`` finds it out by looking; else folder, archive, webdataset, parquet, numpy, cifar,
+        coco or imagefolder.
     images_of_any_kind : bool
         Whether files count as images that are not decoded, but can be carried as files: ``.heic``,
         ``.dcm``, camera raw and the like (`dsguard.formats.images.CARRIED_SUFFIXES`).

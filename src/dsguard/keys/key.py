@@ -46,8 +46,8 @@ class DatasetKey:
     --------
     >>> import dsguard
     >>> key = dsguard.DatasetKey.generate()
-    >>> key.save("my.key", passphrase="correct horse battery staple")
-    >>> dsguard.DatasetKey.load("my.key", "correct horse battery staple") == key
+    >>> key.save("dataset.key")
+    >>> dsguard.DatasetKey.load("dataset.key") == key
     True
     """
 
