@@ -65,6 +65,7 @@ def test_protect_and_restore(home, capsys):
         "bytes_read": sizes[0],
         "bytes_written": sizes[1],
         "sealed_files": 0,
+        "sealed_fields": 0,
         "protected": 9,
         "of": 9,
         "failed": 0,

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
+from dsguard.bulk.sealed_fields import is_own
 from dsguard.bulk.sealed_files import (
     MOST_BYTES,
     SEALED_FILES,
-    is_sealed,
     opened_in,
     sealed,
     sealed_in,
@@ -62,7 +62,7 @@ class Companions:
     @property
     def seals(self) -> bool:
         """Whether what does not go along is sealed."""
-        return self.task.keeps_files
+        return self.task.seals
 
     @cached_property
     def review(self) -> Review:
@@ -99,8 +99,9 @@ class Companions:
                 report.add_broken(name, renamed)
                 return False
             data = renamed
-        is_whole = data == original or (data is not None and self._is_part)
-        if is_whole or self._hold(name, original):
+        whole = original if self.disclosure is None else self.review.without_dropped(name, original)
+        is_whole = data == whole or (data is not None and self._is_part)
+        if is_whole or self._hold(name, whole):
             add_up(self.review.left_out, told)
         return data is not None and self._write(name, data, report)
 
@@ -197,7 +198,7 @@ class Companions:
             if self.selection.leaves_out(name) or name in own or self._is_opened(name):
                 continue
             said = review.disclosure.says(name)
-            if said and is_sealed(name):
+            if said and is_own(name):
                 review.leave_out(name, name, "has the name of files that dsguard seals; rename it")
             elif said or (self.disclosure is None and not fault_of(name)):
                 yield name
@@ -212,7 +213,7 @@ class Companions:
 
     def _is_opened(self, name: str) -> bool:
         """Tell whether a file of the source is one that holds others, which are written."""
-        return self.disclosure is None and is_sealed(name)
+        return self.disclosure is None and is_own(name)
 
     def _in_shards(self) -> set[str]:
         """Return the text files that shards have as fields of their images."""

@@ -61,6 +61,9 @@ class Report:
     sealed_files : int
         Files beside the images that are not published, or not as they were, and were sealed, or
         have come back.
+    sealed_fields : int
+        Fields of images, values of columns, and arrays beside them that were sealed, or have come
+        back: what is not published of files that hold images.
     digests : Counter of bytes
         Of all that comes back, where a dataset is compared with another.
     compared : {"", "images", "all"}
@@ -90,6 +93,7 @@ class Report:
     bytes_read: int = 0
     bytes_written: int = 0
     sealed_files: int = 0
+    sealed_fields: int = 0
     digests: Counter[bytes] = field(default_factory=Counter, repr=False)
     compared: str = ""
     different: dict[str, str] = field(default_factory=dict)
@@ -120,6 +124,7 @@ class Report:
         self.as_they_are += result.as_they_are
         self.bytes_read += result.bytes_read
         self.bytes_written += result.bytes_written
+        self.sealed_fields += result.sealed_fields
         self.failed += len(result.failures)
         self.kinds.update(type(error) for error in result.failures.values())
         self.broken += result.broken

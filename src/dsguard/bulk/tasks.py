@@ -120,6 +120,11 @@ class Task(ABC):
         """Whether image files are carried as they are, with all that is in them."""
         return False
 
+    @property
+    def seals(self) -> bool:
+        """Whether what lies beside images and is not published is sealed."""
+        return self.keeps_files
+
     def decoded(self, rows: Rows) -> Iterator[tuple[list[Group], dict[int, DsguardError]]]:
         """Yield the images of some rows, as `decode_rows` does."""
         return decode_rows(rows)
