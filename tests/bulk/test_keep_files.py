@@ -408,3 +408,20 @@ def test_other_codecs_carry_no_files():
         Protect(KEY, Blank(KEY), Exact("exact", 2, 4), keep="files")
     with pytest.raises(dsguard.InputError, match="keep is one of pixels, files, not 'all'"):
         Protect(KEY, Blank(KEY), Sealed(), keep="all")
+
+
+def test_names_that_are_too_long_with_a_second_suffix_come_back(tmp_path, scenes):
+    """Published, they are cut; the file has its name inside."""
+    root = tmp_path / "photos"
+    root.mkdir()
+    names = ["a" * 248 + ".nii.gz", "b" * 251 + ".jpg", "b" * 251 + ".bmp", "\u00e9" * 125 + ".jxl"]
+    names += ["\u00e9" * 125 + ".tga"]
+    for n, name in enumerate(names):
+        image = io.BytesIO()
+        Image.fromarray(scenes[n]).save(image, "bmp" if name.endswith(".bmp") else "jpeg")
+        (root / name).write_bytes(image.getvalue())
+    report = protect_dataset(root, tmp_path / "out", KEY, keep="files")
+    assert (report.done, report.failed) == (len(names), 0)
+    assert verify_dataset(tmp_path / "out", KEY, against=root).different == {}
+    assert restore_dataset(tmp_path / "out", tmp_path / "back", KEY).failed == 0
+    assert files_in(tmp_path / "back") == files_in(root)

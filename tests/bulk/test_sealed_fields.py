@@ -330,6 +330,48 @@ def test_arrays_come_back(tmp_path, scenes):
     assert "Python objects" in next(iter(report.failures.values())).message
 
 
+def test_all_of_shards_is_compared(tmp_path, shards):
+    protect_dataset(shards, tmp_path / "out", KEY, keep="files")
+    report = verify_dataset(tmp_path / "out", KEY, against=shards)
+    assert (report.compared, report.different) == ("all", {})
+    members = members_of(shards / "0.tar")
+    other = {"1.txt": b"other", "z.bin": b"\0other"}
+    tarred(shards / "0.tar", [(name, other.get(name, data)) for name, data in members])
+    report = verify_dataset(tmp_path / "out", KEY, against=shards, workers=2)
+    assert report.different.keys() == {"0/1.jpg", "0/z.bin"}
+    assert "field 'txt'" in report.different["0/1.jpg"]
+    (tmp_path / "out" / f"0.0.{SEALED_FIELDS}").unlink()
+    report = verify_dataset(tmp_path / "out", KEY, against=shards)
+    assert {"0/0.jpg", "0/1.jpg", "0/2.jpg", "0/3.jpg"} < report.different.keys()
+
+
+def test_columns_and_arrays_are_compared(tmp_path, columns, scenes):
+    clean, _ = columns
+    arrays = {"images": scenes, "features": np.arange(8000.0).reshape(8, 1000)}
+    np.savez(tmp_path / "a.npz", **arrays)
+    for source, keep in ((clean, "files"), (tmp_path / "a.npz", "files")):
+        out = tmp_path / f"out-{source.name}"
+        protect_dataset(source, out, KEY, keep=keep)
+        report = verify_dataset(out, KEY, against=source)
+        assert (report.compared, report.different) == ("all", {})
+        next(out.glob(f"*.{SEALED_FIELDS}")).unlink()
+        assert verify_dataset(out, KEY, against=source).different
+
+
+def test_inspect_tells_what_is_sealed(tmp_path, shards, capsys):
+    KEY.save(tmp_path / "key")
+    protect_dataset(shards, tmp_path / "out", KEY, keep="files")
+    piece = str(tmp_path / "out" / f"0.0.{SEALED_FIELDS}")
+    assert run(["inspect", piece]) == Exit.OK
+    told = capsys.readouterr().out
+    assert "holds fields of a shard, sealed" in told
+    assert "txt" not in told
+    assert run(["inspect", piece, "--key", str(tmp_path / "key")]) == Exit.OK
+    assert f"4/1.txt: {len(LONG) + 1} bytes" in capsys.readouterr().out
+    assert run(["inspect", piece, "--json", "--key", str(tmp_path / "key")]) == Exit.OK
+    assert json.loads(capsys.readouterr().out)["files"]["-/z.bin"] == 12
+
+
 def test_it_is_said_on_the_command_line(tmp_path, shards, capsys):
     KEY.save(tmp_path / "key")
     key = ["--key", str(tmp_path / "key")]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from dsguard.bulk.dates import DATES, is_dates, packed_dates, set_dates, without_dates
 from dsguard.bulk.sealed_fields import is_own
 from dsguard.bulk.sealed_files import (
     MOST_BYTES,
@@ -19,6 +20,8 @@ from dsguard.bulk.sealed_files import (
 from dsguard.bulk.selection import Selection
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.beside import is_text, stem_of, texts_beside
+from dsguard.formats.croissant import CROISSANT, is_of_protected
+from dsguard.formats.croissant import read as read_croissant
 from dsguard.formats.disclosure import A_KEY, Disclosure, LeftOut, Review, add_up, kind_of
 from dsguard.formats.folder.reader import TreeSource, read_or_error
 from dsguard.formats.folder.writer import OWN_FAULTS
@@ -56,6 +59,9 @@ class Companions:
     disclosure: Disclosure | None
     selection: Selection
     task: Task
+    croissant: dict[str, Any] | None = field(default=None, init=False, repr=False)
+    """The Croissant document of the source, without what its owner drops; to be mended."""
+    _broken: dict[str, DsguardError] = field(default_factory=dict, init=False, repr=False)
     _held: dict[str, bytes] = field(default_factory=dict, init=False, repr=False)
     _room: int = field(default=MOST_BYTES, init=False)
 
@@ -73,15 +79,27 @@ class Companions:
     def copy(self, report: Report) -> set[str]:
         """Copy the files beside the images that go along; return the names of what was written."""
         names = self._new_names(report) if self.wanted else {}
+        for name, error in self._broken.items():
+            report.add_broken(name, error)
         copied = {name for name in self.wanted if self._copied(name, names, report)}
-        key = self.task.own_key
-        if self._held and key is not None:
-            report.sealed_files += len(self._held)
-            if self._write(SEALED_FILES, sealed(self._held, key), report):
-                copied.add(SEALED_FILES)
+        if self.seals:
+            copied |= self._seal(copied, report)
         for name in sealed_in(self.source) if self.disclosure is None else ():
             copied |= self._unsealed(name, copied, report)
         return copied
+
+    def _seal(self, copied: set[str], report: Report) -> set[str]:
+        """Write the file with those that are held, and the dates of all; return its name."""
+        key, held = self.task.own_key, dict(self._held)
+        if isinstance(self.source, TreeSource) and self.destination.output.kind == "folder":
+            dates = packed_dates(self.source.place, {*self._images(), *copied, *held})
+            if dates and len(dates) <= self._room and not self.source.is_file:
+                held[DATES] = dates
+        if key is None or not held:
+            return set()
+        report.sealed_files += len(self._held)
+        is_written = self.write(SEALED_FILES, sealed(held, key), report)
+        return {SEALED_FILES} if is_written else set()
 
     def _copied(self, name: str, names: dict[str, str], report: Report) -> bool:
         """Copy a file, if it goes along; hold it where it does not, or not as it was."""
@@ -91,6 +109,8 @@ class Companions:
             return False
         if self.disclosure is not None and self.review.holds_key(original):
             self.review.leave_out(name.rpartition("/")[2], name, A_KEY)
+            return False
+        if name == CROISSANT and self._is_croissant(original):
             return False
         data, told = self._reviewed(name, original)
         if data is not None:
@@ -103,7 +123,25 @@ class Companions:
         is_whole = data == whole or (data is not None and self._is_part)
         if is_whole or self._hold(name, whole):
             add_up(self.review.left_out, told)
-        return data is not None and self._write(name, data, report)
+        return data is not None and self.write(name, data, report)
+
+    def _is_croissant(self, data: bytes) -> bool:
+        """Tell whether a Croissant document is not copied as it is.
+
+        That of a source is written once all files are there. That of protected files stays behind.
+        """
+        if self.disclosure is None:
+            return is_of_protected(data)
+        whole = self.review.without_dropped(CROISSANT, data)
+        self.croissant = read_croissant(whole)
+        if self.croissant is not None and (reason := self._hold(CROISSANT, whole)) and self.seals:
+            self.review.leave_out(CROISSANT, CROISSANT, reason)
+        return self.croissant is not None
+
+    def new_name(self, name: str) -> str:
+        """Return the name under which a file of the source is published."""
+        suffix = self.destination.specs[0].suffix
+        return self.renamed.get(name) or with_suffix(name, suffix)
 
     def _reviewed(self, name: str, data: bytes) -> tuple[bytes | None, dict[str, LeftOut]]:
         """Return a file as it is published, None where it is not, and what is left out of it."""
@@ -116,7 +154,7 @@ class Companions:
         finally:
             self.review.left_out = before
 
-    def _write(self, name: str, data: bytes, report: Report) -> bool:
+    def write(self, name: str, data: bytes, report: Report) -> bool:
         """Write a file; tell the report where that cannot be done."""
         if name in self.of_shards:
             told = "a field of an image comes out under this name; rename one of them"
@@ -147,10 +185,14 @@ class Companions:
     def _hold_unread(self, name: str) -> str:
         """Hold a file that is neither image nor text, as `_hold` does."""
         if not self.seals:
+            if error := self.source.place.link_refused(name):
+                self._broken[name] = error
+                return ""
             return _not_read(name)
         data = read_or_error(partial(start_of, self.source, name))
         if isinstance(data, DsguardError):
-            return data.message
+            self._broken[name] = data
+            return ""
         return A_KEY if self.review.holds_key(data) else self._hold(name, data)
 
     def _unsealed(self, sealed_file: str, copied: set[str], report: Report) -> set[str]:
@@ -166,11 +208,18 @@ class Companions:
         stay = copied if self._is_part else set[str]()
         wanted = {
             name: data
-            for name, data in found.items()
+            for name, data in without_dates(found).items()
             if name not in stay and not self.selection.leaves_out(name)
         }
-        written = {name for name, data in wanted.items() if self._write(name, data, report)}
+        written = {name for name, data in wanted.items() if self.write(name, data, report)}
         report.sealed_files += len(written)
+        for name in filter(is_dates, found) if self.destination.output.kind == "folder" else ():
+            own = self.destination.written() | copied | written
+            try:
+                above = name[: len(name) - len(DATES)]
+                set_dates(self.destination.output.place, above, found[name], own)
+            except InputError as error:
+                report.add_broken(sealed_file, error)
         return written
 
     @property

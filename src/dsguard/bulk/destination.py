@@ -219,7 +219,7 @@ class Destination:
             report.leftovers += [f"{place}/{name}" for name in found.leftovers]
             if self.journal.is_finished():
                 files = {name for name in (*found.files, *found.refused) if not is_hidden(name)}
-                files = (files - self._own_files()).union(place.hidden_images(), found.leftovers)
+                files = (files - self.own_files()).union(place.hidden_images(), found.leftovers)
                 report.foreign += [f"{place}/{name}" for name in sorted(files)]
 
     def look_for_twice(self, report: Report) -> None:
@@ -237,7 +237,7 @@ class Destination:
                     )
                     report.add_broken(file, InputError(msg))
 
-    def _own_files(self) -> set[str]:
+    def own_files(self) -> set[str]:
         """Return all files that this run, and those before it, have written."""
         own = set(self.journal.companions())
         if self.output.kind == "folder":

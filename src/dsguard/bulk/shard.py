@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from dsguard.bulk.against import digests_of_fields, digests_of_loose
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.sealed_fields import PieceSealer, opened_fields, pieces_of
 from dsguard.bulk.tasks import Batch, Task
@@ -82,8 +84,8 @@ class ShardResult:
         Images of which alpha or wide margins are published as they are.
     bytes_read, bytes_written : int
         Of the files of images that were done, where source and output have such files.
-    digests : list of bytes
-        Of all that comes back, where it is to be compared.
+    digests, fields : list of bytes
+        Of all that comes back, where it is to be compared: images, and what belongs to them.
     left_out : dict of str to LeftOut
         What lies beside images and was not published, by kind.
     sealed_fields : int
@@ -100,6 +102,7 @@ class ShardResult:
     bytes_read: int = 0
     bytes_written: int = 0
     digests: list[bytes] = field(default_factory=list, repr=False)
+    fields: list[bytes] = field(default_factory=list, repr=False)
     left_out: dict[str, LeftOut] = field(default_factory=dict)
     sealed_fields: int = 0
 
@@ -245,6 +248,9 @@ def _work(
             del names[row]
         if sink.sealer is not None:
             sink.seal(whole, rows, names, results)
+    result.digests += results.digests.values()
+    if spec.task.compares_fields:
+        _tell_fields(rows, results, result)
     _count_bytes(rows, results, result)
     result.done += len(results.rows)
     result.sidecars += len(results.sidecars)
@@ -263,6 +269,14 @@ def _work(
         )
         for n in range(len(rows.names))
     ]
+
+
+def _tell_fields(rows: Rows, results: Results, result: ShardResult) -> None:
+    """Add the digests of what belongs to images, and of the texts of none."""
+    for row, digest in results.digests.items():
+        with contextlib.suppress(DsguardError):  # it is missed where the two are compared
+            result.fields += digests_of_fields(digest, rows.extras(row))
+    result.fields += digests_of_loose(rows).values()
 
 
 def _count_bytes(rows: Rows, results: Results, result: ShardResult) -> None:
@@ -345,7 +359,7 @@ def _process(
     if sink is not None and not sink.takes_files:
         done.errors |= dict.fromkeys(done.files, InputError("carries a file, and this is an array"))
     result.as_they_are += done.as_they_are
-    result.digests += done.digests
+    results.digests |= {group.rows[n]: digest for n, digest in done.digests.items()}
     errors |= {group.rows[n]: error for n, error in done.errors.items()}
     for row, profile in zip(group.rows, done.profiles, strict=False):
         profiles[row] = profile

@@ -53,6 +53,7 @@ def finish(task: Task, report: Report, choices: Choices) -> int:
     elif not task.writes:
         share = report.done / total if total else 0
         click.echo(f"{share:.1%} intact: {report.done} of {counted(total, 'image')}")
+        _tell_sealed(task, report)
         if report.compared and not report.differences:
             click.echo(_COMES_BACK[report.compared])
     else:
@@ -85,7 +86,8 @@ def _tell_sealed(task: Task, report: Report) -> None:
         (report.sealed_fields, "value", f"*.{SEALED_FIELDS}"),
     ):
         how = f"sealed in {where}; restore brings them back"
-        how = how if task.publishes else f"came back from {where}"
+        if not task.publishes:
+            how = f"came back from {where}" if task.writes else f"intact in {where}"
         if count:
             click.echo(f"{counted(count, what)} beside the images {how}")
 

@@ -65,6 +65,8 @@ class Results:
         What else belongs to them, for sinks that want it.
     whole : dict of int to Extras
         The same before it was reviewed, where what does not go along is sealed.
+    digests : dict of int to bytes
+        Of what comes back, where it is to be compared.
     beside : dict of int to list of str
         The files that a sink has made of that.
     """
@@ -76,6 +78,7 @@ class Results:
     originals: dict[int, str] = field(default_factory=dict)
     extras: dict[int, Extras] = field(default_factory=dict)
     whole: dict[int, Extras] = field(default_factory=dict)
+    digests: dict[int, bytes] = field(default_factory=dict)
     beside: dict[int, list[str]] = field(default_factory=dict)
 
     def drop(self, row: int) -> None:
