@@ -214,13 +214,13 @@ def test_why_a_file_is_not_sealed_is_told(tmp_path, photos, monkeypatch):
     assert "the key of a dataset" in reasons["my.key"]
 
 
-@pytest.mark.parametrize("keep", ["files", "pixels"])
-def test_a_link_that_leads_out_is_an_error_whatever_is_left_out(tmp_path, photos, keep):
+def test_a_link_that_leads_out_is_an_error_whatever_is_left_out(tmp_path, photos):
     KEY.save(tmp_path / "key")
+    KEY.save(photos / "my.key")  # is left out
     (tmp_path / "outside.bin").write_bytes(b"\0")
     (photos / "link.bin").symlink_to(tmp_path / "outside.bin")
     code = run(["protect", str(photos), str(tmp_path / "out"), "--key", str(tmp_path / "key"),
-                "--keep", keep])  # fmt: skip
+                "--keep", "files"])  # fmt: skip
     assert code == Exit.SOME_FAILED
     published = b"".join(files_in(tmp_path / "out").values())
     assert b"link.bin" not in published

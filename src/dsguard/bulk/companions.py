@@ -185,9 +185,6 @@ class Companions:
     def _hold_unread(self, name: str) -> str:
         """Hold a file that is neither image nor text, as `_hold` does."""
         if not self.seals:
-            if error := self.source.place.link_refused(name):
-                self._broken[name] = error
-                return ""
             return _not_read(name)
         data = read_or_error(partial(start_of, self.source, name))
         if isinstance(data, DsguardError):

@@ -133,11 +133,6 @@ class Place(ABC):
     def set_modified(self, name: str, date: int) -> None:  # noqa: B027 - stores have their own
         """Have a file look as if it was modified then."""
 
-    def link_refused(self, name: str) -> InputError | None:
-        """Return why a file is not read that is a link which leads out; None for others."""
-        del name
-        return None
-
     def hidden_images(self) -> list[str]:
         """Return the hidden files that are called as images are."""
         return []

@@ -149,13 +149,6 @@ class LocalPlace(Place):
         with contextlib.suppress(OSError, OverflowError):  # some disks have no such date
             self._folder(folder, make=False).date(last, date)
 
-    def link_refused(self, name: str) -> InputError | None:
-        try:
-            self._check_link(name)
-        except InputError as error:
-            return error
-        return None
-
     def _leading_out(self, name: str) -> InputError:
         return InputError(
             f"{name!r} is a link that leads out of {self.path}; put what it leads to in its place "
