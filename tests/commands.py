@@ -17,7 +17,7 @@ from tests import ROOT
 _BETWEEN = {"|", "||", "&&", ";"}
 _TO_A_FILE = {"<", ">", ">>"}
 _ASSIGNMENT = re.compile(r"[A-Z_]+=.*")
-OF_THE_SYSTEM = {"diff", "find", "nginx", "openssl", "systemctl", "tar", "useradd"}
+OF_THE_SYSTEM = {"diff", "find", "mlcroissant", "nginx", "openssl", "systemctl", "tar", "useradd"}
 """Commands that are of others: nothing of them is looked at."""
 
 

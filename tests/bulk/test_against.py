@@ -39,7 +39,7 @@ def test_all_comes_back(tmp_path, photos, keep, kind):
     protect_dataset(photos, tmp_path / "out", KEY, keep=keep, out_format=kind)
     report = verify_dataset(tmp_path / "out", KEY, against=photos)
     assert (report.done, report.failed, report.different) == (6, 0, {})
-    assert report.compared == ("all" if kind == "folder" else "images")
+    assert report.compared == "all"
 
 
 def test_workers_tell_it_as_well(tmp_path, photos):

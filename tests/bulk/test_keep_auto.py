@@ -44,7 +44,7 @@ def pngs(tmp_path, scenes):
 
 
 def published(path) -> int:
-    return sum(len(data) for data in files_in(path).values())
+    return sum(len(data) for name, data in files_in(path).items() if name.endswith(".png"))
 
 
 def kept_by(path) -> str:

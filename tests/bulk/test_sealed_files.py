@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -210,3 +212,48 @@ def test_why_a_file_is_not_sealed_is_told(tmp_path, photos, monkeypatch):
     reasons = {each.first: each.reason for each in report.left_out.values()}
     assert "64 MiB together" in reasons["film.mp4"]
     assert "the key of a dataset" in reasons["my.key"]
+
+
+def test_a_link_that_leads_out_is_an_error_whatever_is_left_out(tmp_path, photos):
+    KEY.save(tmp_path / "key")
+    KEY.save(photos / "my.key")  # is left out
+    (tmp_path / "outside.bin").write_bytes(b"\0")
+    (photos / "link.bin").symlink_to(tmp_path / "outside.bin")
+    code = run(["protect", str(photos), str(tmp_path / "out"), "--key", str(tmp_path / "key"),
+                "--keep", "files"])  # fmt: skip
+    assert code == Exit.SOME_FAILED
+    published = b"".join(files_in(tmp_path / "out").values())
+    assert b"link.bin" not in published
+
+
+def _dates(root: Path) -> dict[str, int]:
+    return {
+        path.relative_to(root).as_posix(): path.stat().st_mtime_ns
+        for path in root.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_dates_come_back_and_are_not_published(tmp_path, photos):
+    for n, path in enumerate(sorted(photos.rglob("*.*"))):
+        os.utime(path, ns=(0, 1_000_000_000_000_000_000 + 7 * n))
+    was = _dates(photos)
+    protect_dataset(photos, tmp_path / "out", KEY, keep="files")
+    assert not set(_dates(tmp_path / "out").values()) & set(was.values())
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    assert _dates(tmp_path / "back") == was
+    restore_dataset(tmp_path / "out", tmp_path / "part", KEY, selection=Selection(include=("a/*",)))
+    assert {name: was[name] for name in _dates(tmp_path / "part")} == _dates(tmp_path / "part")
+
+
+def test_dates_of_strangers_change_nothing_else(tmp_path, photos):
+    protect_dataset(photos, tmp_path / "out", KEY, keep="files")
+    other = tmp_path / "other"
+    other.write_bytes(b"x")
+    before = other.stat().st_mtime_ns
+    lines = b"5 ../other\n99999999999999999999 a/0.jpg\nx a/2.jpg\n-1 a/4.jpg\n7\n"
+    for n, data in enumerate([zlib.compress(lines), b"", zlib.compress(b"1 a\n" * (1 << 25))]):
+        (tmp_path / "out" / SEALED_FILES).write_bytes(sealed({".dates": data}, KEY))
+        report = restore_dataset(tmp_path / "out", tmp_path / f"back{n}", KEY)
+        assert (report.done, report.broken) == (6, int(n > 0))
+    assert other.stat().st_mtime_ns == before

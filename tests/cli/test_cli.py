@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -65,6 +66,7 @@ def test_protect_and_restore(home, capsys):
         "bytes_read": sizes[0],
         "bytes_written": sizes[1],
         "sealed_files": 0,
+        "sealed_fields": 0,
         "protected": 9,
         "of": 9,
         "failed": 0,
@@ -322,7 +324,7 @@ def test_a_run_goes_on_and_another_is_refused(home, capsys):
 def test_the_installed_command_runs():
     command = [sys.executable, "-m", "dsguard", "--version"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert shown.stdout == f"dsguard, version {dsguard.__version__}\n"
+    assert re.fullmatch(rf"dsguard {dsguard.__version__} \(.+; Python .+\)\n", shown.stdout)
 
 
 def test_every_public_name_is_there():

@@ -11,23 +11,27 @@ import contextlib
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from dsguard.bulk.carried import file_of
-from dsguard.bulk.sealed_files import opened_in, sealed_in
+from dsguard.bulk.sealed_fields import opened_fields
 from dsguard.bulk.selection import output_names
 from dsguard.errors import DsguardError, InputError
+from dsguard.formats.arrays.npy import SealedArrays
+from dsguard.formats.arrays.reader import NumpySource
 from dsguard.formats.base import CHUNK_IMAGES, decode_rows
 from dsguard.formats.folder.reader import TreeSource, read_or_error
-from dsguard.formats.images import with_suffix
+from dsguard.formats.images import original_name, with_suffix
 from dsguard.formats.names import shown
+from dsguard.formats.sharded import ShardedSource
 
 if TYPE_CHECKING:
     from dsguard.bulk.report import Report
-    from dsguard.formats.base import Rows, Source
+    from dsguard.codecs import File
+    from dsguard.formats.base import Extras, Part, Rows, Source
     from dsguard.kernels.contract import Bytes
     from dsguard.keys import DatasetKey, KeySource
 
@@ -66,34 +70,129 @@ def _digest(kind: bytes, class_name: str, name: str, data: bytes) -> bytes:
     return digest.digest()[:_DIGEST]
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """How images of a protected dataset are told, to be held against those of the clean one.
+
+    Attributes
+    ----------
+    start : int or None
+        Where the paths of images begin that are compared; None where they have none.
+    fields : bool
+        Whether what belongs to images lies with them in shards, and is compared as well.
+    """
+
+    start: int | None = None
+    fields: bool = False
+
+    @classmethod
+    def of(cls, source: Source, published: Source) -> Comparison:
+        """Return that of a clean dataset and what was published of it."""
+        start = len(common_folder(published)) if names_matter(source, published) else None
+        return cls(start, isinstance(published, ShardedSource))
+
+    def digest(self, name: str, class_name: str, file: File | None, pixels: Bytes) -> bytes:
+        """Return what tells an image, or the file that it carries, from all others."""
+        if file is None:
+            path = "" if self.start is None else with_suffix(name, "")[self.start :]
+            return digest_of_pixels(class_name, path, pixels)
+        path = file.name if self.start is None else original_name(name, file.name)[self.start :]
+        return digest_of_file(class_name, path, file.data)
+
+
+def digests_of_fields(image: bytes, fields: Extras) -> list[bytes]:
+    """Return what tells each field of an image, which is known by its digest, from all others."""
+    return [_digest(b"field", suffix, image.hex(), data) for suffix, data in fields.items()]
+
+
+def digests_of_loose(rows: Rows) -> dict[str, bytes]:
+    """Return by name what tells the texts of no image from all others."""
+    texts = rows.record.of_no_image() if rows.record else ()
+    return {name: _digest(b"loose", name, "", data) for name, data in texts}
+
+
 def compare(
     source: Source,
     published: Source,
-    found: Counter[bytes],
     key: DatasetKey | KeySource,
     report: Report,
+    sealed: Mapping[str, bytes],
 ) -> None:
     """Report what of a source does not come back from what was published.
 
     Parameters
     ----------
     source, published : Source
-    found : Counter of bytes
-        Digests of all that comes back; those that the source has are taken out.
-    key : DatasetKey
+    key : DatasetKey or KeySource
     report : Report
+        With the digests of all that comes back; those that the source has are taken out.
+    sealed : mapping of str to bytes
+        By name, SHA-256 of the files that lie sealed beside the images.
     """
     names = _Names.of(source, published)
-    for part in source.parts(CHUNK_IMAGES):
+    how = Comparison.of(source, published)
+    there = {*published.companions(), *published.left_out()}
+    parts = source.parts(CHUNK_IMAGES)
+    for part in source.with_fields(parts) if how.fields else parts:
         for rows in source.rows(part):
-            for name in _missing(rows, found, names):
-                report.add_different(name, "does not come back as it is")
-    if left := sum(found.values()):
+            _compare_rows(rows, names, how, there, report)
+    if left := sum(report.digests.values()):
         more = "1 image more" if left == 1 else f"{left} images more"
         report.add_different(str(source), f"has not all that comes back: {more}")
-    report.compared = "images" if names is None else "all"
-    if names is not None:
-        _compare_files(source, published, key, report)
+    arrays = isinstance(source, NumpySource) and isinstance(published, NumpySource)
+    if names is None and not how.fields and not arrays:
+        report.compared = "images"
+        return
+    report.compared = "all"
+    if isinstance(source, NumpySource) and isinstance(published, NumpySource):
+        _compare_arrays(source, published, key, report)
+    in_shards = _in_shards(source, parts) if how.fields else set[str]()
+    _compare_files(source, published, in_shards, sealed, report)
+
+
+def _compare_rows(
+    rows: Rows, names: _Names | None, how: Comparison, there: set[str], report: Report
+) -> None:
+    """Report the images of some rows that do not come back, or without their fields."""
+    found = _found(rows, report.digests, names)
+    for row, name in enumerate(rows.names):
+        if row not in found:
+            report.add_different(name, "does not come back as it is")
+        elif how.fields:
+            fields = rows.extras(row)
+            for suffix, digest in zip(fields, digests_of_fields(found[row], fields), strict=True):
+                if not _takes(report.fields, digest):
+                    told = f"comes back, and its field {shown(suffix)} not as it is"
+                    report.add_different(name, told)
+    for name, digest in digests_of_loose(rows).items() if how.fields else ():
+        if name not in there and not _takes(report.fields, digest):
+            report.add_different(name, "belongs to no image, and does not come back as it is")
+
+
+def _compare_arrays(
+    source: NumpySource, published: NumpySource, key: DatasetKey | KeySource, report: Report
+) -> None:
+    """Report the arrays beside the images of ``.npz`` files that do not come back as they are."""
+    for file in source.array_files:
+        if not file.endswith(".npz") or file not in published.array_files:
+            continue
+        arrays = dict(published.content(file))
+        with contextlib.suppress(DsguardError):  # told before
+            entries = opened_fields(published, file, key)
+            arrays = SealedArrays(entries).among(arrays) if entries else arrays
+        images = source.array_names(file)
+        for name, array in source.content(file).items():
+            if name in images:
+                continue
+            back = arrays.get(name)
+            if back is None or back.dtype != array.dtype or back.tobytes() != array.tobytes():
+                report.add_different(f"{file}/{name}", "does not come back as it is")
+
+
+def _in_shards(source: Source, parts: list[Part]) -> set[str]:
+    """Return the files beside images that shards have as fields."""
+    beside = (name for part in parts for own in part.beside or () for name in own)
+    return set(beside).union(source.listings())
 
 
 @dataclass(frozen=True)
@@ -115,20 +214,22 @@ class _Names:
         return with_suffix(self.published[name], "")[self.start :]
 
 
-def _missing(rows: Rows, found: Counter[bytes], names: _Names | None) -> Iterator[str]:
-    """Yield the images of some rows that do not come back, neither as files nor as pixels."""
-    numbers = range(len(rows.names))
-    left = [n for n in numbers if not (rows.files and _takes(found, _of_file(rows, n, names)))]
-    if not left:
-        return
-    some, come_back = rows.taken(left), set[int]()
-    for groups, _ in decode_rows(some):
+def _found(rows: Rows, found: Counter[bytes], names: _Names | None) -> dict[int, bytes]:
+    """Return the digests of those of some rows that come back, as files or as pixels."""
+    back: dict[int, bytes] = {}
+    for row in range(len(rows.names)) if rows.files else ():
+        if _takes(found, digest := _of_file(rows, row, names)):
+            back[row] = digest
+    left = [row for row in range(len(rows.names)) if row not in back]
+    some = rows.taken(left)
+    for groups, _ in decode_rows(some) if left else ():
         for group in groups:
             for row, pixels in zip(group.rows, group.images, strict=True):
                 name = "" if names is None else names.of_pixels(some.names[row])
-                if _takes(found, digest_of_pixels(some.classes[row], name, pixels)):
-                    come_back.add(row)
-    yield from (name for row, name in enumerate(some.names) if row not in come_back)
+                digest = digest_of_pixels(some.classes[row], name, pixels)
+                if _takes(found, digest):
+                    back[left[row]] = digest
+    return back
 
 
 def _of_file(rows: Rows, row: int, names: _Names | None) -> bytes:
@@ -148,20 +249,25 @@ def _takes(found: Counter[bytes], digest: bytes) -> bool:
 
 
 def _compare_files(
-    source: Source, published: Source, key: DatasetKey | KeySource, report: Report
+    source: Source,
+    published: Source,
+    in_shards: set[str],
+    sealed: Mapping[str, bytes],
+    report: Report,
 ) -> None:
     """Report the files beside the images that do not come back as they are."""
-    sealed: dict[str, bytes] = {}
-    for name in sealed_in(published):
-        with contextlib.suppress(DsguardError):  # told before
-            sealed |= opened_in(published, name, key)
     there = {*published.companions(), *published.left_out()}
     for name in (*source.companions(), *source.left_out()):
-        was = read_or_error(partial(source.read_companion, name))
+        if name in in_shards:
+            continue
+        was = _hash_of(read_or_error(partial(source.read_companion, name)))
         back = sealed.get(name)
         if back is None and name in there:
-            read = read_or_error(partial(published.read_companion, name))
-            back = read if isinstance(read, bytes) else None
+            back = _hash_of(read_or_error(partial(published.read_companion, name)))
         if back is None or back != was:
             how = "does not come back" if back is None else "comes back changed"
             report.add_different(name, f"{shown(name)} lies beside the images, and {how}")
+
+
+def _hash_of(read: bytes | DsguardError) -> bytes | None:
+    return hashlib.sha256(read).digest() if isinstance(read, bytes) else None

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from dsguard.bulk.dates import DATES, is_dates, packed_dates, set_dates, without_dates
+from dsguard.bulk.sealed_fields import is_own
 from dsguard.bulk.sealed_files import (
     MOST_BYTES,
     SEALED_FILES,
-    is_sealed,
     opened_in,
     sealed,
     sealed_in,
@@ -19,6 +20,8 @@ from dsguard.bulk.sealed_files import (
 from dsguard.bulk.selection import Selection
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.beside import is_text, stem_of, texts_beside
+from dsguard.formats.croissant import CROISSANT, is_of_protected
+from dsguard.formats.croissant import read as read_croissant
 from dsguard.formats.disclosure import A_KEY, Disclosure, LeftOut, Review, add_up, kind_of
 from dsguard.formats.folder.reader import TreeSource, read_or_error
 from dsguard.formats.folder.writer import OWN_FAULTS
@@ -57,13 +60,16 @@ class Companions:
     selection: Selection
     task: Task
     _of_shards: set[str] = field(default_factory=set, init=False, repr=False)
+    croissant: dict[str, Any] | None = field(default=None, init=False, repr=False)
+    """The Croissant document of the source, without what its owner drops; to be mended."""
+    _broken: dict[str, DsguardError] = field(default_factory=dict, init=False, repr=False)
     _held: dict[str, bytes] = field(default_factory=dict, init=False, repr=False)
     _room: int = field(default=MOST_BYTES, init=False)
 
     @property
     def seals(self) -> bool:
         """Whether what does not go along is sealed."""
-        return self.task.keeps_files
+        return self.task.seals
 
     @cached_property
     def review(self) -> Review:
@@ -75,15 +81,27 @@ class Companions:
         """Copy the files beside the images that go along; return the names of what was written."""
         names = self._new_names(report) if self.wanted else {}
         self._of_shards = self.destination.of_shards()
+        for name, error in self._broken.items():
+            report.add_broken(name, error)
         copied = {name for name in self.wanted if self._copied(name, names, report)}
-        key = self.task.own_key
-        if self._held and key is not None:
-            report.sealed_files += len(self._held)
-            if self._write(SEALED_FILES, sealed(self._held, key), report):
-                copied.add(SEALED_FILES)
+        if self.seals:
+            copied |= self._seal(copied, report)
         for name in sealed_in(self.source) if self.disclosure is None else ():
             copied |= self._unsealed(name, copied, report)
         return copied
+
+    def _seal(self, copied: set[str], report: Report) -> set[str]:
+        """Write the file with those that are held, and the dates of all; return its name."""
+        key, held = self.task.own_key, dict(self._held)
+        if isinstance(self.source, TreeSource) and self.destination.output.kind == "folder":
+            dates = packed_dates(self.source.place, {*self._images(), *copied, *held})
+            if dates and len(dates) <= self._room and not self.source.is_file:
+                held[DATES] = dates
+        if key is None or not held:
+            return set()
+        report.sealed_files += len(self._held)
+        is_written = self.write(SEALED_FILES, sealed(held, key), report)
+        return {SEALED_FILES} if is_written else set()
 
     def _copied(self, name: str, names: dict[str, str], report: Report) -> bool:
         """Copy a file, if it goes along; hold it where it does not, or not as it was."""
@@ -94,6 +112,8 @@ class Companions:
         if self.disclosure is not None and self.review.holds_key(original):
             self.review.leave_out(name.rpartition("/")[2], name, A_KEY)
             return False
+        if name == CROISSANT and self._is_croissant(original):
+            return False
         data, told = self._reviewed(name, original)
         if data is not None:
             renamed = read_or_error(partial(self.source.renamed, name, data, names))
@@ -101,12 +121,31 @@ class Companions:
                 report.add_broken(name, renamed)
                 return False
             data = renamed
-        reason = "" if data == original else self._hold(name, original)
-        if data == original or reason:
+        whole = original if self.disclosure is None else self.review.without_dropped(name, original)
+        reason = "" if data == whole else self._hold(name, whole)
+        if data == whole or reason:
             add_up(self.review.left_out, told)
         if reason and data is not None and not told and self.seals and not self._is_cut:
             self.review.leave_out(name.rpartition("/")[2], name, f"as it was, {reason}")
-        return data is not None and self._write(name, data, report)
+        return data is not None and self.write(name, data, report)
+
+    def _is_croissant(self, data: bytes) -> bool:
+        """Tell whether a Croissant document is not copied as it is.
+
+        That of a source is written once all files are there. That of protected files stays behind.
+        """
+        if self.disclosure is None:
+            return is_of_protected(data)
+        whole = self.review.without_dropped(CROISSANT, data)
+        self.croissant = read_croissant(whole)
+        if self.croissant is not None and (reason := self._hold(CROISSANT, whole)) and self.seals:
+            self.review.leave_out(CROISSANT, CROISSANT, reason)
+        return self.croissant is not None
+
+    def new_name(self, name: str) -> str:
+        """Return the name under which a file of the source is published."""
+        suffix = self.destination.specs[0].suffix
+        return self.renamed.get(name) or with_suffix(name, suffix)
 
     def _reviewed(self, name: str, data: bytes) -> tuple[bytes | None, dict[str, LeftOut]]:
         """Return a file as it is published, None where it is not, and what is left out of it."""
@@ -119,7 +158,7 @@ class Companions:
         finally:
             self.review.left_out = before
 
-    def _write(self, name: str, data: bytes, report: Report) -> bool:
+    def write(self, name: str, data: bytes, report: Report) -> bool:
         """Write a file; tell the report where that cannot be done."""
         if name in self._of_shards:
             report.add_broken(name, InputError(_TAKEN))
@@ -154,7 +193,8 @@ class Companions:
             return _not_read(name)
         data = read_or_error(partial(start_of, self.source, name))
         if isinstance(data, DsguardError):
-            return data.message
+            self._broken[name] = data
+            return ""
         return A_KEY if self.review.holds_key(data) else self._hold(name, data)
 
     def _unsealed(self, sealed_file: str, copied: set[str], report: Report) -> set[str]:
@@ -170,11 +210,18 @@ class Companions:
         stay = copied if self._is_part else set[str]()
         wanted = {
             name: data
-            for name, data in found.items()
+            for name, data in without_dates(found).items()
             if name not in stay and not self.selection.leaves_out(name)
         }
-        written = {name for name, data in wanted.items() if self._write(name, data, report)}
+        written = {name for name, data in wanted.items() if self.write(name, data, report)}
         report.sealed_files += len(written)
+        for name in filter(is_dates, found) if self.destination.output.kind == "folder" else ():
+            own = self.destination.written() | copied | written
+            try:
+                above = name[: len(name) - len(DATES)]
+                set_dates(self.destination.output.place, above, found[name], own)
+            except InputError as error:
+                report.add_broken(sealed_file, error)
         return written
 
     @property
@@ -202,7 +249,7 @@ class Companions:
             if self.selection.leaves_out(name) or name in own or self._is_opened(name):
                 continue
             said = review.disclosure.says(name)
-            if said and is_sealed(name):
+            if said and is_own(name):
                 review.leave_out(name, name, "has the name of files that dsguard seals; rename it")
             elif said or (self.disclosure is None and not fault_of(name)):
                 yield name
@@ -211,7 +258,7 @@ class Companions:
 
     def _is_opened(self, name: str) -> bool:
         """Tell whether a file of the source is one that holds others, which are written."""
-        return self.disclosure is None and is_sealed(name)
+        return self.disclosure is None and is_own(name)
 
     def _in_shards(self) -> set[str]:
         """Return the text files that shards have as fields of their images."""

@@ -100,12 +100,17 @@ class Destination:
             if (
                 lines is not None
                 and self.journal.stamp(spec.number) == spec.stamp
-                and self._are_there(lines)
+                and self._are_there(spec.number, lines)
             ):
                 count, failures = told(lines)
                 if not (again and failures):
                     left_out = self.journal.left_out(spec.number)
-                    report.add(ShardResult(spec.number, count, 0, failures, left_out=left_out))
+                    sealed = self.journal.sealed_fields(spec.number)
+                    report.add(
+                        ShardResult(
+                            spec.number, count, 0, failures, left_out=left_out, sealed_fields=sealed
+                        )
+                    )
                     report.resumed += 1
                     kept.add(spec.number)
                     continue
@@ -133,10 +138,10 @@ class Destination:
         """Return the files of all shards that are done."""
         return set[str]().union(*map(self._written, self.journal.done()))
 
-    def _are_there(self, lines: list[dict[str, Any]]) -> bool:
+    def _are_there(self, number: int, lines: list[dict[str, Any]]) -> bool:
         """Tell whether what a manifest lists was not removed since."""
         good = _files_of(line for line in lines if line["error"] is None)
-        return all(self.output.place.exists(name) for name in good)
+        return all(map(self.output.place.exists, good.union(self.journal.also(number))))
 
     def _remove_earlier(self) -> set[str]:
         """Remove what an earlier run wrote: it might have other images. Return what is left.
@@ -214,7 +219,7 @@ class Destination:
             report.leftovers += [f"{place}/{name}" for name in found.leftovers]
             if self.journal.is_finished():
                 files = {name for name in (*found.files, *found.refused) if not is_hidden(name)}
-                files = (files - self._own_files()).union(place.hidden_images(), found.leftovers)
+                files = (files - self.own_files()).union(place.hidden_images(), found.leftovers)
                 report.foreign += [f"{place}/{name}" for name in sorted(files)]
 
     def look_for_twice(self, report: Report) -> None:
@@ -232,7 +237,7 @@ class Destination:
                     )
                     report.add_broken(file, InputError(msg))
 
-    def _own_files(self) -> set[str]:
+    def own_files(self) -> set[str]:
         """Return all files that this run, and those before it, have written."""
         return self.of_shards().union(self.journal.companions())
 

@@ -165,6 +165,7 @@ class Journal:
         stamp: str,
         left_out: dict[str, LeftOut],
         also: list[str],
+        sealed_fields: int = 0,
     ) -> None:
         """Write the manifest of a shard, which makes it done.
 
@@ -172,7 +173,7 @@ class Journal:
         """
         self.place.write(_stamp(number), stamp.encode())
         told = {kind: asdict(each) for kind, each in left_out.items()}
-        beside = {"left_out": told, "also": also}
+        beside = {"left_out": told, "also": also, "sealed_fields": sealed_fields}
         self.place.write(_beside(number), json.dumps(beside).encode())
         self.place.write(_manifest(number), "".join(line + "\n" for line in lines).encode())
 
@@ -263,6 +264,13 @@ class Journal:
             }
         except (*_DAMAGE, LookupError):
             return {"?": LeftOut(1, _beside(number), "is not known: the journal is damaged")}
+
+    def sealed_fields(self, number: int) -> int:
+        """Return how many fields of a shard were sealed."""
+        try:
+            return int(self._beside(number).get("sealed_fields", 0))
+        except (AttributeError, TypeError, ValueError, RecursionError):
+            return 0
 
     def also(self, number: int) -> list[str]:
         """Return the files of a shard that belong to none of its images."""

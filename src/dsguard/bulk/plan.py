@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dsguard.bulk.checks import check_files, output_of
 from dsguard.bulk.companions import Companions
+from dsguard.bulk.croissant import write_croissant
 from dsguard.bulk.destination import CODE, CONTENTS, Destination
 from dsguard.bulk.fitting import fitted
 from dsguard.bulk.journal import Journal
@@ -23,6 +24,7 @@ from dsguard.bulk.source_journal import state_of
 from dsguard.bulk.tasks import Task
 from dsguard.errors import InputError
 from dsguard.formats.base import Part, as_label
+from dsguard.formats.croissant import CROISSANT
 from dsguard.formats.disclosure import Disclosure, add_up
 from dsguard.formats.folder.reader import TreeSource
 from dsguard.formats.harmless import harmless_classes
@@ -47,11 +49,15 @@ class Plan:
     destination : Destination or None
         None where nothing is written.
     companions : Companions or None
+    croissant, access
+        As `Settings` has them.
     """
 
     specs: list[ShardSpec]
     destination: Destination | None = None
     companions: Companions | None = None
+    croissant: bool = False
+    access: str = ""
 
     def locked(self) -> AbstractContextManager[None]:
         """Keep others away; leave no journal behind if nothing was begun."""
@@ -66,10 +72,15 @@ class Plan:
         journal = self.destination.journal
         self.destination.look_for_twice(report)
         earlier = set(journal.companions()) - journal.before()
-        journal.intend([*self.companions.wanted, SEALED_FILES])
+        journal.intend([*self.companions.wanted, SEALED_FILES, CROISSANT])
         copied = self.companions.copy(report)
         kept = copied | self.destination.of_shards()
         self.destination.remove(earlier - kept)  # they may go along no more
+        if self.companions.disclosure is not None:
+            written = self.destination.own_files() | copied
+            copied |= write_croissant(
+                self.companions, written, report, wanted=self.croissant, access=self.access
+            )
         add_up(report.left_out, self.companions.review.left_out)
         self.destination.output.place.sync()
         journal.finish(sorted(copied))
@@ -100,7 +111,7 @@ def plan_of(
             f"format {output.kind} is written whole; choose another out-format to write some images"
         )
         raise InputError(msg)
-    renames = _renames(source, wanted, output)
+    renames = _renames(source, wanted, output, cuts=task.keeps_files)
     if output.kind in ("parquet", "webdataset"):
         output = replace(output, class_names=_class_names(source, wanted, task))
     check_files(output.kind, source, parts)
@@ -122,9 +133,8 @@ def plan_of(
     }
     facts[CODE] = code_of(facts, task.key)
     there = Destination(specs, output, journal, facts)
-    return Plan(
-        specs, there, Companions(source, there, renames, disclosure, settings.selection, task)
-    )
+    companions = Companions(source, there, renames, disclosure, settings.selection, task)
+    return Plan(specs, there, companions, settings.croissant, settings.access)
 
 
 def code_of(facts: dict[str, str], key: DatasetKey | KeySource) -> str:
@@ -192,8 +202,13 @@ def _specs(
     ]
 
 
-def _renames(source: Source, wanted: list[str] | None, output: Output) -> dict[str, str]:
-    """Return the images whose name with the new suffix another image would have as well."""
+def _renames(
+    source: Source, wanted: list[str] | None, output: Output, *, cuts: bool
+) -> dict[str, str]:
+    """Return the images whose name with the new suffix another image would have as well.
+
+    Where files are carried, which have their names inside, those too long for a file as well.
+    """
     kind, image_format = output.kind, output.image_format
     if kind not in ("folder", "parquet", "webdataset") or source.kind == "numpy":
         return {}
@@ -204,7 +219,8 @@ def _renames(source: Source, wanted: list[str] | None, output: Output) -> dict[s
     if kind == source.kind == "webdataset":
         return {}
     suffix = LOSSLESS_FORMATS[image_format]
-    outputs = output_names(source.names() if wanted is None else wanted, image_format)
+    names = source.names() if wanted is None else wanted
+    outputs = output_names(names, image_format, cuts=cuts)
     return {name: out for name, out in outputs.items() if out != with_suffix(name, suffix)}
 
 

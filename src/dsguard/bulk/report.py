@@ -61,10 +61,14 @@ class Report:
     sealed_files : int
         Files beside the images that are not published, or not as they were, and were sealed, or
         have come back.
-    digests : Counter of bytes
-        Of all that comes back, where a dataset is compared with another.
+    sealed_fields : int
+        Fields of images, values of columns, and arrays beside them that were sealed, or have come
+        back: what is not published of files that hold images.
+    digests, fields : Counter of bytes
+        Of all that comes back, where a dataset is compared with another: images, and what belongs
+        to them in shards.
     compared : {"", "images", "all"}
-        What was compared of it: images alone where one of both is no folder or archive.
+        What was compared of it: images alone where fields of shards, or arrays, became a folder.
     different : dict of str to str
         By name, what of that other one does not come back, or changed; the first 10,000.
     differences : int
@@ -97,7 +101,9 @@ class Report:
     bytes_read: int = 0
     bytes_written: int = 0
     sealed_files: int = 0
+    sealed_fields: int = 0
     digests: Counter[bytes] = field(default_factory=Counter, repr=False)
+    fields: Counter[bytes] = field(default_factory=Counter, repr=False)
     compared: str = ""
     different: dict[str, str] = field(default_factory=dict)
     differences: int = 0
@@ -121,12 +127,14 @@ class Report:
     def add(self, result: ShardResult) -> None:
         """Add what became of a shard."""
         self.digests.update(result.digests)
+        self.fields.update(result.fields)
         self.done += result.done
         self.sidecars += result.sidecars
         self.metadata_dropped += result.metadata_dropped
         self.as_they_are += result.as_they_are
         self.bytes_read += result.bytes_read
         self.bytes_written += result.bytes_written
+        self.sealed_fields += result.sealed_fields
         self.failed += len(result.failures)
         self.kinds.update(type(error) for error in result.failures.values())
         self.broken += result.broken

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dsguard._parallel.processes import end_if_imported
-from dsguard.bulk.against import common_folder, compare, names_matter
+from dsguard.bulk.against import Comparison, compare
+from dsguard.bulk.dates import without_dates
 from dsguard.bulk.engines import engine_of
 from dsguard.bulk.plan import Plan, plan_of
 from dsguard.bulk.preparing import prepared
@@ -101,8 +103,7 @@ def run(
         raise InputError(msg)
     engine_of(settings.engine)  # before anything is begun
     if against is not None and isinstance(task, Verify):
-        start = len(common_folder(source)) if names_matter(against, source) else None
-        task = replace(task, compares=True, start=start)
+        task = replace(task, comparison=Comparison.of(against, source))
     plan = plan_of(source, task, destination, settings)
     report = Report(shards=len(plan.specs))
     with plan.locked(), contextlib.ExitStack() as stack:
@@ -113,9 +114,9 @@ def run(
             look_for_sealed(source, report)
         if plan.destination is None:
             seen = _work(plan, plan.specs, settings, report, progress)
-            _look_at_sealed(source, task, report)
+            sealed = _look_at_sealed(source, task, report)
             if against is not None:
-                compare(against, source, report.digests, task.key, report)
+                compare(against, source, task.key, report, sealed)
             if settings.selection == Selection():
                 look_for_lost(plan.specs, seen, report)
             return report
@@ -137,13 +138,18 @@ def _look_around(source: Source, selection: Selection, report: Report) -> None:
             report.add_broken(name, error)
 
 
-def _look_at_sealed(source: Source, task: Task, report: Report) -> None:
-    """Report files that lie sealed beside the images and cannot be opened."""
+def _look_at_sealed(source: Source, task: Task, report: Report) -> dict[str, bytes]:
+    """Return SHA-256 of the files that lie sealed beside the images; report what does not open."""
+    found: dict[str, bytes] = {}
     for name in sealed_in(source):
         try:
-            opened_in(source, name, task.key)
+            files = without_dates(opened_in(source, name, task.key))
         except DsguardError as error:
             report.add_broken(name, error.to_keep())
+        else:
+            found |= {inner: hashlib.sha256(data).digest() for inner, data in files.items()}
+    report.sealed_files += len(found)
+    return found
 
 
 def _work(

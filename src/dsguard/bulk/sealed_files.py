@@ -6,7 +6,7 @@ name that readers of images pass over.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ SEALED_FILES = "sealed-files.dsguard"
 MOST_BYTES = 64 << 20
 """Of all of them together: they are held in memory."""
 
-_ARCHIVE = "files.tar"
+ARCHIVE = "files.tar"
 
 
 def sealed(files: Mapping[str, bytes], key: DatasetKey) -> bytes:
@@ -43,8 +43,15 @@ def sealed(files: Mapping[str, bytes], key: DatasetKey) -> bytes:
         By relative path.
     key : DatasetKey
     """
-    pieces = [piece for name in sorted(files) for piece in packed(name, files[name])]
-    archive = File(_ARCHIVE, b"".join([*pieces, END]), is_beside=True)
+    return sealed_archive(sorted(files.items()), key)
+
+
+def sealed_archive(
+    files: Iterable[tuple[str, bytes]], key: DatasetKey, name: str = ARCHIVE
+) -> bytes:
+    """Return a PNG file that carries an archive of this name, with files in this order."""
+    pieces = [piece for file, data in files for piece in packed(file, data)]
+    archive = File(name, b"".join([*pieces, END]), is_beside=True)
     codec = Sealed(MOST_FITTED)
     shape = codec.smallest_cover(len(archive.content), (1, 1, 3))
     blank = np.zeros((1, *shape), np.uint8)
@@ -53,8 +60,8 @@ def sealed(files: Mapping[str, bytes], key: DatasetKey) -> bytes:
 
 
 def is_sealed(name: str) -> bool:
-    """Tell whether this is the name of a file that holds others."""
-    return name.rpartition("/")[2] == SEALED_FILES
+    """Tell whether this is the name of a file that holds others: of the set, or of a shard."""
+    return name.rpartition("/")[2] == SEALED_FILES or name.endswith(f".{SEALED_FILES}")
 
 
 def sealed_in(source: Source) -> list[str]:
@@ -81,7 +88,7 @@ def opened_in(source: Source, name: str, key: DatasetKey | KeySource) -> dict[st
     data = read_or_error(partial(start_of, source, name))
     if isinstance(data, DsguardError):
         raise data
-    above = name[: len(name) - len(SEALED_FILES)]
+    above = name[: len(name) - len(name.rpartition("/")[2])]
     return {above + inner: content for inner, content in opened(data, key).items()}
 
 
@@ -93,6 +100,11 @@ def opened(data: bytes, key: DatasetKey | KeySource) -> dict[str, bytes]:
     DsguardError
         If it was changed, is of another key, or carries something else.
     """
+    return opened_archive(data, key)[1]
+
+
+def opened_archive(data: bytes, key: DatasetKey | KeySource) -> tuple[str, dict[str, bytes]]:
+    """Return the name of the archive that a PNG file carries, and its files, as `opened` does."""
     image, _ = decode_protected(data)
     done = restore_batch(image[None], key, on_error="report")
     if 0 in done.files and not done.files[0].is_beside:
@@ -107,4 +119,4 @@ def opened(data: bytes, key: DatasetKey | KeySource) -> dict[str, bytes]:
             msg = f"has a member that dsguard has not written, {member.name[:200]!r}"
             raise InputError(msg)
         found[member.name] = content_of(archive, member)
-    return found
+    return done.files[0].name, found

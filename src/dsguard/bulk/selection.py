@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from dsguard.errors import InputError
 from dsguard.formats.folder.reader import TreeSource
 from dsguard.formats.images import LOSSLESS_FORMATS, with_suffix
+from dsguard.formats.names import LONGEST_PART
 
 if TYPE_CHECKING:
     from dsguard.formats.base import Source
@@ -91,12 +92,14 @@ def select(names: Sequence[str], limit: int | None) -> list[str]:
     return sorted(name for _, _, name in sorted(turns)[:limit])
 
 
-def output_names(names: Collection[str], output_format: str) -> dict[str, str]:
+def output_names(
+    names: Collection[str], output_format: str, *, cuts: bool = False
+) -> dict[str, str]:
     """Return the name that each image is written under: its own with the format's suffix.
 
     Where that would give two images one name (``a.jpg`` and ``a.bmp``), they keep their old suffix
     before the new one, but for one that has the name already; where that is taken as well, a number
-    comes between. No two are alike.
+    comes between. No two are alike. Where it `cuts`, what is too long with its new suffix is cut.
 
     Examples
     --------
@@ -105,17 +108,35 @@ def output_names(names: Collection[str], output_format: str) -> dict[str, str]:
     {'a/1.jpg': 'a/1.png', 'b/2.bmp': 'b/2.png'}
     """
     suffix = LOSSLESS_FORMATS[output_format]
-    plain = {name: with_suffix(name, suffix) for name in names}
+    fitting = _fitting if cuts else _unchanged
+    plain = {name: fitting(name, with_suffix(name, suffix), suffix) for name in names}
     wanted = Counter(plain.values())
     outputs = {name: out for name, out in plain.items() if wanted[out] == 1 or name == out}
     taken = set(outputs.values())
     for name in sorted(set(names) - set(outputs)):
-        out, number = name + suffix, 2
+        out, number = fitting(name, name + suffix, suffix), 2
         while out in taken:
-            out, number = f"{name}.{number}{suffix}", number + 1
+            end = f".{number}{suffix}"
+            out, number = fitting(name, name + end, end), number + 1
         outputs[name] = out
         taken.add(out)
     return outputs
+
+
+def _unchanged(name: str, new: str, end: str) -> str:
+    del name, end
+    return new
+
+
+def _fitting(name: str, new: str, end: str) -> str:
+    """Return a new name, cut before its end if only that makes it too long for a file."""
+    folder, slash, last = new.rpartition("/")
+    raw = last.encode("utf-8", "surrogateescape")
+    old = name.rpartition("/")[2].encode("utf-8", "surrogateescape")
+    if len(raw) <= LONGEST_PART or len(old) > LONGEST_PART:
+        return new
+    start = raw[: LONGEST_PART - len(end)].decode("utf-8", "ignore")
+    return f"{folder}{slash}{start}{end}"
 
 
 def wanted_names(source: Source, selection: Selection | None) -> list[str]:

@@ -39,6 +39,12 @@ class Settings:
     publish, drop : tuple of str
         Patterns of what lies beside images, as `Disclosure` takes them: protection publishes the
         first whatever they hold, and leaves out the second without a word.
+    croissant : bool
+        Whether protection writes a Croissant document (``croissant.json``) where the source has
+        none.
+    access : str
+        Where the key is to be had, for that document: a text, or the address of a platform. It is
+        written then in any case.
 
     Examples
     --------
@@ -58,6 +64,8 @@ class Settings:
     png_level: int = 1
     publish: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
+    croissant: bool = False
+    access: str = ""
 
     def __post_init__(self) -> None:
         for name, value, least in (

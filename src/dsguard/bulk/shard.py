@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from dsguard.bulk.against import digests_of_fields, digests_of_loose
 from dsguard.bulk.journal import Journal
+from dsguard.bulk.sealed_fields import PieceSealer, opened_fields, pieces_of
 from dsguard.bulk.tasks import Batch, Task
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import Extras, Part, Rows, Source
 from dsguard.formats.disclosure import Disclosure, LeftOut, Review
 from dsguard.formats.harmless import CouldHoldPictureError, check_class
 from dsguard.formats.images import Group, is_image_name, original_name, with_suffix
-from dsguard.formats.names import checked, is_folder_name
+from dsguard.formats.names import checked, fault_of, is_folder_name
+from dsguard.formats.sealing import Unsealed
 from dsguard.formats.sink import Output, Results, Sink
+from dsguard.formats.unsealing import unsealed
 from dsguard.formats.writers import open_sink
 
 
@@ -85,10 +90,12 @@ class ShardResult:
         Images of which alpha or wide margins are published as they are.
     bytes_read, bytes_written : int
         Of the files of images that were done, where source and output have such files.
-    digests : list of bytes
-        Of all that comes back, where it is to be compared.
+    digests, fields : list of bytes
+        Of all that comes back, where it is to be compared: images, and what belongs to them.
     left_out : dict of str to LeftOut
         What lies beside images and was not published, by kind.
+    sealed_fields : int
+        Fields, values of columns, and arrays that were sealed, or have come back.
 
     Examples
     --------
@@ -107,7 +114,9 @@ class ShardResult:
     bytes_read: int = 0
     bytes_written: int = 0
     digests: list[bytes] = field(default_factory=list, repr=False)
+    fields: list[bytes] = field(default_factory=list, repr=False)
     left_out: dict[str, LeftOut] = field(default_factory=dict)
+    sealed_fields: int = 0
 
 
 def process_shard(spec: ShardSpec) -> ShardResult:
@@ -132,38 +141,95 @@ def process_shard(spec: ShardSpec) -> ShardResult:
     lines: list[str] = []
     sink = None
     review = None if spec.disclosure is None else Review(spec.disclosure, key=spec.task.own_key)
+    found = _unsealed(spec, result, lines)
+    noted = set[str]()
+    sealer = None
     if spec.output is not None:
         sink = open_sink(spec.output, spec.source, spec.part, spec.number, review)
+        sink.unsealed = found
+        sealer = _sealer(spec, sink, noted)
     try:
-        noted = set[str]()
-        for rows in _rows(spec, result, lines):
+        for rows in _rows(spec, result, lines, found):
             lines += _work(spec, rows, sink, result, noted)
         if sink is not None:
             sink.close()
             lines += _refused(spec, sink, result)
+        if sink is not None and sealer is not None:
+            sealer.close()
+            sink.also += sealer.written
+            result.sealed_fields = sealer.count
     except BaseException:
         if sink is not None:
             sink.abort()
         raise
+    result.sealed_fields += found.used
     if review is not None:
         result.left_out = review.left_out
     if spec.journal is not None:
         if spec.output is not None:
             spec.output.place.sync()  # or a power cut leaves empty files that are said to be done
         also = [] if sink is None else sink.also
-        spec.journal.write(spec.number, lines, spec.stamp, result.left_out, also)
+        sealed = result.sealed_fields
+        spec.journal.write(spec.number, lines, spec.stamp, result.left_out, also, sealed)
     return result
 
 
-def _rows(spec: ShardSpec, result: ShardResult, lines: list[str]) -> Iterator[Rows]:
+def _sealer(spec: ShardSpec, sink: Sink, noted: set[str]) -> PieceSealer | None:
+    """Return what takes the fields of a shard that are not published; None where none are kept."""
+    key, file = spec.task.own_key, sink.file_of(spec.part, spec.number)
+    names = pieces_of(file, spec.number)
+    kept = sink.review is not None and spec.task.seals and sink.can_seal()
+    if not kept or key is None or fault_of(f"{names[0]}.000000.{names[1]}"):
+        return None
+    assert sink.review is not None
+    sink.review.seals = True
+
+    def intend(files: set[str]) -> None:
+        _intend(spec, files, noted)
+
+    sink.sealer = sealer = PieceSealer(sink.output.place, names, key, intend)
+    return sealer
+
+
+def _intend(spec: ShardSpec, files: set[str], noted: set[str]) -> None:
+    """Note files in the journal before they are written, each once."""
+    new = files - noted
+    if spec.journal is not None and new:
+        spec.journal.intend_shard(spec.number, len(noted), new)
+        noted |= new
+
+
+def _unsealed(spec: ShardSpec, result: ShardResult, lines: list[str]) -> Unsealed:
+    """Return what was sealed beside the file of a shard; without it images go on."""
+    file = spec.part.file
+    if spec.task.publishes or not file:
+        return Unsealed()
+    try:
+        entries = opened_fields(spec.source, file, spec.task.key)
+        return Unsealed() if entries is None else unsealed(spec.source, spec.part, entries)
+    except DsguardError as error:
+        _fail("{}.*.{}".format(*pieces_of(file, spec.number)), error, spec, result, lines)
+        return Unsealed()
+
+
+def _rows(
+    spec: ShardSpec, result: ShardResult, lines: list[str], found: Unsealed
+) -> Iterator[Rows]:
     """Yield what can be read of the shard; damage of its file is a failure like others."""
     try:
-        yield from spec.source.rows(spec.part)
+        yield from map(found.put_into, spec.source.rows(spec.part))
+        yield from found.rest()
     except DsguardError as error:
-        name = spec.part.file or f"shard {spec.number}"
-        result.failures[name] = error.to_keep()
-        result.broken += 1
-        lines.append(_line(name, spec, error=error))
+        _fail(spec.part.file or f"shard {spec.number}", error, spec, result, lines)
+
+
+def _fail(
+    name: str, error: DsguardError, spec: ShardSpec, result: ShardResult, lines: list[str]
+) -> None:
+    """Note that a file cannot be read."""
+    result.failures[name] = error.to_keep()
+    result.broken += 1
+    lines.append(_line(name, spec, error=error))
 
 
 def _refused(spec: ShardSpec, sink: Sink, result: ShardResult) -> list[str]:
@@ -190,6 +256,7 @@ def _work(
                 result.metadata_dropped += group.with_more
             _process(task, spec.threads, rows, group, sink, result, results, errors, profiles)
     files: dict[int, str] = {}
+    whole = rows.record
     if sink is not None:
         if sink.wants_extras(rows):
             _add_extras(rows, results, errors, sink.review)
@@ -197,10 +264,7 @@ def _work(
             _refuse_classes(rows, results, errors)
             rows.record = None if rows.record is None else rows.record.reviewed(sink.review)
         names = _names(spec, rows, results, errors)
-        new = sink.files(rows, names, results) - noted
-        if spec.journal is not None and new:
-            spec.journal.intend_shard(spec.number, len(noted), new)
-            noted |= new
+        _intend(spec, sink.files(rows, names, results), noted)
         shard = sink.file_of(spec.part, spec.number)
         files = dict.fromkeys(range(len(rows.names)), shard) if shard else names
         failed = sink.write(rows, names, results)
@@ -208,6 +272,11 @@ def _work(
         for row in failed:
             results.drop(row)
             del names[row]
+        if sink.sealer is not None:
+            sink.seal(whole, rows, names, results)
+    result.digests += results.digests.values()
+    if spec.task.compares_fields:
+        _tell_fields(rows, results, result)
     _count_bytes(rows, results, result)
     result.done += len(results.rows)
     result.sidecars += len(results.sidecars)
@@ -226,6 +295,14 @@ def _work(
         )
         for n in range(len(rows.names))
     ]
+
+
+def _tell_fields(rows: Rows, results: Results, result: ShardResult) -> None:
+    """Add the digests of what belongs to images, and of the texts of none."""
+    for row, digest in results.digests.items():
+        with contextlib.suppress(DsguardError):  # it is missed where the two are compared
+            result.fields += digests_of_fields(digest, rows.extras(row))
+    result.fields += digests_of_loose(rows).values()
 
 
 def _count_bytes(rows: Rows, results: Results, result: ShardResult) -> None:
@@ -262,6 +339,8 @@ def _add_extras(
                 going = going if review is None else review.fields(stem, going)
                 last = fields
             results.extras[row] = going
+            if review is not None and review.seals:
+                results.whole[row] = fields
         except DsguardError as error:
             errors[row] = error.to_keep()
         except OSError as error:
@@ -306,7 +385,7 @@ def _process(
     if sink is not None and not sink.takes_files:
         done.errors |= dict.fromkeys(done.files, InputError("carries a file, and this is an array"))
     result.as_they_are += done.as_they_are
-    result.digests += done.digests
+    results.digests |= {group.rows[n]: digest for n, digest in done.digests.items()}
     errors |= {group.rows[n]: error for n, error in done.errors.items()}
     for row, profile in zip(group.rows, done.profiles, strict=False):
         profiles[row] = profile

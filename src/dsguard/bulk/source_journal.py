@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from dsguard.bulk.journal import Journal
-from dsguard.bulk.sealed_files import SEALED_FILES, sealed_in
+from dsguard.bulk.sealed_fields import is_own, strays_in
 from dsguard.errors import FormatError, InputError
 
 if TYPE_CHECKING:
@@ -62,10 +62,15 @@ def look_for_lost(specs: list[ShardSpec], seen: dict[int, int], report: Report) 
 
 
 def look_for_sealed(source: Source, report: Report) -> None:
-    """Report that files lay sealed beside the images, and do not any more."""
+    """Report what lay sealed beside the images, and does not any more, or not beside its shard."""
+    for name in strays_in(source):
+        msg = "is of fields, and its shard is not beside it, or its first piece; get a whole copy"
+        report.add_broken(name, InputError(msg))
     journal = _journal_of(source)
-    if journal is None or SEALED_FILES in sealed_in(source):
+    if journal is None or not journal.is_finished():
         return
-    if journal.is_finished() and SEALED_FILES in journal.companions():
+    also = (name for number in journal.done() for name in journal.also(number))
+    sealed = (name for name in (*journal.companions(), *also) if is_own(name))
+    for name in sorted(set(sealed).difference(source.left_out())):
         msg = "was written beside the images, and is not there any more; get it from a whole copy"
-        report.add_broken(SEALED_FILES, InputError(msg))
+        report.add_broken(name, InputError(msg))

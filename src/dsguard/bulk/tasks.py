@@ -14,13 +14,13 @@ import numpy.typing as npt
 
 from dsguard import covers
 from dsguard.api import are_protected, keys_for, protect_batch, restore_batch
-from dsguard.bulk.against import digest_of_file, digest_of_pixels
+from dsguard.bulk.against import Comparison
 from dsguard.bulk.carried import file_of, fitted_to_files
 from dsguard.choices import COVER_SIZES, KEPT
 from dsguard.covers import Blank, Cover, Given
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import decode_rows
-from dsguard.formats.images import UnreadableImageError, original_name, with_suffix
+from dsguard.formats.images import UnreadableImageError
 from dsguard.formats.names import shown
 from dsguard.kernels.geometry import LARGEST_SIDE
 from dsguard.keys import KeySource
@@ -67,7 +67,7 @@ class Processed:
     """Files that were carried in place of images."""
     as_they_are: int = 0
     """Images of which a good part is published as it is."""
-    digests: list[bytes] = field(default_factory=list)
+    digests: dict[int, bytes] = field(default_factory=dict)
     """Of all that comes back, where it is to be compared."""
 
 
@@ -119,6 +119,16 @@ class Task(ABC):
     def keeps_files(self) -> bool:
         """Whether image files are carried as they are, with all that is in them."""
         return False
+
+    @property
+    def compares_fields(self) -> bool:
+        """Whether what belongs to images is to be told as well, by digests."""
+        return False
+
+    @property
+    def seals(self) -> bool:
+        """Whether what lies beside images and is not published is sealed."""
+        return self.keeps_files
 
     def decoded(self, rows: Rows) -> Iterator[tuple[list[Group], dict[int, DsguardError]]]:
         """Yield the images of some rows, as `decode_rows` does."""
@@ -190,10 +200,8 @@ class Verify(Restore):
 
     Attributes
     ----------
-    compares : bool
-        Whether to tell what comes back, by digests.
-    start : int or None
-        Where the paths of images begin that are compared; None where they have none.
+    comparison : Comparison or None
+        How to tell what comes back, by digests; None where nothing is compared.
 
     Examples
     --------
@@ -205,24 +213,21 @@ class Verify(Restore):
 
     verb = "intact"
     writes = False
-    compares: bool = False
-    start: int | None = None
+    comparison: Comparison | None = None
 
     def process(self, batch: Batch, threads: int | None) -> Processed:
         done = super().process(batch, threads)
-        if self.compares:
-            good = (n for n in range(len(batch.names)) if n not in done.errors)
-            done.digests = [self._digest(batch, n, done) for n in good]
+        if self.comparison is not None:
+            done.digests = {
+                n: self.comparison.digest(name, batch.classes[n], done.files.get(n), done.images[n])
+                for n, name in enumerate(batch.names)
+                if n not in done.errors
+            }
         return done
 
-    def _digest(self, batch: Batch, number: int, done: Processed) -> bytes:
-        """Return what tells an image, or the file that it carries, from all others."""
-        name, class_name, file = batch.names[number], batch.classes[number], done.files.get(number)
-        if file is None:
-            path = "" if self.start is None else with_suffix(name, "")[self.start :]
-            return digest_of_pixels(class_name, path, done.images[number])
-        path = file.name if self.start is None else original_name(name, file.name)[self.start :]
-        return digest_of_file(class_name, path, file.data)
+    @property
+    def compares_fields(self) -> bool:
+        return self.comparison is not None and self.comparison.fields
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,8 @@ class Choices:
     dry_run: bool = False
     publish: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
+    croissant: bool = False
+    access: str = ""
 
     def settings(self) -> Settings:
         """Return them as `dsguard.bulk.run` takes them."""
@@ -62,6 +64,8 @@ class Choices:
             self.png_level,
             self.publish,
             self.drop,
+            self.croissant,
+            self.access,
         )
 
     def opened(self, *, images_of_any_kind: bool = False) -> tuple[Source, DatasetKey]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from dsguard.cli.console import say, show, worst
+from dsguard.cli import options
+from dsguard.cli.console import counted, load_key, say, shortened, show, worst
 from dsguard.errors import DsguardError, InputError
 
 if TYPE_CHECKING:
@@ -20,18 +21,17 @@ if TYPE_CHECKING:
 @click.command("inspect")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per file.")
-def inspect_command(files: tuple[Path, ...], *, as_json: bool) -> int:
+@options.key_or_platform_option
+def inspect_command(files: tuple[Path, ...], key_path: Path | None, *, as_json: bool) -> int:
     """Tell what protected FILES say of themselves; no key is needed.
 
-    Of a folder or a file with many images the first is shown.
+    Of a folder or a file with many images the first is shown. With a key, files of what is sealed
+    beside images (*.dsguard) tell what is in them.
     """
-    from dsguard.api import inspect
-
     failures: dict[str, DsguardError] = {}
     for file in files:
         try:
-            info = asdict(inspect(*_first_image(file)))
-            info["image_id"] = info["image_id"] and info["image_id"].hex()
+            info = _facts_of(file, key_path)
         except DsguardError as error:
             failures[str(file)] = error
             continue
@@ -41,23 +41,45 @@ def inspect_command(files: tuple[Path, ...], *, as_json: bool) -> int:
         if as_json:
             click.echo(json.dumps({"file": str(file), **info}))
         else:
+            inner = info.pop("files", {})
             facts = ", ".join(
                 f"{name.replace('_', ' ')} {value}"
                 for name, value in info.items()
                 if value is not None
             )
             say(f"{file}: {facts}")
+            for name, size in inner.items():
+                say(f"  {shortened(name)}: {counted(size, 'byte')}")
     show(failures)
     return worst(failures.values())
 
 
+def _facts_of(file: Path, key_path: Path | None) -> dict[str, Any]:
+    """Return what a file says of itself; with a key, what is sealed in one beside images."""
+    from dsguard.api import inspect
+    from dsguard.bulk.sealed_fields import is_of_fields, is_own
+    from dsguard.bulk.sealed_files import opened
+
+    info = asdict(inspect(*_first_image(file)))
+    info["image_id"] = info["image_id"] and info["image_id"].hex()
+    if not is_own(file.name):
+        return info
+    kind = "fields of a shard" if is_of_fields(file.name) else "files beside the images"
+    info["holds"] = f"{kind}, sealed"
+    if key_path is not None:
+        inner = opened(file.read_bytes(), load_key(key_path))
+        info["files"] = {name: len(data) for name, data in inner.items()}
+    return info
+
+
 def _first_image(path: Path) -> tuple[NDArray[uint8], bytes]:
     """Return the first image of a file or dataset, and its sidecar."""
+    from dsguard.bulk.sealed_fields import is_own
     from dsguard.formats import decode_protected, open_source
     from dsguard.formats.base import decode_rows
     from dsguard.formats.images import is_image_name
 
-    if path.is_file() and is_image_name(path.name):
+    if path.is_file() and (is_image_name(path.name) or is_own(path.name)):
         return decode_protected(path.read_bytes())
     if not path.exists():
         msg = "cannot be read: No such file or directory"

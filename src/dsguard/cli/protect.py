@@ -67,6 +67,17 @@ if TYPE_CHECKING:
     help="Publish files, columns, members, arrays or JSON keys of this name ('*.npy', 'caption') "
     "beside the images, even if they could hold a picture. May be repeated.",
 )
+@click.option(
+    "--croissant",
+    is_flag=True,
+    help="Write croissant.json, which describes the dataset and its files, where SOURCE has none.",
+)
+@click.option(
+    "--access",
+    default="",
+    metavar="TEXT",
+    help="Where the key is to be had, for croissant.json: a text, or the URL of a platform.",
+)
 @writing
 @common
 @options.device_option

@@ -53,6 +53,7 @@ def finish(task: Task, report: Report, choices: Choices) -> int:
     elif not task.writes:
         share = report.done / total if total else 0
         click.echo(f"{share:.1%} intact: {report.done} of {counted(total, 'image')}")
+        _tell_sealed(task, report)
         if report.compared and not report.differences:
             click.echo(_COMES_BACK[report.compared])
     else:
@@ -71,14 +72,24 @@ def finish(task: Task, report: Report, choices: Choices) -> int:
                 f"image files: {_megabytes(report.bytes_written)}, {times:.1f} times the "
                 f"{_megabytes(report.bytes_read)} of the source"
             )
-        if report.sealed_files:
-            from dsguard.bulk.sealed_files import SEALED_FILES
-
-            files = counted(report.sealed_files, "file")
-            how = f"sealed in {SEALED_FILES}; restore brings them back"
-            how = how if task.publishes else f"came back from {SEALED_FILES}"
-            click.echo(f"{files} beside the images {how}")
+        _tell_sealed(task, report)
     return code_of(report) or code_of_left_out(task, report)
+
+
+def _tell_sealed(task: Task, report: Report) -> None:
+    """Say what is sealed rather than lost, or came back."""
+    from dsguard.bulk.sealed_fields import SEALED_FIELDS
+    from dsguard.bulk.sealed_files import SEALED_FILES
+
+    for count, what, where in (
+        (report.sealed_files, "file", SEALED_FILES),
+        (report.sealed_fields, "value", f"*.{SEALED_FIELDS}"),
+    ):
+        how = f"sealed in {where}; restore brings them back"
+        if not task.publishes:
+            how = f"came back from {where}" if task.writes else f"intact in {where}"
+        if count:
+            click.echo(f"{counted(count, what)} beside the images {how}")
 
 
 def _megabytes(count: int) -> str:
@@ -86,10 +97,18 @@ def _megabytes(count: int) -> str:
 
 
 def _complain_of_loss(report: Report) -> None:
-    if report.broken:
+    from dsguard.bulk.sealed_fields import is_own
+
+    sealed = sum(map(is_own, report.failures))
+    if report.broken > sealed:
         complain(
-            f"{counted(report.broken, 'file')} could not be read to the end; what else was there "
-            "is lost"
+            f"{counted(report.broken - sealed, 'file')} could not be read to the end; what else "
+            "was there is lost"
+        )
+    if sealed:
+        complain(
+            f"{counted(sealed, 'sealed file')} could not be opened; what was sealed in it does "
+            "not come back"
         )
     if report.lost:
         verb = "is" if report.lost == 1 else "are"
@@ -134,6 +153,7 @@ def _facts(task: Task, report: Report, total: int) -> dict[str, Any]:
         "bytes_read": report.bytes_read,
         "bytes_written": report.bytes_written,
         "sealed_files": report.sealed_files,
+        "sealed_fields": report.sealed_fields,
         "shards": report.shards,
         "resumed": report.resumed,
         "failures": {name: error.message for name, error in report.failures.items()},

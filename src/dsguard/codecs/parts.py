@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dsguard.formats.parted import MOST_EXPANSION, Parted, joined, parted
 from dsguard.kernels import kernels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dsguard.formats.parted import Parted
     from dsguard.kernels.contract import Shape
 
 _HEAD = struct.Struct("<IHHBI")
@@ -31,6 +31,8 @@ _AT_ONCE = 1 << 24
 
 def in_parts(data: bytes) -> bytes | None:
     """Return a file in parts, None where that is not shorter than the file."""
+    from dsguard.formats.parted import parted  # takes time to import
+
     parts = parted(data)
     if parts is None:
         return None
@@ -39,6 +41,8 @@ def in_parts(data: bytes) -> bytes | None:
 
 
 def _packed(parts: Parted, size: int) -> bytes:
+    from dsguard.formats.parted import MOST_EXPANSION
+
     streams, lengths = kernels().compress(parts.samples[None])
     stream = streams[0, : int(lengths[0])].tobytes()
     head = _HEAD.pack(size, *parts.samples.shape, len(stream))
@@ -48,6 +52,10 @@ def _packed(parts: Parted, size: int) -> bytes:
 
 def from_parts(packed: Mapping[int, bytes]) -> dict[int, bytes | None]:
     """Return files by their number; None for one whose parts no dsguard has written."""
+    if not packed:
+        return {}
+    from dsguard.formats.parted import MOST_EXPANSION
+
     found: dict[int, bytes | None] = dict.fromkeys(packed)
     alike: dict[Shape, list[tuple[int, bytes, bytes, int]]] = {}
     for number, data in packed.items():
@@ -69,6 +77,8 @@ def from_parts(packed: Mapping[int, bytes]) -> dict[int, bytes | None]:
 
 
 def _joined(members: list[tuple[int, bytes, bytes, int]], shape: Shape) -> dict[int, bytes | None]:
+    from dsguard.formats.parted import joined
+
     lengths = np.array([len(stream) for _, stream, _, _ in members], np.uint32)
     longest = int(lengths.max())
     streams = b"".join(stream.ljust(longest, b"\0") for _, stream, _, _ in members)

@@ -74,6 +74,16 @@ class Record:
 
 
 @dataclass
+class Loose(Record):
+    """Files of a shard that belong to no image, by name."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    def of_no_image(self) -> Iterator[tuple[str, bytes]]:
+        yield from self.files.items()
+
+
+@dataclass
 class Rows:
     """Some images in the order of the dataset, not yet decoded.
 
@@ -239,6 +249,10 @@ class Source(ABC):
         DsguardError
             Where the file that they lie in is damaged; what came before is good.
         """
+
+    def shards(self) -> list[str]:
+        """Return the files that hold images, where not each image has its own."""
+        return []
 
     def companions(self) -> list[str]:
         """Return the files that belong to the dataset as a whole, to be copied as they are."""

@@ -152,7 +152,11 @@ class Review:
     ----------
     left_out : dict of str to LeftOut
         By kind: the pattern that would publish it.
+    seals : bool
+        Whether what is not published is sealed: then only that is left out which cannot be.
     """
+
+    seals = False
 
     def __init__(
         self,
@@ -177,8 +181,12 @@ class Review:
         """Tell whether a value has a string with a key in it."""
         return any(map(self.holds_key, texts_in(value)))
 
-    def leave_out(self, kind: str, name: str, reason: str, count: int = 1) -> None:
-        """Note that something is not published."""
+    def leave_out(
+        self, kind: str, name: str, reason: str, count: int = 1, *, sealable: bool = True
+    ) -> None:
+        """Note that something is not published, and not sealed."""
+        if self.seals and sealable and reason != A_KEY:
+            return
         is_suffix = kind.startswith("*.") and name.endswith(kind[1:])
         literal = kind[2:] if is_suffix and name.rpartition("/")[2] != kind else kind
         kind = f"{kind[: len(kind) - len(literal)]}{glob.escape(literal)}"  # a pattern of it alone
@@ -202,12 +210,35 @@ class Review:
                 continue
             name, kind = f"{stem}.{suffix}", f"*.{suffix}"
             if not is_text_field(suffix) and self.disclosure.says(name) is None:
-                self.leave_out(kind, name, "is of a kind that is not known as text")
+                is_key = self.seals and self.holds_key(data)
+                reason = A_KEY if is_key else "is of a kind that is not known as text"
+                self.leave_out(kind, name, reason)
                 continue
             kept = self._content(name, kind, data, allowance)
             if kept is not None:
                 found[suffix] = kept
         return found
+
+    def to_seal(self, name: str, data: bytes) -> bytes | None:
+        """Return something as it is sealed: not what its owner drops, and no key."""
+        if self.disclosure.says(name) is False or self.holds_key(data):
+            return None
+        return self.without_dropped(name, data)
+
+    def without_dropped(self, name: str, data: bytes) -> bytes:
+        """Return a file without the JSON keys and columns that its owner drops."""
+        kind = name.lower()
+        if not self.disclosure.drop or not kind.endswith((".json", ".jsonl", ".csv", ".tsv")):
+            return data
+        try:
+            if kind.endswith((".csv", ".tsv")):
+                cut = self._without_columns(name, decoded(data))
+                return data if cut is None else cut
+            values = _values_of(kind, decoded(data))
+            kept = [_undropped(value, name, self.disclosure) for value in values]
+        except (CouldHoldPictureError, RecursionError, ValueError):  # no text, or none that is read
+            return data
+        return data if kept == values else _json_lines(kept)
 
     def file(self, name: str, data: bytes) -> bytes | None:
         """Return the content with which a text file goes along, None where it does not."""
@@ -372,9 +403,8 @@ class Review:
         text = decoded(data)
         kind = name.lower()
         if kind.endswith((".json", ".jsonl")):
-            for read in (parsed_lines,) if kind.endswith(".jsonl") else (_whole, parsed_lines):
-                with contextlib.suppress(ValueError):  # it is not JSON
-                    return self._json(name, data, read(text), own)
+            with contextlib.suppress(ValueError):  # it is not JSON
+                return self._json(name, data, _values_of(kind, text), own)
 
         def allowance_of(words: list[str]) -> Allowance:
             if own is not None:
@@ -425,8 +455,7 @@ class Review:
         if not changed:
             return data
         kept = [each for each in values if each is not None]
-        text = "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in kept)
-        return text.encode("utf-8", "surrogatepass") if kept else None
+        return _json_lines(kept) if kept else None
 
     def _pruned(self, value: Any, name: str, allowance: Allowance) -> Any:
         if isinstance(value, str) and value[:1] in "{[":
@@ -600,8 +629,31 @@ class _Walk:
         return self._by_image and isinstance(key, str) and self._review._is_image(key)
 
 
-def _whole(text: str) -> list[Any]:
-    return [parsed(text)]
+def _values_of(name: str, text: str) -> list[Any]:
+    """Return the values of a JSON file: one, or one in each line."""
+    if not name.endswith(".jsonl"):
+        with contextlib.suppress(ValueError):
+            return [parsed(text)]
+    return list(parsed_lines(text))
+
+
+def _json_lines(values: list[Any]) -> bytes:
+    text = "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in values)
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _undropped(value: Any, name: str, disclosure: Disclosure) -> Any:
+    """Return a value of a JSON file without the keys that its owner drops."""
+    if isinstance(value, dict):
+        below = {key: f"{name}/{_text_of(key)}" for key in value}
+        return {
+            key: _undropped(each, below[key], disclosure)
+            for key, each in value.items()
+            if disclosure.says(below[key]) is not False
+        }
+    if isinstance(value, list | tuple):
+        return type(value)(_undropped(each, name, disclosure) for each in value)
+    return value
 
 
 def _charge_alone(value: Any, allowance: Allowance) -> None:

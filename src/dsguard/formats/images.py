@@ -123,9 +123,12 @@ def original_name(name: str, original: str) -> str:
     stem = with_suffix(last, "")
     if stem == with_suffix(original, "") or last.startswith(f"{original}."):
         return folder + original
+    if len(last) > _CUT and original.startswith((stem, with_suffix(stem, ""))):
+        return folder + original  # which was too long with the suffix of the published file
     return folder + stem + suffix_of(original)
 
 
+_CUT = 60  # characters of 4 bytes, nearly as many as a name may have
 _BEGINNINGS = {
     b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif", b"RIFF": ".webp", b"BM": ".bmp",
     b"II*\0": ".tiff", b"MM\0*": ".tiff", b"P5": ".pgm", b"P6": ".ppm",

@@ -21,6 +21,9 @@ class ShardedSource(Source):
         super().__init__(place)
         self.files = files
 
+    def shards(self) -> list[str]:
+        return self.files
+
     def companions(self) -> list[str]:
         return texts_among(self._listing.files)
 

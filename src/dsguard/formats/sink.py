@@ -15,7 +15,11 @@ from dsguard.formats.names import shard_name
 from dsguard.formats.places import Place
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dsguard.formats.base import Record
     from dsguard.formats.disclosure import Review
+    from dsguard.formats.sealing import Sealer, Unsealed
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,10 @@ class Results:
         Names of those that are files as they were before protection.
     extras : dict of int to Extras
         What else belongs to them, for sinks that want it.
+    whole : dict of int to Extras
+        The same before it was reviewed, where what does not go along is sealed.
+    digests : dict of int to bytes
+        Of what comes back, where it is to be compared.
     beside : dict of int to list of str
         The files that a sink has made of that.
     """
@@ -69,6 +77,8 @@ class Results:
     files: dict[int, bytes] = field(default_factory=dict)
     originals: dict[int, str] = field(default_factory=dict)
     extras: dict[int, Extras] = field(default_factory=dict)
+    whole: dict[int, Extras] = field(default_factory=dict)
+    digests: dict[int, bytes] = field(default_factory=dict)
     beside: dict[int, list[str]] = field(default_factory=dict)
 
     def drop(self, row: int) -> None:
@@ -79,6 +89,7 @@ class Results:
         self.files.pop(row, None)
         self.originals.pop(row, None)
         self.extras.pop(row, None)
+        self.whole.pop(row, None)
 
 
 class Sink(ABC):
@@ -91,6 +102,12 @@ class Sink(ABC):
 
     review: Review | None = None
     """Decides what goes along; None where everything does."""
+
+    sealer: Sealer | None = None
+    """Takes what does not go along; None where it is not kept."""
+
+    unsealed: Unsealed | None = None
+    """What was sealed beside the file of this part."""
 
     def __init__(self, output: Output, source: Source, part: Part, number: int) -> None:
         self.output, self.source, self.part, self.number = output, source, part, number
@@ -122,6 +139,40 @@ class Sink(ABC):
         """Tell whether it writes what else belongs to rows, and does not have it from them."""
         return False
 
+    def can_seal(self) -> bool:
+        """Tell whether `seal` gives away all that does not go along."""
+        return True
+
+    def seal(  # noqa: B027 - some have nothing to give
+        self, whole: Record | None, rows: Rows, names: dict[int, str], results: Results
+    ) -> None:
+        """Give to `sealer` what does not go along with rows that were written.
+
+        Parameters
+        ----------
+        whole : Record or None
+            That of the rows before it was reviewed.
+        rows, names, results
+            As they were written.
+        """
+
+    def give(self, entry: str, name: str, data: bytes, count: int = 1) -> None:
+        """Give something to `sealer`: under the name of an entry, and its own for the account."""
+        assert self.sealer is not None
+        assert self.review is not None
+        if reason := self.sealer.add(entry, data, count):
+            self.review.leave_out(name.rpartition("/")[2], name, reason, sealable=False)
+
+    def changed(
+        self, stem: str, whole: Extras, published: Extras
+    ) -> Iterator[tuple[int, str, bytes]]:
+        """Yield the fields of an image that do not go along as they are, and their places."""
+        assert self.review is not None
+        for number, (suffix, data) in enumerate(whole.items(), 1):
+            kept = self.review.to_seal(f"{stem}.{suffix}", data)
+            if kept is not None and published.get(suffix) != kept:
+                yield number, suffix, kept
+
     def close(self) -> None:  # noqa: B027 - some have nothing to do
         """Let the files appear."""
 
@@ -138,7 +189,7 @@ class Sink(ABC):
         """Note that something beside images has the name of one, or of what belongs to it."""
         reason = "has the name of an image, or of what belongs to one; rename it"
         if self.review is not None:
-            self.review.leave_out(name.rpartition("/")[2], name, reason)
+            self.review.leave_out(name.rpartition("/")[2], name, reason, sealable=False)
         else:
             self.refused[name] = InputError(reason)
 

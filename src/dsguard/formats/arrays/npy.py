@@ -13,7 +13,7 @@ import sys
 import weakref
 import zipfile
 from collections.abc import Iterator, Mapping
-from typing import IO, Any, Literal, NamedTuple, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,10 @@ import numpy.typing as npt
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.limits import most_unpacked
 from dsguard.formats.places import LocalPlace, Place
+from dsguard.formats.sealing import Unsealed, numbered_name
+
+if TYPE_CHECKING:
+    from dsguard.formats.sealing import Entries
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -105,6 +109,12 @@ class Npz(Mapping[str, Array]):
             f"unpacks to {said} bytes, which takes its file over the {most} that it may unpack to"
         )
 
+    def raw(self, name: str) -> bytes:
+        """Return an array as its entry has it, header and content; it is not kept."""
+        most = _HEADER_BYTES + self.header(name).nbytes
+        with self._entry(name) as entry:
+            return entry.read(most)
+
     def _read(self, name: str) -> Array:
         if reason := self.reason_against(name):
             msg = f"{self.shown(name)} {reason}; take it out, or save it as an .npy file"
@@ -131,6 +141,42 @@ class Npz(Mapping[str, Array]):
                 raise ValueError(msg)
             with self._archive.open(member) as entry:
                 yield entry
+
+
+class SealedArrays(Unsealed):
+    """The arrays that were sealed beside an ``.npz`` file.
+
+    Raises
+    ------
+    InputError
+        If one is no array, or holds Python objects.
+    """
+
+    def __init__(self, entries: Entries) -> None:
+        self._found: list[tuple[int, str, Array]] = []
+        for entry in entries:
+            place, name = numbered_name(entry)
+            with _told(f"the sealed array {name[:80]!r}"):
+                data = io.BytesIO(entries[entry])
+                header = read_header(data)
+                if math.prod(header.shape) * header.dtype.itemsize > entries.size():
+                    msg = "it is shorter than its header says"
+                    raise ValueError(msg)
+                data.seek(0)
+                array: Array = np.lib.format.read_array(data, allow_pickle=False)
+                _check_text(array)
+                self._found.append((place, name, array))
+        self._found.sort(key=lambda found: found[:2])
+
+    def among(self, arrays: dict[str, Array]) -> dict[str, Array]:
+        """Return arrays with those that were sealed, each where it was."""
+        names, found = list(arrays), dict(arrays)
+        for place, name, array in self._found:
+            if name not in found:
+                found[name] = array
+                names.insert(min(max(place, 0), len(names)), name)
+                self.used += 1
+        return {name: found[name] for name in names}
 
 
 def load_npy(place: Place, file: str) -> Array:

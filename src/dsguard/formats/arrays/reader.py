@@ -86,6 +86,9 @@ class ArraySource(Source):
         """Return the files beside those with images that are read as well."""
         raise NotImplementedError
 
+    def shards(self) -> list[str]:
+        return self.array_files
+
     def companions(self) -> list[str]:
         return [*self.own_companions(), *texts_among(self._listing.files)]
 

@@ -15,8 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard.errors import DsguardError
+from dsguard.formats.arrays.npy import Npz, SealedArrays
 from dsguard.formats.arrays.reader import SIDECARS, ArrayRows, ArraySource, CifarSource
 from dsguard.formats.base import Part, Rows, Source
+from dsguard.formats.disclosure import A_KEY
+from dsguard.formats.sealing import numbered
 from dsguard.formats.sink import Output, Results, Sink
 
 
@@ -79,6 +82,9 @@ class ArraySink(Sink):
         else:
             place.write(file, _zipped(self._content(self._arrays) | self._named_sidecars()))
 
+    def can_seal(self) -> bool:
+        return self.part.file.endswith(".npz")
+
     def _content(self, images: Mapping[Any, Any]) -> dict[Any, Any]:
         """Return what the file holds, with these images, and beside them what is published."""
         given = self._source.content(self.part.file)
@@ -87,8 +93,27 @@ class ArraySink(Sink):
             others = {name: given[name] for name in names}
         else:
             others = self._source.reviewed_others(self.part.file, names, self.review)
+        if self.sealer is not None and isinstance(given, Npz):
+            self._seal_entries(given, [name for name in names if name not in others])
         both = {**others, **images}
-        return {name: both[name] for name in given if name in both}
+        published = {name: both[name] for name in given if name in both}
+        sealed = self.unsealed
+        return sealed.among(published) if isinstance(sealed, SealedArrays) else published
+
+    def _seal_entries(self, given: Npz, names: list[str]) -> None:
+        """Give away the arrays of a file that are not published."""
+        assert self.review is not None
+        places = {name: place for place, name in enumerate(given)}
+        for name in names:
+            path = f"{self.part.file}/{name}"
+            if reason := given.reason_against(name):
+                self.review.leave_out(name.rpartition("/")[2], path, reason, sealable=False)
+                continue
+            data = given.raw(name)
+            if self.review.holds_key(data):
+                self.review.leave_out(name.rpartition("/")[2], path, A_KEY)
+            elif self.review.disclosure.says(path) is not False:
+                self.give(numbered(places[name], name), path, data)
 
     def _named_sidecars(self) -> dict[str, npt.NDArray[np.uint8]]:
         return {

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 
 from dsguard.errors import DsguardError, InputError
-from dsguard.formats.base import Extras, Part, Rows, Source
+from dsguard.formats.base import Extras, Part, Record, Rows, Source
 from dsguard.formats.folder.reader import TreeSource
 from dsguard.formats.images import with_suffix
 from dsguard.formats.names import shown
@@ -80,6 +80,28 @@ class FolderSink(Sink):
                 self.also.append(name)
             else:
                 self.refuse(name)
+
+    def can_seal(self) -> bool:
+        return not isinstance(self.source, TreeSource)  # whose files are sealed with those of all
+
+    def seal(
+        self, whole: Record | None, rows: Rows, names: dict[int, str], results: Results
+    ) -> None:
+        assert self.review is not None
+        given: dict[str, bytes] = {}
+        for row in sorted(results.files):
+            own, published = results.whole.get(row, {}), results.extras.get(row, {})
+            stem = with_suffix(rows.names[row], "")
+            left = {suffix: data for _, suffix, data in self.changed(stem, own, published)}
+            for name, data in self._beside(names[row], left):
+                if given.get(name) != data:  # of a sample with several images
+                    self.give(name, name, data)
+                    given[name] = data
+        published_files = dict(rows.record.of_no_image()) if rows.record else {}
+        for name, data in whole.of_no_image() if whole else ():
+            kept = self.review.to_seal(name, data)
+            if kept is not None and published_files.get(name) != kept:
+                self.give(name, name, kept)
 
     def _beside(self, name: str, extras: Extras) -> Iterator[tuple[str, bytes]]:
         """Yield the files of what belongs to an image."""

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from dsguard.errors import DsguardError
-from dsguard.formats.base import Part, Rows, Source
+from dsguard.formats.base import Part, Record, Rows, Source
 from dsguard.formats.images import LOSSLESS_FORMATS, original_name
 from dsguard.formats.names import fault_of
-from dsguard.formats.parquet.columns import NAMED, arrow
+from dsguard.formats.parquet.columns import NAMED, Columns, arrow
 from dsguard.formats.parquet.fields import as_text
+from dsguard.formats.parquet.sealed import packed
 from dsguard.formats.parquet.table import Table
+from dsguard.formats.sealing import LOOSE, numbered
 from dsguard.formats.sink import FileSink, Output, Results
 
 
@@ -26,6 +29,8 @@ class ParquetSink(FileSink):
     def __init__(self, output: Output, source: Source, part: Part, number: int) -> None:
         super().__init__(output, source, part, number)
         self._writer: Any = None
+        self._last: Any = None
+        self._entries = 0
 
     def wants_extras(self, rows: Rows) -> bool:
         return not isinstance(rows.record, Table)
@@ -47,8 +52,40 @@ class ParquetSink(FileSink):
                 write_statistics=False,
             )  # fmt: skip
         self._writer.write_batch(table)
+        self._last = table
         self.is_empty = False
         return {}
+
+    def seal(
+        self, whole: Record | None, rows: Rows, names: dict[int, str], results: Results
+    ) -> None:
+        assert self.review is not None
+        self._seal_loose(whole, rows)
+        kept = sorted(results.files)
+        if not kept:
+            return
+        files = [results.files[row] for row in kept]
+        if isinstance(whole, Table):
+            table, numbers = whole, kept
+        else:
+            own = replace(results, extras=results.whole)
+            batch = self._new_columns(rows, kept, names, own)
+            table = Table(batch, Columns(batch.schema, self.file_of(self.part, self.number)))
+            numbers = list(range(len(kept)))
+        data, count = packed(table, self._last, numbers, files, self.review)
+        if data:
+            name = f"{self._entries}.parquet"
+            self.give(numbered(0, name), f"{table.columns.file}/columns", data, count)
+            self._entries += 1
+
+    def _seal_loose(self, whole: Record | None, rows: Rows) -> None:
+        """Give away the files of a shard that belong to no image and are not published."""
+        assert self.review is not None
+        published = dict(rows.record.of_no_image()) if rows.record else {}
+        for name, data in whole.of_no_image() if whole else ():
+            kept = self.review.to_seal(name, data)
+            if kept is not None and published.get(name) != kept:
+                self.give(numbered(LOOSE, name), name, kept)
 
     def _same_columns(self, table: Table, kept: list[int], results: Results) -> Any:
         pyarrow, _ = arrow()

@@ -125,6 +125,14 @@ class Place(ABC):
         check_size(len(data), MOST_LOOSE)  # of a server that sends without end as well
         return data
 
+    def modified(self, name: str) -> int | None:
+        """Return when a file was modified last, in nanoseconds; None where that is not told."""
+        del name
+        return None
+
+    def set_modified(self, name: str, date: int) -> None:  # noqa: B027 - stores have their own
+        """Have a file look as if it was modified then."""
+
     def hidden_images(self) -> list[str]:
         """Return the hidden files that are called as images are."""
         return []

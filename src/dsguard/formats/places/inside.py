@@ -93,6 +93,14 @@ class Folder:
         flags = os.O_RDWR | os.O_CREAT | _BINARY | getattr(os, "O_NOFOLLOW", 0)
         return os.open(self.at(name), flags, 0o600, dir_fd=self.number)
 
+    def date(self, name: str, modified: int) -> None:
+        """Set the date of a file of this folder, not of what a link leads to."""
+        follow = os.utime not in os.supports_follow_symlinks  # Windows, where links are rare
+        at, number = self.at(name), self.number
+        if follow or (number is not None and os.utime not in os.supports_dir_fd):
+            at, number = f"{self.path}/{name}", None
+        os.utime(at, ns=(modified, modified), dir_fd=number, follow_symlinks=follow)
+
     def discard(self, name: str) -> None:
         """Remove a file of this folder, if it is there and no folder."""
         with contextlib.suppress(FileNotFoundError, IsADirectoryError):

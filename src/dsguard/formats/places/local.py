@@ -138,6 +138,17 @@ class LocalPlace(Place):
         if name != self.asked_for and os.path.islink(path) and not self._holds(path):  # noqa: PTH114
             raise self._leading_out(name)
 
+    def modified(self, name: str) -> int | None:
+        try:
+            return os.stat(self._at(name)).st_mtime_ns  # noqa: PTH116 - no Path for a million names
+        except (InputError, OSError):
+            return None
+
+    def set_modified(self, name: str, date: int) -> None:
+        folder, _, last = checked(name).rpartition("/")
+        with contextlib.suppress(OSError, OverflowError):  # some disks have no such date
+            self._folder(folder, make=False).date(last, date)
+
     def _leading_out(self, name: str) -> InputError:
         return InputError(
             f"{name!r} is a link that leads out of {self.path}; put what it leads to in its place "

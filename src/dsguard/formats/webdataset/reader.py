@@ -84,7 +84,8 @@ class Samples(Record):
 
     def reviewed(self, review: Review) -> Samples:
         for name in self.hidden:
-            review.leave_out(kind_of(name), f"{self.shard}/{name}", "is a hidden image; rename it")
+            shown, reason = f"{self.shard}/{name}", "is a hidden image; rename it"
+            review.leave_out(kind_of(name), shown, reason, sealable=False)
         with_image = {kept.sample for kept in self.members if kept.data is None}
         fields: dict[str, Extras] = {}
         for kept in self.members:

@@ -7,12 +7,14 @@ from collections import Counter
 from pathlib import PurePosixPath
 
 from dsguard.errors import DsguardError, InputError
-from dsguard.formats.base import Part, Rows, Source, class_of
+from dsguard.formats.base import Part, Record, Rows, Source, class_of
 from dsguard.formats.images import LOSSLESS_FORMATS, original_name, suffix_of, with_suffix
 from dsguard.formats.names import CLASS_NAME, LONGEST_PART, Taken, fault_of
+from dsguard.formats.sealing import numbered
 from dsguard.formats.sink import FileSink, Output, Results
 from dsguard.formats.tar import END, packed
 from dsguard.formats.webdataset.reader import Kept, Samples, as_class
+from dsguard.formats.webdataset.sealed import changed
 
 
 class TarSink(FileSink):
@@ -23,6 +25,7 @@ class TarSink(FileSink):
     def __init__(self, output: Output, source: Source, part: Part, number: int) -> None:
         super().__init__(output, source, part, number)
         self._names, self._keys = Taken(), Taken()
+        self._last = Samples()
 
     def wants_extras(self, rows: Rows) -> bool:
         return not isinstance(rows.record, Samples)
@@ -32,6 +35,7 @@ class TarSink(FileSink):
         record = rows.record
         if not isinstance(record, Samples):
             record = self._samples(rows, names, results, errors)
+        self._last = record
         images = [kept for kept in record.members if kept.data is None]
         good = {kept.sample for kept in images if kept.row in results.files}
         lost = {kept.sample for kept in images} - good
@@ -61,6 +65,24 @@ class TarSink(FileSink):
         self._file.write(b"".join(pieces))
         self.is_empty = self.is_empty and not pieces
         return errors
+
+    def seal(
+        self, whole: Record | None, rows: Rows, names: dict[int, str], results: Results
+    ) -> None:
+        images = [kept for kept in self._last.members if kept.data is None]
+        written = [kept for kept in images if kept.row in results.files]
+        if isinstance(whole, Samples):
+            assert self.review is not None
+            good = {kept.sample for kept in written}
+            for entry, name, data in changed(whole, self._last, good, self.review):
+                self.give(entry, name, data)
+            return
+        for kept in written:
+            stem = with_suffix(rows.names[kept.row], "")
+            own, published = results.whole.get(kept.row, {}), results.extras.get(kept.row, {})
+            for place, suffix, data in self.changed(stem, own, published):
+                name = f"{kept.sample}.{suffix}"
+                self.give(numbered(place, name), f"{stem}.{suffix}", data)
 
     def _class(self, key: str, name: str) -> dict[str, bytes]:
         """Return the class as fields: ``cls`` is a number, which readers take it for."""

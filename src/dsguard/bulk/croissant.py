@@ -1,0 +1,65 @@
+"""The Croissant document of a protected dataset: written last, once all its files are there."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from dsguard.formats import croissant
+from dsguard.formats.croissant import CROISSANT, MOST_LISTED, Facts
+from dsguard.formats.disclosure import A_KEY
+from dsguard.formats.images import is_image_name
+
+if TYPE_CHECKING:
+    from dsguard.bulk.companions import Companions
+    from dsguard.bulk.report import Report
+    from dsguard.formats.places import Place
+
+_AT_ONCE = 1 << 20
+
+
+def write_croissant(
+    companions: Companions, written: set[str], report: Report, *, wanted: bool, access: str
+) -> set[str]:
+    """Write the document, that of the source mended or a new one; return its name.
+
+    Parameters
+    ----------
+    companions : Companions
+        Those of the run, copied.
+    written : set of str
+        All files that the run has written.
+    report : Report
+    wanted : bool
+        Whether there is to be one where the source has none.
+    access : str
+        Where the key is to be had.
+    """
+    original, review = companions.croissant, companions.review
+    if original is None and not (wanted or access):
+        return set()
+    place = companions.destination.output.place
+    names = sorted(name for name in written if name != CROISSANT and place.exists(name))
+    images = [name for name in names if is_image_name(name)]
+    listed = names if len(images) <= MOST_LISTED else [n for n in names if not is_image_name(n)]
+    files = {name: _facts_of(place, name) for name in listed}
+    if original is None:
+        title = str(place).rstrip("/").rpartition("/")[2]
+        data = croissant.new(title, files, images, access)
+    else:
+        whole = bool(review.disclosure.says(CROISSANT))
+        new_name = companions.new_name
+        data = croissant.mended(original, files, images, new_name, access, whole=whole)
+    if review.holds_key(data):
+        review.leave_out(CROISSANT, CROISSANT, A_KEY)
+        return set()
+    return {CROISSANT} if companions.write(CROISSANT, data, report) else set()
+
+
+def _facts_of(place: Place, name: str) -> Facts:
+    digest, size = hashlib.sha256(), 0
+    with place.open(name) as file:
+        while piece := file.read(_AT_ONCE):
+            digest.update(piece)
+            size += len(piece)
+    return Facts(size, digest.hexdigest())

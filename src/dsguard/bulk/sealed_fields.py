@@ -1,0 +1,202 @@
+"""Fields of a shard that are not published: sealed beside it, piece by piece, and had again.
+
+A piece is an image that carries a tar archive, as `sealed_files` makes them. A value that is too
+long for what is left of one goes on in the next, under the same name. The archive of all but the
+last has another name, so that a missing end is noticed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from dsguard._atomic import temporary_folder
+from dsguard.bulk.sealed_files import (
+    ARCHIVE,
+    MOST_BYTES,
+    SEALED_FILES,
+    is_sealed,
+    opened_archive,
+    sealed_archive,
+    start_of,
+)
+from dsguard.errors import DsguardError, InputError
+from dsguard.formats.folder.reader import read_or_error
+from dsguard.formats.limits import MOST_BYTES as MOST_OF_VALUE
+from dsguard.formats.names import fault_of, shard_name
+from dsguard.formats.sealing import Entries, Sealer
+
+if TYPE_CHECKING:
+    from dsguard.formats.base import Source
+    from dsguard.formats.places import Place
+    from dsguard.keys import DatasetKey, KeySource
+
+SEALED_FIELDS = "sealed-fields.dsguard"
+"""Ending of the files with fields; those with whole files end as that of the set is called."""
+
+PIECE_BYTES = 8 << 20
+"""Of what is sealed in one piece: making it takes some fifteen times as much memory."""
+_MORE = "more.tar"  # of a piece that others follow
+_IN_MEMORY = 1 << 24  # beyond that, a temporary file
+
+
+def pieces_of(file: str, number: int) -> tuple[str, str]:
+    """Return what the pieces of a shard are called before and after their number.
+
+    Parameters
+    ----------
+    file : str
+        The file of the shard; its fields are in the pieces. Empty where each image has its own:
+        then whole files are.
+    number : int
+        Of the shard.
+    """
+    return (shard_name(file), SEALED_FIELDS) if file else (f"{number:05d}", SEALED_FILES)
+
+
+def is_of_fields(name: str) -> bool:
+    """Tell whether this is the name of a piece with fields."""
+    return name.endswith(f".{SEALED_FIELDS}")
+
+
+def is_own(name: str) -> bool:
+    """Tell whether this is the name of a file that holds something sealed."""
+    return is_sealed(name) or is_of_fields(name)
+
+
+class PieceSealer(Sealer):
+    """Takes what a shard does not publish, and writes pieces.
+
+    Parameters
+    ----------
+    place : Place
+    names : tuple of str
+        What pieces are called before and after their number.
+    key : DatasetKey
+    intend : callable
+        Told each name before it is written.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        names: tuple[str, str],
+        key: DatasetKey,
+        intend: Callable[[set[str]], None],
+    ) -> None:
+        self._place, self._key, self._intend = place, key, intend
+        self._start, self._end = names
+        self._cuts = self._end == SEALED_FIELDS
+        self._held: list[tuple[str, bytes]] = []
+        self._size = 0
+        self.written: list[str] = []
+
+    def add(self, name: str, data: bytes, count: int = 1) -> str:
+        most = MOST_OF_VALUE if self._cuts else MOST_BYTES
+        if len(data) > most:
+            return f"is too much to be sealed: {most >> 20} MiB are the most"
+        self.count += count
+        while self._held and self._size + len(data) > PIECE_BYTES:
+            if self._cuts and self._size < PIECE_BYTES:
+                data = self._hold(name, data)
+            self._write(_MORE)
+        while self._cuts and len(data) > PIECE_BYTES:
+            data = self._hold(name, data)
+            self._write(_MORE)
+        self._held.append((name, data))
+        self._size += len(data)
+        return ""
+
+    def _hold(self, name: str, data: bytes) -> bytes:
+        """Hold as much as has room; return the rest."""
+        room = PIECE_BYTES - self._size
+        self._held.append((name, data[:room]))
+        return data[room:]
+
+    def _write(self, archive: str) -> None:
+        name = f"{self._start}.{len(self.written)}.{self._end}"
+        self._intend({name})
+        self._place.write(name, sealed_archive(self._held, self._key, archive))
+        self.written.append(name)
+        self._held, self._size = [], 0
+
+    def close(self) -> None:
+        """Write the last piece."""
+        if self._held:
+            self._write(ARCHIVE)
+
+
+class PieceEntries(Entries):
+    """What was sealed beside a shard, in memory or, if it is much, in a temporary file."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(temporary_folder()))  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
+        self._places: dict[str, list[tuple[int, int]]] = {}
+        self._size = 0
+
+    def add(self, files: dict[str, bytes]) -> None:
+        """Add what a piece holds."""
+        for name, data in files.items():
+            self._file.seek(self._size)
+            self._file.write(data)
+            self._places.setdefault(name, []).append((self._size, len(data)))
+            self._size += len(data)
+            if sum(size for _, size in self._places[name]) > MOST_OF_VALUE:
+                msg = f"has {name[:200]!r} with more than {MOST_OF_VALUE} bytes: none is as long"
+                raise InputError(msg)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def size(self) -> int:
+        return self._size
+
+    def __getitem__(self, name: str) -> bytes:
+        return b"".join(self._part(*place) for place in self._places[name])
+
+    def _part(self, start: int, size: int) -> bytes:
+        self._file.seek(start)
+        return bytes(self._file.read(size))
+
+
+def opened_fields(source: Source, file: str, key: DatasetKey | KeySource) -> PieceEntries | None:
+    """Return what was sealed beside a file of a source; None where nothing was.
+
+    Raises
+    ------
+    DsguardError
+        If a piece cannot be read, was changed, is missing, or is of another key.
+    """
+    start, end = pieces_of(file, 0)
+    found, number, archive = PieceEntries(), 0, ""
+    while archive != ARCHIVE and _has(source, name := f"{start}.{number}.{end}"):
+        data: Any = read_or_error(partial(start_of, source, name))
+        if isinstance(data, DsguardError):
+            raise data
+        archive, files = opened_archive(data, key)
+        found.add(files)
+        number += 1
+    if archive == ARCHIVE:
+        return found
+    if not number:
+        return None
+    msg = f"{start}.{number}.{end} is not there, with the rest of the fields; get a whole copy"
+    raise InputError(msg)
+
+
+def _has(source: Source, name: str) -> bool:
+    return not fault_of(name) and source.place.has_file(name)
+
+
+def strays_in(source: Source) -> Iterator[str]:
+    """Yield the pieces in a source that belong to none of its shards, or miss their first."""
+    pieces = set(filter(is_of_fields, source.left_out()))
+    starts = {pieces_of(file, 0)[0] for file in source.shards()}
+    for piece in sorted(pieces):
+        start = piece.removesuffix(f".{SEALED_FIELDS}").rpartition(".")[0]
+        if start not in starts or f"{start}.0.{SEALED_FIELDS}" not in pieces:
+            yield piece

@@ -1,0 +1,32 @@
+"""What was sealed beside a shard, ready to be put back, by kind of source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dsguard.formats.arrays.npy import SealedArrays
+from dsguard.formats.arrays.reader import NumpySource
+from dsguard.formats.parquet.reader import ParquetSource
+from dsguard.formats.parquet.sealed import SealedColumns
+from dsguard.formats.sealing import Unsealed
+from dsguard.formats.webdataset.reader import WebDatasetSource
+from dsguard.formats.webdataset.sealed import SealedMembers
+
+if TYPE_CHECKING:
+    from dsguard.formats.base import Part, Source
+    from dsguard.formats.sealing import Entries
+
+
+def unsealed(source: Source, part: Part, entries: Entries) -> Unsealed:
+    """Return what was sealed beside the file of a part.
+
+    Raises
+    ------
+    InputError
+        If it is not of this kind of file, or claims very much more memory than it has bytes.
+    """
+    if isinstance(source, WebDatasetSource):
+        return SealedMembers(source, part, entries)
+    if isinstance(source, ParquetSource):
+        return SealedColumns(part, entries)
+    return SealedArrays(entries) if isinstance(source, NumpySource) else Unsealed()

@@ -1,0 +1,266 @@
+"""Croissant: what describes a dataset describes the protected files, and comes back as it was."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import dsguard
+from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
+from dsguard.cli.commands import Exit, run
+from dsguard.formats import croissant
+from dsguard.formats.croissant import CROISSANT, PROTECTED
+
+from .folders import files_in
+
+KEY = dsguard.DatasetKey(bytes(32))
+LONG = "".join(map(str, range(400)))
+
+
+def described(scenes) -> dict:
+    """Return a document with much of what Croissant has."""
+    field = {"@type": "cr:Field", "dataType": "sc:ImageObject"}
+    image = {"fileSet": {"@id": "jpegs"}, "extract": {"fileProperty": "content"}}
+    column = {"fileObject": {"@id": "archive"}, "extract": {"column": "x"}}
+    return {
+        "@context": {**croissant._CONTEXT, "geo": "http://mlcommons.org/croissant/geo/"},
+        "@type": "sc:Dataset",
+        "name": "photos",
+        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        "description": "A few photographs of a street. " * 20,
+        "license": "https://creativecommons.org/licenses/by/4.0/",
+        "citeAs": "@misc{photos, title={Photos}, year={2026}}",
+        "keywords": ["street", LONG],
+        "datePublished": "2026-01-02",
+        "distribution": [
+            {
+                "@type": "cr:FileObject",
+                "@id": "table",
+                "name": "table",
+                "contentUrl": "https://example.org/photos/labels.csv",
+                "contentSize": "1 B",
+                "encodingFormat": "text/csv",
+                "md5": "a" * 32,
+                "sha256": "ab" * 32,
+            },
+            {
+                "@type": "cr:FileObject",
+                "@id": "archive",
+                "name": "archive",
+                "contentUrl": "https://example.org/photos.zip",
+                "encodingFormat": "application/zip",
+                "sha256": "cd" * 32,
+            },
+            {
+                "@type": "cr:FileSet",
+                "@id": "jpegs",
+                "name": "jpegs",
+                "containedIn": {"@id": "archive"},
+                "encodingFormat": "image/jpeg",
+                "includes": "**/*.jpg",
+            },
+        ],
+        "recordSet": [
+            {
+                "@type": "cr:RecordSet",
+                "@id": "records",
+                "name": "records",
+                "key": {"@id": "records/image"},
+                "field": [
+                    {**field, "@id": "records/image", "name": "image", "source": image},
+                    {**field, "@id": "records/x", "name": "x", "source": column},
+                ],
+                "examples": [{"records/image": scenes[0].tolist()}],
+            },
+            {
+                "@type": "cr:RecordSet",
+                "@id": "of archive",
+                "name": "of archive",
+                "field": [{**field, "@id": "of archive/x", "name": "x", "source": column}],
+            },
+        ],
+    }
+
+
+@pytest.fixture
+def photos(tmp_path, scenes) -> Path:
+    root = tmp_path / "photos"
+    for n, scene in enumerate(scenes[:4]):
+        path = root / "ab"[n % 2] / f"{n}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(scene).save(path)
+    (root / "labels.csv").write_text("file,label\n0.jpg,a\n")
+    return root
+
+
+def check_files(root: Path) -> dict:
+    """Return the document of a folder, all of whose files are as it says."""
+    document = json.loads((root / CROISSANT).read_bytes())
+    for item in document["distribution"]:
+        if "contentUrl" in item and "://" not in item["contentUrl"]:
+            data = (root / item["contentUrl"]).read_bytes()
+            assert item["sha256"] == hashlib.sha256(data).hexdigest()
+            assert item["contentSize"] == f"{len(data)} B"
+            assert "md5" not in item
+    return document
+
+
+def listed(document: dict) -> set[str]:
+    return {item["contentUrl"] for item in document["distribution"] if "contentUrl" in item}
+
+
+@pytest.mark.parametrize("keep", ["files", "pixels"])
+def test_a_document_is_mended_and_comes_back(tmp_path, photos, scenes, keep):
+    (photos / CROISSANT).write_text(json.dumps(described(scenes)))
+    report = protect_dataset(photos, tmp_path / "out", KEY, keep=keep, access="https://keys.org/x")
+    assert (report.done, report.failed, report.left_out, report.foreign) == (4, 0, {}, [])
+    document = check_files(tmp_path / "out")
+    assert listed(document) == files_in(tmp_path / "out").keys() - {CROISSANT} - {
+        name for name in files_in(tmp_path / "out") if name.endswith(".png")
+    }
+    assert document["usageInfo"] == "https://keys.org/x"
+    assert document["conditionsOfAccess"].startswith(PROTECTED)
+    assert [each["@id"] for each in document["recordSet"]] == ["records"]
+    assert [each["name"] for each in document["recordSet"][0]["field"]] == ["image"]
+    kept = ("name", "description", "license", "citeAs", "datePublished", "@context")
+    assert all(document[name] == described(scenes)[name] for name in kept)
+    assert document["keywords"] == ["street"]
+    images = next(item for item in document["distribution"] if item["@id"] == "jpegs")
+    assert (images["includes"], images["encodingFormat"]) == ("**/*.png", "image/png")
+    text = (tmp_path / "out" / CROISSANT).read_text()
+    assert "examples" not in text.replace('"examples": {', "").replace('"cr:examples"', "")
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    back = files_in(tmp_path / "back")
+    if keep == "files":
+        assert back == files_in(photos)
+        assert verify_dataset(tmp_path / "out", KEY, against=photos).different == {}
+    assert keep == "files" or CROISSANT not in back
+
+
+def test_the_owner_decides(tmp_path, photos, scenes):
+    (photos / CROISSANT).write_text(json.dumps(described(scenes)))
+    protect_dataset(photos, tmp_path / "all", KEY, publish=(CROISSANT,))
+    whole = check_files(tmp_path / "all")
+    assert whole["recordSet"][0]["examples"]
+    protect_dataset(photos, tmp_path / "none", KEY, keep="files", drop=(CROISSANT,))
+    assert CROISSANT not in files_in(tmp_path / "none")
+    restore_dataset(tmp_path / "none", tmp_path / "back", KEY)
+    assert CROISSANT not in files_in(tmp_path / "back")
+
+
+def test_a_new_one_is_renewed_and_does_not_come_back(tmp_path, photos):
+    for _ in range(2):
+        protect_dataset(photos, tmp_path / "out", KEY, keep="files", croissant=True)
+        document = check_files(tmp_path / "out")
+        assert listed(document) == files_in(tmp_path / "out").keys() - {CROISSANT}
+        (photos / "labels.csv").write_text("file,label\n0.jpg,b\n")
+        (photos / "more.txt").write_text("words\n")
+    assert "more.txt" in listed(document)
+    protect_dataset(photos, tmp_path / "out", KEY, keep="files")
+    assert CROISSANT not in files_in(tmp_path / "out")
+    protect_dataset(photos, tmp_path / "out", KEY, keep="files", access="Ask me.")
+    document = check_files(tmp_path / "out")
+    assert document["conditionsOfAccess"].endswith("Ask me.")
+    assert document["name"] == "out"
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    assert files_in(tmp_path / "back") == files_in(photos)
+
+
+def test_many_images_are_not_listed_one_by_one(tmp_path, photos, monkeypatch):
+    monkeypatch.setattr("dsguard.bulk.croissant.MOST_LISTED", 3)
+    protect_dataset(photos, tmp_path / "out", KEY, croissant=True, keep="pixels")
+    document = check_files(tmp_path / "out")
+    assert listed(document) == {"labels.csv"}
+    assert [item["includes"] for item in document["distribution"] if "includes" in item] == [
+        "**/*.png"
+    ]
+
+
+def test_a_key_is_not_published(tmp_path, photos, scenes):
+    KEY.save(tmp_path / "key")
+    document = described(scenes) | {"description": (tmp_path / "key").read_text()}
+    (photos / CROISSANT).write_text(json.dumps(document))
+    protect_dataset(photos, tmp_path / "out", KEY, keep="files", publish=(CROISSANT,))
+    assert CROISSANT not in files_in(tmp_path / "out")
+    report = protect_dataset(
+        photos, tmp_path / "text", KEY, access=(tmp_path / "key").read_text(), drop=(CROISSANT,)
+    )
+    assert CROISSANT in {each.first for each in report.left_out.values()}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"@type": "sc:Dataset"}', "[" * 5000, "nul"])
+def test_what_is_none_is_a_file_like_others(tmp_path, photos, text):
+    (photos / CROISSANT).write_text(text)
+    report = protect_dataset(photos, tmp_path / "out", KEY, keep="files")
+    assert report.failed == 0
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    assert files_in(tmp_path / "back") == files_in(photos)
+
+
+def test_strange_documents_end_in_no_traceback(tmp_path, photos):
+    strange = {
+        "@type": ["sc:Dataset", 1],
+        "@context": 5,
+        "distribution": ["x", {"@type": "FileSet", "includes": [1, "*.jpg"]}, {"@type": 4}, {}],
+        "recordSet": {"field": [3, {"source": {"fileSet": 7}, "subField": {"field": []}}]},
+    }
+    (photos / CROISSANT).write_text(json.dumps(strange))
+    report = protect_dataset(photos, tmp_path / "out", KEY)
+    assert report.failed == 0
+    check_files(tmp_path / "out")
+
+
+def test_they_are_valid(tmp_path, photos, scenes):
+    """Of every kind of output, in one process: it takes long to load."""
+    if importlib.util.find_spec("mlcroissant") is None:
+        pytest.skip("mlcroissant is not here: pip install dsguard[croissant]")
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", photos)
+    protect_dataset(archive, tmp_path / "archive", KEY, croissant=True)
+    kinds = ["folder", "webdataset", *(["parquet"] if importlib.util.find_spec("pyarrow") else [])]
+    for kind in kinds:
+        protect_dataset(photos, tmp_path / kind, KEY, access="Ask me.", out_format=kind)
+    (photos / CROISSANT).write_text(json.dumps(described(scenes)))
+    protect_dataset(photos, tmp_path / "mended", KEY, keep="files")
+    made = [str(tmp_path / kind / CROISSANT) for kind in (*kinds, "archive", "mended")]
+    for path in made:
+        check_files(Path(path).parent)
+    broken = json.loads(Path(made[0]).read_text()) | {"distribution": [{"@type": "cr:FileObject"}]}
+    (tmp_path / "broken.json").write_text(json.dumps(broken))
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        _VALIDATE,
+        *made,
+        str(tmp_path / "broken.json"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["valid"] * len(made) + ["ValidationError"], done.stderr
+
+
+_VALIDATE = """
+import sys, mlcroissant
+for path in sys.argv[1:]:
+    try:
+        mlcroissant.Dataset(jsonld=path)
+    except Exception as error:
+        print(type(error).__name__)
+    else:
+        print("valid")
+"""
+
+
+def test_from_the_command_line(tmp_path, photos):
+    KEY.save(tmp_path / "key")
+    options = ["--key", str(tmp_path / "key"), "--access", "Ask me.", "--croissant"]
+    assert run(["protect", str(photos), str(tmp_path / "out"), *options]) == Exit.OK
+    assert "Ask me." in check_files(tmp_path / "out")["conditionsOfAccess"]
