@@ -18,10 +18,12 @@ enum {
     SHORTEST = 3,
     LONGEST = 258,
     LONGEST_CODE = 15,
+    QUICK_BITS = 9, /* of codes that a table has; longer ones are decoded bit by bit */
+    SYMBOL = 4,     /* an entry: a length of 4 bits, 0 where there is none, then the symbol */
     SYMBOLS = 288,
     DISTANCES = 30,
     FILTERS = 8,
-    FAR = 32, /* contexts of the lengths of codes: 32 by frequency, then 16 and 16 by neighbour */
+    CONTEXTS = 64, /* of the lengths of codes: 32 by frequency, then 16 and 16 by the one before */
 };
 
 struct code {
@@ -29,6 +31,7 @@ struct code {
     uint16_t sorted[SYMBOLS];
     uint16_t bits[SYMBOLS];
     uint8_t length[SYMBOLS];
+    uint16_t quick[1 << QUICK_BITS];
 };
 
 /* Places of the rows, by hash, and before each the one before it with the same hash. */
@@ -53,7 +56,7 @@ struct walk {
     unsigned was_match;
     uint8_t likely[256]; /* contexts of bytes, by their frequency */
     struct code code, far;
-    struct model filter[FILTERS][8], last, kind[4], own[8], length_of[2 * FAR][32];
+    struct model filter[FILTERS][8], last, kind[4], own[8], length_of[CONTEXTS][32];
     struct model match[16][2], best, step[32], whole;
 };
 
@@ -167,6 +170,9 @@ static int make_code(struct code *c, const uint8_t *lengths, unsigned symbols)
                     turned = turned << 1 | (code >> n & 1);
                 c->sorted[place[length]++] = (uint16_t)s;
                 c->bits[s] = (uint16_t)turned;
+                for (unsigned n = turned; length <= QUICK_BITS && n < 1u << QUICK_BITS;
+                     n += 1u << length)
+                    c->quick[n] = (uint16_t)(s << SYMBOL | length);
                 code++;
             }
     return 1;
@@ -177,6 +183,12 @@ static unsigned take_symbol(struct walk *w, const struct code *c)
     if (w->writes)
         return 0;
     refill(w);
+    unsigned entry = c->quick[w->bits & ((1u << QUICK_BITS) - 1)], known = entry & LONGEST_CODE;
+    if (known && known <= w->count) {
+        w->bits >>= known;
+        w->count -= known;
+        return entry >> SYMBOL;
+    }
     unsigned code = 0, first = 0, place = 0;
     for (unsigned length = 1; length <= LONGEST_CODE && length <= w->count; length++) {
         code |= (unsigned)(w->bits >> (length - 1)) & 1;
@@ -218,7 +230,7 @@ static int pass_codes(struct walk *w)
     unsigned n = 0;
     while (n < total) {
         unsigned before = n ? lengths[n - 1] : 0, times = 1;
-        unsigned context = n < 256 ? w->likely[n] : FAR + (n >= symbols ? 16 : 0) + before;
+        unsigned context = n < 256 ? w->likely[n] : (n < symbols ? 32u : 48u) + before;
         unsigned symbol = pass_tree(w, w->length_of[context], 5, take_symbol(w, &w->code));
         if (w->malformed || symbol >= LENGTH_SYMBOLS || (symbol == 16 && !n))
             return 0;

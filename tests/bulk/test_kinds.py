@@ -161,7 +161,7 @@ def test_shards_of_all_kinds_come_back(tmp_path):
     assert set(files.values()) <= set(files_in(tmp_path / "back").values())
 
 
-@pytest.mark.parametrize("shows", ["given", "preview", "samples"])
+@pytest.mark.parametrize("shows", ["given", "samples"])
 @pytest.mark.parametrize("cover_size", ["own", "fit"])
 def test_what_is_not_decoded_shows_a_drawn_picture(tmp_path, shows, cover_size):
     """A folder of covers may have copies of those very images, which nothing here can tell."""

@@ -178,6 +178,19 @@ def test_parts_that_no_dsguard_has_written_are_refused(scenes, data):
     assert isinstance(error, dsguard.TamperedError | dsguard.CarriesFileError)
 
 
+def test_one_long_stream_does_not_make_others_long():
+    """Streams of one shape are decoded side by side, each with room for the longest."""
+    long = struct.pack("<IHHBI", 9, 1, 1, 1, 1 << 20) + bytes(1 << 20)
+    short = struct.pack("<IHHBI", 9, 1, 1, 1, 1) + bytes(40)
+    contents = {n: in_content(short if n else long) for n in range(1000)}
+    out = np.zeros((1000, 8, 8, 3), np.uint8)
+    tracemalloc.start()
+    errors = restore_contents(contents, out, (8, 8, 3))
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()
+    assert {type(error) for error in errors.values()} == {dsguard.TamperedError}
+
+
 @pytest.mark.parametrize(
     ("size", "shape"),
     [(10, (60000, 60000, 4)), (1 << 31, (2, 2, 3)),
@@ -191,3 +204,9 @@ def test_parts_may_not_claim_more_memory_than_they_have(size, shape):
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
     tracemalloc.stop()
     assert isinstance(error, dsguard.TamperedError)
+
+
+def test_noise_is_carried_as_it_is():
+    noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    for data in (png_of(noise, compress_level=0), b"P6 16 16 255 " + noise.tobytes()):
+        assert File("x", data, coded=True).content[0] == Kind.FILE

@@ -167,21 +167,21 @@ def test_damaged_streams_are_read_as_zlib_reads_them(seed, level, flips, side):
 
 
 def test_a_bomb_does_not_unpack():
-    header = codec._chunk(b"IHDR", codec._HEADER.pack(8, 8, 8, 2, 0, 0, 0))
-    bomb = codec._chunk(b"IDAT", zlib.compress(bytes(1 << 28)))
-    assert back(codec.SIGNATURE + header + bomb + codec._chunk(b"IEND", b"")) is None
+    header = codec.as_chunk(b"IHDR", codec._HEADER.pack(8, 8, 8, 2, 0, 0, 0))
+    bomb = codec.as_chunk(b"IDAT", zlib.compress(bytes(1 << 28)))
+    assert back(codec.SIGNATURE + header + bomb + codec.as_chunk(b"IEND", b"")) is None
 
 
 def test_a_small_file_cannot_ask_for_much_memory():
-    header = codec._chunk(b"IHDR", codec._HEADER.pack(8000, 8000, 8, 2, 0, 0, 0))
-    file = codec.SIGNATURE + header + codec._chunk(b"IDAT", zlib.compress(bytes(8))) + codec._END
+    header = codec.as_chunk(b"IHDR", codec._HEADER.pack(8000, 8000, 8, 2, 0, 0, 0))
+    file = codec.SIGNATURE + header + codec.as_chunk(b"IDAT", zlib.compress(bytes(8))) + codec.END
     with pytest.raises(NotPlainError):
         read_plain(file, b"dsGD")
 
 
 def file_of(width, height, colour, stream, methods=(0, 0, 0), more=b""):
-    header = codec._chunk(b"IHDR", codec._HEADER.pack(width, height, 8, colour, *methods))
-    return codec.SIGNATURE + header + more + codec._chunk(b"IDAT", stream) + codec._END
+    header = codec.as_chunk(b"IHDR", codec._HEADER.pack(width, height, 8, colour, *methods))
+    return codec.SIGNATURE + header + more + codec.as_chunk(b"IDAT", stream) + codec.END
 
 
 @pytest.mark.parametrize("size", [(4, 0), (0, 4), (0, 0), (2**31 - 1, 0), (2**32 - 1, 0)])
@@ -209,7 +209,7 @@ def test_claims_of_a_batch_do_not_take_memory(scenes, monkeypatch):
 def test_unknown_methods_and_a_second_header_are_left_to_pillow():
     stream = zlib.compress(bytes(8 * 9))
     assert back(file_of(8, 8, 0, stream)) is not None or codec.scanlines is None
-    second = codec._chunk(b"IHDR", codec._HEADER.pack(4, 4, 8, 0, 0, 0, 0))
+    second = codec.as_chunk(b"IHDR", codec._HEADER.pack(4, 4, 8, 0, 0, 0, 0))
     for methods in ((1, 0, 0), (0, 1, 0), (0, 0, 1)):
         assert back(file_of(8, 8, 0, stream, methods)) is None
     assert back(file_of(8, 8, 0, stream, more=second)) is None
@@ -232,9 +232,9 @@ def test_blocks_of_all_kinds_follow_each_other():
 
 
 def test_a_claim_of_very_many_pixels_is_left_to_pillow():
-    header = codec._chunk(b"IHDR", codec._HEADER.pack(1 << 14, 1 << 13, 8, 0, 0, 0, 0))
+    header = codec.as_chunk(b"IHDR", codec._HEADER.pack(1 << 14, 1 << 13, 8, 0, 0, 0, 0))
     rows = zlib.compress(bytes((1 << 13) * ((1 << 14) + 1)), 1)
-    file = codec.SIGNATURE + header + codec._chunk(b"IDAT", rows) + codec._END
+    file = codec.SIGNATURE + header + codec.as_chunk(b"IDAT", rows) + codec.END
     with pytest.raises(NotPlainError):
         read_plain(file, b"dsGD")
 
@@ -249,7 +249,7 @@ def test_all_filters_are_undone(height, width, channels, data):
     ]
     header = codec._HEADER.pack(width, height, 8, codec._COLOUR_TYPE[channels], 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b"")]
-    file = codec.SIGNATURE + b"".join(codec._chunk(*chunk) for chunk in chunks)
+    file = codec.SIGNATURE + b"".join(codec.as_chunk(*chunk) for chunk in chunks)
     found = back(file)
     if 5 in kinds:
         assert found is None  # there is no such filter

@@ -56,7 +56,7 @@ def fitted(task: Task, source: Source, parts: list[Part], earlier: dict[str, str
 
 def _rates_of_files(task: Protect, source: Source, parts: list[Part]) -> Iterator[int]:
     """Yield the rate that each of some images needs to carry its file, or its samples."""
-    for rows, group in _sample(source, parts, as_files=True):
+    for rows, group in _sample(source, parts, as_files=True, views=task.cover.takes_views):
         if not rows.files:
             yield from rates_of(group.images)
             continue
@@ -67,7 +67,7 @@ def _rates_of_files(task: Protect, source: Source, parts: list[Part]) -> Iterato
 
 
 def _sample(
-    source: Source, parts: list[Part], *, as_files: bool = False
+    source: Source, parts: list[Part], *, as_files: bool = False, views: bool = False
 ) -> Iterator[tuple[Rows, Group]]:
     """Yield some images of a dataset in groups of one shape, evenly from all of it.
 
@@ -78,7 +78,7 @@ def _sample(
     for part in chosen:
         count, samples = each, _MOST_SAMPLES // len(chosen)
         with contextlib.suppress(DsguardError, OSError):
-            for rows, group in _groups(source, part, each, as_files=as_files):
+            for rows, group in _groups(source, part, each, as_files=as_files, views=views):
                 least = max(1, samples // max(1, group.images[:1].size))
                 group.rows, group.images = group.rows[:least], group.images[:least]
                 count, samples = count - len(group.images), samples - group.images.size
@@ -89,7 +89,7 @@ def _sample(
 
 
 def _groups(
-    source: Source, part: Part, count: int, *, as_files: bool
+    source: Source, part: Part, count: int, *, as_files: bool, views: bool
 ) -> Iterator[tuple[Rows, Group]]:
     """Yield images of a part: some of those that it names, or some of each chunk."""
     if part.names is not None:
@@ -97,7 +97,7 @@ def _groups(
     for rows in source.rows(part):
         if part.names is None:
             rows = rows.taken(_spread(range(len(rows.names)), _OF_CHUNK))  # noqa: PLW2901
-        for groups, _ in decode_rows(rows, as_files=as_files):
+        for groups, _ in decode_rows(rows, as_files=as_files, views=views):
             yield from ((rows, group) for group in groups)
 
 

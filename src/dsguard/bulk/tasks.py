@@ -327,7 +327,8 @@ class Protect(Task):
         return self.keep != "pixels" and self.codec.carries_files
 
     def decoded(self, rows: Rows) -> Iterator[tuple[list[Group], dict[int, DsguardError]]]:
-        for groups, errors in decode_rows(rows, as_files=self.keeps_files):
+        views = self.cover.takes_views
+        for groups, errors in decode_rows(rows, as_files=self.keeps_files, views=views):
             if self.cover_size == "fit" and rows.images is None:
                 groups = fitted_to_files(  # noqa: PLW2901
                     groups, rows, self.codec, coded=self.keep == "auto"

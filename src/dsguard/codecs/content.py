@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dsguard.codecs.parts import from_parts, in_parts
+from dsguard.codecs.parts import MOST_FILE_BYTES, from_parts, in_parts
 from dsguard.errors import DsguardError, FormatError, InputError, TamperedError
 from dsguard.kernels import kernels
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 _HEAD = struct.Struct("<BI")
 _NAME = struct.Struct("<H")
-
-MOST_FILE_BYTES = 1 << 30
 
 HEAD_BYTES = _HEAD.size
 MOST_CONTENT_BYTES = HEAD_BYTES + _NAME.size + 255 + MOST_FILE_BYTES

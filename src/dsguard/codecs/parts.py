@@ -25,26 +25,33 @@ if TYPE_CHECKING:
     from dsguard.kernels.contract import Shape
 
 _HEAD = struct.Struct("<IHHBI")
+MOST_EXPANSION = 8
+"""Bytes of a file, and samples, for each byte of its parts at most."""
+
+MOST_FILE_BYTES = 1 << 30
+"""Of samples as well."""
+
 _AT_ONCE = 1 << 24
 """Samples that are decoded in one call; a larger image is decoded alone."""
 
 
 def in_parts(data: bytes) -> bytes | None:
     """Return a file in parts, None where that is not shorter than the file."""
-    from dsguard.formats.parted import parted  # takes time to import
+    from dsguard.formats.parted import parted  # whoever carries no files needs no Pillow
 
-    parts = parted(data)
+    parts = parted(data, min(MOST_FILE_BYTES, MOST_EXPANSION * len(data)))
     if parts is None:
         return None
     packed = _packed(parts, len(data))
-    return packed if len(packed) < len(data) else None
+    return packed if packed and len(packed) < len(data) else None
 
 
-def _packed(parts: Parted, size: int) -> bytes:
-    from dsguard.formats.parted import MOST_EXPANSION
-
+def _packed(parts: Parted, size: int) -> bytes | None:
+    """Return parts as they are carried; None for noise, which no stream makes shorter."""
     streams, lengths = kernels().compress(parts.samples[None])
     stream = streams[0, : int(lengths[0])].tobytes()
+    if len(stream) >= parts.samples.size:
+        return None
     head = _HEAD.pack(size, *parts.samples.shape, len(stream))
     least = -(-max(size, parts.samples.size) // MOST_EXPANSION)
     return b"".join((head, stream, parts.layout)).ljust(least, b"\0")
@@ -52,10 +59,6 @@ def _packed(parts: Parted, size: int) -> bytes:
 
 def from_parts(packed: Mapping[int, bytes]) -> dict[int, bytes | None]:
     """Return files by their number; None for one whose parts no dsguard has written."""
-    if not packed:
-        return {}
-    from dsguard.formats.parted import MOST_EXPANSION
-
     found: dict[int, bytes | None] = dict.fromkeys(packed)
     alike: dict[Shape, list[tuple[int, bytes, bytes, int]]] = {}
     for number, data in packed.items():
@@ -65,8 +68,8 @@ def from_parts(packed: Mapping[int, bytes]) -> dict[int, bytes | None]:
         shape = height, width, channels
         rest = data[_HEAD.size :]
         samples = math.prod(shape)
-        likely = max(size, samples) <= MOST_EXPANSION * len(data) and 0 < length <= len(rest)
-        if likely and samples > 0 and channels in (1, 3, 4):
+        likely = max(size, samples) <= min(MOST_EXPANSION * len(data), MOST_FILE_BYTES)
+        if likely and 0 < length < samples and length <= len(rest) and channels in (1, 3, 4):
             each = number, rest[:length], rest[length:], size
             alike.setdefault(shape, []).append(each)
     for same, members in alike.items():

@@ -183,6 +183,8 @@ class Cover(ABC):
         Whether it has to be prepared with all images.
     is_like : bool
         Whether it resembles the clean image, and is not meant to hide it.
+    takes_views : bool
+        Whether it shows something of images that are not decoded as well, by views of these.
 
     Examples
     --------
@@ -207,6 +209,7 @@ class Cover(ABC):
     needs_network: bool = False
     needs_whole_set: bool = False
     is_like: bool = True
+    takes_views: bool = False
 
     @abstractmethod
     def settings(self) -> dict[str, str]:
@@ -328,6 +331,10 @@ class Marked(Cover):
     @property
     def is_like(self) -> bool:  # type: ignore[override]
         return self.base.is_like
+
+    @property
+    def takes_views(self) -> bool:  # type: ignore[override]
+        return self.base.takes_views
 
     def settings(self) -> dict[str, str]:
         return {**self.base.settings(), **self.mark.settings()}

@@ -44,6 +44,7 @@ class Preview(Cover):
 
     cells: int = 8
     is_like = False
+    takes_views = True
 
     def __post_init__(self) -> None:
         if type(self.cells) is not int or not 1 <= self.cells <= MOST_CELLS:

@@ -17,6 +17,7 @@ from dsguard.errors import DsguardError, InputError
 from dsguard.formats.images import Group, UnreadableImageError, decode_files, is_image_name, runs_of
 from dsguard.formats.pillow import STATED, stated_size_of
 from dsguard.formats.places import Listing, Place
+from dsguard.formats.views import view_of
 from dsguard.kernels.geometry import LARGEST_SIDE
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class Rows:
 
 
 def decode_rows(
-    rows: Rows, *, as_files: bool = False
+    rows: Rows, *, as_files: bool = False, views: bool = False
 ) -> Iterator[tuple[list[Group], dict[int, DsguardError]]]:
     """Yield the images of some rows by shape, and by row why one cannot be read.
 
@@ -146,6 +147,8 @@ def decode_rows(
     rows : Rows
     as_files : bool
         Whether files matter, and not their pixels: gray stands for those that are not decoded.
+    views : bool
+        Whether views stand for these, where there are any.
     """
     if rows.images is not None:
         everything = list(range(len(rows.names)))
@@ -160,20 +163,24 @@ def decode_rows(
                     files = [rows.files[start + row] for row in group.rows]
                     group.images = np.concatenate([_stand_in(STATED, data) for data in files])
                     group.is_seen = False
-            groups += _undecoded(rows.files[start:stop], errors)
+            groups += _undecoded(rows.files[start:stop], errors, views=views)
         for group in groups:
             group.rows = [start + row for row in group.rows]
         yield groups, {start + row: error for row, error in errors.items()}
 
 
 def _undecoded(
-    files: Sequence[bytes | DsguardError], errors: dict[int, DsguardError]
+    files: Sequence[bytes | DsguardError], errors: dict[int, DsguardError], *, views: bool
 ) -> Iterator[Group]:
-    """Yield gray images for files that cannot be decoded, and take these out of the errors."""
+    """Yield views, or gray, for files that are not decoded; take these out of the errors."""
     for row, error in list(errors.items()):
         data = files[row]
         if isinstance(error, UnreadableImageError) and isinstance(data, bytes):
             del errors[row]
+            view = view_of(data) if views else None
+            if view is not None and 0 < max(view.shape[:2]) <= LARGEST_SIDE:
+                yield Group([row], np.ascontiguousarray(view)[None], {})
+                continue
             yield Group([row], _stand_in(stated_size_of(data), data), {}, is_seen=False)
 
 

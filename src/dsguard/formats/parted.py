@@ -14,9 +14,6 @@ from dsguard.formats import png_parted, uncompressed
 if TYPE_CHECKING:
     from dsguard.kernels.contract import Images
 
-MOST_EXPANSION = 8
-"""Bytes of samples for each byte of a file at most: others are short already."""
-
 _KINDS = {0: uncompressed, 1: png_parted}
 
 
@@ -35,7 +32,7 @@ class Parted:
     layout: bytes
 
 
-def parted(data: bytes) -> Parted | None:
+def parted(data: bytes, most: int = 1 << 30) -> Parted | None:
     """Return a file in two parts, None where that is not possible.
 
     Parameters
@@ -43,6 +40,8 @@ def parted(data: bytes) -> Parted | None:
     data : bytes
         Of a PNG file of 8 bits per sample, not interlaced, or of a BMP, TIFF, PPM or PGM file
         without compression; of any other there are no parts.
+    most : int
+        Samples, in bytes; a file that claims more has no parts.
 
     Examples
     --------
@@ -55,7 +54,7 @@ def parted(data: bytes) -> Parted | None:
     True
     """
     for kind, module in _KINDS.items():
-        found = module.split(data, MOST_EXPANSION * len(data))
+        found = module.split(data, most)
         if found is not None:
             samples, layout = found
             whole = Parted(samples, bytes([kind]) + layout)

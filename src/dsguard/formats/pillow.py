@@ -155,6 +155,30 @@ def decode(data: bytes) -> Decoded:
         raise UnreadableImageError(msg) from error
 
 
+def first_picture(data: bytes, deep: tuple[str, ...]) -> npt.NDArray[Any]:
+    """Return the first picture of a file of any kind of pixel, within the limits of `decode`.
+
+    Parameters
+    ----------
+    data : bytes
+    deep : tuple of str
+        Modes of Pillow whose values are returned as they are.
+
+    Returns
+    -------
+    ndarray, shape (H, W) of such values, else (H, W, 3) of uint8
+
+    Raises
+    ------
+    Exception
+        Whatever a decoder raises.
+    """
+    with _opened(data) as image:
+        _check_claims(image, data)
+        image.load()
+        return np.array(image if image.mode in deep else image.convert("RGB"))
+
+
 @contextlib.contextmanager
 def _opened(data: bytes) -> Iterator[ImageFile.ImageFile]:
     """Open an image file, not one of which Pillow warns that it may fill the memory."""

@@ -112,10 +112,10 @@ def _traced(stream: bytes, rows: bytes, shape: tuple[int, int, int]) -> tuple[Im
     return None
 
 
-def _retrace(trace: bytes, samples: Images, most: int) -> tuple[bytes, bytes]:
+def _retrace(trace: bytes, samples: Images, most: int) -> tuple[bytes, bytes | memoryview]:
     if png.scanlines is not None:
         blocks, rows = png.scanlines.retrace(trace, np.ascontiguousarray(samples), most)
-        return blocks, rows
+        return blocks, rows.data
     with contextlib.suppress(NoTraceError):
         image = samples.reshape(len(samples), -1)
         return reference.retrace(trace, image, samples.shape[2], most)

@@ -93,9 +93,11 @@ def _rows(shape: tuple[int, ...]) -> Any:
 def trace(stream: bytes, rows: bytes, shape: tuple[int, int, int]) -> bytes:
     """Trace the blocks of a zlib stream; empty where they are not those of these filtered rows.
 
+    A trace that would be longer than the stream is empty as well.
+
     See `dsguard.kernels.reference.trace`.
     """
-    out, size = np.empty(len(stream) + len(rows) + 64, np.uint8), ffi.new("size_t *")
+    out, size = np.empty(len(stream) + 64, np.uint8), ffi.new("size_t *")
     check(
         lib.dsg_png_trace(
             _rows((1, *shape)),
@@ -111,7 +113,7 @@ def trace(stream: bytes, rows: bytes, shape: tuple[int, int, int]) -> bytes:
     return out[: size[0]].tobytes() if size[0] <= len(out) else b""
 
 
-def retrace(trace: bytes, image: Images, most: int) -> tuple[bytes, bytes]:
+def retrace(trace: bytes, image: Images, most: int) -> tuple[bytes, Bytes]:
     """Return the blocks that a trace is of, empty where there are none, and the filtered rows.
 
     See `dsguard.kernels.reference.trace`.
@@ -132,7 +134,7 @@ def retrace(trace: bytes, image: Images, most: int) -> tuple[bytes, bytes]:
             length,
         )
     )
-    return stream[: length[0]].tobytes(), rows.tobytes()
+    return stream[: length[0]].tobytes(), rows
 
 
 def _places() -> Any:

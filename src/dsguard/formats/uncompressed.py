@@ -39,11 +39,11 @@ def split(data: bytes, most: int) -> tuple[Images, bytes] | None:
     place = _of_bmp(data) or _of_tiff(data) or _of_pnm(data)
     if place is None or not _is_inside(place, len(data), most):
         return None
-    start, pitch, height, width, channels = place
-    rows = _rows(np.frombuffer(data, np.uint8), place)
-    rest = np.delete(np.frombuffer(data, np.uint8), _indices(place)).tobytes()
-    samples = np.ascontiguousarray(rows).reshape(height, width, channels)
-    return samples, _LAYOUT.pack(start, pitch) + rest
+    bytes_of_file, others = np.frombuffer(data, np.uint8), np.ones(len(data), bool)
+    _rows(others, place)[...] = False
+    rows = np.ascontiguousarray(_rows(bytes_of_file, place))
+    samples = rows.reshape(place.height, place.width, place.channels)
+    return samples, _LAYOUT.pack(place.start, place.pitch) + bytes_of_file[others].tobytes()
 
 
 def join(samples: Images, layout: bytes, size: int) -> bytes | None:
@@ -72,11 +72,6 @@ def _rows(data: np.ndarray[tuple[int], np.dtype[np.generic]], place: _Place) -> 
     """Return the rows of samples that lie in a file, (H, W · C); writing there writes the file."""
     shape = place.height, place.width * place.channels
     return np.lib.stride_tricks.as_strided(data[place.start :], shape, (place.pitch, 1))
-
-
-def _indices(place: _Place) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-    row = np.arange(place.width * place.channels)
-    return (place.start + np.arange(place.height)[:, None] * place.pitch + row).reshape(-1)
 
 
 def _of_bmp(data: bytes) -> _Place | None:

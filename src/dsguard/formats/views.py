@@ -1,0 +1,160 @@
+"""Views: pictures of 8 bits of files that are not decoded, for covers that show something of them.
+
+Gray values of more bits are seen through a *window*: its range is brought to 0 to 255, and values
+outside are cut. It is the one that a DICOM file names, else that from the 1st to the 99th
+percentile of the image. Of several pictures the first is seen, of colours of 16 bits the upper
+eight. Nothing that comes back depends on a view.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dsguard.formats.pillow import first_picture
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from dsguard.kernels.contract import Bytes
+
+PERCENTILES = (1, 99)
+
+_MOST_COUNTED = 1 << 20
+"""Values that percentiles are taken of, evenly from all."""
+
+_AT_ONCE = 1 << 18
+_DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+
+_START = 132  # of a DICOM file, behind ``DICM``
+_LONG = (b"OB", b"OW", b"UN", b"SQ", b"UT")
+_SYNTAX = b"\2\0\x10\0"
+_ORDERS = {"1.2.840.10008.1.2": "<", "1.2.840.10008.1.2.1": "<", "1.2.840.10008.1.2.2": ">"}
+"""Byte order by transfer syntax: of DICOM files without compression. Others are not read."""
+
+_WANTED = [
+    "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration",
+    "BitsAllocated", "BitsStored", "PixelRepresentation", "WindowCenter", "WindowWidth",
+    "RescaleSlope", "RescaleIntercept", "PixelData",
+]  # fmt: skip
+
+
+def view_of(data: bytes) -> Bytes | None:
+    """Return a picture of an image file, shape (H, W, 3); None where there is none.
+
+    DICOM files need pydicom (extra ``dicom``), and no compression.
+    """
+    with contextlib.suppress(Exception):  # a file of strangers can fail in any way: it is not seen
+        if data[128:_START] == b"DICM":
+            return _of_dicom(data)
+        picture = first_picture(data, _DEEP)
+        return _gray(windowed(picture, *window_of(picture))) if picture.ndim == 2 else picture
+    return None
+
+
+def _gray(picture: Bytes) -> Bytes:
+    """Return gray as colours: they have room for three times as much."""
+    return np.repeat(picture[..., None], 3, axis=2)
+
+
+def window_of(values: npt.NDArray[Any]) -> tuple[float, float]:
+    """Return the percentiles of the finite values of an image, of a part of very many."""
+    flat = values.reshape(-1)
+    some = flat[:: -(-flat.size // _MOST_COUNTED)].astype(np.float64)
+    low, high = np.percentile(some[np.isfinite(some)], PERCENTILES)
+    return float(low), float(high)
+
+
+def windowed(values: npt.NDArray[Any], low: float, high: float) -> Bytes:
+    """Return values through a window: `low` and less are 0, `high` and more 255.
+
+    Parameters
+    ----------
+    values : ndarray, shape (H, W)
+        What is not a number is 0.
+    low, high : float
+        Where they are the same, all is 128.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dsguard.formats.views import windowed
+    >>> windowed(np.array([[-5, 0, 500, 1000, 4095]]), 0, 1000).tolist()
+    [[0, 0, 128, 255, 255]]
+    """
+    out = np.full(values.shape, 128, np.uint8)
+    if not high > low:
+        return out
+    step = max(1, _AT_ONCE // max(1, values.shape[1]))
+    for start in range(0, len(values), step):
+        part = values[start : start + step].astype(np.float64)
+        shown = (np.clip(part, low, high) - low) * (255 / (high - low))
+        out[start : start + step] = np.rint(np.nan_to_num(shown))
+    return out
+
+
+def _of_dicom(data: bytes) -> Bytes | None:
+    """Return the first frame, through the window that the file names."""
+    order = _ORDERS.get(_syntax(data))
+    if order is None:
+        return None
+    import pydicom
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found: Any = pydicom.dcmread(io.BytesIO(data), specific_tags=_WANTED)
+    kind, size = str(found.PhotometricInterpretation), int(found.BitsAllocated) // 8
+    channels = {"MONOCHROME1": 1, "MONOCHROME2": 1, "RGB": 3}[kind]
+    shape = int(found.Rows), int(found.Columns), channels
+    if channels != int(found.SamplesPerPixel) or (channels == 3 and size != 1):
+        return None
+    signed = "i" if int(found.PixelRepresentation) else "u"
+    pixels = np.frombuffer(found.PixelData, f"{order}{signed}{size}", np.prod(shape))
+    if channels == 3:
+        planes = int(found.get("PlanarConfiguration", 0) or 0)
+        rgb = pixels.view(np.uint8)
+        return rgb.reshape(3, *shape[:2]).transpose(1, 2, 0) if planes else rgb.reshape(shape)
+    unused = 8 * size - int(found.BitsStored)
+    values = (pixels.astype(f"={signed}{size}").reshape(shape[:2]) << unused) >> unused
+    low, high = _window_in(found) or window_of(values)
+    gray = _gray(windowed(values, low, high))
+    return 255 - gray if kind == "MONOCHROME1" else gray
+
+
+def _syntax(data: bytes) -> str:
+    """Return the transfer syntax, which is told first: pydicom unpacks some files at once."""
+    place = _START
+    while data[place : place + 2] == b"\2\0":
+        kind = data[place + 4 : place + 6]
+        long = kind in _LONG
+        form, gap = ("<I", 8) if long else ("<H", 6)
+        (length,) = struct.unpack_from(form, data, place + gap)
+        start = place + gap + struct.calcsize(form)
+        if data[place : place + 4] == _SYNTAX:
+            return data[start : start + length].rstrip(b"\0 ").decode("ascii")
+        place = start + length
+    return ""
+
+
+def _window_in(found: Any) -> tuple[float, float] | None:
+    """Return the window that a file names, in stored values (PS3.3, C.11.2.1.2)."""
+    centre, width = (_first(found.get(name)) for name in ("WindowCenter", "WindowWidth"))
+    slope, intercept = (_first(found.get(name)) for name in ("RescaleSlope", "RescaleIntercept"))
+    slope, intercept = 1.0 if slope is None else slope, intercept or 0.0
+    if centre is None or width is None or not width > 1 or not slope > 0:
+        return None
+    ends = (centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2)
+    low, high = ((end - intercept) / slope for end in ends)
+    return (low, high) if np.isfinite([low, high]).all() else None
+
+
+def _first(value: Any) -> float | None:
+    """Return a number, the first of several."""
+    if value is None or value == "":
+        return None
+    return float(value) if isinstance(value, str | int | float) else float(value[0])
