@@ -178,7 +178,7 @@ def login(url: str) -> None:
     """Keep URL and token for the other commands; the token is asked for, or read from stdin."""
     token = _given_token()
     with _keeping() as kept:
-        with _connected(url, token) as client:
+        with connected(url, token) as client:
             name = client.me()["name"]
         kept.save(url, token)
     say(f"logged in as {name}")
@@ -197,7 +197,7 @@ def register(name: str, url: str, *, replace: bool) -> None:
         )
         raise InputError(msg)
     with _keeping() as kept:  # before there is a token that could be lost
-        with _connected(url) as client:
+        with connected(url) as client:
             token = client.register(name)
         kept.save(url, token)
     say(f"registered as {name}; the token is in {path_of_login()}")
@@ -498,7 +498,7 @@ def _given_token() -> str:
     return check_token(token)
 
 
-def _connected(url: str, token: str | None = None) -> Client:
+def connected(url: str, token: str | None = None) -> Client:
     """Return a client; what it warns of is said on stderr."""
     from dsguard.dmcp.client import Client
 
@@ -512,7 +512,7 @@ def _connected(url: str, token: str | None = None) -> Client:
 
 def _client() -> Client:
     """Return a client of the service of the environment, or that of the last login."""
-    return _connected(*login_for())
+    return connected(*login_for())
 
 
 def granted_keys(dataset: str, url: str | None) -> GrantedKeys:
@@ -520,6 +520,6 @@ def granted_keys(dataset: str, url: str | None) -> GrantedKeys:
     from dsguard.dmcp import GrantedKeys
 
     login = login_for(url)
-    with _connected(*login) as client:
+    with connected(*login) as client:
         client.me()
     return GrantedKeys(dataset, *login, allow_http=allows_http())
