@@ -16,7 +16,7 @@ import pytest
 import dsguard
 from dsguard.dmcp import GrantedKeys
 from dsguard.dmcp.client import RefusedError
-from tests.dmcp.service import new_name, refused, running
+from tests.dmcp.service import account, new_name, refused
 
 KILLS, CLIENTS = 3, 3
 IDS = [bytes([n]) * 16 for n in range(8)]
@@ -29,49 +29,45 @@ def lines(owner, dataset: str, action: str = "image-keys") -> list[dict]:
     return [line for line in found if line["action"] == action]
 
 
-def ask(server, token: str, got: list[bytes], gone: threading.Event) -> None:
+def ask(server, token: str, dataset: str, got: list[bytes], gone: threading.Event) -> None:
     """Ask for keys of random ids until the service is gone; keep the ids whose keys came."""
     with server.client(token) as client:
         while not gone.is_set():
             ids = [os.urandom(16) for _ in range(20)]
             try:
-                client.keys("d", ids)
+                client.keys(dataset, ids)
             except RefusedError:
                 return
             got.append(b"".join(ids))
 
 
-def test_a_service_that_is_killed_loses_no_line(tmp_path):
+def test_a_service_that_is_killed_loses_no_line(server, mary, dataset):
     """No key without its line, no confirmed grant lost, and budgets that match the trail."""
-    with running(tmp_path / "service", requests_per_minute="1000000") as server:
-        with server.client() as stranger:
-            token = stranger.register("mary")
-            for number in range(KILLS):
-                stranger.register(f"u{number}")
-        with server.client(server.owner_token) as owner:
-            owner.deposit("d")
-            owner.grant("d", "mary", quota=10**6, distinct=True)
-        got: list[bytes] = []
-        for number in range(KILLS):
-            gone = threading.Event()
-            with ThreadPoolExecutor(CLIENTS) as pool:
-                for _ in range(CLIENTS):
-                    pool.submit(ask, server, token, got, gone)
-                with server.client(server.owner_token) as owner:
-                    owner.grant("d", f"u{number}")
-                time.sleep(0.1 * number)
-                server.kill()
-                gone.set()
-            server.start()
-        with server.client(server.owner_token) as owner:
-            grants = {row["user"]: row for row in owner.grants("d")}
-            released = lines(owner, "d")
-        assert {f"u{number}" for number in range(KILLS)} < set(grants)
-        assert got
-        asked = Counter(hashlib.sha256(ids).hexdigest() for ids in got)
-        assert asked <= Counter(line["digest"] for line in released)
-        assert grants["mary"]["used"] == sum(line["images"] for line in released)
-        assert "all good" in server.operate("audit", "verify").stdout
+    got: list[bytes] = []
+    confirmed = [mary.name]
+    with server.client(server.owner_token) as owner:
+        owner.grant(dataset, mary.name, quota=10**6, distinct=True)
+    for number in range(KILLS):
+        gone = threading.Event()
+        with ThreadPoolExecutor(CLIENTS) as pool, account(server) as another:
+            for _ in range(CLIENTS):
+                pool.submit(ask, server, mary.token, dataset, got, gone)
+            with server.client(server.owner_token) as owner:
+                owner.grant(dataset, another.name)
+            confirmed.append(another.name)
+            time.sleep(0.1 * number)
+            server.kill()
+            gone.set()
+        server.start()
+    with server.client(server.owner_token) as owner:
+        grants = {row["user"]: row for row in owner.grants(dataset)}
+        released = lines(owner, dataset)
+    assert set(confirmed) <= set(grants)
+    assert got
+    asked = Counter(hashlib.sha256(ids).hexdigest() for ids in got)
+    assert asked <= Counter(line["digest"] for line in released)
+    assert grants[mary.name]["used"] == sum(line["images"] for line in released)
+    assert "all good" in server.operate("audit", "verify").stdout
 
 
 def test_a_grant_that_is_taken_ends_what_runs(owner, mary, dataset, key, monkeypatch):
