@@ -44,7 +44,7 @@ deposit_option = click.option(
     "--dataset",
     metavar="NAME",
     help="Deposit the key on a platform (`dsguard dmcp`) under this name, before anything is "
-    "protected. Without --key, or where there is none, one is made: NAME.key.",
+    "protected. Where there is no key yet, one is made: in the file of --key, else in NAME.key.",
 )
 profile_option = click.option(
     "--profile",
