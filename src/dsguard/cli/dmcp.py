@@ -384,12 +384,12 @@ def restore_command(dataset: str, source: Path, destination: Path, *, overwrite:
 
 
 def _checked(budget: dict[str, Any]) -> dict[str, Any]:
-    """Return a budget whose images have a number, where they are to be distinct."""
+    """Return what is given of a budget; distinct images have to have a number."""
     distinct = budget["distinct"] or budget["lease_hours"] is not None
     if distinct and budget["quota"] is None:
         msg = "say how many distinct images the grant is for: --images N"
         raise click.UsageError(msg)
-    return {**budget, "distinct": distinct}
+    return {name: value for name, value in {**budget, "distinct": distinct}.items() if value}
 
 
 def _settings(**given: Any) -> Settings:
