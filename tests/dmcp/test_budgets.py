@@ -59,14 +59,21 @@ asked = st.lists(
 )
 
 
-@given(asked=asked, lease=st.sampled_from([None, 1]), at_once=st.integers(1, 5))
-@settings(max_examples=25, deadline=None)
-def test_what_is_charged_is_what_is_new(asked, lease, at_once):
-    """Against a dict of the ids that were charged, and when."""
+@pytest.fixture(scope="module")
+def empty():
+    """A database in memory, with its tables and nothing in them."""
     engine = create_engine("sqlite://")
     Base.metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+
+
+@given(asked=asked, lease=st.sampled_from([None, 1]), at_once=st.integers(1, 5))
+@settings(max_examples=25, deadline=None)
+def test_what_is_charged_is_what_is_new(empty, asked, lease, at_once):
+    """Against a dict of the ids that were charged, and when."""
     clock, charged = 10**9, {}
-    with Session(engine) as session, pytest.MonkeyPatch.context() as patch:
+    with Session(empty) as session, pytest.MonkeyPatch.context() as patch:
         patch.setattr(budgets, "time", SimpleNamespace(time=lambda: clock))
         patch.setattr(budgets, "_AT_ONCE", at_once)
         session.add_all([User(id=1, name="u"), Dataset(id=1, name="d")])
@@ -88,7 +95,6 @@ def test_what_is_charged_is_what_is_new(asked, lease, at_once):
             select(Counted.image_id, Counted.time).where(Counted.grant_id == 1)
         ).all()
         assert {row.image_id: row.time for row in rows} == {_id(n): t for n, t in charged.items()}
-    engine.dispose()
 
 
 def _id(number: int) -> bytes:
