@@ -4,20 +4,13 @@
 
 starts a service in a process of its own and has protected 32×32 images restored over loopback;
 service and clients share the machine. `--images` and `--seconds` make it shorter. Keys of images
-are measured in `bench/dmcp_keys.py`: `--only-keys` does these, and keeps the other rows of `--out`.
+are measured by `bench/dmcp_keys.py`; each keeps the rows of the other in `--out`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import random
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -28,7 +21,6 @@ from typing import Any
 
 import httpx
 import numpy as np
-import psutil
 
 import dsguard
 from dsguard.bulk import load_training_set, select
@@ -37,11 +29,9 @@ from dsguard.dmcp.client import Client, RefusedError
 from dsguard.formats import encode_images, open_source
 from dsguard.formats.tar import END, packed
 
-from . import dmcp_keys
-from .report import cpu, put_into_page, table
+from .dmcp_service import Service, keep
 
 CLIENTS, KILLS = 50, 20
-PAGE = Path("docs/dmcp.md")
 
 
 def main() -> None:
@@ -50,94 +40,15 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--images", type=int, default=1_000_000, help="of the long stream")
     parser.add_argument("--seconds", type=float, default=60, help="of the many clients")
-    parser.add_argument("--sealed", type=int, default=100_000, help="images restored by keys")
-    parser.add_argument("--only-keys", action="store_true")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--page", action="store_true", help="put the table into docs/dmcp.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="dsguard-dmcp-") as folder:
         service = Service(Path(folder))
         try:
-            results = _before(options) if options.only_keys else measure(service, options)
-            results |= dmcp_keys.measure(service.url, service.token, options.data, options.sealed)
+            keep(measure(service, options), options.out, page=options.page)
         finally:
             service.kill()
-    facts = {
-        "cpus": os.cpu_count(),
-        "machine": cpu(),
-        "python": platform.python_version(),
-        "dsguard": dsguard.__version__,
-        "results": results,
-    }
-    print(json.dumps(facts, indent=2))
-    if options.out:
-        options.out.write_text(json.dumps(facts, indent=2) + "\n")
-    if options.page:
-        rows = [(name, str(value)) for name, value in results.items()]
-        text = table(("what", "measured"), rows)
-        put_into_page("<!-- dmcp: bench/dmcp.py -->", "<!-- end of dmcp -->", text, PAGE)
-
-
-def _before(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the results that are kept already."""
-    there = options.out is not None and options.out.exists()
-    return dict(json.loads(options.out.read_text())["results"]) if there else {}
-
-
-class Service:
-    """A service in a process of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        self._environment = {
-            **os.environ,
-            "DSGUARD_DMCP_FOLDER": str(folder),
-            "DSGUARD_DMCP_PORT": str(port),
-            "DSGUARD_DMCP_REQUESTS_PER_MINUTE": "1000000",
-            "DSGUARD_DMCP_REGISTRATIONS_PER_HOUR": "1000000",
-            "DSGUARD_DMCP_WAITING": "64",
-            "DSGUARD_DMCP_WAITING_PER_USER": "64",
-        }
-        self._log = folder.with_name(folder.name + ".log")
-        self.start()
-        self.token = (folder / "owner.token").read_text().strip()
-
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        with self._log.open("a") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "dsguard", "dmcp", "serve"],
-                env=self._environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        while True:
-            try:
-                httpx.get(f"{self.url}/readyz").raise_for_status()
-            except httpx.HTTPError:
-                time.sleep(0.05)
-                continue
-            return
-
-    def kill(self) -> None:
-        """End it without a warning."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def memory(self) -> int:
-        """Return the memory of all its processes in MiB, what they share counted once."""
-        parent = psutil.Process(self.process.pid)
-        everyone = (parent, *parent.children(recursive=True))
-        return sum(process.memory_full_info().pss for process in everyone) >> 20
-
-    def verified(self) -> bool:
-        """Tell whether the audit trail is whole."""
-        command = [sys.executable, "-m", "dsguard", "dmcp", "audit", "verify"]
-        return subprocess.run(command, env=self._environment, check=False).returncode == 0
 
 
 def measure(service: Service, options: argparse.Namespace) -> dict[str, Any]:

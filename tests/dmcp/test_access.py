@@ -228,6 +228,8 @@ def test_datasets_of_the_first_layout_get_their_owners(tmp_path):
     with engine.begin() as connection:
         owners = connection.execute(text("SELECT id, owner_id FROM datasets ORDER BY id")).all()
         assert [tuple(row) for row in owners] == [(1, 1), (2, 2)]
+        limits = connection.execute(text('SELECT "distinct", lease_hours FROM grants')).all()
+        assert [tuple(row) for row in limits] == 4 * [(0, None)]
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
     command.downgrade(config, "0001")
     engine.dispose()

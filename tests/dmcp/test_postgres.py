@@ -17,6 +17,7 @@ import pytest
 import dsguard
 from tests.dmcp.service import (
     protected,
+    refused,
     running,
 )
 
@@ -68,4 +69,17 @@ def test_postgresql(tmp_path, postgres, scenes):
             server.start()
             assert owner.export_key("d", 1) == key
             assert sum(entry["images"] or 0 for entry in owner.audit("d")) == 72
+            owner.grant("d", "mary", quota=5000, distinct=True, lease_hours=1)
+            ids = [os.urandom(16) for _ in range(5000)]
+            expected = {each: dsguard.image_key(key, each) for each in ids}
+            with server.client(token) as mary, ThreadPoolExecutor(4) as pool:
+                for keys in pool.map(lambda _: mary.keys("d", ids), range(8)):
+                    assert keys == expected  # from one of them or several at once
+                with refused(403, "quota"):
+                    mary.keys("d", [bytes(16)])
+            assert owner.grants("d")[-1]["used"] == 5000
+            charged = [line["outcome"] for line in owner.audit("d", 0, 1000)]
+            assert charged.count("5000 keys of images, 5000 of them counted") == 1
+            assert charged.count("5000 keys of images, 0 of them counted") == 7
+            owner.revoke("d", "mary")
         assert "all good" in server.operate("audit", "verify").stdout

@@ -15,6 +15,7 @@ from PIL import Image
 
 import dsguard
 from dsguard.bulk import engines, process_shard, restore_dataset
+from dsguard.codecs import Sealed
 from dsguard.formats import decode_image, encode_images
 from dsguard.integrations.images import restored_files, restored_images
 from dsguard.integrations.torch import RestoredDataset
@@ -205,3 +206,29 @@ class TestRay:
         rows = [(row["n"], row["image"]) for row in restored.take_all()]
         found = {n: image if decode else decode_image(image) for n, image in rows}
         np.testing.assert_array_equal([found[n] for n in range(len(clean))], clean)
+
+    def test_ray_data_with_keys_from_a_platform(self, cluster, tmp_path, clean, key):
+        """Batch by batch; the actor has a connection and a few keys of its own."""
+        data = pytest.importorskip("ray.data")
+        from dsguard.dmcp import GrantedKeys
+        from dsguard.integrations.ray import Restore
+        from tests.dmcp.service import running
+
+        some = clean[:8]
+        files = encode_images(dsguard.protect_batch(some, key, codec=Sealed(rate=64)).images)
+        rows = [{"image": file, "n": n} for n, file in enumerate(files)]
+        with running(tmp_path / "service") as server, server.client(server.owner_token) as owner:
+            owner.deposit("d", key)
+            granted = GrantedKeys("d", server.url, server.owner_token, most_kept=4)
+            restored = data.from_items(rows).map_batches(
+                Restore,
+                fn_constructor_kwargs={"key_path": granted, "decode": True},
+                batch_size=2,
+                batch_format="numpy",
+                compute=data.ActorPoolStrategy(size=1),
+                num_cpus=0.5,
+            )
+            found = {row["n"]: row["image"] for row in restored.take_all()}
+            lines = [line for line in owner.audit("d") if line["action"] == "image-keys"]
+        np.testing.assert_array_equal([found[n] for n in range(len(some))], some)
+        assert [line["images"] for line in lines] == [2] * 4

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dsguard.cli import options
-from dsguard.cli.console import errors, load_key
+from dsguard.cli.console import errors
 
 if TYPE_CHECKING:
     from dsguard.bulk import Settings
     from dsguard.formats import Source
-    from dsguard.keys import DatasetKey
 
 
 @dataclass(frozen=True)
@@ -68,12 +66,6 @@ class Choices:
             self.access,
         )
 
-    def opened(self, *, images_of_any_kind: bool = False) -> tuple[Source, DatasetKey]:
-        """Open source and key, before any work is done."""
-        assert self.key_path is not None, "the option of the key is required"
-        key = load_key(self.key_path)
-        return self.opened_source(images_of_any_kind=images_of_any_kind), key
-
     def opened_source(self, *, images_of_any_kind: bool = False) -> Source:
         """Open the source, before any work is done."""
         from dsguard.formats import open_source
@@ -88,12 +80,7 @@ class Choices:
 
 
 def common(command: Callable[..., int]) -> Callable[..., int]:
-    """Give a command the options that all have, that of the key among them."""
-    return options.key_option(common_but_key(command))
-
-
-def common_but_key(command: Callable[..., int]) -> Callable[..., int]:
-    """Give a command the options that all have, but for that of the key."""
+    """Give a command the options that all have, but for the key."""
     for option in (
         click.option("--quiet", is_flag=True, help="No progress on stderr."),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),

@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,28 @@ _right = click.option(
     default="restore",
     show_default=True,
 )
+
+
+def _budget(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of how many images a grant is for."""
+    for option in (
+        click.option(
+            "--lease",
+            "lease_hours",
+            type=click.IntRange(min=1),
+            metavar="HOURS",
+            help="As --distinct, for so many hours after an image was counted; then it counts "
+            "again.",
+        ),
+        click.option(
+            "--distinct",
+            is_flag=True,
+            help="Count an image once, however often its key is asked for: for training.",
+        ),
+        click.option("--images", "quota", type=click.IntRange(min=1), help="At most so many."),
+    ):
+        command = option(command)
+    return command
 
 
 @click.group()
@@ -156,7 +178,7 @@ def login(url: str) -> None:
     """Keep URL and token for the other commands; the token is asked for, or read from stdin."""
     token = _given_token()
     with _keeping() as kept:
-        with _connected(url, token) as client:
+        with connected(url, token) as client:
             name = client.me()["name"]
         kept.save(url, token)
     say(f"logged in as {name}")
@@ -175,7 +197,7 @@ def register(name: str, url: str, *, replace: bool) -> None:
         )
         raise InputError(msg)
     with _keeping() as kept:  # before there is a token that could be lost
-        with _connected(url) as client:
+        with connected(url) as client:
             token = client.register(name)
         kept.save(url, token)
     say(f"registered as {name}; the token is in {path_of_login()}")
@@ -218,20 +240,21 @@ def datasets() -> None:
 @_right
 @click.option("--from", "not_before", type=_TIME, help="UTC.")
 @click.option("--until", "expires", type=_TIME, help="UTC.")
-@click.option("--images", type=click.IntRange(min=1), help="At most so many.")
+@_budget
 def grant(
     dataset: str,
     user: str,
     right: str,
     not_before: datetime | None,
     expires: datetime | None,
-    images: int | None,
+    **budget: Any,
 ) -> None:
     """Let USER restore DATASET, or give another right."""
+    limits = _checked(budget)
     times = {"not_before": not_before, "expires": expires}
-    zoned = {name: time and time.replace(tzinfo=UTC) for name, time in times.items()}
+    limits |= {name: time and time.replace(tzinfo=UTC) for name, time in times.items()}
     with _client() as client:
-        client.grant(dataset, user, right, quota=images, **zoned)
+        client.grant(dataset, user, right, **limits)
     click.echo(f"{user} may {right} {dataset}")
 
 
@@ -289,10 +312,12 @@ def requests() -> None:
 @click.argument("number", type=int)
 @click.option("--accept/--refuse", required=True)
 @click.option("--reason", default="")
-def answer(number: int, reason: str, *, accept: bool) -> None:
-    """Accept or refuse the request NUMBER."""
+@_budget
+def answer(number: int, reason: str, *, accept: bool, **budget: Any) -> None:
+    """Accept the request NUMBER, for a number of images if one is given, or refuse it."""
     with _client() as client:
-        say(f"request {number} is {client.answer(number, accept=accept, reason=reason)['state']}")
+        done = client.answer(number, accept=accept, reason=reason, **_checked(budget))
+    say(f"request {number} is {done['state']}")
 
 
 @dmcp.command("export-key")
@@ -356,6 +381,15 @@ def restore_command(dataset: str, source: Path, destination: Path, *, overwrite:
             + (f"; {len(names) - len(left)} were there" if len(left) < len(names) else "")
         )
     return Exit.SOME_FAILED if failed else Exit.OK
+
+
+def _checked(budget: dict[str, Any]) -> dict[str, Any]:
+    """Return what is given of a budget; distinct images have to have a number."""
+    distinct = budget["distinct"] or budget["lease_hours"] is not None
+    if distinct and budget["quota"] is None:
+        msg = "say how many distinct images the grant is for: --images N"
+        raise click.UsageError(msg)
+    return {name: value for name, value in {**budget, "distinct": distinct}.items() if value}
 
 
 def _settings(**given: Any) -> Settings:
@@ -464,7 +498,7 @@ def _given_token() -> str:
     return check_token(token)
 
 
-def _connected(url: str, token: str | None = None) -> Client:
+def connected(url: str, token: str | None = None) -> Client:
     """Return a client; what it warns of is said on stderr."""
     from dsguard.dmcp.client import Client
 
@@ -478,7 +512,7 @@ def _connected(url: str, token: str | None = None) -> Client:
 
 def _client() -> Client:
     """Return a client of the service of the environment, or that of the last login."""
-    return _connected(*login_for())
+    return connected(*login_for())
 
 
 def granted_keys(dataset: str, url: str | None) -> GrantedKeys:
@@ -486,6 +520,6 @@ def granted_keys(dataset: str, url: str | None) -> GrantedKeys:
     from dsguard.dmcp import GrantedKeys
 
     login = login_for(url)
-    with _connected(*login) as client:
+    with connected(*login) as client:
         client.me()
     return GrantedKeys(dataset, *login, allow_http=allows_http())

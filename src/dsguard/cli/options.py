@@ -27,7 +27,6 @@ _key: dict[str, Any] = {
     "type": click.Path(path_type=Path),
     "help": "Key file, from `dsguard keygen`. A passphrase is read from DSGUARD_PASSPHRASE.",
 }
-key_option = click.option("--key", "key_path", required=True, **_key)
 key_or_platform_option = click.option("--key", "key_path", **_key)
 dataset_option = click.option(
     "--dataset",
@@ -40,6 +39,12 @@ url_option = click.option(
     "url",
     metavar="URL",
     help="Address of that platform; by default the one that you are logged in to.",
+)
+deposit_option = click.option(
+    "--dataset",
+    metavar="NAME",
+    help="Deposit the key on a platform (`dsguard dmcp`) under this name, before anything is "
+    "protected. Where there is no key yet, one is made: in the file of --key, else in NAME.key.",
 )
 profile_option = click.option(
     "--profile",

@@ -13,7 +13,8 @@ from click.core import ParameterSource
 
 from dsguard.cli import options
 from dsguard.cli.choices import Choices, common, writing
-from dsguard.cli.console import counted, errors, step_bars, warn
+from dsguard.cli.console import Exit, counted, errors, load_key, step_bars, warn
+from dsguard.cli.deposit import deposited_key, tell_what_to_publish
 from dsguard.cli.task import do_task
 from dsguard.errors import InputError
 
@@ -80,6 +81,9 @@ if TYPE_CHECKING:
 )
 @writing
 @common
+@options.url_option
+@options.deposit_option
+@options.key_or_platform_option
 @options.device_option
 def protect(
     surrogate_path: Path | None,
@@ -98,6 +102,8 @@ def protect(
     cover_size: str,
     codec: str | None,
     device: str | None,
+    dataset: str | None,
+    url: str | None,
     **given: Any,
 ) -> int:
     """Protect the images of SOURCE into DESTINATION.
@@ -110,6 +116,9 @@ def protect(
 
     DESTINATION.dsguard gets the journal of the run, from which it goes on after an interruption,
     and the manifest. Do not publish it.
+
+    With --dataset the key is deposited first on the platform that you are logged in to, or that of
+    --dmcp, for others to be granted the images.
     """
     from dsguard.api import unwise
     from dsguard.bulk import Protect, class_names_of
@@ -133,12 +142,14 @@ def protect(
         from dsguard.fsp import choose_device
 
         choose_device(device)  # a wrong one is found before any work is done
+    kept_here = _key_kept_here(choices, dataset, url)
     keep = keep_of(keep, choices.destination, carrier, overwrite=choices.overwrite)
     keeps_files = keep != "pixels" and carrier.carries_files
-    source, key = choices.opened(images_of_any_kind=keeps_files)
+    source = choices.opened_source(images_of_any_kind=keeps_files)
     _check_samples(source, sample_names)
     if covers_folder:
         _check_covers(covers_folder.resolve(), Path(choices.source).resolve())
+    key = kept_here or _key_kept_there(source, choices, str(dataset), url)
     of = Ingredients(
         key,
         None,
@@ -172,7 +183,24 @@ def protect(
     if carrier.wants_likeness and not cover.is_like:
         warn(unwise(carrier))
     task = Protect(key, cover, carrier, names, keep=keep, cover_size=cover_size)
-    return do_task(task, source, choices, trains=trains)
+    code = do_task(task, source, choices, trains=trains)
+    if dataset and not choices.dry_run and code in (Exit.OK, Exit.LEFT_OUT, Exit.SOME_FAILED):
+        tell_what_to_publish(dataset, choices, has_image_keys=carrier.has_image_keys)
+    return code
+
+
+def _key_kept_here(choices: Choices, dataset: str | None, url: str | None) -> DatasetKey | None:
+    """Return the key that is given; None where it is to be deposited, which is done last."""
+    if dataset is None and (url is not None or choices.key_path is None):
+        msg = "give the key, --key FILE, or name a dataset on a platform, --dataset NAME"
+        raise click.UsageError(msg)
+    return None if dataset or choices.key_path is None else load_key(choices.key_path)
+
+
+def _key_kept_there(source: Source, choices: Choices, dataset: str, url: str | None) -> DatasetKey:
+    """Return a key that the platform has now, once nothing else is known to be wrong."""
+    _check_destination(source, choices)
+    return deposited_key(dataset, url, choices)
 
 
 _USED_BY = {

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from dsguard.cli import options
-from dsguard.cli.choices import Choices, common, common_but_key, writing
+from dsguard.cli.choices import Choices, common, writing
 from dsguard.cli.console import load_key
 from dsguard.cli.task import do_task
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.argument("source")
 @click.argument("destination")
 @writing
-@common_but_key
+@common
 @options.url_option
 @options.dataset_option
 @options.key_or_platform_option
@@ -63,16 +63,21 @@ def _key(path: Path | None, dataset: str | None, url: str | None) -> DatasetKey 
     help="The clean dataset: see whether all of it comes back as it is, files byte for byte.",
 )
 @common
-def verify(against: str | None, **given: Any) -> int:
+@options.url_option
+@options.dataset_option
+@options.key_or_platform_option
+def verify(against: str | None, dataset: str | None, url: str | None, **given: Any) -> int:
     """Tell how many images of SOURCE can still be restored; nothing is written.
 
-    Images are intact if their tag opens, whatever they went through.
+    Images are intact if their tag opens, whatever they went through. Give the key, or name the
+    dataset on a platform; each image counts there as one that is restored.
     """
     from dsguard.bulk import Verify
     from dsguard.formats import open_source
 
     choices = Choices(destination=None, **given)
-    source, key = choices.opened()
+    key = _key(choices.key_path, dataset, url)
+    source = choices.opened_source()
     clean = None
     if against is not None:
         clean = open_source(against, choices.in_format, images_of_any_kind=True)

@@ -6,13 +6,15 @@ import hashlib
 import re
 import secrets
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import joinedload
 
+from dsguard.dmcp import budgets
 from dsguard.dmcp.audit import Origin, record
+from dsguard.dmcp.budgets import NO_LIMITS, Limits
 from dsguard.dmcp.model import (
     RIGHTS,
     BrowserSession,
@@ -26,6 +28,7 @@ from dsguard.dmcp.model import (
     now,
 )
 from dsguard.keys import DatasetKey
+from dsguard.keys.image_keys import IMAGE_ID_BYTES
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -305,9 +308,7 @@ class Service:
         dataset: Dataset,
         name: str,
         right: str,
-        not_before: datetime | None = None,
-        expires: datetime | None = None,
-        quota: int | None = None,
+        limits: Limits = NO_LIMITS,
     ) -> Grant:
         """Give a right; an earlier grant of it to the same user is revoked.
 
@@ -323,26 +324,17 @@ class Service:
                 404, "no-user", "there is no such user", "ask them to register, or check the name",
                 dataset.name,
             )  # fmt: skip
-        if expires is not None and expires <= max(now(), not_before or now()):
-            raise Refused(
-                422, "over", f"a grant until {expires:%Y-%m-%d %H:%M} UTC would be over already",
-                "give a later time", dataset.name,
-            )  # fmt: skip
+        _check_limits(limits, right, dataset)
         _check_change(manager, dataset, user, right)
         self._revoke(dataset, user, right)
         grant = Grant(
             dataset_id=dataset.id,
             user_id=user.id,
             right=right,
-            not_before=not_before,
-            expires=expires,
-            quota=quota,
+            **limits._asdict(),
         )
         self.session.add(grant)
-        limits = [f"from {not_before:%Y-%m-%d %H:%M}"] if not_before else []
-        limits += [f"until {expires:%Y-%m-%d %H:%M}"] if expires else []
-        limits += [f"{quota} images"] if quota else []
-        told = ", ".join([f"{right} to {user.name}", *limits])
+        told = ", ".join([f"{right} to {user.name}", *limits.told()])
         self.audit("grant", told, dataset=dataset.name)
         return grant
 
@@ -369,6 +361,7 @@ class Service:
         ).all()
         for grant in grants:
             grant.revoked = now()
+        budgets.forget(self.session, grants)
         return len(grants)
 
     # Requests
@@ -393,8 +386,10 @@ class Service:
         self.audit("request", f"request {request.id}", dataset=dataset.name)
         return request
 
-    def answer(self, manager: User, number: int, reason: str, *, accept: bool) -> Request:
-        """Accept or refuse a request."""
+    def answer(
+        self, manager: User, number: int, reason: str, limits: Limits = NO_LIMITS, *, accept: bool
+    ) -> Request:
+        """Accept a request, within limits, or refuse it."""
         request = self.session.get(Request, number)
         if request is None:
             raise Refused(404, "no-request", "there is no such request", "list them first")
@@ -406,7 +401,7 @@ class Service:
             )  # fmt: skip
         request.state, request.reason = ("accepted" if accept else "refused"), reason
         if accept:
-            self.grant(manager, request.dataset, request.user.name, "restore")
+            self.grant(manager, request.dataset, request.user.name, "restore", limits)
         outcome = f"request {number} was {request.state}"
         self.audit("answer", outcome, dataset=request.dataset.name)
         return request
@@ -419,6 +414,24 @@ class Service:
         grant.used += images
         usage.images += images
 
+    def take_ids(self, grant: Grant, user: User, ids: bytes, a_day: int) -> int:
+        """Count ids as images that were sent, or refuse them; return what the grant was charged.
+
+        One of distinct images is charged for those alone that are new to it. The day of the user
+        has all of them: it is the work of the service that it bounds.
+        """
+        asked = len(ids) // IMAGE_ID_BYTES
+        if not grant.distinct or grant.quota is None:
+            self.take(grant, user, asked, a_day)
+            return asked
+        usage, left = self.check_day(user, asked, a_day), grant.quota - grant.used
+        charged = budgets.count_new(self.session, grant, ids, left)
+        if charged > left:
+            raise _over_quota(grant, "more of these are new")
+        grant.used += charged
+        usage.images += asked
+        return charged
+
     def charge(self, grant: Grant, user: User, images: int, a_day: int) -> None:
         """Count images of a request that was given up, as far as there is room for them."""
         usage = self._usage(user)
@@ -430,12 +443,11 @@ class Service:
     def check_room(self, grant: Grant, user: User, images: int, a_day: int) -> Usage:
         """Refuse more images than the grant and the day of the user have room for."""
         if grant.quota is not None and grant.used + images > grant.quota:
-            left = grant.quota - grant.used
-            raise Refused(
-                403, "quota",
-                f"the grant is for {grant.quota} images; {left} are left, and these are {images}",
-                "send no more than are left, or ask somebody who manages the dataset for more",
-            )  # fmt: skip
+            raise _over_quota(grant, f"these are {images}")
+        return self.check_day(user, images, a_day)
+
+    def check_day(self, user: User, images: int, a_day: int) -> Usage:
+        """Refuse more images than the day of the user has room for."""
         usage = self._usage(user)
         if usage.images + images > a_day:
             raise Refused(
@@ -453,6 +465,31 @@ class Service:
             usage = Usage(user_id=user.id, day=day, images=0)
             self.session.add(usage)
         return usage
+
+
+def _over_quota(grant: Grant, these: str) -> Refused:
+    quota, kind = grant.quota or 0, "distinct " * grant.distinct
+    return Refused(
+        403, "quota",
+        f"the grant is for {quota} {kind}images; {quota - grant.used} are left, and {these}",
+        "send no more than are left, or ask somebody who manages the dataset for more",
+    )  # fmt: skip
+
+
+def _check_limits(limits: Limits, right: str, dataset: Dataset) -> None:
+    """Refuse limits under which nothing would be allowed, or which contradict each other."""
+    expires = limits.expires
+    if expires is not None and expires <= max(now(), limits.not_before or now()):
+        raise Refused(
+            422, "over", f"a grant until {expires:%Y-%m-%d %H:%M} UTC would be over already",
+            "give a later time", dataset.name,
+        )  # fmt: skip
+    fault = limits.fault(right)
+    if fault is not None:
+        raise Refused(
+            422, "limits", fault, "give the number of images, and say that they are distinct",
+            dataset.name,
+        )  # fmt: skip
 
 
 def _check_change(manager: User, dataset: Dataset, user: User, right: str) -> None:

@@ -161,11 +161,26 @@ class Client:
         not_before: datetime | None = None,
         expires: datetime | None = None,
         quota: int | None = None,
+        distinct: bool = False,
+        lease_hours: int | None = None,
     ) -> dict[str, Any]:
-        """Give a right: ``"restore"``, ``"manage"`` or ``"export-key"``; quota is in images."""
+        """Give a right: ``"restore"``, ``"manage"`` or ``"export-key"``.
+
+        Parameters
+        ----------
+        dataset, user, right : str
+        not_before, expires : datetime, optional
+        quota : int, optional
+            Images.
+        distinct : bool
+            Whether an image whose key is asked for again is not counted again.
+        lease_hours : int, optional
+            After so many hours it is, where `distinct`; by default not before the grant ends.
+        """
         times = {"not_before": not_before, "expires": expires}
         content = {name: time and time.isoformat() for name, time in times.items()}
-        asked = {"user": user, "right": right, "quota": quota, **content}
+        limits = _limits(quota, lease_hours, distinct=distinct)
+        asked = {"user": user, "right": right, **limits, **content}
         return self._object("POST", f"/v1/datasets/{dataset}/grants", asked, user=str, right=str)
 
     def revoke(self, dataset: str, user: str, right: str = "restore") -> int:
@@ -187,9 +202,19 @@ class Client:
         """Return one's requests, and those that one can answer."""
         return self._objects("/v1/requests", **_REQUEST)
 
-    def answer(self, number: int, *, accept: bool, reason: str = "") -> dict[str, Any]:
-        """Accept or refuse a request."""
-        content = {"accept": accept, "reason": reason}
+    def answer(
+        self,
+        number: int,
+        *,
+        accept: bool,
+        reason: str = "",
+        quota: int | None = None,
+        distinct: bool = False,
+        lease_hours: int | None = None,
+    ) -> dict[str, Any]:
+        """Accept a request, with limits as `grant` has them, or refuse it."""
+        limits = _limits(quota, lease_hours, distinct=distinct)
+        content = {"accept": accept, "reason": reason, **limits}
         return self._object("POST", f"/v1/requests/{number}", content, **_REQUEST)
 
     def export_key(self, dataset: str, version: int) -> DatasetKey:
@@ -400,6 +425,12 @@ class Client:
 _REQUEST: dict[str, type] = {
     "number": int, "dataset": str, "user": str, "message": str, "state": str, "reason": str
 }  # fmt: skip
+
+
+def _limits(quota: int | None, lease_hours: int | None, *, distinct: bool) -> dict[str, Any]:
+    """Return the limits that are given: a service that is older than one knows it not."""
+    given = {"quota": quota, "distinct": distinct or None, "lease_hours": lease_hours}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _read(stream: Any, most: int) -> _Response:

@@ -20,7 +20,8 @@ class GrantedKeys(KeySource):
 
     It stands in place of the key in `restore_batch`, `restore_dataset` and `dsguard.integrations`.
     Keys are fetched batch by batch, and each counts as an image against grant and quota. Some are
-    kept in memory, none elsewhere; images that come again later than these count again.
+    kept in memory, none elsewhere; images that come again later than these count again, unless the
+    grant counts distinct images.
 
     Parameters
     ----------

@@ -108,10 +108,11 @@ class Meter:
         with self._begin() as service:
             grant = self._grant(service)
             version, key = service.key_named(service.dataset_named(self._dataset), key_id)
-            service.take(grant, self._user, count, self._a_day)
+            charged = service.take_ids(grant, self._user, ids, self._a_day)
+            told = f", {charged} of them counted" if grant.distinct else ""
             service.audit(
                 "image-keys",
-                f"{count} keys of images",
+                f"{count} keys of images{told}",
                 dataset=self._dataset,
                 key_version=version,
                 images=count,

@@ -19,6 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
     create_engine,
     event,
+    false,
 )
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
@@ -99,7 +100,7 @@ class Key(Base):
 
 
 class Grant(Base):
-    """A right of a user to a dataset, for a time and a number of images."""
+    """A right of a user to a dataset, for a time and a number of images; see `budgets.Limits`."""
 
     __tablename__ = "grants"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -110,10 +111,25 @@ class Grant(Base):
     expires: Mapped[datetime | None]
     quota: Mapped[int | None] = mapped_column(BigInteger)
     used: Mapped[int] = mapped_column(BigInteger, default=0)
+    distinct: Mapped[bool] = mapped_column(default=False, server_default=false())
+    lease_hours: Mapped[int | None]
     revoked: Mapped[datetime | None]
     created: Mapped[datetime] = mapped_column(default=now)
     user: Mapped[User] = relationship()
     dataset: Mapped[Dataset] = relationship()
+
+
+class Counted(Base):
+    """An image that a grant of distinct images was charged for, and when, in seconds since 1970.
+
+    Rows lie by id: there may be millions of them.
+    """
+
+    __tablename__ = "counted"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - as SQLAlchemy has it
+    grant_id: Mapped[int] = mapped_column(ForeignKey("grants.id"), primary_key=True)
+    image_id: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    time: Mapped[int] = mapped_column(BigInteger)
 
 
 class Request(Base):

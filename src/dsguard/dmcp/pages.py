@@ -17,6 +17,7 @@ from starlette.datastructures import UploadFile
 
 from dsguard.dmcp import schemas
 from dsguard.dmcp.access import Refused
+from dsguard.dmcp.budgets import Limits
 from dsguard.dmcp.dependencies import (
     COOKIE,
     Asking,
@@ -173,11 +174,17 @@ def logout(request: Request, platform: Here) -> Response:
 
 @_form.post("/requests/{number}")
 def answer_request(
-    asking: Asking, number: schemas.Number, accept: Annotated[str, Form()], reason: Message = ""
+    asking: Asking,
+    number: schemas.Number,
+    accept: Annotated[str, Form()],
+    reason: Message = "",
+    images: Annotated[int | None, Form(ge=1, le=10**12)] = None,
+    distinct: Annotated[bool, Form()] = False,
 ) -> Response:
-    """Accept or refuse a request."""
+    """Accept a request, for a number of images if one is given, or refuse it."""
     with asking as (service, user):
-        row = service.answer(user, number, reason, accept=accept == "yes")
+        limits = Limits(quota=images, distinct=distinct)
+        row = service.answer(user, number, reason, limits, accept=accept == "yes")
         return _home(row.state)
 
 

@@ -56,10 +56,11 @@ async def image_keys(
 
     The body has the ids that protected images carry: 16 bytes each (`application/octet-stream`),
     or hexadecimal in JSON. The answer is of the same kind: 32 bytes each, in the same order. Ids
-    count as images that are sent to be restored do. A key of an id that no image has opens nothing.
+    count as images that are sent to be restored do; a grant of distinct images counts each once.
+    A key of an id that no image has opens nothing.
     """
     origin = origin_of(request)
-    await run_in_threadpool(platform.admit, origin, user, name)
+    await run_in_threadpool(platform.admit, origin, user, name, asks_keys=True)
     with ExitStack() as held:
         held.enter_context(platform.place(user))  # until the reader has all of it
         kind = _kind_of(request)

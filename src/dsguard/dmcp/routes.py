@@ -153,13 +153,7 @@ def grant(name: str, asked: schemas.GrantAsked, asking: Asking) -> schemas.Grant
     """Give a user a right; replaces an earlier grant of it."""
     with asking as (service, user):
         row = service.grant(
-            user,
-            service.dataset_named(name),
-            asked.user,
-            asked.right,
-            asked.not_before,
-            asked.expires,
-            asked.quota,
+            user, service.dataset_named(name), asked.user, asked.right, asked.limits()
         )
         service.session.flush()
         return _grant(row, asked.user)
@@ -195,6 +189,8 @@ def _grant(row: Grant, user: str) -> schemas.GrantShown:
         not_before=row.not_before,
         expires=row.expires,
         quota=row.quota,
+        distinct=row.distinct,
+        lease_hours=row.lease_hours,
         used=row.used,
         revoked=row.revoked,
     )
@@ -221,7 +217,8 @@ def requests(asking: Asking) -> list[schemas.RequestShown]:
 def answer(number: schemas.Number, asked: schemas.Answer, asking: Asking) -> schemas.RequestShown:
     """Accept or refuse a request."""
     with asking as (service, user):
-        return _request(service.answer(user, number, asked.reason, accept=asked.accept))
+        limits = asked.limits()
+        return _request(service.answer(user, number, asked.reason, limits, accept=asked.accept))
 
 
 def _request(row: AccessRequest) -> schemas.RequestShown:

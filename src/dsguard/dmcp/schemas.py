@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from fastapi import Path
 from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, WithJsonSchema
 
+from dsguard.dmcp.budgets import Limits
 from dsguard.keys.image_keys import IMAGE_ID_BYTES
 
 from datetime import UTC  # isort: skip
@@ -74,14 +75,29 @@ class Deposit(Asked):
     )
 
 
-class GrantAsked(Asked):
+class Limited(Asked):
+    """What a grant is limited to."""
+
+    quota: int | None = Field(None, ge=1, le=10**12, description="Images.")
+    distinct: bool = Field(
+        False, description="An image whose key is asked for again is not counted again."
+    )
+    lease_hours: int | None = Field(
+        None, ge=1, le=10**6, description="After so many hours it is, where `distinct`."
+    )
+
+
+class GrantAsked(Limited):
     """A right for a user."""
 
     user: Name
     right: Right = "restore"
     not_before: Time = None
     expires: Time = None
-    quota: int | None = Field(None, ge=1, le=10**12, description="Images.")
+
+    def limits(self) -> Limits:
+        """Return what it is limited to."""
+        return Limits(self.not_before, self.expires, self.quota, self.distinct, self.lease_hours)
 
 
 class RevokeAsked(Asked):
@@ -97,11 +113,15 @@ class AccessAsked(Asked):
     message: Text = ""
 
 
-class Answer(Asked):
-    """An answer to a wish."""
+class Answer(Limited):
+    """An answer to a wish; where it is accepted, limits are those of the grant."""
 
     accept: bool
     reason: Text = ""
+
+    def limits(self) -> Limits:
+        """Return what the grant is limited to."""
+        return Limits(None, None, self.quota, self.distinct, self.lease_hours)
 
 
 class IdsAsked(Asked):
@@ -156,6 +176,8 @@ class GrantShown(BaseModel):
     not_before: datetime | None
     expires: datetime | None
     quota: int | None
+    distinct: bool
+    lease_hours: int | None
     used: int
     revoked: datetime | None
 

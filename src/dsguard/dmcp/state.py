@@ -139,11 +139,15 @@ class Platform:
                 self._places[user.id] -= 1
                 self._places += Tally()  # forgets who has none
 
-    def admit(self, origin: Origin, user: User, name: str) -> None:
-        """Refuse who may restore nothing of a dataset now, before any image is taken."""
+    def admit(self, origin: Origin, user: User, name: str, *, asks_keys: bool = False) -> None:
+        """Refuse who may restore nothing of a dataset now, before any image or id is taken.
+
+        Ids may be none that count: a full quota of distinct images still gives the keys of these.
+        """
         with self.service(origin) as service:
             grant = service.granted(user, service.dataset_named(name), "restore")
-            service.check_room(grant, user, 1, self.settings.images_per_day)
+            least = 0 if asks_keys and grant.distinct else 1
+            service.check_room(grant, user, least, self.settings.images_per_day)
 
     def restored(
         self,

@@ -1,0 +1,105 @@
+"""The key of ``dsguard protect``, kept by a platform before anything is protected under it."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dsguard.cli.console import errors, load_key, printable
+from dsguard.errors import InputError
+
+if TYPE_CHECKING:
+    from dsguard.cli.choices import Choices
+    from dsguard.dmcp.client import Client
+    from dsguard.keys import DatasetKey
+
+
+def deposited_key(dataset: str, url: str | None, choices: Choices) -> DatasetKey:
+    """Return the key of a dataset, which the platform has; a new one is made and deposited.
+
+    The file of a new key is written first and stays, whatever happens then: the same command goes
+    on with it. A dry run makes and deposits nothing.
+
+    Raises
+    ------
+    DsguardError
+        If the platform does not take it; or has the dataset already, and its key is not here.
+    """
+    from dsguard.cli.dmcp import connected
+    from dsguard.dmcp.login import login_for
+    from dsguard.keys import DatasetKey
+
+    path = key_file(dataset, choices)
+    with connected(*login_for(url)) as client:
+        there = _versions(client, dataset)
+        if path.exists():
+            key = load_key(path)
+        elif there:
+            msg = (
+                f"{dataset} is on the platform already, and there is no key at {path}: give the "
+                "key that its images are protected with, --key FILE; or make one more for it, "
+                f"dsguard keygen {path}"
+            )
+            raise InputError(msg)
+        else:
+            key = DatasetKey.generate() if choices.dry_run else _made(path, choices)
+        if key.key_id not in there and not choices.dry_run:
+            version = client.deposit(dataset, key)["version"]
+            _say(f"deposited key {key.key_id} as version {version} of {dataset}", choices)
+    return key
+
+
+def key_file(dataset: str, choices: Choices) -> Path:
+    """Return where the key is, or is made."""
+    return choices.key_path or Path(f"{dataset}.key")
+
+
+def tell_what_to_publish(dataset: str, choices: Choices, *, has_image_keys: bool) -> None:
+    """Say which of all that is there now others may have, and how they restore it."""
+    there = choices.destination
+    quoted = shlex.quote(str(there))
+    how = (
+        f"dsguard restore {quoted} restored --dataset {dataset}"
+        if has_image_keys
+        else f"dsguard dmcp restore {dataset} {quoted} restored"
+    )
+    _say(
+        f"publish {there}; keep to yourself {key_file(dataset, choices)} and {there}.dsguard\n"
+        f"who wants it asks: dsguard dmcp request {dataset}; you answer: dsguard dmcp requests\n"
+        f"then they restore: {how}",
+        choices,
+    )
+
+
+def _versions(client: Client, dataset: str) -> set[str]:
+    """Return the ids of the keys that the platform has of a dataset of ours."""
+    from dsguard.dmcp.client import RefusedError
+
+    try:
+        return {str(row["key_id"]) for row in client.key_versions(dataset)}
+    except RefusedError as refusal:
+        if refusal.code == "no-dataset":
+            return set()
+        raise
+
+
+def _made(path: Path, choices: Choices) -> DatasetKey:
+    """Make a key where it is published with nothing."""
+    from dsguard.keys import DatasetKey, passphrase_of_environment
+
+    for folder in (choices.source, str(choices.destination)):
+        if path.resolve().is_relative_to(Path(folder).resolve()):
+            msg = f"the key would lie in {folder}, and not be secret; give another place, --key"
+            raise InputError(msg)
+    key = DatasetKey.generate()
+    key.save(path, passphrase_of_environment())
+    _say(f"made key {key.key_id} in {path}: keep it safe and secret", choices)
+    return key
+
+
+def _say(text: str, choices: Choices) -> None:
+    """Say something beside the result, which goes to stdout."""
+    if not choices.quiet:
+        for line in text.splitlines():
+            errors.print(printable(line), highlight=False, markup=False, soft_wrap=True)
