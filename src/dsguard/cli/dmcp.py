@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dsguard.cli.console import Exit, complain, load_key, say, show, warn
+from dsguard.cli.console import Exit, complain, counted, load_key, say, show, warn
 from dsguard.dmcp.login import allows_http, login_for, path_of_login
 from dsguard.dmcp.secret_text import check_token, text_of
 from dsguard.errors import DsguardError, InputError, MissingExtraError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_URL = "http://127.0.0.1:8642"
 _PREFIX = "DSGUARD_DMCP_"
+_LARGEST_SAMPLE = 16 << 20
 _TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"])
 _right = click.option(
     "--right",
@@ -205,6 +206,30 @@ def deposit(dataset: str, key_path: Path | None, title: str, *, new_key: bool) -
 
 
 @dmcp.command()
+@click.argument("dataset")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--remove", is_flag=True, help="Show none.")
+def samples(dataset: str, files: tuple[Path, ...], *, remove: bool) -> None:
+    """Show DATASET on its page by protected images, FILES, in place of those that it had.
+
+    Everybody with an account sees them as they are; who may restore sees them restored as well.
+    """
+    if bool(files) == remove:
+        msg = "name up to 12 protected images, or give --remove"
+        raise click.UsageError(msg)
+    with _client() as client:
+        count = client.replace_samples(dataset, [(path.name, _read(path)) for path in files])
+    say(f"{dataset} is shown by {counted(count, 'sample')}")
+
+
+def _read(path: Path) -> bytes:
+    if path.stat().st_size > _LARGEST_SAMPLE:
+        msg = f"{path} has more than {_LARGEST_SAMPLE} bytes; choose a smaller image"
+        raise InputError(msg)
+    return path.read_bytes()
+
+
+@dmcp.command()
 def datasets() -> None:
     """List datasets and your rights to them."""
     with _client() as client:
@@ -228,10 +253,9 @@ def grant(
     images: int | None,
 ) -> None:
     """Let USER restore DATASET, or give another right."""
-    times = {"not_before": not_before, "expires": expires}
-    zoned = {name: time and time.replace(tzinfo=UTC) for name, time in times.items()}
+    begins, ends = (time and time.replace(tzinfo=UTC) for time in (not_before, expires))
     with _client() as client:
-        client.grant(dataset, user, right, quota=images, **zoned)
+        client.grant(dataset, user, right, not_before=begins, expires=ends, quota=images)
     click.echo(f"{user} may {right} {dataset}")
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import (
     BigInteger,
     Engine,
     ForeignKey,
+    Index,
     LargeBinary,
     String,
     UniqueConstraint,
@@ -116,6 +117,15 @@ class Grant(Base):
     dataset: Mapped[Dataset] = relationship()
 
 
+class Sample(Base):
+    """A protected image that shows a dataset to everybody with an account: a plain PNG file."""
+
+    __tablename__ = "samples"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"), index=True)
+    file: Mapped[bytes] = mapped_column(LargeBinary)
+
+
 class Request(Base):
     """Somebody's wish to have access, and what was said to it."""
 
@@ -170,8 +180,9 @@ class Entry(Base):
     """One line of the audit trail, chained to the one before."""
 
     __tablename__ = "audit"
+    __table_args__ = (Index("ix_audit_dataset_number", "dataset", "number"),)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    time: Mapped[str] = mapped_column(String(32))
+    time: Mapped[str] = mapped_column(String(32), index=True)
     actor: Mapped[str] = mapped_column(String(64))
     action: Mapped[str] = mapped_column(String(32))
     dataset: Mapped[str] = mapped_column(String(64), default="")

@@ -126,6 +126,13 @@ class DatasetShown(BaseModel):
     rights: list[str] = Field(description="Of the user who asks, now.")
 
 
+class SamplesShown(BaseModel):
+    """How many images a dataset is shown by."""
+
+    dataset: str
+    samples: int
+
+
 class KeyShown(BaseModel):
     """A version of a key, without the key."""
 

@@ -176,15 +176,22 @@ class Platform:
         with self.service(Origin()) as service:
             ring = service.ring(service.dataset_named(name))
         sent, most = meter.sent(images), self.settings.image_pixels
-        try:
+        with refusing_where_workers_die():
             for chunk in restored_chunks(sent, ring, self.workers, meter, most):
                 self.images.inc(chunk.good)
                 yield meter.shortened(chunk.images)
-        except WorkerError as error:
-            raise Refused(
-                503, "workers-died", "the processes that restore died, perhaps for want of memory",
-                "send fewer or smaller images in a request",
-            ) from error  # fmt: skip
+
+
+@contextmanager
+def refusing_where_workers_die() -> Iterator[None]:
+    """Turn the death of all workers that tried something into a refusal."""
+    try:
+        yield
+    except WorkerError as error:
+        raise Refused(
+            503, "workers-died", "the processes that restore died, perhaps for want of memory",
+            "send fewer or smaller images in a request",
+        ) from error  # fmt: skip
 
 
 def _tell_of_death() -> None:
