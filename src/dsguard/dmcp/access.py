@@ -308,6 +308,7 @@ class Service:
         not_before: datetime | None = None,
         expires: datetime | None = None,
         quota: int | None = None,
+        source: str = "",
     ) -> Grant:
         """Give a right; an earlier grant of it to the same user is revoked.
 
@@ -337,11 +338,13 @@ class Service:
             not_before=not_before,
             expires=expires,
             quota=quota,
+            source=source,
         )
         self.session.add(grant)
         limits = [f"from {not_before:%Y-%m-%d %H:%M}"] if not_before else []
         limits += [f"until {expires:%Y-%m-%d %H:%M}"] if expires else []
         limits += [f"{quota} images"] if quota else []
+        limits += [f"by {source}"] if source else []
         told = ", ".join([f"{right} to {user.name}", *limits])
         self.audit("grant", told, dataset=dataset.name)
         return grant
@@ -467,6 +470,11 @@ def _check_change(manager: User, dataset: Dataset, user: User, right: str) -> No
             409, "own-right", "nobody can change their own right to manage",
             "let another manager of the dataset do it", dataset.name,
         )  # fmt: skip
+
+
+def is_active(grant: Grant) -> bool:
+    """Tell whether a grant lets its user do something, now or later."""
+    return grant.revoked is None and (grant.expires is None or now() < grant.expires)
 
 
 def _why_not(grant: Grant) -> str | None:

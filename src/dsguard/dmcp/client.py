@@ -104,7 +104,7 @@ class Client:
             import httpx
         except ImportError:
             raise MissingExtraError.of(package="httpx", extra="dmcp") from None
-        is_local = _check_address(url, allow_http=allow_http)
+        is_local = check_address(url, allow_http=allow_http)
         self._token = check_token(token or "")
         headers = {"accept-encoding": "identity"}
         if self._token:
@@ -178,11 +178,15 @@ class Client:
         not_before: datetime | None = None,
         expires: datetime | None = None,
         quota: int | None = None,
+        source: str = "",
     ) -> dict[str, Any]:
-        """Give a right: ``"restore"``, ``"manage"`` or ``"export-key"``; quota is in images."""
+        """Give a right: ``"restore"``, ``"manage"`` or ``"export-key"``; quota is in images.
+
+        `source` names the hub that approved it, where one did.
+        """
         times = {"not_before": not_before, "expires": expires}
         content = {name: time and time.isoformat() for name, time in times.items()}
-        asked = {"user": user, "right": right, "quota": quota, **content}
+        asked = {"user": user, "right": right, "quota": quota, "source": source, **content}
         return self._object("POST", f"/v1/datasets/{dataset}/grants", asked, user=str, right=str)
 
     def revoke(self, dataset: str, user: str, right: str = "restore") -> int:
@@ -190,6 +194,14 @@ class Client:
         asked = {"user": user, "right": right}
         answer = self._object("POST", f"/v1/datasets/{dataset}/revoke", asked, ended=int)
         return int(answer["ended"])
+
+    def new_webhook(self, dataset: str) -> str:
+        """Make the secret that messages about approvals of a dataset are signed with."""
+        return str(self._object("POST", f"/v1/datasets/{dataset}/webhook", secret=str)["secret"])
+
+    def remove_webhook(self, dataset: str) -> None:
+        """Have no more messages about approvals of a dataset taken."""
+        self._answer("DELETE", f"/v1/datasets/{dataset}/webhook")
 
     def grants(self, dataset: str) -> list[dict[str, Any]]:
         """Return all grants of a dataset."""
@@ -470,7 +482,7 @@ def _no_service(response: _Response) -> RefusedError:
     return RefusedError(msg, None, response.status)
 
 
-def _check_address(url: str, *, allow_http: bool) -> bool:
+def check_address(url: str, *, allow_http: bool) -> bool:
     """Refuse what is no address, or sends secrets in clear; tell whether it is this machine."""
     try:
         parts = urlsplit(url)

@@ -100,7 +100,10 @@ class Key(Base):
 
 
 class Grant(Base):
-    """A right of a user to a dataset, for a time and a number of images."""
+    """A right of a user to a dataset, for a time and a number of images.
+
+    `source` names the hub that gave it and may end it; empty where a manager gave it here.
+    """
 
     __tablename__ = "grants"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -113,6 +116,7 @@ class Grant(Base):
     used: Mapped[int] = mapped_column(BigInteger, default=0)
     revoked: Mapped[datetime | None]
     created: Mapped[datetime] = mapped_column(default=now)
+    source: Mapped[str] = mapped_column(String(300), default="")
     user: Mapped[User] = relationship()
     dataset: Mapped[Dataset] = relationship()
 
@@ -124,6 +128,20 @@ class Sample(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"), index=True)
     file: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Webhook(Base):
+    """The webhook of a dataset: its secret, wrapped, whose grants it gives, its last message.
+
+    `last` is the time of that, in microseconds since 1970.
+    """
+
+    __tablename__ = "webhooks"
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    wrapped: Mapped[bytes] = mapped_column(LargeBinary)
+    last: Mapped[int] = mapped_column(BigInteger, default=0)
+    user: Mapped[User] = relationship()
 
 
 class Request(Base):

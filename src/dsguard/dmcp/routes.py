@@ -160,6 +160,7 @@ def grant(name: str, asked: schemas.GrantAsked, asking: Asking) -> schemas.Grant
             asked.not_before,
             asked.expires,
             asked.quota,
+            asked.source,
         )
         service.session.flush()
         return _grant(row, asked.user)
@@ -197,6 +198,7 @@ def _grant(row: Grant, user: str) -> schemas.GrantShown:
         quota=row.quota,
         used=row.used,
         revoked=row.revoked,
+        source=row.source,
     )
 
 

@@ -82,6 +82,9 @@ class GrantAsked(Asked):
     not_before: Time = None
     expires: Time = None
     quota: int | None = Field(None, ge=1, le=10**12, description="Images.")
+    source: Annotated[Text, Field(max_length=300)] = Field(
+        "", description="The hub that approved it; empty where you did."
+    )
 
 
 class RevokeAsked(Asked):
@@ -89,6 +92,16 @@ class RevokeAsked(Asked):
 
     user: Name
     right: Right = "restore"
+
+
+class Approval(Asked):
+    """That a hub approved somebody, or does so no more; limits are those of a new grant."""
+
+    user: Name
+    approved: bool
+    not_before: Time = None
+    expires: Time = None
+    quota: int | None = Field(None, ge=1, le=10**12, description="Images.")
 
 
 class AccessAsked(Asked):
@@ -165,6 +178,24 @@ class GrantShown(BaseModel):
     quota: int | None
     used: int
     revoked: datetime | None
+    source: str
+
+
+Outcome = Literal["granted", "revoked", "kept"]
+
+
+class ApprovalTaken(BaseModel):
+    """What became of an approval; nothing changed where it was kept."""
+
+    user: str
+    state: Outcome
+
+
+class WebhookGiven(BaseModel):
+    """The secret of a webhook, shown this once."""
+
+    dataset: str
+    secret: str
 
 
 class RequestShown(BaseModel):
