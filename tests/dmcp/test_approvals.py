@@ -21,7 +21,7 @@ from dsguard.dmcp.hub import Approval, HubError, approvals
 from dsguard.dmcp.sync import Plan, planned
 from dsguard.errors import InputError
 from tests.dmcp.fake_hub import TOKEN, Sender, entry, running_hub
-from tests.dmcp.service import refusals, refused
+from tests.dmcp.service import browser, refusals, refused
 
 FIELD = "dsguard account"
 
@@ -210,7 +210,11 @@ def test_an_approval_is_for_one_account_whatever_became_of_its_grant():
         {"user": "mary", "right": "restore", "source": ""},
     ]
     plan = planned([Approval("a", {}, None)], {"a": "bob"}, rows, "hub ")
-    assert plan == Plan({}, {}, {"a": "names another account than mary, which it had"})
+    told = {"a": "names another account than mary, which it had"}
+    assert plan == Plan({}, {}, told)
+    rows.append({"user": "bob", "right": "restore", "source": "hub b"})
+    plan = planned([Approval("a", {}, None)], {"a": "bob"}, rows, "hub ")
+    assert plan == Plan({}, {"bob": "hub b"}, told)  # nor does it keep that of another
 
 
 # Webhooks
@@ -291,6 +295,11 @@ def test_a_webhook_ends_with_its_secret_and_with_its_manager(
     assert theirs.send({"user": bob.name, "approved": False}).status_code == 401
     with refused(403, "no-grant"):
         mary.new_webhook(dataset)
+    with browser(server, server.owner_token) as page:
+        assert "made its secret" not in page.get(f"/datasets/{dataset}").text
+        owner.new_webhook(dataset)
+        assert "owner made its secret" in page.get(f"/datasets/{dataset}").text
+        owner.remove_webhook(dataset)
     with refused(404, "no-webhook"):
         owner.remove_webhook(dataset)
     assert active(owner, dataset) == {bob.name: "webhook"}

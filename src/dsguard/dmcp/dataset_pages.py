@@ -18,7 +18,7 @@ from dsguard.dmcp import samples, schemas, usage
 from dsguard.dmcp.access import Refused, Service
 from dsguard.dmcp.dependencies import Asking, Here, Known, origin_of
 from dsguard.dmcp.frames import OK, too_large
-from dsguard.dmcp.model import Dataset, Entry, Grant, User
+from dsguard.dmcp.model import Dataset, Entry, Grant, User, Webhook
 from dsguard.dmcp.pages import NOTES, answered, check_same_site, page
 from dsguard.dmcp.restoring import PNG, Upload
 from dsguard.formats import png
@@ -94,6 +94,7 @@ def _managed(service: Service, dataset: Dataset) -> dict[str, Any]:
     )
     return {
         "keys": [(version, key_id) for key_id, (version, _) in service.ring(dataset).items()],
+        "webhook": service.session.get(Webhook, dataset.id, options=[joinedload(Webhook.user)]),
         "grants": service.session.scalars(grants).all(),
         "trails": [("Audit trail", done), ("What was refused", refused)],
     }
@@ -134,15 +135,17 @@ def grant(
     asking: Asking,
     name: str,
     user: Annotated[schemas.Name, Form()],
-    right: Annotated[schemas.Right, Form()] = "restore",
     until: Annotated[str, Form(max_length=10)] = "",
     images: Annotated[str, Form(max_length=12)] = "",
 ) -> Response:
-    """Give a right; fields that are left empty set no limit."""
+    """Give the right to restore; fields that are left empty set no limit.
+
+    Other rights lead to the API, and to the key, which a session does not.
+    """
     with asking as (service, manager):
         expires, quota = _date(until), _number(images)
         dataset = service.dataset_named(name)
-        service.grant(manager, dataset, user, right, expires=expires, quota=quota)
+        service.grant(manager, dataset, user, "restore", expires=expires, quota=quota)
         return answered(f"/datasets/{name}", "granted")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -17,9 +16,6 @@ from dsguard.dmcp.restoring import Restored, Upload, measured, plain_file, resto
 from dsguard.dmcp.state import refusing_where_workers_die
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
-
     from dsguard.dmcp.audit import Origin
     from dsguard.dmcp.model import Dataset, User
     from dsguard.dmcp.restoring import Chunk, Ring
@@ -117,13 +113,14 @@ def restored(
 ) -> list[Restored]:
     """Return samples of a dataset as who may restore it sees them.
 
-    They count against no quota, as they are few, and the same each time. The trail has them.
+    They count against no quota, as they are few, and the same each time. The trail tells who saw
+    them in which hour.
     """
     with platform.place(user):
         with platform.service(origin) as service:
             ring = service.ring(service.dataset_named(name))
         images = [Upload(f"sample-{n}.png", file) for n, file in enumerate(files, 1)]
-        meter = _Noted(partial(platform.service, origin), user, name, credential)
+        meter = _Noted(platform, origin, user, name, credential)
         most = platform.settings.image_pixels
         with refusing_where_workers_die():
             chunks = list(restored_chunks(images, ring, platform.workers, meter, most))
@@ -134,25 +131,24 @@ class _Noted:
     """Notes samples in the trail before they leave, if who asks may still restore."""
 
     def __init__(
-        self,
-        begin: Callable[[], AbstractContextManager[Service]],
-        user: User,
-        dataset: str,
-        credential: Credential,
+        self, platform: Platform, origin: Origin, user: User, name: str, credential: Credential
     ) -> None:
-        self._begin, self._user, self._dataset = begin, user, dataset
-        self._credential = credential
+        self._platform, self._origin = platform, origin
+        self._user, self._name, self._credential = user, name, credential
 
     def allow(self, chunk: Chunk) -> None:
-        """Write a line, or refuse."""
-        with self._begin() as service:
+        """Write a line, once an hour for the same images and user; or refuse."""
+        what = "samples", self._user.name, self._name, chunk.digest
+        platform = self._platform
+        with platform.noting(*what) as is_new, platform.service(self._origin) as service:
             service.user_of(self._credential)
-            service.granted(self._user, service.dataset_named(self._dataset), "restore")
-            service.audit(
-                "show-samples",
-                f"{chunk.good} of {len(chunk.images)} samples",
-                dataset=self._dataset,
-                key_version=max(chunk.versions, default=None),
-                images=chunk.good,
-                digest=chunk.digest,
-            )
+            service.granted(self._user, service.dataset_named(self._name), "restore")
+            if is_new:
+                service.audit(
+                    "show-samples",
+                    f"{chunk.good} of {len(chunk.images)} samples",
+                    dataset=self._name,
+                    key_version=max(chunk.versions, default=None),
+                    images=chunk.good,
+                    digest=chunk.digest,
+                )

@@ -58,6 +58,7 @@ class Platform:
         self._limit = RateLimitItemPerMinute(settings.requests_per_minute)
         self._registrations = RateLimitItemPerHour(settings.registrations_per_hour)
         self._noted = RateLimitItemPerMinute(1)
+        self._hourly = RateLimitItemPerHour(1)
         self._places: Tally[int] = Tally()
         self._lock = threading.Lock()
         self.registry = CollectorRegistry()
@@ -94,6 +95,12 @@ class Platform:
             return
         with self.service(origin) as service:
             service.audit("refused", refusal.code, dataset=dataset)
+
+    @contextmanager
+    def noting(self, *what: str) -> Iterator[bool]:
+        """Yield whether something is to be noted in the trail: once an hour, if that succeeds."""
+        yield self._limiter.test(self._hourly, *what)
+        self._limiter.hit(self._hourly, *what)
 
     def _has_dataset(self, origin: Origin, name: str) -> bool:
         with self.service(origin) as service:

@@ -105,7 +105,8 @@ def planned(
             plan.left[on_hub] = f"{user} {reason}"
         elif user not in plan.grant and not (user in last and last[user].is_active):
             plan.grant[user] = prefix + on_hub
-    still = {accounts.get(on_hub) for on_hub in approved}
+    named = {on_hub: accounts.get(on_hub) for on_hub in approved}
+    still = {name for on_hub, name in named.items() if before.get(on_hub, name) == name}
     for user, on_hub in active.items():
         if on_hub not in approved and user not in still:
             plan.revoke[user] = prefix + on_hub
