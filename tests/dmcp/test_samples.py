@@ -23,7 +23,7 @@ from dsguard.cli.commands import Exit, run
 from dsguard.dmcp import samples
 from dsguard.dmcp.client import RefusedError
 from dsguard.dmcp.model import Base, Entry
-from dsguard.dmcp.usage import DAYS, by_day
+from dsguard.dmcp.usage import DAYS, Usage, by_day
 from dsguard.formats import decode_image, encode_images
 from tests.dmcp.service import browser, new_name, protected, refused
 
@@ -245,7 +245,7 @@ def test_the_plot_can_be_read_and_heard(server, owner, user, mary, dataset, imag
         assert ("1,234 in all" in text) == (client is user)
 
 
-def test_days_are_counted_from_the_trail():
+def test_days_are_counted_from_the_trail(monkeypatch):
     engine = create_engine("sqlite://")
     Base.metadata.create_all(engine)
     now = datetime.now(UTC).replace(tzinfo=None)
@@ -266,6 +266,12 @@ def test_days_are_counted_from_the_trail():
             )  # fmt: skip
         days = by_day(session, "d")
         own = by_day(session, "d", "ann")
+        usage = Usage()
+        kept = usage.by_day(session, "d", "ann")
+        session.query(Entry).delete()
+        assert usage.by_day(session, "d", "ann") == kept == own
+        monkeypatch.setattr(time, "monotonic", lambda: 1e9)
+        assert usage.by_day(session, "d", "ann") != own
     assert len(days) == DAYS
     assert [day.date for day in days] == sorted({day.date for day in days})
     assert days[-1].date == now.date().isoformat()

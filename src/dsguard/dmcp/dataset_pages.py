@@ -14,7 +14,7 @@ from sqlalchemy.orm import joinedload
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from dsguard.dmcp import samples, schemas, usage
+from dsguard.dmcp import samples, schemas
 from dsguard.dmcp.access import Refused, Service
 from dsguard.dmcp.dependencies import Asking, Here, Known, origin_of
 from dsguard.dmcp.frames import OK, too_large
@@ -67,7 +67,9 @@ def show(
             "rights": rights,
             "manages": manages,
             "note": NOTES.get(note, ""),
-            "days": usage.by_day(service.session, name, None if manages else user.name),
+            "days": platform.usage.by_day(service.session, name, None if manages else user.name)
+            if rights
+            else [],
             "requests": [each for each in service.requests(user) if each.dataset_id == dataset.id],
             **(_managed(service, dataset) if manages else {}),
         }

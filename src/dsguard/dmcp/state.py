@@ -23,6 +23,7 @@ from dsguard.dmcp.metering import Meter
 from dsguard.dmcp.model import User, connect, migrate, transaction
 from dsguard.dmcp.restoring import Restored, Upload, restored_chunks
 from dsguard.dmcp.settings import Settings
+from dsguard.dmcp.usage import Usage
 from dsguard.dmcp.vault import Vault
 from dsguard.errors import WorkerError
 
@@ -39,6 +40,7 @@ class Platform:
     vault : Vault
     workers : Workers
     jobs : Jobs
+    usage : Usage
     registry : CollectorRegistry
     requests, images, keys, seconds, refusals
         Metrics.
@@ -61,6 +63,7 @@ class Platform:
         self._hourly = RateLimitItemPerHour(1)
         self._places: Tally[int] = Tally()
         self._lock = threading.Lock()
+        self.usage = Usage()
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "dsguard_requests", "Requests", ["route", "status"], registry=self.registry

@@ -90,8 +90,9 @@ def planned(
     active = {user: on_hub for user, on_hub in own.items() if last[user].is_active}
     if active and not approved and not may_be_empty:
         msg = (
-            f"the hub approves nobody, and {len(active)} grants came from it; nothing was changed. "
-            "Give --allow-empty if that is right"
+            "the hub approves nobody any more, and nothing was changed; give --allow-empty if that "
+            f"is right: it ends the grants of {', '.join(sorted(active)[:3])}"
+            f"{' and others' if len(active) > 3 else ''}"
         )
         raise HubError(msg)
     plan = Plan({}, {}, {})
