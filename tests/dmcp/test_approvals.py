@@ -163,6 +163,10 @@ def test_all_pages_of_a_hub_are_read(hub):
     hub.pages = [[entry(f"user{10 * page + n}") for n in range(10)] for page in range(3)]
     found = approvals("lab/photos", TOKEN, hub.url)
     assert [each.user for each in found] == [f"user{n}" for n in range(30)]
+    assert found[0].account == ""
+    hub.approve(entry("a", "x" * 201), entry("b", " y "))
+    found = approvals("lab/photos", TOKEN, hub.url, FIELD)
+    assert [each.account for each in found] == ["", "y"]
     assert found[0].reviewed == datetime(2026, 10, 5, 12, 5)
 
 
@@ -196,7 +200,7 @@ def test_an_account_that_two_name_keeps_its_grant_while_one_is_approved():
     def plan(approved, source):
         rows = [{"user": "mary", "right": "restore", "source": source}]
         names = {"a": "mary", "b": "mary"}
-        return planned([Approval(user, {}, None) for user in approved], names, rows, "hub ")
+        return planned([Approval(user, "", None) for user in approved], names, rows, "hub ")
 
     assert plan(["a", "b"], "hub a") == Plan({}, {}, {})
     assert plan(["b"], "hub a") == Plan({}, {}, {})
@@ -209,11 +213,11 @@ def test_an_approval_is_for_one_account_whatever_became_of_its_grant():
         {"user": "mary", "right": "restore", "source": "hub a"},
         {"user": "mary", "right": "restore", "source": ""},
     ]
-    plan = planned([Approval("a", {}, None)], {"a": "bob"}, rows, "hub ")
+    plan = planned([Approval("a", "", None)], {"a": "bob"}, rows, "hub ")
     told = {"a": "names another account than mary, which it had"}
     assert plan == Plan({}, {}, told)
     rows.append({"user": "bob", "right": "restore", "source": "hub b"})
-    plan = planned([Approval("a", {}, None)], {"a": "bob"}, rows, "hub ")
+    plan = planned([Approval("a", "", None)], {"a": "bob"}, rows, "hub ")
     assert plan == Plan({}, {"bob": "hub b"}, told)  # nor does it keep that of another
 
 

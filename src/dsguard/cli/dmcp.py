@@ -359,9 +359,8 @@ def sync_requests(
     if not (field or names):
         msg = "tell accounts by a field of the form, --field LABEL, or by a file, --names FILE"
         raise click.UsageError(msg)
-    approvals = hubs.approvals(repo, os.environ.get("HF_TOKEN", "").strip(), hub)
-    accounts = {each.user: each.fields[field].strip() for each in approvals if field in each.fields}
-    accounts |= _accounts(names)
+    approvals = hubs.approvals(repo, os.environ.get("HF_TOKEN", "").strip(), hub, field)
+    accounts = {each.user: each.account for each in approvals} | _accounts(names)
     prefix = hubs.source_of(hub, repo, "")
     ends = expires and expires.replace(tzinfo=UTC)
     with _client() as client:

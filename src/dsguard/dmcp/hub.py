@@ -22,6 +22,9 @@ MOST = 100_000
 
 _PAGE_BYTES = 1 << 24
 _SECONDS = 600.0
+_LONGEST = 200
+"""Characters of a field that is kept: all approvals together have to fit into memory."""
+
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}"
 _REPO = re.compile(f"{_NAME}/{_NAME}")
 _USER = re.compile(_NAME)
@@ -38,14 +41,14 @@ class Approval(NamedTuple):
     ----------
     user : str
         The name on the hub.
-    fields : dict of str to str
-        What was written into the form of the request, by label; anything at all.
+    account : str
+        What was written into a field of the form of the request; anything at all, if it is short.
     reviewed : datetime or None
         When it was approved.
     """
 
     user: str
-    fields: dict[str, str]
+    account: str
     reviewed: datetime | None
 
 
@@ -54,7 +57,9 @@ def source_of(hub: str, repo: str, user: str) -> str:
     return f"{urlsplit(hub).netloc}/datasets/{repo.lower()} {user}"
 
 
-def approvals(repo: str, token: str, hub: str = DEFAULT) -> list[Approval]:
+def approvals(
+    repo: str, token: str, hub: str = DEFAULT, field: str | None = None
+) -> list[Approval]:
     """Return all who are approved for a gated dataset.
 
     Parameters
@@ -64,6 +69,8 @@ def approvals(repo: str, token: str, hub: str = DEFAULT) -> list[Approval]:
     token : str
         Of the hub, with the right to write to the dataset.
     hub : str
+    field : str, optional
+        Label of the field that is read.
 
     Raises
     ------
@@ -83,7 +90,7 @@ def approvals(repo: str, token: str, hub: str = DEFAULT) -> list[Approval]:
         f"{hub.rstrip('/')}/api/datasets/{repo}/user-access-request/accepted", token
     ):
         for entry in page:
-            approval = _approval(entry)
+            approval = _approval(entry, field)
             found.setdefault(approval.user, approval)
         if len(found) > MOST:
             msg = f"the hub lists more than {MOST} approvals, and nothing was changed"
@@ -144,7 +151,7 @@ def _next(url: str, following: str) -> str:
     return following
 
 
-def _approval(entry: object) -> Approval:
+def _approval(entry: object, field: str | None) -> Approval:
     """Return an entry of a list; one that is not as it should be spoils the whole."""
     user = entry.get("user") if isinstance(entry, dict) else None
     name = user.get("user") if isinstance(user, dict) else None
@@ -155,8 +162,10 @@ def _approval(entry: object) -> Approval:
     fields = entry.get("fields") or {}
     if not isinstance(fields, dict):
         _odd("fields that are none")
-    texts = {label: text for label, text in fields.items() if isinstance(text, str)}
-    return Approval(name, texts, _time(entry.get("reviewedAt")))
+    account = fields.get(field)
+    if not isinstance(account, str) or len(account) > _LONGEST:
+        account = ""
+    return Approval(name, account.strip(), _time(entry.get("reviewedAt")))
 
 
 def _time(text: object) -> datetime | None:
