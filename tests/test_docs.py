@@ -85,7 +85,7 @@ def test_the_navigation_has_every_page_once():
 def test_every_block_is_of_a_kind_that_is_checked():
     for block in BLOCKS:
         known = is_python(block) or is_shell(block) or block.page in DRAWN
-        others = ("text", "ini", "json", "nginx", "toml")
+        others = ("text", "ini", "json", "nginx", "toml", "yaml")
         assert known or block.language.startswith("{") or block.language in others, str(block)
 
 
@@ -112,7 +112,7 @@ def test_commands_are_as_the_program_takes_them(block, monkeypatch):
         ("dsguard protect a b --key k --covr blank", "No such option"),
         ("dsguard protect a b --key k --cover white", "is not one of"),
         ("dsguard protect a --key k", "Missing parameter: destination"),
-        ("dsguard protect a b", "Missing parameter: key_path"),
+        ("dsguard restore a", "Missing parameter: destination"),
         ("dsguard guard a b", "there is no dsguard guard"),
         ("pip install '.[cli,quick]'", "no extra"),
         ("make coffee", "no such target"),

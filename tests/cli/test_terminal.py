@@ -42,6 +42,9 @@ class Service:
     def revoke(self, dataset, user, right):
         return OSC
 
+    def new_webhook(self, dataset):
+        return OSC
+
     def deposit(self, dataset, key, title):
         return {"version": OSC, "key_id": OSC}
 
@@ -49,7 +52,7 @@ class Service:
 @pytest.mark.parametrize(
     "command",
     ["datasets", "requests", "keys d", "grants d", "audit show d", "request d", "answer 1 --accept",
-     "revoke d u", "deposit d --new-key"],
+     "revoke d u", "deposit d --new-key", "webhook d"],
 )  # fmt: skip
 def test_of_a_service(command, monkeypatch, capsys):
     monkeypatch.setattr(dmcp, "_client", lambda: contextlib.nullcontext(Service()))

@@ -13,6 +13,7 @@ import httpx
 import dsguard
 from dsguard.cli.commands import Exit
 from dsguard.dmcp.client import RefusedError
+from tests.dmcp.fake_hub import Sender
 from tests.dmcp.service import (
     protected,
     refused,
@@ -45,6 +46,7 @@ def test_the_master_key_is_needed_and_can_be_changed(tmp_path, scenes):
         key = dsguard.DatasetKey.generate()
         with server.client(server.owner_token) as owner:
             owner.deposit("d", key)
+            secret = owner.new_webhook("d")
         server.stop()
         shown = server.operate("rotate-master-key", str(tmp_path / "new.key"))
         assert "wrapped 1 keys" in shown.stdout, shown
@@ -55,6 +57,7 @@ def test_the_master_key_is_needed_and_can_be_changed(tmp_path, scenes):
         server.start()
         with server.client(server.owner_token) as owner:
             assert owner.export_key("d", 1) == key
+            assert Sender(server, "d", secret).tell("owner", approved=True) == "kept"
         assert "all good" in server.operate("audit", "verify").stdout
 
 

@@ -159,7 +159,7 @@ def test_a_key_or_a_dataset_is_needed(home, server, capsys):
 
 
 def test_verify_with_keys_of_a_platform(home, owner, mary, name, monkeypatch, capsys):
-    assert protect(name, "--quiet") == Exit.OK
+    assert protect(name, "--quiet", "--keep", "pixels") == Exit.OK
     owner.grant(name, mary.name, quota=4, distinct=True)
     monkeypatch.setenv("DSGUARD_DMCP_TOKEN", mary.token)
     capsys.readouterr()

@@ -40,7 +40,7 @@ def home(tmp_path, monkeypatch, scenes, key):
         path = tmp_path / "clean" / "ab"[n % 2] / f"{n:02}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode_images(image[None])[0])
-    protect_dataset("clean", "safe", key)
+    protect_dataset("clean", "safe", key, keep="pixels")
     return tmp_path
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import os
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import dsguard
-from dsguard.formats import decode_image
+from dsguard import protect_batch
+from dsguard.formats import decode_image, encode_images
 from tests.dmcp.service import (
     browser,
     protected,
@@ -106,4 +109,26 @@ def test_the_page_in_a_browser(tmp_path, scenes):
         assert all(
             page.execute_script("return arguments[0].naturalWidth", image) == 32 for image in shown
         )
+        page.find_element("css selector", "h2 a").click()
+        done = protect_batch(scenes[:6], key)
+        sealed = [str(tmp_path / f"sealed-{n}.png") for n in range(6)]
+        files = encode_images(done.images, sidecars=done.sidecars)
+        for path, file in zip(sealed, files, strict=True):
+            Path(path).write_bytes(file)
+        page.find_elements("name", "files")[1].send_keys("\n".join(sealed))
+        page.find_element("css selector", "main form[action$='/samples'] button").click()
+        for width, scheme in itertools.product((390, 1280), ("dark", "light")):
+            look(page, width, scheme)
+            shown = page.find_elements("css selector", "figure img")
+            assert len(shown) == 12
+            assert page.execute_script("return document.documentElement.scrollWidth") <= width
         page.save_screenshot(os.environ.get("DSGUARD_SCREENSHOT", str(tmp_path / "page.png")))
+        assert [line["level"] for line in page.get_log("browser")] == ["SEVERE"]  # the login
+
+
+def look(page, width: int, scheme: str) -> None:
+    """Show a page as a telephone or a wide screen does, light or dark."""
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    size = {"width": width, "height": 1300, "deviceScaleFactor": 1, "mobile": width < 500}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)

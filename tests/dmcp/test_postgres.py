@@ -16,6 +16,7 @@ import pytest
 
 import dsguard
 from tests.dmcp.service import (
+    browser,
     protected,
     refused,
     running,
@@ -53,7 +54,7 @@ def postgres(tmp_path):
 
 
 def test_postgresql(tmp_path, postgres, scenes):
-    with running(tmp_path / "service", database=postgres) as server:
+    with running(tmp_path / "service", database=postgres, secure_cookies="false") as server:
         key = dsguard.DatasetKey.generate()
         images = protected(scenes, key)
         with server.client(server.owner_token) as owner:
@@ -82,4 +83,10 @@ def test_postgresql(tmp_path, postgres, scenes):
             assert charged.count("5000 keys of images, 5000 of them counted") == 1
             assert charged.count("5000 keys of images, 0 of them counted") == 7
             owner.revoke("d", "mary")
+            assert owner.replace_samples("d", images[:2]) == 2
+            owner.new_webhook("d")
+        with browser(server, server.owner_token) as page:
+            shown = page.get("/datasets/d").text
+        assert "72 on the busiest day" in shown
+        assert shown.count("<img") == 4
         assert "all good" in server.operate("audit", "verify").stdout

@@ -309,6 +309,7 @@ class Service:
         name: str,
         right: str,
         limits: Limits = NO_LIMITS,
+        source: str = "",
     ) -> Grant:
         """Give a right; an earlier grant of it to the same user is revoked.
 
@@ -332,9 +333,11 @@ class Service:
             user_id=user.id,
             right=right,
             **limits._asdict(),
+            source=source,
         )
         self.session.add(grant)
-        told = ", ".join([f"{right} to {user.name}", *limits.told()])
+        by = [f"by {source}"] if source else []
+        told = ", ".join([f"{right} to {user.name}", *limits.told(), *by])
         self.audit("grant", told, dataset=dataset.name)
         return grant
 
@@ -504,6 +507,11 @@ def _check_change(manager: User, dataset: Dataset, user: User, right: str) -> No
             409, "own-right", "nobody can change their own right to manage",
             "let another manager of the dataset do it", dataset.name,
         )  # fmt: skip
+
+
+def is_active(grant: Grant) -> bool:
+    """Tell whether a grant lets its user do something, now or later."""
+    return grant.revoked is None and (grant.expires is None or now() < grant.expires)
 
 
 def _why_not(grant: Grant) -> str | None:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from dsguard.dmcp import errors, pages, releases, routes, schemas, streams
+from dsguard.dmcp import dataset_pages, errors, pages, releases, routes, schemas, streams, webhooks
 from dsguard.dmcp.middleware import Gate
 from dsguard.dmcp.settings import Settings
 from dsguard.dmcp.state import Platform
@@ -37,6 +37,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.platform = platform
     app.add_middleware(Gate, platform=platform)
     errors.add_handlers(app)
-    for router in (routes.router, releases.router, streams.router, pages.router):
-        app.include_router(router)
+    for part in (routes, webhooks, releases, streams, pages, dataset_pages):
+        app.include_router(part.router)
     return app

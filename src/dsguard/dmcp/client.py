@@ -104,7 +104,7 @@ class Client:
             import httpx
         except ImportError:
             raise MissingExtraError.of(package="httpx", extra="dmcp") from None
-        is_local = _check_address(url, allow_http=allow_http)
+        is_local = check_address(url, allow_http=allow_http)
         self._token = check_token(token or "")
         headers = {"accept-encoding": "identity"}
         if self._token:
@@ -152,6 +152,23 @@ class Client:
             raise RefusedError(msg)
         return found
 
+    def replace_samples(self, dataset: str, images: Iterable[tuple[str, bytes]]) -> int:
+        """Show a dataset by protected images of it, at most 12, or none; return how many.
+
+        Parameters
+        ----------
+        dataset : str
+        images : iterable of tuple of str and bytes
+            Names and protected image files. Everybody with an account will see them.
+        """
+        try:
+            body = b"".join(frames.packed(name, "", data) for name, data in images)
+        except frames.BadFrameError as error:
+            raise InputError(str(error)) from None
+        path, headers = f"/v1/datasets/{dataset}/samples", {"content-type": frames.CONTENT_TYPE}
+        answer = self._answer("PUT", path, content=body, headers=headers)
+        return int(_fields(answer, _parsed(answer), samples=int)["samples"])
+
     def grant(
         self,
         dataset: str,
@@ -163,6 +180,7 @@ class Client:
         quota: int | None = None,
         distinct: bool = False,
         lease_hours: int | None = None,
+        source: str = "",
     ) -> dict[str, Any]:
         """Give a right: ``"restore"``, ``"manage"`` or ``"export-key"``.
 
@@ -176,11 +194,13 @@ class Client:
             Whether an image whose key is asked for again is not counted again.
         lease_hours : int, optional
             After so many hours it is, where `distinct`; by default not before the grant ends.
+        source : str
+            The hub that approved it, where one did.
         """
         times = {"not_before": not_before, "expires": expires}
         content = {name: time and time.isoformat() for name, time in times.items()}
         limits = _limits(quota, lease_hours, distinct=distinct)
-        asked = {"user": user, "right": right, **limits, **content}
+        asked = {"user": user, "right": right, "source": source, **limits, **content}
         return self._object("POST", f"/v1/datasets/{dataset}/grants", asked, user=str, right=str)
 
     def revoke(self, dataset: str, user: str, right: str = "restore") -> int:
@@ -188,6 +208,14 @@ class Client:
         asked = {"user": user, "right": right}
         answer = self._object("POST", f"/v1/datasets/{dataset}/revoke", asked, ended=int)
         return int(answer["ended"])
+
+    def new_webhook(self, dataset: str) -> str:
+        """Make the secret that messages about approvals of a dataset are signed with."""
+        return str(self._object("POST", f"/v1/datasets/{dataset}/webhook", secret=str)["secret"])
+
+    def remove_webhook(self, dataset: str) -> None:
+        """Have no more messages about approvals of a dataset taken."""
+        self._answer("DELETE", f"/v1/datasets/{dataset}/webhook")
 
     def grants(self, dataset: str) -> list[dict[str, Any]]:
         """Return all grants of a dataset."""
@@ -484,7 +512,7 @@ def _no_service(response: _Response) -> RefusedError:
     return RefusedError(msg, None, response.status)
 
 
-def _check_address(url: str, *, allow_http: bool) -> bool:
+def check_address(url: str, *, allow_http: bool) -> bool:
     """Refuse what is no address, or sends secrets in clear; tell whether it is this machine."""
     try:
         parts = urlsplit(url)

@@ -77,6 +77,7 @@ class Gate:
         settings, path = self._platform.settings, request.url.path
         larger = {
             "restore": settings.body_bytes,
+            "samples": settings.body_bytes,
             "jobs": settings.job_bytes,
             "image-keys": _FORM_BYTES + _ID_BYTES * settings.request_images,
         }.get(path.rpartition("/")[2])

@@ -14,6 +14,7 @@ from sqlalchemy import (
     BigInteger,
     Engine,
     ForeignKey,
+    Index,
     LargeBinary,
     String,
     UniqueConstraint,
@@ -100,7 +101,10 @@ class Key(Base):
 
 
 class Grant(Base):
-    """A right of a user to a dataset, for a time and a number of images; see `budgets.Limits`."""
+    """A right of a user to a dataset, for a time and a number of images; see `budgets.Limits`.
+
+    `source` names the hub that gave it and may end it; empty where a manager gave it here.
+    """
 
     __tablename__ = "grants"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -115,6 +119,7 @@ class Grant(Base):
     lease_hours: Mapped[int | None]
     revoked: Mapped[datetime | None]
     created: Mapped[datetime] = mapped_column(default=now)
+    source: Mapped[str] = mapped_column(String(300), default="")
     user: Mapped[User] = relationship()
     dataset: Mapped[Dataset] = relationship()
 
@@ -130,6 +135,29 @@ class Counted(Base):
     grant_id: Mapped[int] = mapped_column(ForeignKey("grants.id"), primary_key=True)
     image_id: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
     time: Mapped[int] = mapped_column(BigInteger)
+
+
+class Sample(Base):
+    """A protected image that shows a dataset to everybody with an account: a plain PNG file."""
+
+    __tablename__ = "samples"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"), index=True)
+    file: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Webhook(Base):
+    """The webhook of a dataset: its secret, wrapped, whose grants it gives, its last message.
+
+    `last` is the time of that, in microseconds since 1970.
+    """
+
+    __tablename__ = "webhooks"
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("datasets.id"), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    wrapped: Mapped[bytes] = mapped_column(LargeBinary)
+    last: Mapped[int] = mapped_column(BigInteger, default=0)
+    user: Mapped[User] = relationship()
 
 
 class Request(Base):
@@ -186,8 +214,9 @@ class Entry(Base):
     """One line of the audit trail, chained to the one before."""
 
     __tablename__ = "audit"
+    __table_args__ = (Index("ix_audit_dataset_number", "dataset", "number"),)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    time: Mapped[str] = mapped_column(String(32))
+    time: Mapped[str] = mapped_column(String(32), index=True)
     actor: Mapped[str] = mapped_column(String(64))
     action: Mapped[str] = mapped_column(String(32))
     dataset: Mapped[str] = mapped_column(String(64), default="")

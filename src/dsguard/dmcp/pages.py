@@ -1,8 +1,7 @@
-"""A small page, rendered here: an owner's datasets, a user's datasets, a few images restored."""
+"""The pages, rendered here without a script: logging in, datasets and requests, the API."""
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlencode, urlsplit
@@ -11,9 +10,7 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from sqlalchemy import select
-from sqlalchemy.orm import joinedload
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
 
 from dsguard.dmcp import schemas
 from dsguard.dmcp.access import Refused
@@ -22,24 +19,25 @@ from dsguard.dmcp.dependencies import (
     COOKIE,
     Asking,
     Here,
-    Known,
     identify,
     known,
     origin_of,
     user_of,
 )
-from dsguard.dmcp.frames import OK, too_large
-from dsguard.dmcp.model import Dataset, Entry, Grant, User
-from dsguard.dmcp.restoring import PNG, Upload
+from dsguard.dmcp.model import Dataset, User
 from dsguard.dmcp.state import Platform
 
-_MOST_FILES = 12
-_SHOWN_ENTRIES = 200
-_NOTES = {
+NOTES = {
     "asked": "Your request is with the owners.",
     "accepted": "The request was accepted.",
     "refused": "The request was refused.",
+    "granted": "The right was given.",
+    "revoked": "The right was taken back.",
+    "samples": "Everybody with an account sees these samples now.",
+    "none": "The dataset is shown by no samples now.",
 }
+"""By the word of it in an address: no other text gets from there into a page."""
+
 _pages = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=select_autoescape(),
@@ -127,13 +125,19 @@ def home(asking: Asking, note: str = "") -> Response:
         rights = service.rights(user)
         rows = service.session.scalars(select(Dataset).order_by(Dataset.name)).all()
         datasets = [(row, rights.get(row.id, [])) for row in rows]
+        requests = service.requests(user)
         return page(
             "home.html",
             user,
-            note=_NOTES.get(note, ""),
+            note=NOTES.get(note, ""),
             datasets=datasets,
             managed={row.name for row, rights in datasets if "manage" in rights},
-            requests=service.requests(user),
+            requests=requests,
+            asked={
+                row.dataset.name
+                for row in requests
+                if row.user_id == user.id and row.state == "pending"
+            },
         )
 
 
@@ -180,12 +184,13 @@ def answer_request(
     reason: Message = "",
     images: Annotated[int | None, Form(ge=1, le=10**12)] = None,
     distinct: Annotated[bool, Form()] = False,
+    back: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:
     """Accept a request, for a number of images if one is given, or refuse it."""
     with asking as (service, user):
         limits = Limits(quota=images, distinct=distinct)
         row = service.answer(user, number, reason, limits, accept=accept == "yes")
-        return _home(row.state)
+        return answered(f"/datasets/{row.dataset.name}" if back else "/", row.state)
 
 
 @_form.post("/datasets/{name}/ask")
@@ -193,108 +198,12 @@ def ask(asking: Asking, name: str, message: Message = "") -> Response:
     """Ask for the right to restore."""
     with asking as (service, user):
         service.ask(user, service.dataset_named(name), message)
-        return _home("asked")
+        return answered("/", "asked")
 
 
-@router.get("/datasets/{name}")
-def manage(asking: Asking, name: str) -> Response:
-    """Show keys, grants and trail of a dataset."""
-    with asking as (service, user):
-        dataset = service.dataset_named(name)
-        service.granted(user, dataset, "manage")
-        grants = (
-            select(Grant)
-            .where(Grant.dataset_id == dataset.id)
-            .options(joinedload(Grant.user))
-            .order_by(Grant.id.desc())
-        )
-        entries = select(Entry).where(Entry.dataset == name).order_by(Entry.number.desc())
-        done, refused = (
-            service.session.scalars(entries.where(which).limit(_SHOWN_ENTRIES)).all()
-            for which in (Entry.action != "refused", Entry.action == "refused")
-        )
-        return page(
-            "dataset.html",
-            user,
-            dataset=dataset,
-            keys=[(version, key_id) for key_id, (version, _) in service.ring(dataset).items()],
-            grants=service.session.scalars(grants).all(),
-            trails=[("Audit trail", done), ("What was refused", refused)],
-        )
-
-
-@_form.post("/datasets/{name}/revoke")
-def revoke(
-    asking: Asking,
-    name: str,
-    user: Annotated[schemas.Name, Form()],
-    right: Annotated[schemas.Right, Form()],
-) -> Response:
-    """Take a right back."""
-    with asking as (service, manager):
-        service.revoke(manager, service.dataset_named(name), user, right)
-        return RedirectResponse(f"/datasets/{name}", 303)
-
-
-@router.get("/datasets/{name}/restore")
-def choose(asking: Asking, name: str) -> Response:
-    """Show where images are dropped."""
-    with asking as (service, user):
-        service.granted(user, service.dataset_named(name), "restore")
-        return page("restore.html", user, dataset=name, most=_MOST_FILES)
-
-
-@_form.post("/datasets/{name}/restore")
-async def show(request: Request, platform: Here, user: Known, name: str) -> Response:
-    """Show a few images, protected and restored; nothing is read for who may not restore."""
-    await run_in_threadpool(platform.admit, origin_of(request), user, name)
-    with platform.place(user):
-        async with request.form(max_files=100) as form:
-            files = [file for file in form.getlist("files") if not isinstance(file, str)]
-            if not 0 < len(files) <= _MOST_FILES:
-                raise Refused(
-                    422, "too-many", f"these are {len(files)} files; send 1 to {_MOST_FILES}",
-                    "use the command line for more: `dsguard dmcp restore`",
-                )  # fmt: skip
-            given = [_upload(file, platform.settings.image_bytes) for file in files]
-        return await run_in_threadpool(_shown, platform, request, user, name, given)
-
-
-def _shown(
-    platform: Platform, request: Request, user: User, name: str, given: list[Upload]
-) -> Response:
-    chunks = platform.restored(origin_of(request), user, name, given, request.state.credential)
-    restored = [image for chunk in chunks for image in chunk]
-    pairs = [
-        {
-            "name": image.answered,
-            "before": _as_url(before.data),
-            "after": _as_url(image.data, image.suffix),
-            "error": "" if image.status == OK else image.status,
-        }
-        for before, image in zip(given, restored, strict=True)
-    ]
-    return page("restore.html", user, dataset=name, most=_MOST_FILES, pairs=pairs)
-
-
-def _upload(file: UploadFile, most: int) -> Upload:
-    name, size = (file.filename or "image").encode(errors="replace").decode(), file.size or 0
-    return (
-        Upload(name, b"", too_large(size, most)) if size > most else Upload(name, file.file.read())
-    )
-
-
-def _home(note: str) -> RedirectResponse:
-    return RedirectResponse("/?" + urlencode({"note": note}), 303)
-
-
-def _as_url(file: bytes, suffix: str = PNG) -> str:
-    """Return a file as a URL: of an image that browsers show, else one that they only save."""
-    kind = _SHOWN.get(suffix.lower(), "application/octet-stream")
-    return f"data:{kind};base64,{base64.b64encode(file).decode()}" if file else ""
-
-
-_SHOWN = {PNG: "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
+def answered(where: str, note: str) -> RedirectResponse:
+    """Return the way to a page that says how a form went."""
+    return RedirectResponse(f"{where}?" + urlencode({"note": note}), 303)
 
 
 router.include_router(_form)

@@ -6,7 +6,7 @@ import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from dsguard.api import restore_batch
 from dsguard.dmcp import tiff
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from dsguard._parallel.processes import Workers
     from dsguard.dmcp.access import Refused
-    from dsguard.dmcp.metering import Meter
 
 PNG = ".png"
 CHUNK_IMAGES = 500
@@ -90,7 +89,25 @@ class Chunk(NamedTuple):
         return sum(image.status == OK for image in self.images)
 
 
+class Allows(Protocol):
+    """Whatever decides whether a chunk may leave, and notes that it does."""
+
+    def allow(self, chunk: Chunk) -> None:
+        """Raise `Refused` if it may not."""
+
+
 Ring = dict[str, tuple[int, DatasetKey]]
+
+
+def plain_file(image: Upload) -> Upload:
+    """Return a protected image as a PNG file of its pixels and sidecar alone; runs in a worker.
+
+    Texts, thumbnails and all else that a file can hold are left out.
+    """
+    groups, errors = decode_files([InputError(image.fault) if image.fault else image.data])
+    for group in groups:
+        return Upload(image.name, encode_images(group.images, sidecars=group.sidecars)[0])
+    return Upload(image.name, b"", _told(errors[0]))
 
 
 def restore_chunk(images: list[Upload], ring: Ring) -> Chunk:
@@ -146,7 +163,7 @@ def restored_chunks(
     images: Iterable[Upload],
     ring: Ring,
     workers: Workers,
-    meter: Meter,
+    meter: Allows,
     most_pixels: int,
 ) -> Iterator[Chunk]:
     """Yield restored images in order, chunk by chunk.
@@ -157,7 +174,7 @@ def restored_chunks(
     ring : dict
         Version and key by key id.
     workers : Workers
-    meter : Meter
+    meter : Allows
         Allows each chunk before it is yielded: counts, audits, and raises to end it all.
     most_pixels : int
         Of an image, and of a chunk: a small file can hold a very large image.
@@ -178,6 +195,14 @@ def restored_chunks(
             future.cancel()
 
 
+def measured(image: Upload, most_pixels: int) -> tuple[Upload, int]:
+    """Return an image with its pixels; without its data and with a fault where it has too many."""
+    pixels, fault = (0, image.fault) if image.fault else _measured(image.data)
+    if pixels > most_pixels:
+        fault = f"it has {pixels} pixels; {most_pixels} are allowed"
+    return (image._replace(data=b"", fault=fault), 0) if fault else (image, pixels)
+
+
 def _measured(data: bytes) -> tuple[int, str]:
     """Return the pixels of an image file, or why it is not decoded at all.
 
@@ -196,12 +221,8 @@ def _measured(data: bytes) -> tuple[int, str]:
 def _chunks(images: Iterable[Upload], most_pixels: int) -> Iterator[list[Upload]]:
     chunk: list[Upload] = []
     size = area = 0
-    for image in images:
-        pixels, fault = (0, image.fault) if image.fault else _measured(image.data)
-        if pixels > most_pixels:
-            fault = f"it has {pixels} pixels; {most_pixels} are allowed"
-        if fault:
-            image, pixels = image._replace(data=b"", fault=fault), 0  # noqa: PLW2901
+    for sent in images:
+        image, pixels = measured(sent, most_pixels)
         if chunk and area + pixels > most_pixels:
             yield chunk
             chunk, size, area = [], 0, 0

@@ -153,7 +153,12 @@ def grant(name: str, asked: schemas.GrantAsked, asking: Asking) -> schemas.Grant
     """Give a user a right; replaces an earlier grant of it."""
     with asking as (service, user):
         row = service.grant(
-            user, service.dataset_named(name), asked.user, asked.right, asked.limits()
+            user,
+            service.dataset_named(name),
+            asked.user,
+            asked.right,
+            asked.limits(),
+            asked.source,
         )
         service.session.flush()
         return _grant(row, asked.user)
@@ -193,6 +198,7 @@ def _grant(row: Grant, user: str) -> schemas.GrantShown:
         lease_hours=row.lease_hours,
         used=row.used,
         revoked=row.revoked,
+        source=row.source,
     )
 
 

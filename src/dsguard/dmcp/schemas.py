@@ -94,6 +94,9 @@ class GrantAsked(Limited):
     right: Right = "restore"
     not_before: Time = None
     expires: Time = None
+    source: Annotated[Text, Field(max_length=300)] = Field(
+        "", description="The hub that approved it; empty where you did."
+    )
 
     def limits(self) -> Limits:
         """Return what it is limited to."""
@@ -105,6 +108,16 @@ class RevokeAsked(Asked):
 
     user: Name
     right: Right = "restore"
+
+
+class Approval(Asked):
+    """That a hub approved somebody, or does so no more; limits are those of a new grant."""
+
+    user: Name
+    approved: bool
+    not_before: Time = None
+    expires: Time = None
+    quota: int | None = Field(None, ge=1, le=10**12, description="Images.")
 
 
 class AccessAsked(Asked):
@@ -146,6 +159,13 @@ class DatasetShown(BaseModel):
     rights: list[str] = Field(description="Of the user who asks, now.")
 
 
+class SamplesShown(BaseModel):
+    """How many images a dataset is shown by."""
+
+    dataset: str
+    samples: int
+
+
 class KeyShown(BaseModel):
     """A version of a key, without the key."""
 
@@ -180,6 +200,24 @@ class GrantShown(BaseModel):
     lease_hours: int | None
     used: int
     revoked: datetime | None
+    source: str
+
+
+Outcome = Literal["granted", "revoked", "kept"]
+
+
+class ApprovalTaken(BaseModel):
+    """What became of an approval; nothing changed where it was kept."""
+
+    user: str
+    state: Outcome
+
+
+class WebhookGiven(BaseModel):
+    """The secret of a webhook, shown this once."""
+
+    dataset: str
+    secret: str
 
 
 class RequestShown(BaseModel):

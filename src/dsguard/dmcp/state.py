@@ -23,6 +23,7 @@ from dsguard.dmcp.metering import Meter
 from dsguard.dmcp.model import User, connect, migrate, transaction
 from dsguard.dmcp.restoring import Restored, Upload, restored_chunks
 from dsguard.dmcp.settings import Settings
+from dsguard.dmcp.usage import Usage
 from dsguard.dmcp.vault import Vault
 from dsguard.errors import WorkerError
 
@@ -39,6 +40,7 @@ class Platform:
     vault : Vault
     workers : Workers
     jobs : Jobs
+    usage : Usage
     registry : CollectorRegistry
     requests, images, keys, seconds, refusals
         Metrics.
@@ -58,8 +60,10 @@ class Platform:
         self._limit = RateLimitItemPerMinute(settings.requests_per_minute)
         self._registrations = RateLimitItemPerHour(settings.registrations_per_hour)
         self._noted = RateLimitItemPerMinute(1)
+        self._hourly = RateLimitItemPerHour(1)
         self._places: Tally[int] = Tally()
         self._lock = threading.Lock()
+        self.usage = Usage()
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "dsguard_requests", "Requests", ["route", "status"], registry=self.registry
@@ -94,6 +98,12 @@ class Platform:
             return
         with self.service(origin) as service:
             service.audit("refused", refusal.code, dataset=dataset)
+
+    @contextmanager
+    def noting(self, *what: str) -> Iterator[bool]:
+        """Yield whether something is to be noted in the trail: once an hour, if that succeeds."""
+        yield self._limiter.test(self._hourly, *what)
+        self._limiter.hit(self._hourly, *what)
 
     def _has_dataset(self, origin: Origin, name: str) -> bool:
         with self.service(origin) as service:
@@ -180,15 +190,22 @@ class Platform:
         with self.service(Origin()) as service:
             ring = service.ring(service.dataset_named(name))
         sent, most = meter.sent(images), self.settings.image_pixels
-        try:
+        with refusing_where_workers_die():
             for chunk in restored_chunks(sent, ring, self.workers, meter, most):
                 self.images.inc(chunk.good)
                 yield meter.shortened(chunk.images)
-        except WorkerError as error:
-            raise Refused(
-                503, "workers-died", "the processes that restore died, perhaps for want of memory",
-                "send fewer or smaller images in a request",
-            ) from error  # fmt: skip
+
+
+@contextmanager
+def refusing_where_workers_die() -> Iterator[None]:
+    """Turn the death of all workers that tried something into a refusal."""
+    try:
+        yield
+    except WorkerError as error:
+        raise Refused(
+            503, "workers-died", "the processes that restore died, perhaps for want of memory",
+            "send fewer or smaller images in a request",
+        ) from error  # fmt: skip
 
 
 def _tell_of_death() -> None:

@@ -13,7 +13,7 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 
-from dsguard.dmcp import frames, schemas
+from dsguard.dmcp import frames, samples, schemas
 from dsguard.dmcp.access import Refused, Service
 from dsguard.dmcp.audit import Origin
 from dsguard.dmcp.bodies import FORM, TAR, answer_type, images_of, spooled, streamed
@@ -93,6 +93,34 @@ def _told(
     except Refused as refusal:
         platform.audit_refusal(origin, refusal, name)
         yield [end_of(refusal)]
+
+
+# Samples
+
+
+@router.put("/v1/datasets/{name}/samples", tags=["datasets"], openapi_extra=_IMAGES)
+async def replace_samples(
+    name: str, request: Request, platform: Here, user: Known
+) -> schemas.SamplesShown:
+    """Show a dataset by these images, in place of those that it had; the body is as for `restore`.
+
+    They are public, and kept as PNG files of pixels alone: protected images of the dataset, at most
+    12, or none.
+    """
+    origin = origin_of(request)
+    await run_in_threadpool(samples.admit, platform, origin, user, name)
+    with (
+        platform.place(user),
+        tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as body,
+    ):
+        kind = await spooled(request, body)
+        body.seek(0)
+        images = images_of(kind, cast("BinaryIO", body), platform.settings.image_bytes)
+        credential = request.state.credential
+        count = await run_in_threadpool(
+            samples.replace, platform, origin, user, name, images, credential
+        )
+    return schemas.SamplesShown(dataset=name, samples=count)
 
 
 # Jobs

@@ -14,7 +14,7 @@ from Crypto.Protocol.KDF import HKDF
 from sqlalchemy import select
 
 from dsguard._atomic import write_new
-from dsguard.dmcp.model import Dataset, Fact, Key
+from dsguard.dmcp.model import Dataset, Fact, Key, Webhook
 from dsguard.dmcp.secret_text import text_of
 from dsguard.errors import InputError, WrongKeyError
 from dsguard.keys import DatasetKey
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 _AUDIT_KEY, _JOBS_KEY = "audit-key", "jobs-key"
 """Keys of the service itself, wrapped by the master key, so that changing that breaks nothing."""
+
+
+def webhook_of(dataset: str) -> str:
+    """Return what the secret of a webhook is wrapped under, which no dataset is called."""
+    return f"webhook/{dataset}"
 
 
 class Vault:
@@ -152,6 +157,9 @@ class Vault:
         for key in keys:
             name = names[key.dataset_id]
             key.wrapped = new.wrap(self.unwrap(key.wrapped, name, key.version), name, key.version)
+        for hook in session.scalars(select(Webhook)):
+            name = webhook_of(names[hook.dataset_id])
+            hook.wrapped = new.wrap(self.unwrap(hook.wrapped, name, 0), name, 0)
         for name, secret in ((_AUDIT_KEY, self._audit), (_JOBS_KEY, self._jobs)):
             session.get_one(Fact, name).value = new.wrap(DatasetKey(secret), name, 0).hex()
         return len(keys)
