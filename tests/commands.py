@@ -17,9 +17,19 @@ from tests import ROOT
 _BETWEEN = {"|", "||", "&&", ";"}
 _TO_A_FILE = {"<", ">", ">>"}
 _ASSIGNMENT = re.compile(r"[A-Z_]+=.*")
-OF_THE_SYSTEM = set(
-    "cut diff export find hf mlcroissant nginx openssl systemctl tar useradd".split()
-)
+OF_THE_SYSTEM = {
+    "cut",
+    "diff",
+    "export",
+    "find",
+    "hf",
+    "mlcroissant",
+    "nginx",
+    "openssl",
+    "systemctl",
+    "tar",
+    "useradd",
+}
 """Commands that are of others: nothing of them is looked at."""
 
 

@@ -30,6 +30,8 @@ from dsguard.errors import InputError, MissingExtraError
 RIGHTS = ("restore", "manage", "export-key")
 """What a grant can allow: restoring images, managing the dataset, taking its key away."""
 
+LONGEST_WAIT = 30
+"""Seconds that a transaction waits for another."""
 
 _LOCK = 0x64736775617264  # any number that others do not use
 
@@ -262,7 +264,7 @@ def connect(url: str) -> Engine:
             cursor = connection.cursor()
             cursor.execute("PRAGMA journal_mode=WAL")
             cursor.execute("PRAGMA synchronous=FULL")  # what is audited survives a power cut
-            cursor.execute("PRAGMA busy_timeout=30000")
+            cursor.execute(f"PRAGMA busy_timeout={1000 * LONGEST_WAIT}")
             cursor.execute("PRAGMA foreign_keys=ON")
             cursor.close()
 

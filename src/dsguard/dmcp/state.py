@@ -14,13 +14,14 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from sqlalchemy import Engine
+from sqlalchemy.exc import TimeoutError as DatabaseTimeout
 
 from dsguard._parallel.processes import Workers
 from dsguard.dmcp.access import Credential, Refused, Service
 from dsguard.dmcp.audit import Origin
 from dsguard.dmcp.jobs import Jobs
 from dsguard.dmcp.metering import Meter
-from dsguard.dmcp.model import User, connect, migrate, transaction
+from dsguard.dmcp.model import LONGEST_WAIT, User, connect, migrate, transaction
 from dsguard.dmcp.restoring import Restored, Upload, restored_chunks
 from dsguard.dmcp.settings import Settings
 from dsguard.dmcp.usage import Usage
@@ -51,6 +52,7 @@ class Platform:
         settings.make_folder()
         migrate(settings.url())
         self.engine: Engine = connect(settings.url())
+        self._turn = threading.Lock()
         with transaction(self.engine) as session:
             self.vault = Vault.of(settings, new=not Vault.is_needed(session))
             self.vault.open(session)
@@ -79,9 +81,19 @@ class Platform:
 
     @contextmanager
     def service(self, origin: Origin) -> Iterator[Service]:
-        """Yield a transaction."""
-        with transaction(self.engine) as session:
-            yield Service(session, self.vault, origin)
+        """Yield a transaction.
+
+        Threads wait for each other here: at the database they would sleep and try again, which some
+        of them do for seconds.
+        """
+        if not self._turn.acquire(timeout=LONGEST_WAIT):
+            msg = "others have had the database for too long"
+            raise DatabaseTimeout(msg)
+        try:
+            with transaction(self.engine) as session:
+                yield Service(session, self.vault, origin)
+        finally:
+            self._turn.release()
 
     def audit_refusal(self, origin: Origin, refusal: Refused, dataset: str = "") -> None:
         """Note that something was refused, in a transaction of its own.
