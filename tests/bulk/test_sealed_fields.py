@@ -132,6 +132,7 @@ def test_one_at_other_places_has_its_own(tmp_path, shards):
 
 def test_long_values_go_on_in_the_next_piece(tmp_path, shards, monkeypatch):
     monkeypatch.setattr("dsguard.bulk.sealed_fields.PIECE_BYTES", 700)
+    monkeypatch.setattr("dsguard.formats.webdataset.sealed._AT_ONCE", 1000)
     protect_dataset(shards, tmp_path / "out", KEY, keep="files")
     pieces = sorted(path.name for path in (tmp_path / "out").glob("0.*.dsguard"))
     assert len(pieces) > 5
@@ -238,10 +239,12 @@ def columns(tmp_path, scenes):
     return tmp_path / "clean", parquet.read_table(tmp_path / "clean" / "a.parquet")
 
 
-def test_columns_come_back(tmp_path, columns):
+@pytest.mark.parametrize("at_once", [1, 3000, 1 << 24])
+def test_columns_come_back(tmp_path, columns, monkeypatch, at_once):
     from pyarrow import parquet
 
     clean, was = columns
+    monkeypatch.setattr("dsguard.formats.parquet.sealed._AT_ONCE", at_once)
     report = protect_dataset(clean, tmp_path / "out", KEY, keep="files")
     assert (report.done, report.left_out, report.sealed_fields) == (6, {}, 18)
     published = parquet.read_table(tmp_path / "out" / "a.parquet")
