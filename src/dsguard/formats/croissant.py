@@ -110,6 +110,11 @@ def is_of_protected(data: bytes) -> bool:
     return str(document.get("conditionsOfAccess", "")).startswith(PROTECTED)
 
 
+def is_harmless(document: dict[str, Any]) -> bool:
+    """Tell whether nothing in a document could hold a picture."""
+    return bool(_harmless(document, Allowance()) == document)
+
+
 def written(document: dict[str, Any]) -> bytes:
     """Return a document as a file."""
     return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode(
