@@ -11,13 +11,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 import dsguard
 from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
 from dsguard.cli.commands import Exit, run
 from dsguard.formats import croissant
-from dsguard.formats.croissant import CROISSANT, PROTECTED
+from dsguard.formats.croissant import CROISSANT, PROTECTED, Facts
 
 from .folders import files_in
 
@@ -121,7 +123,8 @@ def listed(document: dict) -> set[str]:
 def test_a_document_is_mended_and_comes_back(tmp_path, photos, scenes, keep):
     (photos / CROISSANT).write_text(json.dumps(described(scenes)))
     report = protect_dataset(photos, tmp_path / "out", KEY, keep=keep, access="https://keys.org/x")
-    assert (report.done, report.failed, report.left_out, report.foreign) == (4, 0, {}, [])
+    assert (report.done, report.failed, report.foreign) == (4, 0, [])
+    assert report.left_out.keys() == (set() if keep == "files" else {CROISSANT})
     document = check_files(tmp_path / "out")
     assert listed(document) == files_in(tmp_path / "out").keys() - {CROISSANT} - {
         name for name in files_in(tmp_path / "out") if name.endswith(".png")
@@ -203,6 +206,35 @@ def test_what_is_none_is_a_file_like_others(tmp_path, photos, text):
     assert report.failed == 0
     restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
     assert files_in(tmp_path / "back") == files_in(photos)
+
+
+keys = st.sampled_from(
+    ["@id", "@type", "name", "field", "subField", "source", "includes", "contentUrl", "containedIn",
+     "references", "key", "fileObject", "encodingFormat", "description", "data"]
+)  # fmt: skip
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.just("x.jpg"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(json_values, json_values, st.booleans())
+def test_any_document_is_mended(distribution, records, whole):
+    document = {"@type": "Dataset", "distribution": distribution, "recordSet": records}
+    assert croissant.read(json.dumps(document).encode()) == document
+    files = {"x.png": Facts(1, "ab" * 32), "y.tar": Facts(2, "cd" * 32)}
+    data = croissant.mended(document, files, ["x.png"], str, "", whole=whole)
+    listed = {item["contentUrl"]: item for item in json.loads(data)["distribution"]
+              if "sha256" in item and "contentSize" in item}  # fmt: skip
+    assert listed["y.tar"]["sha256"] == "cd" * 32
+    assert croissant.is_of_protected(data)
+
+
+def test_what_is_nested_too_deeply_is_none():
+    deep = json.loads("[" * 300 + "]" * 300)
+    document = {"@type": "Dataset", "distribution": [], "x": deep}
+    assert croissant.read(json.dumps(document).encode()) is None
 
 
 def test_strange_documents_end_in_no_traceback(tmp_path, photos):

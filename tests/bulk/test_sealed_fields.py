@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import importlib.util
 import io
 import json
 import tarfile
@@ -10,13 +12,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 import dsguard
 from dsguard.bulk import Selection, protect_dataset, restore_dataset, verify_dataset
-from dsguard.bulk.sealed_fields import PIECE_BYTES, SEALED_FIELDS
+from dsguard.bulk.sealed_fields import (
+    PIECE_BYTES,
+    SEALED_FIELDS,
+    PieceSealer,
+    opened_fields,
+    pieces_of,
+)
 from dsguard.bulk.sealed_files import ARCHIVE, SEALED_FILES, sealed_archive
 from dsguard.cli.commands import Exit, run
+from dsguard.formats.arrays.reader import NumpySource
+from dsguard.formats.base import Part
+from dsguard.formats.parquet.reader import ParquetSource
+from dsguard.formats.places import LocalPlace
+from dsguard.formats.sealing import Entries
+from dsguard.formats.unsealing import unsealed
+from dsguard.formats.webdataset.reader import WebDatasetSource
 
 from .folders import files_in
 
@@ -131,10 +148,11 @@ def test_one_at_other_places_has_its_own(tmp_path, shards):
 
 
 def test_long_values_go_on_in_the_next_piece(tmp_path, shards, monkeypatch):
-    monkeypatch.setattr("dsguard.bulk.sealed_fields.PIECE_BYTES", 700)
+    monkeypatch.setattr("dsguard.bulk.sealed_fields.PIECE_BYTES", 4000)
+    monkeypatch.setattr("dsguard.formats.webdataset.sealed._AT_ONCE", 1000)
     protect_dataset(shards, tmp_path / "out", KEY, keep="files")
     pieces = sorted(path.name for path in (tmp_path / "out").glob("0.*.dsguard"))
-    assert len(pieces) > 5
+    assert len(pieces) > 3
     restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
     assert members_of(tmp_path / "back" / "0.tar") == members_of(shards / "0.tar")
     for n, gone in enumerate([pieces[0], f"0.{len(pieces) - 1}.{SEALED_FIELDS}"]):
@@ -238,10 +256,12 @@ def columns(tmp_path, scenes):
     return tmp_path / "clean", parquet.read_table(tmp_path / "clean" / "a.parquet")
 
 
-def test_columns_come_back(tmp_path, columns):
+@pytest.mark.parametrize("at_once", [1, 3000, 1 << 24])
+def test_columns_come_back(tmp_path, columns, monkeypatch, at_once):
     from pyarrow import parquet
 
     clean, was = columns
+    monkeypatch.setattr("dsguard.formats.parquet.sealed._AT_ONCE", at_once)
     report = protect_dataset(clean, tmp_path / "out", KEY, keep="files")
     assert (report.done, report.left_out, report.sealed_fields) == (6, {}, 18)
     published = parquet.read_table(tmp_path / "out" / "a.parquet")
@@ -293,11 +313,11 @@ def test_columns_of_strangers_do_not_fill_the_memory(tmp_path, columns):
     many = pa.table(
         {
             "dsguard.image": pa.array([bytes(16)] * rows, pa.binary(16)),
-            "x": pa.array(["y" * 60_000] * rows),
+            "x": pa.DictionaryArray.from_arrays(pa.array([0] * rows), ["y" * 60_000]),
         }
     )
     out = io.BytesIO()
-    parquet.write_table(many, out, compression="zstd")
+    parquet.write_table(many, out, compression="zstd", store_schema=False)
     assert len(out.getvalue()) < 1 << 20
     for n, data in enumerate([out.getvalue(), b"PAR1 and no more", b""]):
         piece = sealed_archive([("0/0.parquet", data)], KEY, ARCHIVE)
@@ -370,6 +390,54 @@ def test_inspect_tells_what_is_sealed(tmp_path, shards, capsys):
     assert f"4/1.txt: {len(LONG) + 1} bytes" in capsys.readouterr().out
     assert run(["inspect", piece, "--json", "--key", str(tmp_path / "key")]) == Exit.OK
     assert json.loads(capsys.readouterr().out)["files"]["-/z.bin"] == 12
+
+
+entries = st.dictionaries(
+    st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=120),
+    st.binary(max_size=2000),
+    max_size=8,
+)
+
+
+@settings(max_examples=25)
+@given(given=entries, piece=st.integers(1, 900))
+def test_any_entries_come_back_from_their_pieces(tmp_path_factory, given, piece):
+    root = tmp_path_factory.mktemp("pieces")
+    (root / "s.tar").write_bytes(b"")
+    place, told = LocalPlace(root), set()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dsguard.bulk.sealed_fields.PIECE_BYTES", piece)
+        sealer = PieceSealer(place, pieces_of("s.tar", 0), KEY, told.update)
+        for name, data in given.items():
+            assert sealer.add(name, data) == ""
+        sealer.close()
+    assert told == set(sealer.written)
+    found = opened_fields(WebDatasetSource(place, ["s.tar"]), "s.tar", KEY)
+    assert (found is None) == (not given)
+    assert {name: found[name] for name in found or ()} == given
+
+
+class Given(dict, Entries):
+    """Entries of strangers, who have the key."""
+
+    def size(self) -> int:
+        return sum(map(len, self.values()))
+
+
+@given(
+    st.dictionaries(
+        st.builds("{}/{}".format, st.sampled_from(["0", "-", "7", "x"]), st.text(max_size=9))
+        | st.sampled_from(["0/0.parquet", "1/0.npy", "-/../x", "0/a.png"]),
+        st.binary(max_size=60) | st.sampled_from([b"PAR1", b"\x93NUMPY\x01\0\x02\0{}"]),
+        max_size=3,
+    )
+)
+def test_entries_of_strangers_are_refused_or_taken(found):
+    for source in (WebDatasetSource, NumpySource, ParquetSource):
+        if source is ParquetSource and importlib.util.find_spec("pyarrow") is None:
+            continue
+        with contextlib.suppress(dsguard.DsguardError):
+            unsealed(source(LocalPlace(Path("nowhere")), ["a"]), Part("a"), Given(found))
 
 
 def test_it_is_said_on_the_command_line(tmp_path, shards, capsys):

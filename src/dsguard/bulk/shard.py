@@ -217,7 +217,8 @@ def _rows(
 ) -> Iterator[Rows]:
     """Yield what can be read of the shard; damage of its file is a failure like others."""
     try:
-        yield from map(found.put_into, spec.source.rows(spec.part))
+        for rows in spec.source.rows(spec.part):
+            yield from found.put_into(rows)
         yield from found.rest()
     except DsguardError as error:
         _fail(spec.part.file or f"shard {spec.number}", error, spec, result, lines)

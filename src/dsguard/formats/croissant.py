@@ -68,6 +68,7 @@ _KINDS = {
     ".tiff": "image/tiff",
 }
 _USUAL = mimetypes.MimeTypes()
+_MOST_NESTED = 40
 _INLINE = ("data", "examples", "cr:data", "cr:examples")
 _TEXTS = re.compile(r"(sc:|cr:|rai:)?(description|citeAs|conditionsOfAccess|abstract)|rai:\w+")
 _REPOSITORY = re.compile(r"git\b|.*repository", re.IGNORECASE)
@@ -89,15 +90,29 @@ def read(data: bytes) -> dict[str, Any] | None:
         document = parsed(data.decode("utf-8-sig"))
     except (CouldHoldPictureError, RecursionError, ValueError):
         return None
-    if isinstance(document, dict) and _is_a(document, "Dataset") and "distribution" in document:
-        return document
-    return None
+    if not isinstance(document, dict) or "distribution" not in document:
+        return None
+    is_one = _is_a(document, "Dataset") and _is_nested(document, _MOST_NESTED)
+    return document if is_one else None
+
+
+def _is_nested(value: Any, most: int) -> bool:
+    """Tell whether a value is nested to some depth at most."""
+    inner = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, dict | list):
+        return True
+    return most > 0 and all(_is_nested(each, most - 1) for each in inner)
 
 
 def is_of_protected(data: bytes) -> bool:
     """Tell whether a document describes protected files: it was written here."""
     document = read(data) or {}
     return str(document.get("conditionsOfAccess", "")).startswith(PROTECTED)
+
+
+def is_harmless(document: dict[str, Any]) -> bool:
+    """Tell whether nothing in a document could hold a picture."""
+    return bool(_harmless(document, Allowance()) == document)
 
 
 def written(document: dict[str, Any]) -> bytes:
@@ -243,7 +258,7 @@ def _mended_items(
 ) -> Iterator[dict[str, Any]]:
     """Yield the items of a distribution that are published; note the others as gone."""
     names = {*files, *images}
-    for item in filter(lambda each: isinstance(each, dict), _list(document["distribution"])):
+    for item in filter(lambda each: isinstance(each, dict), _list(document.get("distribution"))):
         rest = {key: each for key, each in item.items() if key not in ("md5", "sha256")}
         if _is_a(item, "FileSet"):
             patterns = [each for each in map(_published_pattern(names), _patterns(item)) if each]

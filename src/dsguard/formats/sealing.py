@@ -53,9 +53,9 @@ class Unsealed:
 
     used = 0
 
-    def put_into(self, rows: Rows) -> Rows:
-        """Return rows with what was sealed of them."""
-        return rows
+    def put_into(self, rows: Rows) -> Iterator[Rows]:
+        """Yield rows with what was sealed of them."""
+        yield rows
 
     def rest(self) -> Iterator[Rows]:
         """Yield what belongs to no image."""

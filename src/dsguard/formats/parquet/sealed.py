@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-import itertools
 import json
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 _DIGEST, _DIGEST_BYTES = "dsguard.image", 16
 _PUBLISHED = b"dsguard.published"
 _MOST_BYTES = 1 << 28
+_AT_ONCE = 1 << 24
 
 
 def digest_of(file: object) -> bytes:
@@ -70,20 +70,20 @@ def packed(
     there = {name: published.column(name) for name in published.schema.names}
     columns: dict[str, Any] = {}
     sealed: list[str] = []
-    for field in batch.schema:
-        column, path = batch.column(field.name), f"{whole.columns.file}/{field.name}"
+    for each in batch.schema:
+        column, path = batch.column(each.name), f"{whole.columns.file}/{each.name}"
         said = review.disclosure.says(path)
-        is_same = field.name in there and column.equals(there[field.name])
-        if field.name == whole.columns.image or is_same:
-            columns[field.name] = pyarrow.nulls(len(rows), field.type)
+        is_same = each.name in there and column.equals(there[each.name])
+        if each.name == whole.columns.image or is_same:
+            columns[each.name] = pyarrow.nulls(len(rows), each.type)
         elif said is False:
             continue
         elif _holds_key(column, review):
-            if field.name not in there:
-                review.leave_out(field.name, path, A_KEY, len(rows))
+            if each.name not in there:
+                review.leave_out(each.name, path, A_KEY, len(rows))
         else:
-            columns[field.name] = column
-            sealed.append(field.name)
+            columns[each.name] = column
+            sealed.append(each.name)
     metadata = dict(batch.schema.metadata or {})
     if len(columns) < len(batch.schema.names) or review.holds_key(repr(metadata).encode()):
         metadata = dict(published.schema.metadata or {})  # it may tell of what does not come back
@@ -115,6 +115,7 @@ class SealedColumns(Unsealed):
     def __init__(self, part: Part, entries: Entries) -> None:
         self._part, self._entries = part, entries
         self._files: dict[str, str] = {}
+        self._widths: dict[str, float] = {}
         self._rows: dict[bytes, deque[tuple[str, int]]] = defaultdict(deque)
         self._load = lru_cache(2)(self._loaded)
         self._schema: pa.Schema | None = None
@@ -131,6 +132,8 @@ class SealedColumns(Unsealed):
             self._schema = schema
             for row, digest in enumerate(table.column(_DIGEST).to_pylist()):
                 self._rows[digest].append((entry, row))
+            self._widths[entry] = table.nbytes / max(1, table.num_rows)
+        self._load.cache_clear()
 
     def _loaded(self, entry: str) -> pa.Table:
         """Return an entry, if it takes no more memory than its bytes can account for."""
@@ -158,39 +161,64 @@ class SealedColumns(Unsealed):
             raise InputError(msg) from error
         return table
 
-    def put_into(self, rows: Rows) -> Rows:
-        """Return rows with the columns that were sealed of them; others keep those published."""
+    def put_into(self, rows: Rows) -> Iterator[Rows]:
+        """Yield rows with the columns that were sealed of them; others keep those published.
+
+        Published rows are short: with their columns they may be too long to be had all at once.
+        """
         table = rows.record
         assert isinstance(table, Table)
-        if self._schema is None or not self._rows:
-            return rows
-        places = [self._place(file) for file in rows.files]
-        pyarrow, _ = arrow()
-        runs = [
-            (entry, [n for n, _ in run], [place[1] for _, place in run if place])
-            for entry, run in (
-                (entry, list(run))
-                for entry, run in itertools.groupby(
-                    enumerate(places), key=lambda numbered: numbered[1] and numbered[1][0]
-                )
+        if self._schema is None:
+            yield rows
+            return
+        for runs in self._cut(map(self._place, rows.files)):
+            start, stop = runs[0].start, runs[-1].stop
+            batch = self._merged(table, start, stop, runs)
+            columns = Columns(batch.schema, table.columns.file)
+            if columns.image != table.columns.image:
+                msg = "has another column of images than the published file"
+                raise InputError(msg)
+            yield replace(
+                rows,
+                names=rows.names[start:stop],
+                classes=rows.classes[start:stop],
+                files=rows.files[start:stop],
+                originals=rows.originals[start:stop],
+                record=Table(batch, columns),
+                extras=FieldsOf(batch, columns),
             )
-        ]
+
+    def _cut(self, places: Iterable[tuple[str, int] | None]) -> Iterator[list[_Run]]:
+        """Yield runs of rows that lie in one entry, as many as are put together at once."""
+        runs: list[_Run] = []
+        size = 0.0
+        for number, place in enumerate(places):
+            entry, row = place or ("", 0)
+            size += self._widths.get(entry, 0)
+            if runs and size > _AT_ONCE:
+                yield runs
+                runs, size = [], self._widths.get(entry, 0)
+            if not runs or runs[-1].entry != entry:
+                runs.append(_Run(entry, number))
+            runs[-1].rows.append(row)
+        if runs:
+            yield runs
+
+    def _merged(self, table: Table, start: int, stop: int, runs: list[_Run]) -> pa.RecordBatch:
+        """Return some rows with the columns of the source."""
+        pyarrow, _ = arrow()
+        assert self._schema is not None
         arrays, fields = [], []
-        for field in self._schema:
-            if field.name == table.columns.image:
-                column = table.batch.column(field.name)
+        for each in self._schema:
+            if each.name == table.columns.image:
+                column = table.batch.column(each.name).slice(start, stop - start)
             else:
-                parts = [self._values(field, table.batch, *run) for run in runs]
-                column = pyarrow.concat_arrays(parts)
+                parts = [self._values(each, table.batch, run) for run in runs]
+                column = parts[0] if len(parts) == 1 else pyarrow.concat_arrays(parts)
             arrays.append(column)
-            fields.append(pyarrow.field(field.name, column.type))
+            fields.append(pyarrow.field(each.name, column.type))
         schema = pyarrow.schema(fields, metadata=self._schema.metadata)
-        batch = pyarrow.RecordBatch.from_arrays(arrays, schema=schema)
-        columns = Columns(schema, table.columns.file)
-        if columns.image != table.columns.image:
-            msg = "has another column of images than the published file"
-            raise InputError(msg)
-        return replace(rows, record=Table(batch, columns), extras=FieldsOf(batch, columns))
+        return pyarrow.RecordBatch.from_arrays(arrays, schema=schema)
 
     def rest(self) -> Iterator[Rows]:
         if self._files and self._part.names is None and not self._part.start:
@@ -203,29 +231,35 @@ class SealedColumns(Unsealed):
         found = self._rows.get(digest_of(file))
         return found.popleft() if found else None
 
-    def _values(
-        self,
-        field: pa.Field,
-        published: pa.RecordBatch,
-        entry: str | None,
-        numbers: list[int],
-        rows: list[int],
-    ) -> pa.Array:
-        """Return a column for some rows that follow each other: sealed, published, or nulls."""
+    def _values(self, wanted: pa.Field, published: pa.RecordBatch, run: _Run) -> pa.Array:
+        """Return a column for a run of rows: sealed, published, or nulls."""
         pyarrow, _ = arrow()
-        if entry is not None:
-            table = self._load(entry)
-            if field.name not in _published_in(table):
-                self.used += len(rows)
-                taken = table.column(field.name).combine_chunks().take(rows)
+        if run.entry:
+            table = self._load(run.entry)
+            if wanted.name not in _published_in(table):
+                self.used += len(run.rows)
+                taken = table.column(wanted.name).combine_chunks().take(run.rows)
                 return taken.combine_chunks() if hasattr(taken, "chunks") else taken
-        if field.name in published.schema.names:
-            column = published.column(field.name).slice(numbers[0], len(numbers))
+        if wanted.name in published.schema.names:
+            column = published.column(wanted.name).slice(run.start, len(run.rows))
             try:
-                return column.cast(field.type)
+                return column.cast(wanted.type)
             except pyarrow.ArrowException:
                 pass
-        return pyarrow.nulls(len(numbers), field.type)
+        return pyarrow.nulls(len(run.rows), wanted.type)
+
+
+@dataclass
+class _Run:
+    """Rows that follow each other, and whose columns lie in one entry; empty for none."""
+
+    entry: str
+    start: int
+    rows: list[int] = field(default_factory=list)
+
+    @property
+    def stop(self) -> int:
+        return self.start + len(self.rows)
 
 
 def _schema_of(table: pa.Table) -> pa.Schema:

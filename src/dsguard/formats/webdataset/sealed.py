@@ -61,6 +61,9 @@ def changed(
             yield numbered(place, kept.name), name, data
 
 
+_AT_ONCE = 1 << 24
+
+
 class SealedMembers(Unsealed):
     """The members that were sealed beside a shard, by the samples that they belong to.
 
@@ -85,34 +88,64 @@ class SealedMembers(Unsealed):
             else:
                 self._of[sample_of(name)].append((place, entry, name))
 
-    def put_into(self, rows: Rows) -> Rows:
-        """Return rows with the sealed members of their samples, over those of their names."""
-        record, plain = rows.record, rows.extras
+    def put_into(self, rows: Rows) -> Iterator[Rows]:
+        """Yield rows with the sealed members of their samples, over those of their names.
+
+        Published rows are short: with these members they may be too long to be had all at once.
+        """
+        record = rows.record
         assert isinstance(record, Samples)
-        found: dict[str, Extras] = {}
-        members: list[Kept] = []
+        start, size, found = 0, 0, Samples(shard=record.shard)
+        sealed: dict[str, Extras] = {}
         for sample, group in itertools.groupby(record.members, key=lambda kept: kept.sample):
             own = list(group)
-            is_of_image = any(kept.data is None for kept in own)
-            for place, entry, name in sorted(self._of.get(sample, ())) if is_of_image else ():
-                member = Kept(sample, name, self._entries[entry])
-                _put(member, place, own)
-                found.setdefault(sample, {})[member.field] = self._entries[entry]
-                self.used += 1
-            members += own
-        if not found:
-            return rows
-        samples = {kept.row: kept.sample for kept in record.members if kept.data is None}
-        met = set[str]()
+            fields = self._put_into_sample(sample, own)
+            images = [kept.row for kept in own if kept.data is None]
+            if size > _AT_ONCE and images and found.members:
+                yield self._taken(rows, start, images[0], found, sealed)
+                start, size, found, sealed = images[0], 0, Samples(shard=record.shard), {}
+            found.members += own
+            sealed[sample] = fields
+            size += sum(map(len, fields.values()))
+        yield self._taken(rows, start, len(rows.names), found, sealed)
+
+    def _put_into_sample(self, sample: str, members: list[Kept]) -> Extras:
+        """Put the sealed members of a sample among the others; return them."""
+        fields: Extras = {}
+        is_of_image = any(kept.data is None for kept in members)
+        for place, entry, name in sorted(self._of.get(sample, ())) if is_of_image else ():
+            member = Kept(sample, name, data := self._entries[entry])
+            _put(member, place, members)
+            fields[member.field] = data
+            self.used += 1
+        return fields
+
+    def _taken(
+        self, rows: Rows, start: int, stop: int, record: Samples, sealed: dict[str, Extras]
+    ) -> Rows:
+        """Return some of the rows, to which these fields belong by sample."""
+        plain, met = rows.extras, set[str]()
+        of_row = {kept.row: kept.sample for kept in record.members if kept.data is None}
+        members = [
+            replace(kept, row=kept.row - start) if kept.data is None else kept
+            for kept in record.members
+        ]
 
         def extras(row: int) -> Extras:
-            sealed = found.get(samples[row], {})
-            if samples[row] in met:
-                self._shared.take(sealed)
-            met.add(samples[row])
-            return plain(row) | sealed
+            sample = of_row[row + start]
+            if sample in met:
+                self._shared.take(sealed[sample])
+            met.add(sample)
+            return plain(row + start) | sealed[sample]
 
-        return replace(rows, record=replace(record, members=members), extras=extras)
+        return replace(
+            rows,
+            names=rows.names[start:stop],
+            classes=rows.classes[start:stop],
+            files=rows.files[start:stop],
+            record=replace(record, members=members),
+            extras=extras,
+        )
 
     def rest(self) -> Iterator[Rows]:
         if self._loose and self._part.names is None:
