@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import re
+import sys
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -102,7 +103,9 @@ class Journal:
         """Let nobody else read the journal, as one of an earlier version lets them."""
         names = place.files() if place.path.exists() else []
         make_private(place.path)
-        for name in names if os.name == "posix" else ():
+        if sys.platform == "win32":
+            return
+        for name in names:
             with contextlib.suppress(InputError, OSError), place.open(name) as file:
                 os.fchmod(file.fileno(), 0o600)
 
@@ -333,7 +336,7 @@ _MANIFEST = re.compile(r"shards/([0-9]{5}|[1-9][0-9]{5,17})\.jsonl")
 
 def _is_of_others(folder: Path) -> bool:
     """Tell whether a folder is there, and neither ours nor of whom the folder above belongs to."""
-    if os.name != "posix" or not folder.exists():
+    if sys.platform == "win32" or not folder.exists():
         return False
     return folder.stat().st_uid not in (os.geteuid(), folder.parent.stat().st_uid)
 

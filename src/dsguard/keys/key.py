@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 import unicodedata
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -162,7 +163,7 @@ def passphrase_of_environment() -> str | None:
     It is UTF-8 wherever it can be, also where the locale has another encoding.
     """
     given = os.environ.get(_PASSPHRASE)
-    if given is None or not os.supports_bytes_environ:
+    if given is None or sys.platform == "win32":  # whose environment is text
         return given
     try:
         return os.environb[_PASSPHRASE.encode()].decode()
