@@ -226,16 +226,26 @@ def _syncfs() -> Callable[[int], int] | None:
 def lock(file: IO[Any]) -> bool:
     """Lock a file for as long as it is open, and tell whether nobody else has.
 
-    The lock ends with the process, however that ends.
+    The lock ends with the process, however that ends. Where the file system has none, it is none.
     """
     try:
-        _lock(file.fileno())
+        lock_or_raise(file)
     except OSError:
         return False
     return True
 
 
-def _lock(number: int) -> None:
+def lock_or_raise(file: IO[Any]) -> None:
+    """Lock a file for as long as it is open.
+
+    Raises
+    ------
+    BlockingIOError, PermissionError
+        If somebody else has locked it.
+    OSError
+        If its file system has no locks.
+    """
+    number = file.fileno()
     if sys.platform == "win32":
         import msvcrt
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -376,6 +377,19 @@ def test_a_lock_of_windows_is_on_no_byte_that_somebody_reads(tmp_path, monkeypat
         assert file.read() == b"23", "the place in the file stays"
         assert not _atomic.lock(file), "it is locked already"
     assert min(locked) >= 1 << 40
+
+
+@posix
+def test_a_file_system_without_locks_is_told_from_another_run(home, key, monkeypatch):
+    import fcntl
+
+    def flock(file, how):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(InputError, match=r"lock cannot be locked \(No locks available\).*mount"):
+        protect(home, key)
+    assert not (home / "out").exists()
 
 
 def test_an_interrupted_run_goes_on_with_a_journal_of_an_earlier_version(home, key):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from dsguard import errors as _errors
-from dsguard._atomic import lock, make_private
+from dsguard._atomic import lock_or_raise, make_private
 from dsguard.errors import DsguardError, FormatError, InputError
 from dsguard.formats.disclosure import LeftOut
 from dsguard.formats.limits import json_lines, load_json
@@ -64,7 +64,8 @@ class Journal:
                     yield
                 finally:
                     if not self.place.exists(_SETTINGS):  # only a surrogate may have been begun
-                        self.place.discard(_LOCK)
+                        with contextlib.suppress(PermissionError):  # Windows: while it is open
+                            self.place.discard(_LOCK)
                         self.place.clear_scratch()
                         self.place.remove_if_empty()
         finally:
@@ -342,9 +343,17 @@ def _is_of_others(folder: Path) -> bool:
 
 
 def _lock(file: BinaryIO, name: str) -> None:
-    if not lock(file):
+    try:
+        lock_or_raise(file)
+    except (BlockingIOError, PermissionError) as error:
         msg = (
             f"another run is writing to this destination (it holds {name}/{_LOCK}); wait for it, "
             "or choose another destination"
         )
-        raise InputError(msg)
+        raise InputError(msg) from error
+    except OSError as error:
+        msg = (
+            f"{name}/{_LOCK} cannot be locked ({error.strerror}), so other runs could write there "
+            "too; choose a destination on another file system, or mount this one with locks"
+        )
+        raise InputError(msg) from error
