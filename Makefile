@@ -4,6 +4,10 @@
 # make fuzz   every fuzz target and the reader of datasets, SECONDS=60 each
 # make lint   formatting, linting and types
 # make docs   the site of all pages, in build/docs/html; needs no network once its tools are installed
+# make wheel, sdist, test-wheel   what is released, in dist/; the wheel tried without a compiler
+# make cross     the core for other systems, compiled
+# make lint-ci   workflows, forms and CITATION.cff
+# make coverage  how much of the codecs, formats, keys and kernels the tests see
 # Each makes the virtual environment .venv and installs what it needs.
 
 PYTHON ?= python3
@@ -18,13 +22,17 @@ FUZZ_TARGETS := png trace decode reveal round_trip compress spread
 SECONDS ?= 60
 CMAKE = $(BIN)/cmake -S . -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja
 
-.PHONY: demo test test-c bench fuzz lint docs format clean
+CROSS := x86_64-windows-gnu aarch64-windows-gnu x86_64-macos aarch64-macos aarch64-linux-musl \
+         s390x-linux-gnu
+MANYLINUX := manylinux_2_17_$(shell uname -m)
+
+.PHONY: demo test test-c bench fuzz lint docs format wheel sdist test-wheel cross lint-ci coverage clean
 
 demo: $(VENV)/.demo
 	$(BIN)/dsguard demo --out out/demo
 
 test: $(VENV)/.dev test-c
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist worksteal
 
 # The core alone, under the address and undefined-behaviour sanitizers; fuzz targets run over
 # their corpora.
@@ -64,6 +72,49 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format
 	$(BIN)/clang-format -i $(C_FILES)
 
+# The core needs so little of libc that gcc's wheel runs wherever glibc is 2.17 or newer; auditwheel
+# refuses to name it so if that changes. The wheel is made of the sdist, which so has all it needs.
+wheel: $(VENV)/.release
+	rm -rf build/dist dist/*.whl
+	$(BIN)/python -m build --outdir build/dist .
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/auditwheel repair --plat $(MANYLINUX) \
+	    --wheel-dir dist build/dist/*.whl
+	$(BIN)/abi3audit --strict --summary dist/*.whl
+	$(BIN)/twine check --strict dist/*.whl
+
+sdist: $(VENV)/.release
+	rm -f dist/*.tar.gz
+	$(BIN)/python -m build --sdist --outdir dist .
+	$(BIN)/twine check --strict dist/*.tar.gz
+
+test-wheel: wheel
+	$(BIN)/python tools/test_wheel.py dist/*.whl $(PYTHONS)
+
+# That it compiles, without a warning; nothing of it runs here.
+cross: $(VENV)/.release
+	export ZIG_GLOBAL_CACHE_DIR=$(CURDIR)/build/zig; for target in $(CROSS); do \
+	    $(CMAKE) -B build/cross/$$target -DCMAKE_SYSTEM_NAME=Generic -DCMAKE_C_FLAGS=-Werror \
+	        -DCMAKE_TRY_COMPILE_TARGET_TYPE=STATIC_LIBRARY \
+	        "-DCMAKE_C_COMPILER=$(CURDIR)/$(BIN)/python-zig;cc;-c;-target;$$target" \
+	    && $(BIN)/cmake --build build/cross/$$target --target dsg_core || exit 1; done
+
+lint-ci: $(VENV)/.release
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms \
+	    .github/ISSUE_TEMPLATE/fault.yml .github/ISSUE_TEMPLATE/wish.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+	$(BIN)/zizmor --offline --persona=pedantic .github
+
+# Of what all else stands on, by the tests of those parts; the floor is in pyproject.toml.
+coverage: $(VENV)/.dev
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest tests/codecs tests/formats tests/keys tests/kernels \
+	    tests/test_api.py tests/test_malformed.py
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
 $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
 
@@ -76,6 +127,10 @@ $(VENV)/.dev: $(BIN)/pip $(NATIVE)
 	mkdir -p build
 	touch $@ $(VENV)/.demo
 
+$(VENV)/.release: $(BIN)/pip $(NATIVE)
+	$(BIN)/pip install --quiet -c constraints-dev.txt -e '.[release]'
+	touch $@
+
 $(VENV)/.bench: $(VENV)/.dev
 	$(BIN)/pip install --quiet -c constraints-dev.txt -e '.[bench]'
 	touch $@
@@ -85,4 +140,4 @@ $(VENV)/.docs: $(BIN)/pip $(NATIVE)
 	touch $@
 
 clean:
-	rm -rf $(VENV) build out
+	rm -rf $(VENV) build dist out

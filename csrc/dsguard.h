@@ -23,8 +23,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The version of dsguard that this header belongs to. */
-#define DSG_VERSION "0.1.0"
+/* The version of dsguard.  It stands here alone: pyproject.toml reads it. */
+#define DSG_VERSION "1.0.0rc1"
 
 /* Side of a block, in samples.  A block holds DSG_BLOCK * DSG_BLOCK samples of one channel. */
 #define DSG_BLOCK 4

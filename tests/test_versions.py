@@ -1,4 +1,4 @@
-"""The version of the package is spelled in more than one language."""
+"""The version stands in csrc/dsguard.h, and nowhere else."""
 
 from __future__ import annotations
 
@@ -6,10 +6,17 @@ import re
 import tomllib
 from pathlib import Path
 
+import dsguard
+
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_c_header_has_the_version_of_the_package():
+def test_the_package_has_the_version_of_the_c_header():
     header = (ROOT / "csrc" / "dsguard.h").read_text()
+    assert re.findall(r'^#define DSG_VERSION "(.*)"$', header, re.M) == [dsguard.__version__]
+
+
+def test_no_other_file_of_the_project_names_a_version_of_its_own():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert re.findall(r'^#define DSG_VERSION "(.*)"$', header, re.M) == [project["version"]]
+    assert "version" not in project
+    assert not re.search(r"^version:", (ROOT / "CITATION.cff").read_text(), re.M)

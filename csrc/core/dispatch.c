@@ -6,10 +6,6 @@
  */
 #include "core/kernels.h"
 
-#include <stdatomic.h>
-
-static _Atomic(const struct kernels *) active;
-
 static const struct kernels *find(const char *name)
 {
 #if defined(DSG_X86_64)
@@ -28,6 +24,21 @@ static const struct kernels *find(const char *name)
     return name == NULL || strcmp(name, "scalar") == 0 ? &dsg_scalar : NULL;
 }
 
+#ifdef __STDC_NO_ATOMICS__ /* plain C is all there is (kernels.h) */
+const struct kernels *dsg_kernels(void)
+{
+    return &dsg_scalar;
+}
+
+static void use(const struct kernels *k)
+{
+    (void)k;
+}
+#else
+#include <stdatomic.h>
+
+static _Atomic(const struct kernels *) active;
+
 const struct kernels *dsg_kernels(void)
 {
     const struct kernels *k = atomic_load(&active), *best;
@@ -36,12 +47,18 @@ const struct kernels *dsg_kernels(void)
     return k;
 }
 
+static void use(const struct kernels *k)
+{
+    atomic_store(&active, k);
+}
+#endif
+
 int dsg_set_isa(const char *name)
 {
     const struct kernels *k = find(name);
     if (k == NULL)
         return DSG_ERR_ISA;
-    atomic_store(&active, k);
+    use(k);
     return DSG_OK;
 }
 

@@ -6,8 +6,10 @@
 
 #include <string.h>
 
-/* The instruction sets that this compiler can build beside plain C. */
-#if defined(__x86_64__) && defined(__GNUC__)
+/* The instruction sets that this compiler can build beside plain C.  MSVC has no targets for parts
+ * of a program, and atomics, which keep the choice, on request alone: it builds plain C. */
+#if defined(__STDC_NO_ATOMICS__)
+#elif defined(__x86_64__) && defined(__GNUC__)
 #define DSG_X86_64
 #elif defined(__aarch64__) && defined(__GNUC__) && !defined(__AARCH64EB__)
 #define DSG_AARCH64

@@ -8,6 +8,7 @@ import ctypes
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -18,6 +19,10 @@ from dsguard.errors import FormatError, InputError
 
 MOST_TEXT = 1 << 20
 """Bytes of a small text file, such as one with a key."""
+
+_NO_BYTE = (
+    1 << 43
+)  # no file of a run is as long: who reads a byte that Windows has locked gets an error
 
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -116,7 +121,7 @@ def make_private(folder: Path) -> None:
         If it is a link, whose owner might not be theirs.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if os.name != "posix":
+    if sys.platform == "win32":
         return
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
@@ -221,17 +226,39 @@ def _syncfs() -> Callable[[int], int] | None:
 def lock(file: IO[Any]) -> bool:
     """Lock a file for as long as it is open, and tell whether nobody else has.
 
-    The lock ends with the process, however that ends. Some platforms have none.
+    The lock ends with the process, however that ends. Where the file system has none, it is none.
     """
     try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_or_raise(file)
     except OSError:
         return False
     return True
+
+
+def lock_or_raise(file: IO[Any]) -> None:
+    """Lock a file for as long as it is open.
+
+    Raises
+    ------
+    BlockingIOError, PermissionError
+        If somebody else has locked it.
+    OSError
+        If its file system has no locks.
+    """
+    number = file.fileno()
+    if sys.platform == "win32":
+        import msvcrt
+
+        at = os.lseek(number, 0, os.SEEK_CUR)
+        os.lseek(number, _NO_BYTE, os.SEEK_SET)
+        try:
+            msvcrt.locking(number, msvcrt.LK_NBLCK, 1)
+        finally:
+            os.lseek(number, at, os.SEEK_SET)
+    else:
+        import fcntl
+
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _temporary(path: Path) -> Path:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
+import sys
 import tarfile
+import types
 from pathlib import Path
 from typing import ClassVar
 
@@ -353,6 +356,40 @@ def test_syncing_a_disk(tmp_path, monkeypatch):
         monkeypatch.setattr(_atomic, "_syncfs", lambda: lambda descriptor: -1)
         with pytest.raises(OSError, match=str(tmp_path)):
             _atomic.sync_disk(tmp_path)
+
+
+def test_a_lock_of_windows_is_on_no_byte_that_somebody_reads(tmp_path, monkeypatch):
+    locked: set[int] = set()
+
+    def locking(number, mode, count):
+        at = os.lseek(number, 0, os.SEEK_CUR)
+        assert (mode, count) == (2, 1)
+        if at in locked:
+            raise PermissionError
+        locked.add(at)
+
+    monkeypatch.setitem(sys.modules, "msvcrt", types.SimpleNamespace(locking=locking, LK_NBLCK=2))
+    monkeypatch.setattr(sys, "platform", "win32")
+    (tmp_path / "lock").write_bytes(b"0123")
+    with (tmp_path / "lock").open("rb", buffering=0) as file:
+        file.seek(2)
+        assert _atomic.lock(file)
+        assert file.read() == b"23", "the place in the file stays"
+        assert not _atomic.lock(file), "it is locked already"
+    assert min(locked) >= 1 << 40
+
+
+@posix
+def test_a_file_system_without_locks_is_told_from_another_run(home, key, monkeypatch):
+    import fcntl
+
+    def flock(file, how):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(InputError, match=r"lock cannot be locked \(No locks available\).*mount"):
+        protect(home, key)
+    assert not (home / "out").exists()
 
 
 def test_an_interrupted_run_goes_on_with_a_journal_of_an_earlier_version(home, key):

@@ -213,7 +213,7 @@ class _Own(threading.local):
 
 def _leave_interrupts_to_others() -> None:
     """Start processes that a terminal does not interrupt, not even before they begin."""
-    if hasattr(signal, "pthread_sigmask"):  # not on every platform
+    if sys.platform != "win32":
         with _without_current_folder():
             resource_tracker.ensure_running()  # whose own start would undo what follows
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -10,13 +10,14 @@ import contextlib
 import json
 import os
 import re
+import sys
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from dsguard import errors as _errors
-from dsguard._atomic import lock, make_private
+from dsguard._atomic import lock_or_raise, make_private
 from dsguard.errors import DsguardError, FormatError, InputError
 from dsguard.formats.disclosure import LeftOut
 from dsguard.formats.limits import json_lines, load_json
@@ -63,7 +64,8 @@ class Journal:
                     yield
                 finally:
                     if not self.place.exists(_SETTINGS):  # only a surrogate may have been begun
-                        self.place.discard(_LOCK)
+                        with contextlib.suppress(PermissionError):  # Windows: while it is open
+                            self.place.discard(_LOCK)
                         self.place.clear_scratch()
                         self.place.remove_if_empty()
         finally:
@@ -102,7 +104,9 @@ class Journal:
         """Let nobody else read the journal, as one of an earlier version lets them."""
         names = place.files() if place.path.exists() else []
         make_private(place.path)
-        for name in names if os.name == "posix" else ():
+        if sys.platform == "win32":
+            return
+        for name in names:
             with contextlib.suppress(InputError, OSError), place.open(name) as file:
                 os.fchmod(file.fileno(), 0o600)
 
@@ -341,15 +345,23 @@ _MANIFEST = re.compile(r"shards/([0-9]{5}|[1-9][0-9]{5,17})\.jsonl")
 
 def _is_of_others(folder: Path) -> bool:
     """Tell whether a folder is there, and neither ours nor of whom the folder above belongs to."""
-    if os.name != "posix" or not folder.exists():
+    if sys.platform == "win32" or not folder.exists():
         return False
     return folder.stat().st_uid not in (os.geteuid(), folder.parent.stat().st_uid)
 
 
 def _lock(file: BinaryIO, name: str) -> None:
-    if not lock(file):
+    try:
+        lock_or_raise(file)
+    except (BlockingIOError, PermissionError) as error:
         msg = (
             f"another run is writing to this destination (it holds {name}/{_LOCK}); wait for it, "
             "or choose another destination"
         )
-        raise InputError(msg)
+        raise InputError(msg) from error
+    except OSError as error:
+        msg = (
+            f"{name}/{_LOCK} cannot be locked ({error.strerror}), so other runs could write there "
+            "too; choose a destination on another file system, or mount this one with locks"
+        )
+        raise InputError(msg) from error

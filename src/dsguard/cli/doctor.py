@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from dsguard.codecs import Codec
 
-_FOR_DEVELOPERS = ("bench", "dev", "docs")
+_FOR_DEVELOPERS = ("bench", "dev", "docs", "release")
 _WIDTH = 18  # of the first column
 _SIDE = 64  # pixels of the images that are tried
 _PAPER_LEVELS = (

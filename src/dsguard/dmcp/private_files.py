@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,7 +27,7 @@ def make_folder(folder: Path) -> None:
     """
     there = folder.exists()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if os.name != "posix":
+    if sys.platform == "win32":
         return
     if folder.is_symlink() and folder.lstat().st_uid != os.geteuid():
         msg = f"{folder} is a link that another user has made; give the folder itself"
@@ -81,7 +82,7 @@ def _close(path: Path, mode: int) -> None:
 
     What they could write to stays as it is: accounts or a master key of theirs may be in it.
     """
-    if os.name != "posix":
+    if sys.platform == "win32":
         return
     status = path.stat()
     if status.st_uid != os.geteuid():

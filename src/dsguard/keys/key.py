@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 import unicodedata
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -179,7 +180,7 @@ def passphrase_of_environment() -> str | None:
     >>> del os.environ["DSGUARD_PASSPHRASE"]
     """
     given = os.environ.get(_PASSPHRASE)
-    if given is None or not os.supports_bytes_environ:
+    if given is None or sys.platform == "win32":  # whose environment is text
         return given
     try:
         return os.environb[_PASSPHRASE.encode()].decode()
