@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+from PIL import Image
 
 import dsguard
 from dsguard.cli.commands import Exit
@@ -176,3 +177,25 @@ def test_images_whose_names_differ_in_the_suffix_alone(
     found = {path.name: decode_image(path.read_bytes()) for path in Path("out").iterdir()}
     assert len(found) == 3  # what has no suffix is no image to a folder
     np.testing.assert_array_equal(found["a.png"], scenes[0])
+
+
+def test_carried_files_have_suffixes_of_what_they_hold(
+    tmp_path, server, owner, user, dataset, scenes, key, monkeypatch, capsys
+):
+    owner.grant(dataset, user.name, quota=4)
+    data = io.BytesIO()
+    Image.fromarray(scenes[0]).save(data, "jpeg")
+    files = {0: dsguard.File("photo.jpg", data.getvalue()), 1: dsguard.File("scan.dcm", bytes(200))}
+    out = dsguard.protect_batch(scenes[:3], key, files=files)
+    (tmp_path / "in").mkdir()
+    for n, file in enumerate(encode_images(out.images, sidecars=out.sidecars)):
+        (tmp_path / "in" / f"{n}.png").write_bytes(file)
+    monkeypatch.setenv("DSGUARD_DMCP_URL", server.url)
+    monkeypatch.setenv("DSGUARD_DMCP_TOKEN", user.token)
+    monkeypatch.chdir(tmp_path)
+    assert cli(["dmcp", "restore", dataset, "in", "out"]) == Exit.SOME_FAILED
+    assert f"--dataset {dataset}" in capsys.readouterr().err
+    assert {path.name for path in Path("out").iterdir()} == {"0.jpg", "2.png"}
+    assert Path("out/0.jpg").read_bytes() == data.getvalue()
+    assert cli(["dmcp", "restore", dataset, "in", "out"]) == Exit.SOME_FAILED
+    assert owner.grants(dataset)[-1]["used"] == 4  # what is there is not asked for again

@@ -55,20 +55,31 @@ def key_file(dataset: str, choices: Choices) -> Path:
     return choices.key_path or Path(f"{dataset}.key")
 
 
-def tell_what_to_publish(dataset: str, choices: Choices, *, has_image_keys: bool) -> None:
-    """Say which of all that is there now others may have, and how they restore it."""
-    there = choices.destination
-    quoted = shlex.quote(str(there))
-    how = (
-        f"dsguard restore {quoted} restored --dataset {dataset}"
-        if has_image_keys
-        else f"dsguard dmcp restore {dataset} {quoted} restored"
-    )
+def tell_what_to_publish(
+    dataset: str | None, choices: Choices, *, has_image_keys: bool = True
+) -> None:
+    """Say which of all that is there now others may have, and how it comes back."""
+    there, key = str(choices.destination), choices.key_path
+    quoted = shlex.quote(there)
+    if dataset is not None:
+        key = key_file(dataset, choices)
+        how = (
+            f"dsguard restore {quoted} restored --dataset {dataset}"
+            if has_image_keys
+            else f"dsguard dmcp restore {dataset} {quoted} restored"
+        )
+        then = (
+            f"who wants it asks: dsguard dmcp request {dataset}\n"
+            f"you answer: dsguard dmcp requests\nthen they restore: {how}"
+        )
+    else:
+        against = shlex.quote(choices.source)
+        then = (
+            f"see that it comes back: dsguard verify {quoted} --key {shlex.quote(str(key))} "
+            f"--against {against}"
+        )
     _say(
-        f"publish {there}; keep to yourself {key_file(dataset, choices)} and {there}.dsguard\n"
-        f"who wants it asks: dsguard dmcp request {dataset}; you answer: dsguard dmcp requests\n"
-        f"then they restore: {how}",
-        choices,
+        f"publish {there}; keep to yourself {key} and {there.rstrip('/')}.dsguard\n{then}", choices
     )
 
 

@@ -483,7 +483,8 @@ def export_key(dataset: str, version: int, path: Path) -> None:
 def restore_command(dataset: str, source: Path, destination: Path, *, overwrite: bool) -> int:
     """Have the protected images of the folder SOURCE restored into DESTINATION.
 
-    What is there already is left as it is, and not counted against a quota again.
+    What is there already is left as it is, and not counted against a quota again. Names of carried
+    files, and what lies beside the images, come back with: dsguard restore --dataset.
     """
     from dsguard.bulk import output_names
     from dsguard.dmcp.client import names_in, read_images
@@ -498,7 +499,8 @@ def restore_command(dataset: str, source: Path, destination: Path, *, overwrite:
     if not names:
         msg = f"there are no image files in {source}; of other formats restore a tar, or a job"
         raise InputError(msg)
-    left = [name for name, out in names.items() if overwrite or not (destination / out).exists()]
+    there_are = partial(_is_there, destination)
+    left = [name for name, out in names.items() if overwrite or not there_are(out)]
     done = len(names) - len(left)
     failed: dict[str, DsguardError] = {}
     try:
@@ -508,7 +510,7 @@ def restore_command(dataset: str, source: Path, destination: Path, *, overwrite:
                     failed[image.name] = InputError(image.error)
                     continue
                 try:
-                    place.write(names[image.name], image.data)
+                    place.write(_name_for(names[image.name], image.data, dataset), image.data)
                 except InputError as error:  # of its name
                     failed[image.name] = error
                 else:
@@ -521,6 +523,31 @@ def restore_command(dataset: str, source: Path, destination: Path, *, overwrite:
             + (f"; {len(names) - len(left)} were there" if len(left) < len(names) else "")
         )
     return Exit.SOME_FAILED if failed else Exit.OK
+
+
+def _name_for(name: str, data: bytes, dataset: str) -> str:
+    """Return the name of a restored file, whose suffix is that of what it holds.
+
+    Raises
+    ------
+    InputError
+        If that is of no kind that is known here.
+    """
+    from dsguard.formats.images import suffix_by_content, with_suffix
+
+    suffix = suffix_by_content(data)
+    if not suffix:
+        how = f"dsguard restore SOURCE DESTINATION --dataset {dataset}"
+        msg = f"carries a file of another kind, whose name is not told here; take: {how}"
+        raise InputError(msg)
+    return with_suffix(name, suffix)
+
+
+def _is_there(destination: Path, name: str) -> bool:
+    """Tell whether an image was restored already, as a file of any kind."""
+    from dsguard.formats.images import KNOWN_SUFFIXES, with_suffix
+
+    return any((destination / with_suffix(name, each)).exists() for each in KNOWN_SUFFIXES)
 
 
 def _checked(budget: dict[str, Any]) -> dict[str, Any]:

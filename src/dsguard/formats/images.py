@@ -134,6 +134,9 @@ _BEGINNINGS = {
     b"II*\0": ".tiff", b"MM\0*": ".tiff", b"P5": ".pgm", b"P6": ".ppm",
 }  # fmt: skip
 
+KNOWN_SUFFIXES = frozenset(_BEGINNINGS.values())
+"""Suffixes that `suffix_by_content` gives."""
+
 
 def suffix_by_content(data: bytes) -> str:
     """Return the suffix of an image file that has no name; empty where its kind is not known."""
