@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from dsguard.bulk.keeping import keep_of
 from dsguard.bulk.report import Progress, Report
 from dsguard.bulk.run import TooManyErrors, run
 from dsguard.bulk.selection import Selection, output_names, select
-from dsguard.bulk.settings import SHARD_SIZE, Settings
+from dsguard.bulk.settings import SHARD_SIZE, Settings, SettingsOptions
 from dsguard.bulk.shard import ShardResult, ShardSpec, process_shard
 from dsguard.bulk.surrogates import dataset_surrogate
 from dsguard.bulk.tasks import Protect, Restore, Verify
@@ -72,7 +72,7 @@ def protect_dataset(
     keep: str | None = None,
     cover_size: str = "own",
     progress: Progress | None = None,
-    **settings: Any,
+    **settings: Unpack[SettingsOptions],
 ) -> Report:
     """Protect a dataset.
 
@@ -210,7 +210,7 @@ def restore_dataset(
     key: DatasetKey | KeySource,
     *,
     progress: Progress | None = None,
-    **settings: Any,
+    **settings: Unpack[SettingsOptions],
 ) -> Report:
     """Restore a dataset; arguments as in `protect_dataset`.
 
@@ -240,7 +240,7 @@ def verify_dataset(
     *,
     against: Source | Location | None = None,
     progress: Progress | None = None,
-    **settings: Any,
+    **settings: Unpack[SettingsOptions],
 ) -> Report:
     """See which images of a dataset can still be restored; nothing is written.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 from dsguard.bulk.engines import Engine
 from dsguard.bulk.selection import Selection
@@ -11,6 +12,24 @@ from dsguard.formats.disclosure import Disclosure
 
 SHARD_SIZE = 5000
 """Images of one shard, where the files of the dataset do not say otherwise."""
+
+
+class SettingsOptions(TypedDict, total=False):
+    """The settings by name, as functions take them that make `Settings` of them."""
+
+    out_format: str
+    image_format: str
+    shard_size: int
+    selection: Selection
+    engine: str | Engine
+    workers: int | None
+    overwrite: bool
+    most_errors: int | None
+    png_level: int
+    publish: tuple[str, ...]
+    drop: tuple[str, ...]
+    croissant: bool
+    access: str
 
 
 @dataclass(frozen=True)
