@@ -109,7 +109,7 @@ def test_members_of_no_image_are_text(tmp_path, photos, key):
         entry = tarfile.TarInfo("icon.xpm")
         entry.size = len(picture)
         tar.addfile(entry, io.BytesIO(picture.encode()))
-    report = protect_dataset(tmp_path / "shards", tmp_path / "out", key)
+    report = protect_dataset(tmp_path / "shards", tmp_path / "out", key, keep="pixels")
     assert "*.xpm" in report.left_out
     assert b"XPM" not in (tmp_path / "out" / "a.tar").read_bytes()
 

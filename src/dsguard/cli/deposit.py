@@ -70,7 +70,8 @@ def tell_what_to_publish(
         )
         then = (
             f"who wants it asks: dsguard dmcp request {dataset}\n"
-            f"you answer: dsguard dmcp requests\nthen they restore: {how}"
+            f"you answer: dsguard dmcp requests, then dsguard dmcp answer NUMBER --accept\n"
+            f"then they restore: {how}"
         )
     else:
         against = shlex.quote(choices.source)

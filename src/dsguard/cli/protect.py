@@ -184,7 +184,7 @@ def protect(
         warn(unwise(carrier))
     task = Protect(key, cover, carrier, names, keep=keep, cover_size=cover_size)
     code = do_task(task, source, choices, trains=trains)
-    if not choices.dry_run and code in (Exit.OK, Exit.LEFT_OUT, Exit.SOME_FAILED):
+    if not choices.dry_run and code in (Exit.OK, Exit.LEFT_OUT):
         tell_what_to_publish(dataset, choices, has_image_keys=carrier.has_image_keys)
     return code
 

@@ -33,7 +33,7 @@ _SHOWN_ENTRIES = 50
 _SMALL = 96
 """Pixels a side of images whose pixels are shown as squares."""
 
-_SHOWN = {PNG: "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
+_SHOWN = {PNG: "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif"}
 
 router = APIRouter(include_in_schema=False)
 _form = APIRouter(include_in_schema=False, dependencies=[Depends(check_same_site)])
@@ -242,7 +242,7 @@ def _picture(name: str, before: bytes, image: Restored | None) -> _Picture:
     small = is_shown and max(png.size_of(before) or (_SMALL,)) < _SMALL
     if image is None:
         return _Picture(name, shown, small=small)
-    error = "" if image.status == OK else image.status
+    error = "" if image.status == OK else image.status.partition(": ")[2]
     return _Picture(name, shown, _as_url(image.data, image.suffix), error, small)
 
 
