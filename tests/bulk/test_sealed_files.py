@@ -257,3 +257,12 @@ def test_dates_of_strangers_change_nothing_else(tmp_path, photos):
         report = restore_dataset(tmp_path / "out", tmp_path / f"back{n}", KEY)
         assert (report.done, report.broken) == (6, int(n > 0))
     assert other.stat().st_mtime_ns == before
+
+
+def test_a_dry_run_judges_files_as_the_run_does(tmp_path, photos, capsys):
+    (photos / "features.bin").write_bytes(bytes(100))
+    KEY.save(tmp_path / "k")
+    command = ["protect", str(photos), str(tmp_path / "out"), "--key", str(tmp_path / "k")]
+    assert run([*command, "--dry-run"]) == Exit.OK
+    assert "left out" not in capsys.readouterr().err
+    assert run(command) == Exit.OK

@@ -442,3 +442,12 @@ def test_journals_have_a_code_of_the_user(tmp_path, monkeypatch):
     secret.write_bytes(b"short")
     with pytest.raises(dsguard.InputError, match="is damaged"):
         GrantedKeys("photos").proof_of(b"told")
+
+
+def test_a_dataset_that_there_is_not_leaves_nothing_behind(home, granted, server, user):
+    before = {path.name for path in Path().iterdir()}
+    nobody = GrantedKeys(server.client(user.token), "nosuch")
+    with pytest.raises(NoKeysError):
+        restore_dataset("safe", "clean-again", nobody)
+    assert {path.name for path in Path().iterdir()} == before
+    assert restore_dataset("safe", "clean-again", granted).done > 0

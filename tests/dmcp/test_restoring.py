@@ -190,11 +190,14 @@ def test_carried_files_have_suffixes_of_what_they_hold(
     (tmp_path / "in").mkdir()
     for n, file in enumerate(encode_images(out.images, sidecars=out.sidecars)):
         (tmp_path / "in" / f"{n}.png").write_bytes(file)
+    (tmp_path / "in" / "labels.csv").write_text("a,b\n")
     monkeypatch.setenv("DSGUARD_DMCP_URL", server.url)
     monkeypatch.setenv("DSGUARD_DMCP_TOKEN", user.token)
     monkeypatch.chdir(tmp_path)
     assert cli(["dmcp", "restore", dataset, "in", "out"]) == Exit.SOME_FAILED
-    assert f"--dataset {dataset}" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"--dataset {dataset}" in told
+    assert "labels.csv: lies beside the images" in told
     assert {path.name for path in Path("out").iterdir()} == {"0.jpg", "2.png"}
     assert Path("out/0.jpg").read_bytes() == data.getvalue()
     assert cli(["dmcp", "restore", dataset, "in", "out"]) == Exit.SOME_FAILED

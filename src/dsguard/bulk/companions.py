@@ -180,7 +180,7 @@ class Companions:
         if not self.seals or (reason := fault_of(name)):
             return reason if self.seals else "is not kept"
         if self._is_cut and name not in self._of_wanted:
-            return "may tell of images that were not chosen"
+            return NOT_CHOSEN
         if len(data) > self._room:
             return f"is too much to be sealed with the others: {MOST_BYTES >> 20} MiB together"
         self._room -= len(data)
@@ -315,6 +315,9 @@ class Companions:
                     names[line["name"]] = line["file"]
         return names
 
+
+NOT_CHOSEN = "may tell of images that were not chosen"
+"""Why a file is not sealed where images are chosen."""
 
 _OF_ALL = ("CLASSES", "LABELS", "LICENSE", "NOTICE", "README")
 """Text files of a dataset as a whole, whatever image is called so as well."""

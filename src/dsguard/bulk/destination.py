@@ -205,8 +205,10 @@ class Destination:
     def clean_up(self, report: Report) -> None:
         """Leave nothing half done behind; nothing at all if the key or the source was wrong."""
         self._clear_scratch()
-        if self.is_refused(report):
-            self.journal.forget()
+        journal = self.journal
+        has_nothing = not (report.done or report.failed or journal.done() or journal.intended())
+        if self.is_refused(report) or (self.is_new and has_nothing):
+            journal.forget()
 
     def look_back(self, report: Report) -> None:
         """Report what lies in the destination and is not to be published.

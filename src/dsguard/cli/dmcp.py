@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import sys
 import tempfile
 import warnings
@@ -518,11 +519,27 @@ def restore_command(dataset: str, source: Path, destination: Path, *, overwrite:
     finally:
         place.clear_scratch()
         show(failed)
+        _warn_of_companions(source, dataset)
         click.echo(
             f"restored {done} of {len(names)} images into {destination}"
             + (f"; {len(names) - len(left)} were there" if len(left) < len(names) else "")
         )
     return Exit.SOME_FAILED if failed else Exit.OK
+
+
+def _warn_of_companions(source: Path, dataset: str) -> None:
+    """Say that what lies beside the images is not restored here."""
+    from dsguard.formats import open_source
+
+    with contextlib.suppress(DsguardError):  # of an odd folder: its images came back
+        opened = open_source(source, "folder")
+        beside = [*opened.companions(), *opened.left_out()]
+        if beside:
+            more = f" and {len(beside) - 1} more" if len(beside) > 1 else ""
+            warn(
+                f"{beside[0]}{more}: lies beside the images, and does not come back so; take: "
+                f"dsguard restore {shlex.quote(str(source))} DESTINATION --dataset {dataset}"
+            )
 
 
 def _name_for(name: str, data: bytes, dataset: str) -> str:

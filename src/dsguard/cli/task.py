@@ -82,6 +82,7 @@ def _estimate(task: Task, source: Source, choices: Choices, *, trains: bool) -> 
     """Try a sample; print how many images there are, what may fail and how long it may take."""
     from dsguard._atomic import temporary_subfolder
     from dsguard.bulk import Selection, run, select
+    from dsguard.bulk.companions import NOT_CHOSEN
 
     settings = replace(choices.settings(), most_errors=None)
     wanted = settings.selection.names(source)
@@ -108,6 +109,9 @@ def _estimate(task: Task, source: Source, choices: Choices, *, trains: bool) -> 
         "seconds": round(each * len(names), 1),
         "bytes": round(size / max(1, report.done) * len(names)),
     }
+    if wanted is None:  # a sample is no choice of the owner's
+        found = report.left_out.items()
+        report.left_out = {kind: each for kind, each in found if each.reason != NOT_CHOSEN}
     show(report.failures, report.failed)
     show_left_out(task, report)
     if choices.as_json:

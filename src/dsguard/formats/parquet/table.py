@@ -247,7 +247,7 @@ def _without_null_entries(value: Any, kind: pa.DataType) -> Any:
     if value is None or not kind.num_fields:
         return value
     if types.is_struct(kind):
-        return {each.name: _without_null_entries(value[each.name], each.type) for each in kind}
+        return {each.name: _without_null_entries(value.get(each.name), each.type) for each in kind}
     if types.is_map(kind):
         parts = (kind.key_type, kind.item_type)
         entries = (entry for entry in value if entry is not None and entry[0] is not None)
