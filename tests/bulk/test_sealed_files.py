@@ -210,7 +210,7 @@ def test_why_a_file_is_not_sealed_is_told(tmp_path, photos, monkeypatch):
     KEY.save(photos / "my.key")
     report = protect_dataset(photos, tmp_path / "out", KEY, keep="files")
     reasons = {each.first: each.reason for each in report.left_out.values()}
-    assert "32 MiB together" in reasons["film.mp4"]
+    assert "24 MiB together" in reasons["film.mp4"]
     assert "the key of a dataset" in reasons["my.key"]
 
 

@@ -80,7 +80,7 @@ def test_what_is_not_protected_under_a_key_of_the_dataset_is_refused(
         "WrongKeyError": others[:1],
         "TamperedError|NotProtectedError": [("d.png", encode_images(damaged[None])[0])],
         "not an image file": [("x.png", b"x")],
-        "files beside images": [("sealed.png", sealed({"a.txt": b"text"}, key))],
+        "beside images, and is no image": [("sealed.png", sealed({"a.txt": b"text"}, key))],
         "at most 12 samples": images * 3,
     }
     for told, bad in faults.items():

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SEALED_FILES = "sealed-files.dsguard"
 """The file in a protected dataset."""
 
-MOST_BYTES = 32 << 20
+MOST_BYTES = 24 << 20
 """Of all of them together: they are held in memory."""
 
 ARCHIVE = "files.tar"

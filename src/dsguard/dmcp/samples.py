@@ -69,10 +69,6 @@ def replace(
     return len(files)
 
 
-_ARCHIVE_SUFFIX = ".tar"
-"""Of a file beside the images of a dataset, when it was restored."""
-
-
 def _checked(platform: Platform, ring: Ring, images: list[Upload], name: str) -> list[bytes]:
     """Return images as they are shown to all, if each is protected under a key of a ring."""
     if len(images) > MOST:
@@ -87,11 +83,9 @@ def _checked(platform: Platform, ring: Ring, images: list[Upload], name: str) ->
         ]
         chunks = list(restored_chunks(plain, ring, platform.workers, _AllowsAll(), most))
     for image in (image for chunk in chunks for image in chunk.images):
-        if image.status != OK or image.suffix == _ARCHIVE_SUFFIX:
-            why = "it holds files beside images, and is no image"
-            why = why if image.status == OK else image.status
+        if image.status != OK:
             raise Refused(
-                422, "not-protected", f"{image.name} cannot be a sample: {why}",
+                422, "not-protected", f"{image.name} cannot be a sample: {image.status}",
                 "samples are public: send protected images, as the dataset has them", name,
             )  # fmt: skip
     if (size := sum(len(image.data) for image in plain)) > MOST_BYTES:
