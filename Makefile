@@ -32,7 +32,7 @@ demo: $(VENV)/.demo
 	$(BIN)/dsguard demo --out out/demo
 
 test: $(VENV)/.dev test-c
-	$(BIN)/pytest -n auto --dist worksteal
+	$(BIN)/pytest -n auto --dist worksteal --durations=15
 
 # The core alone, under the address and undefined-behaviour sanitizers; fuzz targets run over
 # their corpora.
