@@ -48,11 +48,11 @@ def write_croissant(
         data = croissant.new(title, files, images, access)
     else:
         whole = bool(review.disclosure.says(CROISSANT))
-        if not (whole or companions.seals or croissant.is_harmless(original)):
+        new_name = companions.new_name
+        data, is_cut = croissant.mended(original, files, images, new_name, access, whole=whole)
+        if is_cut and not companions.seals:
             reason = "has records or texts in it that could hold a picture; the rest goes along"
             review.leave_out(CROISSANT, CROISSANT, reason)
-        new_name = companions.new_name
-        data = croissant.mended(original, files, images, new_name, access, whole=whole)
     if review.holds_key(data):
         review.leave_out(CROISSANT, CROISSANT, A_KEY)
         return set()
