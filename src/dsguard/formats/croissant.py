@@ -71,6 +71,8 @@ _KINDS = {
 }
 _USUAL = mimetypes.MimeTypes()
 _MOST_NESTED = 40
+_LONGEST_CHAIN = 16
+"""Fields of records, each read from the next."""
 _INLINE = ("data", "examples", "cr:data", "cr:examples")
 _TEXTS = re.compile(r"(sc:|cr:|rai:)?(description|citeAs|conditionsOfAccess|abstract)|rai:\w+")
 _REPOSITORY = re.compile(r"git\b|.*repository", re.IGNORECASE)
@@ -312,13 +314,17 @@ def _is_like(name: str, pattern: str) -> bool:
 
 
 def _records(records: list[Any], gone: set[str]) -> list[Any]:
-    """Return records without the fields that are read from what is gone, or from such fields."""
-    while True:
+    """Return records without the fields that are read from what is gone, or from such fields.
+
+    Where fields are read from others in a long chain, which nobody has by habit, none are left.
+    """
+    for _ in range(_LONGEST_CHAIN):
         before = len(gone)
         records = [_without_gone(each, gone) for each in records]
         records = [each for each in records if each is not None]
         if len(gone) == before:
             return records
+    return []
 
 
 def _without_gone(value: Any, gone: set[str]) -> Any:
