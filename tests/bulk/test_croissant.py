@@ -261,6 +261,18 @@ def test_what_is_none_is_a_file_like_others(tmp_path, photos, text):
     assert files_in(tmp_path / "back") == files_in(photos)
 
 
+def test_a_file_of_another_kind_is_not_replaced(tmp_path, photos):
+    (photos / CROISSANT).write_text("not json")
+    report = protect_dataset(photos, tmp_path / "out", KEY, keep="files", croissant=True)
+    assert (report.done, report.broken) == (4, 1)
+    assert (tmp_path / "out" / CROISSANT).read_text() == "not json"
+    report = protect_dataset(
+        photos, tmp_path / "new", KEY, keep="files", croissant=True, drop=(CROISSANT,)
+    )
+    assert report.broken == 0
+    check_files(tmp_path / "new")
+
+
 keys = st.sampled_from(
     ["@id", "@type", "name", "field", "subField", "source", "includes", "contentUrl", "containedIn",
      "references", "key", "fileObject", "encodingFormat", "description", "data"]
