@@ -159,6 +159,59 @@ def test_the_owner_decides(tmp_path, photos, scenes):
     assert CROISSANT not in files_in(tmp_path / "back")
 
 
+@pytest.mark.parametrize("key", ["keywords", "description", "@id", "names", "objects"])
+def test_many_small_strings_are_no_picture(key):
+    rows = [" ".join(str((7 * x + n * n) % 251) for x in range(12)) for n in range(300)]
+    more = {
+        "names": {"x": dict.fromkeys(rows, "a")},
+        "objects": {"x": [{"a": row} for row in rows]},
+        "@id": {"x": [{"@id": row} for row in rows]},
+    }
+    document = {"@type": "sc:Dataset", "name": "photos", "distribution": []}
+    document |= more.get(key, {key: rows})
+    data, is_cut = croissant.mended(document, {}, (), str, "")
+    assert is_cut
+    assert sum(row in data.decode() for row in set(rows)) <= 5  # 63 numbers
+    assert json.loads(data)["name"] == "photos"
+
+
+def test_a_long_chain_of_fields_takes_no_long_time(monkeypatch):
+    calls = []
+    one = croissant._without_gone
+    monkeypatch.setattr(croissant, "_without_gone", lambda *args: calls.append(1) or one(*args))
+    fields = [{"@id": f"f{n}", "source": {"@id": f"f{n + 1}"}} for n in range(500)]
+    document = {"@type": "sc:Dataset", "distribution": [{"@id": "f500"}], "recordSet": fields}
+    data, _ = croissant.mended(document, {}, (), str, "")
+    assert json.loads(data)["recordSet"] == []
+    assert len(calls) <= 16 * 500
+
+
+def test_a_large_document_without_pictures_is_kept():
+    facts = {f"a/{n:06}.png": Facts(1, "ab" * 32) for n in range(300)}
+    items = [
+        {"@type": "cr:FileObject", "@id": f"a/{n:06}.jpg", "contentUrl": f"a/{n:06}.jpg",
+         "sha256": "cd" * 32}
+        for n in range(300)
+    ]  # fmt: skip
+    columns = ["caption", "box_x1", *("abcdefgh"[n % 8] * (1 + n // 8) for n in range(200))]
+    fields = [
+        {"@type": "cr:Field", "@id": f"default/{column}", "name": column, "dataType": "sc:Text",
+         "source": {"fileObject": {"@id": "a/000000.jpg"}, "extract": {"column": column}}}
+        for column in columns
+    ]  # fmt: skip
+    records = {"@type": "cr:RecordSet", "@id": "default", "name": "default", "field": fields}
+    document = {
+        "@context": croissant._CONTEXT, "@type": "sc:Dataset", "name": "photos",
+        "url": "https://example.org/datasets/photos", "version": "1.0.0",
+        "distribution": items, "recordSet": [records],
+    }  # fmt: skip
+    names = {f"a/{n:06}.jpg": f"a/{n:06}.png" for n in range(300)}
+    data, is_cut = croissant.mended(document, facts, list(facts), lambda n: names.get(n, n), "")
+    assert not is_cut
+    assert json.loads(data)["recordSet"] == [records]
+    assert len(json.loads(data)["distribution"]) == 300
+
+
 def test_a_new_one_is_renewed_and_does_not_come_back(tmp_path, photos):
     for _ in range(2):
         protect_dataset(photos, tmp_path / "out", KEY, keep="files", croissant=True)
@@ -208,6 +261,18 @@ def test_what_is_none_is_a_file_like_others(tmp_path, photos, text):
     assert files_in(tmp_path / "back") == files_in(photos)
 
 
+def test_a_file_of_another_kind_is_not_replaced(tmp_path, photos):
+    (photos / CROISSANT).write_text("not json")
+    report = protect_dataset(photos, tmp_path / "out", KEY, keep="files", croissant=True)
+    assert (report.done, report.broken) == (4, 1)
+    assert (tmp_path / "out" / CROISSANT).read_text() == "not json"
+    report = protect_dataset(
+        photos, tmp_path / "new", KEY, keep="files", croissant=True, drop=(CROISSANT,)
+    )
+    assert report.broken == 0
+    check_files(tmp_path / "new")
+
+
 keys = st.sampled_from(
     ["@id", "@type", "name", "field", "subField", "source", "includes", "contentUrl", "containedIn",
      "references", "key", "fileObject", "encodingFormat", "description", "data"]
@@ -224,7 +289,7 @@ def test_any_document_is_mended(distribution, records, whole):
     document = {"@type": "Dataset", "distribution": distribution, "recordSet": records}
     assert croissant.read(json.dumps(document).encode()) == document
     files = {"x.png": Facts(1, "ab" * 32), "y.tar": Facts(2, "cd" * 32)}
-    data = croissant.mended(document, files, ["x.png"], str, "", whole=whole)
+    data, _ = croissant.mended(document, files, ["x.png"], str, "", whole=whole)
     listed = {item["contentUrl"]: item for item in json.loads(data)["distribution"]
               if "sha256" in item and "contentSize" in item}  # fmt: skip
     assert listed["y.tar"]["sha256"] == "cd" * 32

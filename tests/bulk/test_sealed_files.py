@@ -266,3 +266,28 @@ def test_a_dry_run_judges_files_as_the_run_does(tmp_path, photos, capsys):
     assert run([*command, "--dry-run"]) == Exit.OK
     assert "left out" not in capsys.readouterr().err
     assert run(command) == Exit.OK
+
+
+@pytest.mark.parametrize(
+    "name", ["x\n--5 y.jpg", "x\x85--5 y.jpg", "x\u2028--5 y.jpg", "x\n7 a/0.jpg"]
+)
+def test_a_name_that_no_file_may_have_gives_no_dates(tmp_path, photos, name):
+    (photos / name).parent.mkdir(exist_ok=True)
+    shutil.copy(photos / "a" / "0.jpg", photos / name)
+    was = _dates(photos)
+    assert protect_dataset(photos, tmp_path / "out", KEY, keep="files").failed == 1
+    report = restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    assert (report.done, report.broken) == (6, 0)
+    back = _dates(tmp_path / "back")
+    assert {each: was[each] for each in back} == back
+
+
+@pytest.mark.parametrize("date", ["--5", "-", "", "+5", "\u0665", "1_0"])
+def test_what_is_no_date_is_passed_over(tmp_path, photos, date):
+    protect_dataset(photos, tmp_path / "out", KEY, keep="files")
+    lines = f"{date} a/0.jpg\nx\u20286 a/2.jpg\n5 a/4.jpg\n".encode()
+    (tmp_path / "out" / SEALED_FILES).write_bytes(sealed({".dates": zlib.compress(lines)}, KEY))
+    assert restore_dataset(tmp_path / "out", tmp_path / "back", KEY).broken == 0
+    back = _dates(tmp_path / "back")
+    assert back["a/4.jpg"] <= 100  # some disks have no single nanoseconds
+    assert min(back["a/0.jpg"], back["a/2.jpg"]) > 100

@@ -974,3 +974,30 @@ def test_files_that_no_run_has_written_are_named(
 def test_patterns_are_tuples():
     with pytest.raises(InputError, match="tuples of patterns"):
         Settings(publish="*.json")
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet", "csv"])
+def test_names_of_images_are_no_code(tmp_path, scenes, key, suffix):
+    names = [f"n01855672/n01855672_{n}.JPEG" for n in (0, 1, 7, 10)]
+    (tmp_path / "clean" / "n01855672").mkdir(parents=True)
+    for name, scene in zip(names, scenes, strict=False):
+        (tmp_path / "clean" / name).write_bytes(as_jpeg(scene))
+    rows = [{"file_name": name, "text": "a goose"} for name in names]
+    table = tmp_path / "clean" / f"metadata.{suffix}"
+    if suffix == "jsonl":
+        table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    elif suffix == "csv":
+        table.write_text("file_name,text\n" + "".join(f"{name},a goose\n" for name in names))
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), table)
+    (tmp_path / "clean" / "split.json").write_text(json.dumps({"train": names * 20}))
+    report = protected(tmp_path / "clean", tmp_path, key, keep="pixels")
+    assert (report.done, report.left_out) == (4, {})
+    renamed = [name.replace("JPEG", "png") for name in names]
+    if suffix == "jsonl":
+        lines = (tmp_path / "safe" / table.name).read_text().splitlines()
+        assert [json.loads(line)["file_name"] for line in lines] == renamed
+    elif suffix == "parquet":
+        safe = pq.read_table(tmp_path / "safe" / table.name)
+        assert safe.column("file_name").to_pylist() == renamed
+    assert len(json.loads((tmp_path / "safe" / "split.json").read_text())["train"]) == 80

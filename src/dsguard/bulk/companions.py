@@ -79,22 +79,22 @@ class Companions:
 
     def copy(self, report: Report) -> set[str]:
         """Copy the files beside the images that go along; return the names of what was written."""
-        names = self._new_names(report) if self.wanted else {}
+        names = self._new_names(report) if self.wanted or self.seals else {}
         self._of_shards = self.destination.of_shards()
         for name, error in self._broken.items():
             report.add_broken(name, error)
         copied = {name for name in self.wanted if self._copied(name, names, report)}
         if self.seals:
-            copied |= self._seal(copied, report)
+            copied |= self._seal({*names, *copied}, report)
         for name in sealed_in(self.source) if self.disclosure is None else ():
             copied |= self._unsealed(name, copied, report)
         return copied
 
-    def _seal(self, copied: set[str], report: Report) -> set[str]:
-        """Write the file with those that are held, and the dates of all; return its name."""
+    def _seal(self, written: set[str], report: Report) -> set[str]:
+        """Write the file with those that are held, and the dates of all that is written."""
         key, held = self.task.own_key, dict(self._held)
         if isinstance(self.source, TreeSource) and self.destination.output.kind == "folder":
-            dates = packed_dates(self.source.place, {*self._images(), *copied, *held})
+            dates = packed_dates(self.source.place, {*written, *held})
             if dates and len(dates) <= self._room and not self.source.is_file:
                 held[DATES] = dates
         if key is None or not held:

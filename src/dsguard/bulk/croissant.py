@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from dsguard.errors import InputError
 from dsguard.formats import croissant
 from dsguard.formats.croissant import CROISSANT, MOST_LISTED, Facts
 from dsguard.formats.disclosure import A_KEY
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from dsguard.formats.places import Place
 
 _AT_ONCE = 1 << 20
+_OF_ANOTHER_KIND = (
+    "is no Croissant document, and no new one is written in its place; mend it, rename it, or take "
+    "--drop croissant.json"
+)
 
 
 def write_croissant(
@@ -38,6 +43,11 @@ def write_croissant(
     original, review = companions.croissant, companions.review
     if original is None and not (wanted or access):
         return set()
+    if (
+        original is None and CROISSANT in companions.wanted
+    ):  # the file of the source, of another kind
+        report.add_broken(CROISSANT, InputError(_OF_ANOTHER_KIND))
+        return set()
     place = companions.destination.output.place
     names = sorted(name for name in written if name != CROISSANT and place.exists(name))
     images = [name for name in names if is_image_name(name)]
@@ -48,11 +58,11 @@ def write_croissant(
         data = croissant.new(title, files, images, access)
     else:
         whole = bool(review.disclosure.says(CROISSANT))
-        if not (whole or companions.seals or croissant.is_harmless(original)):
+        new_name = companions.new_name
+        data, is_cut = croissant.mended(original, files, images, new_name, access, whole=whole)
+        if is_cut and not companions.seals:
             reason = "has records or texts in it that could hold a picture; the rest goes along"
             review.leave_out(CROISSANT, CROISSANT, reason)
-        new_name = companions.new_name
-        data = croissant.mended(original, files, images, new_name, access, whole=whole)
     if review.holds_key(data):
         review.leave_out(CROISSANT, CROISSANT, A_KEY)
         return set()

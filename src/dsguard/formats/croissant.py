@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import mimetypes
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -20,6 +21,7 @@ from dsguard.formats.harmless import (
     charge_string,
     charge_text,
     is_number,
+    numbers_in,
     parsed,
     size_of_string,
 )
@@ -69,6 +71,8 @@ _KINDS = {
 }
 _USUAL = mimetypes.MimeTypes()
 _MOST_NESTED = 40
+_LONGEST_CHAIN = 16
+"""Fields of records, each read from the next."""
 _INLINE = ("data", "examples", "cr:data", "cr:examples")
 _TEXTS = re.compile(r"(sc:|cr:|rai:)?(description|citeAs|conditionsOfAccess|abstract)|rai:\w+")
 _REPOSITORY = re.compile(r"git\b|.*repository", re.IGNORECASE)
@@ -108,11 +112,6 @@ def is_of_protected(data: bytes) -> bool:
     """Tell whether a document describes protected files: it was written here."""
     document = read(data) or {}
     return str(document.get("conditionsOfAccess", "")).startswith(PROTECTED)
-
-
-def is_harmless(document: dict[str, Any]) -> bool:
-    """Tell whether nothing in a document could hold a picture."""
-    return bool(_harmless(document, Allowance()) == document)
 
 
 def written(document: dict[str, Any]) -> bytes:
@@ -168,8 +167,10 @@ def mended(
     access: str,
     *,
     whole: bool = False,
-) -> bytes:
+) -> tuple[bytes, bool]:
     """Return a document of clean files as one of those that are published.
+
+    The second value tells whether something was left out that could hold a picture.
 
     Files that are not published leave it, with the fields of records that are read from them.
 
@@ -183,19 +184,20 @@ def mended(
     whole : bool
         Whether all texts and records in it go along, even if they could hold a picture.
     """
-    kept = document if whole else _harmless(document, Allowance())
     gone = set[str]()
-    items = list(_mended_items(kept, files, images, new_name, gone))
+    items = list(_mended_items(document, files, images, new_name, gone))
+    told = {**document, "distribution": items}
+    if "recordSet" in told:
+        told["recordSet"] = _records(_list(told["recordSet"]), gone)
+    kept = told if whole else _Kept(_published_texts(files, images), new_name).of(told)
+    items = kept["distribution"] = _list(kept.get("distribution", []))
     known = {item.get("contentUrl") for item in items}
     patterns = [pattern for item in items for pattern in _patterns(item)]
     for name, facts in files.items():
         covered = is_image_name(name) and any(_is_like(name, each) for each in patterns)
         if name not in known and not covered:
             items.append(_file_object(name, facts))
-    told = {**kept, **_statement(access), "distribution": items}
-    if "recordSet" in told:
-        told["recordSet"] = _records(_list(told["recordSet"]), gone)
-    return written(told)
+    return written({**kept, **_statement(access)}), kept != told
 
 
 def _statement(access: str) -> dict[str, str]:
@@ -312,13 +314,17 @@ def _is_like(name: str, pattern: str) -> bool:
 
 
 def _records(records: list[Any], gone: set[str]) -> list[Any]:
-    """Return records without the fields that are read from what is gone, or from such fields."""
-    while True:
+    """Return records without the fields that are read from what is gone, or from such fields.
+
+    Where fields are read from others in a long chain, which nobody has by habit, none are left.
+    """
+    for _ in range(_LONGEST_CHAIN):
         before = len(gone)
         records = [_without_gone(each, gone) for each in records]
         records = [each for each in records if each is not None]
         if len(gone) == before:
             return records
+    return []
 
 
 def _without_gone(value: Any, gone: set[str]) -> Any:
@@ -354,38 +360,87 @@ def _refers(value: Any, gone: set[str]) -> bool:
     return False
 
 
-def _harmless(value: Any, numbers: Allowance, key: str = "") -> Any:
-    """Return a value of a document without what could hold a picture: inline records, long texts.
+def _published_texts(files: Mapping[str, Facts], images: Collection[str]) -> frozenset[str]:
+    """Return the strings that are published in any case, or that any document may have."""
+    facts = (text for name in files for text in _of_file(name, files[name]).values())
+    terms = (text for text in _CONTEXT.values() if isinstance(text, str))
+    return frozenset({*files, *images, *facts, *terms, *_CONTEXT, _HASH_OF_REPOSITORY})
 
-    Each text is looked at by itself; all numbers have one allowance.
+
+class _Kept:
+    """What is kept of a document: not inline records, and nothing that could hold a picture.
+
+    All of it has one allowance, and texts such as descriptions another, as a file beside it has.
+
+    Parameters
+    ----------
+    free : collection of str
+        Strings that cost nothing.
+    new_name : callable
+        Returns the name under which a file of the source is published; its old one is free, too.
     """
-    if isinstance(value, dict):
-        kept = {
-            name: _harmless(each, numbers, name)
-            for name, each in value.items()
-            if name not in _INLINE or key == "@context"
-            if _is_harmless(name, "", numbers)
-        }
-        return {name: each for name, each in kept.items() if each is not None}
-    if isinstance(value, list):
-        found = [_harmless(each, numbers, key) for each in value]
-        return [each for each in found if each is not None]
-    return value if _is_harmless(value, key, numbers) else None
 
+    def __init__(self, free: Collection[str], new_name: Callable[[str], str]) -> None:
+        self._free, self._new_name = free, new_name
+        self._rest, self._texts = Allowance(), Allowance()
+        self._times = Counter[str]()
 
-def _is_harmless(value: Any, key: str, numbers: Allowance) -> bool:
-    try:
+    def of(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Return a document without the rest; what other parts refer to is looked at first."""
+        first = sorted(document, key=lambda name: name not in ("distribution", "recordSet"))
+        kept = self._any({name: document[name] for name in first}) or {}
+        return {name: kept[name] for name in document if name in kept}
+
+    def _any(self, value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            kept = {
+                name: self._any(each, name)
+                for name, each in value.items()
+                if name not in _INLINE or key == "@context"
+                if self._is_harmless(name, "")
+            }
+            kept = {name: each for name, each in kept.items() if each is not None}
+            return None if "@id" in value and "@id" not in kept else kept  # nothing has its name
+        if isinstance(value, list):
+            found = [self._any(each, key) for each in value]
+            return [each for each in found if each is not None]
+        return value if self._is_harmless(value, key) else None
+
+    def _is_harmless(self, value: Any, key: str) -> bool:
+        """Charge a value; tell whether there was enough left."""
+        is_text = isinstance(value, str) and bool(_TEXTS.fullmatch(key))
+        left = replace(self._texts if is_text else self._rest)
+        try:
+            self._charge(value, left, is_text=is_text)
+        except CouldHoldPictureError:
+            return False
+        if is_text:
+            self._texts = left
+        else:
+            self._rest = left
+        return True
+
+    def _charge(self, value: Any, left: Allowance, *, is_text: bool) -> None:
         if is_number(value):
-            numbers.take_row(1)
-            numbers.take(1, 0)
-        elif isinstance(value, str) and _TEXTS.fullmatch(key):
-            charge_text(value, lambda words: Allowance(), lambda word: False)
-        elif isinstance(value, str):
+            left.take_row(1)
+            left.take(1, 0)
+        elif is_text:
+            charge_text(value, lambda words: left, self._is_free)
+        elif isinstance(value, str) and not self._is_free(value):
             size_of_string(value)
-            charge_string(value, Allowance())
-    except CouldHoldPictureError:
-        return False
-    return True
+            words = _JOINT.sub(" ", value)  # paths and terms of plain words are plain
+            times, self._times[value] = self._times[value], self._times[value] + 1
+            if times % _REFERENCES == 0 or numbers_in(words):
+                charge_string(words, left)
+
+    def _is_free(self, text: str) -> bool:
+        is_old_name = is_image_name(text, of_any_kind=True) and self._new_name(text) in self._free
+        return text in self._free or is_old_name
+
+
+_JOINT = re.compile(r"(?<=[^\W\d_])[:/.#](?=[^\W\d_])|^@(?=[a-z])|://")
+_REFERENCES = 6
+"""How often a name costs nothing more: a column is an id, a name, a source, a key, a reference."""
 
 
 def _is_a(value: dict[str, Any], kind: str) -> bool:

@@ -484,6 +484,10 @@ class Review:
         is_image = is_image_name(last, of_any_kind=True)
         return last in self._stems or (is_image and _stem(last) in self._stems)
 
+    def is_name(self, text: str) -> bool:
+        """Tell whether a string is the name of an image, published in any case; not a number."""
+        return not numbers_in(text) and self._is_path(text)
+
     def _is_path(self, word: str) -> bool:
         """Tell whether a word names an image by a path of the dataset, or by one met before.
 
@@ -566,7 +570,8 @@ class _Walk:
                 if text and name.rpartition("/")[2].lower() in BLURRED:
                     msg = "is a blurred picture, by its name"
                     raise CouldHoldPictureError(msg)
-                charge_string(text, self._allowance(owner))
+                if not self._review.is_name(text):
+                    charge_string(text, self._allowance(owner))
             else:
                 self._allowance(owner).take(*size_of_scalar(value))
         except TooMuchError:
