@@ -291,3 +291,21 @@ def test_what_is_no_date_is_passed_over(tmp_path, photos, date):
     back = _dates(tmp_path / "back")
     assert back["a/4.jpg"] <= 100  # some disks have no single nanoseconds
     assert min(back["a/0.jpg"], back["a/2.jpg"]) > 100
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("cut.jsonl", '{"file_name": "a/0.jpg", "thumb": "SECRET"}\n{"file_name": \n'),
+        ("odd.json", '{"thumb": "SECRET", }'),
+        ("long.csv", "file_name,thumb\na/0.jpg,SECRET" + "x" * 140_000 + "\n"),
+    ],
+)
+def test_what_is_dropped_of_a_file_that_cannot_be_read_is_not_sealed(
+    tmp_path, photos, name, content
+):
+    (photos / name).write_text(content)
+    report = protect_dataset(photos, tmp_path / "out", KEY, keep="files", drop=("thumb",))
+    assert name in {each.first for each in report.left_out.values()}
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    assert not any(b"SECRET" in data for data in files_in(tmp_path / "back").values())

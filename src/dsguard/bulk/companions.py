@@ -122,6 +122,8 @@ class Companions:
                 return False
             data = renamed
         whole = original if self.disclosure is None else self.review.without_dropped(name, original)
+        if whole is None:  # which is named
+            return False
         reason = "" if data == whole else self._hold(name, whole)
         if data == whole or reason:
             add_up(self.review.left_out, told)
@@ -136,7 +138,7 @@ class Companions:
         """
         if self.disclosure is None:
             return is_of_protected(data)
-        whole = self.review.without_dropped(CROISSANT, data)
+        whole = self.review.without_dropped(CROISSANT, data) or data
         self.croissant = read_croissant(whole)
         if self.croissant is not None and (reason := self._hold(CROISSANT, whole)) and self.seals:
             self.review.leave_out(CROISSANT, CROISSANT, reason)

@@ -95,6 +95,11 @@ class Disclosure:
         return True if _is_like(name, self.publish) else None
 
 
+def _is_within(pattern: str, name: str) -> bool:
+    """Tell whether a pattern may name a key or a column of a file, and not only whole files."""
+    return "." not in pattern.rpartition("/")[2] or pattern.startswith(f"{name}/")
+
+
 A_KEY = "holds the key of a dataset, which is never published; keep it elsewhere"
 
 
@@ -225,8 +230,11 @@ class Review:
             return None
         return self.without_dropped(name, data)
 
-    def without_dropped(self, name: str, data: bytes) -> bytes:
-        """Return a file without the JSON keys and columns that its owner drops."""
+    def without_dropped(self, name: str, data: bytes) -> bytes | None:
+        """Return a file without the JSON keys and columns that its owner drops.
+
+        None, and named, where it cannot be read, and may have what is dropped in it.
+        """
         kind = name.lower()
         if not self.disclosure.drop or not kind.endswith((".json", ".jsonl", ".csv", ".tsv")):
             return data
@@ -237,7 +245,11 @@ class Review:
             values = _values_of(kind, decoded(data))
             kept = [_undropped(value, name, self.disclosure) for value in values]
         except (CouldHoldPictureError, RecursionError, ValueError):  # no text, or none that is read
-            return data
+            if not any(_is_within(pattern, name) for pattern in self.disclosure.drop):
+                return data
+            reason = "cannot be read, to drop what is in it"
+            self.leave_out(name.rpartition("/")[2], name, reason, sealable=False)
+            return None
         return data if kept == values else _json_lines(kept)
 
     def file(self, name: str, data: bytes) -> bytes | None:
