@@ -166,6 +166,106 @@ def test_long_values_go_on_in_the_next_piece(tmp_path, shards, monkeypatch):
     assert PIECE_BYTES < 64 << 20
 
 
+@pytest.fixture
+def pieces(tmp_path, monkeypatch):
+    """Return what seals entries in pieces of 100 bytes, and what opens them again."""
+    monkeypatch.setattr("dsguard.bulk.sealed_fields.PIECE_BYTES", 100)
+    (tmp_path / "s.tar").write_bytes(b"")
+    place = LocalPlace(tmp_path)
+
+    def seal(*entries: tuple[str, bytes]) -> list[bytes]:
+        sealer = PieceSealer(place, pieces_of("s.tar", 0), KEY, set[str]().update)
+        for name, data in entries:
+            assert sealer.add(name, data) == ""
+        sealer.close()
+        return [(tmp_path / name).read_bytes() for name in sealer.written]
+
+    def opened(*files: bytes) -> dict[str, bytes]:
+        for old in tmp_path.glob(f"*.{SEALED_FIELDS}"):
+            old.unlink()
+        for n, file in enumerate(files):
+            (tmp_path / f"s.{n}.{SEALED_FIELDS}").write_bytes(file)
+        found = opened_fields(WebDatasetSource(place, ["s.tar"]), "s.tar", KEY)
+        return {} if found is None else {name: found[name] for name in found}
+
+    return seal, opened
+
+
+def test_pieces_have_one_order(pieces):
+    seal, opened = pieces
+    entries = [("0/0.npy", b"a" * 220), ("0/1.npy", b"b" * 150)]
+    first, second, *rest = seal(*entries)
+    other = seal(("0/0.npy", b"c" * 220), entries[1])
+    assert opened(first, second, *rest) == dict(entries)
+    assert opened(*other)["0/0.npy"] == b"c" * 220
+    for wrong in (
+        (second, first, *rest),
+        (first, *rest),
+        (first, first, second, *rest),
+        rest[-1:],
+        (first, *other[1:]),
+        (first, second, *other[2:]),
+        (first, second, *rest[:-1], other[-1]),
+    ):
+        with pytest.raises(dsguard.TamperedError, match="at another place"):
+            opened(*wrong)
+
+
+def test_a_name_is_sealed_once(pieces, tmp_path):
+    _, opened = pieces
+    sealer = PieceSealer(LocalPlace(tmp_path), pieces_of("s.tar", 0), KEY, set[str]().update)
+    assert sealer.add("-/x", b"1" * 60) == sealer.add("-/y", b"2" * 60) == ""
+    assert "has the name of another" in sealer.add("-/x", b"3")
+    sealer.close()
+    files = [(tmp_path / name).read_bytes() for name in sealer.written]
+    assert opened(*files) == {"-/x": b"1" * 60, "-/y": b"2" * 60}
+    assert sealer.count == 2
+
+
+def test_fields_of_one_name_fail_with_their_images(tmp_path, scenes):
+    image = jpeg(scenes[0])
+    good = [("z.jpg", jpeg(scenes[1])), ("z.npy", b"Z")]
+    for n, members in enumerate(
+        [
+            [("a.jpg", image), ("a.npy", b"1"), ("a.jpg", image), ("a.npy", b"2")],
+            [("a.npy", b"1"), ("a.npy", b"2"), ("a.jpg", image)],
+            [("a.npy", b"1"), ("a..npy", b"2"), ("a.jpg", image)],
+        ]
+    ):
+        clean, out = tmp_path / f"clean{n}", tmp_path / f"out{n}"
+        tarred(clean / "0.tar", members + good)
+        report = protect_dataset(clean, out, KEY, keep="files")
+        assert (report.done, report.left_out) == (1, {})
+        assert "more than one field 'npy'" in report.failures["0/a.jpg"].message
+        assert "0/a.jpg" in verify_dataset(out, KEY, against=clean).different
+        restore_dataset(out, tmp_path / f"back{n}", KEY)
+        assert members_of(tmp_path / f"back{n}" / "0.tar") == good
+
+
+@pytest.mark.parametrize("second", [b"\0other", b"short"])
+def test_of_no_image_the_second_of_a_name_is_named(tmp_path, scenes, second):
+    loose = [("x.txt", LONG), ("x.txt", second)]
+    good = [("0.jpg", jpeg(scenes[0])), ("0.npy", b"Z")]
+    tarred(tmp_path / "clean" / "0.tar", good + loose)
+    report = protect_dataset(tmp_path / "clean", tmp_path / "out", KEY, keep="files")
+    assert [(each.first, each.count) for each in report.left_out.values()] == [("0/x.txt", 1)]
+    assert (report.failed, report.sealed_fields) == (0, 2)
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    assert members_of(tmp_path / "back" / "0.tar") == [*good, loose[0]]
+    report = verify_dataset(tmp_path / "out", KEY, against=tmp_path / "clean")
+    assert report.different.keys() == {"0/x.txt"}
+
+
+def test_what_belongs_to_no_image_comes_back_once(tmp_path, scenes):
+    """It is published without its pixels; the whole of it takes that place."""
+    told = json.dumps({"label": 1, "pixels": scenes[1].tolist()}).encode()
+    members = [("0.jpg", jpeg(scenes[0])), ("x.json", told), ("z.txt", b"short")]
+    tarred(tmp_path / "clean" / "0.tar", members)
+    protect_dataset(tmp_path / "clean", tmp_path / "out", KEY, keep="files")
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    assert members_of(tmp_path / "back" / "0.tar") == members
+
+
 @pytest.mark.parametrize("change", ["bit", "key", "moved"])
 def test_what_does_not_open_is_told_and_images_come_back(tmp_path, shards, change):
     protect_dataset(shards, tmp_path / "out", KEY, keep="files")

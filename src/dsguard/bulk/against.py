@@ -105,10 +105,10 @@ def digests_of_fields(image: bytes, fields: Extras) -> list[bytes]:
     return [_digest(b"field", suffix, image.hex(), data) for suffix, data in fields.items()]
 
 
-def digests_of_loose(rows: Rows) -> dict[str, bytes]:
-    """Return by name what tells the texts of no image from all others."""
+def digests_of_loose(rows: Rows) -> list[tuple[str, bytes]]:
+    """Return the names of the texts of no image, and what tells each from all others."""
     texts = rows.record.of_no_image() if rows.record else ()
-    return {name: _digest(b"loose", name, "", data) for name, data in texts}
+    return [(name, _digest(b"loose", name, "", data)) for name, data in texts]
 
 
 def compare(
@@ -164,7 +164,11 @@ def _compare_rows(
                 if not _takes(report.fields, digest):
                     told = f"comes back, and its field {shown(suffix)} not as it is"
                     report.add_different(name, told)
-    for name, digest in digests_of_loose(rows).items() if how.fields else ():
+    for name in rows.record.met_again() if how.fields and rows.record else ():
+        report.add_different(
+            name, "belongs to no image, and does not come back: another is so called"
+        )
+    for name, digest in digests_of_loose(rows) if how.fields else ():
         if name not in there and not _takes(report.fields, digest):
             report.add_different(name, "belongs to no image, and does not come back as it is")
 

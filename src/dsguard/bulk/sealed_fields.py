@@ -1,15 +1,17 @@
 """Fields of a shard that are not published: sealed beside it, piece by piece, and had again.
 
 A piece is an image that carries a tar archive, as `sealed_files` makes them. A value that is too
-long for what is left of one goes on in the next, under the same name. The archive of all but the
-last has another name, so that a missing end is noticed.
+long for what is left of one goes on in the next, under the same name. The name of the archive tells
+whether another follows, and has a digest of all pieces before it: none can be left out, exchanged,
+or taken from another run unnoticed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ from dsguard.bulk.sealed_files import (
     sealed_archive,
     start_of,
 )
-from dsguard.errors import DsguardError, InputError
+from dsguard.errors import DsguardError, InputError, TamperedError
 from dsguard.formats.folder.reader import read_or_error
 from dsguard.formats.limits import MOST_BYTES as MOST_OF_VALUE
 from dsguard.formats.names import fault_of, shard_name
@@ -67,6 +69,26 @@ def is_own(name: str) -> bool:
     return is_sealed(name) or is_of_fields(name)
 
 
+class _Chain:
+    """Pieces in their order: each is called after all that is in those before it."""
+
+    def __init__(self) -> None:
+        self._before = ""
+
+    def name(self, end: str) -> str:
+        """Return what the archive of the next piece is called."""
+        return f"{self._before}.{end}" if self._before else end
+
+    def add(self, files: Iterable[tuple[str, bytes]]) -> None:
+        """Add what the next piece holds."""
+        digest = hashlib.sha256(self._before.encode())
+        for name, data in files:
+            for each in (name.encode("utf-8", "surrogateescape"), data):
+                digest.update(len(each).to_bytes(8, "little"))
+                digest.update(each)
+        self._before = digest.hexdigest()
+
+
 class PieceSealer(Sealer):
     """Takes what a shard does not publish, and writes pieces.
 
@@ -92,12 +114,17 @@ class PieceSealer(Sealer):
         self._cuts = self._end == SEALED_FIELDS
         self._held: list[tuple[str, bytes]] = []
         self._size = 0
+        self._names = set[str]()
+        self._chain = _Chain()
         self.written: list[str] = []
 
     def add(self, name: str, data: bytes, count: int = 1) -> str:
         most = MOST_OF_VALUE if self._cuts else MOST_BYTES
         if len(data) > most:
             return f"is too much to be sealed: {most >> 20} MiB are the most"
+        if name in self._names:
+            return "has the name of another that is sealed; rename it"
+        self._names.add(name)
         self.count += count
         while self._held and self._size + len(data) > PIECE_BYTES:
             if self._cuts and self._size < PIECE_BYTES:
@@ -116,10 +143,12 @@ class PieceSealer(Sealer):
         self._held.append((name, data[:room]))
         return data[room:]
 
-    def _write(self, archive: str) -> None:
+    def _write(self, end: str) -> None:
         name = f"{self._start}.{len(self.written)}.{self._end}"
         self._intend({name})
+        archive = self._chain.name(end)
         self._place.write(name, sealed_archive(self._held, self._key, archive))
+        self._chain.add(self._held)
         self.written.append(name)
         self._held, self._size = [], 0
 
@@ -137,10 +166,15 @@ class PieceEntries(Entries):
         weakref.finalize(self, self._file.close)
         self._places: dict[str, list[tuple[int, int]]] = {}
         self._size = 0
+        self._last = ""
 
     def add(self, files: dict[str, bytes]) -> None:
-        """Add what a piece holds."""
-        for name, data in files.items():
+        """Add what a piece holds; its first goes on with the last before it, if they are alike."""
+        goes_on, self._last = self._last, next(reversed(files), "")
+        for number, (name, data) in enumerate(files.items()):
+            if name in self._places and (number or name != goes_on):
+                msg = f"has {name[:200]!r} in two places, which dsguard never seals"
+                raise InputError(msg)
             self._file.seek(self._size)
             self._file.write(data)
             self._places.setdefault(name, []).append((self._size, len(data)))
@@ -169,19 +203,23 @@ def opened_fields(source: Source, file: str, key: DatasetKey | KeySource) -> Pie
     Raises
     ------
     DsguardError
-        If a piece cannot be read, was changed, is missing, or is of another key.
+        If a piece cannot be read, was changed, is missing, at another place, or of another key.
     """
     start, end = pieces_of(file, 0)
-    found, number, archive = PieceEntries(), 0, ""
-    while archive != ARCHIVE and _has(source, name := f"{start}.{number}.{end}"):
+    found, number, chain = PieceEntries(), 0, _Chain()
+    while _has(source, name := f"{start}.{number}.{end}"):
         data: Any = read_or_error(partial(start_of, source, name))
         if isinstance(data, DsguardError):
             raise data
         archive, files = opened_archive(data, key)
+        if archive not in (chain.name(_MORE), chain.name(ARCHIVE)):
+            msg = f"{name} belongs at another place, or to another run; get a whole copy"
+            raise TamperedError(msg)
         found.add(files)
+        if archive == chain.name(ARCHIVE):
+            return found
+        chain.add(files.items())
         number += 1
-    if archive == ARCHIVE:
-        return found
     if not number:
         return None
     msg = f"{start}.{number}.{end} is not there, with the rest of the fields; get a whole copy"

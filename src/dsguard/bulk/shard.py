@@ -303,7 +303,7 @@ def _tell_fields(rows: Rows, results: Results, result: ShardResult) -> None:
     for row, digest in results.digests.items():
         with contextlib.suppress(DsguardError):  # it is missed where the two are compared
             result.fields += digests_of_fields(digest, rows.extras(row))
-    result.fields += digests_of_loose(rows).values()
+    result.fields += [digest for _, digest in digests_of_loose(rows)]
 
 
 def _count_bytes(rows: Rows, results: Results, result: ShardResult) -> None:

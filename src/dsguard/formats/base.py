@@ -73,6 +73,10 @@ class Record:
         """Yield the text files that belong to no image, for sinks of other formats."""
         yield from ()
 
+    def met_again(self) -> Iterator[str]:
+        """Yield the names of files that belong to no image and are not taken, since another was."""
+        yield from ()
+
 
 @dataclass
 class Loose(Record):

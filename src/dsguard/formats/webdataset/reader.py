@@ -22,7 +22,15 @@ from dsguard.formats.beside import is_text, is_text_field
 from dsguard.formats.disclosure import kind_of
 from dsguard.formats.images import has_image_suffix
 from dsguard.formats.limits import Shared, load_json
-from dsguard.formats.names import CLASS_NAME, distinct, fault_of, is_hidden, safe_name, shard_name
+from dsguard.formats.names import (
+    CLASS_NAME,
+    distinct,
+    fault_of,
+    is_hidden,
+    safe_name,
+    shard_name,
+    shown,
+)
 from dsguard.formats.places import Place
 from dsguard.formats.sharded import ShardedSource
 from dsguard.formats.tar import (
@@ -76,16 +84,22 @@ class Samples(Record):
         Name of the shard.
     hidden : list of str
         Images that are passed over, since they are hidden.
+    again : list of str
+        Members of no image that are passed over, since one of their names came before.
     """
 
     members: list[Kept] = field(default_factory=list)
     shard: str = ""
     hidden: list[str] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
 
     def reviewed(self, review: Review) -> Samples:
         for name in self.hidden:
             shown, reason = f"{self.shard}/{name}", "is a hidden image; rename it"
             review.leave_out(kind_of(name), shown, reason, sealable=False)
+        for name in self.met_again():
+            reason = "has the name of another in its shard; rename it"
+            review.leave_out(kind_of(name), name, reason, sealable=False)
         with_image = {kept.sample for kept in self.members if kept.data is None}
         fields: dict[str, Extras] = {}
         for kept in self.members:
@@ -110,6 +124,12 @@ class Samples(Record):
         for kept in self.members:
             if kept.data is not None and kept.sample not in with_image:
                 yield f"{self.shard}/{kept.name}", kept.data
+
+    def met_again(self) -> Iterator[str]:
+        with_image = {kept.sample for kept in self.members if kept.data is None}
+        for name in self.again:
+            if sample_of(name) not in with_image:
+                yield f"{self.shard}/{name}"
 
 
 def _reviewed(name: str, data: bytes, review: Review) -> bytes | None:
@@ -231,6 +251,7 @@ class _Chunk:
         self.names: list[str] = []
         self.files: list[bytes | DsguardError] = []
         self.samples = Samples(shard=shard_name(file))
+        self._fields: set[tuple[str, str]] = set()
         self._unwanted: set[str] = set()  # samples with images that are not
         self._failed: dict[str, str] = {}
         self._held = 0
@@ -254,9 +275,15 @@ class _Chunk:
         except InputError as error:
             self.fail(sample, f"has a field, {member.name}, that {error.message}")
             return
-        data = content_of(archive, target)
-        self._held += len(data)
-        self.samples.members.append(Kept(sample, member.name, data))
+        kept = Kept(sample, member.name, content_of(archive, target))
+        if (sample, kept.field) in self._fields:  # one of them would stand for both
+            told = f"has more than one field {shown(kept.field)}; give each a name of its own"
+            self.fail(sample, told)
+            self.samples.again.append(member.name)
+            return
+        self._fields.add((sample, kept.field))
+        self._held += len(kept.data or b"")
+        self.samples.members.append(kept)
 
     def _add_image(self, member: Member, sample: str, archive: Content) -> None:
         name = self._source.shown(self._file, member.name)
@@ -282,6 +309,8 @@ class _Chunk:
         nobodys = self._unwanted - with_image  # what belongs to images that are not wanted
         kept_members = [kept for kept in self.samples.members if kept.sample not in nobodys]
         self.samples.members = kept_members
+        again_wanted = [n for n in self.samples.again if sample_of(n) not in nobodys]
+        self.samples.again = again_wanted
         extras = self._extras()
         mine: list[Extras] = [{} for _ in self.names]
         classes, by_sample, again = [""] * len(mine), dict[str, str](), set[int]()

@@ -76,15 +76,18 @@ class SealedMembers(Unsealed):
     def __init__(self, source: WebDatasetSource, part: Part, entries: Entries) -> None:
         self._part, self._entries = part, entries
         self._of: dict[str, list[tuple[int, str, str]]] = defaultdict(list)
-        self._loose: list[tuple[str, str]] = []
+        self._loose: dict[str, str] = {}
         self._shared = Shared(entries.size())
+        met = set[str]()
         for entry in entries:
             place, name = numbered_name(entry)
-            if fault := fault_of(name) or ("it would be an image" if source.is_image(name) else ""):
+            fault = fault_of(name) or ("it would be an image" if source.is_image(name) else "")
+            if fault := fault or ("it is there twice" if name in met else ""):
                 msg = f"has a field that dsguard has not sealed: {fault}: {name[:200]!r}"
                 raise InputError(msg)
+            met.add(name)
             if place < 0:
-                self._loose.append((entry, name))
+                self._loose[name] = entry
             else:
                 self._of[sample_of(name)].append((place, entry, name))
 
@@ -112,13 +115,22 @@ class SealedMembers(Unsealed):
     def _put_into_sample(self, sample: str, members: list[Kept]) -> Extras:
         """Put the sealed members of a sample among the others; return them."""
         fields: Extras = {}
-        is_of_image = any(kept.data is None for kept in members)
-        for place, entry, name in sorted(self._of.get(sample, ())) if is_of_image else ():
+        if all(kept.data is not None for kept in members):
+            self._put_over_loose(members)
+            return fields
+        for place, entry, name in sorted(self._of.get(sample, ())):
             member = Kept(sample, name, data := self._entries[entry])
             _put(member, place, members)
             fields[member.field] = data
             self.used += 1
         return fields
+
+    def _put_over_loose(self, members: list[Kept]) -> None:
+        """Put members that belong to no image in place of those of their names."""
+        for n, kept in enumerate(members):
+            if (entry := self._loose.pop(kept.name, "")) and self._part.names is None:
+                members[n] = replace(kept, data=self._entries[entry])
+                self.used += 1
 
     def _taken(
         self, rows: Rows, start: int, stop: int, record: Samples, sealed: dict[str, Extras]
@@ -150,7 +162,9 @@ class SealedMembers(Unsealed):
     def rest(self) -> Iterator[Rows]:
         if self._loose and self._part.names is None:
             self.used += len(self._loose)
-            members = [Kept(sample_of(n), n, self._entries[entry]) for entry, n in self._loose]
+            members = [
+                Kept(sample_of(n), n, self._entries[entry]) for n, entry in self._loose.items()
+            ]
             yield Rows([], [], record=Samples(members, shard_name(self._part.file)))
 
 
