@@ -25,7 +25,7 @@ from dsguard.bulk.sealed_fields import (
     opened_fields,
     pieces_of,
 )
-from dsguard.bulk.sealed_files import ARCHIVE, SEALED_FILES, sealed_archive
+from dsguard.bulk.sealed_files import SEALED_FILES, sealed_archive
 from dsguard.cli.commands import Exit, run
 from dsguard.formats.arrays.reader import NumpySource
 from dsguard.formats.base import Part
@@ -420,7 +420,7 @@ def test_columns_of_strangers_do_not_fill_the_memory(tmp_path, columns):
     parquet.write_table(many, out, compression="zstd", store_schema=False)
     assert len(out.getvalue()) < 1 << 20
     for n, data in enumerate([out.getvalue(), b"PAR1 and no more", b""]):
-        piece = sealed_archive([("0/0.parquet", data)], KEY, ARCHIVE)
+        piece = sealed_archive([("0/0.parquet", data)], KEY, "fields.tar")
         (tmp_path / "out" / f"a.parquet.0.{SEALED_FIELDS}").write_bytes(piece)
         report = restore_dataset(tmp_path / "out", tmp_path / f"back{n}", KEY)
         assert (report.done, report.broken) == (6, 1)
@@ -443,7 +443,7 @@ def test_arrays_come_back(tmp_path, scenes):
             np.testing.assert_array_equal(back[name], array)
     pickled = io.BytesIO()
     np.save(pickled, np.array([{}], object), allow_pickle=True)
-    piece = sealed_archive([("0/features", pickled.getvalue())], KEY)
+    piece = sealed_archive([("0/features", pickled.getvalue())], KEY, "fields.tar")
     (tmp_path / "out" / f"a.npz.0.{SEALED_FIELDS}").write_bytes(piece)
     report = restore_dataset(tmp_path / "out", tmp_path / "other", KEY)
     assert report.done == 8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -201,3 +202,13 @@ def test_what_there_is_no_room_for_is_told(tmp_path, photos, monkeypatch):
     report = protect_dataset(photos, tmp_path / "out", KEY, keep="files")
     told = {each.first: each.reason for each in report.left_out.values()}
     assert "as it was" in told["metadata.csv"]
+
+
+def test_fields_of_a_shard_pass_for_no_sealed_files(tmp_path, scenes):
+    members = [("a.png", png(scenes[0])), ("a.npy", b"x" * 90), ("b.png", png(scenes[1]))]
+    protect_dataset(shard(tmp_path / "in", *members), tmp_path / "out", KEY)
+    (fields,) = (tmp_path / "out").glob("*.sealed-fields.dsguard")
+    shutil.copy(fields, tmp_path / "out" / SEALED_FILES)
+    report = restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    assert TamperedError in report.kinds
+    assert [path.name for path in (tmp_path / "back").iterdir()] == ["s.tar"]

@@ -144,6 +144,17 @@ def test_what_is_packed_odd_or_damaged_is_not_seen(data):
     assert view_of(data) is None
 
 
+def test_a_file_of_two_transfer_syntaxes_is_not_seen():
+    """Where the second one says that it is packed, it could fill the memory."""
+    told = element(0x00020010, b"UI", b"1.2.840.10008.1.2.1")
+    before, after = dicom(SLOPE).split(told)
+    assert view_of(before + told + after) is not None
+    assert (
+        view_of(before + told + element(0x00020010, b"UI", b"1.2.840.10008.1.2.1.99") + after)
+        is None
+    )
+
+
 def test_a_short_file_may_not_claim_a_large_image():
     bomb = bytearray(saved(Image.fromarray(SLOPE), "png"))
     bomb[16:24] = (60000).to_bytes(4, "big") * 2

@@ -42,6 +42,7 @@ SEALED_FIELDS = "sealed-fields.dsguard"
 PIECE_BYTES = 8 << 20
 """Of what is sealed in one piece: making it takes some fifteen times as much memory."""
 _MORE = "more.tar"  # of a piece that others follow
+_LAST = "fields.tar"
 _IN_MEMORY = 1 << 24  # beyond that, a temporary file
 
 
@@ -146,7 +147,7 @@ class PieceSealer(Sealer):
     def _write(self, end: str) -> None:
         name = f"{self._start}.{len(self.written)}.{self._end}"
         self._intend({name})
-        archive = self._chain.name(end)
+        archive = self._chain.name(end) if self._cuts else ARCHIVE  # whole files need no others
         self._place.write(name, sealed_archive(self._held, self._key, archive))
         self._chain.add(self._held)
         self.written.append(name)
@@ -155,7 +156,7 @@ class PieceSealer(Sealer):
     def close(self) -> None:
         """Write the last piece."""
         if self._held:
-            self._write(ARCHIVE)
+            self._write(_LAST)
 
 
 class PieceEntries(Entries):
@@ -212,11 +213,11 @@ def opened_fields(source: Source, file: str, key: DatasetKey | KeySource) -> Pie
         if isinstance(data, DsguardError):
             raise data
         archive, files = opened_archive(data, key)
-        if archive not in (chain.name(_MORE), chain.name(ARCHIVE)):
+        if archive not in (chain.name(_MORE), chain.name(_LAST)):
             msg = f"{name} belongs at another place, or to another run; get a whole copy"
             raise TamperedError(msg)
         found.add(files)
-        if archive == chain.name(ARCHIVE):
+        if archive == chain.name(_LAST):
             return found
         chain.add(files.items())
         number += 1

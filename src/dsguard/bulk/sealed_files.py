@@ -100,7 +100,11 @@ def opened(data: bytes, key: DatasetKey | KeySource) -> dict[str, bytes]:
     DsguardError
         If it was changed, is of another key, or carries something else.
     """
-    return opened_archive(data, key)[1]
+    name, files = opened_archive(data, key)
+    if name != ARCHIVE:
+        msg = "holds fields of a shard; somebody put it here under this name"
+        raise TamperedError(msg)
+    return files
 
 
 def opened_archive(data: bytes, key: DatasetKey | KeySource) -> tuple[str, dict[str, bytes]]:

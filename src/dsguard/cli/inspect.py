@@ -58,7 +58,7 @@ def _facts_of(file: Path, key_path: Path | None) -> dict[str, Any]:
     """Return what a file says of itself; with a key, what is sealed in one beside images."""
     from dsguard.api import inspect
     from dsguard.bulk.sealed_fields import is_of_fields, is_own
-    from dsguard.bulk.sealed_files import opened
+    from dsguard.bulk.sealed_files import opened_archive
 
     info = asdict(inspect(*_first_image(file)))
     info["image_id"] = info["image_id"] and info["image_id"].hex()
@@ -67,7 +67,7 @@ def _facts_of(file: Path, key_path: Path | None) -> dict[str, Any]:
     kind = "fields of a shard" if is_of_fields(file.name) else "files beside the images"
     info["holds"] = f"{kind}, sealed"
     if key_path is not None:
-        inner = opened(file.read_bytes(), load_key(key_path))
+        _, inner = opened_archive(file.read_bytes(), load_key(key_path))
         info["files"] = {name: len(data) for name, data in inner.items()}
     return info
 

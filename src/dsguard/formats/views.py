@@ -127,8 +127,11 @@ def _of_dicom(data: bytes) -> Bytes | None:
 
 
 def _syntax(data: bytes) -> str:
-    """Return the transfer syntax, which is told first: pydicom unpacks some files at once."""
-    place = _START
+    """Return the transfer syntax, which is told first: pydicom unpacks some files at once.
+
+    Empty where it is told twice: readers may take either.
+    """
+    place, found = _START, list[str]()
     while data[place : place + 2] == b"\2\0":
         kind = data[place + 4 : place + 6]
         long = kind in _LONG
@@ -136,9 +139,9 @@ def _syntax(data: bytes) -> str:
         (length,) = struct.unpack_from(form, data, place + gap)
         start = place + gap + struct.calcsize(form)
         if data[place : place + 4] == _SYNTAX:
-            return data[start : start + length].rstrip(b"\0 ").decode("ascii")
+            found.append(data[start : start + length].rstrip(b"\0 ").decode("ascii"))
         place = start + length
-    return ""
+    return found[0] if len(found) == 1 else ""
 
 
 def _window_in(found: Any) -> tuple[float, float] | None:
