@@ -212,3 +212,22 @@ def test_fields_of_a_shard_pass_for_no_sealed_files(tmp_path, scenes):
     report = restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
     assert TamperedError in report.kinds
     assert [path.name for path in (tmp_path / "back").iterdir()] == ["s.tar"]
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "folder", "parquet"])
+def test_texts_of_a_shard_are_not_sealed_where_images_are_chosen(tmp_path, scenes, kind):
+    table = b"b.png,THUMBNAIL" + b"x" * 9000
+    members = [("a.png", png(scenes[0])), ("all.csv", table), ("b.png", png(scenes[1]))]
+    clean = shard(tmp_path / "in", *members)
+    chosen = Selection(exclude=("*b.png",))
+    report = protect_dataset(clean, tmp_path / "out", KEY, selection=chosen, out_format=kind)
+    assert report.done == 1
+    assert [each.first for each in report.left_out.values()] == ["s/all.csv"]
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY, out_format="folder")
+    found = [path.read_bytes() for path in (tmp_path / "back").rglob("*") if path.is_file()]
+    assert not any(b"THUMBNAIL" in data for data in found)
+    whole = protect_dataset(clean, tmp_path / "all", KEY, out_format=kind)
+    assert not whole.left_out
+    restore_dataset(tmp_path / "all", tmp_path / "again", KEY, out_format="folder")
+    found = [path.read_bytes() for path in (tmp_path / "again").rglob("*") if path.is_file()]
+    assert any(b"THUMBNAIL" in data for data in found)

@@ -22,7 +22,15 @@ from dsguard.errors import DsguardError, InputError
 from dsguard.formats.beside import is_text, stem_of, texts_beside
 from dsguard.formats.croissant import CROISSANT, is_of_protected
 from dsguard.formats.croissant import read as read_croissant
-from dsguard.formats.disclosure import A_KEY, Disclosure, LeftOut, Review, add_up, kind_of
+from dsguard.formats.disclosure import (
+    A_KEY,
+    NOT_CHOSEN,
+    Disclosure,
+    LeftOut,
+    Review,
+    add_up,
+    kind_of,
+)
 from dsguard.formats.folder.reader import TreeSource, read_or_error
 from dsguard.formats.folder.writer import OWN_FAULTS
 from dsguard.formats.images import is_image_name, with_suffix
@@ -317,9 +325,6 @@ class Companions:
                     names[line["name"]] = line["file"]
         return names
 
-
-NOT_CHOSEN = "may tell of images that were not chosen"
-"""Why a file is not sealed where images are chosen."""
 
 _OF_ALL = ("CLASSES", "LABELS", "LICENSE", "NOTICE", "README")
 """Text files of a dataset as a whole, whatever image is called so as well."""

@@ -182,7 +182,7 @@ def _sealer(spec: ShardSpec, sink: Sink, noted: set[str]) -> PieceSealer | None:
     if not kept or key is None or fault_of(f"{names[0]}.000000.{names[1]}"):
         return None
     assert sink.review is not None
-    sink.review.seals = True
+    sink.review.seals, sink.review.is_cut = True, spec.part.names is not None
 
     def intend(files: set[str]) -> None:
         _intend(spec, files, noted)

@@ -82,7 +82,7 @@ def _estimate(task: Task, source: Source, choices: Choices, *, trains: bool) -> 
     """Try a sample; print how many images there are, what may fail and how long it may take."""
     from dsguard._atomic import temporary_subfolder
     from dsguard.bulk import Selection, run, select
-    from dsguard.bulk.companions import NOT_CHOSEN
+    from dsguard.formats.disclosure import NOT_CHOSEN
 
     settings = replace(choices.settings(), most_errors=None)
     wanted = settings.selection.names(source)

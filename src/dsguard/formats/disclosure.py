@@ -95,6 +95,10 @@ class Disclosure:
         return True if _is_like(name, self.publish) else None
 
 
+NOT_CHOSEN = "may tell of images that were not chosen"
+"""Why something is not sealed where images are chosen."""
+
+
 def _is_within(pattern: str, name: str) -> bool:
     """Tell whether a pattern may name a key or a column of a file, and not only whole files."""
     return "." not in pattern.rpartition("/")[2] or pattern.startswith(f"{name}/")
@@ -159,9 +163,12 @@ class Review:
         By kind: the pattern that would publish it.
     seals : bool
         Whether what is not published is sealed: then only that is left out which cannot be.
+    is_cut : bool
+        Whether images are chosen: what belongs to no image may tell of the others.
     """
 
     seals = False
+    is_cut = False
 
     def __init__(
         self,
@@ -229,6 +236,12 @@ class Review:
         if self.disclosure.says(name) is False or self.holds_key(data):
             return None
         return self.without_dropped(name, data)
+
+    def loose_to_seal(self, name: str, data: bytes) -> bytes | None:
+        """Return what belongs to no image as it is sealed: nothing, where images are chosen."""
+        if self.is_cut and self.disclosure.says(name) is None:
+            self.leave_out(kind_of(name), name, NOT_CHOSEN, sealable=False)
+        return None if self.is_cut else self.to_seal(name, data)
 
     def without_dropped(self, name: str, data: bytes) -> bytes | None:
         """Return a file without the JSON keys and columns that its owner drops.

@@ -99,7 +99,9 @@ class FolderSink(Sink):
                     given[name] = data
         published_files = dict(rows.record.of_no_image()) if rows.record else {}
         for name, data in whole.of_no_image() if whole else ():
-            kept = self.review.to_seal(name, data)
+            kept = None
+            if published_files.get(name) != data:
+                kept = self.review.loose_to_seal(name, data)
             if kept is not None and published_files.get(name) != kept:
                 self.give(name, name, kept)
 

@@ -85,7 +85,8 @@ def packed(
             columns[each.name] = column
             sealed.append(each.name)
     metadata = dict(batch.schema.metadata or {})
-    if len(columns) < len(batch.schema.names) or review.holds_key(repr(metadata).encode()):
+    is_less = review.is_cut or len(columns) < len(batch.schema.names)
+    if is_less or review.holds_key(repr(metadata).encode()):
         metadata = dict(published.schema.metadata or {})  # it may tell of what does not come back
     if not sealed and metadata == dict(published.schema.metadata or {}):
         return b"", 0

@@ -83,7 +83,9 @@ class ParquetSink(FileSink):
         assert self.review is not None
         published = dict(rows.record.of_no_image()) if rows.record else {}
         for name, data in whole.of_no_image() if whole else ():
-            kept = self.review.to_seal(name, data)
+            kept = None
+            if published.get(name) != data:
+                kept = self.review.loose_to_seal(name, data)
             if kept is not None and published.get(name) != kept:
                 self.give(numbered(LOOSE, name), name, kept)
 

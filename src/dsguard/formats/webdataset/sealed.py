@@ -55,7 +55,8 @@ def changed(
         if kept.sample in with_image and kept.sample not in good:
             continue
         name = f"{whole.shard}/{kept.name}"
-        data = None if own is kept.data else review.to_seal(name, kept.data)
+        to_seal = review.to_seal if kept.sample in with_image else review.loose_to_seal
+        data = None if own is kept.data else to_seal(name, kept.data)
         if data is not None and data != own:
             place = places[kept.sample] - 1 if kept.sample in with_image else LOOSE
             yield numbered(place, kept.name), name, data
