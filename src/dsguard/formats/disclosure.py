@@ -261,7 +261,7 @@ class Review:
             if not any(_is_within(pattern, name) for pattern in self.disclosure.drop):
                 return data
             reason = "cannot be read, to drop what is in it"
-            self.leave_out(name.rpartition("/")[2], name, reason, sealable=False)
+            self.leave_out(kind_of(name), name, reason, sealable=False)
             return None
         return data if kept == values else _json_lines(kept)
 
