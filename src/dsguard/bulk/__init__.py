@@ -219,15 +219,11 @@ def restore_dataset(
 
     Examples
     --------
-    >>> import dsguard, numpy as np, pathlib
-    >>> from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
-    >>> from dsguard.formats import encode_image
-    >>> for name in ("cat/1.png", "dog/1.png"):
-    ...     path = pathlib.Path("photos", name)
-    ...     path.parent.mkdir(parents=True, exist_ok=True)
-    ...     _ = path.write_bytes(encode_image(np.full((32, 32, 3), len(name), np.uint8)))
+    >>> import dsguard, numpy as np
+    >>> from dsguard.bulk import protect_dataset, restore_dataset
+    >>> np.save("images.npy", np.zeros((2, 32, 32, 3), np.uint8))
     >>> key = dsguard.DatasetKey(bytes(range(32)))
-    >>> _ = protect_dataset("photos", "protected", key)
+    >>> _ = protect_dataset("images.npy", "protected", key)
     >>> restore_dataset("protected", "restored", key).done
     2
     """
@@ -257,16 +253,12 @@ def verify_dataset(
 
     Examples
     --------
-    >>> import dsguard, numpy as np, pathlib
-    >>> from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
-    >>> from dsguard.formats import encode_image
-    >>> for name in ("cat/1.png", "dog/1.png"):
-    ...     path = pathlib.Path("photos", name)
-    ...     path.parent.mkdir(parents=True, exist_ok=True)
-    ...     _ = path.write_bytes(encode_image(np.full((32, 32, 3), len(name), np.uint8)))
+    >>> import dsguard, numpy as np
+    >>> from dsguard.bulk import protect_dataset, verify_dataset
+    >>> np.save("images.npy", np.zeros((2, 32, 32, 3), np.uint8))
     >>> key = dsguard.DatasetKey(bytes(range(32)))
-    >>> _ = protect_dataset("photos", "protected", key)
-    >>> report = verify_dataset("protected", key, against="photos")
+    >>> _ = protect_dataset("images.npy", "protected", key)
+    >>> report = verify_dataset("protected", key, against="images.npy")
     >>> report.done, report.differences
     (2, 0)
     """
