@@ -30,6 +30,7 @@ from dsguard.evaluation import COUNTERMEASURES, Data, build_network, matrix, own
 from dsguard.evaluation.presets import PRESETS, Preset
 from dsguard.evaluation.protection import Protection, Protects
 from dsguard.evaluation.study import Study, run_study
+from dsguard.evaluation.trials import worst
 from dsguard.fsp import Attack, Surrogate, accuracy, choose_device
 from dsguard.keys import DatasetKey
 from dsguard.networks.training import load_whole
@@ -160,7 +161,7 @@ def record_of(claim: str, study: Study, preset: Preset, command: str) -> dict[st
             each["seeds"] = len(last)
             if len(last) > 1:
                 each[f"{trial.version}, standard deviation"] = round(float(np.std(last, ddof=1)), 4)
-    worst = worst_of(found)
+    most = worst({name: each["protected"] for name, each in found.items() if "protected" in each})
     settings = study.settings
     attack = settings.get("attack", {})
     commit = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
@@ -177,9 +178,9 @@ def record_of(claim: str, study: Study, preset: Preset, command: str) -> dict[st
         "bfloat16": bool(preset.training.bfloat16),
         "clean": found["none"]["clean"],
         "protected": found["none"]["protected"],
-        "worst attack": worst,
-        "protected under it": found[worst]["protected"],
-        "clean under it": found[worst]["clean"],
+        "worst attack": most,
+        "protected under it": found[most]["protected"],
+        "clean under it": found[most]["clean"],
         "reported by others": None,
         "date": date.today().isoformat(),
         "commit": subprocess.check_output(commit, text=True).strip(),
@@ -187,15 +188,6 @@ def record_of(claim: str, study: Study, preset: Preset, command: str) -> dict[st
         "machine": f"{cpu()}; torch {version('torch')}, dsguard {version('dsguard')}",
         "attacks": found,
     }
-
-
-def worst_of(found: dict[str, dict[str, Any]]) -> str:
-    """Return the attack that makes most of protected images alone.
-
-    Those that have labelled clean images of their own learn from these: they are told apart.
-    """
-    alone = [name for name in found if COUNTERMEASURES[name].needs != "labels"]
-    return max(alone, key=lambda name: float(found[name].get("protected", 0)))
 
 
 def records(folder: Path = RECORDS) -> dict[str, dict[str, Any]]:

@@ -32,6 +32,7 @@ from dsguard.formats.images import LOSSLESS_FORMATS, is_image_name, with_suffix
 from dsguard.formats.names import distinct
 from dsguard.formats.sink import Output
 from dsguard.keys import KeySource
+from dsguard.keys.derived import randomness
 
 if TYPE_CHECKING:
     from dsguard.bulk.report import Report
@@ -142,7 +143,7 @@ def code_of(facts: dict[str, str], key: DatasetKey | KeySource) -> str:
     told = json.dumps(facts, sort_keys=True).encode()
     if isinstance(key, KeySource):
         return key.proof_of(told)
-    return hmac.new(key.randomness(32, b"journal"), told, "sha256").hexdigest()
+    return hmac.new(randomness(key, 32, b"journal"), told, "sha256").hexdigest()
 
 
 def _without_excluded(parts: list[Part], selection: Selection) -> list[Part]:

@@ -11,6 +11,7 @@ from dsguard.bulk.selection import Selection, classes_in, select, wanted_names
 from dsguard.errors import InputError
 from dsguard.formats.load import load_training_set
 from dsguard.formats.names import some_of
+from dsguard.keys.derived import randomness
 
 if TYPE_CHECKING:
     from dsguard.bulk.journal import Journal
@@ -137,4 +138,4 @@ SURROGATE, _TAG = "surrogate.pt", "surrogate.tag"
 
 
 def _code(data: bytes, key: DatasetKey) -> bytes:
-    return hmac.new(key.randomness(32, b"surrogate"), data, "sha256").hexdigest().encode()
+    return hmac.new(randomness(key, 32, b"surrogate"), data, "sha256").hexdigest().encode()

@@ -47,8 +47,9 @@ def demo(
 ) -> None:
     """Show the whole method on a small dataset, in some minutes.
 
-    Fits a surrogate, protects, restores, trains a network on clean, protected and restored images,
-    and writes a report with pictures.
+    Fits a surrogate, protects, restores, and trains networks on clean, protected and restored
+    images. Attacks as well: patterns are undone, as those can who know the method. Writes a report
+    of one page.
     """
     from dsguard.evaluation.demo import demo_data, run_demo
 
@@ -67,7 +68,7 @@ def demo(
             seed=seed,
             on_step=tell,
         )
-    output.print(_table(result.rows))
+    output.print(_table(list(result.rows.values())))
     for title, value in result.facts.items():
         say(f"{title}: {value}")
     say(f"report: {result.report}")

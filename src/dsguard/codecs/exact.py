@@ -24,6 +24,7 @@ from dsguard.errors import CapacityError, DsguardError, MissingSidecarError, Tam
 from dsguard.kernels import kernels
 from dsguard.kernels.geometry import Geometry
 from dsguard.keys import TAG_BYTES, DatasetKey
+from dsguard.keys.derived import sealer
 
 if TYPE_CHECKING:
     from dsguard.codecs.base import Keys
@@ -97,7 +98,7 @@ class Exact(Codec):
         _check_lengths(lengths)
         header = Header(self.code, 0, bytes.fromhex(key.key_id), 0)
         associated = _associated(pack_headers(header, lengths), modes, clean)
-        sealed, tags = key.sealer.seal(plain, [associated], lengths)
+        sealed, tags = sealer(key).seal(plain, [associated], lengths)
         payloads = np.concatenate([tags, sealed], axis=1)
         sizes = lengths + np.uint32(TAG_BYTES)
         hidden, modes, thresholds, failed = run.hide(temporary, payloads, sizes, modes, geometry)
@@ -210,7 +211,7 @@ def _decode(
     """Decrypt, put the header's bits back, decode and verify; false where the tag does not fit."""
     run = kernels()
     tags = np.ascontiguousarray(payloads[:, :TAG_BYTES])
-    plain = key.sealer.crypt(payloads[:, TAG_BYTES:], tags)
+    plain = sealer(key).crypt(payloads[:, TAG_BYTES:], tags)
     if _carries_header(geometry):
         run.embed(temporary, np.ascontiguousarray(plain[:, :EXACT_HEADER_BYTES]), geometry)
     sequences = np.ascontiguousarray(plain[:, EXACT_HEADER_BYTES:])
@@ -219,7 +220,7 @@ def _decode(
     )
     out[...] = restored
     associated = _associated(raw, modes, restored)
-    fits: Mask = (key.sealer.tags(plain, [associated], lengths) == tags).all(axis=1)
+    fits: Mask = (sealer(key).tags(plain, [associated], lengths) == tags).all(axis=1)
     return fits & ~malformed
 
 

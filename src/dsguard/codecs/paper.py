@@ -24,6 +24,7 @@ from dsguard.errors import CapacityError, DsguardError, TamperedError
 from dsguard.kernels import kernels
 from dsguard.kernels.geometry import Geometry
 from dsguard.keys import TAG_BYTES, DatasetKey
+from dsguard.keys.derived import sealer
 
 if TYPE_CHECKING:
     from dsguard.codecs.base import Keys
@@ -171,7 +172,7 @@ def seal(sequences: Bytes, carriers: Images, header: Header, key: DatasetKey) ->
     ndarray of uint8, shape (N, OVERHEAD_BYTES + header.sealed_bytes)
     """
     raw = np.frombuffer(header.pack(), np.uint8)
-    sealed, tags = key.sealer.seal(sequences, [associated([raw], carriers)])
+    sealed, tags = sealer(key).seal(sequences, [associated([raw], carriers)])
     payloads = np.empty((len(sequences), OVERHEAD_BYTES + sequences.shape[1]), np.uint8)
     payloads[:, :HEADER_BYTES] = raw
     payloads[:, HEADER_BYTES:OVERHEAD_BYTES] = tags
@@ -191,4 +192,4 @@ def unseal(payloads: Bytes, carriers: Images, key: DatasetKey) -> tuple[Bytes, M
     """
     facts = [payloads[0, :HEADER_BYTES]]
     tags = payloads[:, HEADER_BYTES:OVERHEAD_BYTES]
-    return key.sealer.open(payloads[:, OVERHEAD_BYTES:], tags, [associated(facts, carriers)])
+    return sealer(key).open(payloads[:, OVERHEAD_BYTES:], tags, [associated(facts, carriers)])

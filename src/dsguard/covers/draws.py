@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dsguard.keys.derived import randomness
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -30,4 +32,4 @@ def drawn_for(key: DatasetKey, occasion: bytes, names: Iterable[bytes]) -> Bytes
 
 @lru_cache(maxsize=64)
 def _seed(key: DatasetKey, occasion: bytes) -> bytes:
-    return key.randomness(32, occasion)
+    return randomness(key, 32, occasion)

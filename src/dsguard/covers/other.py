@@ -18,6 +18,7 @@ import numpy as np
 from dsguard.covers.base import Batch, Cover, ImageSet
 from dsguard.covers.blank import Blank
 from dsguard.errors import DsguardError, InputError
+from dsguard.keys.derived import randomness
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -124,7 +125,7 @@ def drawn_order(count: int, first: Images, key: DatasetKey) -> npt.NDArray[np.in
 
 @lru_cache(maxsize=8)
 def _order(occasion: bytes, count: int, key: DatasetKey) -> npt.NDArray[np.intp]:
-    draws = np.frombuffer(key.randomness(8 * count, b"order" + occasion), "<u8")
+    draws = np.frombuffer(randomness(key, 8 * count, b"order" + occasion), "<u8")
     cycle = np.argsort(draws, kind="stable")  # equal draws are too rare to matter
     order = np.empty(count, np.intp)
     order[cycle] = np.roll(cycle, 1)

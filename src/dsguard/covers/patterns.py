@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from dsguard.covers.base import EPSILON, Batch, Mark, check_epsilon
 from dsguard.covers.draws import drawn_for_images
+from dsguard.keys.derived import randomness
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,11 +135,11 @@ class Patterns:
 
         That of a label does not depend on the other labels.
         """
-        first = int.from_bytes(key.randomness(2, b"textures"), "little")
+        first = int.from_bytes(randomness(key, 2, b"textures"), "little")
         of_labels = [textures(int(label), channels, first) for label in labels]
         size = channels * (GRID // TILE) ** 2 // 8
         raw = b"".join(
-            key.randomness(size, b"pattern" + int(label).to_bytes(8, "little", signed=True))
+            randomness(key, size, b"pattern" + int(label).to_bytes(8, "little", signed=True))
             for label in labels
         )
         bits = np.unpackbits(np.frombuffer(raw, np.uint8)).astype(np.int8)

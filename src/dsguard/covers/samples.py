@@ -13,6 +13,7 @@ import numpy as np
 from dsguard.covers.base import Batch, Cover, ImageSet
 from dsguard.covers.blank import Blank
 from dsguard.errors import InputError
+from dsguard.keys.derived import randomness
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -93,7 +94,7 @@ class Samples(Cover):
             labels = np.concatenate([whole.labels[shape] for shape in shapes])
         else:
             labels = np.zeros(sum(counts), np.int64)
-        draws = np.frombuffer(self.key.randomness(8 * len(labels), b"samples"), "<u8")
+        draws = np.frombuffer(randomness(self.key, 8 * len(labels), b"samples"), "<u8")
         order = np.lexsort((draws, labels))  # by class, and as drawn within a class
         ranks = np.arange(len(order))
         starts = np.flatnonzero(np.diff(labels[order], prepend=labels[order][:1] - 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +15,16 @@ from dsguard.covers import Preview, shown
 from dsguard.evaluation import (
     Data,
     Row,
+    Trial,
     cautions,
-    compare,
     digits,
     html_report,
     own_images,
     psnr,
     triptychs,
 )
+from dsguard.evaluation.comparison import learn
+from dsguard.evaluation.pictures import check_plots
 from dsguard.fsp import Attack, Recipe, Surrogate, choose_device, fit_surrogate, perturb
 from dsguard.kernels.contract import Images
 from dsguard.keys import DatasetKey
@@ -38,7 +40,7 @@ Step = Callable[[str, int, int], None]
 class DemoResult:
     """The result of `run_demo`, and its files."""
 
-    rows: list[Row]
+    rows: dict[Trial, Row]
     facts: dict[str, str]
     report: Path
     picture: Path
@@ -60,7 +62,7 @@ def run_demo(
     seed: int = 0,
     on_step: Step | None = None,
 ) -> DemoResult:
-    """Protect, restore, train on all versions, and write a picture and a report.
+    """Protect, restore, train on all versions, attack, and write a picture and a report.
 
     Parameters
     ----------
@@ -78,7 +80,13 @@ def run_demo(
         Of the surrogate; the trainings use seed + 1.
     on_step : callable, optional
         Called with (name of the step, done, of how many) as the demo goes on.
+
+    Raises
+    ------
+    MissingExtraError
+        Without matplotlib, before anything is done.
     """
+    check_plots()
     tell = on_step or (lambda name, done, total: None)
     key = DatasetKey.generate()
     chosen = Profile.named(profile)
@@ -96,27 +104,12 @@ def run_demo(
     if chosen.name != "sealed":
         versions |= {"protected": protected}
     versions |= {"sealed": sealed, "restored": restored}
-    done = 0
-
-    def after_epoch() -> None:
-        nonlocal done
-        done += 1
-        tell("train", done, len(versions) * epochs)
-
-    rows = compare(
-        versions,
-        data.train_labels,
-        data.test_images,
-        data.test_labels,
-        recipe=Recipe(epochs=epochs, seed=seed + 1),
-        device=device,
-        on_epoch=after_epoch,
-    )
+    rows = _train(versions, data, Recipe(epochs=epochs, seed=seed + 1), device, tell)
     width = default_width(choose_device(device))
     told = _facts(data, protected, restored, epochs, width)
     if chosen.needs_surrogate:
         told |= _perturbation(data, target, attack)
-    facts = told | cautions(data, rows[0])
+    facts = told | cautions(data, rows[Trial("clean")])
     preview = protect_batch(data.train_images, key, cover=Preview()).images
     return _write(out, data, versions | {"preview": preview}, rows, facts)
 
@@ -129,6 +122,44 @@ def _surrogate(data: Data, recipe: Recipe, device: str | None, tell: Step) -> Su
         device=device,
         on_epoch=lambda done: tell("surrogate", done, recipe.epochs),
     )
+
+
+def _train(
+    versions: dict[str, Images], data: Data, recipe: Recipe, device: str | None, tell: Step
+) -> dict[Trial, Row]:
+    """Train on each version as it is, and on all but the restored one after an attack.
+
+    The attack undoes patterns, as whoever has read the documentation can. Restored images that are
+    equal to the clean ones train to the same network, which is not trained again.
+    """
+    trials = [Trial(version) for version in versions]
+    trials += [Trial(version, "undone") for version in versions if version != "restored"]
+    same = bool((versions["restored"] == versions["clean"]).all())
+    total = (len(trials) - same) * recipe.epochs
+    rows: dict[Trial, Row] = {}
+    done = 0
+
+    def after_epoch() -> None:
+        nonlocal done
+        done += 1
+        tell("train", done, total)
+
+    for trial in trials:
+        if same and trial.twin in rows:
+            rows[trial] = replace(rows[trial.twin], name=trial.title)
+            continue
+        rows[trial] = learn(
+            trial.title,
+            versions[trial.version],
+            data.train_labels,
+            data.test_images,
+            data.test_labels,
+            recipe=recipe,
+            against=trial.against,
+            device=device,
+            on_epoch=after_epoch,
+        )
+    return rows
 
 
 def _facts(
@@ -156,25 +187,26 @@ def _perturbation(data: Data, target: Images, attack: Attack) -> dict[str, str]:
 
 
 def _write(
-    out: Path, data: Data, versions: dict[str, Images], rows: list[Row], facts: dict[str, str]
+    out: Path,
+    data: Data,
+    versions: dict[str, Images],
+    rows: dict[Trial, Row],
+    facts: dict[str, str],
 ) -> DemoResult:
     _, first_of_class = np.unique(data.train_labels, return_index=True)
     shown_in_order = ("clean", "protected", "preview", "sealed", "restored")
-    picture = triptychs({
-        name: versions[name][first_of_class] for name in shown_in_order if name in versions
-    })  # fmt: skip
+    pictures = {name: versions[name][first_of_class] for name in shown_in_order if name in versions}
     page = html_report(
-        "dsguard demo",
-        f"One network for each version of the same training set ({data.name}). Whoever trains on "
-        "protected images without the key gets the second row, or the row sealed where nothing but "
-        "a drawn picture shows.",
+        "dsguard: what a network learns without the key",
+        f"Networks were trained on versions of one training set ({data.name}). Whoever has no key "
+        "has the protected images, or the sealed ones, of which nothing but a drawn picture shows.",
         rows,
-        {"Clean, protected, a preview, sealed, and restored": picture},
+        pictures,
         facts,
     )
     paths = out / "report.html", out / "triptychs.png"
     with write_whole(paths[0]) as file:
         file.write(page.encode())
     with write_whole(paths[1]) as file:
-        picture.save(file, "png")
+        triptychs(pictures).save(file, "png")
     return DemoResult(rows, facts, *paths)

@@ -50,10 +50,14 @@ def triptychs(versions: Mapping[str, Images], rows: int = 6) -> Image.Image:
         left = _GAP + column * (cell_width + _GAP)
         draw.text((left + cell_width // 2, 13), name, "black", font, anchor="mm")
         for row in range(count):
-            tile = Image.fromarray(np.squeeze(images[row])).convert("RGB")
-            tile = tile.resize((cell_width, cell_height), Image.Resampling.NEAREST)
-            sheet.paste(tile, (left, _TITLE_HEIGHT + row * (cell_height + _GAP)))
+            shown = tile(images[row]).resize((cell_width, cell_height), Image.Resampling.NEAREST)
+            sheet.paste(shown, (left, _TITLE_HEIGHT + row * (cell_height + _GAP)))
     return sheet
+
+
+def tile(image: Images) -> Image.Image:
+    """Return an image, shape (H, W, C), as one in RGB."""
+    return Image.fromarray(np.squeeze(image)).convert("RGB")
 
 
 def check_plots() -> None:
@@ -68,8 +72,22 @@ def check_plots() -> None:
         raise MissingExtraError.of("matplotlib", "demo")  # noqa: EM101
 
 
-def curves(rows: Sequence[Row]) -> Image.Image:
+def curves(named: Sequence[Row], others: Sequence[Row] = (), *, dark: bool = False) -> bytes:
     """Plot the test accuracy after each epoch, a line for each row.
+
+    Parameters
+    ----------
+    named : sequence of Row
+        Lines with a colour and a name.
+    others : sequence of Row
+        Thin lines behind these.
+    dark : bool
+        Draw for a dark page. The ground is transparent.
+
+    Returns
+    -------
+    bytes
+        An SVG file.
 
     Raises
     ------
@@ -81,18 +99,25 @@ def curves(rows: Sequence[Row]) -> Image.Image:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    with style.context("default"):  # not that of a matplotlibrc in the current folder
-        figure = Figure(figsize=(8, 5), dpi=100, layout="constrained")
+    # Not the style of a matplotlibrc in the current folder; and the same file each time.
+    fixed = {"svg.hashsalt": "dsguard", "font.size": 11}
+    with style.context(["default", *(["dark_background"] if dark else []), fixed]):
+        figure = Figure(figsize=(6, 4.2), layout="constrained")
         axes = figure.add_subplot(xlabel="epoch", ylabel="test accuracy, %", ylim=(0, 100))
-        for number, row in enumerate(rows):
+        for number, row in enumerate(named):
             line = ("-", "--", ":", "-.")[number // 10 % 4]  # colours come back after ten
-            epochs = range(1, len(row.by_epoch) + 1)
-            width = 5 - 4 * number / len(rows)  # a line that lies on another does not hide it
-            tests = [100 * test for test in row.by_epoch]
-            axes.plot(epochs, tests, line, label=row.name, linewidth=width)
+            width = 5 - 3.5 * number / len(named)  # a line that lies on another does not hide it
+            axes.plot(*_points(row), line, label=row.name, linewidth=width)
+        for number, row in enumerate(others):
+            label = f"{len(others)} others" if number == 0 else None
+            axes.plot(*_points(row), color="gray", linewidth=0.5, zorder=1, label=label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
-        figure.legend(loc="outside right upper", fontsize="small")
+        figure.legend(loc="outside lower left", ncols=2, fontsize="small", frameon=False)
         file = io.BytesIO()
-        figure.savefig(file, format="png")
-    return Image.open(file)
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    return file.getvalue()
+
+
+def _points(row: Row) -> tuple[range, list[float]]:
+    return range(1, len(row.by_epoch) + 1), [100 * test for test in row.by_epoch]

@@ -1,87 +1,217 @@
-"""A report of one page that needs no other file."""
+"""A report of one page that needs no other file: what a network learns, and from which images."""
 
 from __future__ import annotations
 
 import base64
-import html
 import io
-from collections.abc import Mapping, Sequence
-from string import Template
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from PIL import Image
+from PIL import Image
 
+from dsguard.errors import MissingExtraError
+from dsguard.evaluation.attacks import attack_named
+from dsguard.evaluation.pictures import curves, tile
+from dsguard.evaluation.trials import Trial, worst
+from dsguard.kernels.contract import Images
+
+if TYPE_CHECKING:
     from dsguard.evaluation.comparison import Row
 
-_PAGE = Template("""<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>$title</title>
-<style>
-  :root { color-scheme: light dark; }
-  body { font: 16px/1.5 system-ui, sans-serif; max-width: 46rem;
-    margin: 2rem auto; padding: 0 1rem; }
-  table { border-collapse: collapse; margin: 1rem 0; width: 100%; }
-  th, td { padding: .4rem .8rem; text-align: right; border-bottom: 1px solid #8884; }
-  th:first-child, td:first-child { text-align: left; }
-  img { max-width: 100%; image-rendering: pixelated; background: #fff; }
-  dt { font-weight: 600; } dd { margin: 0 0 .4rem; }
-</style>
-<h1>$title</h1>
-<p>$summary</p>
-<table>
-<tr><th>A network trained on images that are</th><th>train accuracy</th><th>test accuracy</th>
-<th>best test accuracy of any epoch</th></tr>
-$rows
-</table>
-<p>Test images are clean and were seen by no network.</p>
-$pictures
-<h2>How this was made</h2>
-<dl>$facts</dl>
-</html>
-""")
+Rows = Mapping[Trial, "Row"]
+
+_SHOWN = 8
+"""Images of each version."""
+
+
+@dataclass(frozen=True)
+class _Conclusion:
+    """Test accuracies after training on one version: as it is, and under the worst attack."""
+
+    version: str
+    plain: float
+    learned: float
+    attacks: int
+    worst: str
+
+
+@dataclass(frozen=True)
+class _Cell:
+    accuracy: float
+    worst: bool = False
+
+
+@dataclass(frozen=True)
+class _Line:
+    title: str
+    cells: list[_Cell | None]
+
+
+@dataclass(frozen=True)
+class _Table:
+    title: str
+    corner: str
+    columns: list[str]
+    rows: list[_Line]
+    note: str = ""
 
 
 def html_report(
     title: str,
     summary: str,
-    rows: Sequence[Row],
-    pictures: Mapping[str, Image.Image],
+    rows: Rows,
+    versions: Mapping[str, Images],
     facts: Mapping[str, str],
+    settings: Mapping[str, object] | None = None,
 ) -> str:
     """Return the report as HTML.
 
     Parameters
     ----------
     title, summary : str
-    rows : sequence of Row
-    pictures : mapping of str to PIL.Image.Image
-        Embedded in the page, each under its caption.
+    rows : mapping of Trial to Row
+        In the order of the tables. The first has the clean images.
+    versions : mapping of str to ndarray of uint8, shape (N, H, W, C)
+        Versions of the same images to show side by side, under their names.
     facts : mapping of str to str
-        Settings and measurements to list below the pictures.
+        Measurements to list; ``"Caution"`` is said beside the figures.
+    settings : mapping of str to object, optional
+        All that decides the figures, folded up at the end.
+
+    Raises
+    ------
+    MissingExtraError
+        Without matplotlib or jinja2.
     """
-    cells = "\n".join(
-        f"<tr><td>{html.escape(row.name)}</td><td>{row.train_accuracy:.1%}</td>"
-        f"<td>{row.test_accuracy:.1%}</td><td>{row.peak_accuracy:.1%}</td></tr>"
-        for row in rows
+    try:
+        from jinja2 import Environment, FileSystemLoader
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of("jinja2", "demo") from error  # noqa: EM101
+    pages = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        trim_blocks=True,
     )
-    listed = "".join(
-        f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>"
-        for name, value in facts.items()
-    )
-    return _PAGE.substitute(
-        title=html.escape(title),
-        summary=html.escape(summary),
-        rows=cells,
-        pictures="\n".join(_figure(caption, image) for caption, image in pictures.items()),
-        facts=listed,
+    conclusions = _conclusions(rows)
+    lines = _drawn(rows)
+    return pages.get_template("report.html").render(
+        title=title,
+        summary=summary,
+        conclusions=conclusions,
+        caution=facts.get("Caution", ""),
+        shown={name: _pictures(images) for name, images in versions.items()},
+        most_shown=_SHOWN,
+        tables=[_main_table(rows), *_partial_table(rows)],
+        curve=_address(curves(*lines), "svg+xml"),
+        curve_dark=_address(curves(*lines, dark=True), "svg+xml"),
+        facts=facts,
+        settings=dict(_flat(settings or {})),
+        rows=rows.values(),
+        percent=lambda accuracy: f"{accuracy:.1%}",
     )
 
 
-def _figure(caption: str, image: Image.Image) -> str:
+def _of(rows: Rows, version: str) -> dict[str, float]:
+    """Return the test accuracies of a version, all protected, by attack; of ResNet-18 alone."""
+    return {
+        trial.against: row.test_accuracy
+        for trial, row in rows.items()
+        if trial == Trial(version, trial.against)
+    }
+
+
+def _versions(rows: Rows) -> list[str]:
+    return list(dict.fromkeys(trial.version for trial in rows if trial.percent == 100))
+
+
+def _worst(rows: Rows) -> list[Trial]:
+    """Return the attack that makes most of each protected version, where any was tried."""
+    return [
+        Trial(version, worst(learned))
+        for version in _versions(rows)
+        if version not in ("clean", "restored") and len(learned := _of(rows, version)) > 1
+    ]
+
+
+def _conclusions(rows: Rows) -> list[_Conclusion]:
+    worst_of = {trial.version: trial for trial in _worst(rows)}
+    found = []
+    for version in _versions(rows):
+        learned, most = _of(rows, version), worst_of.get(version)
+        if "none" in learned:
+            found.append(
+                _Conclusion(
+                    version,
+                    learned["none"],
+                    learned[most.against] if most else learned["none"],
+                    len(learned) - 1,
+                    most.way if most else "",
+                )
+            )
+    return found
+
+
+def _main_table(rows: Rows) -> _Table:
+    """Return a row for each way of training, and a column for each version."""
+    versions, most = _versions(rows), _worst(rows)
+    whole = [trial for trial in rows if trial.percent == 100]
+    ways = list(dict.fromkeys((trial.against, trial.network) for trial in whole))
+    lines = []
+    for against, network in ways:
+        trials = [Trial(version, against, network) for version in versions]
+        cells = [_Cell(rows[t].test_accuracy, t in most) if t in rows else None for t in trials]
+        lines.append(_Line(trials[0].way, cells))
+    notes = ["The worst attack on each protected version is marked."] if most else []
+    if any(attack_named(against).needs == "labels" for against, _ in ways):
+        notes.append(
+            "Who has labelled clean images of their own learns from these as well; such attacks "
+            "are told, and not taken for the worst."
+        )
+    return _Table(
+        "What is learned", "the trainer takes the images", versions, lines, " ".join(notes)
+    )
+
+
+def _partial_table(rows: Rows) -> Iterable[_Table]:
+    """Yield the table of trials where only some of the images are protected."""
+    partial = dict.fromkeys((t.percent, t.against) for t in rows if t.percent < 100)
+    lines = []
+    for percent, against in partial:
+        trials = [Trial(v, against, percent=percent) for v in ("protected", "unprotected")]
+        cells = [_Cell(rows[t].test_accuracy) if t in rows else None for t in trials]
+        lines.append(_Line(f"{percent} % protected, {trials[0].way}", cells))
+    if lines:
+        columns = ["trained on all", "on the others alone"]
+        yield _Table("Where only some images are protected", "images", columns, lines)
+
+
+def _drawn(rows: Rows) -> tuple[list[Row], list[Row]]:
+    """Return the rows whose curves have a name, and the others."""
+    most = _worst(rows)
+    named = [t for t in rows if t == Trial(t.version) or t in most]
+    return [rows[t] for t in named], [row for t, row in rows.items() if t not in named]
+
+
+def _flat(settings: Mapping[str, object], within: str = "") -> Iterable[tuple[str, object]]:
+    """Yield settings in settings under names like ``training.epochs``."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{within}{name}.")
+        else:
+            yield f"{within}{name}", value
+
+
+def _pictures(images: Images) -> list[str]:
+    return [_address(_png(tile(image)), "png") for image in images[:_SHOWN]]
+
+
+def _png(image: Image.Image) -> bytes:
     file = io.BytesIO()
     image.save(file, "png")
-    data, text = base64.b64encode(file.getvalue()).decode(), html.escape(caption)
-    return f'<h2>{text}</h2>\n<img src="data:image/png;base64,{data}" alt="{text}">'
+    return file.getvalue()
+
+
+def _address(data: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

@@ -26,7 +26,7 @@ from dsguard.errors import InputError
 from dsguard.evaluation.attacks import CounterMeasure, Known, attack_named
 from dsguard.evaluation.comparison import Row, cautions, psnr
 from dsguard.evaluation.data import Data
-from dsguard.evaluation.pictures import check_plots, curves, triptychs
+from dsguard.evaluation.pictures import check_plots
 from dsguard.evaluation.presets import Preset
 from dsguard.evaluation.protection import Protects
 from dsguard.evaluation.report import html_report
@@ -326,18 +326,15 @@ def _write(out: Path, study: Study, labels: npt.NDArray[np.int64]) -> None:
     with write_whole(out / "results.json") as file:
         file.write((json.dumps(content, indent=1) + "\n").encode())
     _, first_of_class = np.unique(labels, return_index=True)
+    names = {"clean": "clean", "protected": "what shows", "restored": "restored"}
     page = html_report(
-        "dsguard evaluate",
-        "A network for each row, or the mean of several. Whoever trains without the key gets the "
-        "rows of protected images.",
-        study.mean_rows(),
-        {
-            "Clean, protected and restored images": triptychs(
-                {name: images[first_of_class] for name, images in study.versions.items()}
-            ),
-            "Test accuracy after each epoch": curves(study.mean_rows()),
-        },
-        study.facts | {name: json.dumps(value) for name, value in study.settings.items()},
+        "What networks learn from protected images",
+        f"Networks were trained on clean and on protected images of {study.settings['data']}, and "
+        "tested on clean ones. Whoever has no key has the protected images.",
+        dict(zip(study.rows, study.mean_rows(), strict=True)),
+        {names[name]: images[first_of_class] for name, images in study.versions.items()},
+        study.facts,
+        study.settings,
     )
     with write_whole(out / "report.html") as file:
         file.write(page.encode())

@@ -40,16 +40,24 @@ class Trial:
     @property
     def title(self) -> str:
         """The rows of tables, by image."""
-        parts = [self.version]
+        return ", ".join([self.images, *self._ways])
+
+    @property
+    def images(self) -> str:
+        """The images that are trained on."""
         if self.version == "unprotected":
-            parts = [f"the other {100 - self.percent} % alone"]
-        elif self.percent < 100:
-            parts = [f"{self.percent} % {self.version}"]
-        if self.against != "none":
-            parts.append(attack_named(self.against).title)
-        if self.network != "resnet18":
-            parts.append(self.network)
-        return ", ".join(parts)
+            return f"the other {100 - self.percent} % alone"
+        return self.version if self.percent == 100 else f"{self.percent} % {self.version}"
+
+    @property
+    def way(self) -> str:
+        """The way to train on them, whichever they are."""
+        return ", ".join(self._ways) or "as they are"
+
+    @property
+    def _ways(self) -> list[str]:
+        attack = [attack_named(self.against).title] if self.against != "none" else []
+        return attack + ([self.network] if self.network != "resnet18" else [])
 
     @property
     def slug(self) -> str:
@@ -88,6 +96,20 @@ class Trial:
         mixed = versions[self.version].copy()
         mixed[clean] = versions["clean"][clean]
         return mixed, labels
+
+
+def worst(learned: Mapping[str, float]) -> str:
+    """Return the attack that makes most of protected images alone.
+
+    Those by somebody who has labelled clean images as well learn from these: they are told apart.
+
+    Parameters
+    ----------
+    learned : mapping of str to float
+        Test accuracy by attack; ``"none"`` is one of them.
+    """
+    alone = [name for name in learned if attack_named(name).needs != "labels"]
+    return max(alone, key=lambda name: learned[name])
 
 
 TABLE_1 = tuple(Trial(version) for version in VERSIONS)

@@ -12,17 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from Crypto.Cipher import AES
-from Crypto.Hash import SHA256
-from Crypto.Protocol.KDF import HKDF, scrypt
+from Crypto.Protocol.KDF import scrypt
 
 from dsguard._atomic import read_text, write_new
 from dsguard.errors import DsguardError, FormatError, InputError, WrongKeyError
+from dsguard.keys.derived import SEALING_KEY_BYTES, derived
 from dsguard.keys.image_keys import Keyring
-from dsguard.keys.siv import AesSiv
 
 SECRET_BYTES = 32
 KEY_ID_BYTES = 6
-SEALING_KEY_BYTES = 64
 
 _TITLE = "dsguard-key 1"
 _LONGEST_TITLE = 24
@@ -73,28 +71,13 @@ class DatasetKey:
     @cached_property
     def key_id(self) -> str:
         """Public name of this key, 12 hexadecimal digits; it travels in every protected image."""
-        return self._derive(KEY_ID_BYTES, b"dsguard/v1/key-id").hex()
-
-    @cached_property
-    def sealer(self) -> AesSiv:
-        """AES-256-SIV under the sealing key."""
-        return AesSiv(self._derive(SEALING_KEY_BYTES, b"dsguard/v1/seal"))
+        return derived(self.secret, KEY_ID_BYTES, b"key-id").hex()
 
     @cached_property
     def keyring(self) -> Keyring:
         """Ids and keys of single images."""
-        both = self._derive(2 * SECRET_BYTES, b"dsguard/v1/images")
+        both = derived(self.secret, 2 * SECRET_BYTES, b"images")
         return Keyring(both[:SECRET_BYTES], both[SECRET_BYTES:])
-
-    def randomness(self, size: int, occasion: bytes) -> bytes:
-        """Return `size` secret bytes, the same for the same occasion: AES-256 in counter mode."""
-        seed = self._derive(SECRET_BYTES, b"dsguard/v1/random/" + occasion)
-        return AES.new(seed, AES.MODE_CTR, nonce=b"").encrypt(bytes(size))
-
-    def _derive(self, size: int, context: bytes) -> bytes:
-        derived = HKDF(self.secret, size, b"", SHA256, context=context)
-        assert isinstance(derived, bytes)
-        return derived
 
     def save(self, path: str | os.PathLike[str], passphrase: str | None = None) -> None:
         """Write the key to a new text file that only its owner can read (mode 0600).

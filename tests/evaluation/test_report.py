@@ -1,0 +1,89 @@
+"""The report of one page: what it says of which figures."""
+
+import re
+
+import numpy as np
+import pytest
+
+from dsguard.evaluation import Row, Trial, html_report, triptychs
+from dsguard.evaluation.trials import worst
+
+ACCURACIES = {
+    Trial("clean"): 0.9,
+    Trial("protected"): 0.1,
+    Trial("restored"): 0.91,
+    Trial("clean", "jpeg"): 0.8,
+    Trial("protected", "jpeg"): 0.3,
+    Trial("clean", "gray"): 0.7,
+    Trial("protected", "gray"): 0.4,
+    Trial("clean", "few-5"): 0.99,
+    Trial("protected", "few-5"): 0.98,
+    Trial("protected", network="vgg11"): 0.95,
+    Trial("protected", percent=80): 0.55,
+    Trial("unprotected", percent=80): 0.54,
+}
+
+
+def page_of(accuracies, scenes, **more):
+    rows = {t: Row(t.title, 1.0, each, each, (0.05, each)) for t, each in accuracies.items()}
+    return html_report("<t>", "s", rows, {"clean": scenes, "what <shows>": scenes}, **more)
+
+
+@pytest.fixture(scope="module")
+def page(scenes):
+    facts = {"a&b": "1", "Caution": "too little"}
+    return page_of(ACCURACIES, scenes, facts=facts, settings={"training": {"epochs": 14}})
+
+
+def text_of(page):
+    """Return the words of a page, without marks and pictures."""
+    return " ".join(re.sub(r"<style>.*?</style>|<[^>]*>", " ", page, flags=re.DOTALL).split())
+
+
+def test_it_needs_no_other_file(page):
+    assert re.findall(r"https?:|src=\"(?!data:)|<script|@import|url\(", page) == []
+    assert page.count("data:image/png") == 2 * 8
+    assert page.count("data:image/svg+xml") == 2  # light and dark
+
+
+def test_words_of_others_are_text(page):
+    assert "&lt;t&gt;" in page
+    assert "what &lt;shows&gt;" in page
+    assert "a&amp;b" in page
+
+
+def test_the_worst_attack_stands_first(page):
+    text = text_of(page)
+    # Not 95 % of another network, nor 98 % of those who have clean images.
+    assert "trained on protected 40.0% under the worst of 3 attacks tried: grayscale; 10.0%" in text
+    assert "trained on restored 91.0% Part" in text
+    assert re.findall(r'class="worst"[^>]*>([^<]*)', page) == ["40.0%"]
+
+
+def test_all_figures_are_there(page):
+    text = text_of(page)
+    assert "as they are 90.0% 10.0% 91.0%" in text
+    assert "grayscale 70.0% 40.0% –" in text
+    assert "80 % protected, as they are 55.0% 54.0%" in text
+    assert "training.epochs 14" in text
+    assert "too little" in text
+    for accuracy in ACCURACIES.values():
+        assert f"{accuracy:.1%}" in text
+
+
+def test_without_attacks_none_is_told(scenes):
+    text = text_of(page_of({Trial("clean"): 0.9, Trial("protected"): 0.1}, scenes, facts={}))
+    assert "worst" not in text
+    assert "labelled" not in text
+    assert "some images" not in text
+
+
+def test_the_worst_is_of_those_who_have_protected_images_alone():
+    assert worst({"none": 0.2, "gray": 0.1}) == "none"
+    assert worst({"none": 0.2, "few-5": 0.9, "pseudo-labels-1": 0.8, "remover": 0.3}) == "remover"
+
+
+def test_triptychs(scenes):
+    picture = triptychs({"clean": scenes, "gray": scenes[..., :1]}, rows=3)
+    assert picture.height > 3 * 90
+    assert np.asarray(picture).std() > 0
