@@ -82,3 +82,17 @@ def test_alone_it_says_how_to_begin(capsys):
     told = capsys.readouterr().out
     assert "dsguard keygen my.key" in told
     assert "dsguard protect photos protected --key my.key" in told
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_names(capsys, monkeypatch, shell):
+    monkeypatch.setenv("_DSGUARD_COMPLETE", f"{shell}_source")
+    with pytest.raises(SystemExit):
+        run([])
+    assert f"_DSGUARD_COMPLETE={shell}_complete" in capsys.readouterr().out
+    monkeypatch.setenv("_DSGUARD_COMPLETE", f"{shell}_complete")
+    monkeypatch.setenv("COMP_WORDS", "dsguard protect --cov")
+    monkeypatch.setenv("COMP_CWORD", "--cov" if shell == "fish" else "2")
+    with pytest.raises(SystemExit):
+        run([])
+    assert "--covers" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypedDict
 
@@ -26,8 +27,8 @@ class SettingsOptions(TypedDict, total=False):
     overwrite: bool
     most_errors: int | None
     png_level: int
-    publish: tuple[str, ...]
-    drop: tuple[str, ...]
+    publish: Sequence[str]
+    drop: Sequence[str]
     croissant: bool
     access: str
 
@@ -55,7 +56,7 @@ class Settings:
         Begin anew, over what is in the destination.
     most_errors : int or None
         Stop when more images than this have failed.
-    publish, drop : tuple of str
+    publish, drop : sequence of str
         Patterns of what lies beside images, as `Disclosure` takes them: protection publishes the
         first whatever they hold, and leaves out the second without a word.
     croissant : bool
@@ -81,8 +82,8 @@ class Settings:
     overwrite: bool = False
     most_errors: int | None = None
     png_level: int = 1
-    publish: tuple[str, ...] = ()
-    drop: tuple[str, ...] = ()
+    publish: Sequence[str] = ()
+    drop: Sequence[str] = ()
     croissant: bool = False
     access: str = ""
 
@@ -95,8 +96,12 @@ class Settings:
             if type(value) is not int or value < least or (name == "png_level" and value > 1):
                 msg = f"{name} is a whole number, {least} or more, not {value!r}"
                 raise InputError(msg)
+        for name, patterns in (("publish", self.publish), ("drop", self.drop)):
+            if isinstance(patterns, str):
+                msg = f"{name} is a sequence of patterns, such as [{patterns!r}], not one string"
+                raise InputError(msg)
         self.disclosure()
 
     def disclosure(self) -> Disclosure:
         """Return the decisions of the owner on what lies beside images."""
-        return Disclosure(self.publish, self.drop)
+        return Disclosure(tuple(self.publish), tuple(self.drop))

@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
 from dsguard.errors import DsguardError, InputError
 from dsguard.integrations.images import restored_files, restored_images
 
+Label = TypeVar("Label")
+Label_co = TypeVar("Label_co", covariant=True)
+
 if TYPE_CHECKING:
+    from torch.utils.data import Dataset
+
     from dsguard.keys import DatasetKey, KeySource
+else:
+
+    class Dataset:
+        """In place of that of torch, which `DataLoader` asks for by its type alone."""
+
+        def __class_getitem__(cls, _: object) -> type:
+            return cls
 
 
-class RestoredDataset:
+class Pairs(Protocol[Label_co]):
+    """Any sequence of images and labels, also one that reads an image when it is asked."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> tuple[Any, Label_co]: ...
+
+
+class RestoredDataset(Dataset[tuple[Any, Label]]):
     """A map-style dataset over protected images, which gives clean ones.
 
     ``DataLoader`` fetches whole batches from it, which are restored together. It needs no torch by
@@ -50,7 +70,7 @@ class RestoredDataset:
 
     def __init__(
         self,
-        base: Sequence[tuple[Any, Any]],
+        base: Pairs[Label],
         key: DatasetKey | KeySource,
         transform: Callable[[Any], Any] | None = None,
         *,
@@ -61,10 +81,10 @@ class RestoredDataset:
     def __len__(self) -> int:
         return len(self.base)
 
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
+    def __getitem__(self, index: int) -> tuple[Any, Label]:
         return self.__getitems__([index])[0]
 
-    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, Any]]:
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Any, Label]]:
         """Return the items of these numbers."""
         pairs = [self.base[index] for index in indices]
         try:
