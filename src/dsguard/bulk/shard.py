@@ -208,8 +208,13 @@ def _unsealed(spec: ShardSpec, result: ShardResult, lines: list[str]) -> Unseale
         entries = opened_fields(spec.source, file, spec.task.key)
         return Unsealed() if entries is None else unsealed(spec.source, spec.part, entries)
     except DsguardError as error:
-        _fail("{}.*.{}".format(*pieces_of(file, spec.number)), error, spec, result, lines)
+        _fail(_pieces(spec), error, spec, result, lines)
         return Unsealed()
+
+
+def _pieces(spec: ShardSpec) -> str:
+    """Return what the pieces of a shard are called in messages."""
+    return "{}.*.{}".format(*pieces_of(spec.part.file, spec.number))
 
 
 def _rows(
@@ -220,6 +225,8 @@ def _rows(
         for rows in spec.source.rows(spec.part):
             yield from found.put_into(rows)
         yield from found.rest()
+        if trouble := found.trouble():
+            _fail(_pieces(spec), InputError(trouble), spec, result, lines)
     except DsguardError as error:
         _fail(spec.part.file or f"shard {spec.number}", error, spec, result, lines)
 

@@ -61,6 +61,10 @@ class Unsealed:
         """Yield what belongs to no image."""
         yield from ()
 
+    def trouble(self) -> str:
+        """Return why some of it could not be put back, after the last rows; empty for no such."""
+        return ""
+
 
 LOOSE = "-"
 """In place of a number, before the name of what belongs to no image."""

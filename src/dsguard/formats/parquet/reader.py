@@ -130,7 +130,7 @@ class ParquetSource(ShardedSource):
                 kept = self._taken(batch, picked, part.file)
                 names, classes = [names[n] for n in picked], [classes[n] for n in picked]
             else:
-                kept = batch
+                picked, kept = list(range(len(names))), batch
             column = kept.column(columns.image)
             stored = column if columns.is_plain else column.field("bytes")
             files: list[bytes | DsguardError] = [
@@ -140,10 +140,15 @@ class ParquetSource(ShardedSource):
                 names,
                 classes,
                 files,
-                record=Table(kept, columns),
+                record=Table(kept, columns, [start + n for n in picked]),
                 extras=FieldsOf(kept, columns),
                 originals=_originals(kept, columns),
             )
+
+    def count_of(self, file: str) -> int:
+        """Return how many rows a file has."""
+        with self.place.open(file) as opened:
+            return int(self._file(opened, file).metadata.num_rows)
 
     def _taken(self, batch: pa.RecordBatch, rows: list[int], file: str) -> pa.RecordBatch:
         try:

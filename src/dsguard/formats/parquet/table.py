@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zoneinfo
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -33,10 +33,11 @@ _Check: TypeAlias = "Callable[[pa.DataType], bool]"
 
 @dataclass(frozen=True)
 class Table(Record):
-    """Rows as they lie in a Parquet file."""
+    """Rows as they lie in a Parquet file, and their numbers there."""
 
     batch: pa.RecordBatch
     columns: Columns
+    numbers: Sequence[int] = ()
 
     def reviewed(self, review: Review, allowances: list[Allowance] | None = None) -> Table:
         """Return the table without what could hold a picture; each row has an allowance."""
