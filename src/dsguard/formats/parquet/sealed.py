@@ -25,7 +25,7 @@ from dsguard.formats.names import checked
 from dsguard.formats.parquet.columns import Columns, arrow, damage
 from dsguard.formats.parquet.fields import FieldsOf
 from dsguard.formats.parquet.pages import rows_at_once
-from dsguard.formats.parquet.table import Table
+from dsguard.formats.parquet.table import Table, undropped_column
 from dsguard.formats.sealing import Entries, Unsealed, numbered_name
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ def packed(
     sealed: dict[str, pa.Array] = {}
     for each in batch.schema:
         column, path = batch.column(each.name), f"{whole.columns.file}/{each.name}"
+        if each.name != whole.columns.image:
+            column = undropped_column(column, path, review, sealing=True)
         is_same = each.name in there and column.equals(there[each.name])
         is_published = each.name == whole.columns.image or is_same
         if not is_published and review.disclosure.says(path) is False:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dsguard.formats.base import Record
 from dsguard.formats.disclosure import A_KEY
+from dsguard.formats.dropping import UNREAD
 from dsguard.formats.harmless import (
     CHARACTERS,
     ROW,
@@ -55,7 +56,9 @@ class Table(Record):
             if field.name == self.columns.image:
                 kept[field.name] = self._shortened(column, review)
             elif field.name == self.columns.label or said:
-                kept[field.name] = _without_key(column, name, review)
+                kept[field.name] = _without_key(
+                    undropped_column(column, name, review), name, review
+                )
             elif said is None:
                 reason = reason_against(field.type)
                 if len(field.name) > STRING or _length_of_names(field.type) > CHARACTERS:
@@ -208,6 +211,25 @@ _OFFSET = re.compile(r"[+-]\d\d:\d\d")
 @cache
 def _zones() -> set[str]:
     return zoneinfo.available_timezones()
+
+
+def undropped_column(
+    column: pa.Array, name: str, review: Review, *, sealing: bool = False
+) -> pa.Array:
+    """Return a column without the keys that its owner drops; nulls where that cannot be."""
+    pyarrow, _ = arrow()
+    if not review.disclosure.drop or pyarrow.types.is_primitive(column.type):
+        return column
+    try:
+        given = column.to_pylist()
+        left = [review.undropped(name, value, sealing=sealing) for value in given]
+        if all(new is old for new, old in zip(left, given, strict=True)):
+            return column
+        return _array(left, column.type)
+    except (pyarrow.ArrowException, OSError, RecursionError, TypeError, ValueError):
+        last = name.rpartition("/")[2]
+        review.leave_out(last, name, UNREAD, len(column), sealable=not sealing)
+        return pyarrow.nulls(len(column), column.type)
 
 
 def _without_key(column: pa.Array, name: str, review: Review) -> pa.Array:

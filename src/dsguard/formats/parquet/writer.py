@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from dsguard.errors import DsguardError
-from dsguard.formats.base import Part, Record, Rows, Source
-from dsguard.formats.images import LOSSLESS_FORMATS, original_name
+from dsguard.formats.base import Extras, Part, Record, Rows, Source
+from dsguard.formats.images import LOSSLESS_FORMATS, original_name, with_suffix
 from dsguard.formats.names import fault_of
 from dsguard.formats.parquet.columns import NAMED, Columns, arrow
 from dsguard.formats.parquet.fields import as_text
@@ -71,11 +71,18 @@ class ParquetSink(FileSink):
         if isinstance(whole, Table):
             table, numbers = whole, kept
         else:
-            own = replace(results, extras=results.whole)
+            own = replace(results, extras={row: self._to_seal(rows, row, results) for row in kept})
             batch = self._new_columns(rows, kept, names, own)
             table = Table(batch, Columns(batch.schema, self.file_of(self.part, self.number)))
             numbers = list(range(len(kept)))
         self._give_rows(packed(table, self._last, numbers, files, self.review))
+
+    def _to_seal(self, rows: Rows, row: int, results: Results) -> Extras:
+        """Return the fields of an image as they are sealed."""
+        assert self.review is not None
+        stem, fields = with_suffix(rows.names[row], ""), results.whole.get(row, {})
+        found = {name: self.review.to_seal(f"{stem}.{name}", data) for name, data in fields.items()}
+        return {name: data for name, data in found.items() if data is not None}
 
     def _give_rows(self, entry: Packed) -> None:
         """Give away an entry; the first that is needed takes those before it along."""
