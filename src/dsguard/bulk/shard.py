@@ -90,8 +90,10 @@ class ShardResult:
         Images of which alpha or wide margins are published as they are.
     bytes_read, bytes_written : int
         Of the files of images that were done, where source and output have such files.
-    digests, fields : list of bytes
-        Of all that comes back, where it is to be compared: images, and what belongs to them.
+    digests : list of bytes
+        Of all images that come back, where they are to be compared.
+    fields : dict of str to list of bytes
+        Of what belongs to them, by kind, and of texts of no image, by name.
     left_out : dict of str to LeftOut
         What lies beside images and was not published, by kind.
     sealed_fields : int
@@ -114,7 +116,7 @@ class ShardResult:
     bytes_read: int = 0
     bytes_written: int = 0
     digests: list[bytes] = field(default_factory=list, repr=False)
-    fields: list[bytes] = field(default_factory=list, repr=False)
+    fields: dict[str, list[bytes]] = field(default_factory=dict, repr=False)
     left_out: dict[str, LeftOut] = field(default_factory=dict)
     sealed_fields: int = 0
 
@@ -309,8 +311,10 @@ def _tell_fields(rows: Rows, results: Results, result: ShardResult) -> None:
     """Add the digests of what belongs to images, and of the texts of none."""
     for row, digest in results.digests.items():
         with contextlib.suppress(DsguardError):  # it is missed where the two are compared
-            result.fields += digests_of_fields(digest, rows.extras(row))
-    result.fields += [digest for _, digest in digests_of_loose(rows)]
+            for kind, told in digests_of_fields(digest, rows.extras(row)):
+                result.fields.setdefault(kind, []).append(told)
+    for name, told in digests_of_loose(rows):
+        result.fields.setdefault(name, []).append(told)
 
 
 def _count_bytes(rows: Rows, results: Results, result: ShardResult) -> None:

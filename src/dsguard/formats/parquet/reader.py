@@ -145,6 +145,14 @@ class ParquetSource(ShardedSource):
                 originals=_originals(kept, columns),
             )
 
+    def columns(self) -> set[str]:
+        """Return the names of the columns of all files."""
+        found = set[str]()
+        for file in self.files:
+            with contextlib.suppress(InputError), self.place.open(file) as opened:  # as in `names`
+                found.update(self._file(opened, file).schema_arrow.names)
+        return found
+
     def count_of(self, file: str) -> int:
         """Return how many rows a file has."""
         with self.place.open(file) as opened:
