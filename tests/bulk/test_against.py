@@ -143,6 +143,21 @@ def test_members_that_the_clean_set_never_had_are_named(tmp_path, scenes):
     assert report.different
 
 
+@pytest.mark.parametrize("kind", ["webdataset", "parquet"])
+def test_texts_of_no_image_are_compared_where_they_lie(tmp_path, scenes, kind):
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    told = json.dumps({"a": 1, "pixels": list(range(999))}).encode()
+    members = [("0.png", encode_image(scenes[0])), ("x.json", told), ("y.txt", b"words")]
+    tarred(tmp_path / "clean" / "s.tar", members)
+    protect_dataset(tmp_path / "clean", tmp_path / "out", KEY, out_format=kind)
+    assert verify_dataset(tmp_path / "out", KEY, against=tmp_path / "clean").different == {}
+    members[2] = ("y.txt", b"other")
+    tarred(tmp_path / "clean" / "s.tar", members)
+    report = verify_dataset(tmp_path / "out", KEY, against=tmp_path / "clean")
+    assert report.different.keys() == {"s/y.txt"}
+
+
 def test_columns_and_arrays_that_the_clean_set_never_had_are_named(tmp_path, scenes):
     pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     (tmp_path / "clean").mkdir()

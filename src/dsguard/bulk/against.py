@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -113,7 +113,17 @@ def digests_of_fields(image: bytes, fields: Extras) -> Iterator[tuple[str, bytes
 def digests_of_loose(rows: Rows) -> list[tuple[str, bytes]]:
     """Return the names of the texts of no image, and what tells each from all others."""
     texts = rows.record.of_no_image() if rows.record else ()
-    return [(name, _digest(b"loose", name, "", data)) for name, data in texts]
+    return [(name, _digest_of_loose(name, data)) for name, data in texts]
+
+
+def _digest_of_loose(name: str, data: bytes) -> bytes:
+    return _digest(b"loose", name, "", data)
+
+
+def _is_beside(published: Source, there: set[str], name: str, digest: bytes) -> bool:
+    """Tell whether a text of no image lies beside the shards that were published."""
+    data = read_or_error(partial(published.read_companion, name)) if name in there else None
+    return isinstance(data, bytes) and _digest_of_loose(name, data) == digest
 
 
 def compare(
@@ -137,12 +147,12 @@ def compare(
     names = _Names.of(source, published)
     how = Comparison.of(source, published)
     as_folder = isinstance(published, TreeSource) and not isinstance(source, TreeSource)
-    there = {*published.companions(), *published.left_out()}
+    is_beside = partial(_is_beside, published, {*published.companions(), *published.left_out()})
     parts, lost = source.parts(CHUNK_IMAGES), Counter[str]()
     for part in source.with_fields(parts) if how.fields else parts:
         for rows in source.rows(part):
             some = _in_folders(rows, source) if as_folder else rows
-            _compare_rows(some, names, how, there, report, lost)
+            _compare_rows(some, names, how, is_beside, report, lost)
     left = sum(report.digests.values())
     if left:
         more = "1 image more" if left == 1 else f"{left} images more"
@@ -203,7 +213,7 @@ def _compare_rows(
     rows: Rows,
     names: _Names | None,
     how: Comparison,
-    there: set[str],
+    is_beside: Callable[[str, bytes], bool],
     report: Report,
     lost: Counter[str],
 ) -> None:
@@ -226,7 +236,7 @@ def _compare_rows(
             name, "belongs to no image, and does not come back: another is so called"
         )
     for name, digest in digests_of_loose(rows) if how.fields else ():
-        if name not in there and not _takes(report.fields[name], digest):
+        if not _takes(report.fields[name], digest) and not is_beside(name, digest):
             lost[name] += 1
             report.add_different(name, "belongs to no image, and does not come back as it is")
 
