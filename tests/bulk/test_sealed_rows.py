@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import dsguard
 from dsguard.bulk import Selection, protect_dataset, restore_dataset, verify_dataset
 from dsguard.bulk.sealed_fields import SEALED_FIELDS
+from dsguard.cli.commands import Exit, run
 from dsguard.formats import encode_image
 
 from .test_sealed_fields import members_of, tarred
@@ -148,3 +149,41 @@ def test_arrays_of_equal_images_have_their_own(tmp_path):
         with np.load(tmp_path / "back" / f"{name}.npz") as back:
             assert back["features"][0, 0] == n
     assert verify_dataset(tmp_path / "out", KEY, against=tmp_path / "clean").different == {}
+
+
+@pytest.mark.parametrize("kind", ["rows", "column", "several", "tar", "texts"])
+def test_shards_without_images_end_like_a_folder_without(tmp_path, kind, capsys):
+    clean = tmp_path / "clean"
+    if kind in ("tar", "texts"):
+        tarred(clean / "s.tar", [("a.txt", b"words")] * (kind == "texts"))
+    else:
+        pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        clean.mkdir()
+        table = pa.table({"image": PNG, "a": [1, 2, 3]})
+        if kind != "column":
+            parquet.write_table(table.slice(0, 0), clean / "t.parquet")
+        if kind != "rows":
+            parquet.write_table(table.select(["a"]), clean / "u.parquet")
+    KEY.save(tmp_path / "key")
+    key = ["--key", str(tmp_path / "key")]
+    for _ in range(2):
+        assert run(["protect", str(clean), str(tmp_path / "out"), *key]) == Exit.USAGE
+        assert "holds no images" in capsys.readouterr().err
+    assert run(["verify", str(clean), *key]) == Exit.USAGE
+    assert {path.name for path in tmp_path.iterdir()} == {"clean", "key"}
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_an_image_that_is_null_is_said_to_be(tmp_path, plain):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    cells = [{"bytes": PNG[0], "path": "a.png"}, None, {"bytes": None, "path": "b.png"}]
+    images = pa.array([PNG[0], None] if plain else cells)
+    (tmp_path / "clean").mkdir()
+    parquet.write_table(pa.table({"image": images}), tmp_path / "clean" / "t.parquet")
+    report = protect_dataset(tmp_path / "clean", tmp_path / "out", KEY)
+    told = [error.message for error in report.failures.values()]
+    assert (report.done, len(told)) == (1, 1 if plain else 2)
+    assert told[0].startswith("is null in its row")
+    assert plain or "has but its path" in told[1]

@@ -131,19 +131,32 @@ class ParquetSource(ShardedSource):
                 names, classes = [names[n] for n in picked], [classes[n] for n in picked]
             else:
                 picked, kept = list(range(len(names))), batch
-            column = kept.column(columns.image)
-            stored = column if columns.is_plain else column.field("bytes")
-            files: list[bytes | DsguardError] = [
-                _NO_BYTES if file is None else file for file in stored.to_pylist()
-            ]
             yield Rows(
                 names,
                 classes,
-                files,
+                _files(kept.column(columns.image), columns),
                 record=Table(kept, columns, [start + n for n in picked]),
                 extras=FieldsOf(kept, columns),
                 originals=_originals(kept, columns),
             )
+
+    def has_images(self) -> bool:
+        return any(map(self._may_have_images, self.files))
+
+    def _may_have_images(self, file: str) -> bool:
+        try:
+            if not self.count_of(file):
+                return False
+        except InputError:  # it is damaged, as whoever reads it will say
+            return True
+        try:
+            self._columns(file)
+        except InputError as error:
+            if len(self.files) > 1:
+                return False
+            msg = f"{self} holds no images: {error.message}"
+            raise InputError(msg) from error
+        return True
 
     def columns(self) -> set[str]:
         """Return the names of the columns of all files."""
@@ -209,6 +222,20 @@ class ParquetSource(ShardedSource):
         return file
 
 
+def _files(column: pa.Array, columns: Columns) -> list[bytes | DsguardError]:
+    """Return the images of a column, and of those that are not there why."""
+    stored = column if columns.is_plain else column.field("bytes")
+    files: list[bytes | DsguardError | None] = stored.to_pylist()
+    if None not in files:
+        return [file for file in files if file is not None]
+    paths = [""] * len(files) if columns.is_plain else column.field("path").to_pylist()
+    return [
+        (_NO_BYTES if path else _NULL) if file is None else file
+        for file, path in zip(files, paths, strict=True)
+    ]
+
+
+_NULL = InputError("is null in its row, which has no image; take the row out, or put one in")
 _NO_BYTES = InputError(
     "is not in the file, which has but its path; embed the images before to_parquet: dataset = "
     'dataset.with_format("arrow").map(datasets.table.embed_table_storage, batched=True)'
