@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -187,3 +188,85 @@ def test_an_image_that_is_null_is_said_to_be(tmp_path, plain):
     assert (report.done, len(told)) == (1, 1 if plain else 2)
     assert told[0].startswith("is null in its row")
     assert plain or "has but its path" in told[1]
+
+
+def exchanged(folder: Path, one: str, other: str) -> None:
+    """Have two shards the pieces of each other."""
+    paths = [folder / f"{stem}.0.{SEALED_FIELDS}" for stem in (one, other)]
+    first, second = (path.read_bytes() for path in paths)
+    paths[0].write_bytes(second)
+    paths[1].write_bytes(first)
+
+
+@pytest.fixture(params=["tar", "parquet", "npz"])
+def alike(request, tmp_path, scenes):
+    """Return two shards that differ in their images and sealed values alone, by kind."""
+    clean = tmp_path / "clean"
+    clean.mkdir()
+    for n, stem in enumerate("ab"):
+        images = [encode_image(scene) for scene in scenes[4 * n : 4 * n + 4]]
+        if request.param == "tar":
+            members = [
+                each
+                for k, image in enumerate(images)
+                for each in ((f"{k}.png", image), (f"{k}.npy", b"\0" + stem.encode()))
+            ]
+            tarred(clean / f"{stem}.tar", [*members, ("x.bin", b"\0" + stem.encode())])
+        elif request.param == "parquet":
+            pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+            table = pa.table({"image": images, "secret": [b"\0" + stem.encode()] * 4})
+            parquet.write_table(table, clean / f"{stem}.parquet")
+        else:
+            features = np.full((4, 1000), n + 2.5)
+            np.savez(clean / f"{stem}.npz", images=scenes[4 * n : 4 * n + 4], features=features)
+    protect_dataset(clean, tmp_path / "out", KEY)
+    return clean, {"tar": "", "parquet": ".parquet", "npz": ".npz"}[request.param]
+
+
+def test_pieces_of_another_shard_stay_sealed_and_are_told(tmp_path, alike):
+    _, suffix = alike
+    out = tmp_path / "out"
+    exchanged(out, f"a{suffix}", f"b{suffix}")
+    for n, report in enumerate(
+        [verify_dataset(out, KEY), restore_dataset(out, tmp_path / "back", KEY)]
+    ):
+        assert (report.done, report.broken) == (8, 2), n
+        for stem in "ab":
+            told = report.failures[f"{stem}{suffix}.*.{SEALED_FIELDS}"]
+            assert "belongs to none of the images here" in told.message
+        assert report.sealed_fields == 0
+    exchanged(out, f"a{suffix}", f"b{suffix}")
+    assert verify_dataset(out, KEY).failed == 0
+
+
+def test_shards_are_renamed_with_their_pieces(tmp_path, alike):
+    clean, _ = alike
+    out = tmp_path / "out"
+    shutil.rmtree(tmp_path / "out.dsguard")  # as with who has but what was published
+    for path in sorted(out.iterdir()):
+        path.rename(out / f"new-{path.name}")
+    for path in sorted(clean.iterdir()):
+        path.rename(clean / f"new-{path.name}")
+    report = verify_dataset(out, KEY, against=clean)
+    assert (report.done, report.failed, report.different) == (8, 0, {})
+
+
+def test_fields_of_another_run_are_told_by_sample(tmp_path, scenes):
+    """An image of the one run lies in the shard of the other, and has no fields of that."""
+    for run_, some in (("one", scenes[:3]), ("two", scenes[3:6])):
+        members = [
+            each
+            for n, scene in enumerate(some)
+            for each in ((f"{n}.png", encode_image(scene)), (f"{n}.npy", b"\0" + run_.encode()))
+        ]
+        tarred(tmp_path / run_ / "s.tar", members)
+        protect_dataset(tmp_path / run_, tmp_path / f"out-{run_}", KEY)
+    shard = tmp_path / "out-one" / "s.tar"
+    other = dict(members_of(tmp_path / "out-two" / "s.tar"))["1.png"]
+    was = members_of(shard)
+    tarred(shard, [(name, other if name == "1.png" else data) for name, data in was])
+    report = restore_dataset(tmp_path / "out-one", tmp_path / "back", KEY)
+    (error,) = report.failures.values()
+    assert "has fields of '1', of 1 in all, whose images are others here" in error.message
+    names = [name for name, _ in members_of(tmp_path / "back" / "s.tar")]
+    assert names == ["0.png", "0.npy", "1.png", "2.png", "2.npy"]

@@ -208,7 +208,11 @@ def _unsealed(spec: ShardSpec, result: ShardResult, lines: list[str]) -> Unseale
         return Unsealed()
     try:
         entries = opened_fields(spec.source, file, spec.task.key)
-        return Unsealed() if entries is None else unsealed(spec.source, spec.part, entries)
+        if entries is None:
+            return Unsealed()
+        found = unsealed(spec.source, spec.part, entries)
+        found.images = found.images or entries.images()
+        return found
     except DsguardError as error:
         _fail(_pieces(spec), error, spec, result, lines)
         return Unsealed()
@@ -225,8 +229,8 @@ def _rows(
     """Yield what can be read of the shard; damage of its file is a failure like others."""
     try:
         for rows in spec.source.rows(spec.part):
-            yield from found.put_into(rows)
-        yield from found.rest()
+            yield from found.put_into(rows, found.known(rows))
+        yield from [] if found.is_strange else found.rest()
         if trouble := found.trouble():
             _fail(_pieces(spec), InputError(trouble), spec, result, lines)
     except DsguardError as error:
@@ -284,6 +288,7 @@ def _work(
             del names[row]
         if sink.sealer is not None:
             sink.seal(whole, rows, names, results)
+            sink.sealer.bind(_published(results))
     result.digests += results.digests.values()
     if spec.task.compares_fields:
         _tell_fields(rows, results, result)
@@ -305,6 +310,13 @@ def _work(
         )
         for n in range(len(rows.names))
     ]
+
+
+def _published(results: Results) -> Iterator[bytes]:
+    """Yield the images that were written: their files, or else their pixels."""
+    yield from results.files.values()
+    for image in results.images.values():
+        yield image.tobytes()
 
 
 def _tell_fields(rows: Rows, results: Results, result: ShardResult) -> None:

@@ -98,7 +98,9 @@ class ArraySink(Sink):
         both = {**others, **images}
         published = {name: both[name] for name in given if name in both}
         sealed = self.unsealed
-        return sealed.among(published) if isinstance(sealed, SealedArrays) else published
+        if isinstance(sealed, SealedArrays) and not sealed.is_strange:
+            return sealed.among(published)
+        return published
 
     def _seal_entries(self, given: Npz, names: list[str]) -> None:
         """Give away the arrays of a file that are not published."""

@@ -8,7 +8,6 @@ alike the number tells whose values are whose.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from bisect import bisect_right
@@ -26,7 +25,7 @@ from dsguard.formats.parquet.columns import Columns, arrow, damage
 from dsguard.formats.parquet.fields import FieldsOf
 from dsguard.formats.parquet.pages import rows_at_once
 from dsguard.formats.parquet.table import Table, undropped_column
-from dsguard.formats.sealing import Entries, Unsealed, numbered_name
+from dsguard.formats.sealing import DIGEST_BYTES, Entries, Unsealed, digest_of, numbered_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,15 +33,10 @@ if TYPE_CHECKING:
     from dsguard.formats.disclosure import Review
     from dsguard.formats.parquet.reader import ParquetSource
 
-_DIGEST, _DIGEST_BYTES = "dsguard.image", 16
+_DIGEST = "dsguard.image"
 _PUBLISHED = b"dsguard.published"
 _MOST_BYTES = 1 << 28
 _AT_ONCE = 1 << 24
-
-
-def digest_of(file: object) -> bytes:
-    """Return what tells a published image from others."""
-    return hashlib.sha256(file if isinstance(file, bytes) else b"").digest()[:_DIGEST_BYTES]
 
 
 class Packed(NamedTuple):
@@ -128,7 +122,7 @@ def _entry(
         sealed[each.name] if each.name in sealed else pyarrow.nulls(len(digests), each.type)
         for each in kept
     ]
-    columns.append(pyarrow.array(digests, pyarrow.binary(_DIGEST_BYTES)))
+    columns.append(pyarrow.array(digests, pyarrow.binary(DIGEST_BYTES)))
     names = [*(each.name for each in kept), _DIGEST]
     fields = [pyarrow.field(n, column.type) for n, column in zip(names, columns, strict=True)]
     schema = pyarrow.schema(fields, metadata={**metadata, _PUBLISHED: published.encode()})
@@ -169,6 +163,7 @@ class SealedColumns(Unsealed):
             else:
                 self._add(entry, place)
         self._load.cache_clear()
+        self.images = self._row_of.keys()
 
     def _add(self, entry: str, first: int) -> None:
         """Note the rows of an entry, which go on where those before it end."""
@@ -206,7 +201,7 @@ class SealedColumns(Unsealed):
                     msg = "unpacks to too much for its size"
                     raise InputError(msg)
             table = pyarrow.Table.from_batches(batches, file.schema_arrow).combine_chunks()
-            if table.schema.field(_DIGEST).type != pyarrow.binary(_DIGEST_BYTES):
+            if table.schema.field(_DIGEST).type != pyarrow.binary(DIGEST_BYTES):
                 msg = "has no digests of images"
                 raise InputError(msg)
         except damage() as error:
@@ -214,13 +209,14 @@ class SealedColumns(Unsealed):
             raise InputError(msg) from error
         return table
 
-    def put_into(self, rows: Rows) -> Iterator[Rows]:
+    def put_into(self, rows: Rows, known: set[int]) -> Iterator[Rows]:
         """Yield rows with the columns that were sealed of them; others keep those published.
 
         Published rows are short: with their columns they may be too long to be had all at once.
         """
         table = rows.record
         assert isinstance(table, Table)
+        del known  # which each row has to be by itself
         if self._schema is None:
             yield rows
             return
@@ -311,7 +307,7 @@ class SealedColumns(Unsealed):
 
     def trouble(self) -> str:
         if not self._unknown:
-            return ""
+            return super().trouble()
         others = len(self._unknown) - 1
         more = f" and of {others} more" if others else ""
         return (
