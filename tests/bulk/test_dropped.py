@@ -172,6 +172,20 @@ def test_what_is_published_whole_is_without_what_is_dropped(tmp_path):
     assert "word98" in (tmp_path / "out" / "m.json").read_text()
 
 
+@pytest.mark.parametrize("text", [TEXT, '{"thumb": "SECRET"}'])
+def test_arrays_of_texts_with_what_is_dropped_stay_away(tmp_path, text):
+    images = np.zeros((4, 8, 8, 3), np.uint8)
+    told = np.array([text] * 4)
+    np.savez(tmp_path / "a.npz", images=images, told=told, words=np.array([LONG] * 4))
+    report = protect_dataset(tmp_path / "a.npz", tmp_path / "out", KEY, drop=("thumb",))
+    assert [(each.first, each.count) for each in report.left_out.values()] == [("a.npz/told", 1)]
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    for place in ("out", "back"):
+        with np.load(tmp_path / place / "a.npz") as arrays:
+            assert "told" not in arrays
+            assert place == "out" or arrays["words"].tolist() == [LONG] * 4
+
+
 @pytest.mark.parametrize(
     ("value", "left"),
     [

@@ -294,6 +294,18 @@ class Review:
 
         return Dropper(is_dropped, unread).left_of(value, name)
 
+    def has_dropped(self, name: str, array: npt.NDArray[Any], *, told: bool = True) -> bool:
+        """Tell whether a text of an array has a key that the owner drops; name such an array."""
+        if not self.disclosure.drop or array.dtype.kind not in "SU":
+            return False
+        texts = array.reshape(-1).tolist()
+        if all(self.undropped(name, text) is text for text in texts):
+            return False
+        if told:
+            reason = "has texts with keys that are dropped; drop the array, or take them out"
+            self.leave_out(name.rpartition("/")[2], name, reason, sealable=False)
+        return True
+
     def _is_cut_within(self, name: str) -> bool:
         """Tell whether keys or columns of a file may be dropped."""
         return any(_is_within(pattern, name) for pattern in self.disclosure.drop)
@@ -385,7 +397,7 @@ class Review:
         """
         name = f"{file}/{array_name}" if file else array_name
         said = self.disclosure.says(name)
-        if said is False:
+        if said is False or self.has_dropped(name, array):
             return False
         try:
             if said is None:

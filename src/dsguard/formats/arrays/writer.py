@@ -111,6 +111,9 @@ class ArraySink(Sink):
             if reason := given.reason_against(name):
                 self.review.leave_out(name.rpartition("/")[2], path, reason, sealable=False)
                 continue
+            is_text = given.header(name).dtype.kind in "SU"
+            if is_text and self.review.has_dropped(path, given[name], told=False):
+                continue  # which is named
             data = given.raw(name)
             if self.review.holds_key(data):
                 self.review.leave_out(name.rpartition("/")[2], path, A_KEY)

@@ -19,7 +19,14 @@ from dsguard.formats.harmless import STRING
 from dsguard.formats.images import suffix_of
 from dsguard.formats.limits import check_rows
 from dsguard.formats.names import fault_of, safe_name
-from dsguard.formats.parquet.columns import Columns, arrow, classes_of, damage
+from dsguard.formats.parquet.columns import (
+    Columns,
+    arrow,
+    classes_of,
+    columns_of_images,
+    damage,
+    no_column_of_images,
+)
 from dsguard.formats.parquet.fields import FieldsOf
 from dsguard.formats.parquet.pages import rows_at_once
 from dsguard.formats.parquet.table import Table
@@ -145,18 +152,16 @@ class ParquetSource(ShardedSource):
 
     def _may_have_images(self, file: str) -> bool:
         try:
-            if not self.count_of(file):
-                return False
+            with self.place.open(file) as opened:
+                found = self._file(opened, file)
         except InputError:  # it is damaged, as whoever reads it will say
             return True
-        try:
-            self._columns(file)
-        except InputError as error:
-            if len(self.files) > 1:
-                return False
-            msg = f"{self} holds no images: {error.message}"
-            raise InputError(msg) from error
-        return True
+        if found.metadata.num_rows and not columns_of_images(found.schema_arrow)[0]:
+            if len(self.files) == 1:
+                msg = f"{self} holds no images: {no_column_of_images(file, 0)}"
+                raise InputError(msg)
+            return False
+        return bool(found.metadata.num_rows)
 
     def columns(self) -> set[str]:
         """Return the names of the columns of all files."""
