@@ -15,7 +15,10 @@ _BEGINS = re.compile(r"[\s\ufeff]*[{\[]")
 _BEGINS_BYTES = re.compile(rb"[\s\0\xef\xbb\xbf\xfe\xff]*[{\[]")
 _HEXADECIMAL = re.compile(r"(?:7[bB]|5[bB])(?:[0-9a-fA-F]{2})*")  # of what begins like JSON
 _ESCAPE = re.compile(r"\\[uUxN]")  # which a key could be written with
-_KEY = re.compile(r"""["']([^"']{0,256})["']\s{0,64}:|([^\s"'{}\[\],:]{1,256})\s{0,64}:""")
+_KEY = re.compile(
+    r"""["']([^"']{0,256})["']\s{0,64}:"""
+    r"""|(?<![^\s"'{}\[\],:])([^\s"'{}\[\],:]{1,256})\s{0,64}:"""  # from where a word begins
+)
 
 
 class Dropper:
