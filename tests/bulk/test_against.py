@@ -14,6 +14,9 @@ from PIL import Image
 import dsguard
 from dsguard.bulk import Selection, protect_dataset, verify_dataset
 from dsguard.cli.commands import Exit, run
+from dsguard.formats import encode_image
+
+from .test_sealed_fields import members_of, tarred
 
 KEY = dsguard.DatasetKey(bytes(32))
 
@@ -99,6 +102,80 @@ def test_an_archive_with_a_folder_of_its_own_is_the_same(tmp_path, photos):
     protect_dataset(photos, tmp_path / "out", KEY, keep="files")
     archive = shutil.make_archive(str(tmp_path / "packed"), "gztar", tmp_path, "photos")
     assert verify_dataset(tmp_path / "out", KEY, against=archive).different == {}
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "parquet", "numpy"])
+def test_those_without_a_class_come_back_as_a_folder(tmp_path, scenes, kind):
+    """They lie in the folder of their shard, which readers of folders take for a class."""
+    clean = tmp_path / "clean"
+    clean.mkdir()
+    files = [encode_image(scene) for scene in scenes[:3]]
+    if kind == "webdataset":
+        tarred(clean / "s.tar", [(f"{n}.png", file) for n, file in enumerate(files)])
+    elif kind == "parquet":
+        pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(pa.table({"image": files}), clean / "s.parquet")
+    else:
+        np.save(clean / "s.npy", scenes[:3])
+    protect_dataset(clean, tmp_path / "out", KEY, out_format="folder")
+    report = verify_dataset(tmp_path / "out", KEY, against=clean)
+    assert (report.done, report.compared, report.different) == (3, "images", {})
+    image = next((tmp_path / "out").rglob("*.png"))
+    (tmp_path / "out" / "other").mkdir()
+    image.rename(tmp_path / "out" / "other" / image.name)  # a class that it never had
+    assert len(verify_dataset(tmp_path / "out", KEY, against=clean).different) == 2
+
+
+def test_members_that_the_clean_set_never_had_are_named(tmp_path, scenes):
+    image = encode_image(scenes[0])
+    members = [("0.png", image), ("0.cls", b"1"), ("1.png", image), ("1.cls", b"1")]
+    tarred(tmp_path / "clean" / "s.tar", members)
+    protect_dataset(tmp_path / "clean", tmp_path / "out", KEY)
+    published = tmp_path / "out" / "s.tar"
+    was = members_of(published)
+    tarred(published, [*was[:2], ("0.note", b"x"), *was[2:], ("x.txt", b"words")])
+    report = verify_dataset(tmp_path / "out", KEY, against=tmp_path / "clean")
+    assert report.different.keys() == {"*.note", "s/x.txt"}
+    assert "the clean dataset does not have it" in report.different["*.note"]
+    tarred(published, [*was[:1], ("0.cls", b"2"), *was[2:]])  # changed, and not one more
+    report = verify_dataset(tmp_path / "out", KEY, against=tmp_path / "clean")
+    assert {"*.cls"}.isdisjoint(report.different)
+    assert report.different
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "parquet"])
+def test_texts_of_no_image_are_compared_where_they_lie(tmp_path, scenes, kind):
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    told = json.dumps({"a": 1, "pixels": list(range(999))}).encode()
+    members = [("0.png", encode_image(scenes[0])), ("x.json", told), ("y.txt", b"words")]
+    tarred(tmp_path / "clean" / "s.tar", members)
+    protect_dataset(tmp_path / "clean", tmp_path / "out", KEY, out_format=kind)
+    assert verify_dataset(tmp_path / "out", KEY, against=tmp_path / "clean").different == {}
+    members[2] = ("y.txt", b"other")
+    tarred(tmp_path / "clean" / "s.tar", members)
+    report = verify_dataset(tmp_path / "out", KEY, against=tmp_path / "clean")
+    assert report.different.keys() == {"s/y.txt"}
+
+
+def test_columns_and_arrays_that_the_clean_set_never_had_are_named(tmp_path, scenes):
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "clean").mkdir()
+    table = pa.table({"image": [encode_image(scenes[0])], "id": [1]})
+    parquet.write_table(table, tmp_path / "clean" / "t.parquet")
+    protect_dataset(tmp_path / "clean", tmp_path / "out", KEY)
+    published = parquet.read_table(tmp_path / "out" / "t.parquet")
+    more = published.append_column("more", pa.array([7]))
+    parquet.write_table(more, tmp_path / "out" / "t.parquet")
+    found = verify_dataset(tmp_path / "out", KEY, against=tmp_path / "clean").different
+    assert "does not have" in found["more"]
+    np.savez(tmp_path / "a.npz", images=scenes, labels=np.arange(8))
+    protect_dataset(tmp_path / "a.npz", tmp_path / "arrays", KEY)
+    assert not verify_dataset(tmp_path / "arrays", KEY, against=tmp_path / "a.npz").different
+    with np.load(tmp_path / "arrays" / "a.npz") as arrays:
+        np.savez(tmp_path / "arrays" / "a.npz", **arrays, more=np.arange(3))
+    found = verify_dataset(tmp_path / "arrays", KEY, against=tmp_path / "a.npz").different
+    assert found.keys() == {"a.npz/more"}
 
 
 def test_a_part_is_not_compared(tmp_path, photos):

@@ -11,8 +11,8 @@ import contextlib
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,11 +21,12 @@ from dsguard.bulk.sealed_fields import opened_fields
 from dsguard.bulk.selection import output_names
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.arrays.npy import SealedArrays
-from dsguard.formats.arrays.reader import NumpySource
-from dsguard.formats.base import CHUNK_IMAGES, decode_rows
+from dsguard.formats.arrays.reader import SIDECARS, NumpySource
+from dsguard.formats.base import CHUNK_IMAGES, class_of, decode_rows
 from dsguard.formats.folder.reader import TreeSource, read_or_error
 from dsguard.formats.images import original_name, with_suffix
-from dsguard.formats.names import shown
+from dsguard.formats.names import CLASS_NAME, shown
+from dsguard.formats.parquet.reader import ParquetSource
 from dsguard.formats.sharded import ShardedSource
 
 if TYPE_CHECKING:
@@ -100,15 +101,29 @@ class Comparison:
         return digest_of_file(class_name, path, file.data)
 
 
-def digests_of_fields(image: bytes, fields: Extras) -> list[bytes]:
-    """Return what tells each field of an image, which is known by its digest, from all others."""
-    return [_digest(b"field", suffix, image.hex(), data) for suffix, data in fields.items()]
+def digests_of_fields(image: bytes, fields: Extras) -> Iterator[tuple[str, bytes]]:
+    """Yield the kind of each field of an image, and what tells it from all others.
+
+    The image is known by its own digest.
+    """
+    for suffix, data in fields.items():
+        yield f"*.{suffix}", _digest(b"field", suffix, image.hex(), data)
 
 
 def digests_of_loose(rows: Rows) -> list[tuple[str, bytes]]:
     """Return the names of the texts of no image, and what tells each from all others."""
     texts = rows.record.of_no_image() if rows.record else ()
-    return [(name, _digest(b"loose", name, "", data)) for name, data in texts]
+    return [(name, _digest_of_loose(name, data)) for name, data in texts]
+
+
+def _digest_of_loose(name: str, data: bytes) -> bytes:
+    return _digest(b"loose", name, "", data)
+
+
+def _is_beside(published: Source, there: set[str], name: str, digest: bytes) -> bool:
+    """Tell whether a text of no image lies beside the shards that were published."""
+    data = read_or_error(partial(published.read_companion, name)) if name in there else None
+    return isinstance(data, bytes) and _digest_of_loose(name, data) == digest
 
 
 def compare(
@@ -131,14 +146,19 @@ def compare(
     """
     names = _Names.of(source, published)
     how = Comparison.of(source, published)
-    there = {*published.companions(), *published.left_out()}
-    parts = source.parts(CHUNK_IMAGES)
+    as_folder = isinstance(published, TreeSource) and not isinstance(source, TreeSource)
+    is_beside = partial(_is_beside, published, {*published.companions(), *published.left_out()})
+    parts, lost = source.parts(CHUNK_IMAGES), Counter[str]()
     for part in source.with_fields(parts) if how.fields else parts:
         for rows in source.rows(part):
-            _compare_rows(rows, names, how, there, report)
-    if left := sum(report.digests.values()):
+            some = _in_folders(rows, source) if as_folder else rows
+            _compare_rows(some, names, how, is_beside, report, lost)
+    left = sum(report.digests.values())
+    if left:
         more = "1 image more" if left == 1 else f"{left} images more"
         report.add_different(str(source), f"has not all that comes back: {more}")
+    if how.fields:
+        _tell_more(source, published, lost, left, report)
     arrays = isinstance(source, NumpySource) and isinstance(published, NumpySource)
     if names is None and not how.fields and not arrays:
         report.compared = "images"
@@ -150,26 +170,74 @@ def compare(
     _compare_files(source, published, in_shards, sealed, report)
 
 
-def _compare_rows(
-    rows: Rows, names: _Names | None, how: Comparison, there: set[str], report: Report
+def _in_folders(rows: Rows, source: Source) -> Rows:
+    """Return rows as a folder has them: those without a class have that of where they lie."""
+    classes = [
+        own or class_of(source.as_file(name, ""))
+        for name, own in zip(rows.names, rows.classes, strict=True)
+    ]
+    return replace(rows, classes=classes)
+
+
+def _tell_more(
+    source: Source, published: Source, lost: Counter[str], images: int, report: Report
 ) -> None:
-    """Report the images of some rows that do not come back, or without their fields."""
+    """Report fields that come back, and that the clean dataset never had.
+
+    Parameters
+    ----------
+    source, published : Source
+    lost : Counter of str
+        How many fields of each kind do not come back: others may, in their place.
+    images : int
+        How many images come back that the clean dataset does not have; they may have any fields.
+    report : Report
+    """
+    if isinstance(source, ParquetSource) and isinstance(published, ParquetSource):
+        for column in sorted(published.columns() - source.columns()):
+            report.add_different(column, "is a column that the clean dataset does not have")
+    made = _MADE if source.kind != published.kind else ()
+    for kind, found in report.fields.items():
+        is_loose = not kind.startswith("*.")
+        more = sum(found.values()) - lost[kind] - (0 if is_loose else images)
+        if more > 0 and kind not in made:
+            whose = "belongs to no image" if is_loose else f"comes back {more} times more"
+            report.add_different(kind, f"{whose}, and the clean dataset does not have it")
+
+
+_MADE = ("*.cls", f"*.{CLASS_NAME}")
+"""Fields that tell the class in shards, which has other places in other formats."""
+
+
+def _compare_rows(
+    rows: Rows,
+    names: _Names | None,
+    how: Comparison,
+    is_beside: Callable[[str, bytes], bool],
+    report: Report,
+    lost: Counter[str],
+) -> None:
+    """Report the images of some rows that do not come back, or without their fields.
+
+    How many of each kind of field do not is added to `lost`.
+    """
     found = _found(rows, report.digests, names)
     for row, name in enumerate(rows.names):
         if row not in found:
             report.add_different(name, "does not come back as it is")
         elif how.fields:
-            fields = rows.extras(row)
-            for suffix, digest in zip(fields, digests_of_fields(found[row], fields), strict=True):
-                if not _takes(report.fields, digest):
-                    told = f"comes back, and its field {shown(suffix)} not as it is"
+            for kind, digest in digests_of_fields(found[row], rows.extras(row)):
+                if not _takes(report.fields[kind], digest):
+                    lost[kind] += 1
+                    told = f"comes back, and its field {shown(kind[2:])} not as it is"
                     report.add_different(name, told)
     for name in rows.record.met_again() if how.fields and rows.record else ():
         report.add_different(
             name, "belongs to no image, and does not come back: another is so called"
         )
     for name, digest in digests_of_loose(rows) if how.fields else ():
-        if name not in there and not _takes(report.fields, digest):
+        if not _takes(report.fields[name], digest) and not is_beside(name, digest):
+            lost[name] += 1
             report.add_different(name, "belongs to no image, and does not come back as it is")
 
 
@@ -185,6 +253,10 @@ def _compare_arrays(
             entries = opened_fields(published, file, key)
             arrays = SealedArrays(entries).among(arrays) if entries else arrays
         images = source.array_names(file)
+        for name in arrays:
+            if name not in source.content(file) and not name.startswith(f"{SIDECARS}/"):
+                told = "is an array that the clean dataset does not have"
+                report.add_different(f"{file}/{name}", told)
         for name, array in source.content(file).items():
             if name in images:
                 continue

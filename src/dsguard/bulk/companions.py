@@ -34,6 +34,7 @@ from dsguard.formats.disclosure import (
 from dsguard.formats.folder.reader import TreeSource, read_or_error
 from dsguard.formats.folder.writer import OWN_FAULTS
 from dsguard.formats.images import is_image_name, with_suffix
+from dsguard.formats.listings.imagefolder import undropped_table
 from dsguard.formats.names import fault_of
 
 if TYPE_CHECKING:
@@ -122,16 +123,16 @@ class Companions:
             return False
         if name == CROISSANT and self._is_croissant(original):
             return False
-        data, told = self._reviewed(name, original)
+        whole = self._undropped(name, original)
+        if whole is None:  # which is named
+            return False
+        data, told = self._reviewed(name, whole)
         if data is not None:
             renamed = read_or_error(partial(self.source.renamed, name, data, names))
             if isinstance(renamed, DsguardError):
                 report.add_broken(name, renamed)
                 return False
             data = renamed
-        whole = original if self.disclosure is None else self.review.without_dropped(name, original)
-        if whole is None:  # which is named
-            return False
         reason = "" if data == whole else self._hold(name, whole)
         if data == whole or reason:
             add_up(self.review.left_out, told)
@@ -146,7 +147,7 @@ class Companions:
         """
         if self.disclosure is None:
             return is_of_protected(data)
-        whole = self.review.without_dropped(CROISSANT, data) or data
+        whole = self._undropped(CROISSANT, data) or data
         self.croissant = read_croissant(whole)
         if self.croissant is not None and (reason := self._hold(CROISSANT, whole)) and self.seals:
             self.review.leave_out(CROISSANT, CROISSANT, reason)
@@ -205,7 +206,17 @@ class Companions:
         if isinstance(data, DsguardError):
             self._broken[name] = data
             return ""
-        return A_KEY if self.review.holds_key(data) else self._hold(name, data)
+        if self.review.holds_key(data):
+            return A_KEY
+        left = self._undropped(name, data)
+        return "" if left is None else self._hold(name, left)
+
+    def _undropped(self, name: str, data: bytes) -> bytes | None:
+        """Return a file without what its owner drops of it; None, and named, if it is not read."""
+        if self.disclosure is None:
+            return data
+        read = undropped_table if name.lower().endswith(".parquet") else None
+        return self.review.without_dropped(name, data, read=read)
 
     def _unsealed(self, sealed_file: str, copied: set[str], report: Report) -> set[str]:
         """Write the files that were sealed together, over what was published of them.

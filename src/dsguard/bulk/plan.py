@@ -99,7 +99,7 @@ def plan_of(
     """
     wanted = settings.selection.names(source)
     parts = _without_excluded(source.parts(settings.shard_size, wanted), settings.selection)
-    if not parts:
+    if not parts or (wanted is None and not source.has_images()):
         raise _no_images(source, selected=wanted is not None)
     if not task.writes:
         return Plan(_specs(source, task, parts, None, None, {}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -64,9 +64,10 @@ class Report:
     sealed_fields : int
         Fields of images, values of columns, and arrays beside them that were sealed, or have come
         back: what is not published of files that hold images.
-    digests, fields : Counter of bytes
-        Of all that comes back, where a dataset is compared with another: images, and what belongs
-        to them in shards.
+    digests : Counter of bytes
+        Of all images that come back, where a dataset is compared with another.
+    fields : dict of str to Counter of bytes
+        Of what belongs to them in shards, by kind, and of texts of no image, by name.
     compared : {"", "images", "all"}
         What was compared of it: images alone where fields of shards, or arrays, became a folder.
     different : dict of str to str
@@ -103,7 +104,9 @@ class Report:
     sealed_files: int = 0
     sealed_fields: int = 0
     digests: Counter[bytes] = field(default_factory=Counter, repr=False)
-    fields: Counter[bytes] = field(default_factory=Counter, repr=False)
+    fields: defaultdict[str, Counter[bytes]] = field(
+        default_factory=lambda: defaultdict(Counter), repr=False
+    )
     compared: str = ""
     different: dict[str, str] = field(default_factory=dict)
     differences: int = 0
@@ -127,7 +130,8 @@ class Report:
     def add(self, result: ShardResult) -> None:
         """Add what became of a shard."""
         self.digests.update(result.digests)
-        self.fields.update(result.fields)
+        for kind, digests in result.fields.items():
+            self.fields[kind].update(digests)
         self.done += result.done
         self.sidecars += result.sidecars
         self.metadata_dropped += result.metadata_dropped

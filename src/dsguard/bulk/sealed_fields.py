@@ -2,8 +2,9 @@
 
 A piece is an image that carries a tar archive, as `sealed_files` makes them. A value that is too
 long for what is left of one goes on in the next, under the same name. The name of the archive tells
-whether another follows, and has a digest of all pieces before it: none can be left out, exchanged,
-or taken from another run unnoticed.
+whether another follows, and has a digest of all pieces before it: none can be left out or exchanged
+unnoticed. The last piece ends with digests of the images that were published beside them, so that
+all pieces of another shard or run are noticed as well; a shard may be renamed with its pieces.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from dsguard.errors import DsguardError, InputError, TamperedError
 from dsguard.formats.folder.reader import read_or_error
 from dsguard.formats.limits import MOST_BYTES as MOST_OF_VALUE
 from dsguard.formats.names import fault_of, shard_name
-from dsguard.formats.sealing import Entries, Sealer
+from dsguard.formats.sealing import DIGEST_BYTES, Entries, Sealer, digest_of
 
 if TYPE_CHECKING:
     from dsguard.formats.base import Source
@@ -43,6 +44,7 @@ PIECE_BYTES = 8 << 20
 """Of what is sealed in one piece: making it takes some fifteen times as much memory."""
 _MORE = "more.tar"  # of a piece that others follow
 _LAST = "fields.tar"
+_IMAGES = "images"  # the member with digests of images: names of entries have a "/"
 _IN_MEMORY = 1 << 24  # beyond that, a temporary file
 
 
@@ -117,6 +119,7 @@ class PieceSealer(Sealer):
         self._size = 0
         self._names = set[str]()
         self._chain = _Chain()
+        self._images: list[bytes] = []
         self.written: list[str] = []
 
     def add(self, name: str, data: bytes, count: int = 1) -> str:
@@ -138,6 +141,10 @@ class PieceSealer(Sealer):
         self._size += len(data)
         return ""
 
+    def bind(self, images: Iterable[bytes]) -> None:
+        if self._cuts:
+            self._images += map(digest_of, images)
+
     def _hold(self, name: str, data: bytes) -> bytes:
         """Hold as much as has room; return the rest."""
         room = PIECE_BYTES - self._size
@@ -155,6 +162,8 @@ class PieceSealer(Sealer):
 
     def close(self) -> None:
         """Write the last piece."""
+        if self._held and self._cuts:
+            self.add(_IMAGES, b"".join(self._images), 0)
         if self._held:
             self._write(_LAST)
 
@@ -185,7 +194,12 @@ class PieceEntries(Entries):
                 raise InputError(msg)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        return (name for name in self._places if name != _IMAGES)
+
+    def images(self) -> frozenset[bytes]:
+        data = self[_IMAGES] if _IMAGES in self._places else b""
+        starts = range(0, len(data), DIGEST_BYTES)
+        return frozenset(data[start : start + DIGEST_BYTES] for start in starts)
 
     def size(self) -> int:
         return self._size

@@ -90,8 +90,10 @@ class ShardResult:
         Images of which alpha or wide margins are published as they are.
     bytes_read, bytes_written : int
         Of the files of images that were done, where source and output have such files.
-    digests, fields : list of bytes
-        Of all that comes back, where it is to be compared: images, and what belongs to them.
+    digests : list of bytes
+        Of all images that come back, where they are to be compared.
+    fields : dict of str to list of bytes
+        Of what belongs to them, by kind, and of texts of no image, by name.
     left_out : dict of str to LeftOut
         What lies beside images and was not published, by kind.
     sealed_fields : int
@@ -114,7 +116,7 @@ class ShardResult:
     bytes_read: int = 0
     bytes_written: int = 0
     digests: list[bytes] = field(default_factory=list, repr=False)
-    fields: list[bytes] = field(default_factory=list, repr=False)
+    fields: dict[str, list[bytes]] = field(default_factory=dict, repr=False)
     left_out: dict[str, LeftOut] = field(default_factory=dict)
     sealed_fields: int = 0
 
@@ -206,10 +208,19 @@ def _unsealed(spec: ShardSpec, result: ShardResult, lines: list[str]) -> Unseale
         return Unsealed()
     try:
         entries = opened_fields(spec.source, file, spec.task.key)
-        return Unsealed() if entries is None else unsealed(spec.source, spec.part, entries)
+        if entries is None:
+            return Unsealed()
+        found = unsealed(spec.source, spec.part, entries)
+        found.images = found.images or entries.images()
+        return found
     except DsguardError as error:
-        _fail("{}.*.{}".format(*pieces_of(file, spec.number)), error, spec, result, lines)
+        _fail(_pieces(spec), error, spec, result, lines)
         return Unsealed()
+
+
+def _pieces(spec: ShardSpec) -> str:
+    """Return what the pieces of a shard are called in messages."""
+    return "{}.*.{}".format(*pieces_of(spec.part.file, spec.number))
 
 
 def _rows(
@@ -218,8 +229,10 @@ def _rows(
     """Yield what can be read of the shard; damage of its file is a failure like others."""
     try:
         for rows in spec.source.rows(spec.part):
-            yield from found.put_into(rows)
-        yield from found.rest()
+            yield from found.put_into(rows, found.known(rows))
+        yield from [] if found.is_strange else found.rest()
+        if trouble := found.trouble():
+            _fail(_pieces(spec), InputError(trouble), spec, result, lines)
     except DsguardError as error:
         _fail(spec.part.file or f"shard {spec.number}", error, spec, result, lines)
 
@@ -275,6 +288,7 @@ def _work(
             del names[row]
         if sink.sealer is not None:
             sink.seal(whole, rows, names, results)
+            sink.sealer.bind(_published(results))
     result.digests += results.digests.values()
     if spec.task.compares_fields:
         _tell_fields(rows, results, result)
@@ -298,12 +312,21 @@ def _work(
     ]
 
 
+def _published(results: Results) -> Iterator[bytes]:
+    """Yield the images that were written: their files, or else their pixels."""
+    yield from results.files.values()
+    for image in results.images.values():
+        yield image.tobytes()
+
+
 def _tell_fields(rows: Rows, results: Results, result: ShardResult) -> None:
     """Add the digests of what belongs to images, and of the texts of none."""
     for row, digest in results.digests.items():
         with contextlib.suppress(DsguardError):  # it is missed where the two are compared
-            result.fields += digests_of_fields(digest, rows.extras(row))
-    result.fields += [digest for _, digest in digests_of_loose(rows)]
+            for kind, told in digests_of_fields(digest, rows.extras(row)):
+                result.fields.setdefault(kind, []).append(told)
+    for name, told in digests_of_loose(rows):
+        result.fields.setdefault(name, []).append(told)
 
 
 def _count_bytes(rows: Rows, results: Results, result: ShardResult) -> None:

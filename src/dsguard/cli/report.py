@@ -106,9 +106,10 @@ def _complain_of_loss(report: Report) -> None:
             "was there is lost"
         )
     if sealed:
+        them = "it" if sealed == 1 else "them"
         complain(
-            f"{counted(sealed, 'sealed file')} could not be opened; what was sealed in it does "
-            "not come back"
+            f"{counted(sealed, 'sealed file')} could not be opened or put back; not all that was "
+            f"sealed in {them} comes back"
         )
     if report.lost:
         verb = "is" if report.lost == 1 else "are"

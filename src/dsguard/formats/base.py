@@ -263,6 +263,10 @@ class Source(ABC):
         """Return the files that hold images, where not each image has its own."""
         return []
 
+    def has_images(self) -> bool:
+        """Tell whether its parts may have images; it looks no further than the first."""
+        return True
+
     def companions(self) -> list[str]:
         """Return the files that belong to the dataset as a whole, to be copied as they are."""
         return []

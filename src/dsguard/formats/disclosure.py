@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dsguard.errors import InputError
+from dsguard.errors import DsguardError, InputError
 from dsguard.formats.beside import is_text_field
+from dsguard.formats.dropping import UNREAD, Dropper, text_of
 from dsguard.formats.harmless import (
     BLURRED,
     BOXES,
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from dsguard.keys import DatasetKey
 
     Fields = dict[str, bytes]
+    _Read = Callable[[str, bytes, "Review"], bytes]
 
 
 @dataclass(frozen=True)
@@ -243,27 +245,70 @@ class Review:
             self.leave_out(kind_of(name), name, NOT_CHOSEN, sealable=False)
         return None if self.is_cut else self.to_seal(name, data)
 
-    def without_dropped(self, name: str, data: bytes) -> bytes | None:
+    def without_dropped(
+        self, name: str, data: bytes, *, sealing: bool = True, read: _Read | None = None
+    ) -> bytes | None:
         """Return a file without the JSON keys and columns that its owner drops.
 
-        None, and named, where it cannot be read, and may have what is dropped in it.
+        None, and named, where it cannot be read, and may have what is dropped in it; `read` stands
+        in for what reads text.
         """
-        kind = name.lower()
-        if not self.disclosure.drop or not kind.endswith((".json", ".jsonl", ".csv", ".tsv")):
+        if not self.disclosure.drop:
             return data
         try:
-            if kind.endswith((".csv", ".tsv")):
-                cut = self._without_columns(name, decoded(data))
-                return data if cut is None else cut
-            values = _values_of(kind, decoded(data))
-            kept = [_undropped(value, name, self.disclosure) for value in values]
-        except (CouldHoldPictureError, RecursionError, ValueError):  # no text, or none that is read
-            if not any(_is_within(pattern, name) for pattern in self.disclosure.drop):
+            if read is not None:
+                return read(name, data, self)
+            return self._undropped(name, data, sealing=sealing)
+        except (CouldHoldPictureError, DsguardError, RecursionError, ValueError):  # it is not read
+            if not self._is_cut_within(name):
                 return data
-            reason = "cannot be read, to drop what is in it"
-            self.leave_out(kind_of(name), name, reason, sealable=False)
+            self.leave_out(kind_of(name), name, UNREAD, sealable=not sealing)
             return None
-        return data if kept == values else _json_lines(kept)
+
+    def _undropped(self, name: str, data: bytes, *, sealing: bool) -> bytes | None:
+        kind = name.lower()
+        if kind.endswith((".csv", ".tsv")):
+            return self._without_columns(name, data, sealing=sealing)
+        if not kind.endswith((".json", ".jsonl")):
+            left = self.undropped(name, data, sealing=sealing)
+            return left if isinstance(left, bytes) else None
+        values = _values_of(kind, decoded(data))
+        kept = [self.undropped(name, value, sealing=sealing) for value in values]
+        is_same = all(new is old for new, old in zip(kept, values, strict=True))
+        return data if is_same else _json_lines(kept)
+
+    def undropped(self, name: str, value: Any, *, sealing: bool = False) -> Any:
+        """Return a value without the keys that its owner drops; the very same where it has none.
+
+        Texts of JSON are looked into, at any depth. One that cannot be read, and has such a key in
+        it, becomes None, and is named.
+        """
+        if not self.disclosure.drop:
+            return value
+
+        def is_dropped(each: str) -> bool:
+            return self.disclosure.says(each) is False
+
+        def unread(where: str) -> None:
+            self.leave_out(where.rpartition("/")[2], where, UNREAD, sealable=not sealing)
+
+        return Dropper(is_dropped, unread).left_of(value, name)
+
+    def has_dropped(self, name: str, array: npt.NDArray[Any], *, told: bool = True) -> bool:
+        """Tell whether a text of an array has a key that the owner drops; name such an array."""
+        if not self.disclosure.drop or array.dtype.kind not in "SU":
+            return False
+        texts = array.reshape(-1).tolist()
+        if all(self.undropped(name, text) is text for text in texts):
+            return False
+        if told:
+            reason = "has texts with keys that are dropped; drop the array, or take them out"
+            self.leave_out(name.rpartition("/")[2], name, reason, sealable=False)
+        return True
+
+    def _is_cut_within(self, name: str) -> bool:
+        """Tell whether keys or columns of a file may be dropped."""
+        return any(_is_within(pattern, name) for pattern in self.disclosure.drop)
 
     def file(self, name: str, data: bytes) -> bytes | None:
         """Return the content with which a text file goes along, None where it does not."""
@@ -325,7 +370,7 @@ class Review:
                 raise CouldHoldPictureError(A_KEY)
             if alone:
                 _charge_alone(value, allowance)
-            return self._pruned(value, name, allowance)
+            return self._pruned(self.undropped(name, value), name, allowance)
 
         return self._judged(name, name.rpartition("/")[2], judged)
 
@@ -352,7 +397,7 @@ class Review:
         """
         name = f"{file}/{array_name}" if file else array_name
         said = self.disclosure.says(name)
-        if said is False:
+        if said is False or self.has_dropped(name, array):
             return False
         try:
             if said is None:
@@ -409,9 +454,10 @@ class Review:
             self.leave_out(name.rpartition("/")[2], name, A_KEY)
             return None
         said = self.disclosure.says(name)
-        if said is not None:
-            return data if said else None
-        result = self._judged(name, kind, lambda: self._reviewed(name, data, own))
+        left = None if said is False else self.without_dropped(name, data, sealing=False)
+        if said is not None or left is None:
+            return left
+        result = self._judged(name, kind, lambda: self._reviewed(name, left, own))
         return result if isinstance(result, bytes) else None
 
     def _judged(self, name: str, kind: str, judge: Any) -> Any:
@@ -436,36 +482,34 @@ class Review:
                 return own
             return self._allowance_of_line(words)
 
-        if kind.endswith((".csv", ".tsv")):
-            cut = self._without_columns(name, text)
-            if cut is not None:
-                data, text = cut, decoded(cut)
         charge_text(text, allowance_of, self._is_path)
         return data
 
-    def _without_columns(self, name: str, text: str) -> bytes | None:
-        """Return a table without the columns that its owner drops; None where it has none."""
+    def _without_columns(self, name: str, data: bytes, *, sealing: bool) -> bytes:
+        """Return a table without the columns that its owner drops, and keys in its cells."""
+        if not self._is_cut_within(name):
+            return data
+        text = decoded(data)
         first = text.partition("\n")[0]
         delimiter = next((each for each in "\t;" if each in first and "," not in first), ",")
         table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        out = io.StringIO(newline="")
+        writer = csv.writer(out, table.dialect, lineterminator="\n")
         try:
             header = next(table, [])
-            kept = [
-                n
-                for n, column in enumerate(header)
-                if self.disclosure.says(f"{name}/{column}") is not False
-            ]
-            if len(kept) < len(header):
-                out = io.StringIO(newline="")
-                writer = csv.writer(out, table.dialect, lineterminator="\n")
-                for row in (header, *table):
-                    writer.writerow([row[n] for n in kept if n < len(row)])
-                return out.getvalue().encode("utf-8", "surrogateescape")
+            paths = [f"{name}/{column}" for column in header]
+            kept = [n for n, path in enumerate(paths) if self.disclosure.says(path) is not False]
+            changed = len(kept) < len(header)
+            writer.writerow([header[n] for n in kept])
+            for row in table:
+                cells = [row[n] for n in kept if n < len(row)]
+                ways = zip(kept, cells, strict=False)
+                left = [self.undropped(paths[n], cell, sealing=sealing) for n, cell in ways]
+                changed |= left != cells
+                writer.writerow(left)
         except csv.Error as error:
-            if self.disclosure.drop:
-                msg = f"cannot be read as a table, to drop columns: {error}"
-                raise CouldHoldPictureError(msg) from error
-        return None
+            raise ValueError(str(error)) from error
+        return out.getvalue().encode("utf-8", "surrogateescape") if changed else data
 
     def _json(
         self, name: str, data: bytes, values: list[Any], own: Allowance | None
@@ -617,7 +661,7 @@ class _Walk:
         self._allowance(owner).take_line(own, alone=own == len(value))
         found: dict[Any, Any] = {}
         for key, each in value.items():
-            below = f"{name}/{_text_of(key)}"
+            below = f"{name}/{text_of(key)}"
             said = self._review.disclosure.says(below)
             if said is False:
                 continue
@@ -627,7 +671,7 @@ class _Walk:
                 found[key] = each if said else self._any(each, below, str(key))
                 continue
             if not _is_usual(key):
-                self._allowance(owner).take(0, size_of_string(_text_of(key)))
+                self._allowance(owner).take(0, size_of_string(text_of(key)))
             free = said or _is_id(key, each)
             found[key] = each if free else self._any(each, below, owner)
         return found
@@ -672,20 +716,6 @@ def _json_lines(values: list[Any]) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _undropped(value: Any, name: str, disclosure: Disclosure) -> Any:
-    """Return a value of a JSON file without the keys that its owner drops."""
-    if isinstance(value, dict):
-        below = {key: f"{name}/{_text_of(key)}" for key in value}
-        return {
-            key: _undropped(each, below[key], disclosure)
-            for key, each in value.items()
-            if disclosure.says(below[key]) is not False
-        }
-    if isinstance(value, list | tuple):
-        return type(value)(_undropped(each, name, disclosure) for each in value)
-    return value
-
-
 def _charge_alone(value: Any, allowance: Allowance) -> None:
     """Charge a value that is a number by itself, in no list and no object."""
     if is_number(value):
@@ -712,10 +742,6 @@ def _allowance_of(image: str) -> Allowance:
 def _is_usual(key: Any) -> bool:
     usual = isinstance(key, str) and len(key) <= 32 and key.isidentifier()
     return usual and len(_DIGITS.findall(key)) <= 1  # places of a grid have two numbers
-
-
-def _text_of(key: Any) -> str:
-    return key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else str(key)
 
 
 def _whom(about_images: bool) -> str:

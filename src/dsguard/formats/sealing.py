@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ class Sealer(ABC):
     def add(self, name: str, data: bytes, count: int = 1) -> str:
         """Take what counts as some values; return why that cannot be, empty where it can."""
 
+    @abstractmethod
+    def bind(self, images: Iterable[bytes]) -> None:
+        """Take published images, to which what is sealed belongs."""
+
 
 class Entries(ABC):
     """What was sealed beside a shard, by name."""
@@ -32,6 +37,10 @@ class Entries(ABC):
     @abstractmethod
     def __iter__(self) -> Iterator[str]:
         """Go through the names, in the order in which they were given away."""
+
+    @abstractmethod
+    def images(self) -> frozenset[bytes]:
+        """Return what tells the images to which all of it belongs."""
 
     @abstractmethod
     def size(self) -> int:
@@ -42,6 +51,15 @@ class Entries(ABC):
         """Return what was given away under a name."""
 
 
+DIGEST_BYTES = 16
+
+
+def digest_of(image: object) -> bytes:
+    """Return what tells a published image, its file or its pixels, from others."""
+    data = image if isinstance(image, bytes) else b""
+    return hashlib.sha256(data).digest()[:DIGEST_BYTES]
+
+
 class Unsealed:
     """What was sealed beside a shard, ready to be put back; this one where there is nothing.
 
@@ -49,17 +67,49 @@ class Unsealed:
     ----------
     used : int
         How many values came back.
+    images : collection of bytes
+        What tells the images that it belongs to.
     """
 
     used = 0
+    images: Collection[bytes] = ()
+    _met = _strange = 0
 
-    def put_into(self, rows: Rows) -> Iterator[Rows]:
-        """Yield rows with what was sealed of them."""
+    def known(self, rows: Rows) -> set[int]:
+        """Return the rows whose images it belongs to, and count them."""
+        if not self.images:
+            return set()
+        came: Iterable[object] = rows.files
+        if rows.images is not None:
+            came = (image.tobytes() for image in rows.images)
+        found = {row for row, image in enumerate(came) if digest_of(image) in self.images}
+        self._met += len(found)
+        self._strange += len(rows.names) - len(found)
+        return found
+
+    @property
+    def is_strange(self) -> bool:
+        """Whether it belongs to none of the images that were met."""
+        return self._strange > 0 and not self._met
+
+    def put_into(self, rows: Rows, known: set[int]) -> Iterator[Rows]:
+        """Yield rows with what was sealed of those that are known."""
+        del known
         yield rows
 
     def rest(self) -> Iterator[Rows]:
         """Yield what belongs to no image."""
         yield from ()
+
+    def trouble(self) -> str:
+        """Return why some of it could not be put back, after the last rows; empty for no such."""
+        return STRANGE if self.is_strange else ""
+
+
+STRANGE = (
+    "was sealed beside another shard, or by another run: it belongs to none of the images here, "
+    "and stays sealed; get a whole copy"
+)
 
 
 LOOSE = "-"

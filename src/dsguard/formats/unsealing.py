@@ -28,5 +28,5 @@ def unsealed(source: Source, part: Part, entries: Entries) -> Unsealed:
     if isinstance(source, WebDatasetSource):
         return SealedMembers(source, part, entries)
     if isinstance(source, ParquetSource):
-        return SealedColumns(part, entries)
+        return SealedColumns(source, part, entries)
     return SealedArrays(entries) if isinstance(source, NumpySource) else Unsealed()

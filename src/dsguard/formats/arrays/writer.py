@@ -98,7 +98,9 @@ class ArraySink(Sink):
         both = {**others, **images}
         published = {name: both[name] for name in given if name in both}
         sealed = self.unsealed
-        return sealed.among(published) if isinstance(sealed, SealedArrays) else published
+        if isinstance(sealed, SealedArrays) and not sealed.is_strange:
+            return sealed.among(published)
+        return published
 
     def _seal_entries(self, given: Npz, names: list[str]) -> None:
         """Give away the arrays of a file that are not published."""
@@ -109,6 +111,9 @@ class ArraySink(Sink):
             if reason := given.reason_against(name):
                 self.review.leave_out(name.rpartition("/")[2], path, reason, sealable=False)
                 continue
+            is_text = given.header(name).dtype.kind in "SU"
+            if is_text and self.review.has_dropped(path, given[name], told=False):
+                continue  # which is named
             data = given.raw(name)
             if self.review.holds_key(data):
                 self.review.leave_out(name.rpartition("/")[2], path, A_KEY)

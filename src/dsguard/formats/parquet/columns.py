@@ -53,22 +53,9 @@ class Columns:
     """
 
     def __init__(self, schema: pa.Schema, file: str) -> None:
-        pyarrow, _ = arrow()
-        binary = (pyarrow.binary(), pyarrow.large_binary())
-        plain = [f.name for f in schema if f.type in binary and f.name in ("image", "img", "png")]
-        structs = [
-            f.name
-            for f in schema
-            if pyarrow.types.is_struct(f.type) and {g.name for g in f.type} == {"bytes", "path"}
-        ]
-        found = structs or plain
-        if len(found) > 1:  # the others are columns like others, and not published
-            found = [name for name in ("image", "img", "png") if name in found][:1] or found
+        found, is_plain = columns_of_images(schema)
         if len(found) != 1:
-            msg = (
-                f"{file} has {len(found)} columns of images; expected one, or one of them named "
-                "image or img, of bytes or of struct{bytes, path}"
-            )
+            msg = no_column_of_images(file, len(found))
             raise InputError(msg)
         twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
         if twice:
@@ -76,7 +63,7 @@ class Columns:
             raise InputError(msg)
         self.file = file
         self.image: str | None = found[0]
-        self.is_plain = not structs
+        self.is_plain = is_plain
         labels = (name for name in LABELS if name in schema.names)
         self.label = next((name for name in labels if _is_label(schema.field(name).type)), None)
         self.class_names = class_names_in(schema, self.label)
@@ -94,6 +81,30 @@ class Columns:
         """Return the columns that names and classes are made of."""
         columns = [] if self.label is None else [self.label]
         return [*columns, f"{self.image}.path"] if self.named else columns
+
+
+def columns_of_images(schema: pa.Schema) -> tuple[list[str], bool]:
+    """Return the columns that may be that of the images, and whether they hold bytes alone."""
+    pyarrow, _ = arrow()
+    binary = (pyarrow.binary(), pyarrow.large_binary())
+    plain = [f.name for f in schema if f.type in binary and f.name in ("image", "img", "png")]
+    structs = [
+        f.name
+        for f in schema
+        if pyarrow.types.is_struct(f.type) and {g.name for g in f.type} == {"bytes", "path"}
+    ]
+    found = structs or plain
+    if len(found) > 1:  # the others are columns like others, and not published
+        found = [name for name in ("image", "img", "png") if name in found][:1] or found
+    return found, not structs
+
+
+def no_column_of_images(file: str, found: int) -> str:
+    """Return what is said of a file with none, or of which nobody knows which it is."""
+    return (
+        f"{file} has {found} columns of images; expected one, or one of them named "
+        "image or img, of bytes or of struct{bytes, path}"
+    )
 
 
 def type_of_values(kind: pa.DataType) -> pa.DataType:

@@ -19,7 +19,14 @@ from dsguard.formats.harmless import STRING
 from dsguard.formats.images import suffix_of
 from dsguard.formats.limits import check_rows
 from dsguard.formats.names import fault_of, safe_name
-from dsguard.formats.parquet.columns import Columns, arrow, classes_of, damage
+from dsguard.formats.parquet.columns import (
+    Columns,
+    arrow,
+    classes_of,
+    columns_of_images,
+    damage,
+    no_column_of_images,
+)
 from dsguard.formats.parquet.fields import FieldsOf
 from dsguard.formats.parquet.pages import rows_at_once
 from dsguard.formats.parquet.table import Table
@@ -130,20 +137,44 @@ class ParquetSource(ShardedSource):
                 kept = self._taken(batch, picked, part.file)
                 names, classes = [names[n] for n in picked], [classes[n] for n in picked]
             else:
-                kept = batch
-            column = kept.column(columns.image)
-            stored = column if columns.is_plain else column.field("bytes")
-            files: list[bytes | DsguardError] = [
-                _NO_BYTES if file is None else file for file in stored.to_pylist()
-            ]
+                picked, kept = list(range(len(names))), batch
             yield Rows(
                 names,
                 classes,
-                files,
-                record=Table(kept, columns),
+                _files(kept.column(columns.image), columns),
+                record=Table(kept, columns, [start + n for n in picked]),
                 extras=FieldsOf(kept, columns),
                 originals=_originals(kept, columns),
             )
+
+    def has_images(self) -> bool:
+        return any(map(self._may_have_images, self.files))
+
+    def _may_have_images(self, file: str) -> bool:
+        try:
+            with self.place.open(file) as opened:
+                found = self._file(opened, file)
+        except InputError:  # it is damaged, as whoever reads it will say
+            return True
+        if found.metadata.num_rows and not columns_of_images(found.schema_arrow)[0]:
+            if len(self.files) == 1:
+                msg = f"{self} holds no images: {no_column_of_images(file, 0)}"
+                raise InputError(msg)
+            return False
+        return bool(found.metadata.num_rows)
+
+    def columns(self) -> set[str]:
+        """Return the names of the columns of all files."""
+        found = set[str]()
+        for file in self.files:
+            with contextlib.suppress(InputError), self.place.open(file) as opened:  # as in `names`
+                found.update(self._file(opened, file).schema_arrow.names)
+        return found
+
+    def count_of(self, file: str) -> int:
+        """Return how many rows a file has."""
+        with self.place.open(file) as opened:
+            return int(self._file(opened, file).metadata.num_rows)
 
     def _taken(self, batch: pa.RecordBatch, rows: list[int], file: str) -> pa.RecordBatch:
         try:
@@ -196,6 +227,20 @@ class ParquetSource(ShardedSource):
         return file
 
 
+def _files(column: pa.Array, columns: Columns) -> list[bytes | DsguardError]:
+    """Return the images of a column, and of those that are not there why."""
+    stored = column if columns.is_plain else column.field("bytes")
+    files: list[bytes | DsguardError | None] = stored.to_pylist()
+    if None not in files:
+        return [file for file in files if file is not None]
+    paths = [""] * len(files) if columns.is_plain else column.field("path").to_pylist()
+    return [
+        (_NO_BYTES if path else _NULL) if file is None else file
+        for file, path in zip(files, paths, strict=True)
+    ]
+
+
+_NULL = InputError("is null in its row, which has no image; take the row out, or put one in")
 _NO_BYTES = InputError(
     "is not in the file, which has but its path; embed the images before to_parquet: dataset = "
     'dataset.with_format("arrow").map(datasets.table.embed_table_storage, batched=True)'

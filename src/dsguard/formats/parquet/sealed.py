@@ -1,51 +1,65 @@
 """Columns of Parquet files that are not published: packed with digests of their images, and back.
 
-An entry is a small Parquet file with the rows of one chunk. It has all columns of the source, those
-that are published as they are without their values, and the digests of the published images.
+An entry is a small Parquet file with the rows of one chunk, called after the number of its first
+row in the published file. It has all columns of the source, those that are published as they are
+without their values, and the digests of the published images. All rows are in one: where images are
+alike the number tells whose values are whose.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
-from collections import defaultdict, deque
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from dsguard.errors import InputError
 from dsguard.formats.base import Loose, Part, Rows
 from dsguard.formats.disclosure import A_KEY
-from dsguard.formats.limits import check_rows, load_json, most_unpacked
+from dsguard.formats.limits import MOST_BYTES, check_rows, load_json, most_unpacked
 from dsguard.formats.names import checked
 from dsguard.formats.parquet.columns import Columns, arrow, damage
 from dsguard.formats.parquet.fields import FieldsOf
 from dsguard.formats.parquet.pages import rows_at_once
-from dsguard.formats.parquet.table import Table
-from dsguard.formats.sealing import Entries, Unsealed, numbered_name
+from dsguard.formats.parquet.table import Table, undropped_column
+from dsguard.formats.sealing import DIGEST_BYTES, Entries, Unsealed, digest_of, numbered_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from dsguard.formats.disclosure import Review
+    from dsguard.formats.parquet.reader import ParquetSource
 
-_DIGEST, _DIGEST_BYTES = "dsguard.image", 16
+_DIGEST = "dsguard.image"
 _PUBLISHED = b"dsguard.published"
 _MOST_BYTES = 1 << 28
 _AT_ONCE = 1 << 24
 
 
-def digest_of(file: object) -> bytes:
-    """Return what tells a published image from others."""
-    return hashlib.sha256(file if isinstance(file, bytes) else b"").digest()[:_DIGEST_BYTES]
+class Packed(NamedTuple):
+    """An entry.
+
+    Attributes
+    ----------
+    data : bytes
+    values : int
+        How many are in it.
+    is_needed : bool
+        Whether it has more than what is published.
+    """
+
+    data: bytes
+    values: int
+    is_needed: bool
 
 
 def packed(
     whole: Table, published: pa.RecordBatch, rows: list[int], files: Sequence[bytes], review: Review
-) -> tuple[bytes, int]:
-    """Return an entry with the columns that are not published as they are, and how many values.
+) -> Packed:
+    """Return an entry with the columns that are not published as they are.
 
     Parameters
     ----------
@@ -58,46 +72,64 @@ def packed(
     files : sequence of bytes
         Their published images.
     review : Review
-
-    Returns
-    -------
-    bytes
-        Empty where all is published as it is.
-    int
     """
-    pyarrow, parquet = arrow()
     batch = whole.batch if len(rows) == whole.batch.num_rows else whole.batch.take(rows)
     there = {name: published.column(name) for name in published.schema.names}
-    columns: dict[str, Any] = {}
-    sealed: list[str] = []
+    kept: list[pa.Field] = []
+    sealed: dict[str, pa.Array] = {}
     for each in batch.schema:
         column, path = batch.column(each.name), f"{whole.columns.file}/{each.name}"
-        said = review.disclosure.says(path)
+        if each.name != whole.columns.image:
+            column = undropped_column(column, path, review, sealing=True)
         is_same = each.name in there and column.equals(there[each.name])
-        if each.name == whole.columns.image or is_same:
-            columns[each.name] = pyarrow.nulls(len(rows), each.type)
-        elif said is False:
+        is_published = each.name == whole.columns.image or is_same
+        if not is_published and review.disclosure.says(path) is False:
             continue
-        elif _holds_key(column, review):
-            if each.name not in there:
-                review.leave_out(each.name, path, A_KEY, len(rows))
-        else:
-            columns[each.name] = column
-            sealed.append(each.name)
+        kept.append(each)
+        if is_published:
+            continue
+        if not _holds_key(column, review):
+            sealed[each.name] = column
+        elif each.name not in there:
+            review.leave_out(each.name, path, A_KEY, len(rows))
     metadata = dict(batch.schema.metadata or {})
-    is_less = review.is_cut or len(columns) < len(batch.schema.names)
+    is_less = review.is_cut or len(kept) < len(batch.schema.names)
     if is_less or review.holds_key(repr(metadata).encode()):
         metadata = dict(published.schema.metadata or {})  # it may tell of what does not come back
-    if not sealed and metadata == dict(published.schema.metadata or {}):
-        return b"", 0
-    metadata[_PUBLISHED] = json.dumps([name for name in columns if name not in sealed]).encode()
-    digests = pyarrow.array(list(map(digest_of, files)), pyarrow.binary(_DIGEST_BYTES))
-    fields = [pyarrow.field(name, column.type) for name, column in columns.items()]
-    schema = pyarrow.schema([*fields, (_DIGEST, digests.type)], metadata=metadata)
-    table = pyarrow.Table.from_arrays([*columns.values(), digests], schema=schema)
+    is_needed = bool(sealed) or metadata != dict(published.schema.metadata or {})
+    digests = list(map(digest_of, files))
+    data = _entry(kept, sealed, digests, metadata)
+    if len(data) > MOST_BYTES:
+        for name, column in sealed.items():
+            reason = f"is too much to be sealed: {MOST_BYTES >> 20} MiB are the most"
+            path = f"{whole.columns.file}/{name}"
+            review.leave_out(name, path, reason, len(column), sealable=False)
+        sealed = {}
+        data = _entry(kept, sealed, digests, metadata)
+    return Packed(data, len(sealed) * len(rows), is_needed)
+
+
+def _entry(
+    kept: list[pa.Field],
+    sealed: dict[str, pa.Array],
+    digests: list[bytes],
+    metadata: dict[bytes, bytes],
+) -> bytes:
+    """Return an entry with these columns, without the values of those that are not sealed."""
+    pyarrow, parquet = arrow()
+    published = json.dumps([each.name for each in kept if each.name not in sealed])
+    columns = [
+        sealed[each.name] if each.name in sealed else pyarrow.nulls(len(digests), each.type)
+        for each in kept
+    ]
+    columns.append(pyarrow.array(digests, pyarrow.binary(DIGEST_BYTES)))
+    names = [*(each.name for each in kept), _DIGEST]
+    fields = [pyarrow.field(n, column.type) for n, column in zip(names, columns, strict=True)]
+    schema = pyarrow.schema(fields, metadata={**metadata, _PUBLISHED: published.encode()})
     out = io.BytesIO()
+    table = pyarrow.Table.from_arrays(columns, schema=schema)
     parquet.write_table(table, out, write_statistics=False)
-    return out.getvalue(), len(sealed) * len(rows)
+    return out.getvalue()
 
 
 def _holds_key(column: pa.Array, review: Review) -> bool:
@@ -113,28 +145,43 @@ class SealedColumns(Unsealed):
         If what was sealed is no such columns, or claims very much more memory than it has bytes.
     """
 
-    def __init__(self, part: Part, entries: Entries) -> None:
-        self._part, self._entries = part, entries
+    def __init__(self, source: ParquetSource, part: Part, entries: Entries) -> None:
+        self._source, self._part, self._entries = source, part, entries
         self._files: dict[str, str] = {}
+        self._firsts: list[int] = []
+        self._tables: list[str] = []
         self._widths: dict[str, float] = {}
-        self._rows: dict[bytes, deque[tuple[str, int]]] = defaultdict(deque)
+        self._digests: list[bytes] = []
+        self._row_of: dict[bytes, int | None] = {}
+        self._unknown: list[str] = []
         self._load = lru_cache(2)(self._loaded)
         self._schema: pa.Schema | None = None
         for entry in entries:
             place, name = numbered_name(entry)
             if place < 0:
                 self._files[checked(name)] = entry
-                continue
-            table = self._load(entry)
-            schema = _schema_of(table)
-            if self._schema is not None and not schema.equals(self._schema, check_metadata=True):
-                msg = "has columns of several kinds, which dsguard never seals"
-                raise InputError(msg)
-            self._schema = schema
-            for row, digest in enumerate(table.column(_DIGEST).to_pylist()):
-                self._rows[digest].append((entry, row))
-            self._widths[entry] = table.nbytes / max(1, table.num_rows)
+            else:
+                self._add(entry, place)
         self._load.cache_clear()
+        self.images = self._row_of.keys()
+
+    def _add(self, entry: str, first: int) -> None:
+        """Note the rows of an entry, which go on where those before it end."""
+        table = self._load(entry)
+        schema = _schema_of(table)
+        if self._schema is not None and not schema.equals(self._schema, check_metadata=True):
+            msg = "has columns of several kinds, which dsguard never seals"
+            raise InputError(msg)
+        if first != len(self._digests):
+            msg = "has rows that do not follow each other, which dsguard never seals"
+            raise InputError(msg)
+        self._schema = schema
+        self._firsts.append(first)
+        self._tables.append(entry)
+        self._widths[entry] = table.nbytes / max(1, table.num_rows)
+        for row, digest in enumerate(table.column(_DIGEST).to_pylist(), first):
+            self._row_of[digest] = None if digest in self._row_of else row
+            self._digests.append(digest)
 
     def _loaded(self, entry: str) -> pa.Table:
         """Return an entry, if it takes no more memory than its bytes can account for."""
@@ -154,7 +201,7 @@ class SealedColumns(Unsealed):
                     msg = "unpacks to too much for its size"
                     raise InputError(msg)
             table = pyarrow.Table.from_batches(batches, file.schema_arrow).combine_chunks()
-            if table.schema.field(_DIGEST).type != pyarrow.binary(_DIGEST_BYTES):
+            if table.schema.field(_DIGEST).type != pyarrow.binary(DIGEST_BYTES):
                 msg = "has no digests of images"
                 raise InputError(msg)
         except damage() as error:
@@ -162,17 +209,18 @@ class SealedColumns(Unsealed):
             raise InputError(msg) from error
         return table
 
-    def put_into(self, rows: Rows) -> Iterator[Rows]:
+    def put_into(self, rows: Rows, known: set[int]) -> Iterator[Rows]:
         """Yield rows with the columns that were sealed of them; others keep those published.
 
         Published rows are short: with their columns they may be too long to be had all at once.
         """
         table = rows.record
         assert isinstance(table, Table)
+        del known  # which each row has to be by itself
         if self._schema is None:
             yield rows
             return
-        for runs in self._cut(map(self._place, rows.files)):
+        for runs in self._cut(self._places(rows, table)):
             start, stop = runs[0].start, runs[-1].stop
             batch = self._merged(table, start, stop, runs)
             columns = Columns(batch.schema, table.columns.file)
@@ -227,10 +275,46 @@ class SealedColumns(Unsealed):
             files = {name: self._entries[entry] for name, entry in self._files.items()}
             yield Rows([], [], record=Loose(files))
 
-    def _place(self, file: object) -> tuple[str, int] | None:
-        """Return where the columns of an image lie; of those that are alike the next."""
-        found = self._rows.get(digest_of(file))
-        return found.popleft() if found else None
+    def _places(self, rows: Rows, table: Table) -> Iterator[tuple[str, int] | None]:
+        """Yield in which entry the columns of each image lie, and where there.
+
+        Where all rows are those that were written, the number of a row says so. Where some were
+        sorted, taken or added since, the image alone does, if no other is like it.
+        """
+        digests = list(map(digest_of, rows.files))
+        numbers = table.numbers
+        stays = self._has_all_rows and all(
+            self._digests[number] == digest
+            for number, digest in zip(numbers, digests, strict=True)
+            if digest in self._row_of
+        )
+        for number, digest, name in zip(numbers, digests, rows.names, strict=True):
+            if digest not in self._row_of:
+                yield None
+                continue
+            row = number if stays else self._row_of[digest]
+            if row is None:
+                self._unknown.append(name)
+                yield None
+                continue
+            place = bisect_right(self._firsts, row) - 1
+            yield self._tables[place], row - self._firsts[place]
+
+    @cached_property
+    def _has_all_rows(self) -> bool:
+        """Whether the published file has as many rows as were written."""
+        return self._source.count_of(self._part.file) == len(self._digests)
+
+    def trouble(self) -> str:
+        if not self._unknown:
+            return super().trouble()
+        others = len(self._unknown) - 1
+        more = f" and of {others} more" if others else ""
+        return (
+            f"rows of {self._part.file} were sorted, taken or added since, and other images are "
+            f"just like that of {self._unknown[0]}{more}: whose values are whose is not known, and "
+            "they stay sealed; restore the file as it was published"
+        )
 
     def _values(self, wanted: pa.Field, published: pa.RecordBatch, run: _Run) -> pa.Array:
         """Return a column for a run of rows: sealed, published, or nulls."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import zoneinfo
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dsguard.formats.base import Record
 from dsguard.formats.disclosure import A_KEY
+from dsguard.formats.dropping import UNREAD
 from dsguard.formats.harmless import (
     CHARACTERS,
     ROW,
@@ -33,10 +34,11 @@ _Check: TypeAlias = "Callable[[pa.DataType], bool]"
 
 @dataclass(frozen=True)
 class Table(Record):
-    """Rows as they lie in a Parquet file."""
+    """Rows as they lie in a Parquet file, and their numbers there."""
 
     batch: pa.RecordBatch
     columns: Columns
+    numbers: Sequence[int] = ()
 
     def reviewed(self, review: Review, allowances: list[Allowance] | None = None) -> Table:
         """Return the table without what could hold a picture; each row has an allowance."""
@@ -54,7 +56,9 @@ class Table(Record):
             if field.name == self.columns.image:
                 kept[field.name] = self._shortened(column, review)
             elif field.name == self.columns.label or said:
-                kept[field.name] = _without_key(column, name, review)
+                kept[field.name] = _without_key(
+                    undropped_column(column, name, review), name, review
+                )
             elif said is None:
                 reason = reason_against(field.type)
                 if len(field.name) > STRING or _length_of_names(field.type) > CHARACTERS:
@@ -207,6 +211,25 @@ _OFFSET = re.compile(r"[+-]\d\d:\d\d")
 @cache
 def _zones() -> set[str]:
     return zoneinfo.available_timezones()
+
+
+def undropped_column(
+    column: pa.Array, name: str, review: Review, *, sealing: bool = False
+) -> pa.Array:
+    """Return a column without the keys that its owner drops; nulls where that cannot be."""
+    pyarrow, _ = arrow()
+    if not review.disclosure.drop or pyarrow.types.is_primitive(column.type):
+        return column
+    try:
+        given = column.to_pylist()
+        left = [review.undropped(name, value, sealing=sealing) for value in given]
+        if all(new is old for new, old in zip(left, given, strict=True)):
+            return column
+        return _array(left, column.type)
+    except (pyarrow.ArrowException, OSError, RecursionError, TypeError, ValueError):
+        last = name.rpartition("/")[2]
+        review.leave_out(last, name, UNREAD, len(column), sealable=not sealing)
+        return pyarrow.nulls(len(column), column.type)
 
 
 def _without_key(column: pa.Array, name: str, review: Review) -> pa.Array:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from dsguard.errors import DsguardError
-from dsguard.formats.base import Part, Record, Rows, Source
-from dsguard.formats.images import LOSSLESS_FORMATS, original_name
+from dsguard.formats.base import Extras, Part, Record, Rows, Source
+from dsguard.formats.images import LOSSLESS_FORMATS, original_name, with_suffix
 from dsguard.formats.names import fault_of
 from dsguard.formats.parquet.columns import NAMED, Columns, arrow
 from dsguard.formats.parquet.fields import as_text
-from dsguard.formats.parquet.sealed import packed
+from dsguard.formats.parquet.sealed import Packed, packed
 from dsguard.formats.parquet.table import Table
 from dsguard.formats.sealing import LOOSE, numbered
 from dsguard.formats.sink import FileSink, Output, Results
@@ -30,7 +30,9 @@ class ParquetSink(FileSink):
         super().__init__(output, source, part, number)
         self._writer: Any = None
         self._last: Any = None
-        self._entries = 0
+        self._rows = 0
+        self._held: list[tuple[str, bytes]] = []
+        self._seals = False
 
     def wants_extras(self, rows: Rows) -> bool:
         return not isinstance(rows.record, Table)
@@ -53,6 +55,7 @@ class ParquetSink(FileSink):
             )  # fmt: skip
         self._writer.write_batch(table)
         self._last = table
+        self._rows += len(kept)
         self.is_empty = False
         return {}
 
@@ -68,15 +71,31 @@ class ParquetSink(FileSink):
         if isinstance(whole, Table):
             table, numbers = whole, kept
         else:
-            own = replace(results, extras=results.whole)
+            own = replace(results, extras={row: self._to_seal(rows, row, results) for row in kept})
             batch = self._new_columns(rows, kept, names, own)
             table = Table(batch, Columns(batch.schema, self.file_of(self.part, self.number)))
             numbers = list(range(len(kept)))
-        data, count = packed(table, self._last, numbers, files, self.review)
-        if data:
-            name = f"{self._entries}.parquet"
-            self.give(numbered(0, name), f"{table.columns.file}/columns", data, count)
-            self._entries += 1
+        self._give_rows(packed(table, self._last, numbers, files, self.review))
+
+    def _to_seal(self, rows: Rows, row: int, results: Results) -> Extras:
+        """Return the fields of an image as they are sealed."""
+        assert self.review is not None
+        stem, fields = with_suffix(rows.names[row], ""), results.whole.get(row, {})
+        found = {name: self.review.to_seal(f"{stem}.{name}", data) for name, data in fields.items()}
+        return {name: data for name, data in found.items() if data is not None}
+
+    def _give_rows(self, entry: Packed) -> None:
+        """Give away an entry; the first that is needed takes those before it along."""
+        file = self.file_of(self.part, self.number)
+        name = numbered(self._rows - self._last.num_rows, "columns.parquet")
+        self._seals = self._seals or entry.is_needed
+        if not self._seals:
+            self._held.append((name, entry.data))
+            return
+        for before, data in self._held:
+            self.give(before, f"{file}/columns", data, 0)
+        self._held.clear()
+        self.give(name, f"{file}/columns", entry.data, entry.values)
 
     def _seal_loose(self, whole: Record | None, rows: Rows) -> None:
         """Give away the files of a shard that belong to no image and are not published."""

@@ -160,6 +160,14 @@ class WebDatasetSource(ShardedSource):
         ]
         return distinct(found, str(self))
 
+    def has_images(self) -> bool:
+        try:
+            return any(
+                self.is_image(m.name) for file in self.files for m in self.tars.members(file)
+            )
+        except InputError:  # which whoever reads it will say
+            return True
+
     def _shows(self, name: str) -> bool:
         """Tell whether a member is one of the images."""
         return self.is_image(name) and not is_hidden(name.removeprefix("./"))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dsguard.errors import InputError
 from dsguard.formats.base import Extras, Part, Rows
 from dsguard.formats.limits import Shared
-from dsguard.formats.names import fault_of, shard_name
+from dsguard.formats.names import fault_of, shard_name, shown
 from dsguard.formats.sealing import LOOSE, Entries, Unsealed, numbered, numbered_name
 from dsguard.formats.webdataset.reader import (
     Kept,
@@ -79,6 +79,7 @@ class SealedMembers(Unsealed):
         self._of: dict[str, list[tuple[int, str, str]]] = defaultdict(list)
         self._loose: dict[str, str] = {}
         self._shared = Shared(entries.size())
+        self._others: list[str] = []
         met = set[str]()
         for entry in entries:
             place, name = numbered_name(entry)
@@ -92,7 +93,7 @@ class SealedMembers(Unsealed):
             else:
                 self._of[sample_of(name)].append((place, entry, name))
 
-    def put_into(self, rows: Rows) -> Iterator[Rows]:
+    def put_into(self, rows: Rows, known: set[int]) -> Iterator[Rows]:
         """Yield rows with the sealed members of their samples, over those of their names.
 
         Published rows are short: with these members they may be too long to be had all at once.
@@ -103,7 +104,7 @@ class SealedMembers(Unsealed):
         sealed: dict[str, Extras] = {}
         for sample, group in itertools.groupby(record.members, key=lambda kept: kept.sample):
             own = list(group)
-            fields = self._put_into_sample(sample, own)
+            fields = self._put_into_sample(sample, own, known)
             images = [kept.row for kept in own if kept.data is None]
             if size > _AT_ONCE and images and found.members:
                 yield self._taken(rows, start, images[0], found, sealed)
@@ -113,11 +114,16 @@ class SealedMembers(Unsealed):
             size += sum(map(len, fields.values()))
         yield self._taken(rows, start, len(rows.names), found, sealed)
 
-    def _put_into_sample(self, sample: str, members: list[Kept]) -> Extras:
+    def _put_into_sample(self, sample: str, members: list[Kept], known: set[int]) -> Extras:
         """Put the sealed members of a sample among the others; return them."""
         fields: Extras = {}
-        if all(kept.data is not None for kept in members):
-            self._put_over_loose(members)
+        rows = [kept.row for kept in members if kept.data is None]
+        if not rows:
+            if not self.is_strange:
+                self._put_over_loose(members)
+            return fields
+        if known.isdisjoint(rows):
+            self._others += [sample] * (sample in self._of)
             return fields
         for place, entry, name in sorted(self._of.get(sample, ())):
             member = Kept(sample, name, data := self._entries[entry])
@@ -158,6 +164,14 @@ class SealedMembers(Unsealed):
             files=rows.files[start:stop],
             record=replace(record, members=members),
             extras=extras,
+        )
+
+    def trouble(self) -> str:
+        if self.is_strange or not self._others:
+            return super().trouble()
+        return (
+            f"has fields of {shown(self._others[0])}, of {len(self._others)} in all, whose images "
+            "are others here: they stay sealed; get a whole copy"
         )
 
     def rest(self) -> Iterator[Rows]:

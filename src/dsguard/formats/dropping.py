@@ -1,0 +1,118 @@
+"""What the owner of a dataset drops of a value: keys of objects at any depth, in JSON texts too."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from dsguard.formats.harmless import CouldHoldPictureError, parsed
+
+UNREAD = "cannot be read, to drop what is in it"
+
+_BEGINS = re.compile(r"[\s\ufeff]*[{\[]")
+_BEGINS_BYTES = re.compile(rb"[\s\0\xef\xbb\xbf\xfe\xff]*[{\[]")
+_HEXADECIMAL = re.compile(r"(?:7[bB]|5[bB])(?:[0-9a-fA-F]{2})*")  # of what begins like JSON
+_ESCAPE = re.compile(r"\\[uUxN]")  # which a key could be written with
+_KEY = re.compile(
+    r"""["']([^"']{0,256})["']\s{0,64}:"""
+    r"""|(?<![^\s"'{}\[\],:])([^\s"'{}\[\],:]{1,256})\s{0,64}:"""  # from where a word begins
+)
+
+
+class Dropper:
+    """Takes keys out of values; of what has none of them, the very same value remains.
+
+    Parameters
+    ----------
+    is_dropped : callable
+        Tells of a name, ``<file>/<column>/<key>``, whether it is dropped.
+    unread : callable
+        Told the name of a text that looks like JSON, cannot be read, and has such a key in it. It
+        becomes None.
+    """
+
+    def __init__(self, is_dropped: Callable[[str], bool], unread: Callable[[str], None]) -> None:
+        self._is_dropped, self._unread = is_dropped, unread
+
+    def left_of(self, value: Any, name: str) -> Any:
+        """Return what is left of a value."""
+        if isinstance(value, dict):
+            return self._object(value, name)
+        if isinstance(value, list | tuple):
+            return self._list(value, name)
+        if isinstance(value, str):
+            return self._text(value, name)
+        return self._bytes(value, name) if isinstance(value, bytes) else value
+
+    def _object(self, value: dict[Any, Any], name: str) -> dict[Any, Any]:
+        below = {key: f"{name}/{text_of(key)}" for key in value}
+        kept = {
+            key: self.left_of(each, below[key])
+            for key, each in value.items()
+            if not self._is_dropped(below[key])
+        }
+        is_same = len(kept) == len(value) and all(kept[key] is value[key] for key in kept)
+        return value if is_same else kept
+
+    def _list(self, value: list[Any] | tuple[Any, ...], name: str) -> Any:
+        if value and all(map(_is_pair, value)):  # so Arrow has maps
+            found = [
+                self._pair(pair, f"{name}/{text_of(pair[0])}")
+                for pair in value
+                if not self._is_dropped(f"{name}/{text_of(pair[0])}")
+            ]
+            if len(found) < len(value):
+                return type(value)(found)
+        else:
+            found = [self.left_of(each, name) for each in value]
+        is_same = all(new is old for new, old in zip(found, value, strict=True))
+        return value if is_same else type(value)(found)
+
+    def _pair(self, pair: Any, name: str) -> Any:
+        left = self.left_of(pair[1], name)
+        return pair if left is pair[1] else type(pair)([pair[0], left])
+
+    def _text(self, text: str, name: str) -> str | None:
+        if _HEXADECIMAL.fullmatch(text):  # bytes, as a text has them
+            data = bytes.fromhex(text)
+            left = self._bytes(data, name)
+            return text if left is data else None if left is None else left.hex()
+        if not _BEGINS.match(text):
+            return text
+        try:
+            value = parsed(text)
+        except (CouldHoldPictureError, ValueError):
+            return text if self._is_free(text, name) else None
+        kept = self.left_of(value, name)
+        return text if kept is value else json.dumps(kept, ensure_ascii=False)
+
+    def _bytes(self, data: bytes, name: str) -> bytes | None:
+        if not _BEGINS_BYTES.match(data):
+            return data
+        try:
+            text = data.decode(json.detect_encoding(data))
+        except UnicodeDecodeError:
+            return data if self._is_free(data.decode("latin-1"), name) else None
+        left = self._text(text, name)
+        if left is None or left is text:
+            return None if left is None else data
+        return left.encode("utf-8", "surrogatepass")
+
+    def _is_free(self, text: str, name: str) -> bool:
+        """Tell whether a text that is no JSON, but looks like it, has no key that is dropped."""
+        keys = (one or other for one, other in _KEY.findall(text))
+        if not _ESCAPE.search(text) and not any(self._is_dropped(f"{name}/{key}") for key in keys):
+            return True
+        self._unread(name)
+        return False
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, tuple | list) and len(value) == 2 and isinstance(value[0], str | bytes)
+
+
+def text_of(key: Any) -> str:
+    """Return the key of an object as a name."""
+    return key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else str(key)

@@ -1,0 +1,220 @@
+"""What ``--drop`` names comes back to nobody, wherever it lies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dsguard
+from dsguard.bulk import protect_dataset, restore_dataset
+from dsguard.formats import encode_image, open_source
+from dsguard.formats.disclosure import Disclosure, Review
+
+from .folders import files_in
+from .test_sealed_fields import tarred
+
+KEY = dsguard.DatasetKey(bytes(range(32)))
+LONG = " ".join(f"word{n}" for n in range(99))
+THUMB = "SECRET" + "ab" * 200
+TOLD = {"cap": LONG, "thumb": THUMB}
+TEXT = json.dumps(TOLD)
+IMAGES = [encode_image(np.full((8, 8, 3), 90 * n, np.uint8)) for n in range(2)]
+
+
+def folder(root: Path) -> None:
+    (root / "a").mkdir(parents=True)
+    for n, image in enumerate(IMAGES):
+        (root / "a" / f"{n}.png").write_bytes(image)
+
+
+def texts(root: Path) -> None:
+    folder(root)
+    for n in range(2):
+        (root / "a" / f"{n}.json").write_text(TEXT)
+        (root / "a" / f"{n}.prompt.txt").write_text(TEXT)
+        (root / "a" / f"{n}.csv").write_text(f"cap,thumb\n{LONG},{THUMB}\n")
+    cell = TEXT.replace('"', '""')
+    (root / "all.csv").write_text(f'name,told\na/0.png,"{cell}"\n')
+    (root / "m.json").write_text(json.dumps({"cap": LONG, "inner": json.dumps({"x": [TEXT]})}))
+
+
+def listed(root: Path) -> None:
+    folder(root)
+    lines = [f'a/{n}.png,"{LONG}",{THUMB}\n' for n in range(2)]
+    (root / "metadata.csv").write_text("file_name,cap,thumb\n" + "".join(lines))
+
+
+def tabled(root: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    folder(root)
+    names = [f"a/{n}.png" for n in range(2)]
+    table = pa.table(
+        {"file_name": names, "cap": [LONG] * 2, "thumb": [THUMB] * 2, "js": [TEXT] * 2}
+    )
+    parquet.write_table(table, root / "metadata.parquet")
+    parquet.write_table(table, root / "more.parquet")
+    (root / "cut.parquet").write_bytes(b"PAR1 SECRET")
+
+
+def shard(root: Path) -> None:
+    members = []
+    for n, image in enumerate(IMAGES):
+        members += [(f"{n}.png", image), (f"{n}.json", TEXT.encode()), (f"{n}.text", TEXT.encode())]
+    tarred(root / "s.tar", [*members, ("loose.json", TEXT.encode())])
+
+
+def columns(root: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    root.mkdir(parents=True)
+    strings = pa.string()
+    each = {
+        "text": pa.array([TEXT] * 2),
+        "bytes": pa.array([TEXT.encode()] * 2, pa.large_binary()),
+        "categories": pa.array([TEXT] * 2).dictionary_encode(),
+        "struct": pa.array([TOLD] * 2),
+        "list": pa.array([[TOLD, None]] * 2),
+        "texts": pa.array([[TEXT, "plain"]] * 2),
+        "map": pa.array([list(TOLD.items())] * 2, pa.map_(strings, strings)),
+        "short": pa.array([[("cap", "x"), ("thumb", "SECRET")]] * 2, pa.map_(strings, strings)),
+        "python": pa.array([str(TOLD)] * 2),
+    }
+    parquet.write_table(pa.table({"image": IMAGES, **each}), root / "t.parquet")
+
+
+def all_in(root: Path) -> str:
+    """Return all that a dataset has, columns of tables as Python shows them."""
+    found = []
+    for name, data in files_in(root).items():
+        if name.endswith(".parquet"):
+            from pyarrow import parquet
+
+            found.append(repr(parquet.read_table(root / name).to_pylist()))
+        else:
+            found.append(data.decode("latin-1"))
+    return "\n".join(found)
+
+
+@pytest.mark.parametrize("kind", ["folder", "webdataset", "parquet"])
+@pytest.mark.parametrize("make", [texts, listed, tabled, shard, columns])
+def test_what_is_dropped_comes_back_to_nobody(tmp_path, make, kind):
+    pytest.importorskip("pyarrow")
+    make(tmp_path / "clean")
+    source = open_source(tmp_path / "clean", "imagefolder" if make is tabled else "auto")
+    report = protect_dataset(source, tmp_path / "out", KEY, drop=("thumb",), out_format=kind)
+    assert report.done == 2
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    for place in ("out", "back"):
+        told = all_in(tmp_path / place)
+        assert "SECRET" not in told
+        assert b"SECRET".hex() not in told
+    assert "word98" in told
+    named = {kind: left.reason for kind, left in report.left_out.items()}
+    assert make is not tabled or named.keys() == {"*.parquet"}
+    if make is columns and kind == "parquet":
+        assert named == {"python": "cannot be read, to drop what is in it"}
+
+
+def test_columns_without_what_is_dropped_come_back_as_they_were(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    columns(tmp_path / "clean")
+    clean = parquet.read_table(tmp_path / "clean" / "t.parquet")
+    protect_dataset(tmp_path / "clean", tmp_path / "out", KEY, drop=("other", "python"))
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    back = parquet.read_table(tmp_path / "back" / "t.parquet")
+    assert back.equals(clean.drop_columns(["python"]))
+    protect_dataset(tmp_path / "clean", tmp_path / "cut", KEY, drop=("thumb", "python"))
+    restore_dataset(tmp_path / "cut", tmp_path / "less", KEY)
+    less = parquet.read_table(tmp_path / "less" / "t.parquet").to_pylist()[0]
+    left = {"cap": LONG}
+    assert [json.loads(less[name]) for name in ("text", "bytes", "categories")] == [left] * 3
+    assert (less["struct"], less["list"]) == (
+        {**left, "thumb": None},
+        [{**left, "thumb": None}, None],
+    )
+    assert less["map"] == [("cap", LONG)]
+    assert less["short"] == [("cap", "x")]
+    assert pa.types.is_map(back.schema.field("map").type)
+
+
+def test_a_dropped_field_of_a_struct_ends_no_run(tmp_path):
+    """It is null where the column is published as well as where it is sealed."""
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    (tmp_path / "clean").mkdir()
+    values = [{"a": n, "thumb": "x", "deep": [{"thumb": 1, "b": n}]} for n in range(2)]
+    parquet.write_table(
+        pa.table({"image": IMAGES, "meta": values}), tmp_path / "clean" / "t.parquet"
+    )
+    report = protect_dataset(tmp_path / "clean", tmp_path / "out", KEY, drop=("thumb",))
+    assert (report.done, report.failed, report.left_out, report.sealed_fields) == (2, 0, {}, 0)
+    published = parquet.read_table(tmp_path / "out" / "t.parquet")["meta"].to_pylist()
+    assert published == [
+        {"a": n, "thumb": None, "deep": [{"thumb": None, "b": n}]} for n in range(2)
+    ]
+
+
+def test_what_is_published_whole_is_without_what_is_dropped(tmp_path):
+    texts(tmp_path / "clean")
+    protect_dataset(
+        tmp_path / "clean", tmp_path / "out", KEY, drop=("thumb",), publish=("m.json", "*.txt")
+    )
+    assert "SECRET" not in all_in(tmp_path / "out")
+    assert "word98" in (tmp_path / "out" / "m.json").read_text()
+
+
+@pytest.mark.parametrize("text", [TEXT, '{"thumb": "SECRET"}'])
+def test_arrays_of_texts_with_what_is_dropped_stay_away(tmp_path, text):
+    images = np.zeros((4, 8, 8, 3), np.uint8)
+    told = np.array([text] * 4)
+    np.savez(tmp_path / "a.npz", images=images, told=told, words=np.array([LONG] * 4))
+    report = protect_dataset(tmp_path / "a.npz", tmp_path / "out", KEY, drop=("thumb",))
+    assert [(each.first, each.count) for each in report.left_out.values()] == [("a.npz/told", 1)]
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    for place in ("out", "back"):
+        with np.load(tmp_path / place / "a.npz") as arrays:
+            assert "told" not in arrays
+            assert place == "out" or arrays["words"].tolist() == [LONG] * 4
+
+
+@pytest.mark.parametrize(
+    ("value", "left"),
+    [
+        ({"a": 1}, {"a": 1}),
+        ({"a": 1, "k": 2}, {"a": 1}),
+        ([{"k": 2}, 3], [{}, 3]),
+        ((1, {"k": 2}), (1, {})),
+        ([("a", {"k": 1}), ("k", 2)], [("a", {})]),
+        ([["k", 1], ["a", {"k": 2}]], [["a", {}]]),
+        ([["a", {"k": 2}]], [["a", {}]]),
+        (' {"k": 2, "a": [1]}', '{"a": [1]}'),
+        (b'\xef\xbb\xbf{"k": 1}', b"{}"),
+        ('{"k": 2}'.encode("utf-16"), b"{}"),
+        ('{"a": "[{\\"k\\": 1}]"}', '{"a": "[{}]"}'),
+        (b'{"k": 1, "a": 2}'.hex(), b'{"a": 2}'.hex()),
+        ("{k} is no key: k", "{k} is no key: k"),
+        ("{'k': 1}", None),
+        ("{k: 1}", None),
+        ('{"\\u006b": 1, }', None),
+        ('{"k": 1, "k": 2}', None),
+        ("[a caption]", "[a caption]"),
+        ("k: 1", "k: 1"),
+        (b"\0{k", b"\0{k"),
+        (7.5, 7.5),
+    ],
+)
+def test_keys_are_taken_out_of_values(value, left):
+    review = Review(Disclosure(drop=("k",)))
+    found = review.undropped("f", value)
+    assert found == left
+    assert (found is value) == (value == left)
+    assert Review(Disclosure(drop=("x",))).undropped("f", value) in (value, None)
