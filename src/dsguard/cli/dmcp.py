@@ -328,12 +328,15 @@ def request(dataset: str, message: str) -> None:
 def requests() -> None:
     """List your requests, and those that you can answer."""
     with _client() as client:
-        for row in client.requests():
+        rows, own = client.requests(), client.me()["name"]
+        for row in rows:
             reason = f" ({row['reason']})" if row["reason"] else ""
             say(
                 f"{row['number']}: {row['user']} asks for {row['dataset']}: "
                 f"{row['state']}{reason}  {row['message']}"
             )
+    if any(row["state"] == "pending" and row["user"] != own for row in rows):
+        click.echo("answer one: dsguard dmcp answer NUMBER --accept, or --refuse", err=True)
 
 
 @dmcp.command()
