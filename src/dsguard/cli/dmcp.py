@@ -328,15 +328,16 @@ def request(dataset: str, message: str) -> None:
 def requests() -> None:
     """List your requests, and those that you can answer."""
     with _client() as client:
-        rows, own = client.requests(), client.me()["name"]
+        rows = client.requests()
         for row in rows:
             reason = f" ({row['reason']})" if row["reason"] else ""
             say(
                 f"{row['number']}: {row['user']} asks for {row['dataset']}: "
                 f"{row['state']}{reason}  {row['message']}"
             )
-    if any(row["state"] == "pending" and row["user"] != own for row in rows):
-        click.echo("answer one: dsguard dmcp answer NUMBER --accept, or --refuse", err=True)
+    if any(row["state"] == "pending" for row in rows):
+        told = "who manages the dataset answers: dsguard dmcp answer NUMBER --accept, or --refuse"
+        click.echo(told, err=True)
 
 
 @dmcp.command()
