@@ -20,6 +20,7 @@ from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
 from dsguard.cli.commands import Exit, run
 from dsguard.formats import croissant
 from dsguard.formats.croissant import CROISSANT, PROTECTED, Facts
+from dsguard.formats.croissant_values import MOST_LETTERS
 
 from .folders import files_in
 
@@ -277,10 +278,9 @@ keys = st.sampled_from(
     ["@id", "@type", "name", "field", "subField", "source", "includes", "contentUrl", "containedIn",
      "references", "key", "fileObject", "encodingFormat", "description", "data"]
 )  # fmt: skip
-short_numbers = st.integers(-(10**20), 10**20)
-"""Those of more than 25 digits are read as text, so that they count as what they could hold."""
+numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 json_values = st.recursive(
-    st.none() | st.booleans() | short_numbers | st.text(max_size=5) | st.just("x.jpg"),
+    st.none() | st.booleans() | numbers | st.text(max_size=5) | st.just("x.jpg"),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
     max_leaves=12,
 )
@@ -296,6 +296,128 @@ def test_any_document_is_mended(distribution, records, whole):
               if "sha256" in item and "contentSize" in item}  # fmt: skip
     assert listed["y.tar"]["sha256"] == "cd" * 32
     assert croissant.is_of_protected(data)
+
+
+HASH = "a3f1" * 16
+
+
+def told_of(*items: dict, **more: object) -> list[dict]:
+    """Return what is published of the items of a document of one image, a/0.jpg."""
+    document = {"@type": "sc:Dataset", "distribution": list(items), **more}
+    read = croissant.read(json.dumps(document).encode())
+    files = {"a/0.png": Facts(5, "f" * 64)}
+    data, _ = croissant.mended(
+        read, files, ["a/0.png"], lambda n: n.replace(".jpg", ".png"), "", whole=True
+    )
+    assert HASH[:20] not in data.decode()
+    return json.loads(data)["distribution"]
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["sha256", "sc:sha256", "cr:md5", "https://schema.org/sha256", "checksum", "h", "sha512"],
+)
+def test_no_hash_of_a_clean_file_is_published(key):
+    [item] = told_of({"@type": "cr:FileObject", "@id": "i", "sc:contentUrl": "a/0.jpg",
+                      "sc:contentSize": "12345 B", key: HASH, "name": "first"})  # fmt: skip
+    assert item == {
+        "@type": "cr:FileObject", "@id": "i", "name": "first", "contentUrl": "a/0.png",
+        "contentSize": "5 B", "encodingFormat": "image/png", "sha256": "f" * 64,
+    }  # fmt: skip
+    if key != "h":
+        told_of({"@id": "i", "contentUrl": "a/0.jpg"}, isPartOf={"name": "x", key: HASH})
+
+
+def test_the_files_of_a_document_are_known_by_any_spelling():
+    item = {"@type": "https://schema.org/FileObject", "contentUrl": "a/0.jpg", "sha256": HASH}
+    [told] = told_of(**{"https://schema.org/distribution": [item]})
+    assert told["sha256"] == "f" * 64
+
+
+def test_a_set_of_files_tells_of_published_ones_alone():
+    kind = {"@type": "cr:FileSet", "@id": "s", "contentSize": "999999 B", "includes": "**/*.jpg"}
+    [one] = told_of({**kind, "excludes": "private/3.jpg"})
+    assert one.keys() == {"@type", "@id", "includes", "encodingFormat"}
+    [two] = told_of({**kind, "excludes": ["private/3.jpg", "a/*.jpg"]})
+    assert two["excludes"] == "a/*.png"
+
+
+@pytest.mark.parametrize(
+    ("address", "published"),
+    [
+        ("https://user:pass@word@example.org/repo", "https://example.org/repo"),
+        ("git+https://x-token@example.org/repo.git#main", "git+https://example.org/repo.git#main"),
+        (
+            "see //me@a.org/x?b=1&sig=2, and http://b.org/@c",
+            "see //a.org/x?b=1 and http://b.org/@c",
+        ),
+        ("https://a.org/x?X-Amz-Signature=1&page=2#access_token=3", "https://a.org/x?page=2"),
+        ("https://a.org/?h=ab01ab01ab01ab01ab01ab01", "https://a.org/"),
+        ("https://a.org/?author=me&keyword=x&doi=10.5281/zenodo.1234567", None),
+    ],
+)
+def test_addresses_are_published_without_user_and_token(address, published):
+    item = {"encodingFormat": "git+https", "contentUrl": address, "sha256": HASH}
+    [repository, _] = told_of(item)
+    assert repository["contentUrl"] == (published or address)
+    assert repository["sha256"] == croissant._HASH_OF_REPOSITORY
+
+
+def drawn(rows: int, columns: int) -> list[str]:
+    return [
+        "".join(chr(97 + (x * n // 7 + n * n // 3) % 17) for x in range(columns))
+        for n in range(1, rows + 1)
+    ]
+
+
+@pytest.mark.parametrize("key", ["letters", "description", "texts", "name", "keys"])
+def test_drawings_in_letters_are_no_texts(key):
+    rows = [" ".join(row[n : n + 20] for n in range(0, 80, 20)) for row in drawn(300, 80)]
+    one_by_one = [{"name": "x", "sc:description": row} for row in rows]
+    values = {
+        "letters": rows, "description": "\n".join(rows), "texts": one_by_one,
+        "name": [{"@id": row} for row in rows], "keys": dict.fromkeys(rows, "x"),
+    }  # fmt: skip
+    document = {"@type": "sc:Dataset", "name": "photos", "distribution": [], key: values[key]}
+    data, is_cut = croissant.mended(document, {}, (), str, "")
+    assert is_cut
+    assert sum(row in data.decode() for row in set(rows)) <= 7
+
+
+def test_all_words_of_a_document_are_bounded():
+    names = drawn(2000, 24)
+    fields = [{"@id": f"f/{name}{'x' * (n % 7)}", "name": name} for n, name in enumerate(names)]
+    document = {"@type": "sc:Dataset", "distribution": [], "recordSet": [{"field": fields}]}
+    data, is_cut = croissant.mended(document, {}, (), str, "")
+    assert is_cut
+    assert sum(name in data.decode() for name in set(names)) <= MOST_LETTERS / 24
+
+
+def test_patterns_are_tried_so_often_at_most(monkeypatch):
+    images = {f"a/{n:04}.png": Facts(1, "ab" * 32) for n in range(1000)}
+    sets = [{"@type": "cr:FileSet", "@id": f"s{n}", "includes": f"{n}/*"} for n in range(3000)]
+    last = {"@type": "cr:FileSet", "@id": "last", "includes": "a/*"}
+    for most, found in ((5_000_000, {"last"}), (2000, {"last"})):
+        monkeypatch.setattr(croissant, "_MOST_TRIED", most)
+        document = {"@type": "sc:Dataset", "distribution": [last, *sets]}
+        data, is_cut = croissant.mended(document, images, list(images), str, "")
+        told = json.loads(data)["distribution"]
+        assert {item["@id"] for item in told if item["@type"] == "cr:FileSet"} == found
+        assert is_cut
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(
+    ("number", "published"),
+    [("1" * 30, None), ("0." + "3" * 40, 0.3333333333333333), ("1e999", None), ("NaN", None)],
+)
+def test_a_long_number_is_published_as_a_number_or_not_at_all(number, published, whole):
+    text = f'{{"@type": "sc:Dataset", "distribution": [], "x": [1, {number}]}}'
+    data, is_cut = croissant.mended(croissant.read(text.encode()), {}, (), str, "", whole=whole)
+    if number.isdigit() and whole:
+        published = int(number)
+    assert json.loads(data)["x"] == [1, *([] if published is None else [published])]
+    assert is_cut == (published is None)
 
 
 def test_what_is_nested_too_deeply_is_none():

@@ -297,6 +297,9 @@ def test_inspect(home, capsys):
     shown = capsys.readouterr()
     assert "missing.png: cannot be read: No such file" in shown.err
     assert "profile exact" in shown.out
+    for none_is_read in (["missing.png"], ["missing.png", "gone"]):
+        assert run(["inspect", *none_is_read]) == Exit.USAGE
+        assert "missing.png: cannot be read: No such file" in capsys.readouterr().err
 
 
 def test_a_surrogate_must_know_the_classes(home, capsys):

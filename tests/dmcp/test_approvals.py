@@ -250,6 +250,23 @@ def test_messages_become_grants_and_revocations(sender, owner, dataset, mary, bo
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("given_by", ["webhook", "manager"])
+def test_what_a_manager_took_back_is_not_given_again(sender, owner, dataset, mary, given_by):
+    if given_by == "webhook":
+        assert sender.tell(mary.name, True) == "granted"
+    else:
+        owner.grant(dataset, mary.name)
+    owner.revoke(dataset, mary.name)
+    assert [sender.tell(mary.name, True) for _ in range(2)] == ["kept", "kept"]
+    assert active(owner, dataset) == {}
+    assert [sender.tell(mary.name, each) for each in (False, True)] == ["kept", "granted"]
+    owner.grant(dataset, mary.name, quota=1)  # in place of it
+    assert sender.tell(mary.name, False) == "kept"
+    owner.revoke(dataset, mary.name)
+    assert sender.tell(mary.name, True) == "kept"
+    assert active(owner, dataset) == {}
+
+
 def test_a_message_works_once_and_in_its_time(sender, owner, dataset, mary):
     approve, end = {"user": mary.name, "approved": True}, {"user": mary.name, "approved": False}
     now = time.time()

@@ -404,3 +404,34 @@ def test_the_client_trusts_no_names(scenes):
         client._http = httpx.Client(base_url="https://x", transport=httpx.MockTransport(answer))
         with pytest.raises(RefusedError, match="other images"):
             list(client.restore("d", [("good.png", b"x")]))
+
+
+@pytest.mark.parametrize("name", ["bad name/..", "", "Photos", "x" * 65, "..", "a/b", "é"])
+def test_what_cannot_be_the_name_of_a_dataset_is_told_before_anything_is_asked(
+    tmp_path, monkeypatch, capsys, name
+):
+    service = Answers(monkeypatch)
+    monkeypatch.setenv("DSGUARD_DMCP_URL", "https://x")
+    monkeypatch.setenv("DSGUARD_DMCP_TOKEN", TOKEN)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "x.png").write_bytes(b"")
+    out, image = str(tmp_path / "out"), str(folder / "x.png")
+    of_platform = ["--dataset", name]
+    for command in (
+        ["dmcp", "request", name], ["dmcp", "grants", name], ["dmcp", "grant", name, "mary"],
+        ["dmcp", "deposit", name, "--new-key"], ["dmcp", "samples", name, image],
+        ["dmcp", "restore", name, str(folder), out], ["verify", str(folder), *of_platform],
+        ["restore", str(folder), out, *of_platform], ["protect", str(folder), out, *of_platform],
+    ):  # fmt: skip
+        assert cli(command) == Exit.USAGE
+        assert "64 small letters, digits, dots, dashes and underscores" in told(capsys)
+    assert service.asked == []
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_the_number_of_a_job_is_no_path(monkeypatch):
+    service = Answers(monkeypatch, **{"..": {"state": "", "message": "", "done": 0, "failed": 0}})
+    with Client("https://x", TOKEN) as client, pytest.raises(RefusedError):
+        client.job("../datasets")
+    assert [path for path, _ in service.asked] == ["/v1/jobs/../datasets"]  # quoted on the way

@@ -221,6 +221,24 @@ def test_a_quota_ends_a_run(home, owner, mary, dataset, granted):
     assert used(owner, dataset) == 12
 
 
+def test_who_restores_is_told_how_a_run_without_keys_goes_on(
+    home, server, owner, mary, dataset, granted, monkeypatch, capsys
+):
+    monkeypatch.setenv("DSGUARD_DMCP_URL", server.url)
+    monkeypatch.setenv("DSGUARD_DMCP_TOKEN", mary.token)
+    owner.grant(dataset, mary.name, quota=20)
+    command = ["restore", "safe", "back", "--dataset", dataset, "--shard-size", "12"]
+    assert cli(command) == Exit.KEY_REFUSED
+    shown = capsys.readouterr().err
+    assert "ask somebody who manages the dataset for more, or take fewer images" in shown
+    assert "12 images are restored, and the same command goes on with the rest" in shown
+    owner.grant(dataset, mary.name)
+    assert cli(command) == Exit.OK
+    assert used(owner, dataset) == 36
+    monkeypatch.setenv("DSGUARD_DMCP_TOKEN", mary.token[:-6] + "000000")  # an old one
+    assert cli(command) == Exit.KEY_REFUSED
+
+
 def test_neither_token_nor_keys_are_stored_or_told(home, mary, granted, key):
     told = repr(granted) + repr(RestoredDataset([], granted).key) + str(granted)
     assert mary.token not in told
@@ -305,7 +323,7 @@ def test_the_command(home, server, owner, mary, dataset, granted, monkeypatch, c
     assert cli(["restore", "safe", "other", "--dmcp", server.url]) == Exit.USAGE
     assert "name the dataset" in capsys.readouterr().err
     monkeypatch.setenv("DSGUARD_DMCP_TOKEN", "dsg_" + 43 * "x")
-    assert cli([*command[:2], "other", *command[3:]]) == Exit.USAGE
+    assert cli([*command[:2], "other", *command[3:]]) == Exit.KEY_REFUSED
     assert "not valid" in capsys.readouterr().err
     assert not Path("other").exists()
 
@@ -446,8 +464,8 @@ def test_journals_have_a_code_of_the_user(tmp_path, monkeypatch):
 
 def test_a_dataset_that_there_is_not_leaves_nothing_behind(home, granted, server, user):
     before = {path.name for path in Path().iterdir()}
-    nobody = GrantedKeys(server.client(user.token), "nosuch")
-    with pytest.raises(NoKeysError):
+    nobody = GrantedKeys("nosuch", server.url, user.token)
+    with pytest.raises(NoKeysError, match="no such dataset"):
         restore_dataset("safe", "clean-again", nobody)
     assert {path.name for path in Path().iterdir()} == before
     assert restore_dataset("safe", "clean-again", granted).done > 0

@@ -51,6 +51,7 @@ def test_the_page(server, owner, user, dataset, scenes, key):
         files = [("files", (name, file)) for name, file in [*images[:2], ("x.png", b"x")]]
         restored = mine.post(f"/datasets/{dataset}/restore", files=files)
         assert "not an image file" in restored.text
+        assert "InputError" not in restored.text
         found = re.findall(r'alt="restored"|href="data:image/png;base64,([^"]+)"', restored.text)
         pixels = decode_image(base64.b64decode(next(part for part in found if part)))
         np.testing.assert_array_equal(pixels, scenes[0])

@@ -81,7 +81,9 @@ def test_the_whole_story(tmp_path, server, scenes, monkeypatch, capsys):
     assert "may not restore" in run("restore xrays published clean", "mary", Exit.USAGE)
     assert "is with the owners" in run("request xrays --message please", "mary")
     monkeypatch.setenv("DSGUARD_DMCP_TOKEN", server.owner_token)
-    number = run("requests", "owner").split(":")[0]
+    told = run("requests", "owner")
+    assert "who manages the dataset answers: dsguard dmcp answer NUMBER --accept" in told
+    number = told.split(":")[0]
     assert "accepted" in run(f"answer {number} --accept", "owner")
     monkeypatch.delenv("DSGUARD_DMCP_TOKEN")
     assert "restored 9 of 9" in run("restore xrays published clean", "mary")

@@ -122,3 +122,23 @@ def test_sgd_learns(scenes):
         {"clean": images}, labels, images, labels, recipe=recipe, width=8, device="cpu"
     )
     assert row.test_accuracy > 0.9
+
+
+@pytest.mark.parametrize(
+    ("options", "profile"),
+    [
+        ([], "sealed"), (["--cover", "preview"], "sealed"), (["--epsilon", "8"], "exact"),
+        (["--kind", "class-wise"], "exact"), (["--profile", "veil"], "veil"),
+    ],
+)  # fmt: skip
+def test_evaluate_measures_what_protect_makes(dataset, tmp_path, monkeypatch, options, profile):
+    chosen = []
+
+    def stop(data, out, preset, protection, **_):
+        chosen.append(protection.profile)
+        msg = "enough"
+        raise dsguard.InputError(msg)
+
+    monkeypatch.setattr("dsguard.evaluation.study.run_study", stop)
+    assert run(["evaluate", str(dataset), "--out", str(tmp_path / "x"), *options]) == Exit.USAGE
+    assert chosen == [profile]

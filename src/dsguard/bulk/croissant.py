@@ -21,6 +21,10 @@ _OF_ANOTHER_KIND = (
     "is no Croissant document, and no new one is written in its place; mend it, rename it, or take "
     "--drop croissant.json"
 )
+_IN_PART = (
+    "has records, numbers or texts in it that could hold a picture, or are too many; the rest goes "
+    "along"
+)
 
 
 def write_croissant(
@@ -61,8 +65,7 @@ def write_croissant(
         new_name = companions.new_name
         data, is_cut = croissant.mended(original, files, images, new_name, access, whole=whole)
         if is_cut and not companions.seals:
-            reason = "has records or texts in it that could hold a picture; the rest goes along"
-            review.leave_out(CROISSANT, CROISSANT, reason)
+            review.leave_out(CROISSANT, CROISSANT, _IN_PART)
     if review.holds_key(data):
         review.leave_out(CROISSANT, CROISSANT, A_KEY)
         return set()

@@ -28,9 +28,10 @@ def deposited_key(dataset: str, url: str | None, choices: Choices) -> DatasetKey
     """
     from dsguard.cli.dmcp import connected
     from dsguard.dmcp.login import login_for
+    from dsguard.dmcp.names import check_dataset_name
     from dsguard.keys import DatasetKey
 
-    path = key_file(dataset, choices)
+    path = key_file(check_dataset_name(dataset), choices)
     with connected(*login_for(url)) as client:
         there = _versions(client, dataset)
         if path.exists():

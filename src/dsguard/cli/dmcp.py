@@ -20,7 +20,7 @@ import click
 from dsguard.cli.console import Exit, complain, counted, load_key, say, show, warn
 from dsguard.dmcp.login import allows_http, login_for, path_of_login
 from dsguard.dmcp.secret_text import check_token, text_of
-from dsguard.errors import DsguardError, InputError, MissingExtraError
+from dsguard.errors import DsguardError, InputError, MissingExtraError, NoKeysError
 
 if TYPE_CHECKING:
     from dsguard.dmcp import GrantedKeys
@@ -328,12 +328,16 @@ def request(dataset: str, message: str) -> None:
 def requests() -> None:
     """List your requests, and those that you can answer."""
     with _client() as client:
-        for row in client.requests():
+        rows = client.requests()
+        for row in rows:
             reason = f" ({row['reason']})" if row["reason"] else ""
             say(
                 f"{row['number']}: {row['user']} asks for {row['dataset']}: "
                 f"{row['state']}{reason}  {row['message']}"
             )
+    if any(row["state"] == "pending" for row in rows):
+        told = "who manages the dataset answers: dsguard dmcp answer NUMBER --accept, or --refuse"
+        click.echo(told, err=True)
 
 
 @dmcp.command()
@@ -702,8 +706,12 @@ def _client() -> Client:
 def granted_keys(dataset: str, url: str | None) -> GrantedKeys:
     """Return the keys of a dataset on a platform, whose address and token are tried first."""
     from dsguard.dmcp import GrantedKeys
+    from dsguard.dmcp.client import RefusedError
 
-    login = login_for(url)
-    with connected(*login) as client:
-        client.me()
-    return GrantedKeys(dataset, *login, allow_http=allows_http())
+    keys = GrantedKeys(dataset, *(login := login_for(url)), allow_http=allows_http())
+    try:
+        with connected(*login) as client:
+            client.me()
+    except RefusedError as refusal:
+        raise NoKeysError(refusal.message) from refusal
+    return keys

@@ -155,7 +155,7 @@ def demo(
     help="Test on a part of the training images instead: to choose settings without looking at the "
     "test images.",
 )
-@options.perturbing_profile_option
+@options.profile_option
 @options.cover_option
 @options.cells_option
 @options.samples_option
@@ -174,7 +174,7 @@ def evaluate(
     seeds: int | None,
     epochs: int | None,
     workers: int,
-    profile: str,
+    profile: str | None,
     shows: str | None,
     cells: int,
     samples: int,
@@ -187,8 +187,8 @@ def evaluate(
 ) -> None:
     """Train networks on clean, protected and restored images of DATA, and compare.
 
-    DATA is as for `protect`. Tests are on its folder `test` where it has `train` and `test`, else
-    on a third of the images, drawn at random, that nothing is trained on.
+    DATA is as for `protect`, and so is the profile. Tests are on its folder `test` where it has
+    `train` and `test`, else on a third of the images, drawn at random, that nothing is trained on.
 
     quick takes minutes on two cores and is a lead, not a result; full trains on all images. paper
     has the settings of the published method, field those that most others report, and both want a
@@ -199,7 +199,10 @@ def evaluate(
     from dsguard.evaluation.presets import PRESETS
     from dsguard.evaluation.protection import Protection
     from dsguard.evaluation.study import run_study
+    from dsguard.profiles import Profile
 
+    perturbs = kind is not None or options.was_given("epsilon")
+    profile = Profile.named(profile, perturbs=perturbs and shows is None).name
     chosen = PRESETS[preset].computed_in(bfloat16=bfloat16)
     if seeds is not None:
         chosen = replace(chosen, seeds=tuple(range(seeds)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dsguard.cli import options
-from dsguard.cli.console import counted, load_key, say, shortened, show, worst
+from dsguard.cli.console import Exit, counted, load_key, say, shortened, show, worst
 from dsguard.errors import DsguardError, InputError
 
 if TYPE_CHECKING:
@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 def inspect_command(files: tuple[Path, ...], key_path: Path | None, *, as_json: bool) -> int:
     """Tell what protected FILES say of themselves; no key is needed.
 
-    Of a folder or a file with many images the first is shown. With a key, files of what is sealed
+    Of a folder or a file with many images the first is shown. Files that cannot be read are named,
+    with code 3; with code 2 where there are no others. With a key, files of what is sealed
     beside images (*.dsguard) tell what is in them.
     """
     failures: dict[str, DsguardError] = {}
+    unread = 0
     for file in files:
         try:
             info = _facts_of(file, key_path)
@@ -37,6 +39,7 @@ def inspect_command(files: tuple[Path, ...], key_path: Path | None, *, as_json: 
             continue
         except OSError as error:
             failures[str(file)] = InputError(f"cannot be read: {error.strerror}")
+            unread += 1
             continue
         if as_json:
             click.echo(json.dumps({"file": str(file), **info}))
@@ -51,7 +54,7 @@ def inspect_command(files: tuple[Path, ...], key_path: Path | None, *, as_json: 
             for name, size in inner.items():
                 say(f"  {shortened(name)}: {counted(size, 'byte')}")
     show(failures)
-    return worst(failures.values())
+    return Exit.USAGE if unread == len(files) else worst(failures.values())
 
 
 def _facts_of(file: Path, key_path: Path | None) -> dict[str, Any]:
@@ -81,9 +84,7 @@ def _first_image(path: Path) -> tuple[NDArray[uint8], bytes]:
 
     if path.is_file() and (is_image_name(path.name) or is_own(path.name)):
         return decode_protected(path.read_bytes())
-    if not path.exists():
-        msg = "cannot be read: No such file or directory"
-        raise InputError(msg)
+    path.stat()  # raises what is said of a path that is not there
     source = open_source(path)
     for part in source.parts(1):
         for rows in source.rows(part):

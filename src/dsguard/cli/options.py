@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from dsguard.choices import (
     CODEC_NAMES,
@@ -62,7 +63,8 @@ perturbing_profile_option = click.option(
     type=click.Choice(PROFILE_NAMES),
     default=PERTURBING_PROFILE,
     show_default=True,
-    help="How to protect; see `dsguard protect --help`.",
+    help="How to protect; see `dsguard protect --help`. The default is not that of `protect`, as "
+    f"perturbed images have to be compared; {DEFAULT_PROFILE} has a row beside them.",
 )
 cover_option = click.option(
     "--cover",
@@ -179,3 +181,9 @@ def attack_of(profile: str, epsilon: int, kind: str | None = None, steps: int = 
 
     chosen = {} if kind is None else {"kind": kind}
     return Attack.carried_by(profile, epsilon=epsilon, steps=steps, **chosen)
+
+
+def was_given(name: str) -> bool:
+    """Tell whether an option of the command was given, and is not at its default."""
+    context = click.get_current_context()
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE

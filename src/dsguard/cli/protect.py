@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from dsguard.cli import options
 from dsguard.cli.choices import Choices, common, writing
@@ -131,7 +130,7 @@ def protect(
     choices = Choices(**given)
     if epsilon == 0:
         warn("epsilon is 0: nothing in the protected images misleads a network")
-    perturbs = surrogate_path is not None or kind is not None or _was_given("epsilon")
+    perturbs = surrogate_path is not None or kind is not None or options.was_given("epsilon")
     chosen = Profile.named(profile, perturbs=perturbs and shows is None and codec is None)
     name = shows or {"class-wise": "patterns", "sample-wise": "attack"}.get(
         kind or "", chosen.shows
@@ -222,7 +221,7 @@ def _warn_of_unused(cover: str) -> None:
     command = click.get_current_context().command
     for option in command.params:
         covers = _USED_BY.get(str(option.name))
-        if covers and cover not in covers and _was_given(str(option.name)):
+        if covers and cover not in covers and options.was_given(str(option.name)):
             warn(f"{option.opts[0]} is of no effect with cover {cover}, but of {covers[0]}")
 
 
@@ -238,19 +237,13 @@ def _check_covers(covers: Path, source: Path) -> None:
 
 def _check_samples(source: Source, names: tuple[str, ...]) -> None:
     """Raise an error where images are to show themselves that there are not."""
-    if names and _was_given("samples"):
+    if names and options.was_given("samples"):
         msg = "give --samples, or --sample for each image that shows itself, not both"
         raise InputError(msg)
     missing = set(names).difference(source.names()) if names else set[str]()
     if missing:
         msg = f"{source} has no image {min(missing)!r}, which is to show itself"
         raise InputError(msg)
-
-
-def _was_given(name: str) -> bool:
-    """Tell whether an option of the command was given, and is not at its default."""
-    context = click.get_current_context()
-    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _sampled_classes(source: Source, choices: Choices) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from dsguard.cli.console import (
     worst,
 )
 from dsguard.cli.report import code_of, code_of_left_out, finish, show_left_out
-from dsguard.errors import InputError
+from dsguard.errors import InputError, NoKeysError
 
 if TYPE_CHECKING:
     from dsguard.bulk import Report
@@ -60,8 +60,27 @@ def do_task(
             show(reports[0].failures)
             complain(str(error))
             return code_of(reports[0])
+        except NoKeysError as error:
+            msg = f"{error.message}{_kept_of(task, choices)}"
+            raise NoKeysError(msg) from error
     _warn(task, source, reports[0], choices)
     return finish(task, reports[0], choices)
+
+
+def _kept_of(task: Task, choices: Choices) -> str:
+    """Return what there is of a run that got no more keys, and how it goes on."""
+    from dsguard.bulk.journal import Journal
+    from dsguard.formats.places import place_of
+
+    if not task.writes or choices.destination is None:
+        return ""
+    journal = Journal.of(place_of(choices.destination))
+    lines = (line for number in journal.done() for line in journal.lines(number) or ())
+    done = sum(line["error"] is None for line in lines)
+    if not done:
+        return ""
+    kept = f"{counted(done, 'image')} {'is' if done == 1 else 'are'} {task.verb}"
+    return f"; {kept}, and the same command goes on with the rest, once there are keys"
 
 
 def _warn(task: Task, source: Source, report: Report, choices: Choices) -> None:

@@ -27,6 +27,7 @@ from dsguard.dmcp.model import (
     User,
     now,
 )
+from dsguard.dmcp.names import NAME
 from dsguard.keys import DatasetKey
 from dsguard.keys.image_keys import IMAGE_ID_BYTES
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     from dsguard.dmcp.vault import Vault
 
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _TOKEN = re.compile(r"dsg_[A-Za-z0-9_-]{43}")
 _SESSIONS = 10
 """Kept of one token; the oldest ends where there are more."""
@@ -475,7 +475,7 @@ def _over_quota(grant: Grant, these: str) -> Refused:
     return Refused(
         403, "quota",
         f"the grant is for {quota} {kind}images; {quota - grant.used} are left, and {these}",
-        "send no more than are left, or ask somebody who manages the dataset for more",
+        "ask somebody who manages the dataset for more, or take fewer images",
     )  # fmt: skip
 
 

@@ -14,10 +14,12 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from dsguard._atomic import write_whole
 from dsguard.dmcp import frames
+from dsguard.dmcp.names import check_dataset_name
+from dsguard.dmcp.pace import PATIENCE, Pace
 from dsguard.dmcp.secret_text import check_token
 from dsguard.errors import DsguardError, InputError, MissingExtraError
 from dsguard.formats.limits import load_json
@@ -110,10 +112,11 @@ class Client:
         if self._token:
             headers["authorization"] = f"Bearer {self._token}"
         self._unreachable: tuple[type[Exception], ...] = (httpx.TransportError,)
+        self._pace = Pace()
         self._http = httpx.Client(
             base_url=url,
             headers=headers,
-            timeout=httpx.Timeout(120),
+            timeout=httpx.Timeout(PATIENCE),
             trust_env=not is_local,  # no proxy stands between two programs of one machine
         )
 
@@ -139,7 +142,7 @@ class Client:
         self, dataset: str, key: DatasetKey | None = None, title: str = ""
     ) -> dict[str, Any]:
         """Deposit a dataset, or another version of its key; without a key the service makes it."""
-        content: dict[str, Any] = {"name": dataset, "title": title}
+        content: dict[str, Any] = {"name": check_dataset_name(dataset), "title": title}
         if key is not None:
             content["secret"] = key.secret.hex()
         return self._object("POST", "/v1/datasets", content, version=int, key_id=str)
@@ -165,7 +168,7 @@ class Client:
             body = b"".join(frames.packed(name, "", data) for name, data in images)
         except frames.BadFrameError as error:
             raise InputError(str(error)) from None
-        path, headers = f"/v1/datasets/{dataset}/samples", {"content-type": frames.CONTENT_TYPE}
+        path, headers = f"{_path_of(dataset)}/samples", {"content-type": frames.CONTENT_TYPE}
         answer = self._answer("PUT", path, content=body, headers=headers)
         return int(_fields(answer, _parsed(answer), samples=int)["samples"])
 
@@ -201,29 +204,29 @@ class Client:
         content = {name: time and time.isoformat() for name, time in times.items()}
         limits = _limits(quota, lease_hours, distinct=distinct)
         asked = {"user": user, "right": right, "source": source, **limits, **content}
-        return self._object("POST", f"/v1/datasets/{dataset}/grants", asked, user=str, right=str)
+        return self._object("POST", f"{_path_of(dataset)}/grants", asked, user=str, right=str)
 
     def revoke(self, dataset: str, user: str, right: str = "restore") -> int:
         """Take a right back; return how many grants that ended."""
         asked = {"user": user, "right": right}
-        answer = self._object("POST", f"/v1/datasets/{dataset}/revoke", asked, ended=int)
+        answer = self._object("POST", f"{_path_of(dataset)}/revoke", asked, ended=int)
         return int(answer["ended"])
 
     def new_webhook(self, dataset: str) -> str:
         """Make the secret that messages about approvals of a dataset are signed with."""
-        return str(self._object("POST", f"/v1/datasets/{dataset}/webhook", secret=str)["secret"])
+        return str(self._object("POST", f"{_path_of(dataset)}/webhook", secret=str)["secret"])
 
     def remove_webhook(self, dataset: str) -> None:
         """Have no more messages about approvals of a dataset taken."""
-        self._answer("DELETE", f"/v1/datasets/{dataset}/webhook")
+        self._answer("DELETE", f"{_path_of(dataset)}/webhook")
 
     def grants(self, dataset: str) -> list[dict[str, Any]]:
         """Return all grants of a dataset."""
-        return self._objects(f"/v1/datasets/{dataset}/grants", user=str, right=str)
+        return self._objects(f"{_path_of(dataset)}/grants", user=str, right=str)
 
     def request(self, dataset: str, message: str = "") -> dict[str, Any]:
         """Ask for the right to restore."""
-        path = f"/v1/datasets/{dataset}/requests"
+        path = f"{_path_of(dataset)}/requests"
         return self._object("POST", path, {"message": message}, **_REQUEST)
 
     def requests(self) -> list[dict[str, Any]]:
@@ -247,7 +250,7 @@ class Client:
 
     def export_key(self, dataset: str, version: int) -> DatasetKey:
         """Take a key away from the service."""
-        path = f"/v1/datasets/{dataset}/keys/{version}/export"
+        path = f"{_path_of(dataset)}/keys/{version}/export"
         answer = self._object("POST", path, secret=str)
         try:
             return DatasetKey(bytes.fromhex(answer["secret"]))
@@ -257,7 +260,7 @@ class Client:
 
     def key_versions(self, dataset: str) -> list[dict[str, Any]]:
         """Return the versions of a key, without the key."""
-        return self._objects(f"/v1/datasets/{dataset}/keys", version=int, key_id=str)
+        return self._objects(f"{_path_of(dataset)}/keys", version=int, key_id=str)
 
     def keys(
         self, dataset: str, ids: Iterable[bytes], key_id: str | None = None
@@ -287,7 +290,7 @@ class Client:
         return keys
 
     def _keys(self, dataset: str, ids: list[bytes], key_id: str | None) -> list[bytes]:
-        path = f"/v1/datasets/{dataset}/image-keys" + (f"?key_id={key_id}" if key_id else "")
+        path = f"{_path_of(dataset)}/image-keys" + (f"?key_id={key_id}" if key_id else "")
         content = self._send("POST", path, b"".join(ids), "application/octet-stream", _WAITED_FOR)
         if len(content) != IMAGE_KEY_BYTES * len(ids):
             msg = "the service answered with something that is no keys of images"
@@ -297,7 +300,7 @@ class Client:
 
     def audit(self, dataset: str, after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
         """Return the audit trail of a dataset."""
-        path = f"/v1/datasets/{dataset}/audit?after={after}&limit={limit}"
+        path = f"{_path_of(dataset)}/audit?after={after}&limit={limit}"
         entries = self._objects(path, number=int)
         if entries and entries[-1]["number"] <= after:
             msg = "the service answered with lines of the trail that were not asked for"
@@ -340,7 +343,7 @@ class Client:
     def begin_job(self, dataset: str, tar: Path) -> str:
         """Have the images of a tar restored in the background; return the number of the job."""
         with tar.open("rb") as body:
-            path = f"/v1/datasets/{dataset}/jobs"
+            path = f"{_path_of(dataset)}/jobs"
             headers = {"content-type": "application/x-tar"}
             answer = self._answer("POST", path, content=body, headers=headers)
         return str(_fields(answer, _parsed(answer), number=str)["number"])
@@ -348,13 +351,13 @@ class Client:
     def job(self, number: str) -> dict[str, Any]:
         """Return how far a job is."""
         fields: dict[str, type] = {"state": str, "message": str, "done": int, "failed": int}
-        return self._object("GET", f"/v1/jobs/{number}", **fields)
+        return self._object("GET", f"/v1/jobs/{quote(number, safe='')}", **fields)
 
     def fetch_job(self, number: str, tar: Path) -> None:
         """Write the restored images of a finished job to a tar, whole or not at all."""
-        path = f"/v1/jobs/{number}/result"
+        path = f"/v1/jobs/{quote(number, safe='')}/result"
         try:
-            with write_whole(tar) as file, self._http.stream("GET", path) as answer:
+            with write_whole(tar) as file, self._stream("GET", path) as answer:
                 if not answer.is_success:
                     raise self._refusal(_read(answer, _MOST_JSON))
                 for piece in _pieces(answer):
@@ -364,10 +367,10 @@ class Client:
 
     def remove_job(self, number: str) -> None:
         """Remove a job with its result."""
-        self._answer("DELETE", f"/v1/jobs/{number}")
+        self._answer("DELETE", f"/v1/jobs/{quote(number, safe='')}")
 
     def _restore(self, dataset: str, names: list[str], body: bytes) -> _Answer:
-        path = f"/v1/datasets/{dataset}/restore"
+        path = f"{_path_of(dataset)}/restore"
         try:
             content = self._send("POST", path, body, frames.CONTENT_TYPE)
             answer = list(frames.read(io.BytesIO(content), len(content)))
@@ -422,7 +425,7 @@ class Client:
         """Return what the service answers; while it is busy, ask again."""
         for attempt in range(_ATTEMPTS):
             try:
-                with self._http.stream(method, path, **content) as stream:
+                with self._stream(method, path, **content) as stream:
                     response = _read(stream, most)
             except self._unreachable as error:
                 raise self._silent(error) from None  # what it came from may tell the token
@@ -433,6 +436,9 @@ class Client:
                 break
             time.sleep(min(1.0, 0.05 * 2**attempt))
         raise refusal
+
+    def _stream(self, method: str, path: str, **content: Any) -> Any:
+        return self._http.stream(method, path, extensions=self._pace.begin(), **content)
 
     def _refusal(self, response: _Response) -> RefusedError:
         """Return what the service said of a request that it did not grant, without the token."""
@@ -453,6 +459,10 @@ class Client:
 _REQUEST: dict[str, type] = {
     "number": int, "dataset": str, "user": str, "message": str, "state": str, "reason": str
 }  # fmt: skip
+
+
+def _path_of(dataset: str) -> str:
+    return f"/v1/datasets/{check_dataset_name(dataset)}"
 
 
 def _limits(quota: int | None, lease_hours: int | None, *, distinct: bool) -> dict[str, Any]:

@@ -242,7 +242,7 @@ def _picture(name: str, before: bytes, image: Restored | None) -> _Picture:
     small = is_shown and max(png.size_of(before) or (_SMALL,)) < _SMALL
     if image is None:
         return _Picture(name, shown, small=small)
-    error = "" if image.status == OK else image.status.partition(": ")[2]
+    error = "" if image.status == OK else image.status
     return _Picture(name, shown, _as_url(image.data, image.suffix), error, small)
 
 

@@ -11,6 +11,7 @@ from itertools import islice
 
 from dsguard.dmcp.client import Client, RefusedError
 from dsguard.dmcp.login import allows_http, login_for, secret_of_user
+from dsguard.dmcp.names import check_dataset_name
 from dsguard.errors import DsguardError, InputError, NoKeysError, WrongKeyError
 from dsguard.keys import KeySource
 
@@ -54,7 +55,7 @@ class GrantedKeys(KeySource):
         if token and not url:
             msg = "a token was given without the address of the service that it is for; give url="
             raise InputError(msg)
-        self.name = f"dataset {dataset}"
+        self.name = f"dataset {check_dataset_name(dataset)}"
         self._given = (dataset, url, token, most_kept, allow_http)
         self._clients: dict[int, Client] = {}
         self._kept: dict[bytes, bytes] = {}

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
 from dsguard.dmcp.client import check_address
+from dsguard.dmcp.pace import Pace
 from dsguard.errors import DsguardError, InputError, MissingExtraError
 from dsguard.formats.limits import load_json
 
@@ -105,13 +106,13 @@ def _pages(url: str, token: str) -> Iterator[list[Any]]:
     except ImportError:
         raise MissingExtraError.of(package="httpx", extra="dmcp") from None
     is_local = check_address(url, allow_http=False)
-    end, seen = time.monotonic() + _SECONDS, set[str]()
+    end, seen, pace = time.monotonic() + _SECONDS, set[str](), Pace()
     headers = {"authorization": f"Bearer {token}", "accept-encoding": "identity"}
     try:
         with httpx.Client(headers=headers, timeout=60, trust_env=not is_local) as client:
             while url not in seen:
                 seen.add(url)
-                with client.stream("GET", url) as answer:
+                with client.stream("GET", url, extensions=pace.begin()) as answer:
                     if answer.status_code != 200:
                         raise _refused(answer.status_code)
                     page = load_json(_read(answer, end))

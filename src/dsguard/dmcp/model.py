@@ -106,6 +106,7 @@ class Grant(Base):
     """A right of a user to a dataset, for a time and a number of images; see `budgets.Limits`.
 
     `source` names the hub that gave it and may end it; empty where a manager gave it here.
+    `withdrawn` says that the hub told of its end, and may give another.
     """
 
     __tablename__ = "grants"
@@ -122,6 +123,7 @@ class Grant(Base):
     revoked: Mapped[datetime | None]
     created: Mapped[datetime] = mapped_column(default=now)
     source: Mapped[str] = mapped_column(String(300), default="")
+    withdrawn: Mapped[bool] = mapped_column(default=False, server_default=false())
     user: Mapped[User] = relationship()
     dataset: Mapped[Dataset] = relationship()
 

@@ -163,9 +163,10 @@ _BESIDE = (
 
 
 def _told(error: DsguardError) -> str:
+    """Return the sentence on an image that users read: names of classes are no part of it."""
     if isinstance(error, WrongKeyError):
-        return "WrongKeyError: was protected under a key that is none of this dataset's"
-    return f"{type(error).__name__}: {error.message}"
+        return "was protected under a key that is none of this dataset's"
+    return error.message
 
 
 def restored_chunks(

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from dsguard.dmcp.access import NAME
 from dsguard.dmcp.hub import Approval, HubError
+from dsguard.dmcp.names import NAME
 from dsguard.errors import DsguardError
 
 

@@ -131,22 +131,26 @@ def _parsed(body: bytes) -> schemas.Approval:
 def _applied(
     service: Service, manager: User, dataset: Dataset, told: schemas.Approval
 ) -> schemas.Outcome:
-    """Grant or revoke; leave what a manager or another hub gave."""
+    """Grant or revoke; leave what a manager or another hub gave, and what a manager took back."""
     service.granted(manager, dataset, "manage")
     user = service.user_named(told.user)
     given = select(Grant).where(Grant.dataset_id == dataset.id, Grant.right == "restore")
+    given = given.order_by(Grant.id)
     own = service.session.scalars(given.where(Grant.user_id == user.id)).all() if user else ()
     active = [grant for grant in own if is_active(grant)]
+    last = own[-1] if own else None
     if told.approved:
-        if active:
+        if active or (last is not None and last.revoked is not None and not last.withdrawn):
             return "kept"
         limits = Limits(told.not_before, told.expires, told.quota)
         service.grant(manager, dataset, told.user, "restore", limits, SOURCE)
         return "granted"
-    if any(grant.source == SOURCE for grant in active):
+    is_own = any(grant.source == SOURCE for grant in active)
+    if is_own:
         service.revoke(manager, dataset, told.user, "restore")
-        return "revoked"
-    return "kept"
+    if last is not None and (is_own or not active):
+        last.withdrawn = True  # the next approval is a new one
+    return "revoked" if is_own else "kept"
 
 
 def _signing(service: Service, name: str, timestamp: str, signature: str, body: bytes) -> Webhook:

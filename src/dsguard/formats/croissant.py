@@ -6,25 +6,15 @@ hashes and sizes, and where the key is to be had.
 
 from __future__ import annotations
 
-import json
 import mimetypes
 import re
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
+from dataclasses import dataclass
+from fnmatch import translate
 from typing import Any
 
-from dsguard.formats.harmless import (
-    Allowance,
-    CouldHoldPictureError,
-    charge_string,
-    charge_text,
-    is_number,
-    numbers_in,
-    parsed,
-    size_of_string,
-)
+from dsguard.formats.croissant_values import Kept, is_infinite, local_name, without_clean
+from dsguard.formats.harmless import CouldHoldPictureError, json_of, parsed
 from dsguard.formats.images import is_image_name, suffix_of, with_suffix
 
 CROISSANT = "croissant.json"
@@ -73,8 +63,14 @@ _USUAL = mimetypes.MimeTypes()
 _MOST_NESTED = 40
 _LONGEST_CHAIN = 16
 """Fields of records, each read from the next."""
-_INLINE = ("data", "examples", "cr:data", "cr:examples")
-_TEXTS = re.compile(r"(sc:|cr:|rai:)?(description|citeAs|conditionsOfAccess|abstract)|rai:\w+")
+_MOST_PATTERNS = 1000
+_LONGEST_PATTERN = 256
+_MOST_TRIED = 5_000_000
+"""How often a name is held against a pattern, in all of a document."""
+_MOST_FOLDERS = 32
+_OF_DATASET = ("distribution", "recordSet")
+_OF_FILES = ("@type", "@id", "name", "description")
+"""What goes along of a file or a set of files as it is; the rest told of clean ones."""
 _REPOSITORY = re.compile(r"git\b|.*repository", re.IGNORECASE)
 _HASH_OF_REPOSITORY = "https://github.com/mlcommons/croissant/issues/80"
 """In place of a hash, where Croissant has none: as Hugging Face writes it."""
@@ -94,10 +90,23 @@ def read(data: bytes) -> dict[str, Any] | None:
         document = parsed(data.decode("utf-8-sig"))
     except (CouldHoldPictureError, RecursionError, ValueError):
         return None
-    if not isinstance(document, dict) or "distribution" not in document:
+    document = _plainly_named(document) if isinstance(document, dict) else {}
+    if "distribution" not in document:
         return None
     is_one = _is_a(document, "Dataset") and _is_nested(document, _MOST_NESTED)
     return document if is_one else None
+
+
+def _plainly_named(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document with files and records under their plain names, however they are spelled.
+
+    Those of several spellings are put together.
+    """
+    found: dict[str, Any] = {}
+    for key, value in document.items():
+        name = local_name(key) if local_name(key) in _OF_DATASET else key
+        found[name] = [*_list(found[name]), *_list(value)] if name in found else value
+    return found
 
 
 def _is_nested(value: Any, most: int) -> bool:
@@ -116,9 +125,7 @@ def is_of_protected(data: bytes) -> bool:
 
 def written(document: dict[str, Any]) -> bytes:
     """Return a document as a file."""
-    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode(
-        "utf-8", "surrogatepass"
-    )
+    return (json_of(document, indent=2) + "\n").encode("utf-8", "surrogatepass")
 
 
 def new(name: str, files: Mapping[str, Facts], images: Collection[str], access: str) -> bytes:
@@ -137,6 +144,7 @@ def new(name: str, files: Mapping[str, Facts], images: Collection[str], access: 
 
     Examples
     --------
+    >>> import json
     >>> made = json.loads(new("photos", {"a.tar": Facts(3, "00" * 32)}, (), "Ask me."))
     >>> made["distribution"][0]["contentSize"]
     '3 B'
@@ -185,19 +193,21 @@ def mended(
         Whether all texts and records in it go along, even if they could hold a picture.
     """
     gone = set[str]()
-    items = list(_mended_items(document, files, images, new_name, gone))
-    told = {**document, "distribution": items}
+    patterns = _Patterns({*files, *images})
+    clean = without_clean(document)
+    items = list(_mended_items(clean, files, patterns, new_name, gone))
+    told = {**clean, "distribution": items}
     if "recordSet" in told:
         told["recordSet"] = _records(_list(told["recordSet"]), gone)
-    kept = told if whole else _Kept(_published_texts(files, images), new_name).of(told)
+    whole = whole and not is_infinite(told)
+    kept = told if whole else Kept(_published_texts(files, images), new_name).of(told)
     items = kept["distribution"] = _list(kept.get("distribution", []))
     known = {item.get("contentUrl") for item in items}
-    patterns = [pattern for item in items for pattern in _patterns(item)]
+    is_covered = _any_of([pattern for item in items for pattern in _texts(item.get("includes"))])
     for name, facts in files.items():
-        covered = is_image_name(name) and any(_is_like(name, each) for each in patterns)
-        if name not in known and not covered:
+        if name not in known and not (is_image_name(name) and is_covered(name)):
             items.append(_file_object(name, facts))
-    return written({**kept, **_statement(access)}), kept != told
+    return written({**kept, **_statement(access)}), kept != told or patterns.is_too_much
 
 
 def _statement(access: str) -> dict[str, str]:
@@ -216,11 +226,14 @@ def _file_object(name: str, facts: Facts) -> dict[str, Any]:
 
 def _of_file(name: str, facts: Facts) -> dict[str, str]:
     return {
-        "contentUrl": name,
+        **_where(name),
         "contentSize": f"{facts.size} B",
-        "encodingFormat": _kind_of(name),
         "sha256": facts.sha256,
     }
+
+
+def _where(name: str) -> dict[str, str]:
+    return {"contentUrl": name, "encodingFormat": _kind_of(name)}
 
 
 def _kind_of(name: str) -> str:
@@ -254,35 +267,34 @@ def _record_set(suffix: str) -> dict[str, Any]:
 def _mended_items(
     document: dict[str, Any],
     files: Mapping[str, Facts],
-    images: Collection[str],
+    patterns: _Patterns,
     new_name: Callable[[str], str],
     gone: set[str],
 ) -> Iterator[dict[str, Any]]:
     """Yield the items of a distribution that are published; note the others as gone."""
-    names = {*files, *images}
     for item in filter(lambda each: isinstance(each, dict), _list(document.get("distribution"))):
-        rest = {key: each for key, each in item.items() if key not in ("md5", "sha256")}
+        of_item = {local_name(key): each for key, each in item.items()}
+        kept = {key: each for key, each in item.items() if local_name(key) in _OF_FILES}
+        url, kind = str(of_item.get("contentUrl", "")), str(of_item.get("encodingFormat", ""))
         if _is_a(item, "FileSet"):
-            patterns = [each for each in map(_published_pattern(names), _patterns(item)) if each]
-            if patterns:
-                rest.pop("containedIn", None)  # an archive that has become a folder
-                includes = patterns[0] if len(patterns) == 1 else patterns
-                yield {**rest, "includes": includes, "encodingFormat": _kind_of(patterns[0])}
+            if of_set := patterns.of_set(of_item):
+                yield {**kept, **of_set}
                 continue
-        elif name := _published_file(str(item.get("contentUrl", "")), names, new_name):
-            rest.pop("containedIn", None)
-            yield {**rest, **(_of_file(name, files[name]) if name in files else {})}
+        elif name := _published_file(url, patterns.names, new_name):
+            facts = files.get(name)
+            yield {**kept, **(_of_file(name, facts) if facts else _where(name))}
             continue
-        elif _REPOSITORY.match(str(item.get("encodingFormat", ""))):
-            yield {**rest, "sha256": _HASH_OF_REPOSITORY}
+        elif _REPOSITORY.match(kind):
+            where = {"contentUrl": url} if url else {}
+            yield {**kept, **where, "encodingFormat": kind, "sha256": _HASH_OF_REPOSITORY}
             continue
-        gone.add(str(item.get("@id", item.get("name", ""))))
+        gone.add(str(item.get("@id", of_item.get("name", ""))))
 
 
 def _published_file(url: str, names: Collection[str], new_name: Callable[[str], str]) -> str:
     """Return the published file that an address means, by its path or the end of it."""
     path = url.partition("://")[2] or url.removeprefix("./")
-    parts = path.split("?")[0].split("/")
+    parts = path.split("?")[0].split("/")[-_MOST_FOLDERS:]
     for start in range(len(parts)):
         name = "/".join(parts[start:])
         for each in (new_name(name), name):
@@ -291,26 +303,72 @@ def _published_file(url: str, names: Collection[str], new_name: Callable[[str], 
     return ""
 
 
-def _published_pattern(names: Collection[str]) -> Callable[[str], str]:
-    """Return what gives a pattern of clean files as that of published ones; empty for none."""
-    suffixes = {suffix_of(name) for name in names if is_image_name(name)}
+class _Patterns:
+    """Gives patterns of clean files as those of published ones, so many of them at most.
 
-    def published(pattern: str) -> str:
-        is_image = is_image_name(pattern, of_any_kind=True)
-        others = (with_suffix(pattern, suffix) for suffix in sorted(suffixes) if is_image)
-        found = (each for each in (pattern, *others) if any(_is_like(name, each) for name in names))
-        return next(found, "")
+    Parameters
+    ----------
+    names : collection of str
+        All published files.
 
-    return published
+    Attributes
+    ----------
+    names
+    is_too_much : bool
+        Whether there were more patterns, or more names to hold them against.
+    """
+
+    def __init__(self, names: Collection[str]) -> None:
+        self.names, self.is_too_much = names, False
+        self._suffixes = sorted({suffix_of(name) for name in names if is_image_name(name)})
+        self._left, self._left_to_try = _MOST_PATTERNS, _MOST_TRIED
+        self._found: dict[str, str] = {}
+
+    def of_set(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Return what is told of a set of files, by its patterns; empty where none is published."""
+        includes, excludes = (
+            [found for each in _texts(item.get(key)) if (found := self._published(each))]
+            for key in ("includes", "excludes")
+        )
+        if not includes:
+            return {}
+        told = {"includes": includes, **({"excludes": excludes} if excludes else {})}
+        plain = {key: each[0] if len(each) == 1 else each for key, each in told.items()}
+        return {**plain, "encodingFormat": _kind_of(includes[0])}
+
+    def _published(self, pattern: str) -> str:
+        """Return a pattern as that of published files; empty where none is like it."""
+        if pattern not in self._found:
+            self._left -= 1
+            if self._left < 0 or len(pattern) > _LONGEST_PATTERN:
+                self.is_too_much = True
+                return ""
+            is_image = is_image_name(pattern, of_any_kind=True)
+            others = [with_suffix(pattern, suffix) for suffix in self._suffixes if is_image]
+            self._found[pattern] = next(filter(self._is_of_any, [pattern, *others]), "")
+        return self._found[pattern]
+
+    def _is_of_any(self, pattern: str) -> bool:
+        is_like = _any_of([pattern])
+        for name in self.names:
+            self._left_to_try -= 1
+            if self._left_to_try < 0:
+                self.is_too_much = True
+                return False
+            if is_like(name):
+                return True
+        return False
 
 
-def _patterns(item: dict[str, Any]) -> list[str]:
-    return [each for each in _list(item.get("includes", ())) if isinstance(each, str)]
+def _texts(value: Any) -> list[str]:
+    return [each for each in _list(value) if isinstance(each, str)]
 
 
-def _is_like(name: str, pattern: str) -> bool:
-    """Tell whether a file is like a pattern, in which ``**/`` is any folders, or none."""
-    return fnmatchcase(name, pattern) or fnmatchcase(name, pattern.replace("**/", ""))
+def _any_of(patterns: list[str]) -> Callable[[str], bool]:
+    """Return what tells whether a file is like a pattern, ``**/`` being any folders, or none."""
+    both = {form for each in patterns for form in (each, each.replace("**/", ""))}
+    ways = [re.compile(translate(each)) for each in both]
+    return lambda name: any(way.match(name) for way in ways)
 
 
 def _records(records: list[Any], gone: set[str]) -> list[Any]:
@@ -367,85 +425,9 @@ def _published_texts(files: Mapping[str, Facts], images: Collection[str]) -> fro
     return frozenset({*files, *images, *facts, *terms, *_CONTEXT, _HASH_OF_REPOSITORY})
 
 
-class _Kept:
-    """What is kept of a document: not inline records, and nothing that could hold a picture.
-
-    All of it has one allowance, and texts such as descriptions another, as a file beside it has.
-
-    Parameters
-    ----------
-    free : collection of str
-        Strings that cost nothing.
-    new_name : callable
-        Returns the name under which a file of the source is published; its old one is free, too.
-    """
-
-    def __init__(self, free: Collection[str], new_name: Callable[[str], str]) -> None:
-        self._free, self._new_name = free, new_name
-        self._rest, self._texts = Allowance(), Allowance()
-        self._times = Counter[str]()
-
-    def of(self, document: dict[str, Any]) -> dict[str, Any]:
-        """Return a document without the rest; what other parts refer to is looked at first."""
-        first = sorted(document, key=lambda name: name not in ("distribution", "recordSet"))
-        kept = self._any({name: document[name] for name in first}) or {}
-        return {name: kept[name] for name in document if name in kept}
-
-    def _any(self, value: Any, key: str = "") -> Any:
-        if isinstance(value, dict):
-            kept = {
-                name: self._any(each, name)
-                for name, each in value.items()
-                if name not in _INLINE or key == "@context"
-                if self._is_harmless(name, "")
-            }
-            kept = {name: each for name, each in kept.items() if each is not None}
-            return None if "@id" in value and "@id" not in kept else kept  # nothing has its name
-        if isinstance(value, list):
-            found = [self._any(each, key) for each in value]
-            return [each for each in found if each is not None]
-        return value if self._is_harmless(value, key) else None
-
-    def _is_harmless(self, value: Any, key: str) -> bool:
-        """Charge a value; tell whether there was enough left."""
-        is_text = isinstance(value, str) and bool(_TEXTS.fullmatch(key))
-        left = replace(self._texts if is_text else self._rest)
-        try:
-            self._charge(value, left, is_text=is_text)
-        except CouldHoldPictureError:
-            return False
-        if is_text:
-            self._texts = left
-        else:
-            self._rest = left
-        return True
-
-    def _charge(self, value: Any, left: Allowance, *, is_text: bool) -> None:
-        if is_number(value):
-            left.take_row(1)
-            left.take(1, 0)
-        elif is_text:
-            charge_text(value, lambda words: left, self._is_free)
-        elif isinstance(value, str) and not self._is_free(value):
-            size_of_string(value)
-            words = _JOINT.sub(" ", value)  # paths and terms of plain words are plain
-            times, self._times[value] = self._times[value], self._times[value] + 1
-            if times % _REFERENCES == 0 or numbers_in(words):
-                charge_string(words, left)
-
-    def _is_free(self, text: str) -> bool:
-        is_old_name = is_image_name(text, of_any_kind=True) and self._new_name(text) in self._free
-        return text in self._free or is_old_name
-
-
-_JOINT = re.compile(r"(?<=[^\W\d_])[:/.#](?=[^\W\d_])|^@(?=[a-z])|://")
-_REFERENCES = 6
-"""How often a name costs nothing more: a column is an id, a name, a source, a key, a reference."""
-
-
 def _is_a(value: dict[str, Any], kind: str) -> bool:
     kinds = [each for each in _list(value.get("@type", ())) if isinstance(each, str)]
-    return any(each.rpartition(":")[2].rpartition("/")[2] == kind for each in kinds)
+    return any(local_name(each) == kind for each in kinds)
 
 
 def _list(value: Any) -> list[Any]:

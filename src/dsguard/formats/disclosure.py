@@ -11,7 +11,6 @@ import contextlib
 import csv
 import glob
 import io
-import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection
@@ -46,6 +45,7 @@ from dsguard.formats.harmless import (
     forms_of,
     holds_key,
     is_number,
+    json_of,
     numbers_in,
     parsed,
     parsed_lines,
@@ -534,9 +534,9 @@ class Review:
                 pass
             else:
                 kept = _Walk(self, allowance, by_image=False).pruned(inner, name)
-                usual = len(json.dumps(inner, ensure_ascii=False, indent=4))  # blanks can hold bits
+                usual = len(json_of(inner, indent=4))  # blanks can hold bits
                 same = kept == inner and len(value) <= usual
-                return value if same else json.dumps(kept, ensure_ascii=False)
+                return value if same else json_of(kept)
         return _Walk(self, allowance, by_image=False).pruned(value, name)
 
     def _is_image(self, word: str) -> bool:
@@ -712,7 +712,7 @@ def _values_of(name: str, text: str) -> list[Any]:
 
 
 def _json_lines(values: list[Any]) -> bytes:
-    text = "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in values)
+    text = "".join(json_of(each) + "\n" for each in values)
     return text.encode("utf-8", "surrogatepass")
 
 

@@ -13,7 +13,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, time, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -100,6 +100,8 @@ _KEY_AT_ONCE, _LONGEST_KEY = 1 << 20, 1 << 10
 _NEAR = 0.35
 _GRID = 8
 """Rows, and words in each, of a picture in words."""
+_DRAWN = 32
+"""Letters of a row of several words that may be one of a picture."""
 _PAIR = re.compile(r"\d+:([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)")
 _COLOUR = re.compile(r"(?:#|0[xX])([0-9a-fA-F]{1,8})")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
@@ -324,7 +326,7 @@ def decoded(data: bytes) -> str:
 
 
 def parsed(text: str) -> Any:
-    """Return JSON; a number that is written at length is text.
+    """Return JSON; a number that is written at length keeps its digits, which count.
 
     Raises
     ------
@@ -365,9 +367,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 _JSON = json.JSONDecoder(
     object_pairs_hook=_object,
-    parse_int=lambda digits: int(digits) if len(digits) <= _LONGEST_NUMBER else digits,
-    parse_float=lambda digits: float(digits) if len(digits) <= _LONGEST_NUMBER else digits,
+    parse_float=lambda digits: float(digits) if len(digits) <= _LONGEST_NUMBER else Decimal(digits),
 )
+
+
+def json_of(value: Any, indent: int | None = None) -> str:
+    """Return what `parsed` has read as JSON: its numbers as numbers."""
+    return json.dumps(value, ensure_ascii=False, indent=indent, default=float)
 
 
 def is_number(value: object) -> bool:
@@ -430,6 +436,11 @@ def _facts_of(text: str) -> tuple[int, int, bool]:
     """Return the numbers and characters of a string, and whether it has no other words."""
     characters = size_of_string(text)
     return numbers_in(text), characters, not _others(_WORDS.findall(text))
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words and numbers of a line."""
+    return _WORDS.findall(text)
 
 
 def numbers_in(text: str) -> int:
@@ -605,7 +616,7 @@ def charge_text(
     if "dsguard-key" in text and holds_key(text.encode("utf-8", "surrogatepass")):
         msg = "holds the key of a dataset"
         raise CouldHoldPictureError(msg)
-    before, grid = _Before(), _Grid()
+    before, grid = _Before(), Grid()
     free: dict[str, bool] = {}
     room = _MOST_FREE
     for match in _LINE.finditer(text):
@@ -643,19 +654,22 @@ _MOST_FREE = 1 << 24
 
 
 @dataclass
-class _Grid:
+class Grid:
     """Rows of words, or of letters, as many in each: a picture in classes or in signs.
 
     Attributes
     ----------
     shape : tuple of int
-        Of the row before: how many words, and how many letters where there is one.
+        Of the row before: how many words of a map of classes, or the letters of each word.
     rows : int
         How many rows in turn have had it.
+    before : list of str
+        The words of the row before.
     """
 
-    shape: tuple[int, int] = (0, 0)
+    shape: tuple[int, ...] = ()
     rows: int = 0
+    before: list[str] = field(default_factory=list)
 
     def add(self, words: list[str]) -> None:
         """Add the words of a line.
@@ -665,15 +679,23 @@ class _Grid:
         CouldHoldPictureError
             If it is one row too many.
         """
-        few = len(set(words)) * 2 <= len(words)  # a table has other words in each column
-        shape = (len(words), len(words[0]) if len(words) == 1 else 0)
-        drawn = (shape[0] >= _GRID and few) or shape[1] >= _GRID
-        drawn = drawn and not any(map(_cost, words))  # others are charged
-        self.rows = self.rows + 1 if shape == self.shape and drawn else int(drawn)
-        self.shape = shape
+        is_map = len(words) >= _GRID and len(set(words)) * 2 <= len(words)  # a table has others
+        shape = (len(words),) if is_map else tuple(map(len, words))
+        is_drawn = is_map or len(words) == 1 <= shape[0] // _GRID or sum(shape) >= _DRAWN
+        if not is_drawn or any(map(_cost, words)):  # those are charged
+            self.shape, self.rows, self.before = (), 0, []
+            return
+        is_other = is_map or len(words) == 1 or self._differs(words)
+        self.rows = self.rows + is_other if shape == self.shape else 1
+        self.shape, self.before = shape, words
         if self.rows >= _GRID:
             msg = f"has {_GRID} rows of as many words or letters, like a picture in classes"
             raise CouldHoldPictureError(msg)
+
+    def _differs(self, words: list[str]) -> bool:
+        """Tell whether most words are others than before: lines of a template have most alike."""
+        changed = sum(one != other for one, other in zip(words, self.before, strict=False))
+        return 2 * changed > len(words)
 
 
 @dataclass

@@ -1,0 +1,209 @@
+"""Values of a Croissant document that go along: no facts of clean files, no pictures, no secrets.
+
+Names and texts are free, as beside images, but all words together are bounded: a picture that is
+drawn in words takes more of them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from dsguard.formats.harmless import (
+    Allowance,
+    CouldHoldPictureError,
+    Grid,
+    charge_string,
+    charge_text,
+    count_of,
+    is_number,
+    numbers_in,
+    size_of_scalar,
+    size_of_string,
+    words_of,
+)
+from dsguard.formats.images import is_image_name
+
+MOST_LETTERS = 8192
+"""Letters of all different words of a document: those of texts, and those of the rest."""
+
+_CONTEXT = "@context"
+_INLINE = ("data", "examples")
+_IDS = ("@id", "name", "column")
+"""Keys of short names, of which several may well have as many letters."""
+_TEXTS = ("description", "citeAs", "conditionsOfAccess", "abstract")
+_FACTS = re.compile(
+    r"\w*(hash|checksum|digest|etag)|md5|sha[-_]?\d*|crc[-_]?\d*|(content|file)[-_]?size",
+    re.IGNORECASE,
+)
+_LETTERS = re.compile(r"[^\W\d_]+")
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*:)?//[^\s\"'<>]+", re.IGNORECASE)
+_USER = re.compile(r"^([^/]*//)[^/?#]*@")
+_PARAMETER = re.compile(r"(?<=[?&;#])(?:([^=&;#]*)=)?([^&;#]+)[&;]?")
+_SECRET = re.compile(
+    r".*(auth(?!or)|cred|passw|pwd|secret|session|signature|token).*|.*key(-?pair)?[-_]?(id)?|"
+    r"expires|pass|sig|x-.*",
+    re.IGNORECASE,
+)
+_TOKEN = re.compile(r"(?=[\w-]*\d)(?=[\w-]*[a-z])[\w-]{20,}", re.IGNORECASE)
+
+
+def local_name(key: str) -> str:
+    """Return a key or kind without its vocabulary: of ``sc:name`` it is ``name``."""
+    return re.split("[:/#]", key)[-1]
+
+
+def without_clean(value: Any) -> Any:
+    """Return a document without hashes and sizes of clean files, and without secrets.
+
+    Records in it, and the context, are left as they are.
+    """
+    if isinstance(value, list):
+        return [without_clean(each) for each in value]
+    if not isinstance(value, dict):
+        return without_secrets(value) if isinstance(value, str) else value
+    return {
+        without_secrets(key): each if _is_left(key) else without_clean(each)
+        for key, each in value.items()
+        if not _FACTS.fullmatch(local_name(key))
+    }
+
+
+def _is_left(key: str) -> bool:
+    return key == _CONTEXT or local_name(key) in _INLINE
+
+
+def without_secrets(text: str) -> str:
+    """Return a text whose addresses have no user, and no parameter that could be a token.
+
+    Examples
+    --------
+    >>> without_secrets("see https://me:word@example.org/a?page=2&token=abc.")
+    'see https://example.org/a?page=2'
+    """
+    return _ADDRESS.sub(_open_address, text) if "//" in text else text
+
+
+def _open_address(found: re.Match[str]) -> str:
+    def kept(each: re.Match[str]) -> str:
+        return "" if _SECRET.fullmatch(each[1] or "") or _TOKEN.search(each[2]) else each[0]
+
+    address = _USER.sub(r"\1", found[0])
+    cut = _PARAMETER.sub(kept, address)
+    return address if cut == address else cut.rstrip("?&;#")
+
+
+def is_infinite(value: Any) -> bool:
+    """Tell whether a value is, or has in it, a number that JSON does not have."""
+    if isinstance(value, dict | list):
+        return any(map(is_infinite, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, float | Decimal) and not math.isfinite(value)
+
+
+class Kept:
+    """What is kept of a document: not inline records, and nothing that could hold a picture.
+
+    All of it has one allowance, and texts such as descriptions another, as a file beside it has.
+
+    Parameters
+    ----------
+    free : collection of str
+        Strings that cost nothing.
+    new_name : callable
+        Returns the name under which a file of the source is published; its old one is free, too.
+    """
+
+    def __init__(self, free: Collection[str], new_name: Callable[[str], str]) -> None:
+        self._free, self._new_name = free, new_name
+        self._allowances = {True: Allowance(), False: Allowance()}
+        self._words: dict[bool, set[str]] = {True: set(), False: set()}
+        self._letters = Counter[bool]()
+        self._grids: dict[str, Grid] = defaultdict(Grid)
+        self._times = Counter[str]()
+
+    def of(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Return a document without the rest; what other parts refer to is looked at first."""
+        first = sorted(document, key=lambda name: name not in ("distribution", "recordSet"))
+        kept = self._any({name: document[name] for name in first}) or {}
+        return {name: kept[name] for name in document if name in kept}
+
+    def _any(self, value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            kept = {
+                name: self._any(each, name)
+                for name, each in value.items()
+                if local_name(name) not in _INLINE or key == _CONTEXT
+                if self._is_harmless(name, "")
+            }
+            kept = {name: each for name, each in kept.items() if each is not None}
+            return None if "@id" in value and "@id" not in kept else kept  # nothing has its name
+        if isinstance(value, list):
+            found = [self._any(each, key) for each in value]
+            return [each for each in found if each is not None]
+        return value if self._is_harmless(value, key) else None
+
+    def _is_harmless(self, value: Any, key: str) -> bool:
+        """Charge a value; tell whether there was enough left."""
+        is_text = isinstance(value, str) and (local_name(key) in _TEXTS or key.startswith("rai:"))
+        left = replace(self._allowances[is_text])
+        try:
+            if not isinstance(value, str):
+                self._charge_number(value, left)
+            elif not self._is_free(value):
+                self._charge_words(value, key, is_text=is_text)
+                (self._charge_text if is_text else self._charge_name)(value, left)
+        except CouldHoldPictureError:
+            return False
+        self._allowances[is_text] = left
+        return True
+
+    def _charge_number(self, value: Any, left: Allowance) -> None:
+        if is_infinite(value):
+            msg = "is no number of JSON"
+            raise CouldHoldPictureError(msg)
+        if is_number(value):
+            left.take_row(1)
+            left.take(count_of(value), 0)
+        else:
+            size_of_scalar(value)
+
+    def _charge_words(self, text: str, key: str, *, is_text: bool) -> None:
+        """Charge the words of a string that were in none before, and a picture drawn with them."""
+        if self._times[text]:
+            return
+        for line in text.splitlines():
+            words = words_of(_JOINT.sub(" ", line))
+            if len(words) > 1 or key not in _IDS:
+                self._grids[key].add(words)
+        new = set(_LETTERS.findall(text)) - self._words[is_text]
+        self._letters[is_text] += sum(map(len, new))
+        if self._letters[is_text] > MOST_LETTERS:
+            self._letters[is_text] -= sum(map(len, new))
+            msg = f"has different words of more than {MOST_LETTERS} letters"
+            raise CouldHoldPictureError(msg)
+        self._words[is_text] |= new
+
+    def _charge_text(self, text: str, left: Allowance) -> None:
+        self._times[text] += 1
+        charge_text(text, lambda words: left, self._is_free)
+
+    def _charge_name(self, name: str, left: Allowance) -> None:
+        size_of_string(name)
+        words = _JOINT.sub(" ", name)  # paths and terms of plain words are plain
+        times, self._times[name] = self._times[name], self._times[name] + 1
+        if times % _REFERENCES == 0 or numbers_in(words):
+            charge_string(words, left)
+
+    def _is_free(self, text: str) -> bool:
+        is_old_name = is_image_name(text, of_any_kind=True) and self._new_name(text) in self._free
+        return text in self._free or is_old_name
+
+
+_JOINT = re.compile(r"(?<=[^\W\d_])[:/.#](?=[^\W\d_])|^@(?=[a-z])|://")
+_REFERENCES = 6
+"""How often a name costs nothing more: a column is an id, a name, a source, a key, a reference."""
