@@ -73,8 +73,8 @@ class Record:
         """Yield the text files that belong to no image, for sinks of other formats."""
         yield from ()
 
-    def met_again(self) -> Iterator[str]:
-        """Yield the names of files that belong to no image and are not taken, since another was."""
+    def passed_over(self) -> Iterator[tuple[str, str]]:
+        """Yield the names of files that belong to no image and cannot be taken, and why."""
         yield from ()
 
 
@@ -302,6 +302,18 @@ class Source(ABC):
 
     def left_out(self) -> list[str]:
         """Return the files that are neither images nor companions."""
+        return []
+
+    def beside_images(self, file: str, *, published: bool) -> list[str]:
+        """Return what a file of images has beside these, and files of other formats have not.
+
+        Parameters
+        ----------
+        file : str
+        published : bool
+            Whether its images are protected: then their sidecars are no arrays of their own.
+        """
+        del file, published
         return []
 
     def refused(self) -> dict[str, InputError]:

@@ -61,6 +61,13 @@ class Unsealed:
         """Yield what belongs to no image."""
         yield from ()
 
+    def look_through(self) -> None:
+        """Count what would come back where something was written, and now is not."""
+
+    def left(self) -> Iterator[tuple[str, str]]:
+        """Yield the names of what has found no place, and why."""
+        yield from ()
+
 
 LOOSE = "-"
 """In place of a number, before the name of what belongs to no image."""
