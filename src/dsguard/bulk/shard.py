@@ -280,10 +280,12 @@ def _work(
     for groups, unreadable in spec.task.decoded(rows):
         errors |= unreadable
         task = spec.task.with_keys_of(groups)
-        for group in groups:
+        while groups:
+            group = groups.pop(0)
             if sink is not None and not task.keeps_files:
                 result.metadata_dropped += group.with_more
             _process(task, spec.threads, rows, group, sink, result, results, errors, profiles)
+            del group  # before the next are decoded, which may be as large
     files: dict[int, str] = {}
     whole = rows.record
     lines = list[str]()

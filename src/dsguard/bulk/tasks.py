@@ -6,7 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -328,14 +328,19 @@ class Protect(Task):
 
     def decoded(self, rows: Rows) -> Iterator[tuple[list[Group], dict[int, DsguardError]]]:
         views = self.cover.takes_views
-        for groups, errors in decode_rows(rows, as_files=self.keeps_files, views=views):
-            if self.cover_size == "fit" and rows.images is None:
-                groups = fitted_to_files(  # noqa: PLW2901
-                    groups, rows, self.codec, coded=self.keep == "auto"
-                )
-            if self.codec.carries_files and not self.keeps_files:
-                errors = {n: _advised(error) for n, error in errors.items()}  # noqa: PLW2901
-            yield groups, errors
+        found = decode_rows(rows, as_files=self.keeps_files, views=views)
+        return map(partial(self._as_carried, rows), found)
+
+    def _as_carried(
+        self, rows: Rows, decoded: tuple[list[Group], dict[int, DsguardError]]
+    ) -> tuple[list[Group], dict[int, DsguardError]]:
+        """Return images in the size of their covers, and errors with what can be done."""
+        groups, errors = decoded
+        if self.cover_size == "fit" and rows.images is None:
+            groups = fitted_to_files(groups, rows, self.codec, coded=self.keep == "auto")
+        if self.codec.carries_files and not self.keeps_files:
+            errors = {n: _advised(error) for n, error in errors.items()}
+        return groups, errors
 
     def carried(self, batch: Batch, rows: Sequence[int]) -> dict[int, File]:
         """Return the files of some rows of a batch that are carried as they are, by place."""

@@ -20,7 +20,7 @@ from dsguard.formats.base import (
 )
 from dsguard.formats.beside import is_text, is_text_field
 from dsguard.formats.disclosure import kind_of
-from dsguard.formats.images import has_image_suffix
+from dsguard.formats.images import checked_member, has_image_suffix
 from dsguard.formats.limits import Shared, load_json
 from dsguard.formats.names import (
     CLASS_NAME,
@@ -298,7 +298,8 @@ class _Chunk:
             return
         try:
             target = self._source.target_of(self._file, member)
-            image: bytes | DsguardError = content_of(archive, target)
+            packed = self._source.tars.packed_size(self._file, target.size)
+            image: bytes | DsguardError = checked_member(content_of(archive, target), packed)
         except InputError as error:
             image = error
         self.samples.members.append(Kept(sample, member.name, None, len(self.names)))
