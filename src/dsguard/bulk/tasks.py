@@ -22,12 +22,13 @@ from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import decode_rows
 from dsguard.formats.images import UnreadableImageError
 from dsguard.formats.names import shown
+from dsguard.formats.views import sees_dicom
 from dsguard.kernels.geometry import LARGEST_SIDE
 from dsguard.keys import KeySource
 
 if TYPE_CHECKING:
     from dsguard.codecs import Codec, File
-    from dsguard.formats.base import Rows
+    from dsguard.formats.base import Rows, Source
     from dsguard.formats.images import Group
     from dsguard.keys import DatasetKey, ImageKeys
 
@@ -124,6 +125,11 @@ class Task(ABC):
     def compares_fields(self) -> bool:
         """Whether what belongs to images is to be told as well, by digests."""
         return False
+
+    def remarks(self, source: Source) -> list[str]:
+        """Return what the owner of a dataset should know before it is worked on."""
+        del source
+        return []
 
     @property
     def seals(self) -> bool:
@@ -357,6 +363,14 @@ class Protect(Task):
             own["classes"] = hashlib.sha256(repr(self.class_names).encode()).hexdigest()
         return {**super().settings(), **own}
 
+    def remarks(self, source: Source) -> list[str]:
+        told = self.cover.remarks()
+        if not (self.keeps_files and self.cover.takes_views) or sees_dicom():
+            return told
+        dicom = [name for name in source.names() if name.lower().endswith(_DICOM)]
+        more = f" and {len(dicom) - 1:,} more" if len(dicom) > 1 else ""
+        return [*told, f"{shown(dicom[0])}{more}: {_NO_DICOM}"] if dicom else told
+
     def _refused(self, batch: Batch) -> dict[int, DsguardError]:
         """Return by index the images that are protected already, or not known well enough."""
         twice = "is protected already; give the clean images"
@@ -394,6 +408,10 @@ class Protect(Task):
             known = map(known_by, batch.names, batch.images)
             places = np.array([self.places[each] for each in known], np.intp)
         return covers.Batch(batch.images, labels, places, batch.names)
+
+
+_DICOM = (".dcm", ".dicom")
+_NO_DICOM = "DICOM without pydicom shows drawn pictures, no previews; pip install 'dsguard[dicom]'"
 
 
 def _advised(error: DsguardError) -> DsguardError:

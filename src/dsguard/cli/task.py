@@ -45,6 +45,8 @@ def do_task(
     """Run a task and print what became of the dataset; return the exit code."""
     from dsguard.bulk import TooManyErrors, run
 
+    for remark in task.remarks(source):
+        warn(remark)
     if choices.dry_run:
         return _estimate(task, source, choices, trains=trains)
     reports: list[Report] = []
