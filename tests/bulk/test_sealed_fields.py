@@ -488,6 +488,10 @@ def test_arrays_for_which_there_is_no_room_are_named(tmp_path, scenes, kind):
         tmp_path / "clean", tmp_path / "out", KEY, out_format=kind, drop=("age",)
     )
     assert [each.first for each in report.left_out.values()] == ["a.npz/emb"]
+    KEY.save(tmp_path / "k")
+    given = ["protect", str(tmp_path / "clean"), "x", "--key", str(tmp_path / "k"), "--dry-run"]
+    assert run(given) == Exit.OK  # a sample becomes a folder; the dataset does not
+    assert run([*given, "--out-format", kind]) == Exit.LEFT_OUT
     report = verify_dataset(tmp_path / "out", KEY, against=tmp_path / "clean")
     lost = {"a.npz/emb", "a.npz/age"}
     assert report.compared == "images" or report.different.keys() == lost

@@ -25,6 +25,7 @@ from dsguard.formats.croissant import CROISSANT, is_of_protected
 from dsguard.formats.croissant import read as read_croissant
 from dsguard.formats.disclosure import (
     A_KEY,
+    NO_ROOM,
     NOT_CHOSEN,
     Disclosure,
     LeftOut,
@@ -280,11 +281,10 @@ class Companions:
         is_array = isinstance(self.source, ArraySource) and name in self.source.own_companions()
         if not is_array or self.destination.output.kind == self.source.kind:
             return False
-        reason = "is an array, and has no place beside images of another format"
         if self.disclosure is None:
-            self._broken[name] = InputError(reason)
+            self._broken[name] = InputError(NO_ROOM)
         else:
-            self.review.leave_out(name.rpartition("/")[2], name, reason, sealable=False)
+            self.review.leave_out(name.rpartition("/")[2], name, NO_ROOM, sealable=False)
         return True
 
     def _is_opened(self, name: str) -> bool:

@@ -15,7 +15,7 @@ from dsguard.bulk.sealed_fields import PieceSealer, opened_fields, pieces_of
 from dsguard.bulk.tasks import Batch, Task
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import Extras, Part, Rows, Source
-from dsguard.formats.disclosure import Disclosure, LeftOut, Review
+from dsguard.formats.disclosure import NO_ROOM, Disclosure, LeftOut, Review
 from dsguard.formats.harmless import CouldHoldPictureError, check_class
 from dsguard.formats.images import Group, is_image_name, original_name, with_suffix
 from dsguard.formats.names import checked, fault_of, is_folder_name, shard_name
@@ -242,12 +242,7 @@ def _refuse_arrays(spec: ShardSpec, sink: Sink) -> None:
         return
     with contextlib.suppress(DsguardError):  # of its file, which is told
         for name in spec.source.beside_images(spec.part.file, published=sink.review is None):
-            sink.refuse(f"{spec.part.file}/{name}", _NO_ROOM.format(sink.output.kind))
-
-
-_NO_ROOM = (
-    "lies beside images, for which there is no room in format {}: keep the format of the source"
-)
+            sink.refuse(f"{spec.part.file}/{name}", NO_ROOM)
 
 
 def _look_for_left(spec: ShardSpec, found: Unsealed, result: ShardResult, lines: list[str]) -> None:

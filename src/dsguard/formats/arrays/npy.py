@@ -202,7 +202,7 @@ class SealedArrays(Unsealed):
 
     def left(self) -> Iterator[tuple[str, str]]:
         for name in self._left:
-            yield name, "is an array, which only files of arrays have room for, once by its name"
+            yield name, "only a file of arrays has room for it, and one of each name"
 
 
 def load_npy(place: Place, file: str) -> Array:
