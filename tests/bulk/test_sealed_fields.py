@@ -256,6 +256,32 @@ def test_of_no_image_the_second_of_a_name_is_named(tmp_path, scenes, second):
     assert report.different.keys() == {"0/x.txt"}
 
 
+def test_what_has_no_place_is_named(tmp_path, shards):
+    """Of a published shard to which members were added, and of which a sample was taken."""
+    protect_dataset(shards, tmp_path / "out", KEY, keep="files")
+    shard = tmp_path / "out" / "0.tar"
+    kept = [(name, data) for name, data in members_of(shard) if not name.startswith("1.")]
+    tarred(shard, [*kept, ("x.txt", b"first"), ("x.txt", b"second")])
+    report = restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    told = {name: error.message for name, error in report.failures.items()}
+    assert told.keys() == {"0/x.txt", "0/1.features.npy", "0/1.json", "0/1.txt"}
+    assert "another in its shard" in told["0/x.txt"]
+    assert (report.done, report.broken) == (7, 4)
+    assert verify_dataset(tmp_path / "out", KEY).failures.keys() == told.keys()
+    some = Selection(include=("0/2.*",))
+    report = restore_dataset(tmp_path / "out", tmp_path / "some", KEY, selection=some)
+    assert report.failures.keys() == {"0/x.txt"}  # fields of others are not wanted
+
+
+def test_a_member_of_no_image_that_cannot_be_kept_is_named(tmp_path, scenes):
+    long = "n" * 300 + ".txt"
+    tarred(tmp_path / "clean" / "0.tar", [("0.jpg", jpeg(scenes[0])), (long, b"words")])
+    report = protect_dataset(tmp_path / "clean", tmp_path / "out", KEY, keep="files")
+    (left,) = report.left_out.values()
+    assert left.first.startswith("0/nnn")
+    assert "too long" in left.reason
+
+
 def test_what_belongs_to_no_image_comes_back_once(tmp_path, scenes):
     """It is published without its pixels; the whole of it takes that place."""
     told = json.dumps({"label": 1, "pixels": scenes[1].tolist()}).encode()
@@ -437,6 +463,7 @@ def test_arrays_come_back(tmp_path, scenes):
     report = protect_dataset(tmp_path / "a.npz", tmp_path / "out", KEY, keep="files")
     assert (report.left_out, report.sealed_fields) == ({}, 2)
     assert restore_dataset(tmp_path / "out", tmp_path / "back", KEY).sealed_fields == 2
+    assert verify_dataset(tmp_path / "out", KEY).sealed_fields == 2
     with np.load(tmp_path / "back" / "a.npz") as back:
         assert back.files == list(arrays)
         for name, array in arrays.items():
@@ -448,6 +475,55 @@ def test_arrays_come_back(tmp_path, scenes):
     report = restore_dataset(tmp_path / "out", tmp_path / "other", KEY)
     assert report.done == 8
     assert "Python objects" in next(iter(report.failures.values())).message
+
+
+@pytest.mark.parametrize("kind", ["folder", "webdataset", "parquet"])
+def test_arrays_for_which_there_is_no_room_are_named(tmp_path, scenes, kind):
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    arrays = {"images": scenes, "labels": np.arange(8), "emb": np.arange(8000.0), "age": [30] * 8}
+    (tmp_path / "clean").mkdir()
+    np.savez(tmp_path / "clean" / "a.npz", **arrays)
+    report = protect_dataset(
+        tmp_path / "clean", tmp_path / "out", KEY, out_format=kind, drop=("age",)
+    )
+    assert [each.first for each in report.left_out.values()] == ["a.npz/emb"]
+    KEY.save(tmp_path / "k")
+    given = ["protect", str(tmp_path / "clean"), "x", "--key", str(tmp_path / "k"), "--dry-run"]
+    assert run(given) == Exit.OK  # a sample becomes a folder; the dataset does not
+    assert run([*given, "--out-format", kind]) == Exit.LEFT_OUT
+    report = verify_dataset(tmp_path / "out", KEY, against=tmp_path / "clean")
+    lost = {"a.npz/emb", "a.npz/age"}
+    assert report.compared == "images" or report.different.keys() == lost
+    protect_dataset(tmp_path / "clean", tmp_path / "arrays", KEY)
+    report = restore_dataset(tmp_path / "arrays", tmp_path / "back", KEY, out_format=kind)
+    assert (report.done, report.failures.keys()) == (8, lost)
+
+
+def test_others_called_as_sidecars_and_labels_are_kept_or_named(tmp_path, scenes):
+    clean, out, back = (tmp_path / name for name in ("clean", "out", "back"))
+    clean.mkdir()
+    np.save(clean / "x.npy", scenes)
+    np.save(clean / "x_labels.npy", np.arange(8))
+    np.save(clean / "labels.npy", np.arange(8) + 1)
+    np.savez(clean / "x.npy.sidecars.npz", a=np.arange(3))
+    np.savez(
+        clean / "y.npz", images=scenes, **{"dsguard-sidecar/images/0": np.arange(3, dtype="u1")}
+    )
+    report = protect_dataset(clean, out, KEY)
+    assert (report.sealed_files, report.sealed_fields, report.left_out) == (1, 1, {})
+    report = verify_dataset(out, KEY, against=clean)
+    assert (report.failed, report.different, report.sealed_fields) == (0, {}, 1)
+    assert restore_dataset(out, back, KEY).failures == {}
+    name = "x.npy.sidecars.npz"
+    assert (back / name).read_bytes() == (clean / name).read_bytes()
+    with np.load(back / "y.npz") as y:
+        assert y.files == ["images", "dsguard-sidecar/images/0"]
+    report = protect_dataset(clean, tmp_path / "shards", KEY, out_format="webdataset")
+    named = {"labels.npy", "y.npz/dsguard-sidecar/images/0"}
+    assert {each.first for each in report.left_out.values()} == named
+    report = verify_dataset(tmp_path / "shards", KEY, against=clean)
+    assert report.different.keys() == named
 
 
 def test_all_of_shards_is_compared(tmp_path, shards):

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -397,3 +398,18 @@ def test_a_journal_that_becomes_a_link_while_a_surrogate_trains(two_classes, mon
     assert run(command) == Exit.USAGE
     assert (private / "surrogate.pt").read_bytes() == b"precious"
     assert len(list(private.iterdir())) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+def test_the_journal_of_a_link_is_told_where_it_lies(tmp_path, monkeypatch, scenes, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    Image.fromarray(scenes[0]).save("photos/0.png")
+    dsguard.DatasetKey(bytes(32)).save("k")
+    Path("there").mkdir()
+    Path("link").symlink_to("there")
+    for name, journal in (("link", str(tmp_path / "there.dsguard")), ("plain", "plain.dsguard")):
+        assert run(["protect", "photos", name, "--key", "k"]) == Exit.OK
+        told = "".join(capsys.readouterr().err.split())
+        assert f"keeptoyourselfkand{journal}see" in told
+        assert Path(journal).is_dir()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from dsguard.codecs.content import contents_of
 from dsguard.codecs.sealed import FRONT_BYTES
 from dsguard.covers import Blank, Given, Itself, Preview, Samples
 from dsguard.formats import decode_protected
+from dsguard.keys.image_keys import ImageCipher
 from tests.data import make_sealed
 from tests.kernels.test_compress import FILLS, filled
 
@@ -193,7 +196,7 @@ def forged(image: np.ndarray, content: bytes, image_id: bytes, rate: int) -> np.
     fronts = np.frombuffer(front, np.uint8)[None].copy()
     layout.embed(out, fronts)
     fronts[0, -16:] = np.frombuffer(
-        cipher.tag(sealed._message(fronts[0].tobytes(), layout, out[0], b"")), np.uint8
+        cipher.tag(*sealed._message(fronts[0].tobytes(), layout, out[0], b"")), np.uint8
     )
     layout.embed(out, fronts)
     return out
@@ -316,7 +319,7 @@ def test_a_content_without_a_head_is_told(scenes):
         front = sealed.Header(6, 0, key_id, 8).pack() + image_id + bytes(16)
         fronts = np.frombuffer(front, np.uint8)[None].copy()
         layout.embed(image, fronts)
-        tag = cipher.tag(sealed._message(fronts[0].tobytes(), layout, image[0], tail))
+        tag = cipher.tag(*sealed._message(fronts[0].tobytes(), layout, image[0], tail))
         fronts[0, -16:] = np.frombuffer(tag, np.uint8)
         layout.embed(image, fronts)
         with pytest.raises(dsguard.TamperedError):
@@ -340,3 +343,39 @@ def test_odd_arguments_are_refused(scenes):
     with pytest.raises(dsguard.InputError, match="have no names"):
         dsguard.protect_batch(scenes, KEY, cover=Samples(KEY, names=("a",)), labels=range(8))
     assert Sealed().as_earlier({"rate": "9" * 5000}).rate is None
+
+
+@pytest.mark.parametrize("shape", [(41, 23, 1), (20, 21, 3), (33, 17, 4)])
+def test_masks_go_round_by_eight_samples(shape):
+    layout = sealed.Layout(shape, 27)
+    colours = min(shape[2], 3)
+    low = np.uint8((1 << np.diff(np.arange(9) * 27 // 8)) - 1)
+    usual = np.resize(low, (*shape[:2], colours))
+    masks = layout.masks[..., :colours]
+    assert ((masks == usual) | (masks == usual & 0xFE)).all()  # where the front lies, in the last
+    assert (masks == usual).mean() > 0.3
+
+
+def test_large_images_are_worked_on_in_little_memory():
+    """Each of these made several copies of its own, of which one was never let go."""
+    shape = (1500, 1500, 3)
+    size = math.prod(shape)
+    tracemalloc.start()
+    layout = sealed.Layout.of(shape, 36)
+    assert layout.masks.nbytes == size
+    assert tracemalloc.get_traced_memory()[1] < 2.5 * size
+    assert sealed.Layout.of(shape, 36) is not layout
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
+    covers = dsguard.covers.Batch(np.zeros((1, *shape), np.uint8))
+    for cover in (Blank(KEY), Preview(8)):
+        cover.images(covers, 1)
+    assert tracemalloc.get_traced_memory()[1] - before < 4.5 * size
+    tracemalloc.stop()
+
+
+def test_long_contents_are_encrypted_as_short_ones():
+    data = np.random.default_rng(0).integers(0, 256, 5_000, np.uint8).tobytes()
+    cipher = ImageCipher(bytes(range(32)))
+    (short,) = sealed._crypt([data], [cipher])
+    assert cipher.crypted(data) == short

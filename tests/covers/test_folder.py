@@ -107,3 +107,27 @@ def test_covers_are_brought_to_the_size_of_the_image(home, scenes):
     np.testing.assert_array_equal(
         dsguard.restore_batch(out.images, KEY, sidecars=out.sidecars), scenes[:2]
     )
+
+
+def test_what_cannot_be_shown_is_named_and_no_image_fails_for_it(home, scenes, capsys):
+    Image.fromarray(scenes[4]).save(home / "mine" / "good.png")
+    Image.fromarray(scenes[4].astype("f4")[..., 0]).save(home / "mine" / "deep.tif")
+    (home / "mine" / "cut.jpg").write_bytes(b"\xff\xd8\xff")
+    assert protect("--covers", "mine") == Exit.OK
+    told = " ".join(capsys.readouterr().err.split())
+    assert "not shown: the cover mine/cut.jpg" in told
+    assert "and 1 more" in told
+    cover = FolderOfCovers.of(KEY, home / "mine")
+    assert cover.files == ("good.png",)
+    assert "mode F" in cover.unread[1]
+
+
+def test_one_that_changes_fails_its_own_image_alone(home, scenes):
+    """What it tells of was to be read when the run began."""
+    for name in ("x/0", "x/1", "x/2"):
+        (home / "mine" / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(scenes[4]).save(home / "mine" / f"{name}.png")
+    cover = FolderOfCovers.of(KEY, home / "mine")
+    (home / "mine" / "x" / "1.png").write_bytes(b"")
+    report = protect_dataset("photos", "out", KEY, cover=cover)
+    assert report.failures.keys() == {"x/1.png"}

@@ -15,15 +15,17 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import dsguard
 from dsguard.bulk import protect_dataset
-from dsguard.formats import archive, encode_images, limits, open_source, tar
+from dsguard.formats import archive, encode_images, limits, open_source, png, tar
 from dsguard.formats.tar import BLOCK, END, members, packed
 
 
@@ -369,3 +371,59 @@ def test_names_in_zip_archives_of_unix_are_utf8(tmp_path, scenes):
     source = open_source(tmp_path / "a.zip")
     assert source.names() == ["Öl und Wein/1.png"]
     assert [name for _, name, _ in source.read()] == ["Öl und Wein"]
+
+
+def bmp(width: int, height: int) -> bytes:
+    """Return a gray picture of nothing, with a palette."""
+    start, size = 54 + 1024, (width + 3) // 4 * 4 * height
+    head = struct.pack("<2sIHHI", b"BM", start + size, 0, 0, start)
+    info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 0, size, 0, 0, 0, 0)
+    return head + info + bytes(start - 54 + size)
+
+
+def blank_png(side: int) -> bytes:
+    """Return a picture of nothing, of which each byte claims nearly as many pixels as it may."""
+    rows = zlib.compressobj(9)
+    packed = rows.compress(bytes(side * (1 + side))) + rows.flush()
+    padding = png.as_chunk(b"tEXt", b"more\0" + bytes(side * side // 512))
+    header = png.as_chunk(b"IHDR", png.header_of(side, side, 0))
+    return b"".join((png.SIGNATURE, header, padding, png.as_chunk(b"IDAT", packed), png.END))
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz", "webdataset"])
+def test_images_are_held_against_their_packed_size(tmp_path, files, kind):
+    """A file of 60 kB is not to take gigabytes, whatever it unpacks to."""
+    claims = [
+        ("a/long.bmp", bmp(6000, 6000)),
+        ("a/wide.png", blank_png(5000)),
+        ("a/0.png", files[0]),
+    ]
+    if kind == "zip":
+        path = zipped(tmp_path / "s.zip", claims, method=zipfile.ZIP_DEFLATED)
+    else:
+        path = tmp_path / ("s" if kind == "webdataset" else "") / "s.tar.gz"
+        tarred(path, claims)
+        path.write_bytes(gzip.compress(path.read_bytes(), 9))
+    found = open_source(path.parent if kind == "webdataset" else path)
+    given = {name.removeprefix("s/"): image for name, _, image in found.read()}
+    told = {name: str(error) for name, error in given.items() if isinstance(error, Exception)}
+    assert told.keys() == {"a/long.bmp", *(["a/wide.png"] if kind == "zip" else [])}
+    assert "too much for its size; unpack the archive" in told["a/long.bmp"]
+    assert kind != "zip" or "claims 25000000 pixels" in told["a/wide.png"]
+
+
+def test_a_directory_that_lies_on_packed_sizes_is_not_believed(tmp_path, files):
+    path = zipped(tmp_path / "s.zip", [("a.bmp", bmp(6000, 6000)), ("b.png", files[0])],
+                  method=zipfile.ZIP_DEFLATED)  # fmt: skip
+    data = bytearray(path.read_bytes())
+    place = data.index(b"PK\1\2") + 20  # of the packed size, in the directory
+    data[place : place + 4] = struct.pack("<I", 1 << 30)
+    path.write_bytes(data)
+    assert "too much for its size" in errors(path)["a.bmp"]
+
+
+def test_long_images_that_do_not_pack_are_read(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, 40_000, np.uint8).tobytes()
+    data = bmp(6000, 6000)[:1078] + noise * 900
+    path = zipped(tmp_path / "s.zip", [("a.bmp", data)], method=zipfile.ZIP_DEFLATED)
+    assert errors(path) == {}

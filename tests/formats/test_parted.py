@@ -202,3 +202,16 @@ def test_a_small_file_may_not_claim_a_large_image():
 def test_layouts_that_fit_nothing_give_no_file(layout):
     assert joined(np.zeros((4, 4, 3), np.uint8), layout, 90) is None
     assert joined(np.zeros((4, 4, 3), np.uint8), layout, 3) is None
+
+
+def test_pixels_in_very_many_chunks_have_no_parts():
+    """Each chunk takes memory, here and where they are joined."""
+    shape = (40, 60, 0)
+    few, many = (png_of(shape, 0, lambda rows: zlib.compress(rows, 0), n) for n in (4, 1))
+    found = parted(few)
+    assert found is not None
+    assert parted(many) is None
+    layout = bytearray(found.layout)
+    layout[4:8] = struct.pack("<I", 1)  # bytes of a chunk
+    size = len(many)
+    assert joined(found.samples, bytes(layout), size) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import zlib
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 
 import dsguard
 from dsguard.bulk import protect_dataset, restore_dataset
+from dsguard.cli.commands import Exit, run
 from dsguard.covers import Preview
 from dsguard.formats import decode_image
 from dsguard.formats.views import view_of, window_of, windowed
@@ -206,3 +208,20 @@ def test_other_covers_show_nothing_of_them(tmp_path):
     shown = decode_image((tmp_path / "out" / "a" / "deep.png").read_bytes())
     gray = np.asarray(Image.fromarray(shown).convert("L"), float)
     assert abs(np.corrcoef(gray.ravel(), SLOPE.ravel())[0, 1]) < 0.85
+
+
+def test_without_pydicom_it_is_said_once(tmp_path, scenes, monkeypatch, capsys):
+    (tmp_path / "clean").mkdir()
+    for n in range(2):
+        (tmp_path / "clean" / f"{n}.dcm").write_bytes(bytes(128) + b"DICM" + scenes[n].tobytes())
+    dsguard.DatasetKey(bytes(32)).save(tmp_path / "k")
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    monkeypatch.chdir(tmp_path)
+    told = []
+    for n, cover in enumerate(("preview", "blank")):
+        given = ["clean", f"out{n}", "--key", "k", "--cover", cover, "--workers", "1"]
+        assert run(["protect", *given]) == Exit.OK
+        told.append(" ".join(capsys.readouterr().err.split()))
+    assert told[0].count("dsguard[dicom]") == 1
+    assert "0.dcm' and 1 more: DICOM without pydicom" in told[0]
+    assert "pydicom" not in told[1]

@@ -21,7 +21,7 @@ from dsguard.bulk.sealed_fields import opened_fields
 from dsguard.bulk.selection import output_names
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.arrays.npy import SealedArrays
-from dsguard.formats.arrays.reader import SIDECARS, NumpySource
+from dsguard.formats.arrays.reader import SIDECARS, ArraySource, NumpySource
 from dsguard.formats.base import CHUNK_IMAGES, class_of, decode_rows
 from dsguard.formats.folder.reader import TreeSource, read_or_error
 from dsguard.formats.images import original_name, with_suffix
@@ -167,6 +167,9 @@ def compare(
     if isinstance(source, NumpySource) and isinstance(published, NumpySource):
         _compare_arrays(source, published, key, report)
     in_shards = _in_shards(source, parts) if how.fields else set[str]()
+    if isinstance(source, ArraySource) and source.kind != published.kind:
+        _tell_arrays(source, report)
+        in_shards |= source.read_as_classes()
     _compare_files(source, published, in_shards, sealed, report)
 
 
@@ -231,10 +234,8 @@ def _compare_rows(
                     lost[kind] += 1
                     told = f"comes back, and its field {shown(kind[2:])} not as it is"
                     report.add_different(name, told)
-    for name in rows.record.met_again() if how.fields and rows.record else ():
-        report.add_different(
-            name, "belongs to no image, and does not come back: another is so called"
-        )
+    for name, reason in rows.record.passed_over() if how.fields and rows.record else ():
+        report.add_different(name, f"belongs to no image, and does not come back: it {reason}")
     for name, digest in digests_of_loose(rows) if how.fields else ():
         if not _takes(report.fields[name], digest) and not is_beside(name, digest):
             lost[name] += 1
@@ -248,7 +249,8 @@ def _compare_arrays(
     for file in source.array_files:
         if not file.endswith(".npz") or file not in published.array_files:
             continue
-        arrays = dict(published.content(file))
+        content = published.content(file)
+        arrays = {name: content[name] for name in published.own_arrays(file)}
         with contextlib.suppress(DsguardError):  # told before
             entries = opened_fields(published, file, key)
             arrays = SealedArrays(entries).among(arrays) if entries else arrays
@@ -263,6 +265,14 @@ def _compare_arrays(
             back = arrays.get(name)
             if back is None or back.dtype != array.dtype or back.tobytes() != array.tobytes():
                 report.add_different(f"{file}/{name}", "does not come back as it is")
+
+
+def _tell_arrays(source: ArraySource, report: Report) -> None:
+    """Report the arrays that lie beside images, which became files of another format."""
+    for file in source.array_files:
+        with contextlib.suppress(DsguardError):  # told before
+            for name in source.beside_images(file, published=False):
+                report.add_different(f"{file}/{name}", "lies beside images, and does not come back")
 
 
 def _in_shards(source: Source, parts: list[Part]) -> set[str]:

@@ -19,11 +19,13 @@ from dsguard.bulk.sealed_files import (
 )
 from dsguard.bulk.selection import Selection
 from dsguard.errors import DsguardError, InputError
-from dsguard.formats.beside import is_text, stem_of, texts_beside
+from dsguard.formats.arrays.reader import ArraySource
+from dsguard.formats.beside import stem_of, texts_beside
 from dsguard.formats.croissant import CROISSANT, is_of_protected
 from dsguard.formats.croissant import read as read_croissant
 from dsguard.formats.disclosure import (
     A_KEY,
+    NO_ROOM,
     NOT_CHOSEN,
     Disclosure,
     LeftOut,
@@ -90,6 +92,8 @@ class Companions:
         """Copy the files beside the images that go along; return the names of what was written."""
         names = self._new_names(report) if self.wanted or self.seals else {}
         self._of_shards = self.destination.of_shards()
+        if self.disclosure is None and isinstance(self.source, ArraySource):
+            self._of_shards.difference_update(self.source.sidecar_files())  # clean images have none
         for name, error in self._broken.items():
             report.add_broken(name, error)
         copied = {name for name in self.wanted if self._copied(name, names, report)}
@@ -257,14 +261,12 @@ class Companions:
 
     def _wanted(self) -> Iterator[str]:
         """Yield the files that may go along; note those that nothing here reads."""
-        source, review, output = self.source, self.review, self.destination.output
-        own = self._in_shards() | self._of_others()
-        of_arrays = source.kind in ("numpy", "cifar") and output.kind != source.kind
+        source, review = self.source, self.review
+        own = self._in_shards() | self._of_others() | self._of_arrays()
         for name in source.companions():
-            if self.selection.leaves_out(name):
+            if self.selection.leaves_out(name) or name in own:
                 continue
-            in_images = name in own or (of_arrays and not is_text(name))  # labels, names of classes
-            if not in_images and review.disclosure.says(name) is not False:
+            if review.disclosure.says(name) is not False and not self._is_array_alone(name):
                 yield name
         for name in source.left_out():
             if self.selection.leaves_out(name) or name in own or self._is_opened(name):
@@ -276,6 +278,25 @@ class Companions:
                 yield name
             elif said is None and (reason := self._hold_unread(name)):
                 review.leave_out(kind_of(name), name, reason)
+
+    def _of_arrays(self) -> set[str]:
+        """Return the files of arrays that are read with these, and do not go along themselves."""
+        if not isinstance(self.source, ArraySource):
+            return set()
+        is_same = self.destination.output.kind == self.source.kind
+        own = set() if is_same else self.source.read_as_classes()
+        return own if self.disclosure is not None else own.union(self.source.sidecar_files())
+
+    def _is_array_alone(self, name: str) -> bool:
+        """Tell whether a file of arrays would lie among images of another format; name it."""
+        is_array = isinstance(self.source, ArraySource) and name in self.source.own_companions()
+        if not is_array or self.destination.output.kind == self.source.kind:
+            return False
+        if self.disclosure is None:
+            self._broken[name] = InputError(NO_ROOM)
+        else:
+            self.review.leave_out(name.rpartition("/")[2], name, NO_ROOM, sealable=False)
+        return True
 
     def _is_opened(self, name: str) -> bool:
         """Tell whether a file of the source is one that holds others, which are written."""

@@ -41,7 +41,7 @@ SEALED_FIELDS = "sealed-fields.dsguard"
 """Ending of the files with fields; those with whole files end as that of the set is called."""
 
 PIECE_BYTES = 8 << 20
-"""Of what is sealed in one piece: making it takes some fifteen times as much memory."""
+"""Of what is sealed in one piece: making it takes some ten times as much memory."""
 _MORE = "more.tar"  # of a piece that others follow
 _LAST = "fields.tar"
 _IMAGES = "images"  # the member with digests of images: names of entries have a "/"

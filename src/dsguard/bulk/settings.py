@@ -96,9 +96,9 @@ class Settings:
             if type(value) is not int or value < least or (name == "png_level" and value > 1):
                 msg = f"{name} is a whole number, {least} or more, not {value!r}"
                 raise InputError(msg)
-        for name, patterns in (("publish", self.publish), ("drop", self.drop)):
+        for patterns in (self.publish, self.drop):
             if isinstance(patterns, str):
-                msg = f"{name} is a sequence of patterns, such as [{patterns!r}], not one string"
+                msg = f"publish and drop are lists or tuples of patterns, not {patterns!r}"
                 raise InputError(msg)
         self.disclosure()
 

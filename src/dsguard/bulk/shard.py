@@ -15,10 +15,10 @@ from dsguard.bulk.sealed_fields import PieceSealer, opened_fields, pieces_of
 from dsguard.bulk.tasks import Batch, Task
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import Extras, Part, Rows, Source
-from dsguard.formats.disclosure import Disclosure, LeftOut, Review
+from dsguard.formats.disclosure import NO_ROOM, Disclosure, LeftOut, Review
 from dsguard.formats.harmless import CouldHoldPictureError, check_class
 from dsguard.formats.images import Group, is_image_name, original_name, with_suffix
-from dsguard.formats.names import checked, fault_of, is_folder_name
+from dsguard.formats.names import checked, fault_of, is_folder_name, shard_name
 from dsguard.formats.sealing import Unsealed
 from dsguard.formats.sink import Output, Results, Sink
 from dsguard.formats.unsealing import unsealed
@@ -155,7 +155,9 @@ def process_shard(spec: ShardSpec) -> ShardResult:
             lines += _work(spec, rows, sink, result, noted)
         if sink is not None:
             sink.close()
+            _refuse_arrays(spec, sink)
             lines += _refused(spec, sink, result)
+        _look_for_left(spec, found, result, lines)
         if sink is not None and sealer is not None:
             sealer.close()
             sink.also += sealer.written
@@ -246,6 +248,29 @@ def _fail(
     lines.append(_line(name, spec, error=error))
 
 
+def _refuse_arrays(spec: ShardSpec, sink: Sink) -> None:
+    """Have a sink name the arrays beside images for which its format has no room."""
+    is_other = sink.output.kind != spec.source.kind  # its own sink seals them, or writes them
+    if not is_other or (sink.review is None and spec.part.names is not None):
+        return
+    with contextlib.suppress(DsguardError):  # of its file, which is told
+        for name in spec.source.beside_images(spec.part.file, published=sink.review is None):
+            sink.refuse(f"{spec.part.file}/{name}", NO_ROOM)
+
+
+def _look_for_left(spec: ShardSpec, found: Unsealed, result: ShardResult, lines: list[str]) -> None:
+    """Fail what was sealed beside a shard, and has found no place among its images."""
+    if found.is_strange:  # and told
+        return
+    if spec.output is None:
+        with contextlib.suppress(DsguardError):
+            found.look_through()
+    if spec.part.names is None and spec.part.file not in result.failures:
+        for name, reason in found.left():
+            error = InputError(f"was sealed, and does not come back: {reason}")
+            _fail(f"{shard_name(spec.part.file)}/{name}", error, spec, result, lines)
+
+
 def _refused(spec: ShardSpec, sink: Sink, result: ShardResult) -> list[str]:
     """Report what a sink has not written of what lies beside images; return its lines."""
     result.failures |= sink.refused
@@ -265,12 +290,18 @@ def _work(
     for groups, unreadable in spec.task.decoded(rows):
         errors |= unreadable
         task = spec.task.with_keys_of(groups)
-        for group in groups:
+        while groups:
+            group = groups.pop(0)
             if sink is not None and not task.keeps_files:
                 result.metadata_dropped += group.with_more
             _process(task, spec.threads, rows, group, sink, result, results, errors, profiles)
+            del group  # before the next are decoded, which may be as large
     files: dict[int, str] = {}
     whole = rows.record
+    lines = list[str]()
+    if not spec.task.publishes and rows.record is not None:
+        for name, reason in rows.record.passed_over():
+            _fail(name, InputError(reason), spec, result, lines)
     if sink is not None:
         if sink.wants_extras(rows):
             _add_extras(rows, results, errors, sink.review)
@@ -298,7 +329,7 @@ def _work(
     result.failures |= {rows.names[row]: error for row, error in errors.items()}
     if spec.journal is None:
         return []
-    return [
+    return lines + [
         _line(
             rows.names[n],
             spec,

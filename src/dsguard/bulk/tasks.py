@@ -6,7 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -22,12 +22,13 @@ from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import decode_rows
 from dsguard.formats.images import UnreadableImageError
 from dsguard.formats.names import shown
+from dsguard.formats.views import sees_dicom
 from dsguard.kernels.geometry import LARGEST_SIDE
 from dsguard.keys import KeySource
 
 if TYPE_CHECKING:
     from dsguard.codecs import Codec, File
-    from dsguard.formats.base import Rows
+    from dsguard.formats.base import Rows, Source
     from dsguard.formats.images import Group
     from dsguard.keys import DatasetKey, ImageKeys
 
@@ -124,6 +125,11 @@ class Task(ABC):
     def compares_fields(self) -> bool:
         """Whether what belongs to images is to be told as well, by digests."""
         return False
+
+    def remarks(self, source: Source) -> list[str]:
+        """Return what the owner of a dataset should know before it is worked on."""
+        del source
+        return []
 
     @property
     def seals(self) -> bool:
@@ -328,14 +334,19 @@ class Protect(Task):
 
     def decoded(self, rows: Rows) -> Iterator[tuple[list[Group], dict[int, DsguardError]]]:
         views = self.cover.takes_views
-        for groups, errors in decode_rows(rows, as_files=self.keeps_files, views=views):
-            if self.cover_size == "fit" and rows.images is None:
-                groups = fitted_to_files(  # noqa: PLW2901
-                    groups, rows, self.codec, coded=self.keep == "auto"
-                )
-            if self.codec.carries_files and not self.keeps_files:
-                errors = {n: _advised(error) for n, error in errors.items()}  # noqa: PLW2901
-            yield groups, errors
+        found = decode_rows(rows, as_files=self.keeps_files, views=views)
+        return map(partial(self._as_carried, rows), found)
+
+    def _as_carried(
+        self, rows: Rows, decoded: tuple[list[Group], dict[int, DsguardError]]
+    ) -> tuple[list[Group], dict[int, DsguardError]]:
+        """Return images in the size of their covers, and errors with what can be done."""
+        groups, errors = decoded
+        if self.cover_size == "fit" and rows.images is None:
+            groups = fitted_to_files(groups, rows, self.codec, coded=self.keep == "auto")
+        if self.codec.carries_files and not self.keeps_files:
+            errors = {n: _advised(error) for n, error in errors.items()}
+        return groups, errors
 
     def carried(self, batch: Batch, rows: Sequence[int]) -> dict[int, File]:
         """Return the files of some rows of a batch that are carried as they are, by place."""
@@ -351,6 +362,14 @@ class Protect(Task):
         if self.class_names:
             own["classes"] = hashlib.sha256(repr(self.class_names).encode()).hexdigest()
         return {**super().settings(), **own}
+
+    def remarks(self, source: Source) -> list[str]:
+        told = self.cover.remarks()
+        if not (self.keeps_files and self.cover.takes_views) or sees_dicom():
+            return told
+        dicom = [name for name in source.names() if name.lower().endswith(_DICOM)]
+        more = f" and {len(dicom) - 1:,} more" if len(dicom) > 1 else ""
+        return [*told, f"{shown(dicom[0])}{more}: {_NO_DICOM}"] if dicom else told
 
     def _refused(self, batch: Batch) -> dict[int, DsguardError]:
         """Return by index the images that are protected already, or not known well enough."""
@@ -389,6 +408,10 @@ class Protect(Task):
             known = map(known_by, batch.names, batch.images)
             places = np.array([self.places[each] for each in known], np.intp)
         return covers.Batch(batch.images, labels, places, batch.names)
+
+
+_DICOM = (".dcm", ".dicom")
+_NO_DICOM = "DICOM without pydicom shows drawn pictures, no previews; pip install 'dsguard[dicom]'"
 
 
 def _advised(error: DsguardError) -> DsguardError:

@@ -80,9 +80,19 @@ def tell_what_to_publish(
             f"see that it comes back: dsguard verify {quoted} --key {shlex.quote(str(key))} "
             f"--against {against}"
         )
-    _say(
-        f"publish {there}; keep to yourself {key} and {there.rstrip('/')}.dsguard\n{then}", choices
+    _say(f"publish {there}; keep to yourself {key} and {_journal_of(there)}\n{then}", choices)
+
+
+def _journal_of(destination: str) -> str:
+    """Return where the journal lies: beside the folder that a link leads to."""
+    from dsguard.bulk.journal import Journal
+    from dsguard.formats.places import LocalPlace, place_of
+
+    usual, journal = f"{destination.rstrip('/')}.dsguard", Journal.of(place_of(destination)).place
+    is_there = not isinstance(journal, LocalPlace) or (
+        Path(usual).exists() and Path(usual).samefile(journal.path)
     )
+    return usual if is_there else str(journal)
 
 
 def _versions(client: Client, dataset: str) -> set[str]:

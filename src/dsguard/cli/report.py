@@ -171,12 +171,13 @@ def _facts(task: Task, report: Report, total: int) -> dict[str, Any]:
 
 def show_left_out(task: Task, report: Report) -> None:
     """Name what lies beside the images and was not written, and how to decide on it."""
-    from dsguard.formats.disclosure import A_KEY
+    from dsguard.formats.disclosure import A_KEY, NO_ROOM
 
     for kind, each in list(report.left_out.items())[:_SHOWN_KINDS]:
         more = f" and {each.count - 1:,} more" if each.count > 1 else ""
         quoted = shlex.quote(kind)
-        remedy = f"; --drop {quoted}, or publish it as it is: --publish {quoted}"
+        remedy = f"; --drop {quoted}"
+        remedy += f", or publish it as it is: --publish {quoted}" if each.reason != NO_ROOM else ""
         remedy = remedy if task.publishes and each.reason != A_KEY else ""
         warn(f"left out: {shortened(each.first)}{more}: {each.reason}{remedy}")
     kinds = len(report.left_out) - _SHOWN_KINDS

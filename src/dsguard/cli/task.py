@@ -45,6 +45,8 @@ def do_task(
     """Run a task and print what became of the dataset; return the exit code."""
     from dsguard.bulk import TooManyErrors, run
 
+    for remark in task.remarks(source):
+        warn(remark)
     if choices.dry_run:
         return _estimate(task, source, choices, trains=trains)
     reports: list[Report] = []
@@ -101,7 +103,8 @@ def _estimate(task: Task, source: Source, choices: Choices, *, trains: bool) -> 
     """Try a sample; print how many images there are, what may fail and how long it may take."""
     from dsguard._atomic import temporary_subfolder
     from dsguard.bulk import Selection, run, select
-    from dsguard.formats.disclosure import NOT_CHOSEN
+    from dsguard.formats.disclosure import NO_ROOM, NOT_CHOSEN
+    from dsguard.formats.writers import output_kind
 
     settings = replace(choices.settings(), most_errors=None)
     wanted = settings.selection.names(source)
@@ -128,9 +131,11 @@ def _estimate(task: Task, source: Source, choices: Choices, *, trains: bool) -> 
         "seconds": round(each * len(names), 1),
         "bytes": round(size / max(1, report.done) * len(names)),
     }
-    if wanted is None:  # a sample is no choice of the owner's
-        found = report.left_out.items()
-        report.left_out = {kind: each for kind, each in found if each.reason != NOT_CHOSEN}
+    # Neither a sample nor a folder of it is a choice of the owner's.
+    ours = {NOT_CHOSEN} if wanted is None else set[str]()
+    ours |= {NO_ROOM} if output_kind(source, settings.out_format) == source.kind else set[str]()
+    found = report.left_out.items()
+    report.left_out = {kind: each for kind, each in found if each.reason not in ours}
     show(report.failures, report.failed)
     show_left_out(task, report)
     if choices.as_json:

@@ -13,7 +13,6 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -102,9 +101,9 @@ class File:
         """Describe it without its bytes."""
         return f"File({self.name!r}, {len(self.data)} bytes)"
 
-    @cached_property
+    @property
     def content(self) -> bytes:
-        """What is sealed of it, without the zeros."""
+        """What is sealed of it, without the zeros; made anew each time, since it may be long."""
         parts = in_parts(self.data) if self.coded else None
         plain = Kind.BESIDE if self.is_beside else Kind.FILE
         kind, data = (plain, self.data) if parts is None else (Kind.PARTS, parts)
@@ -235,14 +234,15 @@ def restore_contents(
     Parameters
     ----------
     contents : dict of int to bytes
-        By the index of their image, zeros included.
+        By the index of their image, zeros included; they are taken out of it.
     out : Images
     shape : tuple of int
     """
     failures: dict[int, DsguardError] = {}
     streams: dict[int, bytes] = {}
     carried: dict[int, tuple[int, bytes]] = {}
-    for index, content in contents.items():
+    for index in list(contents):
+        content = contents.pop(index)
         if len(content) < HEAD_BYTES:
             failures[index] = TamperedError(MALFORMED)
             continue

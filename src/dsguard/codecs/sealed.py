@@ -182,18 +182,20 @@ class Sealed(Codec):
         fronts[:, :HEADER_BYTES] = np.frombuffer(header, np.uint8)
         known, ring, ciphers = header + layout.packed_shape, key.keyring, []
         for front, content in zip(fronts, plain, strict=True):
-            image_id = ring.image_id(known + content)
+            image_id = ring.image_id(known, content)
             front[_ID] = np.frombuffer(image_id, np.uint8)
             ciphers.append(ImageCipher(ring.image_key(image_id)))
         sealed = _crypt(plain, ciphers)
+        del plain
         tails = [data[layout.room :] for data in sealed]
         carried = b"".join(data[: layout.room] for data in sealed)
+        del sealed
         layout.show(cover, out)
         payloads = np.frombuffer(carried, np.uint8).reshape(len(clean), layout.room)
         kernels().spread(out, payloads, layout.masks)
         layout.embed(out, fronts)
         for i, cipher in enumerate(ciphers):
-            tag = cipher.tag(_message(fronts[i].tobytes(), layout, out[i], tails[i]))
+            tag = cipher.tag(*_message(fronts[i].tobytes(), layout, out[i], tails[i]))
             fronts[i, _TAG] = np.frombuffer(tag, np.uint8)
         layout.embed(out, fronts)
         return {i: fronts[i].tobytes() + tail for i, tail in enumerate(tails) if tail}
@@ -284,8 +286,11 @@ def _opened(
         except DsguardError as error:
             of_key = error.message == CHANGED and finder is key
             failures[i] = TamperedError(_OTHER_KEY) if of_key else error.to_keep()
-    data = [sealed[i].tobytes() + tails.get(i, b"") for i in ciphers]
+    del bare
+    data = [b"".join((sealed[i].data, tails.get(i, b""))) for i in ciphers]
+    del sealed, tails
     contents = dict(zip(ciphers, _crypt(data, list(ciphers.values())), strict=True))
+    del data
     for i, content in list(contents.items()):
         if len(content) != layout.size_with_sidecar(content_size(content)):
             failures[i] = TamperedError(MALFORMED)
@@ -293,8 +298,8 @@ def _opened(
     if isinstance(key, DatasetKey):  # whoever has the key of an image alone can forge its tag
         for i, content in list(contents.items()):
             front = fronts[i] or b""
-            known = front[:HEADER_BYTES] + layout.packed_shape + content
-            if not hmac.compare_digest(key.keyring.image_id(known), front[_ID]):
+            known = front[:HEADER_BYTES] + layout.packed_shape
+            if not hmac.compare_digest(key.keyring.image_id(known, content), front[_ID]):
                 failures[i] = TamperedError(_FORGED)
                 del contents[i]
     return failures | restore_contents(contents, out, layout.shape)
@@ -310,7 +315,7 @@ def _verify(
 ) -> None:
     """Raise an error where the tag of an image does not fit."""
     untagged = front[: _TAG.start] + bytes(TAG_BYTES)
-    if hmac.compare_digest(cipher.tag(_message(untagged, layout, bare, tail)), front[_TAG]):
+    if hmac.compare_digest(cipher.tag(*_message(untagged, layout, bare, tail)), front[_TAG]):
         return
     if not tail and layout.room >= HEAD_BYTES:
         (head,) = _crypt([sealed[:HEAD_BYTES].tobytes()], [cipher])
@@ -324,6 +329,10 @@ def _crypt(data: list[bytes], ciphers: list[ImageCipher]) -> list[bytes]:
     out = [b""] * len(data)
     for size in set(map(len, data)):  # nearly all are of one size
         members = [i for i, each in enumerate(data) if len(each) == size]
+        if size > _LONG:
+            for i in members:
+                out[i] = ciphers[i].crypted(data[i])
+            continue
         counters = counters_for(size)
         streams = b"".join(ciphers[i].keystream(counters)[:size] for i in members)
         joined = b"".join(data[i] for i in members)
@@ -333,9 +342,15 @@ def _crypt(data: list[bytes], ciphers: list[ImageCipher]) -> list[bytes]:
     return out
 
 
-def _message(front: bytes, layout: Layout, image: Images, tail: bytes) -> bytes:
+_LONG = 1 << 18
+"""Bytes from which on one content is worked on alone, so as not to hold it several times."""
+
+
+def _message(
+    front: bytes, layout: Layout, image: Images, tail: bytes
+) -> tuple[bytes | memoryview, ...]:
     """Return all that the tag of an image covers; the bits of the tag itself are 0 in it."""
-    return b"".join((front, layout.packed_shape, image.data, tail))
+    return front, layout.packed_shape, image.reshape(-1).data, tail
 
 
 def rates_of(images: Images) -> list[int]:
@@ -370,8 +385,11 @@ class Layout:
 
     @staticmethod
     def of(shape: Shape, rate: int) -> Layout:
-        """Return the layout of a shape, which keeps what it has made."""
-        return (_kept_small if math.prod(shape) <= _SMALL else _kept)(shape, rate)
+        """Return the layout of a shape, which keeps what it has made, if that is not large."""
+        samples = math.prod(shape)
+        if samples > _LARGE:  # of which each may have another shape
+            return Layout(shape, rate)
+        return (_kept_small if samples <= _SMALL else _kept)(shape, rate)
 
     @cached_property
     def geometry(self) -> Geometry:
@@ -388,16 +406,16 @@ class Layout:
     @cached_property
     def masks(self) -> Bytes:
         """Return which low bits of each sample carry ciphertext."""
-        height, width, _ = self.shape
-        colours = self.geometry.colours
+        width, colours = self.shape[1], self.geometry.colours
         masks = np.zeros(self.shape, np.uint8)
         if self.front_bytes == FRONT_BYTES:
             ends = np.arange(9) * self.rate // 8
             low = np.uint8((1 << np.diff(ends)) - 1)
-            masks[..., :colours] = np.resize(low, (height, width, colours))
+            for first, row in enumerate(np.resize(low, (8, width, colours))):
+                masks[first::8, :, :colours] = row  # of which the ninth begins as the first
             front = np.zeros((1, *self.shape), np.uint8)
             kernels().embed(front, np.full((1, FRONT_BYTES), 255, np.uint8), self.geometry)
-            masks &= ~front[0]
+            masks &= np.invert(front[0], out=front[0])
         return masks
 
     @cached_property
@@ -453,6 +471,9 @@ class Layout:
 
 _SMALL = 1 << 18
 """Samples of images whose layouts are kept, however many shapes a batch has: 64 MiB of masks."""
+
+_LARGE = 1 << 22
+"""The same, of eight shapes: 32 MiB."""
 
 _kept = lru_cache(maxsize=8)(Layout)
 _kept_small = lru_cache(maxsize=256)(Layout)

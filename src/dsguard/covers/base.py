@@ -215,6 +215,10 @@ class Cover(ABC):
     def settings(self) -> dict[str, str]:
         """Return all that decides what it shows, but for the images."""
 
+    def remarks(self) -> list[str]:
+        """Return what the owner should know before anything is protected, one sentence each."""
+        return []
+
     @contextmanager
     def prepared(self, whole: ImageSet) -> Iterator[Cover]:
         """Yield the cover that knows all images, where it needs to."""
@@ -338,6 +342,9 @@ class Marked(Cover):
 
     def settings(self) -> dict[str, str]:
         return {**self.base.settings(), **self.mark.settings()}
+
+    def remarks(self) -> list[str]:
+        return self.base.remarks()
 
     @contextmanager
     def prepared(self, whole: ImageSet) -> Iterator[Self]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -36,6 +37,8 @@ class FolderOfCovers(Cover):
     folder : Path
     files : tuple of str
         The pictures in it, sorted, by their paths in the folder; found by `of`.
+    unread : tuple of str
+        Why the others are not shown, one sentence each.
 
     Examples
     --------
@@ -53,11 +56,12 @@ class FolderOfCovers(Cover):
     key: DatasetKey
     folder: Path
     files: tuple[str, ...] = field(default=(), repr=False)
+    unread: tuple[str, ...] = field(default=(), repr=False)
     is_like = False
 
     @classmethod
     def of(cls, key: DatasetKey, folder: Path) -> FolderOfCovers:
-        """Return the cover of a folder.
+        """Return the cover of a folder; what cannot be read of it is not drawn for any image.
 
         Raises
         ------
@@ -75,30 +79,51 @@ class FolderOfCovers(Cover):
         if not found:
             msg = f"{folder} holds no pictures ({', '.join(sorted(READABLE_SUFFIXES))})"
             raise InputError(msg)
-        return cls(key, folder, tuple(sorted(found)))
+        reasons = {name: _why_unread(folder, name) for name in sorted(found)}
+        good = tuple(name for name, reason in reasons.items() if not reason)
+        unread = tuple(filter(None, reasons.values()))
+        return cls(key, folder, good, unread) if good else cls(key, folder, tuple(reasons))
+
+    def remarks(self) -> list[str]:
+        more = f", and {len(self.unread) - 1} more" if len(self.unread) > 1 else ""
+        return [f"not shown: {self.unread[0]}{more}"] if self.unread else []
 
     def settings(self) -> dict[str, str]:
         sizes = [(name, (self.folder / name).stat().st_size) for name in self.files]
         return {"cover": "given", "pictures": hashlib.sha256(repr(sizes).encode()).hexdigest()}
 
     def refused(self, batch: Batch) -> dict[int, DsguardError]:
-        shown = self.images(batch, 1)
-        apart = np.abs(shown[..., :3].astype(np.int16) - batch.images[..., :3])
-        return {
-            int(n): InputError(_ITSELF) for n in np.flatnonzero(apart.mean(axis=(1, 2, 3)) < _ALIKE)
-        }
+        errors: dict[int, DsguardError] = {}
+        for n, (image, name) in enumerate(zip(batch.images, self._chosen(batch), strict=True)):
+            try:
+                apart = np.abs(
+                    self._read(name, image.shape)[..., :3].astype(np.int16) - image[..., :3]
+                )
+            except InputError as error:
+                errors[n] = error.to_keep()
+                continue
+            if apart.mean() < _ALIKE:
+                errors[n] = InputError(_ITSELF)
+        return errors
 
     def images(self, batch: Batch, grid: int) -> Images:
+        out = np.empty_like(batch.images)
+        for image, name in zip(out, self._chosen(batch), strict=True):
+            image[...] = self._read(name, image.shape)
+        return out
+
+    def _chosen(self, batch: Batch) -> list[str]:
+        """Return the picture for each image."""
         named = {str(Path(name).with_suffix("")): name for name in self.files}
         own = [named.get(str(Path(name).with_suffix(""))) for name in batch.names]
         own += [None] * (len(batch.images) - len(own))
         drawn = drawn_for_images(self.key, b"covers", batch.images)[:, :8].copy().view("<u8")[:, 0]
-        out = np.empty_like(batch.images)
-        for image, number, name in zip(out, drawn.tolist(), own, strict=True):
-            chosen = name or self.files[number % len(self.files)]
-            read = _kept if image.size <= _SMALL else _picture
-            image[...] = read(self.folder, chosen, image.shape)
-        return out
+        count = len(self.files)
+        return [name or self.files[n % count] for n, name in zip(drawn.tolist(), own, strict=True)]
+
+    def _read(self, name: str, shape: Shape) -> Images:
+        read = _kept if math.prod(shape) <= _SMALL else _picture
+        return read(self.folder, name, shape)
 
 
 _ITSELF = (
@@ -108,6 +133,15 @@ _ITSELF = (
 
 _ALIKE = 4
 """Grey levels, on average, that two pictures of the same are apart at most: JPEG copies are."""
+
+
+def _why_unread(folder: Path, name: str) -> str:
+    """Return why a picture cannot be shown, empty where it can."""
+    try:
+        _picture(folder, name, (1, 1, 3))
+    except InputError as error:
+        return error.message
+    return ""
 
 
 def _picture(folder: Path, name: str, shape: Shape) -> Images:

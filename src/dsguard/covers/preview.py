@@ -66,12 +66,13 @@ class Preview(Cover):
             )
             raise InputError(msg)
         down, across = (_starts(side, self.cells, grid) for side in colours.shape[1:3])
-        sums = np.add.reduceat(colours, down, axis=1, dtype=np.uint32)
-        sums = np.add.reduceat(sums, across, axis=2)
         rows, columns = (
             np.diff(starts, append=side)
             for starts, side in zip((down, across), colours.shape[1:3], strict=True)
         )
+        bands = [colours[:, top : top + n] for top, n in zip(down, rows, strict=True)]
+        sums = np.stack([band.sum(axis=1, dtype=np.uint32) for band in bands], axis=1)
+        sums = np.add.reduceat(sums, across, axis=2)
         size = (rows[:, None] * columns)[..., None]
         means = ((sums + size // 2) // size).astype(np.uint8)
         out = batch.images.copy()

@@ -6,6 +6,7 @@ add them up exactly, in whatever order a library does it.
 
 from __future__ import annotations
 
+import itertools
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ _ONE = 256
 """Weights of one sample add up to this, in each direction."""
 
 _CACHED = 1 << 17
+_STRIP = 1 << 20
 """Samples that are worked on together."""
 
 
@@ -40,12 +42,15 @@ def enlarged(colours: npt.NDArray[np.uint8], height: int, width: int) -> Images:
     across = np.kron(_weights(columns, width).T, np.eye(channels, dtype=np.float32))
     out = np.empty((count, height, width * channels), np.uint8)
     step = max(1, _CACHED // (height * width * channels))
-    for start in range(0, count, step):  # in pieces that stay in the cache
+    lines = max(1, _STRIP // (width * channels))
+    pieces = itertools.product(range(0, count, step), range(0, height, lines))
+    for start, top in pieces:  # that stay in the cache
         part = colours[start : start + step].reshape(-1, rows, columns * channels)
-        sums = down @ part.astype(np.float32) @ across  # one product after another: no threads
+        # One product after another: no threads.
+        sums = down[top : top + lines] @ part.astype(np.float32) @ across
         sums += np.float32(_ONE * _ONE // 2)  # rounds, once the fraction is cut off
         sums *= np.float32(1 / (_ONE * _ONE))
-        np.copyto(out[start : start + step].reshape(sums.shape), sums, casting="unsafe")
+        np.copyto(out[start : start + step, top : top + lines], sums, casting="unsafe")
     return out.reshape(count, height, width, channels)
 
 

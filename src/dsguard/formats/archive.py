@@ -15,8 +15,14 @@ from typing import BinaryIO
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import Part
 from dsguard.formats.folder.reader import TreeSource, read_or_error
-from dsguard.formats.images import has_image_suffix
-from dsguard.formats.limits import MOST_BYTES, check_size, most_unpacked, too_much
+from dsguard.formats.images import checked_member, has_image_suffix
+from dsguard.formats.limits import (
+    MOST_BYTES,
+    check_size,
+    check_unpacked,
+    most_unpacked,
+    too_much,
+)
 from dsguard.formats.names import distinct, is_hidden, journals_among, leads_out, lies_in, safe_name
 from dsguard.formats.places import Place
 from dsguard.formats.tar import Content, Member, Tars, content_of, linked
@@ -106,7 +112,7 @@ class ZipSource(ArchiveSource):
     def _files(self, names: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
         archive, members = self._opened()
         for name in names:
-            yield name, partial(_unzip, archive, members[name])
+            yield name, partial(_unzip_image, archive, members[name])
 
 
 class _ClosingZip(zipfile.ZipFile):
@@ -207,6 +213,13 @@ def _unzip(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
         return file.read(MOST_BYTES)  # whatever the directory says of its size
 
 
+def _unzip_image(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    room = archive.start_dir - member.header_offset  # whatever the directory says
+    packed = min(member.compress_size, room)
+    check_unpacked(member.file_size, packed)
+    return checked_member(_unzip(archive, member), packed)
+
+
 class TarSource(ArchiveSource):
     """A folder of images in a tar archive, compressed or not."""
 
@@ -230,7 +243,11 @@ class TarSource(ArchiveSource):
         _, known = self._all()
         with self.tars.content(self.file) as archive:
             for name in names:
-                yield name, partial(_cut_out, archive, known[name], known)
+                yield name, partial(self._image, archive, known[name], known)
+
+    def _image(self, archive: Content, member: Member, known: dict[str, Member]) -> bytes:
+        data = _cut_out(archive, member, known)
+        return checked_member(data, self.tars.packed_size(self.file, len(data)))
 
 
 @lru_cache(maxsize=1)

@@ -73,8 +73,8 @@ class Record:
         """Yield the text files that belong to no image, for sinks of other formats."""
         yield from ()
 
-    def met_again(self) -> Iterator[str]:
-        """Yield the names of files that belong to no image and are not taken, since another was."""
+    def passed_over(self) -> Iterator[tuple[str, str]]:
+        """Yield the names of files that belong to no image and cannot be taken, and why."""
         yield from ()
 
 
@@ -159,18 +159,25 @@ def decode_rows(
         if everything:
             yield [Group(everything, rows.images, rows.sidecars)], {}
         return
-    for start, stop in runs_of(rows.files, as_files=as_files):
-        groups, errors = decode_files(rows.files[start:stop])
-        if as_files:
-            for group in groups:
-                if max(group.images.shape[1:3]) > LARGEST_SIDE:
-                    files = [rows.files[start + row] for row in group.rows]
-                    group.images = np.concatenate([_stand_in(STATED, data) for data in files])
-                    group.is_seen = False
-            groups += _undecoded(rows.files[start:stop], errors, views=views)
+    for start, stop in runs_of(rows.files, as_files=as_files):  # of which none is held here
+        yield _decoded(rows.files[start:stop], start, as_files=as_files, views=views)
+
+
+def _decoded(
+    files: Sequence[bytes | DsguardError], start: int, *, as_files: bool, views: bool
+) -> tuple[list[Group], dict[int, DsguardError]]:
+    """Return the images of a run of files, and the errors, by rows that count from `start`."""
+    groups, errors = decode_files(files)
+    if as_files:
         for group in groups:
-            group.rows = [start + row for row in group.rows]
-        yield groups, {start + row: error for row, error in errors.items()}
+            if max(group.images.shape[1:3]) > LARGEST_SIDE:
+                stand_ins = [_stand_in(STATED, files[row]) for row in group.rows]
+                group.images = np.concatenate(stand_ins)
+                group.is_seen = False
+        groups += _undecoded(files, errors, views=views)
+    for group in groups:
+        group.rows = [start + row for row in group.rows]
+    return groups, {start + row: error for row, error in errors.items()}
 
 
 def _undecoded(
@@ -306,6 +313,18 @@ class Source(ABC):
 
     def left_out(self) -> list[str]:
         """Return the files that are neither images nor companions."""
+        return []
+
+    def beside_images(self, file: str, *, published: bool) -> list[str]:
+        """Return what a file of images has beside these, and files of other formats have not.
+
+        Parameters
+        ----------
+        file : str
+        published : bool
+            Whether its images are protected: then their sidecars are no arrays of their own.
+        """
+        del file, published
         return []
 
     def refused(self) -> dict[str, InputError]:

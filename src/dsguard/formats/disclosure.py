@@ -101,6 +101,10 @@ NOT_CHOSEN = "may tell of images that were not chosen"
 """Why something is not sealed where images are chosen."""
 
 
+NO_ROOM = "has no place beside images of another format; keep the format of the source"
+"""Why arrays are left out that only files of arrays have room for."""
+
+
 def _is_within(pattern: str, name: str) -> bool:
     """Tell whether a pattern may name a key or a column of a file, and not only whole files."""
     return "." not in pattern.rpartition("/")[2] or pattern.startswith(f"{name}/")

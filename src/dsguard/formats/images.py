@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, TiffImagePlugin, TiffTags
 
 from dsguard.errors import DsguardError, InputError
+from dsguard.formats.limits import check_unpacked
 from dsguard.formats.pillow import (
     SIDECAR_CHUNK,
     SIDECAR_TAG,
@@ -21,7 +22,15 @@ from dsguard.formats.pillow import (
     pixels_of,
     stated_size_of,
 )
-from dsguard.formats.png import NotPlainError, at_once, encode_pngs, read_plain, size_of, unpacked
+from dsguard.formats.png import (
+    NotPlainError,
+    at_once,
+    encode_pngs,
+    is_likely,
+    read_plain,
+    size_of,
+    unpacked,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -240,6 +249,25 @@ def decode_protected(data: bytes) -> tuple[npt.NDArray[np.uint8], bytes]:
     if errors:
         raise errors[0]
     return groups[0].images[0], groups[0].sidecars.get(0, b"")
+
+
+def checked_member(data: bytes, packed: int) -> bytes:
+    """Return an image file of an archive, if so many packed bytes can be believed to hold it.
+
+    Raises
+    ------
+    InputError
+        If it is very much longer, or claims more pixels than a file of that size may.
+    """
+    check_unpacked(len(data), packed)
+    is_short = 2 * packed < len(data)  # images are packed as they are, and pack no further
+    if is_short and not is_likely(pixels := pixels_of(data), packed):
+        msg = (
+            f"claims {pixels} pixels in {packed} packed bytes, which could be meant to fill the "
+            "memory; unpack the archive and protect the folder, or cut it into smaller images"
+        )
+        raise InputError(msg)
+    return data
 
 
 _PIXELS_AT_ONCE = 1 << 24

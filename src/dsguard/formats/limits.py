@@ -46,6 +46,26 @@ def too_much(most: int) -> str:
     return f"unpacks to more than {most} bytes, too much for its size; unpack it yourself"
 
 
+_FREE_IMAGE = 1 << 25
+
+
+def check_unpacked(size: int, packed: int) -> None:
+    """Refuse an image file of an archive that unpacks to far more than it was packed in.
+
+    It goes through memory several times; 32 MiB are free, and 100 times as much as there was.
+
+    Raises
+    ------
+    InputError
+    """
+    if size > max(_FREE_IMAGE, _RATIO * packed):
+        msg = f"unpacks from {packed} bytes to {size}, too much for its size; {_UNPACK_IT}"
+        raise InputError(msg)
+
+
+_UNPACK_IT = "unpack the archive and protect the folder, or save the image in a packed format"
+
+
 _FREE_ROWS = 10_000
 _BYTES_OF_ROW = 8
 

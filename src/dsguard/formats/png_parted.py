@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _LAYOUT = struct.Struct("<B2sIII")
 _CHANNELS = {0: 1, 2: 3, 3: 1, 6: 4}
 _START = 33  # signature and header
+_FREE_PIECES, _BYTES_OF_PIECE = 1000, 512
 
 
 def split(data: bytes, most: int) -> tuple[Images, bytes] | None:
@@ -65,13 +66,22 @@ def join(samples: Images, layout: bytes, size: int) -> bytes | None:
     blocks, rows = _retrace(layout[place:], samples, size)
     stream = start + blocks + struct.pack(">I", zlib.adler32(rows))
     pieces = -(-len(stream) // piece)
-    if not blocks or size != _START + before + len(stream) + 12 * pieces + after + 12:
+    if (
+        not blocks
+        or pieces > _most_pieces(size)
+        or size != _START + before + len(stream) + 12 * pieces + after + 12
+    ):
         return None
     height, width, _ = samples.shape
     header = png.as_chunk(b"IHDR", png.header_of(height, width, colour))
     parts = [stream[n : n + piece] for n in range(0, len(stream), piece)]
     packed = b"".join(png.as_chunk(b"IDAT", part) for part in parts)
     return b"".join((png.SIGNATURE, header, chunks[0], packed, chunks[1], png.END))
+
+
+def _most_pieces(size: int) -> int:
+    """Return how many chunks may hold the pixels of a file: encoders write 8 kB in each."""
+    return _FREE_PIECES + size // _BYTES_OF_PIECE
 
 
 _Chunks = tuple[tuple[int, int, int], int, int, list[bytes], int]
@@ -89,6 +99,8 @@ def _chunks(data: bytes) -> _Chunks | None:
     while place < len(data) - 12:
         (length,) = struct.unpack_from(">I", data, place)
         if data[place + 4 : place + 8] == b"IDAT":
+            if len(streams) == _most_pieces(len(data)):
+                return None
             first = first or place
             streams.append(data[place + 8 : place + 8 + length])
         elif streams:

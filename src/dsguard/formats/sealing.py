@@ -105,6 +105,13 @@ class Unsealed:
         """Return why some of it could not be put back, after the last rows; empty for no such."""
         return STRANGE if self.is_strange else ""
 
+    def look_through(self) -> None:
+        """Count what would come back where something was written, and now is not."""
+
+    def left(self) -> Iterator[tuple[str, str]]:
+        """Yield the names of what has found no place, and why."""
+        yield from ()
+
 
 STRANGE = (
     "was sealed beside another shard, or by another run: it belongs to none of the images here, "

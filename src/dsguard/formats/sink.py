@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from dsguard.formats.sealing import Sealer, Unsealed
 
 
+_AN_IMAGE = "has the name of an image, or of what belongs to one; rename it"
+
+
 @dataclass(frozen=True)
 class Output:
     """Where and how to write.
@@ -185,13 +188,12 @@ class Sink(ABC):
             self.output.place.write(name, data)
             self.also.append(name)
 
-    def refuse(self, name: str) -> None:
-        """Note that something beside images has the name of one, or of what belongs to it."""
-        reason = "has the name of an image, or of what belongs to one; rename it"
-        if self.review is not None:
-            self.review.leave_out(name.rpartition("/")[2], name, reason, sealable=False)
-        else:
+    def refuse(self, name: str, reason: str = _AN_IMAGE) -> None:
+        """Note that something beside images cannot be written, as a rule for its name."""
+        if self.review is None:
             self.refused[name] = InputError(reason)
+        elif self.review.disclosure.says(name) is not False:
+            self.review.leave_out(name.rpartition("/")[2], name, reason, sealable=False)
 
     def encoded(self, images: Image, sidecars: dict[int, bytes]) -> list[bytes]:
         """Return images as files."""

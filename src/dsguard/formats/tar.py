@@ -359,6 +359,10 @@ class Tars:
             weakref.finalize(self, stack.pop_all().close)
         return path
 
+    def packed_size(self, file: str, size: int) -> int:
+        """Return how many bytes a member of `size` was packed in at most: in its whole archive."""
+        return min(size, self._packed.get(file, size))
+
     def _too_much(self, file: str, most: int) -> InputError:
         return InputError(f"{self.path(file)} {too_much(most)}")
 

@@ -33,17 +33,26 @@ class _Place(NamedTuple):
     width: int
     channels: int
 
+    @property
+    def row(self) -> int:
+        return self.width * self.channels
+
+    @property
+    def end(self) -> int:
+        """Where the last row ends."""
+        return self.start + (self.height - 1) * self.pitch + self.row
+
 
 def split(data: bytes, most: int) -> tuple[Images, bytes] | None:
     """Return samples, `most` of them, and layout of a file; None where it has none such."""
     place = _of_bmp(data) or _of_tiff(data) or _of_pnm(data)
     if place is None or not _is_inside(place, len(data), most):
         return None
-    bytes_of_file, others = np.frombuffer(data, np.uint8), np.ones(len(data), bool)
-    _rows(others, place)[...] = False
-    rows = np.ascontiguousarray(_rows(bytes_of_file, place))
+    file = np.frombuffer(data, np.uint8)
+    rows = np.ascontiguousarray(_rows(file, place))
     samples = rows.reshape(place.height, place.width, place.channels)
-    return samples, _LAYOUT.pack(place.start, place.pitch) + bytes_of_file[others].tobytes()
+    others = (data[: place.start], _gaps(file, place).tobytes(), data[place.end :])
+    return samples, b"".join((_LAYOUT.pack(place.start, place.pitch), *others))
 
 
 def join(samples: Images, layout: bytes, size: int) -> bytes | None:
@@ -54,24 +63,32 @@ def join(samples: Images, layout: bytes, size: int) -> bytes | None:
     rest = np.frombuffer(layout, np.uint8, offset=_LAYOUT.size)
     if not _is_inside(place, size, samples.size) or len(rest) < size - samples.size:
         return None
-    out, others = np.empty(size, np.uint8), np.ones(size, bool)
-    _rows(others, place)[...] = False
-    out[others] = rest[: size - samples.size]
+    out = np.empty(size, np.uint8)
+    gaps, after = _gaps(out, place), size - place.end
+    out[: place.start] = rest[: place.start]
+    gaps[...] = rest[place.start :][: gaps.size].reshape(gaps.shape)
+    out[place.end :] = rest[place.start + gaps.size :][:after]
     _rows(out, place)[...] = samples.reshape(len(samples), -1)
     return out.tobytes()
 
 
 def _is_inside(place: _Place, size: int, most: int) -> bool:
-    start, pitch, height, width, channels = place
-    row = width * channels
-    fits = start + (height - 1) * pitch + row <= size and row <= pitch and height * row <= most
+    _, pitch, height, width, channels = place
+    fits = place.end <= size and place.row <= pitch and height * place.row <= most
     return fits and channels in (1, 3, 4) and 0 < min(height, width) <= max(height, width) < 1 << 16
 
 
 def _rows(data: np.ndarray[tuple[int], np.dtype[np.generic]], place: _Place) -> Images:
     """Return the rows of samples that lie in a file, (H, W · C); writing there writes the file."""
-    shape = place.height, place.width * place.channels
+    shape = place.height, place.row
     return np.lib.stride_tricks.as_strided(data[place.start :], shape, (place.pitch, 1))
+
+
+def _gaps(data: np.ndarray[tuple[int], np.dtype[np.generic]], place: _Place) -> Images:
+    """Return what lies between the rows of samples, as `_rows` does."""
+    shape = place.height - 1, place.pitch - place.row
+    first = data[place.start + place.row :]
+    return np.lib.stride_tricks.as_strided(first, shape, (place.pitch, 1))
 
 
 def _of_bmp(data: bytes) -> _Place | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dsguard.formats.arrays.npy import SealedArrays
@@ -29,4 +30,6 @@ def unsealed(source: Source, part: Part, entries: Entries) -> Unsealed:
         return SealedMembers(source, part, entries)
     if isinstance(source, ParquetSource):
         return SealedColumns(source, part, entries)
-    return SealedArrays(entries) if isinstance(source, NumpySource) else Unsealed()
+    if isinstance(source, NumpySource):
+        return SealedArrays(entries, partial(source.own_arrays, part.file))
+    return Unsealed()

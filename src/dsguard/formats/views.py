@@ -9,6 +9,7 @@ eight. Nothing that comes back depends on a view.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import struct
 import warnings
@@ -55,6 +56,11 @@ def view_of(data: bytes) -> Bytes | None:
         picture = first_picture(data, _DEEP)
         return _gray(windowed(picture, *window_of(picture))) if picture.ndim == 2 else picture
     return None
+
+
+def sees_dicom() -> bool:
+    """Tell whether DICOM files have views here."""
+    return importlib.util.find_spec("pydicom") is not None
 
 
 def _gray(picture: Bytes) -> Bytes:

@@ -12,7 +12,7 @@ Whoever has the key of an image opens and verifies that image, and learns nothin
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -42,9 +42,9 @@ class Keyring:
     id_key: bytes = field(repr=False)
     key_key: bytes = field(repr=False)
 
-    def image_id(self, sealed: bytes) -> bytes:
+    def image_id(self, *sealed: bytes) -> bytes:
         """Return the id of an image, 16 bytes: the synthetic nonce of all that is sealed."""
-        return hmac.digest(self.id_key, sealed, "sha256")[:IMAGE_ID_BYTES]
+        return _digest(self.id_key, sealed)[:IMAGE_ID_BYTES]
 
     def image_key(self, image_id: bytes) -> bytes:
         """Return the key of an image, 32 bytes."""
@@ -115,9 +115,26 @@ class ImageCipher:
         """Return AES-256 of counter blocks: XOR with it encrypts, and decrypts."""
         return AES.new(self._encryption_key, AES.MODE_ECB).encrypt(counters)
 
-    def tag(self, message: bytes) -> bytes:
-        """Return the tag of a message, 16 bytes."""
-        return hmac.digest(self._tag_key, message, "sha256")[:TAG_BYTES]
+    def crypted(self, data: bytes) -> bytes:
+        """Encrypt or decrypt what is long: as with `keystream`, in less memory."""
+        return AES.new(self._encryption_key, AES.MODE_CTR, nonce=b"", initial_value=0).encrypt(data)
+
+    def tag(self, *message: bytes | memoryview) -> bytes:
+        """Return the tag of a message, in pieces, 16 bytes."""
+        return _digest(self._tag_key, message)[:TAG_BYTES]
+
+
+_LONG = 1 << 20
+
+
+def _digest(key: bytes, pieces: Sequence[bytes | memoryview]) -> bytes:
+    """Return the HMAC-SHA256 of all pieces together; long ones are not copied for it."""
+    if sum(map(len, pieces)) < _LONG:
+        return hmac.digest(key, b"".join(pieces), "sha256")
+    begun = hmac.new(key, digestmod="sha256")
+    for piece in pieces:
+        begun.update(piece)
+    return begun.digest()
 
 
 def counters_for(size: int) -> bytes:

@@ -12,7 +12,7 @@ import os
 import sys
 import weakref
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -146,13 +146,20 @@ class Npz(Mapping[str, Array]):
 class SealedArrays(Unsealed):
     """The arrays that were sealed beside an ``.npz`` file.
 
+    Parameters
+    ----------
+    entries : Entries
+    published : callable
+        Return the names of the arrays that the file has.
+
     Raises
     ------
     InputError
         If one is no array, or holds Python objects.
     """
 
-    def __init__(self, entries: Entries) -> None:
+    def __init__(self, entries: Entries, published: Callable[[], Iterable[str]] = tuple) -> None:
+        self._published = published
         self._found: list[tuple[int, str, Array]] = []
         for entry in entries:
             place, name = numbered_name(entry)
@@ -167,16 +174,35 @@ class SealedArrays(Unsealed):
                 _check_text(array)
                 self._found.append((place, name, array))
         self._found.sort(key=lambda found: found[:2])
+        self._left = [name for _, name, _ in self._found]
 
     def among(self, arrays: dict[str, Array]) -> dict[str, Array]:
         """Return arrays with those that were sealed, each where it was."""
         names, found = list(arrays), dict(arrays)
-        for place, name, array in self._found:
-            if name not in found:
-                found[name] = array
-                names.insert(min(max(place, 0), len(names)), name)
-                self.used += 1
+        for place, name, array in self._placed(arrays):
+            found[name] = array
+            names.insert(min(max(place, 0), len(names)), name)
         return {name: found[name] for name in names}
+
+    def _placed(self, published: Iterable[str]) -> list[tuple[int, str, Array]]:
+        """Return the arrays that have a place beside these; the others are left."""
+        taken, placed = set(published), list[tuple[int, str, Array]]()
+        self._left = []
+        for place, name, array in self._found:
+            if name in taken:
+                self._left.append(name)
+            else:
+                placed.append((place, name, array))
+            taken.add(name)
+        self.used += len(placed)
+        return placed
+
+    def look_through(self) -> None:
+        self._placed(self._published())
+
+    def left(self) -> Iterator[tuple[str, str]]:
+        for name in self._left:
+            yield name, "only a file of arrays has room for it, and one of each name"
 
 
 def load_npy(place: Place, file: str) -> Array:

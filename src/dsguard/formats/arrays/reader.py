@@ -93,9 +93,7 @@ class ArraySource(Source):
         return [*self.own_companions(), *texts_among(self._listing.files)]
 
     def left_out(self) -> list[str]:
-        own = {*self.array_files, *self.own_companions()}
-        own |= {f"{file}.sidecars.npz" for file in self.array_files}
-        return strays_among(self._listing.files, own)
+        return strays_among(self._listing.files, {*self.array_files, *self.own_companions()})
 
     def reviewed_companion(self, name: str, data: bytes, review: Review) -> bytes | None:
         if name in self.own_companions():
@@ -105,6 +103,14 @@ class ArraySource(Source):
     def reviewed_own(self, name: str, review: Review) -> bytes | None:
         """Return one of `own_companions` with what goes along, None where nothing does."""
         raise NotImplementedError
+
+    def read_as_classes(self) -> set[str]:
+        """Return the files beside those with images whose content becomes classes of images."""
+        raise NotImplementedError
+
+    def sidecar_files(self) -> list[str]:
+        """Return the files in which sidecars of protected images lie."""
+        return [f"{file}.sidecars.npz" for file in self.array_files if file.endswith(".npy")]
 
     def classes(self, file: str, array: str) -> list[str]:
         """Return the class of each image of an array, empty where nothing tells."""
@@ -181,6 +187,26 @@ class NumpySource(ArraySource):
     def own_companions(self) -> list[str]:
         return self.label_files
 
+    def read_as_classes(self) -> set[str]:
+        return {self._beside(file) for file in self.array_files}
+
+    def _beside(self, file: str) -> str:
+        """Return the file with the labels of an ``.npy`` file, empty where there is none."""
+        beside = label_files(file) if file.endswith(".npy") else ()
+        return next((name for name in beside if name in self.label_files), "")
+
+    def own_arrays(self, file: str) -> list[str]:
+        """Return the names of the arrays of a file whose images are protected, but for sidecars."""
+        return [name for name in self.content(file) if not name.startswith(SIDECARS)]
+
+    def beside_images(self, file: str, *, published: bool) -> list[str]:
+        if file.endswith(".npy"):
+            return []
+        images = self.array_names(file)
+        own = {*images, *(self._labels_of(file, array) for array in images)}
+        names = self.own_arrays(file) if published else self.content(file)
+        return [name for name in names if name not in own]
+
     def load(self, file: str) -> Mapping[str, Array]:
         if file.endswith(".npy"):
             return {"array": load_npy(self.place, file)}
@@ -256,15 +282,19 @@ class NumpySource(ArraySource):
     def _labels(self, file: str, array: str) -> tuple[str, Array | None]:
         """Return the name and the content of what holds the labels of an array."""
         if file.endswith(".npy"):
-            beside = [name for name in label_files(file) if name in self.label_files]
-            return (beside[0], load_npy(self.place, beside[0])) if beside else ("", None)
+            beside = self._beside(file)
+            return (beside, load_npy(self.place, beside)) if beside else ("", None)
+        name = self._labels_of(file, array)
+        return (name, self.content(file)[name]) if name else ("", None)
+
+    def _labels_of(self, file: str, array: str) -> str:
+        """Return which array of an ``.npz`` file has the labels of another, empty for none."""
         content = self.content(file)
         guesses = [array.replace("images", "labels").replace("image", "label")]
         guesses += ["y" + array[1:]] if array[:1] in "xX" else []
         guesses += _LABEL_NAMES
         images = self.array_names(file)  # with masks, say, which come out as images, too
-        found = [name for name in guesses if name in content and name not in images]
-        return (found[0], content[found[0]]) if found else ("", None)
+        return next((name for name in guesses if name in content and name not in images), "")
 
     def sidecars(self, file: str, array: str) -> dict[int, bytes]:
         start = f"{SIDECARS}/{array}/"
@@ -406,6 +436,14 @@ class CifarSource(ArraySource):
 
     def own_companions(self) -> list[str]:
         return [self._meta]
+
+    def read_as_classes(self) -> set[str]:
+        return {self._meta}
+
+    def beside_images(self, file: str, *, published: bool) -> list[str]:
+        own = {b"data", self._labels, *((SIDECARS.encode(),) if published else ())}
+        others = (key for key in self.content(file) if key not in own)
+        return [key.decode("utf-8", "backslashreplace")[:STRING] for key in others]
 
     def image_name(self, file: str, array: str, row: int, class_name: str) -> str:
         split = "test" if file.startswith("test") else "train"

@@ -88,19 +88,31 @@ class ArraySink(Sink):
     def _content(self, images: Mapping[Any, Any]) -> dict[Any, Any]:
         """Return what the file holds, with these images, and beside them what is published."""
         given = self._source.content(self.part.file)
-        names = [name for name in given if name not in images and not _is_sidecar(name)]
+        beside = [name for name in given if name not in images]
+        names = [name for name in beside if not _is_sidecar(name)]
         if self.review is None:
             others = {name: given[name] for name in names}
         else:
             others = self._source.reviewed_others(self.part.file, names, self.review)
+            self._leave_out_sidecars([name for name in beside if _is_sidecar(name)])
         if self.sealer is not None and isinstance(given, Npz):
-            self._seal_entries(given, [name for name in names if name not in others])
+            self._seal_entries(given, [name for name in beside if name not in others])
         both = {**others, **images}
         published = {name: both[name] for name in given if name in both}
         sealed = self.unsealed
         if isinstance(sealed, SealedArrays) and not sealed.is_strange:
             return sealed.among(published)
         return published
+
+    def _leave_out_sidecars(self, names: list[Any]) -> None:
+        """Name what would be taken for the sidecars of protected images."""
+        assert self.review is not None
+        for name in names:
+            text = name if isinstance(name, str) else name.decode("latin-1")
+            reason = "has the name of a sidecar of dsguard; rename it"
+            kind, path = text.rpartition("/")[2], f"{self.part.file}/{text}"
+            if self.review.disclosure.says(path) is not False:
+                self.review.leave_out(kind, path, reason, sealable=isinstance(name, str))
 
     def _seal_entries(self, given: Npz, names: list[str]) -> None:
         """Give away the arrays of a file that are not published."""

@@ -20,7 +20,7 @@ from dsguard.formats.base import (
 )
 from dsguard.formats.beside import is_text, is_text_field
 from dsguard.formats.disclosure import kind_of
-from dsguard.formats.images import has_image_suffix
+from dsguard.formats.images import checked_member, has_image_suffix
 from dsguard.formats.limits import Shared, load_json
 from dsguard.formats.names import (
     CLASS_NAME,
@@ -84,21 +84,24 @@ class Samples(Record):
         Name of the shard.
     hidden : list of str
         Images that are passed over, since they are hidden.
-    again : list of str
-        Members of no image that are passed over, since one of their names came before.
+    lost : list of tuple of str, str and str
+        Members that are passed over: their sample, which fails if it has images, their name, and
+        why.
     """
 
     members: list[Kept] = field(default_factory=list)
     shard: str = ""
     hidden: list[str] = field(default_factory=list)
-    again: list[str] = field(default_factory=list)
+    lost: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def is_empty(self) -> bool:
+        return not (self.members or self.hidden or self.lost)
 
     def reviewed(self, review: Review) -> Samples:
         for name in self.hidden:
             shown, reason = f"{self.shard}/{name}", "is a hidden image; rename it"
             review.leave_out(kind_of(name), shown, reason, sealable=False)
-        for name in self.met_again():
-            reason = "has the name of another in its shard; rename it"
+        for name, reason in self.passed_over():
             review.leave_out(kind_of(name), name, reason, sealable=False)
         with_image = {kept.sample for kept in self.members if kept.data is None}
         fields: dict[str, Extras] = {}
@@ -125,11 +128,11 @@ class Samples(Record):
             if kept.data is not None and kept.sample not in with_image:
                 yield f"{self.shard}/{kept.name}", kept.data
 
-    def met_again(self) -> Iterator[str]:
+    def passed_over(self) -> Iterator[tuple[str, str]]:
         with_image = {kept.sample for kept in self.members if kept.data is None}
-        for name in self.again:
-            if sample_of(name) not in with_image:
-                yield f"{self.shard}/{name}"
+        for sample, name, reason in self.lost:
+            if sample not in with_image:
+                yield f"{self.shard}/{name}", reason
 
 
 def _reviewed(name: str, data: bytes, review: Review) -> bytes | None:
@@ -233,7 +236,7 @@ class WebDatasetSource(ShardedSource):
                                    "have had more of it")  # fmt: skip
                         yield chunk.rows()
                     raise damaged(path, error) from error
-        if chunk.names or chunk.samples.members or chunk.samples.hidden:
+        if chunk.names or not chunk.samples.is_empty():
             yield chunk.rows()
 
     def target_of(self, file: str, member: Member) -> Member:
@@ -277,17 +280,20 @@ class _Chunk:
             return
         if fault := fault_of(member.name):
             self.fail(sample, f"has a field that cannot be kept: {fault}: {member.name[:200]!r}")
+            self.samples.lost.append((sample, member.name[:200], f"cannot be kept: {fault}"))
             return
         try:
             target = self._source.target_of(self._file, member)
         except InputError as error:
             self.fail(sample, f"has a field, {member.name}, that {error.message}")
+            self.samples.lost.append((sample, member.name, error.message))
             return
         kept = Kept(sample, member.name, content_of(archive, target))
         if (sample, kept.field) in self._fields:  # one of them would stand for both
             told = f"has more than one field {shown(kept.field)}; give each a name of its own"
             self.fail(sample, told)
-            self.samples.again.append(member.name)
+            again = "has the name of another in its shard; rename it"
+            self.samples.lost.append((sample, member.name, again))
             return
         self._fields.add((sample, kept.field))
         self._held += len(kept.data or b"")
@@ -300,7 +306,8 @@ class _Chunk:
             return
         try:
             target = self._source.target_of(self._file, member)
-            image: bytes | DsguardError = content_of(archive, target)
+            packed = self._source.tars.packed_size(self._file, target.size)
+            image: bytes | DsguardError = checked_member(content_of(archive, target), packed)
         except InputError as error:
             image = error
         self.samples.members.append(Kept(sample, member.name, None, len(self.names)))
@@ -317,8 +324,7 @@ class _Chunk:
         nobodys = self._unwanted - with_image  # what belongs to images that are not wanted
         kept_members = [kept for kept in self.samples.members if kept.sample not in nobodys]
         self.samples.members = kept_members
-        again_wanted = [n for n in self.samples.again if sample_of(n) not in nobodys]
-        self.samples.again = again_wanted
+        self.samples.lost = [each for each in self.samples.lost if each[0] not in nobodys]
         extras = self._extras()
         mine: list[Extras] = [{} for _ in self.names]
         classes, by_sample, again = [""] * len(mine), dict[str, str](), set[int]()

@@ -78,6 +78,7 @@ class SealedMembers(Unsealed):
         self._part, self._entries = part, entries
         self._of: dict[str, list[tuple[int, str, str]]] = defaultdict(list)
         self._loose: dict[str, str] = {}
+        self._placed = set[str]()
         self._shared = Shared(entries.size())
         self._others: list[str] = []
         met = set[str]()
@@ -100,7 +101,7 @@ class SealedMembers(Unsealed):
         """
         record = rows.record
         assert isinstance(record, Samples)
-        start, size, found = 0, 0, Samples(shard=record.shard)
+        start, size, found = 0, 0, Samples(shard=record.shard, lost=record.lost)
         sealed: dict[str, Extras] = {}
         for sample, group in itertools.groupby(record.members, key=lambda kept: kept.sample):
             own = list(group)
@@ -125,6 +126,7 @@ class SealedMembers(Unsealed):
         if known.isdisjoint(rows):
             self._others += [sample] * (sample in self._of)
             return fields
+        self._placed.add(sample)
         for place, entry, name in sorted(self._of.get(sample, ())):
             member = Kept(sample, name, data := self._entries[entry])
             _put(member, place, members)
@@ -138,6 +140,12 @@ class SealedMembers(Unsealed):
             if (entry := self._loose.pop(kept.name, "")) and self._part.names is None:
                 members[n] = replace(kept, data=self._entries[entry])
                 self.used += 1
+
+    def left(self) -> Iterator[tuple[str, str]]:
+        for sample, fields in self._of.items():
+            if sample not in self._placed and sample not in self._others:
+                for _, _, name in fields:
+                    yield name, "its sample has no image in the published shard"
 
     def _taken(
         self, rows: Rows, start: int, stop: int, record: Samples, sealed: dict[str, Extras]
