@@ -24,6 +24,7 @@ from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
 from dsguard.errors import InputError
 from dsguard.formats import OUTPUT_FORMATS, encode_image, encode_images, open_source
+from dsguard.formats.disclosure import Disclosure, Review
 from dsguard.formats.parquet.table import reason_against
 from dsguard.formats.places import LocalPlace
 
@@ -1001,3 +1002,16 @@ def test_names_of_images_are_no_code(tmp_path, scenes, key, suffix):
         safe = pq.read_table(tmp_path / "safe" / table.name)
         assert safe.column("file_name").to_pylist() == renamed
     assert len(json.loads((tmp_path / "safe" / "split.json").read_text())["train"]) == 80
+
+
+def test_long_numbers_of_json_stay_numbers():
+    """In a file that is written anew, since something in it is dropped or left out."""
+    digits = "0." + "3" * 40
+    data = f'{{"a": {10**40}, "b": {digits}, "c": 1}}'.encode()
+    review = Review(Disclosure(drop=("c",)))
+    assert json.loads(review.without_dropped("x.json", data)) == {"a": 10**40, "b": float(digits)}
+    kept = json.loads(review.file("x.json", data))
+    assert kept == {"a": None, "b": float(digits)}
+    assert [each.reason for each in review.left_out.values()] == [
+        "is a number of more than 64 bits"
+    ]

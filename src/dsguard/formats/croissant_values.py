@@ -42,15 +42,15 @@ _FACTS = re.compile(
     re.IGNORECASE,
 )
 _LETTERS = re.compile(r"[^\W\d_]+")
-_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*:)?//[^\s\"'<>]+", re.IGNORECASE)
-_USER = re.compile(r"^([^/]*//)[^/?#]*@")
+_ADDRESS = re.compile(r"//[^\s\"'<>]+")
+_USER = re.compile(r"^//[^/?#]*@")
 _PARAMETER = re.compile(r"(?<=[?&;#])(?:([^=&;#]*)=)?([^&;#]+)[&;]?")
 _SECRET = re.compile(
     r".*(auth(?!or)|cred|passw|pwd|secret|session|signature|token).*|.*key(-?pair)?[-_]?(id)?|"
     r"expires|pass|sig|x-.*",
     re.IGNORECASE,
 )
-_TOKEN = re.compile(r"(?=[\w-]*\d)(?=[\w-]*[a-z])[\w-]{20,}", re.IGNORECASE)
+_RUN = re.compile(r"[\w-]{20,}")
 
 
 def local_name(key: str) -> str:
@@ -91,11 +91,17 @@ def without_secrets(text: str) -> str:
 
 def _open_address(found: re.Match[str]) -> str:
     def kept(each: re.Match[str]) -> str:
-        return "" if _SECRET.fullmatch(each[1] or "") or _TOKEN.search(each[2]) else each[0]
+        return "" if _SECRET.fullmatch(each[1] or "") or _has_token(each[2]) else each[0]
 
-    address = _USER.sub(r"\1", found[0])
+    address = _USER.sub("//", found[0])
     cut = _PARAMETER.sub(kept, address)
     return address if cut == address else cut.rstrip("?&;#")
+
+
+def _has_token(text: str) -> bool:
+    """Tell whether a text has a long run of letters and digits."""
+    runs = _RUN.findall(text)
+    return any(any(map(str.isdigit, run)) and any(map(str.isalpha, run)) for run in runs)
 
 
 def is_infinite(value: Any) -> bool:
@@ -174,6 +180,8 @@ class Kept:
 
     def _charge_words(self, text: str, key: str, *, is_text: bool) -> None:
         """Charge the words of a string that were in none before, and a picture drawn with them."""
+        if not is_text:
+            size_of_string(text)
         if self._times[text]:
             return
         for line in text.splitlines():
@@ -193,7 +201,6 @@ class Kept:
         charge_text(text, lambda words: left, self._is_free)
 
     def _charge_name(self, name: str, left: Allowance) -> None:
-        size_of_string(name)
         words = _JOINT.sub(" ", name)  # paths and terms of plain words are plain
         times, self._times[name] = self._times[name], self._times[name] + 1
         if times % _REFERENCES == 0 or numbers_in(words):
