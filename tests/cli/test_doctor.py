@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import metadata
 
+import click
 import numpy as np
 import pytest
 
 from dsguard import codecs
 from dsguard.cli.commands import run
+from dsguard.cli.grouped import GROUPS
+from dsguard.cli.protect import protect
+from dsguard.cli.restore import restore, verify
 from dsguard.kernels import native
 
 
@@ -96,3 +101,22 @@ def test_shells_complete_names(capsys, monkeypatch, shell):
     with pytest.raises(SystemExit):
         run([])
     assert "--covers" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [protect, restore, verify], ids=lambda each: each.name)
+def test_options_stand_under_their_subject(capsys, command):
+    names = [name for group in GROUPS.values() for name in group]
+    assert len(set(names)) == len(names)
+    own = {each.name for each in command.params if isinstance(each, click.Option)}
+    assert own <= set(names)
+    assert run([command.name, "--help"]) == 0
+    told = capsys.readouterr().out
+    titles = [title for title, group in GROUPS.items() if own & set(group)]
+    assert re.findall(r"^([A-Z].*):$", told, re.MULTILINE) == [*titles, "Other"]
+    for each in command.params:
+        assert not isinstance(each, click.Option) or each.hidden or each.opts[0] in told
+
+
+def test_every_option_of_a_group_is_one_of_some_command():
+    there = {each.name for command in (protect, restore, verify) for each in command.params}
+    assert {name for group in GROUPS.values() for name in group} <= there

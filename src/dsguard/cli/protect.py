@@ -14,6 +14,7 @@ from dsguard.cli import options
 from dsguard.cli.choices import Choices, common, writing
 from dsguard.cli.console import Exit, counted, errors, load_key, step_bars, warn
 from dsguard.cli.deposit import deposited_key, tell_what_to_publish
+from dsguard.cli.grouped import Grouped
 from dsguard.cli.task import do_task
 from dsguard.errors import InputError
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from dsguard.keys import DatasetKey
 
 
-@click.command()
+@click.command(cls=Grouped)
 @click.argument("source")
 @click.argument("destination")
 @click.option(

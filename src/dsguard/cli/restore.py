@@ -11,13 +11,14 @@ from click.core import ParameterSource
 from dsguard.cli import options
 from dsguard.cli.choices import Choices, common, writing
 from dsguard.cli.console import load_key
+from dsguard.cli.grouped import Grouped
 from dsguard.cli.task import do_task
 
 if TYPE_CHECKING:
     from dsguard.keys import DatasetKey, KeySource
 
 
-@click.command()
+@click.command(cls=Grouped)
 @click.argument("source")
 @click.argument("destination")
 @writing
@@ -55,7 +56,7 @@ def _key(path: Path | None, dataset: str | None, url: str | None) -> DatasetKey 
     return granted_keys(dataset, url)
 
 
-@click.command()
+@click.command(cls=Grouped)
 @click.argument("source")
 @click.option(
     "--against",
