@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dsguard.errors import InputError
 from dsguard.formats import encode_image, open_source
@@ -289,3 +290,16 @@ def test_values_of_all_dictionaries_are_looked_at_up_to_a_bound():
     effort = _Effort(pages=100, listed=5)
     assert _measured(file, column, first, effort)[0] == len("horse")
     assert _measured(file, column, second, effort)[0] == 3 * 4 + len("catdoghorse")
+
+
+def test_a_short_file_has_no_large_image(tmp_path, scenes):
+    blank = io.BytesIO()
+    Image.new("1", (5000, 5000)).save(blank, "bmp")
+    files = [blank.getvalue(), encode_image(scenes[0])]
+    pq.write_table(pa.table({"image": files}), tmp_path / "x.parquet", compression="zstd")
+    assert (tmp_path / "x.parquet").stat().st_size < 10_000
+    source = open_source(tmp_path)
+    (rows,) = (rows for part in source.parts(100) for rows in source.rows(part))
+    assert isinstance(rows.files[0], InputError)
+    assert "claims 25000000 pixels" in rows.files[0].message
+    assert rows.files[1] == files[1]

@@ -16,7 +16,7 @@ from dsguard.formats.base import (
     as_folder,
 )
 from dsguard.formats.harmless import STRING
-from dsguard.formats.images import suffix_of
+from dsguard.formats.images import checked_member, suffix_of
 from dsguard.formats.limits import check_rows
 from dsguard.formats.names import fault_of, safe_name
 from dsguard.formats.parquet.columns import (
@@ -141,7 +141,7 @@ class ParquetSource(ShardedSource):
             yield Rows(
                 names,
                 classes,
-                _files(kept.column(columns.image), columns),
+                _files(kept.column(columns.image), columns, self._sizes[part.file]),
                 record=Table(kept, columns, [start + n for n in picked]),
                 extras=FieldsOf(kept, columns),
                 originals=_originals(kept, columns),
@@ -224,20 +224,36 @@ class ParquetSource(ShardedSource):
             raise InputError(msg) from error
         size = opened.seek(0, os.SEEK_END)
         check_rows(file.metadata.num_rows, size, f"{self.place}/{name}")
+        self._sizes[name] = size
         return file
 
+    @cached_property
+    def _sizes(self) -> dict[str, int]:
+        """Lengths of the files that were opened."""
+        return {}
 
-def _files(column: pa.Array, columns: Columns) -> list[bytes | DsguardError]:
-    """Return the images of a column, and of those that are not there why."""
+
+def _files(column: pa.Array, columns: Columns, size: int) -> list[bytes | DsguardError]:
+    """Return the images of a column, and of those that are not there or too long why.
+
+    Columns are packed, and a file of `size` bytes has no image that is longer when it is packed.
+    """
     stored = column if columns.is_plain else column.field("bytes")
-    files: list[bytes | DsguardError | None] = stored.to_pylist()
-    if None not in files:
-        return [file for file in files if file is not None]
-    paths = [""] * len(files) if columns.is_plain else column.field("path").to_pylist()
+    files: list[bytes | None] = stored.to_pylist()
+    paths = [""] * len(files)
+    if None in files and not columns.is_plain:
+        paths = column.field("path").to_pylist()
     return [
-        (_NO_BYTES if path else _NULL) if file is None else file
+        (_NO_BYTES if path else _NULL) if file is None else _believed(file, size)
         for file, path in zip(files, paths, strict=True)
     ]
+
+
+def _believed(file: bytes, size: int) -> bytes | DsguardError:
+    try:
+        return checked_member(file, min(len(file), size))
+    except InputError as error:
+        return error
 
 
 _NULL = InputError("is null in its row, which has no image; take the row out, or put one in")
