@@ -32,7 +32,10 @@ def saved(image: Image.Image, kind: str, **options) -> bytes:
 
 def element(tag: int, kind: bytes, value: bytes, order: str = "<") -> bytes:
     value += b"\0" * (len(value) % 2)
-    head = struct.pack(f"{order}HH", tag >> 16, tag & 0xFFFF) + kind
+    head = struct.pack(f"{order}HH", tag >> 16, tag & 0xFFFF)
+    if not kind:  # implicit
+        return head + struct.pack(f"{order}I", len(value)) + value
+    head += kind
     long = kind in (b"OW", b"OB", b"UN")
     return head + struct.pack(f"{order}xxI" if long else f"{order}H", len(value)) + value
 
@@ -56,6 +59,8 @@ def dicom(pixels: np.ndarray, *, syntax="1.2.840.10008.1.2.1", kind="MONOCHROME2
     }
     told |= {names[name]: (b"DS", str(value).encode()) for name, value in more.items()}
     told[0x7FE00010] = b"OW", pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
+    if syntax.endswith("1.2.840.10008.1.2"):
+        told = {tag: (b"", value) for tag, (_, value) in told.items()}
     body = b"".join(element(tag, *told[tag], order) for tag in sorted(told))
     if syntax.endswith("1.99"):
         body = zlib.compress(body)[2:-4]
@@ -112,7 +117,24 @@ def test_inks_are_seen_as_colours():
     assert np.abs(view_of(red).astype(int) - [250, 10, 10]).max() < 12
 
 
-@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"])
+@pytest.mark.parametrize("kind", [b"UC", b"UR", b"OV", b"UT"])
+def test_no_dicom_is_unpacked_for_a_syntax_within_another_element(monkeypatch, kind):
+    """Whoever takes the element for a short one finds a syntax in its value, and others do not."""
+    fake = element(0x00020010, b"UI", b"1.2.840.10008.1.2.1")
+    value = (b"UI" + struct.pack("<H", 4) + b"1.2\0" + fake).ljust(0x00010002, b"\0")
+    head = struct.pack("<HH2sxxI", 2, 3, kind, len(value)) + value
+    plain = dicom(SLOPE, syntax="1.2.840.10008.1.2.1.99")
+    data = plain[:132] + head + plain[132:]
+    unpacked = []
+    monkeypatch.setattr(zlib, "decompress", lambda *given: unpacked.append(given))
+    monkeypatch.setattr(zlib, "decompressobj", lambda *given: unpacked.append(given))
+    assert view_of(data) is None
+    assert unpacked == []
+
+
+@pytest.mark.parametrize(
+    "syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"]
+)
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16])
 def test_dicom_has_its_own_window(syntax, dtype):
     pytest.importorskip("pydicom")

@@ -33,10 +33,17 @@ _AT_ONCE = 1 << 18
 _DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 
 _START = 132  # of a DICOM file, behind ``DICM``
-_LONG = (b"OB", b"OW", b"UN", b"SQ", b"UT")
+_LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
+"""Kinds of values whose length has four bytes (PS3.5, 7.1.2)."""
+
 _SYNTAX = b"\2\0\x10\0"
-_ORDERS = {"1.2.840.10008.1.2": "<", "1.2.840.10008.1.2.1": "<", "1.2.840.10008.1.2.2": ">"}
-"""Byte order by transfer syntax: of DICOM files without compression. Others are not read."""
+_FORMS = {
+    "1.2.840.10008.1.2": (True, "<"),
+    "1.2.840.10008.1.2.1": (False, "<"),
+    "1.2.840.10008.1.2.2": (False, ">"),
+}
+"""By transfer syntax whether kinds of values are left out, and the order of bytes: of DICOM files
+without compression. Others are not read."""
 
 _WANTED = [
     "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration",
@@ -106,14 +113,19 @@ def windowed(values: npt.NDArray[Any], low: float, high: float) -> Bytes:
 
 def _of_dicom(data: bytes) -> Bytes | None:
     """Return the first frame, through the window that the file names."""
-    order = _ORDERS.get(_syntax(data))
-    if order is None:
+    syntax, start = _meta(data)
+    if syntax not in _FORMS:
         return None
-    import pydicom
+    is_implicit, order = _FORMS[syntax]
+    from pydicom.filereader import read_dataset
+    from pydicom.tag import Tag
 
+    # Not `dcmread`, which reads the syntax itself and unpacks a whole file for some.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found: Any = pydicom.dcmread(io.BytesIO(data), specific_tags=_WANTED)
+        file = io.BytesIO(data[start:])
+        wanted: list[Any] = [Tag(name) for name in _WANTED]
+        found: Any = read_dataset(file, is_implicit, order == "<", specific_tags=wanted)
     kind, size = str(found.PhotometricInterpretation), int(found.BitsAllocated) // 8
     channels = {"MONOCHROME1": 1, "MONOCHROME2": 1, "RGB": 3}[kind]
     shape = int(found.Rows), int(found.Columns), channels
@@ -132,8 +144,8 @@ def _of_dicom(data: bytes) -> Bytes | None:
     return 255 - gray if kind == "MONOCHROME1" else gray
 
 
-def _syntax(data: bytes) -> str:
-    """Return the transfer syntax, which is told first: pydicom unpacks some files at once.
+def _meta(data: bytes) -> tuple[str, int]:
+    """Return the transfer syntax, and the place behind the group of elements that tells it.
 
     Empty where it is told twice: readers may take either.
     """
@@ -147,7 +159,7 @@ def _syntax(data: bytes) -> str:
         if data[place : place + 4] == _SYNTAX:
             found.append(data[start : start + length].rstrip(b"\0 ").decode("ascii"))
         place = start + length
-    return found[0] if len(found) == 1 else ""
+    return found[0] if len(found) == 1 else "", place
 
 
 def _window_in(found: Any) -> tuple[float, float] | None:
