@@ -14,19 +14,19 @@ Label = TypeVar("Label")
 Label_co = TypeVar("Label_co", covariant=True)
 
 if TYPE_CHECKING:
-    from torch.utils.data import Dataset
+    from torch.utils.data import Dataset as _Dataset
 
     from dsguard.keys import DatasetKey, KeySource
 else:
 
-    class Dataset:
+    class _Dataset:
         """In place of that of torch, which `DataLoader` asks for by its type alone."""
 
         def __class_getitem__(cls, _: object) -> type:
             return cls
 
 
-class Pairs(Protocol[Label_co]):
+class _Pairs(Protocol[Label_co]):
     """Any sequence of images and labels, also one that reads an image when it is asked."""
 
     def __len__(self) -> int: ...
@@ -34,7 +34,7 @@ class Pairs(Protocol[Label_co]):
     def __getitem__(self, index: int, /) -> tuple[Any, Label_co]: ...
 
 
-class RestoredDataset(Dataset[tuple[Any, Label]]):
+class RestoredDataset(_Dataset[tuple[Any, Label]]):
     """A map-style dataset over protected images, which gives clean ones.
 
     ``DataLoader`` fetches whole batches from it, which are restored together. It needs no torch by
@@ -70,7 +70,7 @@ class RestoredDataset(Dataset[tuple[Any, Label]]):
 
     def __init__(
         self,
-        base: Pairs[Label],
+        base: _Pairs[Label],
         key: DatasetKey | KeySource,
         transform: Callable[[Any], Any] | None = None,
         *,
