@@ -36,7 +36,7 @@ from dsguard.formats.disclosure import (
 from dsguard.formats.folder.reader import TreeSource, read_or_error
 from dsguard.formats.folder.writer import OWN_FAULTS
 from dsguard.formats.images import is_image_name, with_suffix
-from dsguard.formats.listings.imagefolder import undropped_table
+from dsguard.formats.listings.imagefolder import is_metadata, undropped_table
 from dsguard.formats.names import fault_of
 
 if TYPE_CHECKING:
@@ -240,6 +240,8 @@ class Companions:
         }
         written = {name for name, data in wanted.items() if self.write(name, data, report)}
         report.sealed_files += len(written)
+        for name in self._missed_by_shards(wanted):
+            report.add_broken(name, _MISSED)
         for name in filter(is_dates, found) if self.destination.output.kind == "folder" else ():
             own = self.destination.written() | copied | written
             try:
@@ -248,6 +250,22 @@ class Companions:
             except InputError as error:
                 report.add_broken(sealed_file, error)
         return written
+
+    def _missed_by_shards(self, files: dict[str, bytes]) -> list[str]:
+        """Return the files of which a clean dataset would have fields or labels in its shards.
+
+        Shards are made of what was published, before these are had again.
+        """
+        if self.destination.output.kind == "folder":
+            return []
+        images = {with_suffix(name, "") for name in self.source.names()}
+        return [
+            name
+            for name, data in files.items()
+            if is_metadata(name)
+            or (name.endswith(".json") and b'"annotations"' in data and b'"images"' in data)
+            or not images.isdisjoint(_stems(name))
+        ]
 
     @property
     def _is_part(self) -> bool:
@@ -372,3 +390,17 @@ def _not_read(name: str) -> str:
     if is_image_name(name, of_any_kind=True):
         return "is an image of a kind that is not decoded; take --keep files, or convert it to PNG"
     return "is not read as an image, nor as text"
+
+
+def _stems(name: str) -> Iterator[str]:
+    """Yield a path without its suffixes: the last, the last two, and so on."""
+    folder, slash, file = name.rpartition("/")
+    for place, letter in enumerate(file):
+        if letter == "." and place:
+            yield f"{folder}{slash}{file[:place]}"
+
+
+_MISSED = InputError(
+    "was sealed: it lies beside the shards now, and what they have of it is what was published; "
+    "restore to a folder (--out-format folder), and change the format of that"
+)
