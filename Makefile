@@ -26,13 +26,17 @@ CROSS := x86_64-windows-gnu aarch64-windows-gnu x86_64-macos aarch64-macos aarch
          s390x-linux-gnu
 MANYLINUX := manylinux_2_17_$(shell uname -m)
 
-.PHONY: demo test test-c bench fuzz lint docs format wheel sdist test-wheel cross lint-ci coverage clean
+.PHONY: demo test test-fast test-c bench fuzz lint docs format wheel sdist test-wheel cross lint-ci coverage clean
 
 demo: $(VENV)/.demo
 	$(BIN)/dsguard demo --out out/demo
 
 test: $(VENV)/.dev test-c
 	$(BIN)/pytest -n auto --dist worksteal --durations=15
+
+# What one runs while writing; all of it is `make test`.
+test-fast: $(VENV)/.dev
+	$(BIN)/pytest -n auto --dist worksteal -m "not slow"
 
 # The core alone, under the address and undefined-behaviour sanitizers; fuzz targets run over
 # their corpora.

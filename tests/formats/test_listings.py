@@ -24,7 +24,7 @@ from dsguard.errors import InputError
 from dsguard.formats import decode_image, open_source
 from dsguard.formats.disclosure import Disclosure, Review, _Walk
 from dsguard.formats.harmless import Allowance
-from dsguard.formats.listings import base
+from dsguard.formats.listings import base, imagefolder
 from dsguard.formats.listings.base import ImageIndex, locate
 from dsguard.formats.listings.coco import _by_id, _Categories
 
@@ -415,6 +415,27 @@ def test_an_image_folder_with_several_images_in_a_row(tmp_path, key, suffix):
             np.testing.assert_array_equal(first["output"], made["out/0.jpg"])
             np.testing.assert_array_equal(np.asarray(first["more"][0]), made["out/0.png"])
             np.testing.assert_array_equal(second["input"], made["in/1.bmp"])
+
+
+@pytest.mark.parametrize("main", ["file_name", "image_file_name"])
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+def test_rows_stay_without_the_masks_that_are_left_out(tmp_path, key, suffix, main):
+    put(tmp_path / "clean", ["0.png", "1.png", "2.png", "masks/0.png", "masks/1.png"])
+    rows = [
+        {main: f"{n}.png", "mask_file_name": f"masks/{n}.png", "caption": f"one {n}"}
+        for n in (0, 1)
+    ]
+    rows.append({main: "2.png", "mask_file_name": None, "caption": "one 2"})
+    table(tmp_path / "clean" / f"metadata.{suffix}", rows)
+    chosen = Selection(exclude=("masks/*", "1.png"))
+    report = protect_dataset(tmp_path / "clean", tmp_path / "out", key, selection=chosen)
+    assert (report.done, report.broken) == (2, 0)
+    data = (tmp_path / "out" / f"metadata.{suffix}").read_bytes()
+    found = list(imagefolder._rows(f"metadata.{suffix}", data))
+    assert [row["caption"] for row in found] == ["one 0", "one 2"]
+    assert [row[main] for row in found] == ["0.png", "2.png"]
+    assert not any(row["mask_file_name"] for row in found)
+    assert b"masks" not in data
 
 
 def test_labels_of_a_row_without_any_or_with_several(tmp_path):

@@ -154,29 +154,35 @@ def _texts(value: Any, *, named: bool = False) -> Iterator[str]:
         yield value
 
 
-def _followed(value: Any, new: Callable[[str], str], *, named: bool = False) -> Any:
-    """Return a row with other names of files in it."""
+def _followed(value: Any, new: Callable[[str], str | None], *, named: bool = False) -> Any:
+    """Return a row with other names of files in it; None is one that goes, from a list as well."""
     if isinstance(value, dict):
         return {name: _followed(inner, new, named=_is_name(name)) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_followed(inner, new, named=named) for inner in value]
+        changed = ((inner, _followed(inner, new, named=named)) for inner in value)
+        return [other for inner, other in changed if other is not None or inner is None]
     return new(value) if named and isinstance(value, str) else value
 
 
 def with_names(data: bytes, file: str, names: Mapping[str, str], index: ImageIndex) -> bytes:
     """Return a table with the new names of its images, without the rows of those that have none.
 
-    Text that is no table comes back as it is.
+    A row that names several images, such as one and its mask, stays without the names of those that
+    have none, unless ``file_name`` is among these: the row is about that image. Text that is no
+    table comes back as it is.
     """
     folder = file.rpartition("/")[0]
 
-    def renamed(text: str) -> str:
+    def renamed(text: str) -> str | None:
         old = index.at(folder, text)
-        return text if old is None else follow(text, old, names[old])
+        if old is None:
+            return text
+        return follow(text, old, names[old]) if old in names else None
 
     def changed(row: Row) -> Row | None:
         images = _images(row, file, index)
-        if any(image not in names for image in images):
+        own = _images({"file_name": row.get("file_name")}, file, index) or images
+        if images and names.keys().isdisjoint(own):
             return None
         return _followed(row, renamed) if images else row
 
