@@ -17,10 +17,10 @@ from dsguard.bulk.sealed_files import (
     sealed_in,
     start_of,
 )
-from dsguard.bulk.selection import Selection
+from dsguard.bulk.selection import Choice, Selection, others_of
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.arrays.reader import ArraySource
-from dsguard.formats.beside import stem_of, texts_beside
+from dsguard.formats.beside import is_of_all, texts_beside
 from dsguard.formats.croissant import CROISSANT, is_of_protected
 from dsguard.formats.croissant import read as read_croissant
 from dsguard.formats.disclosure import (
@@ -35,6 +35,7 @@ from dsguard.formats.disclosure import (
 )
 from dsguard.formats.folder.reader import TreeSource, read_or_error
 from dsguard.formats.folder.writer import OWN_FAULTS
+from dsguard.formats.harmless import CouldHoldPictureError
 from dsguard.formats.images import is_image_name, with_suffix
 from dsguard.formats.listings.imagefolder import is_metadata, undropped_table
 from dsguard.formats.names import fault_of
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from dsguard.bulk.report import Report
     from dsguard.bulk.tasks import Task
     from dsguard.formats.base import Source
+    from dsguard.formats.others import Others
 
 
 @dataclass
@@ -144,6 +146,27 @@ class Companions:
             self.review.leave_out(name.rpartition("/")[2], name, f"as it was, {reason}")
         return data is not None and self.write(name, data, report)
 
+    def tells_of_others(self, name: str, data: bytes) -> bool:
+        """Tell whether a file that is published may tell of images that were not chosen.
+
+        Lists of images are cut by their source: only what is left of them is looked at, in which
+        numbers are those of categories and the like.
+        """
+        if self.others is None or name in self._own_of_wanted:
+            return False
+        try:
+            left, is_list = self.source.unlisted(name, data)
+        except (DsguardError, CouldHoldPictureError):  # it is not read
+            return True
+        return self.others.are_told_by(name, left, numbers=not is_list)
+
+    @cached_property
+    def others(self) -> Others | None:
+        """The images that are not wanted; None where all are."""
+        if not self._is_cut:
+            return None
+        return others_of(Choice(self.source, self.selection))
+
     def _is_croissant(self, data: bytes) -> bool:
         """Tell whether a Croissant document is not copied as it is.
 
@@ -169,6 +192,9 @@ class Companions:
         before, self.review.left_out = self.review.left_out, {}
         try:
             kept = self.source.reviewed_companion(name, data, self.review)
+            if kept is not None and self.tells_of_others(name, kept):
+                self.review.leave_out(kind_of(name), name, NOT_CHOSEN)
+                kept = None
             return kept, self.review.left_out
         finally:
             self.review.left_out = before
@@ -194,7 +220,7 @@ class Companions:
         """Hold a file, to seal it with others; return why it is not, empty where it is."""
         if not self.seals or (reason := fault_of(name)):
             return reason if self.seals else "is not kept"
-        if self._is_cut and name not in self._of_wanted:
+        if self._is_cut and name not in self._own_of_wanted:
             return NOT_CHOSEN
         if len(data) > self._room:
             return f"is too much to be sealed with the others: {MOST_BYTES >> 20} MiB together"
@@ -333,7 +359,7 @@ class Companions:
         if not self._is_cut:
             return set()
         of_others = {text for own in self._beside.values() for text in own} - self._of_wanted
-        return {text for text in of_others if stem_of(text).upper() not in _OF_ALL}
+        return {text for text in of_others if not is_of_all(text)}
 
     @cached_property
     def _is_cut(self) -> bool:
@@ -355,6 +381,11 @@ class Companions:
         """The files beside the images that are wanted."""
         return {text for name in set(self._images()) for text in self._beside.get(name, ())}
 
+    @cached_property
+    def _own_of_wanted(self) -> set[str]:
+        """Those of them that tell of no other image, by their names."""
+        return {name for name in self._of_wanted if not is_of_all(name)}
+
     def _images(self) -> Iterator[str]:
         """Yield the names of the images that are wanted."""
         return (name for spec in self.destination.specs for name in spec.part.names or ())
@@ -374,10 +405,6 @@ class Companions:
                 elif restored and line["name"] in names:
                     names[line["name"]] = line["file"]
         return names
-
-
-_OF_ALL = ("CLASSES", "LABELS", "LICENSE", "NOTICE", "README")
-"""Text files of a dataset as a whole, whatever image is called so as well."""
 
 
 _TAKEN = (

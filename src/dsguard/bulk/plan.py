@@ -17,7 +17,7 @@ from dsguard.bulk.destination import CODE, CONTENTS, Destination
 from dsguard.bulk.fitting import fitted
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.sealed_files import SEALED_FILES
-from dsguard.bulk.selection import Selection, classes_of, output_names
+from dsguard.bulk.selection import Choice, Selection, classes_of, output_names
 from dsguard.bulk.settings import Settings
 from dsguard.bulk.shard import ShardSpec
 from dsguard.bulk.source_journal import state_of
@@ -122,7 +122,9 @@ def plan_of(
     task = fitted(task, source, parts, None if settings.overwrite else journal.settings())
     if task.publishes:
         disclosure = settings.disclosure()
-    specs = _specs(source, task, parts, output, journal, renames, disclosure)
+    is_cut = wanted is not None and disclosure is not None
+    choice = Choice(source, settings.selection) if is_cut else None
+    specs = _specs(source, task, parts, output, journal, renames, disclosure, choice)
     formats = f"{source.kind} to {output.kind} of {output.image_format}, level {output.png_level}"
     facts = {
         **task.settings(),
@@ -176,6 +178,7 @@ def _specs(
     journal: Journal | None,
     renames: dict[str, str],
     disclosure: Disclosure | None = None,
+    choice: Choice | None = None,
 ) -> list[ShardSpec]:
     # Where shards hold what lies beside images, they change with it, and with decisions on it.
     in_shards = output and not (output.kind == "folder" and isinstance(source, TreeSource))
@@ -198,6 +201,7 @@ def _specs(
             {name: renames[name] for name in part.names or renames if name in renames},
             stamp_of(part) if journal else "",
             disclosure=disclosure,
+            choice=choice,
         )
         for number, part in enumerate(parts)
     ]

@@ -7,11 +7,13 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from dsguard.bulk.against import digests_of_fields, digests_of_loose
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.sealed_fields import PieceSealer, opened_fields, pieces_of
+from dsguard.bulk.selection import Choice, others_of
 from dsguard.bulk.tasks import Batch, Task
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import Extras, Part, Rows, Source
@@ -48,6 +50,8 @@ class ShardSpec:
     threads : int or None
     disclosure : Disclosure or None
         The owner's decisions on what lies beside images; None where all of it goes along.
+    choice : Choice or None
+        The images of the whole dataset that are wanted; None for all.
 
     Examples
     --------
@@ -67,6 +71,7 @@ class ShardSpec:
     stamp: str = ""
     threads: int | None = 1
     disclosure: Disclosure | None = None
+    choice: Choice | None = None
 
 
 @dataclass
@@ -143,6 +148,8 @@ def process_shard(spec: ShardSpec) -> ShardResult:
     lines: list[str] = []
     sink = None
     review = None if spec.disclosure is None else Review(spec.disclosure, key=spec.task.own_key)
+    if review is not None and spec.choice is not None:
+        review.others = partial(others_of, spec.choice)
     found = _unsealed(spec, result, lines)
     noted = set[str]()
     sealer = None

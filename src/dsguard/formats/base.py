@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard.errors import DsguardError, InputError
+from dsguard.formats.harmless import decoded
 from dsguard.formats.images import Group, UnreadableImageError, decode_files, is_image_name, runs_of
 from dsguard.formats.pillow import STATED, stated_size_of
 from dsguard.formats.places import Listing, Place
@@ -302,6 +303,16 @@ class Source(ABC):
     def listings(self) -> list[str]:
         """Return the companions that list images; shards have their content, for each its own."""
         return []
+
+    def unlisted(self, companion: str, data: bytes) -> tuple[str, bool]:
+        """Return the text of a companion; whether it lists images, and what tells of them is out.
+
+        Raises
+        ------
+        CouldHoldPictureError
+            If it is no text.
+        """
+        return decoded(data), False
 
     def with_fields(self, parts: list[Part]) -> list[Part]:
         """Return the parts with what `listings` tell about each image."""

@@ -60,6 +60,7 @@ from dsguard.formats.names import CLASS_NAME
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from dsguard.formats.others import Others
     from dsguard.keys import DatasetKey
 
     Fields = dict[str, bytes]
@@ -171,10 +172,13 @@ class Review:
         Whether what is not published is sealed: then only that is left out which cannot be.
     is_cut : bool
         Whether images are chosen: what belongs to no image may tell of the others.
+    others : callable or None
+        Return the images that were not chosen, where there may be any.
     """
 
     seals = False
     is_cut = False
+    others: Callable[[], Others] | None = None
 
     def __init__(
         self,
@@ -318,7 +322,17 @@ class Review:
         """Return the content with which a text file goes along, None where it does not."""
         stem = _stem(name.rpartition("/")[2])
         own = self._texts_of[f"0 {self._resolved(name)}"] if stem in self._stems else None
-        return self._content(name, kind_of(name), data, own)
+        kept = self._content(name, kind_of(name), data, own)
+        if kept is not None and self._tells_of_others(name, kept):
+            self.leave_out(kind_of(name), name, NOT_CHOSEN)
+            return None
+        return kept
+
+    def _tells_of_others(self, name: str, data: bytes) -> bool:
+        """Tell whether a text of no image may tell of images that were not chosen."""
+        if self.others is None or self.disclosure.says(name):
+            return False
+        return self.others().are_told_by(name, decoded(data))
 
     def row_of_table(self, row: dict[str, Any]) -> Allowance:
         """Charge the numbers of a row to the image that it names; return its allowance."""

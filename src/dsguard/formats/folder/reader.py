@@ -81,6 +81,11 @@ class TreeSource(Source):
 
         return renamed(companion, data, names, self.index)
 
+    def unlisted(self, companion: str, data: bytes) -> tuple[str, bool]:
+        from dsguard.formats.listings.renaming import unlisted
+
+        return unlisted(companion, data, self.index)
+
     def listings(self) -> list[str]:
         return self._listed.files() if self._listed else []
 

@@ -196,6 +196,11 @@ def with_names(data: bytes, file: str, names: Mapping[str, str], index: ImageInd
         return data
 
 
+def as_text(file: str, data: bytes) -> str:
+    """Return the rows of a table as text."""
+    return "\n".join(json.dumps(row, default=str, ensure_ascii=False) for row in _rows(file, data))
+
+
 def _rows(file: str, data: bytes) -> Iterator[Row]:
     """Yield the rows of a table."""
     try:
