@@ -18,6 +18,7 @@ from dsguard.formats.base import Extras, Part, Rows, Source
 from dsguard.formats.disclosure import NO_ROOM, Disclosure, LeftOut, Review
 from dsguard.formats.harmless import CouldHoldPictureError, check_class
 from dsguard.formats.images import Group, is_image_name, original_name, with_suffix
+from dsguard.formats.insides import READERS
 from dsguard.formats.names import checked, fault_of, is_folder_name, shard_name
 from dsguard.formats.sealing import Unsealed
 from dsguard.formats.sink import Output, Results, Sink
@@ -142,7 +143,9 @@ def process_shard(spec: ShardSpec) -> ShardResult:
     result = ShardResult(spec.number)
     lines: list[str] = []
     sink = None
-    review = None if spec.disclosure is None else Review(spec.disclosure, key=spec.task.own_key)
+    review = None
+    if spec.disclosure is not None:
+        review = Review(spec.disclosure, key=spec.task.own_key, readers=READERS)
     found = _unsealed(spec, result, lines)
     noted = set[str]()
     sealer = None

@@ -172,12 +172,14 @@ def _facts(task: Task, report: Report, total: int) -> dict[str, Any]:
 def show_left_out(task: Task, report: Report) -> None:
     """Name what lies beside the images and was not written, and how to decide on it."""
     from dsguard.formats.disclosure import A_KEY, NO_ROOM
+    from dsguard.formats.dropping import UNREAD
 
+    publish = ", or publish it as it is: --publish {}".format
+    other_remedies = {NO_ROOM: "", UNREAD: ", or say where else: --drop FILE/NAME"}
     for kind, each in list(report.left_out.items())[:_SHOWN_KINDS]:
         more = f" and {each.count - 1:,} more" if each.count > 1 else ""
         quoted = shlex.quote(kind)
-        remedy = f"; --drop {quoted}"
-        remedy += f", or publish it as it is: --publish {quoted}" if each.reason != NO_ROOM else ""
+        remedy = f"; --drop {quoted}{other_remedies.get(each.reason, publish(quoted))}"
         remedy = remedy if task.publishes and each.reason != A_KEY else ""
         warn(f"left out: {shortened(each.first)}{more}: {each.reason}{remedy}")
     kinds = len(report.left_out) - _SHOWN_KINDS

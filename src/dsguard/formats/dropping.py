@@ -7,9 +7,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from dsguard.formats.harmless import CouldHoldPictureError, parsed
+from dsguard.formats.harmless import CouldHoldPictureError, json_of, parsed
 
 UNREAD = "cannot be read, to drop what is in it"
+"""Why something is left out in which a key, a column or an array may be that is dropped."""
 
 _BEGINS = re.compile(r"[\s\ufeff]*[{\[]")
 _BEGINS_BYTES = re.compile(rb"[\s\0\xef\xbb\xbf\xfe\xff]*[{\[]")
@@ -28,13 +29,20 @@ class Dropper:
     ----------
     is_dropped : callable
         Tells of a name, ``<file>/<column>/<key>``, whether it is dropped.
+    could_be : callable
+        Tells of the name of a text and that of a key whether such a key at any depth is dropped.
     unread : callable
         Told the name of a text that looks like JSON, cannot be read, and has such a key in it. It
         becomes None.
     """
 
-    def __init__(self, is_dropped: Callable[[str], bool], unread: Callable[[str], None]) -> None:
-        self._is_dropped, self._unread = is_dropped, unread
+    def __init__(
+        self,
+        is_dropped: Callable[[str], bool],
+        could_be: Callable[[str, str], bool],
+        unread: Callable[[str], None],
+    ) -> None:
+        self._is_dropped, self._could_be, self._unread = is_dropped, could_be, unread
 
     def left_of(self, value: Any, name: str) -> Any:
         """Return what is left of a value."""
@@ -86,7 +94,7 @@ class Dropper:
         except (CouldHoldPictureError, ValueError):
             return text if self._is_free(text, name) else None
         kept = self.left_of(value, name)
-        return text if kept is value else json.dumps(kept, ensure_ascii=False)
+        return text if kept is value else json_of(kept)
 
     def _bytes(self, data: bytes, name: str) -> bytes | None:
         if not _BEGINS_BYTES.match(data):
@@ -103,7 +111,7 @@ class Dropper:
     def _is_free(self, text: str, name: str) -> bool:
         """Tell whether a text that is no JSON, but looks like it, has no key that is dropped."""
         keys = (one or other for one, other in _KEY.findall(text))
-        if not _ESCAPE.search(text) and not any(self._is_dropped(f"{name}/{key}") for key in keys):
+        if not _ESCAPE.search(text) and not any(self._could_be(name, key) for key in keys):
             return True
         self._unread(name)
         return False

@@ -293,18 +293,18 @@ def reviewed_table(file: str, data: bytes, review: Review) -> bytes | None:
     return written.getvalue() or None
 
 
-def undropped_table(file: str, data: bytes, review: Review) -> bytes:
+def undropped_table(file: str, data: bytes, review: Review, sealing: bool = True) -> bytes:
     """Return a Parquet table without the columns that its owner drops, and keys in its values."""
     from dsguard.formats.parquet.columns import arrow
     from dsguard.formats.parquet.table import undropped_column
 
     pyarrow, parquet = arrow()
     table = _table(data)
-    kept = [n for n in table.schema.names if review.disclosure.says(f"{file}/{n}") is not False]
+    kept = [n for n in table.schema.names if review.says(f"{file}/{n}") is not False]
     left, changed = table.select(kept), len(kept) < len(table.schema.names)
     for place, field in enumerate(left.schema):
         chunks = left.column(place).chunks
-        cut = [undropped_column(c, f"{file}/{field.name}", review, sealing=True) for c in chunks]
+        cut = [undropped_column(c, f"{file}/{field.name}", review, sealing=sealing) for c in chunks]
         if any(new is not old for new, old in zip(cut, chunks, strict=True)):
             left, changed = left.set_column(place, field, pyarrow.chunked_array(cut)), True
     written = io.BytesIO()

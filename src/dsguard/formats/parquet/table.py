@@ -51,7 +51,7 @@ class Table(Record):
         kept: dict[str, Any] = {}
         for n, field in enumerate(self.batch.schema):
             name = f"{self.columns.file}/{field.name}"
-            said = review.disclosure.says(name)
+            said = review.says(name)
             column = self.batch.column(n)
             if field.name == self.columns.image:
                 kept[field.name] = self._shortened(column, review)
@@ -137,7 +137,7 @@ class Table(Record):
             field.name
             for field in self.batch.schema
             if any(check(type_of_values(field.type)) for check in checks)
-            and review.disclosure.says(f"{self.columns.file}/{field.name}") is None
+            and review.says(f"{self.columns.file}/{field.name}") is None
             and field.name != self.columns.label
         }
 
