@@ -368,3 +368,86 @@ def test_numbers_keep_their_digits_where_a_key_goes():
     beyond = b'{"thumb": 1, "p": 1e9999999999999999999}'
     assert review.without_dropped("a.json", beyond) is None
     assert [each.reason for each in review.left_out.values()] == [UNREAD]
+
+
+def coco(root: Path) -> None:
+    folder(root)
+    images = [{"id": n, "file_name": f"a/{n}.png", "thumb": THUMB, "cap": LONG} for n in range(2)]
+    boxes = [{"id": n, "image_id": n, "category_id": 1, "thumb": "kept"} for n in range(2)]
+    told = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "cat"}]}
+    (root / "instances.json").write_text(json.dumps(told))
+
+
+@pytest.mark.parametrize("kind", ["folder", "webdataset", "parquet"])
+@pytest.mark.parametrize(
+    ("make", "like"),
+    [
+        (listed, ("metadata.csv/thumb",)),
+        (coco, ("instances.json/images/thumb",)),
+        (columns, tuple(f"t.parquet/{name}" for name in
+                        ("thumb", "*/thumb", "bytes", "categories", "texts", "python", "text"))),
+    ],
+)  # fmt: skip
+def test_names_in_files_hold_where_the_format_changes(tmp_path, make, like, kind):
+    pytest.importorskip("pyarrow")
+    make(tmp_path / "clean")
+    report = protect_dataset(tmp_path / "clean", tmp_path / "out", KEY, drop=like, out_format=kind)
+    assert report.unmatched_drop == [each for each in like if each == "t.parquet/thumb"]
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    for place in ("out", "back"):
+        assert "SECRET" not in all_in(tmp_path / place)
+    assert "word98" in all_in(tmp_path / "back")
+    assert make is not coco or "kept" in all_in(tmp_path / "back")
+
+
+@pytest.mark.parametrize("make", [listed, coco])
+def test_a_listing_that_is_dropped_becomes_no_fields(tmp_path, make):
+    make(tmp_path / "clean")
+    name = "metadata.csv" if make is listed else "instances.json"
+    report = protect_dataset(
+        tmp_path / "clean", tmp_path / "out", KEY, drop=(name,), out_format="webdataset"
+    )
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    for place in ("out", "back"):
+        assert "word98" not in all_in(tmp_path / place)
+    assert not report.unmatched_drop
+
+
+def test_a_pattern_that_nothing_is_like_is_told(tmp_path):
+    shard(tmp_path / "clean")
+    like = ("thumb", "thmub", "loose.json", "*.npy")
+    for overwrite in (False, False, True):  # a run that has nothing left to do tells it as well
+        report = protect_dataset(
+            tmp_path / "clean", tmp_path / "out", KEY, drop=like, overwrite=overwrite
+        )
+        assert report.unmatched_drop == ["thmub", "*.npy"]
+
+
+def test_a_croissant_document_is_published_without_what_is_dropped(tmp_path):
+    folder(tmp_path / "clean")
+    files = [{"@type": "cr:FileSet", "@id": "i", "includes": "**/*.png"}]
+    told = {"@type": "sc:Dataset", "name": "x", "thumb": "SECRET", "distribution": files}
+    deep: dict = {"thumb": "SECRET", "odd": "\ud800"}
+    for _ in range(9):
+        deep = {"more": deep}
+    text = json.dumps(told | deep, indent=8)  # so many blanks that it is not read as a text
+    (tmp_path / "clean" / "croissant.json").write_text(text)
+    report = protect_dataset(tmp_path / "clean", tmp_path / "out", KEY, drop=("thumb",))
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    assert not report.left_out
+    for place in ("out", "back"):
+        data = (tmp_path / place / "croissant.json").read_bytes()
+        assert json.loads(data.decode("utf-8", "surrogatepass"))["name"] == "x"
+        assert "SECRET" not in all_in(tmp_path / place)
+
+
+def test_names_within_names_are_not_held_at_any_length():
+    """Each level of an object has the names of all those above it."""
+    review = Review(Disclosure(drop=("k",)))
+    value: object = 1
+    for _ in range(9):
+        value = {"n" * 700: value}
+    assert review.without_dropped("a.json", json.dumps([value, {"k": 1}]).encode()) is not None
+    assert [each.reason for each in review.left_out.values()] == [UNREAD]
+    long = [["k" * 5000, 1], ["a" * 5000, 2]]  # texts
+    assert review.undropped("a.json", long) is long

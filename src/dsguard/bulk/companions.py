@@ -35,6 +35,7 @@ from dsguard.formats.disclosure import (
 )
 from dsguard.formats.folder.reader import TreeSource, read_or_error
 from dsguard.formats.folder.writer import OWN_FAULTS
+from dsguard.formats.harmless import json_of
 from dsguard.formats.images import is_image_name, with_suffix
 from dsguard.formats.insides import READERS
 from dsguard.formats.names import fault_of
@@ -151,11 +152,18 @@ class Companions:
         """
         if self.disclosure is None:
             return is_of_protected(data)
-        whole = self._undropped(CROISSANT, data) or data
-        self.croissant = read_croissant(whole)
-        if self.croissant is not None and (reason := self._hold(CROISSANT, whole)) and self.seals:
+        document = read_croissant(data)
+        if document is None:
+            return False
+        self.croissant = self.review.undropped(CROISSANT, document, sealing=True)
+        if self.croissant is None:  # which is named
+            return True
+        whole = data
+        if self.croissant is not document:
+            whole = json_of(self.croissant).encode("utf-8", "surrogatepass")
+        if (reason := self._hold(CROISSANT, whole)) and self.seals:
             self.review.leave_out(CROISSANT, CROISSANT, reason)
-        return self.croissant is not None
+        return True
 
     def new_name(self, name: str) -> str:
         """Return the name under which a file of the source is published."""

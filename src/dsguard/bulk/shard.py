@@ -97,6 +97,8 @@ class ShardResult:
         Of what belongs to them, by kind, and of texts of no image, by name.
     left_out : dict of str to LeftOut
         What lies beside images and was not published, by kind.
+    met : set of str
+        Patterns of what is dropped that something was like.
     sealed_fields : int
         Fields, values of columns, and arrays that were sealed, or have come back.
 
@@ -119,6 +121,7 @@ class ShardResult:
     digests: list[bytes] = field(default_factory=list, repr=False)
     fields: dict[str, list[bytes]] = field(default_factory=dict, repr=False)
     left_out: dict[str, LeftOut] = field(default_factory=dict)
+    met: set[str] = field(default_factory=set, repr=False)
     sealed_fields: int = 0
 
 
@@ -171,13 +174,13 @@ def process_shard(spec: ShardSpec) -> ShardResult:
         raise
     result.sealed_fields += found.used
     if review is not None:
-        result.left_out = review.left_out
+        result.left_out, result.met = review.left_out, review.met
     if spec.journal is not None:
         if spec.output is not None:
             spec.output.place.sync()  # or a power cut leaves empty files that are said to be done
         also = [] if sink is None else sink.also
-        sealed = result.sealed_fields
-        spec.journal.write(spec.number, lines, spec.stamp, result.left_out, also, sealed)
+        sealed, met = result.sealed_fields, result.met
+        spec.journal.write(spec.number, lines, spec.stamp, result.left_out, also, sealed, met)
     return result
 
 
@@ -387,18 +390,20 @@ def _add_extras(
 ) -> None:
     """Fetch what else belongs to the rows; an image does not go without it."""
     last: Extras | None = None
-    going: Extras = {}
+    whole, going = Extras(), Extras()
     for row in sorted(results.rows):
         try:
             fields = rows.extras(row)
             if fields is not last:  # images of one sample share theirs: it is looked at once
                 stem = with_suffix(rows.names[row], "")
-                going = _checked(fields)
-                going = going if review is None else review.fields(stem, going)
+                whole = going = _checked(fields)
+                if review is not None:
+                    whole = rows.record.undropped(fields, review) if rows.record else fields
+                    going = review.fields(stem, whole)
                 last = fields
             results.extras[row] = going
             if review is not None and review.seals:
-                results.whole[row] = fields
+                results.whole[row] = whole
         except DsguardError as error:
             errors[row] = error.to_keep()
         except OSError as error:

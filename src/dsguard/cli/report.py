@@ -123,6 +123,8 @@ def _complain_of_loss(report: Report) -> None:
 def _warn(task: Task, report: Report) -> None:
     if report.unfinished:
         warn("the run that writes the source is not finished: images are missing")
+    for pattern in report.unmatched_drop:
+        warn(f"--drop {shlex.quote(pattern)}: nothing is called so; see how it is spelled there")
     show_leftovers(report.leftovers)
     if report.foreign and task.publishes:
         more = f" and {len(report.foreign) - 1:,} more" if len(report.foreign) > 1 else ""
@@ -166,6 +168,7 @@ def _facts(task: Task, report: Report, total: int) -> dict[str, Any]:
         "leftovers": report.leftovers,
         "foreign": report.foreign,
         **({"different": report.different} if report.compared else {}),
+        **({"unmatched_drop": report.unmatched_drop} if report.unmatched_drop else {}),
     }
 
 

@@ -12,6 +12,9 @@ from dsguard.formats.harmless import CouldHoldPictureError, json_of, parsed
 UNREAD = "cannot be read, to drop what is in it"
 """Why something is left out in which a key, a column or an array may be that is dropped."""
 
+_LONGEST_PATH = 1 << 12
+"""Characters of the names of a value and of all that it is in, with which a pattern is compared."""
+
 _BEGINS = re.compile(r"[\s\ufeff]*[{\[]")
 _BEGINS_BYTES = re.compile(rb"[\s\0\xef\xbb\xbf\xfe\xff]*[{\[]")
 _HEXADECIMAL = re.compile(r"(?:7[bB]|5[bB])(?:[0-9a-fA-F]{2})*")  # of what begins like JSON
@@ -54,18 +57,20 @@ class Dropper:
             return self._text(value, name)
         return self._bytes(value, name) if isinstance(value, bytes) else value
 
-    def _object(self, value: dict[Any, Any], name: str) -> dict[Any, Any]:
-        below = {key: f"{name}/{text_of(key)}" for key in value}
-        kept = {
-            key: self.left_of(each, below[key])
-            for key, each in value.items()
-            if not self._is_dropped(below[key])
-        }
+    def _object(self, value: dict[Any, Any], name: str) -> dict[Any, Any] | None:
+        kept = {}
+        for key, each in value.items():
+            below = f"{name}/{text_of(key)}"
+            if len(below) > _LONGEST_PATH:  # all those above are held as well
+                self._unread(name)
+                return None
+            if not self._is_dropped(below):
+                kept[key] = self.left_of(each, below)
         is_same = len(kept) == len(value) and all(kept[key] is value[key] for key in kept)
         return value if is_same else kept
 
     def _list(self, value: list[Any] | tuple[Any, ...], name: str) -> Any:
-        if value and all(map(_is_pair, value)):  # so Arrow has maps
+        if value and all(_is_pair(each, name) for each in value):  # so Arrow has maps
             found = [
                 self._pair(pair, f"{name}/{text_of(pair[0])}")
                 for pair in value
@@ -117,8 +122,11 @@ class Dropper:
         return False
 
 
-def _is_pair(value: Any) -> bool:
-    return isinstance(value, tuple | list) and len(value) == 2 and isinstance(value[0], str | bytes)
+def _is_pair(value: Any, name: str) -> bool:
+    """Tell whether a value is the name of something below another name, and that."""
+    is_pair = isinstance(value, tuple | list) and len(value) == 2
+    is_named = is_pair and isinstance(value[0], str | bytes)
+    return is_named and len(name) + len(value[0]) < _LONGEST_PATH  # others are texts
 
 
 def text_of(key: Any) -> str:

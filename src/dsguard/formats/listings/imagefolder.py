@@ -64,16 +64,20 @@ class MetadataListing(Listing):
         _, doubtful = self._labels
         return [f"{doubtful[0]} has several labels, and gets none of them"] if doubtful else []
 
-    def fields(self) -> dict[str, bytes]:
+    def fields(self, review: Review | None = None) -> dict[str, bytes]:
         size = sum(len(self.read(file)) for file in self.files())
-        return within_size(self._told(), size)
+        return within_size(self._told(review), size)
 
-    def _told(self) -> Iterator[tuple[str, bytes]]:
+    def _told(self, review: Review | None) -> Iterator[tuple[str, bytes]]:
         """Yield images and what the first row about each tells."""
         seen = set[str]()
         for file in self.files():
+            if review is not None and review.says(file) is False:
+                continue
             for row, images in self._rows(file):
                 told = {name: value for name, value in row.items() if not _is_name(name)}
+                if review is not None:
+                    told = review.undropped(file, told, sealing=True) or {}
                 for image in images if told else ():
                     if image not in seen:
                         seen.add(image)
