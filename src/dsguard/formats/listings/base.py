@@ -16,6 +16,7 @@ from dsguard.formats.limits import MOST_LOOSE, most_unpacked
 from dsguard.formats.names import top
 
 if TYPE_CHECKING:
+    from dsguard.formats.disclosure import Review
     from dsguard.formats.folder.reader import TreeSource
 
 NO_CLASS = "none"
@@ -52,8 +53,8 @@ class Listing(ABC):
         """Return the class of an image."""
 
     @abstractmethod
-    def fields(self) -> dict[str, bytes]:
-        """Return by image what the files tell about it, as JSON."""
+    def fields(self, review: Review | None = None) -> dict[str, bytes]:
+        """Return by image what the files tell about it, as JSON; not what the owner drops."""
 
     @abstractmethod
     def remarks(self) -> list[str]:

@@ -64,16 +64,20 @@ class MetadataListing(Listing):
         _, doubtful = self._labels
         return [f"{doubtful[0]} has several labels, and gets none of them"] if doubtful else []
 
-    def fields(self) -> dict[str, bytes]:
+    def fields(self, review: Review | None = None) -> dict[str, bytes]:
         size = sum(len(self.read(file)) for file in self.files())
-        return within_size(self._told(), size)
+        return within_size(self._told(review), size)
 
-    def _told(self) -> Iterator[tuple[str, bytes]]:
+    def _told(self, review: Review | None) -> Iterator[tuple[str, bytes]]:
         """Yield images and what the first row about each tells."""
         seen = set[str]()
         for file in self.files():
+            if review is not None and review.says(file) is False:
+                continue
             for row, images in self._rows(file):
                 told = {name: value for name, value in row.items() if not _is_name(name)}
+                if review is not None:
+                    told = review.undropped(file, told, sealing=True) or {}
                 for image in images if told else ():
                     if image not in seen:
                         seen.add(image)
@@ -304,18 +308,18 @@ def reviewed_table(file: str, data: bytes, review: Review) -> bytes | None:
     return written.getvalue() or None
 
 
-def undropped_table(file: str, data: bytes, review: Review) -> bytes:
+def undropped_table(file: str, data: bytes, review: Review, sealing: bool = True) -> bytes:
     """Return a Parquet table without the columns that its owner drops, and keys in its values."""
     from dsguard.formats.parquet.columns import arrow
     from dsguard.formats.parquet.table import undropped_column
 
     pyarrow, parquet = arrow()
     table = _table(data)
-    kept = [n for n in table.schema.names if review.disclosure.says(f"{file}/{n}") is not False]
+    kept = [n for n in table.schema.names if review.says(f"{file}/{n}") is not False]
     left, changed = table.select(kept), len(kept) < len(table.schema.names)
     for place, field in enumerate(left.schema):
         chunks = left.column(place).chunks
-        cut = [undropped_column(c, f"{file}/{field.name}", review, sealing=True) for c in chunks]
+        cut = [undropped_column(c, f"{file}/{field.name}", review, sealing=sealing) for c in chunks]
         if any(new is not old for new, old in zip(cut, chunks, strict=True)):
             left, changed = left.set_column(place, field, pyarrow.chunked_array(cut)), True
     written = io.BytesIO()
