@@ -315,15 +315,16 @@ def with_names(
 ) -> bool:
     """Give the images of a COCO file their new names; tell whether any has one.
 
-    Images of the dataset that have no new name were not written, and leave the lists.
+    Images of the dataset that have no new name were not written, and leave the lists, with all that
+    tells their id.
     """
     images = locate(_texts(content), file, index).images
-    kept, lost, changed = [], set[str](), False
+    kept, lost, changed = [], set[Any](), False
     for entry in content["images"]:
         text = entry.get("file_name") if isinstance(entry, dict) else None
         old = images.get(text) if isinstance(text, str) else None
         if old is not None and old not in names:
-            lost.add(repr(entry.get("id")))
+            lost.add(_id_of(entry, "id"))
             continue
         if old is not None:
             entry["file_name"] = follow(entry["file_name"], old, names[old])
@@ -331,9 +332,18 @@ def with_names(
         kept.append(entry)
     if lost:
         content["images"] = kept
-        content["annotations"] = [
-            annotation
-            for annotation in content["annotations"]
-            if not isinstance(annotation, dict) or repr(annotation.get("image_id")) not in lost
-        ]
+        for name, listed in content.items():
+            if isinstance(listed, list) and name != "images":
+                content[name] = [each for each in listed if _id_of(each, "image_id") not in lost]
     return changed or bool(lost)
+
+
+_NO_ID = object()
+
+
+def _id_of(entry: Any, name: str) -> Any:
+    """Return what an id in an entry is compared by; 1 and 1.0 are one id."""
+    if not isinstance(entry, dict):
+        return _NO_ID
+    given = entry.get(name)
+    return json.dumps(given) if isinstance(given, dict | list) else id_key(given)
