@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -61,7 +61,7 @@ class CocoListing(Listing):
             if texts
         ]
 
-    def fields(self) -> dict[str, bytes]:
+    def fields(self, wanted: Collection[str]) -> dict[str, bytes]:
         found: dict[str, _Told] = defaultdict(_Told)
         size = 0
         for file, content, length in self._contents():
@@ -76,7 +76,8 @@ class CocoListing(Listing):
                 if image is not None:  # an entry that is there twice tells nothing more
                     annotations = own.pop(id_key(entry["id"]), [])
                     found[image].add(entry, annotations, categories.of(annotations))
-        return within_size(((image, told.dumped()) for image, told in found.items()), size)
+        told = ((image, own.dumped()) for image, own in found.items() if image in wanted)
+        return within_size(told, size)
 
     @cached_property
     def _known(self) -> tuple[dict[str, list[str]], dict[str, str]]:
