@@ -295,17 +295,30 @@ def with_names(
         text = entry.get("file_name") if isinstance(entry, dict) else None
         old = images.get(text) if isinstance(text, str) else None
         if old is not None and old not in names:
-            lost.add(repr(entry.get("id")))
+            lost.add(_text_of(entry.get("id")))
             continue
         if old is not None:
             entry["file_name"] = follow(entry["file_name"], old, names[old])
             changed |= entry["file_name"] != text
         kept.append(entry)
     if lost:
+        gone = {text for text, old in images.items() if old not in names}
         content["images"] = kept
-        content["annotations"] = [
-            annotation
-            for annotation in content["annotations"]
-            if not isinstance(annotation, dict) or repr(annotation.get("image_id")) not in lost
-        ]
+        for name, entries in content.items():
+            if isinstance(entries, list) and name != "images":
+                content[name] = [each for each in entries if not _tells_of(each, lost, gone)]
     return changed or bool(lost)
+
+
+def _tells_of(entry: Any, lost: set[str], gone: set[str]) -> bool:
+    """Tell whether an entry is about an image with one of some ids, or one of some names."""
+    if not isinstance(entry, dict):
+        return False
+    name = entry.get("file_name")
+    return _text_of(entry.get("image_id")) in lost or (isinstance(name, str) and name in gone)
+
+
+def _text_of(given: Any) -> str:
+    """Return an id as text, the same for 1, 1.0 and "1"."""
+    is_whole = isinstance(given, float) and given.is_integer()
+    return str(int(given) if is_whole else given)
