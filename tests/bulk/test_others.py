@@ -146,3 +146,29 @@ def test_members_of_no_image_that_name_others_stay_behind(tmp_path, scenes, keep
     published = b"".join(files_in(tmp_path / "out").values())
     assert b"Smith" not in published
     assert published.count(b"Pictures of Bob") == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "is_named"),
+    [
+        ({"annotations": [{"image_id": 1.0, "who": "Smith"}]}, False),
+        ({"annotations": [{"image_id": "1", "who": "Smith"}]}, False),
+        ({"captions": [{"image_id": 1, "who": "Smith"}]}, False),
+        ({"videos": [{"file_name": "private/a1.jpg", "who": "Smith"}]}, False),
+        ({"videos": [{"start": "a1.jpg", "who": "Smith"}]}, True),
+        ({"faces": {"a1": "Smith"}}, True),
+    ],
+)
+def test_coco_tells_of_no_other_image_in_any_of_its_lists(tmp_path, photos, more, is_named):
+    (photos / "metadata.jsonl").unlink()
+    entries = [{"id": 0, "file_name": "pub/a0.jpg"}, {"id": 1, "file_name": "private/a1.jpg"}]
+    own = {"image_id": 0, "category_id": 1, "bbox": [1, 2, 3, 4]}
+    content = {"images": entries, "annotations": [], "categories": [{"id": 1, "name": "x"}]} | more
+    content["annotations"] = [own, *content["annotations"]]
+    (photos / "coco.json").write_text(json.dumps(content))
+    chosen = Selection(exclude=NOT_PRIVATE.exclude)
+    protect_dataset(photos, tmp_path / "out", KEY, selection=chosen, drop=tuple(TOLD))
+    published = files_in(tmp_path / "out")
+    assert ("coco.json" not in published) == is_named
+    assert not any(b"Smith" in data for data in published.values())
+    assert is_named or b'"bbox": [1, 2, 3, 4]' in published["coco.json"]

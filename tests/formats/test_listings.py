@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from dsguard import DatasetKey
 from dsguard.bulk import Selection, protect_dataset, restore_dataset, verify_dataset
 from dsguard.errors import InputError
 from dsguard.formats import decode_image, open_source
@@ -542,6 +543,69 @@ def test_shards_have_what_is_told_of_each_image(tmp_path, key, kind, out_format)
     else:
         assert fields == [{"label": name, "text": "so"} for name in ("cat", "dog")]
     assert restore_dataset(safe, tmp_path / "back", key, out_format="folder").done == 2
+
+
+@pytest.mark.parametrize("out_format", ["webdataset", "parquet"])
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_shards_have_all_rows_about_an_image(tmp_path, suffix, out_format):
+    root, key = tmp_path / "clean", DatasetKey(bytes(range(32)))
+    put(root, ["0.jpg", "1.jpg"])
+    rows = [{"file_name": f"{n % 2}.jpg", "caption": f"caption {n} of it"} for n in range(5)]
+    table(root / f"metadata.{suffix}", rows)
+    protect_dataset(root, tmp_path / "safe", key, out_format=out_format)
+    source = open_source(tmp_path / "safe")
+    (found,) = [rows for part in source.parts(10) for rows in source.rows(part)]
+    told = [json.loads(found.extras(row)["json"]) for row in range(2)]
+    assert told == [[{"caption": f"caption {n} of it"} for n in ns] for ns in ((0, 2, 4), (1, 3))]
+    report = verify_dataset(tmp_path / "safe", key, against=root)
+    assert (report.compared, report.different) == ("all", {})
+
+
+def test_shards_have_rows_about_images_that_are_chosen(tmp_path, key):
+    root = tmp_path / "clean"
+    put(root, ["0.jpg", "1.jpg", "m/0.jpg", "m/1.jpg"])
+    rows = [
+        {"file_name": f"{n}.jpg", "mask_file_name": f"m/{n}.jpg", "caption": f"it is {n}"}
+        for n in range(2)
+    ]
+    table(root / "metadata.jsonl", rows)
+    first, second = {"caption": "it is 0"}, {"caption": "it is 1"}
+    pair = [second | {"mask_file_name": "m/1.jpg"}, second | {"file_name": "1.jpg"}]
+    for exclude, told in (("m/*", [first, second]), ("0.jpg", [pair[0], None, pair[1]])):
+        source = open_source(root)
+        wanted = Selection(exclude=(exclude,)).names(source)
+        (part,) = source.with_fields(source.parts(10, wanted))
+        assert [json.loads(own or b"null") for own in part.fields] == told
+
+
+@pytest.mark.parametrize("out_format", ["webdataset", "parquet"])
+@pytest.mark.parametrize(
+    ("suffix", "text"),
+    [
+        ("jsonl", '{"file_name": "0.jpg", "a": 1}\n{"file_name": "gone.jpg", "a": 2}\n'),
+        ("csv", "file_name,a,a\n0.jpg,1,2\n"),
+        ("csv", "file_name,a\n0.jpg,1,2\n"),
+    ],
+)
+def test_a_table_that_tells_more_lies_beside_shards(tmp_path, suffix, text, out_format):
+    root, key = tmp_path / "clean", DatasetKey(bytes(range(32)))
+    put(root, ["0.jpg"])
+    (root / f"metadata.{suffix}").write_text(text)
+    protect_dataset(root, tmp_path / "safe", key, out_format=out_format)
+    report = verify_dataset(tmp_path / "safe", key, against=root)
+    assert (report.compared, report.different) == ("all", {})
+    restore_dataset(tmp_path / "safe", tmp_path / "back", key)
+    assert (tmp_path / "back" / f"metadata.{suffix}").read_text() == text
+
+
+def test_a_table_of_parquet_that_tells_more_is_named(tmp_path):
+    root, key = tmp_path / "clean", DatasetKey(bytes(range(32)))
+    put(root, ["0.jpg"])
+    table(root / "metadata.parquet", [{"file_name": f"{n}.jpg", "a": n} for n in range(2)])
+    report = protect_dataset(root, tmp_path / "safe", key, out_format="parquet")
+    assert list(report.left_out) == ["metadata.parquet"]
+    report = verify_dataset(tmp_path / "safe", key, against=root)
+    assert list(report.different) == ["metadata.parquet"]
 
 
 def test_a_table_that_is_damaged_further_on(tmp_path, key):

@@ -315,7 +315,7 @@ class Companions:
         for name in source.companions():
             if self.selection.leaves_out(name) or name in own:
                 continue
-            if review.says(name) is not False and not self._is_array_alone(name):
+            if review.says(name) is not False and not self._has_no_room(name):
                 yield name
         for name in source.left_out():
             if self.selection.leaves_out(name) or name in own or self._is_opened(name):
@@ -336,10 +336,12 @@ class Companions:
         own = set() if is_same else self.source.read_as_classes()
         return own if self.disclosure is not None else own.union(self.source.sidecar_files())
 
-    def _is_array_alone(self, name: str) -> bool:
-        """Tell whether a file of arrays would lie among images of another format; name it."""
+    def _has_no_room(self, name: str) -> bool:
+        """Tell whether a file would lie among images as one of theirs, or as of others; name it."""
+        kind = self.destination.output.kind
         is_array = isinstance(self.source, ArraySource) and name in self.source.own_companions()
-        if not is_array or self.destination.output.kind == self.source.kind:
+        is_table = kind == "parquet" and name.endswith(".parquet")
+        if not is_table and (not is_array or kind == self.source.kind):
             return False
         if self.disclosure is None:
             self._broken[name] = InputError(NO_ROOM)

@@ -306,7 +306,7 @@ class Source(ABC):
         return data
 
     def listings(self) -> list[str]:
-        """Return the companions that list images; shards have their content, for each its own."""
+        """Return the companions that list images; shards have all of it, for each image its own."""
         return []
 
     def unlisted(self, companion: str, data: bytes) -> tuple[str, bool]:

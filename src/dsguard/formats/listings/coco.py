@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -62,7 +62,7 @@ class CocoListing(Listing):
             if texts
         ]
 
-    def fields(self, review: Review | None = None) -> dict[str, bytes]:
+    def fields(self, wanted: Collection[str], review: Review | None = None) -> dict[str, bytes]:
         found: dict[str, _Told] = defaultdict(_Told)
         size = 0
         for file, content, length in self._contents():
@@ -78,9 +78,10 @@ class CocoListing(Listing):
                 image = images.get(entry["file_name"])
                 if image is not None:  # an entry that is there twice tells nothing more
                     annotations = own.pop(id_key(entry["id"]), [])
-                    told = (entry, annotations, categories.of(annotations))
-                    found[image].add(*_undropped(file, *told, review))
-        return within_size(((image, told.dumped()) for image, told in found.items()), size)
+                    whole = (entry, annotations, categories.of(annotations))
+                    found[image].add(*_undropped(file, *whole, review))
+        told = ((image, own.dumped()) for image, own in found.items() if image in wanted)
+        return within_size(told, size)
 
     @cached_property
     def _known(self) -> tuple[dict[str, list[str]], dict[str, str]]:
@@ -324,26 +325,30 @@ def with_names(
         text = entry.get("file_name") if isinstance(entry, dict) else None
         old = images.get(text) if isinstance(text, str) else None
         if old is not None and old not in names:
-            lost.add(_id_of(entry, "id"))
+            lost.add(_text_of(entry.get("id")))
             continue
         if old is not None:
             entry["file_name"] = follow(entry["file_name"], old, names[old])
             changed |= entry["file_name"] != text
         kept.append(entry)
     if lost:
+        gone = {text for text, old in images.items() if old not in names}
         content["images"] = kept
-        for name, listed in content.items():
-            if isinstance(listed, list) and name != "images":
-                content[name] = [each for each in listed if _id_of(each, "image_id") not in lost]
+        for name, entries in content.items():
+            if isinstance(entries, list) and name != "images":
+                content[name] = [each for each in entries if not _tells_of(each, lost, gone)]
     return changed or bool(lost)
 
 
-_NO_ID = object()
-
-
-def _id_of(entry: Any, name: str) -> Any:
-    """Return what an id in an entry is compared by; 1 and 1.0 are one id."""
+def _tells_of(entry: Any, lost: set[str], gone: set[str]) -> bool:
+    """Tell whether an entry is about an image with one of some ids, or one of some names."""
     if not isinstance(entry, dict):
-        return _NO_ID
-    given = entry.get(name)
-    return json.dumps(given) if isinstance(given, dict | list) else id_key(given)
+        return False
+    name = entry.get("file_name")
+    return _text_of(entry.get("image_id")) in lost or (isinstance(name, str) and name in gone)
+
+
+def _text_of(given: Any) -> str:
+    """Return an id as text, the same for 1, 1.0 and "1"."""
+    is_whole = isinstance(given, float) and given.is_integer()
+    return str(int(given) if is_whole else given)

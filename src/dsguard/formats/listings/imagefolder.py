@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -64,24 +64,44 @@ class MetadataListing(Listing):
         _, doubtful = self._labels
         return [f"{doubtful[0]} has several labels, and gets none of them"] if doubtful else []
 
-    def fields(self, review: Review | None = None) -> dict[str, bytes]:
-        size = sum(len(self.read(file)) for file in self.files())
-        return within_size(self._told(review), size)
+    def whole(self) -> list[str]:
+        """Return the tables all of whose cells are about images, and under a name of their own."""
+        return [
+            file
+            for file in self.files()
+            if all(images or not row for row, images in self._rows(file))
+            and _is_even(file, self.read(file))
+        ]
 
-    def _told(self, review: Review | None) -> Iterator[tuple[str, bytes]]:
-        """Yield images and what the first row about each tells."""
-        seen = set[str]()
+    def fields(self, wanted: Collection[str], review: Review | None = None) -> dict[str, bytes]:
+        size = sum(len(self.read(file)) for file in self.files())
+        return within_size(self._told(wanted, review), size)
+
+    def _told(self, wanted: Collection[str], review: Review | None) -> Iterator[tuple[str, bytes]]:
+        """Yield images, and of each row about them what it tells; rows go as in `with_names`."""
         for file in self.files():
             if review is not None and review.says(file) is False:
                 continue
             for row, images in self._rows(file):
-                told = {name: value for name, value in row.items() if not _is_name(name)}
-                if review is not None:
-                    told = review.undropped(file, told, sealing=True) or {}
-                for image in images if told else ():
-                    if image not in seen:
-                        seen.add(image)
-                        yield image, dumped(told)
+                if any(image in wanted for image in _about(row, images, file, self.source.index)):
+                    for image in dict.fromkeys(images):
+                        told = self._of_image(row, image, file, wanted)
+                        if review is not None:
+                            told = review.undropped(file, told, sealing=True) or {}
+                        if told and image in wanted:
+                            yield image, dumped(told)
+
+    def _of_image(self, row: Row, image: str, file: str, wanted: Collection[str]) -> Row:
+        """Return a row without the names of the image itself, of those not wanted, and lists."""
+
+        def stays(column: str, value: Any) -> bool:
+            if not _is_name(column):
+                return True
+            named = _images({column: value}, file, self.source.index)
+            known = isinstance(value, str) and image not in named
+            return known and all(other in wanted for other in named)
+
+        return {column: value for column, value in row.items() if stays(column, value)}
 
     @cached_property
     def _files(self) -> list[str]:
@@ -142,6 +162,11 @@ def _images(row: Row, file: str, index: ImageIndex) -> list[str]:
     return [image for image in found if image is not None]
 
 
+def _about(row: Row, images: list[str], file: str, index: ImageIndex) -> list[str]:
+    """Return those of the images of a row that it is about: ``file_name``, where there is one."""
+    return _images({"file_name": row.get("file_name")}, file, index) or images
+
+
 def _is_name(column: str) -> bool:
     return column in ("file_name", "file_names") or column.endswith(("_file_name", "_file_names"))
 
@@ -185,8 +210,7 @@ def with_names(data: bytes, file: str, names: Mapping[str, str], index: ImageInd
 
     def changed(row: Row) -> Row | None:
         images = _images(row, file, index)
-        own = _images({"file_name": row.get("file_name")}, file, index) or images
-        if images and names.keys().isdisjoint(own):
+        if images and names.keys().isdisjoint(_about(row, images, file, index)):
             return None
         return _followed(row, renamed) if images else row
 
@@ -247,6 +271,17 @@ def _csv_rows(data: bytes) -> Iterator[Row]:
     header, *rows = _cells(data.decode("utf-8-sig")) or [[]]
     for cells in rows:
         yield dict(zip(header, cells, strict=False))
+
+
+def _is_even(file: str, data: bytes) -> bool:
+    """Tell whether rows have all of a table: each cell has a column, and that a name of its own."""
+    if file.endswith(".parquet"):
+        names, types = zip(*((each.name, each.type) for each in _table(data).schema), strict=True)
+        return len(set(names)) == len(names) and not any(map(_reason_against, types))
+    if file.endswith(".csv"):
+        header, *rows = _cells(data.decode("utf-8-sig")) or [[]]
+        return len(set(header)) == len(header) and all(len(row) <= len(header) for row in rows)
+    return True
 
 
 def _cells(text: str) -> list[list[str]]:
@@ -353,12 +388,17 @@ def _table(data: bytes) -> Any:
     return pyarrow.Table.from_batches(batches, file.schema_arrow)
 
 
-def _parquet_rows(data: bytes) -> Iterator[Row]:
-    from dsguard.formats.parquet.columns import LABELS, class_names_in
+def _reason_against(kind: Any) -> str:
     from dsguard.formats.parquet.table import reason_against
 
+    return reason_against(kind)
+
+
+def _parquet_rows(data: bytes) -> Iterator[Row]:
+    from dsguard.formats.parquet.columns import LABELS, class_names_in
+
     table = _table(data)
-    table = table.select([each.name for each in table.schema if not reason_against(each.type)])
+    table = table.select([each.name for each in table.schema if not _reason_against(each.type)])
     known = {name: class_names_in(table.schema, name) for name in LABELS}
     for row in _lists(table):
         for name, classes in known.items():
