@@ -145,6 +145,7 @@ def test_it_does_not_go_along_as_numbers_and_parts_in_text(tmp_path, scenes, pub
 def test_keys_of_zeros_are_not_everywhere():
     assert not holds_key(b"some words", forms_of(bytes(32)))
     assert holds_key(b"0" * 64, forms_of(bytes(32)))
+    assert not holds_key(json.dumps(list(range(99))).encode(), forms_of(bytes(range(32))))
 
 
 def test_long_strings_are_found_wherever_they_are():

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import cast
 
 _KEY_BYTES = 32
@@ -78,7 +79,9 @@ def forms_of(secret: bytes) -> Forms:
     in_base64 = (base64.b64encode(secret), base64.urlsafe_b64encode(secret))
     plain = [secret, secret.decode("latin-1").encode(), secret.hex().encode()]
     plain += [form.rstrip(b"=") for form in in_base64]
-    spelled = {_letters_of(each) for each in _spellings(secret)}
+    steps = {after - before for before, after in pairwise(secret)}
+    is_row = len(steps) == 1  # 0, 1, 2, …: as numbers they are everywhere
+    spelled = set() if is_row else {_letters_of(each) for each in _spellings(secret)}
     return Forms(
         _long(dict.fromkeys(form.replace(b"\0", b"").lower() for form in plain)),
         _long(sorted(spelled)),
