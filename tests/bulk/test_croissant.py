@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import importlib.util
 import json
@@ -326,6 +327,45 @@ def test_no_hash_of_a_clean_file_is_published(key):
     }  # fmt: skip
     if key != "h":
         told_of({"@id": "i", "contentUrl": "a/0.jpg"}, isPartOf={"name": "x", key: HASH})
+
+
+def mended(**also):
+    document = {"@type": "sc:Dataset", "distribution": [], **also}
+    new_name = str
+    told, _ = croissant.mended(document, {}, [f"{'ab' * 16}.png"], new_name, "", whole=True)
+    return json.loads(told)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["md5sum", "sha256sum", "checksums", "hashes", "hashValue", "hash_sha256", "MD5Sum", "cksum",
+     "spdx:checksumValue", "fingerprint", "sha3-256", "sha512/256", "sha256-hex", "SHA-256 of file",
+     "blake3", "b2sum", "phash", "etags", "dcat:byteSize", "size", "file size", "sizeInBytes",
+     "h", "bytes-of-it"],
+)  # fmt: skip
+def test_facts_of_clean_files_go_however_their_keys_are_spelled(key):
+    context = {"h": "https://schema.org/sha256", "bytes-of-it": {"@id": "sc:contentSize"}}
+    part = {"name": "x", key: "12345", "length": "7 m", "hashtag": "#cat", "voltage": 5}
+    told = mended(**{"@context": context}, isBasedOn=[part])
+    assert told["@context"] == context
+    assert told["isBasedOn"] == [{each: value for each, value in part.items() if each != key}]
+
+
+@pytest.mark.parametrize("name", ["md5", "sha1", "sha224", "sha256", "sha384", "sha512"])
+def test_hashes_of_clean_files_go_from_texts(name):
+    clean = hashlib.new(name, b"clean")
+    digest, coded = clean.hexdigest(), base64.b64encode(clean.digest()).decode()
+    texts = [digest, f"{name}:{digest.upper()}.", f"see urn:{name}:{digest}, {name}-{coded}"]
+    told = mended(**{"@context": {"x": digest}}, description=texts, identifier={"@id": digest})
+    assert digest not in json.dumps(told).lower()
+    assert coded not in json.dumps(told)
+    assert told["identifier"]["@id"] == told["description"][0]  # the same name for the same
+    assert told["description"][2] == f"see urn:{name}:hash-1, {name}"
+
+
+def test_names_of_published_files_may_be_hashes():
+    told = mended(description=f"{'AB' * 16} and {'ab' * 16}.png, {'ab' * 15}, {'cd' * 16}")
+    assert told["description"] == f"{'AB' * 16} and {'ab' * 16}.png, {'ab' * 15}, hash-1"
 
 
 def test_the_files_of_a_document_are_known_by_any_spelling():

@@ -17,7 +17,7 @@ from PIL import Image
 import dsguard
 from dsguard.bulk import protect_dataset
 from dsguard.formats.disclosure import A_KEY
-from dsguard.formats.harmless import forms_of, holds_key, texts_in
+from dsguard.formats.key_search import forms_of, holds_key, is_key, texts_in
 
 KEY = dsguard.DatasetKey(hashlib.sha256(b"a key").digest())
 SECRET = KEY.secret.hex()
@@ -54,9 +54,98 @@ def test_a_key_of_others_is_known_by_its_file():
     assert not holds_key(f"a check sum: {SECRET}".encode())
 
 
+NUMBERS = list(KEY.secret)
+LONGS = np.frombuffer(KEY.secret, np.int64).tolist()
+BASE64 = base64.b64encode(hashlib.sha256(b"22").digest()).decode()
+"""Of another key, with both signs."""
+
+SPELLED = {
+    "numbers": json.dumps({"k": NUMBERS}, indent=8),
+    "in lists": json.dumps([NUMBERS[:7], [NUMBERS[7:20], [NUMBERS[20:]]]]),
+    "floats": json.dumps([float(each) for each in NUMBERS]),
+    "longs": json.dumps(LONGS),
+    "words": json.dumps(np.frombuffer(KEY.secret, ">u4").tolist()),
+    "one number": str(int(SECRET, 16)),
+    "strings of numbers": json.dumps([f"{each:02x}" for each in NUMBERS]),
+    "parts": json.dumps({"k": [SECRET[n : n + 16] for n in range(0, 64, 16)]}),
+    "parts under keys": json.dumps({f"k{n}": SECRET[n : n + 9] for n in range(0, 64, 9)}),
+    "numbers under keys": json.dumps({f"k{n}": each for n, each in enumerate(NUMBERS)}),
+    "keys": json.dumps({SECRET[n : n + 8]: n for n in range(0, 64, 8)}),
+    "objects": json.dumps([{"i": n, "byte": each, "t": "x"} for n, each in enumerate(NUMBERS)]),
+    "lines": "".join(f'{{"i": {n}, "byte": {each}}}\n' for n, each in enumerate(NUMBERS)),
+    "codes": json.dumps(list(SECRET.encode())),
+    "bits": json.dumps(np.unpackbits(np.frombuffer(KEY.secret, np.uint8)).tolist()),
+    "row": ";".join(map(str, NUMBERS)),
+    "column": "".join(f"a/{n}.png,a cat{n * ' '},{each},1\n" for n, each in enumerate(NUMBERS)),
+    "column of parts": "".join(f"{n}\t{SECRET[n : n + 8]}\n" for n in range(0, 64, 8)),
+    "colons": ":".join(f"{each:02X}" for each in NUMBERS),
+    "0x": ", ".join(map(hex, NUMBERS)),
+    "savetxt": "\n".join(f"{each:.18e}" for each in NUMBERS),
+    "repr": repr(KEY.secret),
+    "latin": json.dumps(KEY.secret.decode("latin-1")),
+    "not escaped": json.dumps(KEY.secret.decode("latin-1"), ensure_ascii=False),
+    "yaml": "".join(f"- {each}\n" for each in NUMBERS),
+    "address": "https://example.org/?" + "".join(f"%{each:02X}" for each in NUMBERS),
+}
+
+
+@pytest.mark.parametrize("form", SPELLED)
+def test_a_key_is_known_however_it_is_spelled(form):
+    text, forms = SPELLED[form], forms_of(KEY.secret)
+    assert holds_key(text.encode(), forms)
+    assert holds_key(b"some words\n" * 99_999 + text.encode("utf-16-le"), forms)
+    assert holds_key(json.dumps({"a": [text]}).encode(), forms)
+    assert not holds_key(text.encode(), forms_of(hashlib.sha256(b"other").digest()))
+    assert is_key([{"a": text}], forms)
+
+
+@pytest.mark.parametrize(
+    ("sign", "other"),
+    [("/", "\\/"), ("/", "\\u002f"), ("+", "\\u002B"), ("/", "%2F"), ("/", "&#47;"), ("/", "_")],
+)
+def test_base64_is_known_with_escapes(sign, other):
+    assert sign in BASE64
+    text, forms = BASE64.replace(sign, other), forms_of(base64.b64decode(BASE64))
+    for spelled in (f'{{"k": "{text}"}}', f"{text[:20]}\n{text[20:]}", json.dumps([text])):
+        assert holds_key(spelled.encode(), forms)
+    assert holds_key(json.dumps({text: 1}).encode(), forms)
+
+
+def test_a_key_is_known_in_values():
+    forms = forms_of(KEY.secret)
+    columns = [{"i": n, "byte": each} for n, each in enumerate(NUMBERS)]
+    parts = {f"k{n}": SECRET[n : n + 16] for n in range(0, 64, 16)}
+    lists = [NUMBERS[n : n + 4] for n in range(0, 32, 4)]
+    for value in (columns, parts, lists, [[500, *NUMBERS]], [*map(float, NUMBERS)], LONGS):
+        assert is_key(value, forms)
+    assert not is_key([columns[1:], lists[::-1], NUMBERS[:-1], [0.5] * 64], forms)
+
+
+def test_tables_that_are_no_keys_are_read_to_their_end():
+    rows = [b"1\n", b"1,", b"]", b'"', b"\\", b"%25", b",\n"]
+    assert not any(holds_key(row * (1 << 17), forms_of(KEY.secret)) for row in rows)
+
+
+@pytest.mark.parametrize("publish", [(), ("*",)])
+def test_it_does_not_go_along_as_numbers_and_parts_in_text(tmp_path, scenes, publish):
+    folder = tmp_path / "photos" / "x"
+    folder.mkdir(parents=True)
+    (folder / "a.png").write_bytes(png(scenes[0]))
+    names = ["numbers", "parts", "column", "row", "objects"]
+    for name in names:
+        (tmp_path / "photos" / f"{name}.json").write_text(SPELLED[name])
+        (tmp_path / "photos" / f"{name}.csv").write_text(SPELLED[name])
+    (folder / "a.json").write_text(SPELLED["numbers"])
+    report = protect_dataset(tmp_path / "photos", tmp_path / "safe", KEY, publish=publish)
+    of_key = [each for each in report.left_out.values() if each.reason == A_KEY]
+    assert sum(each.count for each in of_key) == 2 * len(names) + 1
+    assert not [*(tmp_path / "safe").rglob("*.json"), *(tmp_path / "safe").rglob("*.csv")]
+
+
 def test_keys_of_zeros_are_not_everywhere():
     assert not holds_key(b"some words", forms_of(bytes(32)))
     assert holds_key(b"0" * 64, forms_of(bytes(32)))
+    assert not holds_key(json.dumps(list(range(99))).encode(), forms_of(bytes(range(32))))
 
 
 def test_long_strings_are_found_wherever_they_are():

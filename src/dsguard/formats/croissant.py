@@ -194,7 +194,7 @@ def mended(
     """
     gone = set[str]()
     patterns = _Patterns({*files, *images})
-    clean = without_clean(document)
+    clean = without_clean(document, patterns.names)
     items = list(_mended_items(clean, files, patterns, new_name, gone))
     told = {**clean, "distribution": items}
     if "recordSet" in told:

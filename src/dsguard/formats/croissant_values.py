@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -38,9 +38,23 @@ _IDS = ("@id", "name", "column")
 """Keys of short names, of which several may well have as many letters."""
 _TEXTS = ("description", "citeAs", "conditionsOfAccess", "abstract")
 _FACTS = re.compile(
-    r"\w*(hash|checksum|digest|etag)|md5|sha[-_]?\d*|crc[-_]?\d*|(content|file)[-_]?size",
+    r"hash(?!tag)|checksum|cksum|digest|etags?$|fingerprint|ssdeep|tlsh|md\d|^sha(sum)?$|sha\d|"
+    r"crc(\d|$)|blake|b[23]sum|xxh|adler|ripemd|^size$|"
+    r"(byte|file|content|download|disk|object|blob)s?size|contentlength|size(in)?bytes|n(um)?bytes"
+)
+"""Keys of facts of files, in lower case and without signs."""
+_DIGEST = re.compile(
+    r"(?<![0-9a-z])[0-9a-f]{32}(?:[0-9a-f]{8}|[0-9a-f]{24}|[0-9a-f]{32}|[0-9a-f]{64}|[0-9a-f]{96})?"
+    r"(?![0-9a-z])",
     re.IGNORECASE,
 )
+"""A hash in hexadecimal: of 128, 160, 224, 256, 384 or 512 bits."""
+_NAMED = re.compile(
+    r"\b(md5|sha-?\d{1,3})[-:= ]+(?:[a-z0-9+/_-]{86}|[a-z0-9+/_-]{64}|[a-z0-9+/_-]{43}|"
+    r"[a-z0-9+/_-]{38}|[a-z0-9+/_-]{27}|[a-z0-9+/_-]{22})(?![a-z0-9+/_-])={0,2}",
+    re.IGNORECASE,
+)
+"""One in base64, behind its name."""
 _LETTERS = re.compile(r"[^\W\d_]+")
 _ADDRESS = re.compile(r"//[^\s\"'<>]+")
 _USER = re.compile(r"^//[^/?#]*@")
@@ -58,24 +72,68 @@ def local_name(key: str) -> str:
     return re.split("[:/#]", key)[-1]
 
 
-def without_clean(value: Any) -> Any:
+def without_clean(document: Any, names: Collection[str] = ()) -> Any:
     """Return a document without hashes and sizes of clean files, and without secrets.
 
-    Records in it, and the context, are left as they are.
+    Records in it, and the keys of the context, are left as they are.
+
+    Parameters
+    ----------
+    document : value of JSON
+    names : collection of str
+        Of published files; they may be hashes.
     """
-    if isinstance(value, list):
-        return [without_clean(each) for each in value]
-    if not isinstance(value, dict):
-        return without_secrets(value) if isinstance(value, str) else value
-    return {
-        without_secrets(key): each if _is_left(key) else without_clean(each)
-        for key, each in value.items()
-        if not _FACTS.fullmatch(local_name(key))
-    }
+    context = document.get(_CONTEXT) if isinstance(document, dict) else None
+    return _Cleaning(names, context).of(document)
 
 
-def _is_left(key: str) -> bool:
-    return key == _CONTEXT or local_name(key) in _INLINE
+class _Cleaning:
+    """Takes hashes and sizes out of values; hashes in texts become numbers, the same ones alike."""
+
+    def __init__(self, names: Collection[str], context: Any) -> None:
+        words = (each for name in names for each in _DIGEST.findall(name))
+        self._known = {word.lower(): word for word in words}
+        self._facts = set(_names_of_facts(context))
+        self._number = 0
+
+    def of(self, value: Any, *, in_context: bool = False) -> Any:
+        if isinstance(value, list):
+            return [self.of(each, in_context=in_context) for each in value]
+        if isinstance(value, str):
+            text = _DIGEST.sub(self._numbered, without_secrets(value))
+            return _NAMED.sub(r"\1", text)
+        if not isinstance(value, dict):
+            return value
+        return {
+            self.of(key): each
+            if local_name(key) in _INLINE and not in_context
+            else self.of(each, in_context=in_context or key == _CONTEXT)
+            for key, each in value.items()
+            if in_context or not (key in self._facts or _is_fact(key))
+        }
+
+    def _numbered(self, found: re.Match[str]) -> str:
+        word = found[0].lower()
+        if word not in self._known:
+            self._number += 1
+            self._known[word] = f"hash-{self._number}"
+        known = self._known[word]
+        return found[0] if known.lower() == word else known
+
+
+def _is_fact(key: str) -> bool:
+    """Tell whether a key is one of facts of files; ``sha512/256`` is no address."""
+    forms = {local_name(key), "" if "//" in key else key}
+    return any(_FACTS.search(re.sub(r"[\W_]+", "", each.lower())) for each in forms)
+
+
+def _names_of_facts(context: Any) -> Iterator[str]:
+    """Yield the names that a context gives to hashes and sizes."""
+    for part in context if isinstance(context, list) else [context]:
+        for name, term in part.items() if isinstance(part, dict) else ():
+            meant = term.get("@id") if isinstance(term, dict) else term
+            if isinstance(meant, str) and _is_fact(meant):
+                yield name
 
 
 def without_secrets(text: str) -> str:

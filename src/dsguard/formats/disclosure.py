@@ -41,8 +41,6 @@ from dsguard.formats.harmless import (
     check_class,
     count_of,
     decoded,
-    forms_of,
-    holds_key,
     is_number,
     json_of,
     numbers_in,
@@ -50,9 +48,9 @@ from dsguard.formats.harmless import (
     parsed_lines,
     size_of_scalar,
     size_of_string,
-    texts_in,
 )
 from dsguard.formats.images import is_image_name
+from dsguard.formats.key_search import Forms, forms_of, holds_key, is_key
 from dsguard.formats.limits import id_key
 from dsguard.formats.mentions import (
     has_escapes,
@@ -198,7 +196,7 @@ class Review:
         self.disclosure = disclosure
         self.met: set[str] = set()
         self._readers = readers or {}
-        self._forms = () if key is None else forms_of(key.secret)
+        self._forms = Forms() if key is None else forms_of(key.secret)
         self.left_out: dict[str, LeftOut] = {}
         self._names = names
         self._of_all = Allowance()
@@ -218,8 +216,8 @@ class Review:
         return holds_key(data, self._forms)
 
     def is_key(self, value: Any) -> bool:
-        """Tell whether a value has a string with a key in it."""
-        return any(map(self.holds_key, texts_in(value)))
+        """Tell whether a value has a key in it, however it is spelled."""
+        return is_key(value, self._forms)
 
     def leave_out(
         self, kind: str, name: str, reason: str, count: int = 1, *, sealable: bool = True

@@ -6,22 +6,22 @@ whatever holds one by habit (pixels, base64, a second file) exceeds them.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import itertools
 import json
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, time, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from math import isinf
-from typing import Any, cast
+from typing import Any
 
 from dsguard.errors import InputError
+from dsguard.formats.key_search import holds_key
 from dsguard.formats.limits import check_json, json_lines
 
 ROW = 63
@@ -74,7 +74,6 @@ Those of ImageNet, ``n01440764``, have 9.
 _LONGEST_NUMBER = 25
 _LARGEST = 1 << 64
 _LONGEST_PLAIN_WORD = 32
-_KEY_BYTES = 32
 _SHORT_NUMBER = 5
 _SHORT_ROW = 7
 _VALUE_AND_PLACE = 3
@@ -96,9 +95,6 @@ _CODE_OF_LETTERS = 40
 """The same of words without a digit."""
 _CHANGES = 0.345
 _PIECES = re.compile(r"[^\W\d_A-Z]+|[A-Z][^\W\d_A-Z]+|[A-Z]+|\d+|.")
-_KEY = re.compile(rb"dsguard-key[\s\xa0\xc2]+\d|secret[^0-9a-f]{1,8}[0-9a-f]{64}(?![0-9a-f])")
-_ESCAPED = re.compile(rb"\\u00([0-9a-f]{2})")
-_KEY_AT_ONCE, _LONGEST_KEY = 1 << 20, 1 << 10
 _NEAR = 0.35
 _GRID = 8
 """Rows, and words in each, of a picture in words."""
@@ -238,71 +234,6 @@ def _is_short(numbers: int) -> bool:
 def _price(numbers: int) -> int:
     """Return the cost of a short row: two or three numbers may be a value and its place."""
     return numbers if numbers > _VALUE_AND_PLACE else 2 * numbers
-
-
-def forms_of(secret: bytes) -> tuple[bytes, ...]:
-    """Return what a secret looks like in files, as `holds_key` takes it."""
-    forms = (secret, secret.hex().encode(), base64.b64encode(secret).rstrip(b"="))
-    found = (form.replace(b"\0", b"").lower() for form in forms)
-    return tuple(form for form in found if len(form) >= 16)  # fewer could be anything
-
-
-def holds_key(data: bytes | memoryview, forms: Collection[bytes] = ()) -> bool:
-    """Tell whether bytes have the key of a dataset in them, in any encoding that keys are read in.
-
-    Parameters
-    ----------
-    data : bytes
-    forms : collection of bytes
-        What the secret of a certain key looks like; without, a key is known by its file.
-    """
-    for start in range(0, len(data), _KEY_AT_ONCE):
-        part = bytes(data[start : start + _KEY_AT_ONCE + _LONGEST_KEY])
-        plain = part.replace(b"\0", b"").lower()  # UTF-16 and -32 as well
-        if b"\\u" in plain:
-            plain = _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), plain)
-        if _KEY.search(plain) or any(form in plain for form in forms):
-            return True
-    return False
-
-
-def texts_in(value: object) -> Iterator[bytes]:
-    """Yield the strings of a value, those of lists and objects in it as well, that hold 32 bytes.
-
-    A key is no shorter. Lists of strings are read on end as well, and whole numbers as the bytes
-    that they take.
-    """
-    left = [value]
-    while left:
-        each = left.pop()
-        if isinstance(each, dict):
-            left += [*each, *each.values()]
-        elif isinstance(each, list | tuple):
-            left += each
-            yield from _on_end(each)
-        elif isinstance(each, str | bytes) and len(each) >= _KEY_BYTES:
-            yield _as_bytes(each)
-
-
-def _on_end(values: Sequence[object]) -> Iterator[bytes]:
-    """Yield the bytes of a list of strings, or of whole numbers of one width."""
-    kinds = set(map(type, values))
-    found = b""
-    if kinds <= {str, bytes} and len(values) > 1:
-        found = b"".join(map(_as_bytes, cast("Sequence[str | bytes]", values)))
-    elif kinds == {int} and len(values) >= _KEY_BYTES // 8:
-        numbers = cast("Sequence[int]", values)
-        bits = max(each.bit_length() for each in numbers)
-        width = next((size for size in (1, 2, 4, 8) if bits <= 8 * size), 0)
-        mask = (1 << 8 * width) - 1
-        if width * len(numbers) >= _KEY_BYTES:
-            found = b"".join((each & mask).to_bytes(width, "little") for each in numbers)
-    if len(found) >= _KEY_BYTES:
-        yield found
-
-
-def _as_bytes(text: str | bytes) -> bytes:
-    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
 
 
 def decoded(data: bytes) -> str:
