@@ -202,6 +202,7 @@ def test_arrays_of_texts_with_what_is_dropped_stay_away(tmp_path, text):
         (' {"k": 2, "a": [1]}', '{"a": [1]}'),
         (b'\xef\xbb\xbf{"k": 1}', b"{}"),
         ('{"k": 2}'.encode("utf-16"), b"{}"),
+        (json.dumps('{"k": 1, "a": 2}'), json.dumps('{"a": 2}')),
         ('{"a": "[{\\"k\\": 1}]"}', '{"a": "[{}]"}'),
         (b'{"k": 1, "a": 2}'.hex(), b'{"a": 2}'.hex()),
         ("{k} is no key: k", "{k} is no key: k"),
@@ -209,6 +210,8 @@ def test_arrays_of_texts_with_what_is_dropped_stay_away(tmp_path, text):
         ("{k: 1}", None),
         ('{"\\u006b": 1, }', None),
         ('{"k": 1, "k": 2}', None),
+        ('meta = {"k": 1}', None),
+        ('<b>({"k": 1})</b>', None),
         ("[a caption]", "[a caption]"),
         ("k: 1", "k: 1"),
         (b"\0{k", b"\0{k"),
@@ -300,7 +303,7 @@ def test_what_is_not_looked_into_is_left_out(name, text):
     for like in ("patient", f"a/{name}/patient", f"a/{name}/*/patient", "*/patient", "p?t[hi]ent"):
         review = Review(Disclosure(drop=(like,)))
         assert review.without_dropped(f"a/{name}", data) is None
-        assert list(review.left_out) == [f"*{name[name.rindex('.') :]}"]
+        assert [each.first for each in review.left_out.values()] == [f"a/{name}"]
     for like in ("*.csv", "b/*", "labels.txt", f"b/{name}/patient", f"*{name}", "x/*.npz"):
         review = Review(Disclosure(drop=(like,)))
         assert review.without_dropped(f"a/{name}", data) is data
@@ -451,3 +454,16 @@ def test_names_within_names_are_not_held_at_any_length():
     assert [each.reason for each in review.left_out.values()] == [UNREAD]
     long = [["k" * 5000, 1], ["a" * 5000, 2]]  # texts
     assert review.undropped("a.json", long) is long
+
+
+def test_what_is_looked_through_is_bounded():
+    review = Review(Disclosure(drop=("k",)))
+    for text in ("{" + "a:" * 200_000 + " k", '{"k": 1, "a": ' + "[" * 900 + "]" * 900 + "}"):
+        assert review.undropped("a", text) is None
+    for text in ("x k" + "\na:" * 300_000, "k" + "\na" * 9):
+        assert review.without_dropped("a.txt", text.encode()) is None
+    for text in ("ak" + "\na" * 300_000, "a" * 300_000 + "\nk"):
+        assert review.without_dropped("a.text", text.encode()) is not None
+    assert {name: each.count for name, each in review.left_out.items()} == {"a": 2, "*.txt": 2}
+    table = "k\na" + ",b" * 70_000 + "\n"
+    assert Review(Disclosure(drop=("k",))).without_dropped("a.csv", table.encode()) is None

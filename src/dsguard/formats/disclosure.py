@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import itertools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
@@ -203,6 +204,7 @@ class Review:
         self._of_arrays: dict[str, Allowance] = defaultdict(Allowance)
         self._texts_of: dict[str, Allowance] = defaultdict(Allowance)
         self._seen: dict[str, bool] = {}
+        self._like_key: dict[str, list[str]] = {}
 
     def says(self, name: str) -> bool | None:
         """Tell what the owner says of a name, as `Disclosure.says`; note what is like it."""
@@ -315,7 +317,9 @@ class Review:
         with contextlib.suppress(ValueError, CouldHoldPictureError):
             if isinstance(parsed(text), dict | list):  # which was looked into
                 return False
-        return any(self._could_be(name, each) for each in names_in(text))
+        names = names_in(text)
+        found = any(self._could_be(name, each) for each in itertools.islice(names, _MOST_NAMES))
+        return found or next(names, None) is not None
 
     def _could_tell(
         self, name: str, data: bytes, *, of_files: bool = False, escapes: bool = True
@@ -333,11 +337,15 @@ class Review:
 
     def _could_be(self, where: str, key: str) -> bool:
         """Tell whether a word in a text is like what is dropped there, at any depth."""
-        drop = self.disclosure.drop
-        found = [each for each in drop if fnmatchcase(key, each.rpartition("/")[2])]
-        found = [each for each in found if any(rests_of(each, where, sure=True))]
-        self.met.update(found)
-        return bool(found)
+        found = self._like_key.get(key)
+        if found is None:
+            drop = self.disclosure.drop
+            found = [each for each in drop if fnmatchcase(key, each.rpartition("/")[2])]
+            if len(key) <= STRING and len(self._like_key) < _MOST_SEEN:
+                self._like_key[key] = found
+        there = [each for each in found if any(rests_of(each, where, sure=True))]
+        self.met.update(there)
+        return bool(there)
 
     def undropped(self, name: str, value: Any, *, sealing: bool = False) -> Any:
         """Return a value without the keys that its owner drops; the very same where it has none.
@@ -358,7 +366,7 @@ class Review:
             def unread(where: str) -> None:
                 self.leave_out(where.rpartition("/")[2], where, UNREAD, sealable=not sealing)
 
-            return Dropper(is_dropped, self._could_be, unread)
+            return Dropper(is_dropped, self._could_tell, self._could_be, unread)
 
         return {sealing: dropper(sealing) for sealing in (False, True)}
 
@@ -647,6 +655,7 @@ class Review:
 
 
 _MOST_SEEN = 1 << 16  # words
+_MOST_NAMES = 200_000  # in a text that is looked through for them
 _MOST_PARTS = 8  # of a path within a dataset
 
 

@@ -12,6 +12,8 @@ from dsguard.formats.limits import check_csv
 
 _DELIMITERS = ",\t;|"
 _LOOKED_AT = 32  # rows
+_MOST_COLUMNS, _LONGEST_LINE = 1 << 16, 1 << 22
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _ROWS_OF_NAMES = 3  # a table may have names in several rows
 _BEFORE = re.compile(r"(?:\ufeff?(?:sep=.|[#%].*|[ \t]*)\r?\n)*")
 _WORDS = re.compile(r"[^\s,;|\"'#%]+")
@@ -67,7 +69,7 @@ def _delimiter_of(table: str) -> str:
     """Return what parts the cells of a table: with it, rows have the same number of them."""
     widths = {}
     for each in _DELIMITERS:
-        rows = csv.reader(io.StringIO(table, newline=""), delimiter=each)
+        rows = csv.reader(_lines(table), delimiter=each)
         found = set(map(len, filter(None, itertools.islice(rows, _LOOKED_AT))))
         widths[each] = max(found, default=1) if len(found) < 2 else 0
     return max(widths, key=lambda each: widths[each])
@@ -76,12 +78,21 @@ def _delimiter_of(table: str) -> str:
 def _rows(table: str, delimiter: str) -> Iterator[list[str]]:
     """Yield the rows of a table, all of them as long as the first."""
     width = 0
-    for row in csv.reader(io.StringIO(table, newline=""), delimiter=delimiter, strict=True):
+    for row in csv.reader(_lines(table), delimiter=delimiter, strict=True):
         width = width or len(row)
-        if row and len(row) != width:
+        if (row and len(row) != width) or width > _MOST_COLUMNS:
             msg = f"has rows of {width} cells and of {len(row)}"
             raise ValueError(msg)
         yield row
+
+
+def _lines(table: str) -> Iterator[str]:
+    """Yield lines with their ends."""
+    for match in _LINE.finditer(table):
+        if match.end() - match.start() > _LONGEST_LINE:
+            msg = "has a line that is too long"
+            raise ValueError(msg)
+        yield match[0]
 
 
 def _checked(

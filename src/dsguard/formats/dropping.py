@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -15,8 +16,11 @@ UNREAD = "cannot be read, to drop what is in it"
 _LONGEST_PATH = 1 << 12
 """Characters of the names of a value and of all that it is in, with which a pattern is compared."""
 
-_BEGINS = re.compile(r"[\s\ufeff]*[{\[]")
-_BEGINS_BYTES = re.compile(rb"[\s\0\xef\xbb\xbf\xfe\xff]*[{\[]")
+_MOST_KEYS = 100_000
+"""Words that may be keys, of a text that is no JSON; one that has more is not read."""
+
+_BEGINS = re.compile(r"[\s\ufeff]*[{\[\"]")
+_BEGINS_BYTES = re.compile(rb"[\s\0\xef\xbb\xbf\xfe\xff]*[{\[\"]")
 _HEXADECIMAL = re.compile(r"(?:7[bB]|5[bB])(?:[0-9a-fA-F]{2})*")  # of what begins like JSON
 _ESCAPE = re.compile(r"\\[uUxN]")  # which a key could be written with
 _KEY = re.compile(
@@ -32,6 +36,9 @@ class Dropper:
     ----------
     is_dropped : callable
         Tells of a name, ``<file>/<column>/<key>``, whether it is dropped.
+    could_tell : callable
+        Tells of the name of a text and of its bytes whether the letters of such a key could be
+        there; not of patterns that seem to be about files, unless `of_files`.
     could_be : callable
         Tells of the name of a text and that of a key whether such a key at any depth is dropped.
     unread : callable
@@ -42,10 +49,12 @@ class Dropper:
     def __init__(
         self,
         is_dropped: Callable[[str], bool],
+        could_tell: Callable[..., bool],
         could_be: Callable[[str, str], bool],
         unread: Callable[[str], None],
     ) -> None:
-        self._is_dropped, self._could_be, self._unread = is_dropped, could_be, unread
+        self._is_dropped, self._could_tell = is_dropped, could_tell
+        self._could_be, self._unread = could_be, unread
 
     def left_of(self, value: Any, name: str) -> Any:
         """Return what is left of a value."""
@@ -92,13 +101,21 @@ class Dropper:
             data = bytes.fromhex(text)
             left = self._bytes(data, name)
             return text if left is data else None if left is None else left.hex()
-        if not _BEGINS.match(text):
+        is_json = bool(_BEGINS.match(text))
+        has_json = is_json or "{" in text
+        if not (has_json and self._could_tell(name, _encoded(text), of_files=True)):
             return text
+        if not is_json:  # it may be in the middle
+            return text if self._is_free(text, name) else None
         try:
             value = parsed(text)
         except (CouldHoldPictureError, ValueError):
             return text if self._is_free(text, name) else None
-        kept = self.left_of(value, name)
+        try:
+            kept = self.left_of(value, name)
+        except RecursionError:
+            self._unread(name)
+            return None
         return text if kept is value else json_of(kept)
 
     def _bytes(self, data: bytes, name: str) -> bytes | None:
@@ -111,15 +128,23 @@ class Dropper:
         left = self._text(text, name)
         if left is None or left is text:
             return None if left is None else data
-        return left.encode("utf-8", "surrogatepass")
+        return _encoded(left)
 
     def _is_free(self, text: str, name: str) -> bool:
         """Tell whether a text that is no JSON, but looks like it, has no key that is dropped."""
-        keys = (one or other for one, other in _KEY.findall(text))
-        if not _ESCAPE.search(text) and not any(self._could_be(name, key) for key in keys):
+        keys = (match[1] or match[2] for match in _KEY.finditer(text))
+        known = itertools.islice(keys, _MOST_KEYS)
+        is_told = any(self._could_be(name, key) for key in known) or (
+            _ESCAPE.search(text) and self._could_tell(name, _encoded(text))
+        )
+        if not is_told and next(keys, None) is None:
             return True
         self._unread(name)
         return False
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _is_pair(value: Any, name: str) -> bool:

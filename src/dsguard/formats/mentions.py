@@ -36,23 +36,25 @@ _SPELLED = re.compile(r"[\"'\\&<>\x00-\x1f]+")  # which formats write in ways of
 _ESCAPES = (re.compile(rb"\\\0{0,3}[uUxN]"), re.compile(rb"&\0{0,3}#"))  # of any letter
 _ENCODINGS = ("utf-8", "latin-1", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 
-_LONGEST = 256  # characters of a name
+_OF_NAMES = r"""[^\n:=;,&?"'`{}\[\]()<>|]"""
 _NAMES = tuple(
-    re.compile(pattern % _LONGEST)
+    re.compile(pattern)
     for pattern in (
-        r"""(?<![^\n:=;,&?"'`{}\[\]()<>|])([^\n:=;,&?"'`{}\[\]()<>|]{1,%d})["'`\])]{0,2}\s{0,64}[:=]""",
-        r'"([^"\n]{1,%d})"',
-        r"'([^'\n]{1,%d})'",
-        r"</?([^\s<>/]{1,%d})",
-        r">([^<>\n]{1,%d})(?=<)",
-        r"[|\t]([^|\t\n]{1,%d})(?=[|\t\n])",
-        r"(?m:^)\s{0,64}\[{1,2}([^\[\]\n]{1,%d})\]",
+        # From where words begin to a colon; what is in a lookahead is not tried in other lengths.
+        rf"""(?<!{_OF_NAMES})(?=({_OF_NAMES}{{1,256}}))\1["'`\])]{{0,2}}[ \t]{{0,64}}[:=]""",
+        r'"([^"\n]{1,256})"',
+        r"'([^'\n]{1,256})'",
+        r"</?([^\s<>/]{1,256})",
+        r">([^<>\n]{1,256})(?=<)",
+        r"[|\t]([^|\t\n]{1,256})(?=[|\t\n])",
+        r"(?m:^)[ \t]{0,64}\[{1,2}([^\[\]\n]{1,256})\]",
     )
 )
 """Where texts have names: before a colon, in quotes, as a tag or in one, in a table, as a title."""
 _ESCAPED = re.compile(r"\\(?:u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|x[0-9a-fA-F]{2})")
 _AROUND = " \t\r-+*?#%/!.\"'`\ufeff"
-_CELLS = re.compile(r"[,;|\t]")
+_LINES = re.compile(r"[^\r\n]*\S[^\r\n]*")
+_CELLS = (re.compile(r"[^,;|\t]{1,256}"), re.compile(r"\S{1,256}"))
 
 
 def rests_of(pattern: str, name: str, *, sure: bool = False) -> Iterator[str]:
@@ -123,12 +125,12 @@ def names_in(text: str) -> Iterator[str]:
     for pattern in _NAMES:
         for match in pattern.finditer(text):
             yield from _spellings(match[1])
-    lines = (line for line in text.splitlines() if line.strip())
-    first = next(lines, "")
-    if next(lines, None) is not None:  # it may be the head of a table
-        for cell in _CELLS.split(first):
-            yield from _spellings(cell)
-        yield from first.split()
+    lines = _LINES.finditer(text)
+    first = next(lines, None)
+    if first and next(lines, None):  # it may be the head of a table
+        for pattern in _CELLS:
+            for match in pattern.finditer(text, first.start(), first.end()):
+                yield from _spellings(match[0])
 
 
 def _spellings(found: str) -> Iterator[str]:
