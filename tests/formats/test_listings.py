@@ -96,6 +96,27 @@ def test_coco_beside_the_images_of_each_split(tmp_path, key):
                 assert (shown == clean).all() == (folder == back)
 
 
+@pytest.mark.parametrize("spelled", [int, float])
+def test_all_of_coco_that_tells_of_an_image_goes_with_it(tmp_path, key, spelled):
+    root = tmp_path / "clean"
+    names = ["0.png", "1.png", "2.png"]
+    put(root, names)
+    content = coco(names, [1, 2, 1])
+    for annotation in content["annotations"]:
+        annotation["image_id"] = spelled(annotation["image_id"])
+    told = [{"image_id": spelled(n), "text": f"of {n}"} for n in range(3)]
+    content |= {"captions": told, "odd": [1, None, {"image_id": [1]}]}
+    write(root / "instances.json", content)
+    chosen = Selection(exclude=("1.png",))
+    assert not protect_dataset(root, tmp_path / "safe", key, selection=chosen).left_out
+    restore_dataset(tmp_path / "safe", tmp_path / "back", key)
+    for folder in (tmp_path / "safe", tmp_path / "back"):
+        found = json.loads((folder / "instances.json").read_text())
+        assert [each["image_id"] for each in found["annotations"]] == [0, 2]
+        assert [each["text"] for each in found["captions"]] == ["of 0", "of 2"]
+        assert found["odd"] == content["odd"]
+
+
 @pytest.mark.parametrize("file", ["instances.json", "_annotations.coco.json", "data/labels.json"])
 def test_coco_at_the_root_or_above_its_images(tmp_path, key, file):
     root = tmp_path / "clean"

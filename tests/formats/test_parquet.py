@@ -13,6 +13,7 @@ from PIL import Image
 from dsguard.errors import InputError
 from dsguard.formats import encode_image, open_source
 from dsguard.formats.base import CHUNK_IMAGES
+from dsguard.formats.parquet.fields import _from_text, as_text
 from dsguard.formats.parquet.pages import (
     _Effort,
     _measured,
@@ -343,3 +344,15 @@ def test_vectors_of_images_are_read():
     data = io.BytesIO()
     pq.write_table(pa.table({"image": images([b"x"] * rows), "w": vectors}), data)
     assert rows_at_once(data, pq.ParquetFile(data), [0], None) >= 200
+
+
+def test_fields_of_any_name_come_back():
+    fields = {
+        "note:hex": b"hello",
+        "x": b"\xff\x00",
+        "x:hex": b"6869",
+        "y:hex:hex": b"\x80",
+        "z": b"",
+    }
+    assert _from_text(as_text(fields)) == fields
+    assert _from_text('{"x:hex": "ff00"}') == {"x": b"\xff\x00"}

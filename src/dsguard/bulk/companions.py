@@ -35,9 +35,10 @@ from dsguard.formats.disclosure import (
 )
 from dsguard.formats.folder.reader import TreeSource, read_or_error
 from dsguard.formats.folder.writer import OWN_FAULTS
-from dsguard.formats.harmless import CouldHoldPictureError
+from dsguard.formats.harmless import CouldHoldPictureError, json_of
 from dsguard.formats.images import is_image_name, with_suffix
-from dsguard.formats.listings.imagefolder import undropped_table
+from dsguard.formats.insides import READERS
+from dsguard.formats.listings.imagefolder import is_metadata
 from dsguard.formats.names import fault_of
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Companions:
     def review(self) -> Review:
         """The account of what is left out."""
         names = self.source.names() if isinstance(self.source, TreeSource) else ()
-        return Review(self.disclosure or Disclosure(), names, self.task.own_key)
+        return Review(self.disclosure or Disclosure(), names, self.task.own_key, READERS)
 
     def copy(self, report: Report) -> set[str]:
         """Copy the files beside the images that go along; return the names of what was written."""
@@ -174,11 +175,18 @@ class Companions:
         """
         if self.disclosure is None:
             return is_of_protected(data)
-        whole = self._undropped(CROISSANT, data) or data
-        self.croissant = read_croissant(whole)
-        if self.croissant is not None and (reason := self._hold(CROISSANT, whole)) and self.seals:
+        document = read_croissant(data)
+        if document is None:
+            return False
+        self.croissant = self.review.undropped(CROISSANT, document, sealing=True)
+        if self.croissant is None:  # which is named
+            return True
+        whole = data
+        if self.croissant is not document:
+            whole = json_of(self.croissant).encode("utf-8", "surrogatepass")
+        if (reason := self._hold(CROISSANT, whole)) and self.seals:
             self.review.leave_out(CROISSANT, CROISSANT, reason)
-        return self.croissant is not None
+        return True
 
     def new_name(self, name: str) -> str:
         """Return the name under which a file of the source is published."""
@@ -187,7 +195,7 @@ class Companions:
 
     def _reviewed(self, name: str, data: bytes) -> tuple[bytes | None, dict[str, LeftOut]]:
         """Return a file as it is published, None where it is not, and what is left out of it."""
-        if self.disclosure is None or self.review.disclosure.says(name) is not None:
+        if self.disclosure is None or self.review.says(name) is not None:
             return data, {}
         before, self.review.left_out = self.review.left_out, {}
         try:
@@ -243,10 +251,7 @@ class Companions:
 
     def _undropped(self, name: str, data: bytes) -> bytes | None:
         """Return a file without what its owner drops of it; None, and named, if it is not read."""
-        if self.disclosure is None:
-            return data
-        read = undropped_table if name.lower().endswith(".parquet") else None
-        return self.review.without_dropped(name, data, read=read)
+        return data if self.disclosure is None else self.review.without_dropped(name, data)
 
     def _unsealed(self, sealed_file: str, copied: set[str], report: Report) -> set[str]:
         """Write the files that were sealed together, over what was published of them.
@@ -266,6 +271,8 @@ class Companions:
         }
         written = {name for name, data in wanted.items() if self.write(name, data, report)}
         report.sealed_files += len(written)
+        for name in self._missed_by_shards(wanted):
+            report.add_broken(name, _MISSED)
         for name in filter(is_dates, found) if self.destination.output.kind == "folder" else ():
             own = self.destination.written() | copied | written
             try:
@@ -274,6 +281,22 @@ class Companions:
             except InputError as error:
                 report.add_broken(sealed_file, error)
         return written
+
+    def _missed_by_shards(self, files: dict[str, bytes]) -> list[str]:
+        """Return the files of which a clean dataset would have fields or labels in its shards.
+
+        Shards are made of what was published, before these are had again.
+        """
+        if self.destination.output.kind == "folder":
+            return []
+        images = {with_suffix(name, "") for name in self.source.names()}
+        return [
+            name
+            for name, data in files.items()
+            if is_metadata(name)
+            or (name.endswith(".json") and b'"annotations"' in data and b'"images"' in data)
+            or not images.isdisjoint(_stems(name))
+        ]
 
     @property
     def _is_part(self) -> bool:
@@ -292,12 +315,12 @@ class Companions:
         for name in source.companions():
             if self.selection.leaves_out(name) or name in own:
                 continue
-            if review.disclosure.says(name) is not False and not self._has_no_room(name):
+            if review.says(name) is not False and not self._has_no_room(name):
                 yield name
         for name in source.left_out():
             if self.selection.leaves_out(name) or name in own or self._is_opened(name):
                 continue
-            said = review.disclosure.says(name)
+            said = review.says(name)
             if said and is_own(name):
                 review.leave_out(name, name, "has the name of files that dsguard seals; rename it")
             elif said or (self.disclosure is None and not fault_of(name)):
@@ -401,3 +424,17 @@ def _not_read(name: str) -> str:
     if is_image_name(name, of_any_kind=True):
         return "is an image of a kind that is not decoded; take --keep files, or convert it to PNG"
     return "is not read as an image, nor as text"
+
+
+def _stems(name: str) -> Iterator[str]:
+    """Yield a path without its suffixes: the last, the last two, and so on."""
+    folder, slash, file = name.rpartition("/")
+    for place, letter in enumerate(file):
+        if letter == "." and place:
+            yield f"{folder}{slash}{file[:place]}"
+
+
+_MISSED = InputError(
+    "was sealed: it lies beside the shards now, and what they have of it is what was published; "
+    "restore to a folder (--out-format folder), and change the format of that"
+)

@@ -64,7 +64,7 @@ def write_croissant(
         title = str(place).rstrip("/").rpartition("/")[2]
         data = croissant.new(title, files, images, access)
     else:
-        whole = bool(review.disclosure.says(CROISSANT))
+        whole = bool(review.says(CROISSANT))
         new_name = companions.new_name
         data, is_cut = croissant.mended(original, files, images, new_name, access, whole=whole)
         if is_cut and not companions.seals:

@@ -70,6 +70,11 @@ class Record:
         del review
         return self
 
+    def undropped(self, fields: Extras, review: Review) -> Extras:
+        """Return what belongs to a row without what is dropped by its name in this layout."""
+        del review
+        return fields
+
     def of_no_image(self) -> Iterator[tuple[str, bytes]]:
         """Yield the text files that belong to no image, for sinks of other formats."""
         yield from ()
@@ -314,8 +319,11 @@ class Source(ABC):
         """
         return decoded(data), False
 
-    def with_fields(self, parts: list[Part]) -> list[Part]:
-        """Return the parts with what `listings` tell about each image."""
+    def with_fields(self, parts: list[Part], review: Review | None = None) -> list[Part]:
+        """Return the parts with what `listings` tell about each image.
+
+        Without what the owner drops in them, by their own names, where there is a `review`.
+        """
         return parts
 
     def remarks(self) -> list[str]:

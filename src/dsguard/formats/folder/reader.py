@@ -89,10 +89,10 @@ class TreeSource(Source):
     def listings(self) -> list[str]:
         return self._listed.whole() if self._listed else []
 
-    def with_fields(self, parts: list[Part]) -> list[Part]:
+    def with_fields(self, parts: list[Part], review: Review | None = None) -> list[Part]:
         if self._listed is None:
             return parts
-        fields = self._listed.fields({name for part in parts for name in part.names or ()})
+        fields = self._listed.fields({name for part in parts for name in part.names or ()}, review)
         return [
             replace(part, fields=tuple(fields.get(name, b"") for name in part.names or ()))
             for part in parts

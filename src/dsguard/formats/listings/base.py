@@ -16,6 +16,7 @@ from dsguard.formats.limits import MOST_LOOSE, most_unpacked
 from dsguard.formats.names import top
 
 if TYPE_CHECKING:
+    from dsguard.formats.disclosure import Review
     from dsguard.formats.folder.reader import TreeSource
 
 NO_CLASS = "none"
@@ -56,8 +57,8 @@ class Listing(ABC):
         return self.files()
 
     @abstractmethod
-    def fields(self, wanted: Collection[str]) -> dict[str, bytes]:
-        """Return what the files tell about each of some images, as JSON."""
+    def fields(self, wanted: Collection[str], review: Review | None = None) -> dict[str, bytes]:
+        """Return what the files tell about each of some images, as JSON; not what is dropped."""
 
     @abstractmethod
     def remarks(self) -> list[str]:

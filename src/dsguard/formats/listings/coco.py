@@ -24,6 +24,7 @@ from dsguard.formats.listings.base import (
 from dsguard.formats.names import LONGEST_PART
 
 if TYPE_CHECKING:
+    from dsguard.formats.disclosure import Review
     from dsguard.formats.folder.reader import TreeSource
 
 _LISTS = ("images", "annotations")
@@ -61,11 +62,13 @@ class CocoListing(Listing):
             if texts
         ]
 
-    def fields(self, wanted: Collection[str]) -> dict[str, bytes]:
+    def fields(self, wanted: Collection[str], review: Review | None = None) -> dict[str, bytes]:
         found: dict[str, _Told] = defaultdict(_Told)
         size = 0
         for file, content, length in self._contents():
             size += length
+            if review is not None and review.says(file) is False:
+                continue
             images = locate(_texts(content), file, self.source.index).images
             own: dict[Any, list[Any]] = defaultdict(list)
             for annotation in content["annotations"]:
@@ -75,7 +78,8 @@ class CocoListing(Listing):
                 image = images.get(entry["file_name"])
                 if image is not None:  # an entry that is there twice tells nothing more
                     annotations = own.pop(id_key(entry["id"]), [])
-                    found[image].add(entry, annotations, categories.of(annotations))
+                    whole = (entry, annotations, categories.of(annotations))
+                    found[image].add(*_undropped(file, *whole, review))
         told = ((image, own.dumped()) for image, own in found.items() if image in wanted)
         return within_size(told, size)
 
@@ -101,6 +105,31 @@ class CocoListing(Listing):
             content = _listed(data)
             if is_coco(content):
                 yield file, content, len(data)
+
+
+def _undropped(
+    file: str,
+    entry: dict[str, Any],
+    annotations: list[Any],
+    categories: dict[bytes, Any],
+    review: Review | None,
+) -> tuple[dict[str, Any], list[Any], dict[bytes, Any]]:
+    """Return what a file tells of an image without what its owner drops, by its names there."""
+    if review is None:
+        return entry, annotations, categories
+
+    def left(key: str, values: list[Any]) -> list[Any]:
+        found = review.undropped(file, {key: values}, sealing=True) or {}
+        return [each for each in found.get(key, ()) if each is not None]
+
+    entries = left("images", [entry])
+    of_names = [left("categories", [each]) for each in categories.values()]
+    kept = zip(categories, of_names, strict=True)
+    return (
+        entries[0] if entries else {},
+        left("annotations", annotations),
+        {name: each[0] for name, each in kept if each},
+    )
 
 
 def _candidates(source: TreeSource) -> list[str]:
@@ -287,10 +316,11 @@ def with_names(
 ) -> bool:
     """Give the images of a COCO file their new names; tell whether any has one.
 
-    Images of the dataset that have no new name were not written, and leave the lists.
+    Images of the dataset that have no new name were not written, and leave the lists, with all that
+    tells their id.
     """
     images = locate(_texts(content), file, index).images
-    kept, lost, changed = [], set[str](), False
+    kept, lost, changed = [], set[Any](), False
     for entry in content["images"]:
         text = entry.get("file_name") if isinstance(entry, dict) else None
         old = images.get(text) if isinstance(text, str) else None

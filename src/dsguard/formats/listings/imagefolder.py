@@ -73,17 +73,21 @@ class MetadataListing(Listing):
             and _is_even(file, self.read(file))
         ]
 
-    def fields(self, wanted: Collection[str]) -> dict[str, bytes]:
+    def fields(self, wanted: Collection[str], review: Review | None = None) -> dict[str, bytes]:
         size = sum(len(self.read(file)) for file in self.files())
-        return within_size(self._told(wanted), size)
+        return within_size(self._told(wanted, review), size)
 
-    def _told(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
+    def _told(self, wanted: Collection[str], review: Review | None) -> Iterator[tuple[str, bytes]]:
         """Yield images, and of each row about them what it tells; rows go as in `with_names`."""
         for file in self.files():
+            if review is not None and review.says(file) is False:
+                continue
             for row, images in self._rows(file):
                 if any(image in wanted for image in _about(row, images, file, self.source.index)):
                     for image in dict.fromkeys(images):
                         told = self._of_image(row, image, file, wanted)
+                        if review is not None:
+                            told = review.undropped(file, told, sealing=True) or {}
                         if told and image in wanted:
                             yield image, dumped(told)
 
@@ -339,18 +343,18 @@ def reviewed_table(file: str, data: bytes, review: Review) -> bytes | None:
     return written.getvalue() or None
 
 
-def undropped_table(file: str, data: bytes, review: Review) -> bytes:
+def undropped_table(file: str, data: bytes, review: Review, sealing: bool = True) -> bytes:
     """Return a Parquet table without the columns that its owner drops, and keys in its values."""
     from dsguard.formats.parquet.columns import arrow
     from dsguard.formats.parquet.table import undropped_column
 
     pyarrow, parquet = arrow()
     table = _table(data)
-    kept = [n for n in table.schema.names if review.disclosure.says(f"{file}/{n}") is not False]
+    kept = [n for n in table.schema.names if review.says(f"{file}/{n}") is not False]
     left, changed = table.select(kept), len(kept) < len(table.schema.names)
     for place, field in enumerate(left.schema):
         chunks = left.column(place).chunks
-        cut = [undropped_column(c, f"{file}/{field.name}", review, sealing=True) for c in chunks]
+        cut = [undropped_column(c, f"{file}/{field.name}", review, sealing=sealing) for c in chunks]
         if any(new is not old for new, old in zip(cut, chunks, strict=True)):
             left, changed = left.set_column(place, field, pyarrow.chunked_array(cut)), True
     written = io.BytesIO()

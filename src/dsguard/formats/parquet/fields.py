@@ -77,7 +77,10 @@ def _as_json(value: object) -> str:
 
 
 def as_text(extras: Extras) -> str | None:
-    """Return what belongs to an image as one JSON object; bytes that are no text in hexadecimal."""
+    """Return what belongs to an image as one JSON object.
+
+    Bytes that are no text are in hexadecimal, and so is all whose suffix ends with the mark of it.
+    """
     if not extras:
         return None
     text: dict[str, str] = {}
@@ -88,8 +91,9 @@ def as_text(extras: Extras) -> str | None:
         except UnicodeDecodeError:
             value = None
         if value is None:
-            name, value = name + _HEX, data.hex()
-        text[name] = value
+            text[name + _HEX] = data.hex()
+        else:
+            text[name] = value
     return json.dumps(text, ensure_ascii=False)
 
 
