@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import dsguard
-from dsguard.bulk import Selection, protect_dataset, verify_dataset
+from dsguard.bulk import Selection, protect_dataset, restore_dataset, verify_dataset
 from dsguard.cli.commands import Exit, run
 from dsguard.formats import encode_image
 
@@ -214,3 +214,31 @@ def test_from_the_command_line(tmp_path, photos, capsys):
     assert "a/0.jpg: does not come back as it is" in capsys.readouterr().err
     assert run(["verify", out, *key, "--against", str(photos), "--json"]) == Exit.SOME_FAILED
     assert "a/0.jpg" in json.loads(capsys.readouterr().out)["different"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "webdataset", "parquet"])
+def test_columns_that_were_added_come_back(tmp_path, photos, kind):
+    """A Parquet file that was made of a folder is its owner's, who adds columns to it."""
+    pq = pytest.importorskip("pyarrow.parquet")
+    (photos / "a" / "0.json").write_text('{"old": 1}')
+    protect_dataset(photos, tmp_path / "once", KEY, out_format="parquet")
+    restore_dataset(tmp_path / "once", tmp_path / "clean", KEY)
+    file = tmp_path / "clean" / "00000.parquet"
+    pq.write_table(pq.read_table(file).append_column("caption", [list(map(str, range(6)))]), file)
+    protect_dataset(tmp_path / "clean", tmp_path / "out", KEY, out_format=kind)
+    assert verify_dataset(tmp_path / "out", KEY, against=tmp_path / "clean").different == {}
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY, out_format="webdataset")
+    shard = next((tmp_path / "back").glob("*.tar"))
+    told = {data for name, data in members_of(shard) if name.endswith(".json")}
+    assert told == {b'{"old": 1}', *(b'{"caption": "%d"}' % n for n in range(6))}
+
+
+def test_fields_that_are_called_as_hexadecimal_come_back(tmp_path, scenes):
+    pytest.importorskip("pyarrow")
+    own = {"note:hex": b"hello", "more:hex": b"6869", "x": b"\xff", "x:hex": b"", "y.txt": b""}
+    members = [("k.png", encode_image(scenes[0])), *((f"k.{n}", data) for n, data in own.items())]
+    tarred(tmp_path / "clean" / "0.tar", members)
+    protect_dataset(tmp_path / "clean", tmp_path / "out", KEY, out_format="parquet")
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY, out_format="webdataset")
+    back = dict(members_of(tmp_path / "back" / "0.tar"))
+    assert {f"0/k.{name}": data for name, data in own.items()}.items() <= back.items()

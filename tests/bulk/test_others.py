@@ -8,6 +8,8 @@ import pytest
 
 import dsguard
 from dsguard.bulk import Selection, protect_dataset
+from dsguard.cli import task
+from dsguard.cli.commands import Exit, run
 from dsguard.formats.disclosure import NOT_CHOSEN
 from dsguard.formats.others import Others
 from tests.bulk.folders import files_in
@@ -172,3 +174,12 @@ def test_coco_tells_of_no_other_image_in_any_of_its_lists(tmp_path, photos, more
     assert ("coco.json" not in published) == is_named
     assert not any(b"Smith" in data for data in published.values())
     assert is_named or b'"bbox": [1, 2, 3, 4]' in published["coco.json"]
+
+
+@pytest.mark.parametrize(("size", "code"), [(1, Exit.OK), (9, Exit.LEFT_OUT)])
+def test_a_sample_is_no_choice(tmp_path, photos, monkeypatch, size, code):
+    monkeypatch.setattr(task, "_SAMPLE", size)
+    KEY.save(tmp_path / "key")
+    (photos / "good.csv").write_text("pub/a0.jpg\npub/a2.jpg\n")
+    given = ["--key", str(tmp_path / "key"), "--exclude", "*private*", "--dry-run"]
+    assert run(["protect", str(photos), str(tmp_path / "out"), *given]) == code

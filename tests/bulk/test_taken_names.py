@@ -231,3 +231,22 @@ def test_texts_of_a_shard_are_not_sealed_where_images_are_chosen(tmp_path, scene
     restore_dataset(tmp_path / "all", tmp_path / "again", KEY, out_format="folder")
     found = [path.read_bytes() for path in (tmp_path / "again").rglob("*") if path.is_file()]
     assert any(b"THUMBNAIL" in data for data in found)
+
+
+@pytest.mark.parametrize("kind", ["folder", "parquet"])
+def test_members_of_a_shard_that_was_added_take_no_place_of_restored_files(tmp_path, scenes, kind):
+    """Whoever has no key can add a shard, whose members of no image are called as they like."""
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    members = [("k.png", png(scenes[0])), ("k.cls", b"cat"), ("k.npy", scenes.tobytes()[:3000])]
+    shard(tmp_path / "clean" / "train", *members)
+    protect_dataset(tmp_path / "clean", tmp_path / "out", KEY)
+    with tarfile.open(tmp_path / "out" / "train" / "s.tar") as tar:
+        added = ("z.png", tar.extractfile("k.png").read())
+    forged = {"folder": "s/cat/k.npy", "parquet": "s.parquet"}[kind]
+    shard(tmp_path / "more", added, (forged, b"forged"))
+    (tmp_path / "more" / "s.tar").rename(tmp_path / "out" / "train.tar")
+    report = restore_dataset(tmp_path / "out", tmp_path / "back", KEY, out_format=kind)
+    assert list(report.failures) == [f"train/{forged}"]
+    if kind == "parquet":
+        assert (tmp_path / "back" / "train" / "s.parquet").read_bytes()[:4] == b"PAR1"

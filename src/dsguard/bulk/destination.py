@@ -223,19 +223,32 @@ class Destination:
                 report.foreign += [f"{place}/{name}" for name in sorted(files)]
 
     def look_for_twice(self, report: Report) -> None:
-        """Report files that two shards have written: restored ones may have had one name."""
-        if self.output.kind != "folder":
-            return
-        images: dict[str, str] = {}
+        """Report files that two shards have written: images, what belongs to them or to none.
+
+        Restored ones may have had one name; whoever adds a shard may call its members so.
+        """
+        first: dict[str, tuple[int, str]] = {}
         for spec in self.specs:
-            for line in self.journal.lines(spec.number) or ():
-                file, name = line["file"], line["name"]
-                if line["error"] is None and images.setdefault(file, name) != name:
+            for file, name in self._files_and_origins(spec):
+                number, other = first.setdefault(file, (spec.number, name))
+                if number != spec.number:
                     msg = (
-                        f"{images[file]} and {name} both came back under this name, and one was "
+                        f"{other} and {name} both came back under this name, and one was "
                         "overwritten; rename one of the two, and begin anew with --overwrite"
                     )
                     report.add_broken(file, InputError(msg))
+
+    def _files_and_origins(self, spec: ShardSpec) -> Iterator[tuple[str, str]]:
+        """Yield the files of a shard, and the images or shards that they came of."""
+        kind, origin = self.output.kind, spec.part.file or f"shard {spec.number}"
+        if kind != "folder":
+            file = file_name(kind, spec.part, spec.number)
+            yield from ((file, origin), (f"{file}.sidecars.npz", origin))
+        for line in self.journal.lines(spec.number) or () if kind == "folder" else ():
+            if line["error"] is None:
+                yield line["file"], line["name"]
+                yield from ((file, line["name"]) for file in line.get("beside", ()))
+        yield from ((file, origin) for file in self.journal.also(spec.number))
 
     def own_files(self) -> set[str]:
         """Return all files that this run, and those before it, have written."""

@@ -132,7 +132,8 @@ def _estimate(task: Task, source: Source, choices: Choices, *, trains: bool) -> 
         "bytes": round(size / max(1, report.done) * len(names)),
     }
     # Neither a sample nor a folder of it is a choice of the owner's.
-    ours = {NOT_CHOSEN} if wanted is None else set[str]()
+    is_ours = wanted is None or len(sample) < len(names)
+    ours = {NOT_CHOSEN} if is_ours else set[str]()
     ours |= {NO_ROOM} if output_kind(source, settings.out_format) == source.kind else set[str]()
     found = report.left_out.items()
     report.left_out = {kind: each for kind, each in found if each.reason not in ours}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dsguard.formats.sealing import Sealer, Unsealed
 
 
+_A_SHARD = "has a name as shards have it here, and would be read as one; rename it"
 _AN_IMAGE = "has the name of an image, or of what belongs to one; rename it"
 
 
@@ -185,6 +186,9 @@ class Sink(ABC):
     def _write_of_no_image(self, rows: Rows) -> None:
         """Write the texts of a shard that belong to no image."""
         for name, data in rows.record.of_no_image() if rows.record else ():
+            if self.suffix and name.endswith(self.suffix):  # it would be read as a shard
+                self.refuse(name, _A_SHARD)
+                continue
             self.output.place.write(name, data)
             self.also.append(name)
 

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+FIELDS = "fields"
+"""The column for what belongs to images that were no rows before."""
+
 _HEX = ":hex"
+"""Ends the names of fields whose values are in hexadecimal: all that are no text, or end so."""
 
 
 class FieldsOf:
@@ -38,9 +42,10 @@ class FieldsOf:
         except damage() as error:  # a moment that Python has none for
             msg = f"a value of another column cannot be read: {error}"
             raise InputError(msg) from error
-        if self._named:
-            return _from_text(values.get("fields"))
-        return {"json": json.dumps(values, default=_as_json, ensure_ascii=False).encode()}
+        fields = _from_text(values.pop(FIELDS, None)) if self._named else {}
+        if values:  # those of others, who may have added some to a file that was made here
+            fields[_free("json", fields)] = _dumped(values)
+        return fields
 
 
 def _values(column: pa.Array) -> list[Any]:
@@ -55,6 +60,16 @@ def _values(column: pa.Array) -> list[Any]:
     except damage():
         days = pyarrow.types.is_date32(bare) or pyarrow.types.is_time32(bare)
         return list(column.cast(pyarrow.int32() if days else pyarrow.int64()).to_pylist())
+
+
+def _free(name: str, fields: Extras) -> str:
+    while name in fields:
+        name = f"columns.{name}"
+    return name
+
+
+def _dumped(values: dict[str, Any]) -> bytes:
+    return json.dumps(values, default=_as_json, ensure_ascii=False).encode()
 
 
 def _as_json(value: object) -> str:
