@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import dsguard
 from dsguard.bulk import protect_dataset, restore_dataset
 from dsguard.formats import encode_image, open_source
 from dsguard.formats.disclosure import Disclosure, Review
+from dsguard.formats.dropping import UNREAD
 
 from .folders import files_in
 from .test_sealed_fields import tarred
@@ -218,3 +221,233 @@ def test_keys_are_taken_out_of_values(value, left):
     assert found == left
     assert (found is value) == (value == left)
     assert Review(Disclosure(drop=("x",))).undropped("f", value) in (value, None)
+
+
+HEADS = {
+    "plain": "image,patient,age\na/0.png,{0},3\na/1.png,{1},5\n",
+    "blank": "\nimage,patient,age\na/0.png,{0},3\na/1.png,{1},5\n",
+    "sep": "sep=,\nimage,patient,age\na/0.png,{0},3\na/1.png,{1},5\n",
+    "comment": "# of 2024\nimage,patient,age\na/0.png,{0},3\na/1.png,{1},5\n",
+    "spaces": "image, patient, age\na/0.png, {0}, 3\na/1.png, {1}, 5\n",
+    "semicolons": "image;patient;age, years\na/0.png;{0};3\na/1.png;{1};5\n",
+    "tabs": "image\tpatient\tage, years\na/0.png\t{0}\t3\na/1.png\t{1}\t5\n",
+    "bars": "image|patient|age\na/0.png|{0}|3\na/1.png|{1}|5\n",
+    "quoted": 'image,"patient",told\na/0.png,{0},"a, b"\na/1.png,{1},"c\nd"\n',
+}
+UNSURE = {
+    "R": 'patient,image,age\n1,"{0}",a/0.png,3\n2,"{1}",a/1.png,5\n',
+    "numpy": "# image,patient,age\na/0.png,{0},3\na/1.png,{1},5\n",
+    "two heads": "a,a,b\nimage,patient,age\na/0.png,{0},3\na/1.png,{1},5\n",
+    "keys": "key,value\nimage,a/0.png\nimage,a/0.png\nage,3\npatient,{0}\n",
+    "blanks": "image patient age\na/0.png {0} 3\na/1.png {1} 5\n",
+    "short": "image,age,patient\na/0.png,3,{0}\na/1.png\n",
+    "long": "image,age,patient\na/0.png,3,{0}\na/1.png,5,{1},7\n",
+}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+@pytest.mark.parametrize("name", [*HEADS, *UNSURE])
+def test_columns_go_whatever_the_table_looks_like(name, suffix):
+    """Or the table is left out, and named."""
+    text = (HEADS | UNSURE)[name].format("SECRET", "SECRET Carl")
+    review = Review(Disclosure(drop=("patient",)))
+    left = review.without_dropped(f"t.{suffix}", text.encode())
+    assert (left is None) == (name in UNSURE)
+    assert [each.first for each in review.left_out.values()] == [f"t.{suffix}"] * (left is None)
+    assert left is None or (b"SECRET" not in left and b"a/1.png" in left and b"image" in left)
+    other = Review(Disclosure(drop=("other", "*.csv")))
+    data = text.encode()
+    assert other.without_dropped(f"t.{suffix}", data) is data
+    assert not other.left_out
+
+
+def test_a_column_may_have_a_dot_in_its_name():
+    review = Review(Disclosure(drop=("patient.name", "*.npy")))
+    data = b"image,patient.name\na/0.png,SECRET\n"
+    assert review.without_dropped("t.csv", data) == b"image\na/0.png\n"
+    assert review.met == {"patient.name"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("m.yaml", "- patient : SECRET\n"),
+        ("m.yaml", '"\\x70atient": SECRET\n'),
+        ("m.toml", "[patient]\nname = 'SECRET'\n"),
+        ("m.toml", "a.patient = 'SECRET'\n"),
+        ("m.ini", "patient=SECRET\n"),
+        ("m.xml", "<a><patient>SECRET</patient></a>"),
+        ("m.xml", '<a key="patient" value="SECRET"/>'),
+        ("m.plist", "<key>patient</key><string>SECRET</string>"),
+        ("m.txt", 'x {"patient": "SECRET"}'),
+        ("m.txt", "image,patient\na/0.png,SECRET\n"),
+        ("m.txt", "image patient\na/0.png SECRET\n"),
+        ("m.txt", "it isn't so\npatient: SECRET, isn't it\n"),
+        ("m.md", "# all\n\n| image | patient |\n|---|---|\n| 0 | SECRET |\n"),
+        ("m.json", '{"patient": "SECRET", }'),
+        ("m.bin", b"\x81\xa7patient\xa6SECRET\xff"),
+        ("m.bin", "patient: SECRET".encode("utf-16")),
+        ("m.latin", "patient: SECRETé".encode("latin-1")),
+        ("m.gz", b"\x1f\x8b SECRET"),
+        ("m.jsonl.zst", b"SECRET"),
+        ("m.tar", bytes(257) + b"ustar SECRET"),
+        ("m.npz", b"PK\3\4 SECRET"),
+        ("m.parquet", b"PAR1 SECRET"),
+    ],
+)
+def test_what_is_not_looked_into_is_left_out(name, text):
+    data = text if isinstance(text, bytes) else text.encode()
+    for like in ("patient", f"a/{name}/patient", f"a/{name}/*/patient", "*/patient", "p?t[hi]ent"):
+        review = Review(Disclosure(drop=(like,)))
+        assert review.without_dropped(f"a/{name}", data) is None
+        assert list(review.left_out) == [f"*{name[name.rindex('.') :]}"]
+    for like in ("*.csv", "b/*", "labels.txt", f"b/{name}/patient", f"*{name}", "x/*.npz"):
+        review = Review(Disclosure(drop=(like,)))
+        assert review.without_dropped(f"a/{name}", data) is data
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.txt", b"a patient in a bed"),
+        ("a.md", b"# Photos\n\nOf each patient there are two."),
+        ("a.text", b'{"told": "patient"}'),
+        ("a.geojson", b'{"told": "patient"}'),
+        ("a.mp4", b"\0\1patient\xff"),
+        ("a.heic", b"\0\1patient\xff"),
+        ("a.npy", b"\x93NUMPY\1\0v\0{'descr': '<f4', 'shape': (7,), }\npatient\xff"),
+        ("a.bin", b"\0\1\xff\\u0070"),
+        ("a.json", b'{"patients": 1, "the patient": 2, "a": "patient"}'),
+        ("a.csv", b"image,patients\n0,a\n1,a\n2,a\n3,patient\n"),
+    ],
+)
+def test_what_only_has_the_word_goes_along(name, data):
+    review = Review(Disclosure(drop=("patient",)))
+    assert review.without_dropped(name, data) is data
+    assert not review.left_out
+
+
+def test_arrays_and_columns_go_from_members_of_shards(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    arrays, table = io.BytesIO(), io.BytesIO()
+    np.savez(
+        arrays,
+        e=np.full((4, 777), 3.25, np.float32),
+        thumb=np.array(["SECRET"]),
+        told=np.array([TEXT]),
+        rows=np.array([("SECRET", 1)], [("thumb", "S9"), ("n", "i4")]),
+    )
+    parquet.write_table(pa.table({"cap": [LONG], "thumb": ["SECRET"]}), table)
+    members = [(f"{n}.png", image) for n, image in enumerate(IMAGES)]
+    for sample in ("1", "alone"):
+        members.append((f"{sample}.npz", arrays.getvalue()))
+        members.append((f"{sample}.parquet", table.getvalue()))
+    tarred(tmp_path / "clean" / "s.tar", members)
+    report = protect_dataset(tmp_path / "clean", tmp_path / "out", KEY, drop=("thumb",))
+    assert {each.reason for each in report.left_out.values()} == {UNREAD}
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    with tarfile.open(tmp_path / "back" / "s.tar") as tar:
+        back = {name: tar.extractfile(name).read() for name in tar.getnames()}
+    assert len(back) == len(members)
+    for sample in ("1", "alone"):
+        with np.load(io.BytesIO(back[f"{sample}.npz"])) as found:
+            assert list(found) == ["e"]
+        kept = parquet.read_table(io.BytesIO(back[f"{sample}.parquet"]))
+        assert kept.to_pylist() == [{"cap": LONG}]
+
+
+def test_numbers_keep_their_digits_where_a_key_goes():
+    inner = '{"thumb": 1, "p": 0.12345678901234567890123456789, "q": 1e400, "r": NaN}'
+    left = '{"p": 0.12345678901234567890123456789, "q": 1E+400, "r": NaN}'
+    review = Review(Disclosure(drop=("thumb",)))
+    assert review.without_dropped("a.json", inner.encode()) == f"{left}\n".encode()
+    outer = json.dumps({"x": inner}).encode()
+    assert json.loads(review.without_dropped("a.json", outer)) == {"x": left}
+    beyond = b'{"thumb": 1, "p": 1e9999999999999999999}'
+    assert review.without_dropped("a.json", beyond) is None
+    assert [each.reason for each in review.left_out.values()] == [UNREAD]
+
+
+def coco(root: Path) -> None:
+    folder(root)
+    images = [{"id": n, "file_name": f"a/{n}.png", "thumb": THUMB, "cap": LONG} for n in range(2)]
+    boxes = [{"id": n, "image_id": n, "category_id": 1, "thumb": "kept"} for n in range(2)]
+    told = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "cat"}]}
+    (root / "instances.json").write_text(json.dumps(told))
+
+
+@pytest.mark.parametrize("kind", ["folder", "webdataset", "parquet"])
+@pytest.mark.parametrize(
+    ("make", "like"),
+    [
+        (listed, ("metadata.csv/thumb",)),
+        (coco, ("instances.json/images/thumb",)),
+        (columns, tuple(f"t.parquet/{name}" for name in
+                        ("thumb", "*/thumb", "bytes", "categories", "texts", "python", "text"))),
+    ],
+)  # fmt: skip
+def test_names_in_files_hold_where_the_format_changes(tmp_path, make, like, kind):
+    pytest.importorskip("pyarrow")
+    make(tmp_path / "clean")
+    report = protect_dataset(tmp_path / "clean", tmp_path / "out", KEY, drop=like, out_format=kind)
+    assert report.unmatched_drop == [each for each in like if each == "t.parquet/thumb"]
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    for place in ("out", "back"):
+        assert "SECRET" not in all_in(tmp_path / place)
+    assert "word98" in all_in(tmp_path / "back")
+    assert make is not coco or "kept" in all_in(tmp_path / "back")
+
+
+@pytest.mark.parametrize("make", [listed, coco])
+def test_a_listing_that_is_dropped_becomes_no_fields(tmp_path, make):
+    make(tmp_path / "clean")
+    name = "metadata.csv" if make is listed else "instances.json"
+    report = protect_dataset(
+        tmp_path / "clean", tmp_path / "out", KEY, drop=(name,), out_format="webdataset"
+    )
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    for place in ("out", "back"):
+        assert "word98" not in all_in(tmp_path / place)
+    assert not report.unmatched_drop
+
+
+def test_a_pattern_that_nothing_is_like_is_told(tmp_path):
+    shard(tmp_path / "clean")
+    like = ("thumb", "thmub", "loose.json", "*.npy")
+    for overwrite in (False, False, True):  # a run that has nothing left to do tells it as well
+        report = protect_dataset(
+            tmp_path / "clean", tmp_path / "out", KEY, drop=like, overwrite=overwrite
+        )
+        assert report.unmatched_drop == ["thmub", "*.npy"]
+
+
+def test_a_croissant_document_is_published_without_what_is_dropped(tmp_path):
+    folder(tmp_path / "clean")
+    files = [{"@type": "cr:FileSet", "@id": "i", "includes": "**/*.png"}]
+    told = {"@type": "sc:Dataset", "name": "x", "thumb": "SECRET", "distribution": files}
+    deep: dict = {"thumb": "SECRET", "odd": "\ud800"}
+    for _ in range(9):
+        deep = {"more": deep}
+    text = json.dumps(told | deep, indent=8)  # so many blanks that it is not read as a text
+    (tmp_path / "clean" / "croissant.json").write_text(text)
+    report = protect_dataset(tmp_path / "clean", tmp_path / "out", KEY, drop=("thumb",))
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    assert not report.left_out
+    for place in ("out", "back"):
+        data = (tmp_path / place / "croissant.json").read_bytes()
+        assert json.loads(data.decode("utf-8", "surrogatepass"))["name"] == "x"
+        assert "SECRET" not in all_in(tmp_path / place)
+
+
+def test_names_within_names_are_not_held_at_any_length():
+    """Each level of an object has the names of all those above it."""
+    review = Review(Disclosure(drop=("k",)))
+    value: object = 1
+    for _ in range(9):
+        value = {"n" * 700: value}
+    assert review.without_dropped("a.json", json.dumps([value, {"k": 1}]).encode()) is not None
+    assert [each.reason for each in review.left_out.values()] == [UNREAD]
+    long = [["k" * 5000, 1], ["a" * 5000, 2]]  # texts
+    assert review.undropped("a.json", long) is long

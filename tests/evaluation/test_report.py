@@ -78,6 +78,12 @@ def test_without_attacks_none_is_told(scenes):
     assert "some images" not in text
 
 
+def test_where_no_attack_helps_it_is_said(scenes):
+    rows = {Trial("clean"): 0.9, Trial("protected"): 0.12, Trial("protected", "gray"): 0.1}
+    text = text_of(page_of(rows, scenes, facts={}))
+    assert "protected 12.0% as they are; no attack of 1 tried makes more of them" in text
+
+
 def test_the_worst_is_of_those_who_have_protected_images_alone():
     assert worst({"none": 0.2, "gray": 0.1}) == "none"
     assert worst({"none": 0.2, "few-5": 0.9, "pseudo-labels-1": 0.8, "remover": 0.3}) == "remover"

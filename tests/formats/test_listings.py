@@ -19,12 +19,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from dsguard import DatasetKey
 from dsguard.bulk import Selection, protect_dataset, restore_dataset, verify_dataset
 from dsguard.errors import InputError
 from dsguard.formats import decode_image, open_source
 from dsguard.formats.disclosure import Disclosure, Review, _Walk
 from dsguard.formats.harmless import Allowance
-from dsguard.formats.listings import base
+from dsguard.formats.listings import base, imagefolder
 from dsguard.formats.listings.base import ImageIndex, locate
 from dsguard.formats.listings.coco import _by_id, _Categories
 
@@ -93,6 +94,27 @@ def test_coco_beside_the_images_of_each_split(tmp_path, key):
                 shown = decode_image((folder / split / entry["file_name"]).read_bytes())
                 clean = made[f"{split}/{entry['file_name']}".replace(".png", ".jpg")]
                 assert (shown == clean).all() == (folder == back)
+
+
+@pytest.mark.parametrize("spelled", [int, float])
+def test_all_of_coco_that_tells_of_an_image_goes_with_it(tmp_path, key, spelled):
+    root = tmp_path / "clean"
+    names = ["0.png", "1.png", "2.png"]
+    put(root, names)
+    content = coco(names, [1, 2, 1])
+    for annotation in content["annotations"]:
+        annotation["image_id"] = spelled(annotation["image_id"])
+    told = [{"image_id": spelled(n), "text": f"of {n}"} for n in range(3)]
+    content |= {"captions": told, "odd": [1, None, {"image_id": [1]}]}
+    write(root / "instances.json", content)
+    chosen = Selection(exclude=("1.png",))
+    assert not protect_dataset(root, tmp_path / "safe", key, selection=chosen).left_out
+    restore_dataset(tmp_path / "safe", tmp_path / "back", key)
+    for folder in (tmp_path / "safe", tmp_path / "back"):
+        found = json.loads((folder / "instances.json").read_text())
+        assert [each["image_id"] for each in found["annotations"]] == [0, 2]
+        assert [each["text"] for each in found["captions"]] == ["of 0", "of 2"]
+        assert found["odd"] == content["odd"]
 
 
 @pytest.mark.parametrize("file", ["instances.json", "_annotations.coco.json", "data/labels.json"])
@@ -417,6 +439,27 @@ def test_an_image_folder_with_several_images_in_a_row(tmp_path, key, suffix):
             np.testing.assert_array_equal(second["input"], made["in/1.bmp"])
 
 
+@pytest.mark.parametrize("main", ["file_name", "image_file_name"])
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+def test_rows_stay_without_the_masks_that_are_left_out(tmp_path, key, suffix, main):
+    put(tmp_path / "clean", ["0.png", "1.png", "2.png", "masks/0.png", "masks/1.png"])
+    rows = [
+        {main: f"{n}.png", "mask_file_name": f"masks/{n}.png", "caption": f"one {n}"}
+        for n in (0, 1)
+    ]
+    rows.append({main: "2.png", "mask_file_name": None, "caption": "one 2"})
+    table(tmp_path / "clean" / f"metadata.{suffix}", rows)
+    chosen = Selection(exclude=("masks/*", "1.png"))
+    report = protect_dataset(tmp_path / "clean", tmp_path / "out", key, selection=chosen)
+    assert (report.done, report.broken) == (2, 0)
+    data = (tmp_path / "out" / f"metadata.{suffix}").read_bytes()
+    found = list(imagefolder._rows(f"metadata.{suffix}", data))
+    assert [row["caption"] for row in found] == ["one 0", "one 2"]
+    assert [row[main] for row in found] == ["0.png", "2.png"]
+    assert not any(row["mask_file_name"] for row in found)
+    assert b"masks" not in data
+
+
 def test_labels_of_a_row_without_any_or_with_several(tmp_path):
     put(tmp_path, [f"x/{n}.jpg" for n in range(4)])
     table(
@@ -500,6 +543,69 @@ def test_shards_have_what_is_told_of_each_image(tmp_path, key, kind, out_format)
     else:
         assert fields == [{"label": name, "text": "so"} for name in ("cat", "dog")]
     assert restore_dataset(safe, tmp_path / "back", key, out_format="folder").done == 2
+
+
+@pytest.mark.parametrize("out_format", ["webdataset", "parquet"])
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_shards_have_all_rows_about_an_image(tmp_path, suffix, out_format):
+    root, key = tmp_path / "clean", DatasetKey(bytes(range(32)))
+    put(root, ["0.jpg", "1.jpg"])
+    rows = [{"file_name": f"{n % 2}.jpg", "caption": f"caption {n} of it"} for n in range(5)]
+    table(root / f"metadata.{suffix}", rows)
+    protect_dataset(root, tmp_path / "safe", key, out_format=out_format)
+    source = open_source(tmp_path / "safe")
+    (found,) = [rows for part in source.parts(10) for rows in source.rows(part)]
+    told = [json.loads(found.extras(row)["json"]) for row in range(2)]
+    assert told == [[{"caption": f"caption {n} of it"} for n in ns] for ns in ((0, 2, 4), (1, 3))]
+    report = verify_dataset(tmp_path / "safe", key, against=root)
+    assert (report.compared, report.different) == ("all", {})
+
+
+def test_shards_have_rows_about_images_that_are_chosen(tmp_path, key):
+    root = tmp_path / "clean"
+    put(root, ["0.jpg", "1.jpg", "m/0.jpg", "m/1.jpg"])
+    rows = [
+        {"file_name": f"{n}.jpg", "mask_file_name": f"m/{n}.jpg", "caption": f"it is {n}"}
+        for n in range(2)
+    ]
+    table(root / "metadata.jsonl", rows)
+    first, second = {"caption": "it is 0"}, {"caption": "it is 1"}
+    pair = [second | {"mask_file_name": "m/1.jpg"}, second | {"file_name": "1.jpg"}]
+    for exclude, told in (("m/*", [first, second]), ("0.jpg", [pair[0], None, pair[1]])):
+        source = open_source(root)
+        wanted = Selection(exclude=(exclude,)).names(source)
+        (part,) = source.with_fields(source.parts(10, wanted))
+        assert [json.loads(own or b"null") for own in part.fields] == told
+
+
+@pytest.mark.parametrize("out_format", ["webdataset", "parquet"])
+@pytest.mark.parametrize(
+    ("suffix", "text"),
+    [
+        ("jsonl", '{"file_name": "0.jpg", "a": 1}\n{"file_name": "gone.jpg", "a": 2}\n'),
+        ("csv", "file_name,a,a\n0.jpg,1,2\n"),
+        ("csv", "file_name,a\n0.jpg,1,2\n"),
+    ],
+)
+def test_a_table_that_tells_more_lies_beside_shards(tmp_path, suffix, text, out_format):
+    root, key = tmp_path / "clean", DatasetKey(bytes(range(32)))
+    put(root, ["0.jpg"])
+    (root / f"metadata.{suffix}").write_text(text)
+    protect_dataset(root, tmp_path / "safe", key, out_format=out_format)
+    report = verify_dataset(tmp_path / "safe", key, against=root)
+    assert (report.compared, report.different) == ("all", {})
+    restore_dataset(tmp_path / "safe", tmp_path / "back", key)
+    assert (tmp_path / "back" / f"metadata.{suffix}").read_text() == text
+
+
+def test_a_table_of_parquet_that_tells_more_is_named(tmp_path):
+    root, key = tmp_path / "clean", DatasetKey(bytes(range(32)))
+    put(root, ["0.jpg"])
+    table(root / "metadata.parquet", [{"file_name": f"{n}.jpg", "a": n} for n in range(2)])
+    report = protect_dataset(root, tmp_path / "safe", key, out_format="parquet")
+    assert list(report.left_out) == ["metadata.parquet"]
+    report = verify_dataset(tmp_path / "safe", key, against=root)
+    assert list(report.different) == ["metadata.parquet"]
 
 
 def test_a_table_that_is_damaged_further_on(tmp_path, key):

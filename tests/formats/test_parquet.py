@@ -13,9 +13,11 @@ from PIL import Image
 from dsguard.errors import InputError
 from dsguard.formats import encode_image, open_source
 from dsguard.formats.base import CHUNK_IMAGES
+from dsguard.formats.parquet.fields import _from_text, as_text
 from dsguard.formats.parquet.pages import (
     _Effort,
     _measured,
+    _Nulls,
     groups_of,
     pages_of,
     rows_at_once,
@@ -288,8 +290,8 @@ def test_values_of_all_dictionaries_are_looked_at_up_to_a_bound():
     column = pq.ParquetFile(file).schema.column(0)
     first, second = (group.chunks[0] for group in groups_of(file))
     effort = _Effort(pages=100, listed=5)
-    assert _measured(file, column, first, effort)[0] == len("horse")
-    assert _measured(file, column, second, effort)[0] == 3 * 4 + len("catdoghorse")
+    assert _measured(file, column, first, effort, _Nulls(0))[0] == len("horse")
+    assert _measured(file, column, second, effort, _Nulls(0))[0] == 3 * 4 + len("catdoghorse")
 
 
 def test_a_short_file_has_no_large_image(tmp_path, scenes):
@@ -303,3 +305,54 @@ def test_a_short_file_has_no_large_image(tmp_path, scenes):
     assert isinstance(rows.files[0], InputError)
     assert "claims 25000000 pixels" in rows.files[0].message
     assert rows.files[1] == files[1]
+
+
+FLOATS = pa.list_(pa.float32(), 1 << 20)
+WIDE = {
+    "list": (pa.nulls(6, FLOATS), 4),
+    "within a struct": (pa.nulls(6, pa.struct([("x", FLOATS), ("y", pa.int8())])), 3),
+    "of lists": (pa.nulls(6, pa.list_(pa.list_(pa.int8(), 1 << 10), 1 << 10)), 3),
+    "bytes": (pa.nulls(6, pa.binary(1 << 23)), 3),
+    "narrow": (pa.nulls(6, pa.list_(pa.float32(), 3)), CHUNK_IMAGES),
+}
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_nulls_of_fixed_length_are_read_few_at_a_time(name):
+    column, most = WIDE[name]
+    data = io.BytesIO()
+    pq.write_table(pa.table({"image": images([b"x"] * 6), "w": column}), data)
+    count = rows_at_once(data, pq.ParquetFile(data), [0], None)
+    assert count <= most
+    assert count >= min(most // 2, CHUNK_IMAGES)
+    assert rows_at_once(data, pq.ParquetFile(data), [0], ["image"]) > 100
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.int8(), 20 << 20), pa.list_(FLOATS)])
+def test_nulls_longer_than_the_memory_are_refused(kind):
+    column = pa.nulls(1, kind) if kind != pa.list_(FLOATS) else listed(pa.nulls(40, FLOATS))
+    data = io.BytesIO()
+    pq.write_table(pa.table({"image": images([b"x"]), "w": column}), data)
+    with pytest.raises(InputError, match=r"column w\..* in lists, in|column w\..* has lists of"):
+        rows_at_once(data, pq.ParquetFile(data), [0], None)
+
+
+def test_vectors_of_images_are_read():
+    """Embeddings, as most have them: nothing about them is odd."""
+    rows = 2000
+    vectors = pa.array(np.ones((rows, 768), np.float32).tolist(), pa.list_(pa.float32(), 768))
+    data = io.BytesIO()
+    pq.write_table(pa.table({"image": images([b"x"] * rows), "w": vectors}), data)
+    assert rows_at_once(data, pq.ParquetFile(data), [0], None) >= 200
+
+
+def test_fields_of_any_name_come_back():
+    fields = {
+        "note:hex": b"hello",
+        "x": b"\xff\x00",
+        "x:hex": b"6869",
+        "y:hex:hex": b"\x80",
+        "z": b"",
+    }
+    assert _from_text(as_text(fields)) == fields
+    assert _from_text('{"x:hex": "ff00"}') == {"x": b"\xff\x00"}

@@ -18,6 +18,7 @@ from dsguard.bulk import protect_dataset, restore_dataset
 from dsguard.cli.commands import Exit, run
 from dsguard.covers import Preview
 from dsguard.formats import decode_image
+from dsguard.formats.images import checked_member
 from dsguard.formats.views import view_of, window_of, windowed
 
 KEY = dsguard.DatasetKey(bytes(32))
@@ -115,6 +116,13 @@ def test_of_several_pictures_the_first_is_seen():
 def test_inks_are_seen_as_colours():
     red = saved(Image.new("RGB", (8, 8), (250, 10, 10)).convert("CMYK"), "tiff")
     assert np.abs(view_of(red).astype(int) - [250, 10, 10]).max() < 12
+
+
+def test_a_large_dicom_of_a_short_archive_is_refused():
+    large = dicom(np.zeros((4200, 4200), np.uint8))
+    assert checked_member(large, len(large) // 3) == large
+    with pytest.raises(dsguard.InputError, match="packed bytes"):
+        checked_member(large, len(large) // 1000)
 
 
 @pytest.mark.parametrize("kind", [b"UC", b"UR", b"OV", b"UT"])

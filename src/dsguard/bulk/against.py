@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 
 _DIGEST = 16
 
+NO_CLASS_OF_PATHS = ""
+"""In place of classes where paths are compared: these and the text files have them, and a table
+that is sealed tells them to nobody but who has it again."""
+
 
 def digest_of_file(class_name: str, name: str, data: bytes) -> bytes:
     """Return what tells a file, in its class, from all others."""
@@ -94,6 +98,8 @@ class Comparison:
 
     def digest(self, name: str, class_name: str, file: File | None, pixels: Bytes) -> bytes:
         """Return what tells an image, or the file that it carries, from all others."""
+        if self.start is not None:
+            class_name = NO_CLASS_OF_PATHS
         if file is None:
             path = "" if self.start is None else with_suffix(name, "")[self.start :]
             return digest_of_pixels(class_name, path, pixels)
@@ -312,7 +318,7 @@ def _found(rows: Rows, found: Counter[bytes], names: _Names | None) -> dict[int,
         for group in groups:
             for row, pixels in zip(group.rows, group.images, strict=True):
                 name = "" if names is None else names.of_pixels(some.names[row])
-                digest = digest_of_pixels(some.classes[row], name, pixels)
+                digest = digest_of_pixels(_class_of(some, row, names), name, pixels)
                 if _takes(found, digest):
                     back[left[row]] = digest
     return back
@@ -324,7 +330,11 @@ def _of_file(rows: Rows, row: int, names: _Names | None) -> bytes:
     except (AssertionError, InputError):  # it could not be read
         return b""
     name = file.name if names is None else rows.names[row][names.start :]
-    return digest_of_file(rows.classes[row], name, file.data)
+    return digest_of_file(_class_of(rows, row, names), name, file.data)
+
+
+def _class_of(rows: Rows, row: int, names: _Names | None) -> str:
+    return rows.classes[row] if names is None else NO_CLASS_OF_PATHS
 
 
 def _takes(found: Counter[bytes], digest: bytes) -> bool:

@@ -17,10 +17,10 @@ from dsguard.bulk.sealed_files import (
     sealed_in,
     start_of,
 )
-from dsguard.bulk.selection import Selection
+from dsguard.bulk.selection import Choice, Selection, others_of
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.arrays.reader import ArraySource
-from dsguard.formats.beside import stem_of, texts_beside
+from dsguard.formats.beside import is_of_all, texts_beside
 from dsguard.formats.croissant import CROISSANT, is_of_protected
 from dsguard.formats.croissant import read as read_croissant
 from dsguard.formats.disclosure import (
@@ -35,8 +35,10 @@ from dsguard.formats.disclosure import (
 )
 from dsguard.formats.folder.reader import TreeSource, read_or_error
 from dsguard.formats.folder.writer import OWN_FAULTS
+from dsguard.formats.harmless import CouldHoldPictureError, json_of
 from dsguard.formats.images import is_image_name, with_suffix
-from dsguard.formats.listings.imagefolder import undropped_table
+from dsguard.formats.insides import READERS
+from dsguard.formats.listings.imagefolder import is_metadata
 from dsguard.formats.names import fault_of
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from dsguard.bulk.report import Report
     from dsguard.bulk.tasks import Task
     from dsguard.formats.base import Source
+    from dsguard.formats.others import Others
 
 
 @dataclass
@@ -86,7 +89,7 @@ class Companions:
     def review(self) -> Review:
         """The account of what is left out."""
         names = self.source.names() if isinstance(self.source, TreeSource) else ()
-        return Review(self.disclosure or Disclosure(), names, self.task.own_key)
+        return Review(self.disclosure or Disclosure(), names, self.task.own_key, READERS)
 
     def copy(self, report: Report) -> set[str]:
         """Copy the files beside the images that go along; return the names of what was written."""
@@ -144,6 +147,27 @@ class Companions:
             self.review.leave_out(name.rpartition("/")[2], name, f"as it was, {reason}")
         return data is not None and self.write(name, data, report)
 
+    def tells_of_others(self, name: str, data: bytes) -> bool:
+        """Tell whether a file that is published may tell of images that were not chosen.
+
+        Lists of images are cut by their source: only what is left of them is looked at, in which
+        numbers are those of categories and the like.
+        """
+        if self.others is None or name in self._own_of_wanted:
+            return False
+        try:
+            left, is_list = self.source.unlisted(name, data)
+        except (DsguardError, CouldHoldPictureError):  # it is not read
+            return True
+        return self.others.are_told_by(name, left, numbers=not is_list)
+
+    @cached_property
+    def others(self) -> Others | None:
+        """The images that are not wanted; None where all are."""
+        if not self._is_cut:
+            return None
+        return others_of(Choice(self.source, self.selection))
+
     def _is_croissant(self, data: bytes) -> bool:
         """Tell whether a Croissant document is not copied as it is.
 
@@ -151,11 +175,18 @@ class Companions:
         """
         if self.disclosure is None:
             return is_of_protected(data)
-        whole = self._undropped(CROISSANT, data) or data
-        self.croissant = read_croissant(whole)
-        if self.croissant is not None and (reason := self._hold(CROISSANT, whole)) and self.seals:
+        document = read_croissant(data)
+        if document is None:
+            return False
+        self.croissant = self.review.undropped(CROISSANT, document, sealing=True)
+        if self.croissant is None:  # which is named
+            return True
+        whole = data
+        if self.croissant is not document:
+            whole = json_of(self.croissant).encode("utf-8", "surrogatepass")
+        if (reason := self._hold(CROISSANT, whole)) and self.seals:
             self.review.leave_out(CROISSANT, CROISSANT, reason)
-        return self.croissant is not None
+        return True
 
     def new_name(self, name: str) -> str:
         """Return the name under which a file of the source is published."""
@@ -164,11 +195,14 @@ class Companions:
 
     def _reviewed(self, name: str, data: bytes) -> tuple[bytes | None, dict[str, LeftOut]]:
         """Return a file as it is published, None where it is not, and what is left out of it."""
-        if self.disclosure is None or self.review.disclosure.says(name) is not None:
+        if self.disclosure is None or self.review.says(name) is not None:
             return data, {}
         before, self.review.left_out = self.review.left_out, {}
         try:
             kept = self.source.reviewed_companion(name, data, self.review)
+            if kept is not None and self.tells_of_others(name, kept):
+                self.review.leave_out(kind_of(name), name, NOT_CHOSEN)
+                kept = None
             return kept, self.review.left_out
         finally:
             self.review.left_out = before
@@ -194,7 +228,7 @@ class Companions:
         """Hold a file, to seal it with others; return why it is not, empty where it is."""
         if not self.seals or (reason := fault_of(name)):
             return reason if self.seals else "is not kept"
-        if self._is_cut and name not in self._of_wanted:
+        if self._is_cut and name not in self._own_of_wanted:
             return NOT_CHOSEN
         if len(data) > self._room:
             return f"is too much to be sealed with the others: {MOST_BYTES >> 20} MiB together"
@@ -217,10 +251,7 @@ class Companions:
 
     def _undropped(self, name: str, data: bytes) -> bytes | None:
         """Return a file without what its owner drops of it; None, and named, if it is not read."""
-        if self.disclosure is None:
-            return data
-        read = undropped_table if name.lower().endswith(".parquet") else None
-        return self.review.without_dropped(name, data, read=read)
+        return data if self.disclosure is None else self.review.without_dropped(name, data)
 
     def _unsealed(self, sealed_file: str, copied: set[str], report: Report) -> set[str]:
         """Write the files that were sealed together, over what was published of them.
@@ -240,6 +271,8 @@ class Companions:
         }
         written = {name for name, data in wanted.items() if self.write(name, data, report)}
         report.sealed_files += len(written)
+        for name in self._missed_by_shards(wanted):
+            report.add_broken(name, _MISSED)
         for name in filter(is_dates, found) if self.destination.output.kind == "folder" else ():
             own = self.destination.written() | copied | written
             try:
@@ -248,6 +281,22 @@ class Companions:
             except InputError as error:
                 report.add_broken(sealed_file, error)
         return written
+
+    def _missed_by_shards(self, files: dict[str, bytes]) -> list[str]:
+        """Return the files of which a clean dataset would have fields or labels in its shards.
+
+        Shards are made of what was published, before these are had again.
+        """
+        if self.destination.output.kind == "folder":
+            return []
+        images = {with_suffix(name, "") for name in self.source.names()}
+        return [
+            name
+            for name, data in files.items()
+            if is_metadata(name)
+            or (name.endswith(".json") and b'"annotations"' in data and b'"images"' in data)
+            or not images.isdisjoint(_stems(name))
+        ]
 
     @property
     def _is_part(self) -> bool:
@@ -266,12 +315,12 @@ class Companions:
         for name in source.companions():
             if self.selection.leaves_out(name) or name in own:
                 continue
-            if review.disclosure.says(name) is not False and not self._is_array_alone(name):
+            if review.says(name) is not False and not self._has_no_room(name):
                 yield name
         for name in source.left_out():
             if self.selection.leaves_out(name) or name in own or self._is_opened(name):
                 continue
-            said = review.disclosure.says(name)
+            said = review.says(name)
             if said and is_own(name):
                 review.leave_out(name, name, "has the name of files that dsguard seals; rename it")
             elif said or (self.disclosure is None and not fault_of(name)):
@@ -287,10 +336,12 @@ class Companions:
         own = set() if is_same else self.source.read_as_classes()
         return own if self.disclosure is not None else own.union(self.source.sidecar_files())
 
-    def _is_array_alone(self, name: str) -> bool:
-        """Tell whether a file of arrays would lie among images of another format; name it."""
+    def _has_no_room(self, name: str) -> bool:
+        """Tell whether a file would lie among images as one of theirs, or as of others; name it."""
+        kind = self.destination.output.kind
         is_array = isinstance(self.source, ArraySource) and name in self.source.own_companions()
-        if not is_array or self.destination.output.kind == self.source.kind:
+        is_table = kind == "parquet" and name.endswith(".parquet")
+        if not is_table and (not is_array or kind == self.source.kind):
             return False
         if self.disclosure is None:
             self._broken[name] = InputError(NO_ROOM)
@@ -315,7 +366,7 @@ class Companions:
         if not self._is_cut:
             return set()
         of_others = {text for own in self._beside.values() for text in own} - self._of_wanted
-        return {text for text in of_others if stem_of(text).upper() not in _OF_ALL}
+        return {text for text in of_others if not is_of_all(text)}
 
     @cached_property
     def _is_cut(self) -> bool:
@@ -336,6 +387,11 @@ class Companions:
     def _of_wanted(self) -> set[str]:
         """The files beside the images that are wanted."""
         return {text for name in set(self._images()) for text in self._beside.get(name, ())}
+
+    @cached_property
+    def _own_of_wanted(self) -> set[str]:
+        """Those of them that tell of no other image, by their names."""
+        return {name for name in self._of_wanted if not is_of_all(name)}
 
     def _images(self) -> Iterator[str]:
         """Yield the names of the images that are wanted."""
@@ -358,10 +414,6 @@ class Companions:
         return names
 
 
-_OF_ALL = ("CLASSES", "LABELS", "LICENSE", "NOTICE", "README")
-"""Text files of a dataset as a whole, whatever image is called so as well."""
-
-
 _TAKEN = (
     "an image, a shard or a field of an image comes out under this name; rename one of them, or, "
     "where others could write to the source, look how it came there"
@@ -372,3 +424,17 @@ def _not_read(name: str) -> str:
     if is_image_name(name, of_any_kind=True):
         return "is an image of a kind that is not decoded; take --keep files, or convert it to PNG"
     return "is not read as an image, nor as text"
+
+
+def _stems(name: str) -> Iterator[str]:
+    """Yield a path without its suffixes: the last, the last two, and so on."""
+    folder, slash, file = name.rpartition("/")
+    for place, letter in enumerate(file):
+        if letter == "." and place:
+            yield f"{folder}{slash}{file[:place]}"
+
+
+_MISSED = InputError(
+    "was sealed: it lies beside the shards now, and what they have of it is what was published; "
+    "restore to a folder (--out-format folder), and change the format of that"
+)

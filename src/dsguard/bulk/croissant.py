@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from dsguard.errors import InputError
 from dsguard.formats import croissant
 from dsguard.formats.croissant import CROISSANT, MOST_LISTED, Facts
-from dsguard.formats.disclosure import A_KEY
+from dsguard.formats.disclosure import A_KEY, NOT_CHOSEN
 from dsguard.formats.images import is_image_name
 
 if TYPE_CHECKING:
     from dsguard.bulk.companions import Companions
     from dsguard.bulk.report import Report
+    from dsguard.formats.others import Others
     from dsguard.formats.places import Place
 
 _AT_ONCE = 1 << 20
@@ -61,15 +64,39 @@ def write_croissant(
         title = str(place).rstrip("/").rpartition("/")[2]
         data = croissant.new(title, files, images, access)
     else:
-        whole = bool(review.disclosure.says(CROISSANT))
+        whole = bool(review.says(CROISSANT))
         new_name = companions.new_name
         data, is_cut = croissant.mended(original, files, images, new_name, access, whole=whole)
         if is_cut and not companions.seals:
             review.leave_out(CROISSANT, CROISSANT, _IN_PART)
+        if not whole and companions.others and _tells_of(companions.others, data):
+            review.left_out.pop(CROISSANT, None)  # that it is not sealed as it was
+            review.leave_out(CROISSANT, CROISSANT, NOT_CHOSEN)
+            return set()
     if review.holds_key(data):
         review.leave_out(CROISSANT, CROISSANT, A_KEY)
         return set()
     return {CROISSANT} if companions.write(CROISSANT, data, report) else set()
+
+
+def _tells_of(others: Others, data: bytes) -> bool:
+    """Tell whether a document names other images, but by the names of what is published."""
+    document = json.loads(data)
+    items = document.pop("distribution")
+    known = {text for item in items for text in _scalars(item)}
+    return any(others.are_named_in(text) for text in _scalars(document) if text not in known)
+
+
+def _scalars(value: Any) -> Iterator[str]:
+    """Yield the keys, strings and numbers of JSON."""
+    if isinstance(value, dict):
+        yield from value
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            yield from _scalars(each)
+    else:
+        yield str(value)
 
 
 def _facts_of(place: Place, name: str) -> Facts:

@@ -104,13 +104,11 @@ class Destination:
             ):
                 count, failures = told(lines)
                 if not (again and failures):
-                    left_out = self.journal.left_out(spec.number)
-                    sealed = self.journal.sealed_fields(spec.number)
-                    report.add(
-                        ShardResult(
-                            spec.number, count, 0, failures, left_out=left_out, sealed_fields=sealed
-                        )
-                    )
+                    result = ShardResult(spec.number, count, 0, failures)
+                    result.left_out = self.journal.left_out(spec.number)
+                    result.sealed_fields = self.journal.sealed_fields(spec.number)
+                    result.met = self.journal.met(spec.number)
+                    report.add(result)
                     report.resumed += 1
                     kept.add(spec.number)
                     continue

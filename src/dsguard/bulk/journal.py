@@ -170,14 +170,17 @@ class Journal:
         left_out: dict[str, LeftOut],
         also: list[str],
         sealed_fields: int = 0,
+        met: Collection[str] = (),
     ) -> None:
         """Write the manifest of a shard, which makes it done.
 
-        Before that, what its source was then, and what was left out beside its images.
+        Before that, what its source was then, what was left out beside its images, and which
+        patterns of what is dropped something there was like.
         """
         self.place.write(_stamp(number), stamp.encode())
         told = {kind: asdict(each) for kind, each in left_out.items()}
-        beside = {"left_out": told, "also": also, "sealed_fields": sealed_fields}
+        counts = {"sealed_fields": sealed_fields, "met": sorted(met)}
+        beside = {"left_out": told, "also": also, **counts}
         self.place.write(_beside(number), json.dumps(beside).encode())
         self.place.write(_manifest(number), "".join(line + "\n" for line in lines).encode())
 
@@ -275,6 +278,13 @@ class Journal:
             return int(self._beside(number).get("sealed_fields", 0))
         except (AttributeError, TypeError, ValueError, RecursionError):
             return 0
+
+    def met(self, number: int) -> set[str]:
+        """Return the patterns of what is dropped that something in a shard was like."""
+        try:
+            return set(map(str, self._beside(number).get("met", ())))
+        except (AttributeError, TypeError, ValueError, RecursionError):
+            return set()
 
     def also(self, number: int) -> list[str]:
         """Return the files of a shard that belong to none of its images."""

@@ -17,7 +17,7 @@ from dsguard.bulk.destination import CODE, CONTENTS, Destination
 from dsguard.bulk.fitting import fitted
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.sealed_files import SEALED_FILES
-from dsguard.bulk.selection import Selection, classes_of, output_names
+from dsguard.bulk.selection import Choice, Selection, classes_of, output_names
 from dsguard.bulk.settings import Settings
 from dsguard.bulk.shard import ShardSpec
 from dsguard.bulk.source_journal import state_of
@@ -25,7 +25,7 @@ from dsguard.bulk.tasks import Task
 from dsguard.errors import InputError
 from dsguard.formats.base import Part, as_label
 from dsguard.formats.croissant import CROISSANT
-from dsguard.formats.disclosure import Disclosure, add_up
+from dsguard.formats.disclosure import Disclosure, Review, add_up
 from dsguard.formats.folder.reader import TreeSource
 from dsguard.formats.harmless import harmless_classes
 from dsguard.formats.images import LOSSLESS_FORMATS, is_image_name, with_suffix
@@ -50,6 +50,8 @@ class Plan:
     destination : Destination or None
         None where nothing is written.
     companions : Companions or None
+    of_fields : Review or None
+        The account of what is dropped of listings, before it becomes fields of images.
     croissant, access
         As `Settings` has them.
     """
@@ -57,6 +59,7 @@ class Plan:
     specs: list[ShardSpec]
     destination: Destination | None = None
     companions: Companions | None = None
+    of_fields: Review | None = None
     croissant: bool = False
     access: str = ""
 
@@ -82,7 +85,12 @@ class Plan:
             copied |= write_croissant(
                 self.companions, written, report, wanted=self.croissant, access=self.access
             )
-        add_up(report.left_out, self.companions.review.left_out)
+        for review in filter(None, (self.of_fields, self.companions.review)):
+            add_up(report.left_out, review.left_out)
+            report.met |= review.met
+        if self.companions.disclosure is not None:
+            given = self.companions.disclosure.drop
+            report.unmatched_drop = [each for each in given if each not in report.met]
         self.destination.output.place.sync()
         journal.finish(sorted(copied))
 
@@ -116,13 +124,15 @@ def plan_of(
     if output.kind in ("parquet", "webdataset"):
         output = replace(output, class_names=_class_names(source, wanted, task))
     check_files(output.kind, source, parts)
+    disclosure = settings.disclosure() if task.publishes else None
+    of_fields = None if disclosure is None else Review(disclosure)
     if output.kind != "folder":
-        parts = source.with_fields(parts)
-    journal, disclosure = Journal.of(output.place), None
+        parts = source.with_fields(parts, of_fields)
+    journal = Journal.of(output.place)
     task = fitted(task, source, parts, None if settings.overwrite else journal.settings())
-    if task.publishes:
-        disclosure = settings.disclosure()
-    specs = _specs(source, task, parts, output, journal, renames, disclosure)
+    is_cut = wanted is not None and disclosure is not None
+    choice = Choice(source, settings.selection) if is_cut else None
+    specs = _specs(source, task, parts, output, journal, renames, disclosure, choice)
     formats = f"{source.kind} to {output.kind} of {output.image_format}, level {output.png_level}"
     facts = {
         **task.settings(),
@@ -135,7 +145,7 @@ def plan_of(
     facts[CODE] = code_of(facts, task.key)
     there = Destination(specs, output, journal, facts)
     companions = Companions(source, there, renames, disclosure, settings.selection, task)
-    return Plan(specs, there, companions, settings.croissant, settings.access)
+    return Plan(specs, there, companions, of_fields, settings.croissant, settings.access)
 
 
 def code_of(facts: dict[str, str], key: DatasetKey | KeySource) -> str:
@@ -176,6 +186,7 @@ def _specs(
     journal: Journal | None,
     renames: dict[str, str],
     disclosure: Disclosure | None = None,
+    choice: Choice | None = None,
 ) -> list[ShardSpec]:
     # Where shards hold what lies beside images, they change with it, and with decisions on it.
     in_shards = output and not (output.kind == "folder" and isinstance(source, TreeSource))
@@ -198,6 +209,7 @@ def _specs(
             {name: renames[name] for name in part.names or renames if name in renames},
             stamp_of(part) if journal else "",
             disclosure=disclosure,
+            choice=choice,
         )
         for number, part in enumerate(parts)
     ]

@@ -42,6 +42,10 @@ class Report:
         Whether the run that writes the source is not at its end: images are still to come.
     journal_damaged : bool
         Whether the journal beside the source cannot tell all that it had.
+    met : set of str
+        Patterns of what is dropped that something was like.
+    unmatched_drop : list of str
+        Those that nothing was like: they may be spelled otherwise in the dataset.
     leftovers : list of str
         Journals, scratch folders and temporary files that lie in the source or in the destination
         and are no part of a dataset: remove them before it is published.
@@ -111,6 +115,8 @@ class Report:
     different: dict[str, str] = field(default_factory=dict)
     differences: int = 0
     left_out: dict[str, LeftOut] = field(default_factory=dict)
+    met: set[str] = field(default_factory=set, repr=False)
+    unmatched_drop: list[str] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
 
@@ -143,6 +149,7 @@ class Report:
         self.kinds.update(type(error) for error in result.failures.values())
         self.broken += result.broken
         add_up(self.left_out, result.left_out)
+        self.met |= result.met
         for name, error in result.failures.items():
             if len(self.failures) < _LISTED:
                 self.failures[name] = error

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,8 @@ from dsguard.errors import InputError
 from dsguard.formats.folder.reader import TreeSource
 from dsguard.formats.images import LOSSLESS_FORMATS, with_suffix
 from dsguard.formats.names import LONGEST_PART
+from dsguard.formats.others import Others
+from dsguard.formats.webdataset.reader import WebDatasetSource, sample_of
 
 if TYPE_CHECKING:
     from dsguard.formats.base import Source
@@ -137,6 +141,28 @@ def _fitting(name: str, new: str, end: str) -> str:
         return new
     start = raw[: LONGEST_PART - len(end)].decode("utf-8", "ignore")
     return f"{folder}{slash}{start}{end}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What one run chooses of a source, small enough to be sent to a worker with each shard."""
+
+    source: Source = field(compare=False)
+    selection: Selection
+    run: str = field(default_factory=lambda: secrets.token_hex(8))
+
+
+@lru_cache(maxsize=1)  # each worker lists all names once, if a text of no image is met
+def others_of(choice: Choice) -> Others:
+    """Return the images that were not chosen; those of WebDataset by their samples as well."""
+    source = choice.source
+    names = source.names()
+    chosen = choice.selection.names(source) or names
+    if isinstance(source, WebDatasetSource):
+        others = set(map(sample_of, set(names).difference(chosen)))
+        samples = set(map(sample_of, chosen)) - others
+        names, chosen = [*names, *samples, *others], [*chosen, *samples]
+    return Others(names, chosen)
 
 
 def wanted_names(source: Source, selection: Selection | None) -> list[str]:

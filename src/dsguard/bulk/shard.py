@@ -7,17 +7,20 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from dsguard.bulk.against import digests_of_fields, digests_of_loose
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.sealed_fields import PieceSealer, opened_fields, pieces_of
+from dsguard.bulk.selection import Choice, others_of
 from dsguard.bulk.tasks import Batch, Task
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import Extras, Part, Rows, Source
 from dsguard.formats.disclosure import NO_ROOM, Disclosure, LeftOut, Review
 from dsguard.formats.harmless import CouldHoldPictureError, check_class
 from dsguard.formats.images import Group, is_image_name, original_name, with_suffix
+from dsguard.formats.insides import READERS
 from dsguard.formats.names import checked, fault_of, is_folder_name, shard_name
 from dsguard.formats.sealing import Unsealed
 from dsguard.formats.sink import Output, Results, Sink
@@ -48,6 +51,8 @@ class ShardSpec:
     threads : int or None
     disclosure : Disclosure or None
         The owner's decisions on what lies beside images; None where all of it goes along.
+    choice : Choice or None
+        The images of the whole dataset that are wanted; None for all.
 
     Examples
     --------
@@ -67,6 +72,7 @@ class ShardSpec:
     stamp: str = ""
     threads: int | None = 1
     disclosure: Disclosure | None = None
+    choice: Choice | None = None
 
 
 @dataclass
@@ -96,6 +102,8 @@ class ShardResult:
         Of what belongs to them, by kind, and of texts of no image, by name.
     left_out : dict of str to LeftOut
         What lies beside images and was not published, by kind.
+    met : set of str
+        Patterns of what is dropped that something was like.
     sealed_fields : int
         Fields, values of columns, and arrays that were sealed, or have come back.
 
@@ -118,6 +126,7 @@ class ShardResult:
     digests: list[bytes] = field(default_factory=list, repr=False)
     fields: dict[str, list[bytes]] = field(default_factory=dict, repr=False)
     left_out: dict[str, LeftOut] = field(default_factory=dict)
+    met: set[str] = field(default_factory=set, repr=False)
     sealed_fields: int = 0
 
 
@@ -142,7 +151,11 @@ def process_shard(spec: ShardSpec) -> ShardResult:
     result = ShardResult(spec.number)
     lines: list[str] = []
     sink = None
-    review = None if spec.disclosure is None else Review(spec.disclosure, key=spec.task.own_key)
+    review = None
+    if spec.disclosure is not None:
+        review = Review(spec.disclosure, key=spec.task.own_key, readers=READERS)
+        if spec.choice is not None:
+            review.others = partial(others_of, spec.choice)
     found = _unsealed(spec, result, lines)
     noted = set[str]()
     sealer = None
@@ -168,13 +181,13 @@ def process_shard(spec: ShardSpec) -> ShardResult:
         raise
     result.sealed_fields += found.used
     if review is not None:
-        result.left_out = review.left_out
+        result.left_out, result.met = review.left_out, review.met
     if spec.journal is not None:
         if spec.output is not None:
             spec.output.place.sync()  # or a power cut leaves empty files that are said to be done
         also = [] if sink is None else sink.also
-        sealed = result.sealed_fields
-        spec.journal.write(spec.number, lines, spec.stamp, result.left_out, also, sealed)
+        sealed, met = result.sealed_fields, result.met
+        spec.journal.write(spec.number, lines, spec.stamp, result.left_out, also, sealed, met)
     return result
 
 
@@ -384,18 +397,20 @@ def _add_extras(
 ) -> None:
     """Fetch what else belongs to the rows; an image does not go without it."""
     last: Extras | None = None
-    going: Extras = {}
+    whole, going = Extras(), Extras()
     for row in sorted(results.rows):
         try:
             fields = rows.extras(row)
             if fields is not last:  # images of one sample share theirs: it is looked at once
                 stem = with_suffix(rows.names[row], "")
-                going = _checked(fields)
-                going = going if review is None else review.fields(stem, going)
+                whole = going = _checked(fields)
+                if review is not None:
+                    whole = rows.record.undropped(fields, review) if rows.record else fields
+                    going = review.fields(stem, whole)
                 last = fields
             results.extras[row] = going
             if review is not None and review.seals:
-                results.whole[row] = fields
+                results.whole[row] = whole
         except DsguardError as error:
             errors[row] = error.to_keep()
         except OSError as error:

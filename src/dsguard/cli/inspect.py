@@ -27,7 +27,7 @@ def inspect_command(files: tuple[Path, ...], key_path: Path | None, *, as_json: 
 
     Of a folder or a file with many images the first is shown. Files that cannot be read are named,
     with code 3; with code 2 where there are no others. With a key, files of what is sealed
-    beside images (*.dsguard) tell what is in them.
+    beside images (.dsguard) tell what is in them.
     """
     failures: dict[str, DsguardError] = {}
     unread = 0

@@ -123,6 +123,8 @@ def _complain_of_loss(report: Report) -> None:
 def _warn(task: Task, report: Report) -> None:
     if report.unfinished:
         warn("the run that writes the source is not finished: images are missing")
+    for pattern in report.unmatched_drop:
+        warn(f"--drop {shlex.quote(pattern)}: nothing is called so; see how it is spelled there")
     show_leftovers(report.leftovers)
     if report.foreign and task.publishes:
         more = f" and {len(report.foreign) - 1:,} more" if len(report.foreign) > 1 else ""
@@ -166,18 +168,21 @@ def _facts(task: Task, report: Report, total: int) -> dict[str, Any]:
         "leftovers": report.leftovers,
         "foreign": report.foreign,
         **({"different": report.different} if report.compared else {}),
+        **({"unmatched_drop": report.unmatched_drop} if report.unmatched_drop else {}),
     }
 
 
 def show_left_out(task: Task, report: Report) -> None:
     """Name what lies beside the images and was not written, and how to decide on it."""
     from dsguard.formats.disclosure import A_KEY, NO_ROOM
+    from dsguard.formats.dropping import UNREAD
 
+    publish = ", or publish it as it is: --publish {}".format
+    other_remedies = {NO_ROOM: "", UNREAD: ", or say where else: --drop FILE/NAME"}
     for kind, each in list(report.left_out.items())[:_SHOWN_KINDS]:
         more = f" and {each.count - 1:,} more" if each.count > 1 else ""
         quoted = shlex.quote(kind)
-        remedy = f"; --drop {quoted}"
-        remedy += f", or publish it as it is: --publish {quoted}" if each.reason != NO_ROOM else ""
+        remedy = f"; --drop {quoted}{other_remedies.get(each.reason, publish(quoted))}"
         remedy = remedy if task.publishes and each.reason != A_KEY else ""
         warn(f"left out: {shortened(each.first)}{more}: {each.reason}{remedy}")
     kinds = len(report.left_out) - _SHOWN_KINDS

@@ -139,17 +139,12 @@ def _conclusions(rows: Rows) -> list[_Conclusion]:
     worst_of = {trial.version: trial for trial in _worst(rows)}
     found = []
     for version in _versions(rows):
-        learned, most = _of(rows, version), worst_of.get(version)
+        learned, most = _of(rows, version), worst_of.get(version, Trial(version))
         if "none" in learned:
-            found.append(
-                _Conclusion(
-                    version,
-                    learned["none"],
-                    learned[most.against] if most else learned["none"],
-                    len(learned) - 1,
-                    most.way if most else "",
-                )
-            )
+            attacks = len(learned) - 1 if version in worst_of else 0
+            way = "" if most.against == "none" else most.way
+            plain = learned["none"]
+            found.append(_Conclusion(version, plain, learned[most.against], attacks, way))
     return found
 
 

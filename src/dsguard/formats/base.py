@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard.errors import DsguardError, InputError
+from dsguard.formats.harmless import decoded
 from dsguard.formats.images import Group, UnreadableImageError, decode_files, is_image_name, runs_of
 from dsguard.formats.pillow import STATED, stated_size_of
 from dsguard.formats.places import Listing, Place
@@ -68,6 +69,11 @@ class Record:
         """Return it without what is not to be published; it is not changed."""
         del review
         return self
+
+    def undropped(self, fields: Extras, review: Review) -> Extras:
+        """Return what belongs to a row without what is dropped by its name in this layout."""
+        del review
+        return fields
 
     def of_no_image(self) -> Iterator[tuple[str, bytes]]:
         """Yield the text files that belong to no image, for sinks of other formats."""
@@ -300,11 +306,24 @@ class Source(ABC):
         return data
 
     def listings(self) -> list[str]:
-        """Return the companions that list images; shards have their content, for each its own."""
+        """Return the companions that list images; shards have all of it, for each image its own."""
         return []
 
-    def with_fields(self, parts: list[Part]) -> list[Part]:
-        """Return the parts with what `listings` tell about each image."""
+    def unlisted(self, companion: str, data: bytes) -> tuple[str, bool]:
+        """Return the text of a companion; whether it lists images, and what tells of them is out.
+
+        Raises
+        ------
+        CouldHoldPictureError
+            If it is no text.
+        """
+        return decoded(data), False
+
+    def with_fields(self, parts: list[Part], review: Review | None = None) -> list[Part]:
+        """Return the parts with what `listings` tell about each image.
+
+        Without what the owner drops in them, by their own names, where there is a `review`.
+        """
         return parts
 
     def remarks(self) -> list[str]:

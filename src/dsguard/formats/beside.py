@@ -21,6 +21,15 @@ FIELDS = frozenset(
 """Last suffixes of text in WebDataset samples beside these: of its decoders, and usual ones."""
 
 
+_OF_ALL = ("CLASSES", "LABELS", "LICENSE", "NOTICE", "README")
+"""Text files of a dataset as a whole, whatever image is called so as well."""
+
+
+def is_of_all(name: str) -> bool:
+    """Tell whether a text file is of the dataset as a whole, by its name."""
+    return stem_of(name).rpartition("/")[2].upper() in _OF_ALL
+
+
 def is_text_field(suffix: str) -> bool:
     """Tell whether a field of a sample is text, by its suffix; what has none may be."""
     last = suffix.rpartition(".")[2].lower()

@@ -8,12 +8,10 @@ owner decides.
 from __future__ import annotations
 
 import contextlib
-import csv
 import glob
-import io
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -23,6 +21,7 @@ import numpy as np
 
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.beside import is_text_field
+from dsguard.formats.dropped_columns import without_columns
 from dsguard.formats.dropping import UNREAD, Dropper, text_of
 from dsguard.formats.harmless import (
     BLURRED,
@@ -53,15 +52,25 @@ from dsguard.formats.harmless import (
 from dsguard.formats.images import is_image_name
 from dsguard.formats.key_search import Forms, forms_of, holds_key, is_key
 from dsguard.formats.limits import id_key
+from dsguard.formats.mentions import (
+    has_escapes,
+    has_letters,
+    has_no_names,
+    is_packed,
+    names_in,
+    rests_of,
+)
 from dsguard.formats.names import CLASS_NAME
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from dsguard.formats.others import Others
     from dsguard.keys import DatasetKey
 
     Fields = dict[str, bytes]
-    _Read = Callable[[str, bytes, "Review"], bytes]
+    Reader = Callable[[str, bytes, "Review", bool], bytes]
+    """Returns a file without what is dropped in it, of its name; and whether that is to seal it."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +99,9 @@ class Disclosure:
 
     def says(self, name: str) -> bool | None:
         """Tell whether a name is to be published; None where the owner has not decided."""
-        if _is_like(name, self.drop):
+        if like(name, self.drop):
             return False
-        return True if _is_like(name, self.publish) else None
+        return True if like(name, self.publish) else None
 
 
 NOT_CHOSEN = "may tell of images that were not chosen"
@@ -101,11 +110,6 @@ NOT_CHOSEN = "may tell of images that were not chosen"
 
 NO_ROOM = "has no place beside images of another format; keep the format of the source"
 """Why arrays are left out that only files of arrays have room for."""
-
-
-def _is_within(pattern: str, name: str) -> bool:
-    """Tell whether a pattern may name a key or a column of a file, and not only whole files."""
-    return "." not in pattern.rpartition("/")[2] or pattern.startswith(f"{name}/")
 
 
 A_KEY = "holds the key of a dataset, which is never published; keep it elsewhere"
@@ -119,9 +123,10 @@ def _is_short(data: bytes) -> bool:
     return True
 
 
-def _is_like(name: str, patterns: tuple[str, ...]) -> bool:
+def like(name: str, patterns: tuple[str, ...]) -> list[str]:
+    """Return those of some patterns that a name is like."""
     last = name.rpartition("/")[2]
-    return any(fnmatchcase(name if "/" in like else last, like) for like in patterns)
+    return [each for each in patterns if fnmatchcase(name if "/" in each else last, each)]
 
 
 @dataclass
@@ -160,27 +165,37 @@ class Review:
         Images of the dataset, where text files tell of them by name.
     key : DatasetKey, optional
         Of the dataset, which is not published in any form.
+    readers : dict of str to Reader, optional
+        By suffix, what reads files that are no text, to drop what is in them.
 
     Attributes
     ----------
     left_out : dict of str to LeftOut
         By kind: the pattern that would publish it.
+    met : set of str
+        Patterns of what is dropped that something was like.
     seals : bool
         Whether what is not published is sealed: then only that is left out which cannot be.
     is_cut : bool
         Whether images are chosen: what belongs to no image may tell of the others.
+    others : callable or None
+        Return the images that were not chosen, where there may be any.
     """
 
     seals = False
     is_cut = False
+    others: Callable[[], Others] | None = None
 
     def __init__(
         self,
         disclosure: Disclosure,
         names: Collection[str] = (),
         key: DatasetKey | None = None,
+        readers: Mapping[str, Reader] | None = None,
     ) -> None:
         self.disclosure = disclosure
+        self.met: set[str] = set()
+        self._readers = readers or {}
         self._forms = Forms() if key is None else forms_of(key.secret)
         self.left_out: dict[str, LeftOut] = {}
         self._names = names
@@ -188,6 +203,13 @@ class Review:
         self._of_arrays: dict[str, Allowance] = defaultdict(Allowance)
         self._texts_of: dict[str, Allowance] = defaultdict(Allowance)
         self._seen: dict[str, bool] = {}
+
+    def says(self, name: str) -> bool | None:
+        """Tell what the owner says of a name, as `Disclosure.says`; note what is like it."""
+        if found := like(name, self.disclosure.drop):
+            self.met.update(found)
+            return False
+        return self.disclosure.says(name)
 
     def holds_key(self, data: bytes | memoryview) -> bool:
         """Tell whether bytes have the key of a dataset in them, that of this one above all."""
@@ -225,7 +247,7 @@ class Review:
                 found[suffix] = data
                 continue
             name, kind = f"{stem}.{suffix}", f"*.{suffix}"
-            if not is_text_field(suffix) and self.disclosure.says(name) is None:
+            if not is_text_field(suffix) and self.says(name) is None:
                 is_key = self.seals and self.holds_key(data)
                 reason = A_KEY if is_key else "is of a kind that is not known as text"
                 self.leave_out(kind, name, reason)
@@ -237,47 +259,85 @@ class Review:
 
     def to_seal(self, name: str, data: bytes) -> bytes | None:
         """Return something as it is sealed: not what its owner drops, and no key."""
-        if self.disclosure.says(name) is False or self.holds_key(data):
+        if self.says(name) is False or self.holds_key(data):
             return None
         return self.without_dropped(name, data)
 
     def loose_to_seal(self, name: str, data: bytes) -> bytes | None:
         """Return what belongs to no image as it is sealed: nothing, where images are chosen."""
-        if self.is_cut and self.disclosure.says(name) is None:
+        if self.is_cut and self.says(name) is None:
             self.leave_out(kind_of(name), name, NOT_CHOSEN, sealable=False)
         return None if self.is_cut else self.to_seal(name, data)
 
-    def without_dropped(
-        self, name: str, data: bytes, *, sealing: bool = True, read: _Read | None = None
-    ) -> bytes | None:
-        """Return a file without the JSON keys and columns that its owner drops.
+    def without_dropped(self, name: str, data: bytes, *, sealing: bool = True) -> bytes | None:
+        """Return a file without what its owner drops in it: keys, columns and arrays.
 
-        None, and named, where it cannot be read, and may have what is dropped in it; `read` stands
-        in for what reads text.
+        None, and named, where it cannot be read, and may have something like that in it.
         """
-        if not self.disclosure.drop:
-            return data
+        if not self._could_tell(name, data, of_files=True):
+            return data  # most are not even parsed
+        left: bytes | None = data
         try:
-            if read is not None:
-                return read(name, data, self)
-            return self._undropped(name, data, sealing=sealing)
-        except (CouldHoldPictureError, DsguardError, RecursionError, ValueError):  # it is not read
-            if not self._is_cut_within(name):
-                return data
+            left = self._undropped(name, data, sealing=sealing)
+            is_unread = left is data and self._seems_to_tell(name, data)
+        except (CouldHoldPictureError, DsguardError, RecursionError, ValueError):
+            is_unread = self._could_tell(name, data)  # what has escapes could be any text
+        if is_unread:
             self.leave_out(kind_of(name), name, UNREAD, sealable=not sealing)
             return None
+        return left
 
     def _undropped(self, name: str, data: bytes, *, sealing: bool) -> bytes | None:
-        kind = name.lower()
-        if kind.endswith((".csv", ".tsv")):
+        kind = _suffix(name)
+        if kind in self._readers:
+            return self._readers[kind](name, data, self, sealing)
+        if kind in _TABLES:
             return self._without_columns(name, data, sealing=sealing)
-        if not kind.endswith((".json", ".jsonl")):
-            left = self.undropped(name, data, sealing=sealing)
-            return left if isinstance(left, bytes) else None
-        values = _values_of(kind, decoded(data))
-        kept = [self.undropped(name, value, sealing=sealing) for value in values]
-        is_same = all(new is old for new, old in zip(kept, values, strict=True))
-        return data if is_same else _json_lines(kept)
+        if kind in _JSON:
+            values = _values_of(name.lower(), decoded(data))
+            kept = [self.undropped(name, value, sealing=sealing) for value in values]
+            is_same = all(new is old for new, old in zip(kept, values, strict=True))
+            return data if is_same else _json_lines(kept)
+        left = self.undropped(name, data, sealing=sealing)
+        return left if isinstance(left, bytes) else None
+
+    def _seems_to_tell(self, name: str, data: bytes) -> bool:
+        """Tell whether a file of a kind that nothing here reads seems to have what is dropped."""
+        is_read = _suffix(name) in {*self._readers, *_TABLES, *_JSON}
+        if is_read or has_no_names(name, data):
+            return False
+        try:
+            text = "" if is_packed(name, data) else decoded(data)
+        except CouldHoldPictureError:
+            text = ""
+        if not text:
+            return self._could_tell(name, data, escapes=False)
+        with contextlib.suppress(ValueError, CouldHoldPictureError):
+            if isinstance(parsed(text), dict | list):  # which was looked into
+                return False
+        return any(self._could_be(name, each) for each in names_in(text))
+
+    def _could_tell(
+        self, name: str, data: bytes, *, of_files: bool = False, escapes: bool = True
+    ) -> bool:
+        """Tell whether bytes could have what is dropped in them.
+
+        Not by patterns that seem to be about whole files, unless `of_files`; nor by `escapes` of
+        letters, where it is no text.
+        """
+        drop = self.disclosure.drop
+        rests = [rest for each in drop for rest in rests_of(each, name, sure=not of_files)]
+        if not rests or has_letters(data, rests) or is_packed(name, data):
+            return bool(rests)
+        return escapes and has_escapes(data)
+
+    def _could_be(self, where: str, key: str) -> bool:
+        """Tell whether a word in a text is like what is dropped there, at any depth."""
+        drop = self.disclosure.drop
+        found = [each for each in drop if fnmatchcase(key, each.rpartition("/")[2])]
+        found = [each for each in found if any(rests_of(each, where, sure=True))]
+        self.met.update(found)
+        return bool(found)
 
     def undropped(self, name: str, value: Any, *, sealing: bool = False) -> Any:
         """Return a value without the keys that its owner drops; the very same where it has none.
@@ -285,38 +345,51 @@ class Review:
         Texts of JSON are looked into, at any depth. One that cannot be read, and has such a key in
         it, becomes None, and is named.
         """
-        if not self.disclosure.drop:
-            return value
+        return self._droppers[sealing].left_of(value, name) if self.disclosure.drop else value
 
-        def is_dropped(each: str) -> bool:
-            return self.disclosure.says(each) is False
+    @cached_property
+    def _droppers(self) -> dict[bool, Dropper]:
+        """What takes keys out of values that are published, and out of those that are sealed."""
 
-        def unread(where: str) -> None:
-            self.leave_out(where.rpartition("/")[2], where, UNREAD, sealable=not sealing)
+        def is_dropped(name: str) -> bool:
+            return self.says(name) is False
 
-        return Dropper(is_dropped, unread).left_of(value, name)
+        def dropper(sealing: bool) -> Dropper:
+            def unread(where: str) -> None:
+                self.leave_out(where.rpartition("/")[2], where, UNREAD, sealable=not sealing)
+
+            return Dropper(is_dropped, self._could_be, unread)
+
+        return {sealing: dropper(sealing) for sealing in (False, True)}
 
     def has_dropped(self, name: str, array: npt.NDArray[Any], *, told: bool = True) -> bool:
-        """Tell whether a text of an array has a key that the owner drops; name such an array."""
-        if not self.disclosure.drop or array.dtype.kind not in "SU":
+        """Tell whether an array has fields, or a text in it keys, that are dropped; name it."""
+        if not self.disclosure.drop or array.dtype.kind not in "SUV":
             return False
-        texts = array.reshape(-1).tolist()
-        if all(self.undropped(name, text) is text for text in texts):
-            return False
-        if told:
-            reason = "has texts with keys that are dropped; drop the array, or take them out"
+        if array.dtype.kind == "V":
+            is_free = not self._could_tell(name, repr(array.dtype).encode())
+        else:
+            is_free = all(self.undropped(name, each) is each for each in array.reshape(-1).tolist())
+        if not is_free and told:
+            reason = "has texts with keys, or fields, that are dropped; drop it, or take them out"
             self.leave_out(name.rpartition("/")[2], name, reason, sealable=False)
-        return True
-
-    def _is_cut_within(self, name: str) -> bool:
-        """Tell whether keys or columns of a file may be dropped."""
-        return any(_is_within(pattern, name) for pattern in self.disclosure.drop)
+        return not is_free
 
     def file(self, name: str, data: bytes) -> bytes | None:
         """Return the content with which a text file goes along, None where it does not."""
         stem = _stem(name.rpartition("/")[2])
         own = self._texts_of[f"0 {self._resolved(name)}"] if stem in self._stems else None
-        return self._content(name, kind_of(name), data, own)
+        kept = self._content(name, kind_of(name), data, own)
+        if kept is not None and self._tells_of_others(name, kept):
+            self.leave_out(kind_of(name), name, NOT_CHOSEN)
+            return None
+        return kept
+
+    def _tells_of_others(self, name: str, data: bytes) -> bool:
+        """Tell whether a text of no image may tell of images that were not chosen."""
+        if self.others is None or self.disclosure.says(name):
+            return False
+        return self.others().are_told_by(name, decoded(data))
 
     def row_of_table(self, row: dict[str, Any]) -> Allowance:
         """Charge the numbers of a row to the image that it names; return its allowance."""
@@ -398,7 +471,7 @@ class Review:
             Gives the content, where `array` has the shape alone: it is looked at last.
         """
         name = f"{file}/{array_name}" if file else array_name
-        said = self.disclosure.says(name)
+        said = self.says(name)
         if said is False or self.has_dropped(name, array):
             return False
         try:
@@ -455,7 +528,7 @@ class Review:
         if self.holds_key(data):
             self.leave_out(name.rpartition("/")[2], name, A_KEY)
             return None
-        said = self.disclosure.says(name)
+        said = self.says(name)
         left = None if said is False else self.without_dropped(name, data, sealing=False)
         if said is not None or left is None:
             return left
@@ -489,29 +562,14 @@ class Review:
 
     def _without_columns(self, name: str, data: bytes, *, sealing: bool) -> bytes:
         """Return a table without the columns that its owner drops, and keys in its cells."""
-        if not self._is_cut_within(name):
-            return data
         text = decoded(data)
-        first = text.partition("\n")[0]
-        delimiter = next((each for each in "\t;" if each in first and "," not in first), ",")
-        table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        out = io.StringIO(newline="")
-        writer = csv.writer(out, table.dialect, lineterminator="\n")
-        try:
-            header = next(table, [])
-            paths = [f"{name}/{column}" for column in header]
-            kept = [n for n, path in enumerate(paths) if self.disclosure.says(path) is not False]
-            changed = len(kept) < len(header)
-            writer.writerow([header[n] for n in kept])
-            for row in table:
-                cells = [row[n] for n in kept if n < len(row)]
-                ways = zip(kept, cells, strict=False)
-                left = [self.undropped(paths[n], cell, sealing=sealing) for n, cell in ways]
-                changed |= left != cells
-                writer.writerow(left)
-        except csv.Error as error:
-            raise ValueError(str(error)) from error
-        return out.getvalue().encode("utf-8", "surrogateescape") if changed else data
+        left = without_columns(
+            text,
+            lambda column: self.says(f"{name}/{column}") is False,
+            lambda word: self._could_be(name, word),
+            lambda column, cell: self.undropped(f"{name}/{column}", cell, sealing=sealing),
+        )
+        return data if left is text else left.encode("utf-8", "surrogateescape")
 
     def _json(
         self, name: str, data: bytes, values: list[Any], own: Allowance | None
@@ -664,7 +722,7 @@ class _Walk:
         found: dict[Any, Any] = {}
         for key, each in value.items():
             below = f"{name}/{text_of(key)}"
-            said = self._review.disclosure.says(below)
+            said = self._review.says(below)
             if said is False:
                 continue
             if self._is_image(key):
@@ -761,6 +819,16 @@ def kind_of(name: str) -> str:
     last = name.rpartition("/")[2]
     _, dot, suffix = last.rpartition(".")
     return f"*.{suffix}" if dot else last
+
+
+_TABLES = (".csv", ".tsv")
+_JSON = (".json", ".jsonl", ".ndjson", ".geojson", ".ipynb", ".jsn")
+
+
+def _suffix(name: str) -> str:
+    """Return the suffix of a file in small letters, with its dot."""
+    _, dot, last = name.rpartition("/")[2].rpartition(".")
+    return (dot + last).lower()
 
 
 def _stem(name: str) -> str:

@@ -7,9 +7,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from dsguard.formats.harmless import CouldHoldPictureError, parsed
+from dsguard.formats.harmless import CouldHoldPictureError, json_of, parsed
 
 UNREAD = "cannot be read, to drop what is in it"
+"""Why something is left out in which a key, a column or an array may be that is dropped."""
+
+_LONGEST_PATH = 1 << 12
+"""Characters of the names of a value and of all that it is in, with which a pattern is compared."""
 
 _BEGINS = re.compile(r"[\s\ufeff]*[{\[]")
 _BEGINS_BYTES = re.compile(rb"[\s\0\xef\xbb\xbf\xfe\xff]*[{\[]")
@@ -28,13 +32,20 @@ class Dropper:
     ----------
     is_dropped : callable
         Tells of a name, ``<file>/<column>/<key>``, whether it is dropped.
+    could_be : callable
+        Tells of the name of a text and that of a key whether such a key at any depth is dropped.
     unread : callable
         Told the name of a text that looks like JSON, cannot be read, and has such a key in it. It
         becomes None.
     """
 
-    def __init__(self, is_dropped: Callable[[str], bool], unread: Callable[[str], None]) -> None:
-        self._is_dropped, self._unread = is_dropped, unread
+    def __init__(
+        self,
+        is_dropped: Callable[[str], bool],
+        could_be: Callable[[str, str], bool],
+        unread: Callable[[str], None],
+    ) -> None:
+        self._is_dropped, self._could_be, self._unread = is_dropped, could_be, unread
 
     def left_of(self, value: Any, name: str) -> Any:
         """Return what is left of a value."""
@@ -46,18 +57,20 @@ class Dropper:
             return self._text(value, name)
         return self._bytes(value, name) if isinstance(value, bytes) else value
 
-    def _object(self, value: dict[Any, Any], name: str) -> dict[Any, Any]:
-        below = {key: f"{name}/{text_of(key)}" for key in value}
-        kept = {
-            key: self.left_of(each, below[key])
-            for key, each in value.items()
-            if not self._is_dropped(below[key])
-        }
+    def _object(self, value: dict[Any, Any], name: str) -> dict[Any, Any] | None:
+        kept = {}
+        for key, each in value.items():
+            below = f"{name}/{text_of(key)}"
+            if len(below) > _LONGEST_PATH:  # all those above are held as well
+                self._unread(name)
+                return None
+            if not self._is_dropped(below):
+                kept[key] = self.left_of(each, below)
         is_same = len(kept) == len(value) and all(kept[key] is value[key] for key in kept)
         return value if is_same else kept
 
     def _list(self, value: list[Any] | tuple[Any, ...], name: str) -> Any:
-        if value and all(map(_is_pair, value)):  # so Arrow has maps
+        if value and all(_is_pair(each, name) for each in value):  # so Arrow has maps
             found = [
                 self._pair(pair, f"{name}/{text_of(pair[0])}")
                 for pair in value
@@ -86,7 +99,7 @@ class Dropper:
         except (CouldHoldPictureError, ValueError):
             return text if self._is_free(text, name) else None
         kept = self.left_of(value, name)
-        return text if kept is value else json.dumps(kept, ensure_ascii=False)
+        return text if kept is value else json_of(kept)
 
     def _bytes(self, data: bytes, name: str) -> bytes | None:
         if not _BEGINS_BYTES.match(data):
@@ -103,14 +116,17 @@ class Dropper:
     def _is_free(self, text: str, name: str) -> bool:
         """Tell whether a text that is no JSON, but looks like it, has no key that is dropped."""
         keys = (one or other for one, other in _KEY.findall(text))
-        if not _ESCAPE.search(text) and not any(self._is_dropped(f"{name}/{key}") for key in keys):
+        if not _ESCAPE.search(text) and not any(self._could_be(name, key) for key in keys):
             return True
         self._unread(name)
         return False
 
 
-def _is_pair(value: Any) -> bool:
-    return isinstance(value, tuple | list) and len(value) == 2 and isinstance(value[0], str | bytes)
+def _is_pair(value: Any, name: str) -> bool:
+    """Tell whether a value is the name of something below another name, and that."""
+    is_pair = isinstance(value, tuple | list) and len(value) == 2
+    is_named = is_pair and isinstance(value[0], str | bytes)
+    return is_named and len(name) + len(value[0]) < _LONGEST_PATH  # others are texts
 
 
 def text_of(key: Any) -> str:

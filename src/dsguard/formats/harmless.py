@@ -10,12 +10,14 @@ import contextlib
 import itertools
 import json
 import re
+import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, time, timedelta
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import lru_cache
+from math import isinf
 from typing import Any
 
 from dsguard.errors import InputError
@@ -296,15 +298,32 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_JSON = json.JSONDecoder(
-    object_pairs_hook=_object,
-    parse_float=lambda digits: float(digits) if len(digits) <= _LONGEST_NUMBER else Decimal(digits),
-)
+def _number(digits: str) -> float | Decimal:
+    found = float(digits)
+    if len(digits) <= _LONGEST_NUMBER and not isinf(found):
+        return found
+    try:
+        return Decimal(digits)
+    except InvalidOperation as error:
+        msg = "has a number beyond all bounds"
+        raise CouldHoldPictureError(msg) from error
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_object, parse_float=_number)
 
 
 def json_of(value: Any, indent: int | None = None) -> str:
-    """Return what `parsed` has read as JSON: its numbers as numbers."""
-    return json.dumps(value, ensure_ascii=False, indent=indent, default=float)
+    """Return what `parsed` has read as JSON: its numbers as numbers, with all their digits."""
+    mark = secrets.token_hex(16)  # which no text of others has
+
+    def marked(number: object) -> str:
+        if isinstance(number, Decimal):
+            return f"{mark}{number}"
+        msg = f"no JSON has values of type {type(number).__name__}"
+        raise TypeError(msg)
+
+    text = json.dumps(value, ensure_ascii=False, indent=indent, default=marked)
+    return re.sub(f'"{mark}([^"]*)"', r"\1", text) if mark in text else text
 
 
 def is_number(value: object) -> bool:

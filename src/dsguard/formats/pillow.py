@@ -78,8 +78,10 @@ class Decoded:
 def pixels_of(data: bytes) -> int:
     """Return how many pixels are decoded of a file, without doing it; 0 if it is no image.
 
-    Of a TIFF file in tiles they are those of whole tiles.
+    Of a TIFF file in tiles they are those of whole tiles, of a DICOM file as many as it has bytes.
     """
+    if data[128:132] == b"DICM":  # seen without decoding, as views are
+        return len(data)
     size = size_of(data)
     if size is not None and data.count(b"IHDR") == 1:  # some decoders take the last one
         return size[0] * size[1]

@@ -192,7 +192,7 @@ class Sink(ABC):
         """Note that something beside images cannot be written, as a rule for its name."""
         if self.review is None:
             self.refused[name] = InputError(reason)
-        elif self.review.disclosure.says(name) is not False:
+        elif self.review.says(name) is not False:
             self.review.leave_out(name.rpartition("/")[2], name, reason, sealable=False)
 
     def encoded(self, images: Image, sidecars: dict[int, bytes]) -> list[bytes]:

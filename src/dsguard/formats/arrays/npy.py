@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard.errors import DsguardError, InputError
-from dsguard.formats.limits import most_unpacked
+from dsguard.formats.limits import MOST_BYTES, most_unpacked
 from dsguard.formats.places import LocalPlace, Place
 from dsguard.formats.sealing import Unsealed, numbered_name
 
@@ -30,6 +30,7 @@ Array: TypeAlias = npt.NDArray[Any]
 
 MOST_NPZ_BYTES = 1 << 33
 """What is read of an ``.npz`` file unpacks to no more than this."""
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _MOST_DIMENSIONS = 32  # of arrays with any version of NumPy
 _HEADER_BYTES = 1 << 14
 """Headers are shorter; NumPy itself takes no more than 10,000 characters of one."""
@@ -136,7 +137,7 @@ class Npz(Mapping[str, Array]):
     def _entry(self, name: str) -> Iterator[IO[bytes]]:
         member = self._members[name]
         with _told(self.shown(name)):
-            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            if member.compress_type not in _COMPRESSIONS:
                 msg = "it is compressed as NumPy does not; save it with numpy.savez"
                 raise ValueError(msg)
             with self._archive.open(member) as entry:
@@ -203,6 +204,52 @@ class SealedArrays(Unsealed):
     def left(self) -> Iterator[tuple[str, str]]:
         for name in self._left:
             yield name, "only a file of arrays has room for it, and one of each name"
+
+
+def without_arrays(
+    data: bytes,
+    file: str,
+    is_dropped: Callable[[str], bool],
+    left_of: Callable[[str, bytes], bytes | None],
+) -> bytes:
+    """Return an ``.npz`` file without some arrays; the very same where it has none of them.
+
+    Parameters
+    ----------
+    data : bytes
+    file : str
+        What it is called in messages.
+    is_dropped : callable
+        Tells of the name of an array whether it is dropped.
+    left_of : callable
+        Returns what is left of an entry, of its name and bytes; None where nothing is.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, unpacks to too much, or has something else in it.
+    """
+    kept, left, changed = io.BytesIO(), most_unpacked(len(data), MOST_BYTES), False
+    with _told(file), zipfile.ZipFile(io.BytesIO(data)) as given, zipfile.ZipFile(kept, "w") as out:
+        for member in given.infolist():
+            name = member.filename.removesuffix(".npy")
+            if name == member.filename or member.compress_type not in _COMPRESSIONS:
+                msg = "it has what NumPy does not write"
+                raise ValueError(msg)
+            if is_dropped(name):
+                changed = True
+                continue
+            with given.open(member) as entry:
+                content = entry.read(left + 1)
+            left -= len(content)
+            if left < 0:
+                msg = "unpacks to too much"
+                raise ValueError(msg)
+            new = left_of(member.filename, content)
+            changed |= new is not content
+            if new is not None:
+                out.writestr(zipfile.ZipInfo(member.filename), new, member.compress_type)
+    return kept.getvalue() if changed else data
 
 
 def load_npy(place: Place, file: str) -> Array:

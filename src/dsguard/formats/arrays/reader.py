@@ -322,7 +322,7 @@ def _is_published(
 ) -> bool:
     """Tell whether an array goes along; read it only where its header leaves that open."""
     path = f"{file}/{name}"
-    said = review.disclosure.says(path)
+    said = review.says(path)
     if said is None and (reason := content.reason_against(name)):
         review.leave_out(name.rpartition("/")[2], path, reason)
         return False

@@ -111,7 +111,7 @@ class ArraySink(Sink):
             text = name if isinstance(name, str) else name.decode("latin-1")
             reason = "has the name of a sidecar of dsguard; rename it"
             kind, path = text.rpartition("/")[2], f"{self.part.file}/{text}"
-            if self.review.disclosure.says(path) is not False:
+            if self.review.says(path) is not False:
                 self.review.leave_out(kind, path, reason, sealable=isinstance(name, str))
 
     def _seal_entries(self, given: Npz, names: list[str]) -> None:
@@ -123,13 +123,13 @@ class ArraySink(Sink):
             if reason := given.reason_against(name):
                 self.review.leave_out(name.rpartition("/")[2], path, reason, sealable=False)
                 continue
-            is_text = given.header(name).dtype.kind in "SU"
-            if is_text and self.review.has_dropped(path, given[name], told=False):
+            has_names = given.header(name).dtype.kind in "SUV"
+            if has_names and self.review.has_dropped(path, given[name], told=False):
                 continue  # which is named
             data = given.raw(name)
             if self.review.holds_key(data):
                 self.review.leave_out(name.rpartition("/")[2], path, A_KEY)
-            elif self.review.disclosure.says(path) is not False:
+            elif self.review.says(path) is not False:
                 self.give(numbered(places[name], name), path, data)
 
     def _named_sidecars(self) -> dict[str, npt.NDArray[np.uint8]]:

@@ -81,13 +81,18 @@ class TreeSource(Source):
 
         return renamed(companion, data, names, self.index)
 
-    def listings(self) -> list[str]:
-        return self._listed.files() if self._listed else []
+    def unlisted(self, companion: str, data: bytes) -> tuple[str, bool]:
+        from dsguard.formats.listings.renaming import unlisted
 
-    def with_fields(self, parts: list[Part]) -> list[Part]:
+        return unlisted(companion, data, self.index)
+
+    def listings(self) -> list[str]:
+        return self._listed.whole() if self._listed else []
+
+    def with_fields(self, parts: list[Part], review: Review | None = None) -> list[Part]:
         if self._listed is None:
             return parts
-        fields = self._listed.fields()
+        fields = self._listed.fields({name for part in parts for name in part.names or ()}, review)
         return [
             replace(part, fields=tuple(fields.get(name, b"") for name in part.names or ()))
             for part in parts

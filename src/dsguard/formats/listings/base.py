@@ -16,6 +16,7 @@ from dsguard.formats.limits import MOST_LOOSE, most_unpacked
 from dsguard.formats.names import top
 
 if TYPE_CHECKING:
+    from dsguard.formats.disclosure import Review
     from dsguard.formats.folder.reader import TreeSource
 
 NO_CLASS = "none"
@@ -51,9 +52,13 @@ class Listing(ABC):
     def class_of(self, name: str) -> str:
         """Return the class of an image."""
 
+    def whole(self) -> list[str]:
+        """Return those of which nothing is lost where `fields` stand in their place."""
+        return self.files()
+
     @abstractmethod
-    def fields(self) -> dict[str, bytes]:
-        """Return by image what the files tell about it, as JSON."""
+    def fields(self, wanted: Collection[str], review: Review | None = None) -> dict[str, bytes]:
+        """Return what the files tell about each of some images, as JSON; not what is dropped."""
 
     @abstractmethod
     def remarks(self) -> list[str]:
@@ -61,14 +66,14 @@ class Listing(ABC):
 
 
 def within_size(told: Iterable[tuple[str, bytes]], size: int) -> dict[str, bytes]:
-    """Return by image what files of `size` bytes tell about it.
+    """Return by image what files of `size` bytes tell about it, several things as a list.
 
     Raises
     ------
     InputError
         If a few words are told of so many images that they fill the memory.
     """
-    found, left = dict[str, bytes](), most_unpacked(size, MOST_LOOSE)
+    found, left = defaultdict[str, list[bytes]](list), most_unpacked(size, MOST_LOOSE)
     for image, fields in told:
         left -= len(fields)
         if left < 0:
@@ -77,8 +82,11 @@ def within_size(told: Iterable[tuple[str, bytes]], size: int) -> dict[str, bytes
                 "size of the files that tell it; write a folder, or shorten what many images share"
             )
             raise InputError(msg)
-        found[image] = fields
-    return found
+        found[image].append(fields)
+    return {
+        image: own[0] if len(own) == 1 else b"[" + b", ".join(own) + b"]"
+        for image, own in found.items()
+    }
 
 
 def read_listing(source: TreeSource, file: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from dsguard.formats.listings.base import (
 from dsguard.formats.names import LONGEST_PART
 
 if TYPE_CHECKING:
+    from dsguard.formats.disclosure import Review
     from dsguard.formats.folder.reader import TreeSource
 
 _LISTS = ("images", "annotations")
@@ -61,11 +62,13 @@ class CocoListing(Listing):
             if texts
         ]
 
-    def fields(self) -> dict[str, bytes]:
+    def fields(self, wanted: Collection[str], review: Review | None = None) -> dict[str, bytes]:
         found: dict[str, _Told] = defaultdict(_Told)
         size = 0
         for file, content, length in self._contents():
             size += length
+            if review is not None and review.says(file) is False:
+                continue
             images = locate(_texts(content), file, self.source.index).images
             own: dict[Any, list[Any]] = defaultdict(list)
             for annotation in content["annotations"]:
@@ -75,8 +78,10 @@ class CocoListing(Listing):
                 image = images.get(entry["file_name"])
                 if image is not None:  # an entry that is there twice tells nothing more
                     annotations = own.pop(id_key(entry["id"]), [])
-                    found[image].add(entry, annotations, categories.of(annotations))
-        return within_size(((image, told.dumped()) for image, told in found.items()), size)
+                    whole = (entry, annotations, categories.of(annotations))
+                    found[image].add(*_undropped(file, *whole, review))
+        told = ((image, own.dumped()) for image, own in found.items() if image in wanted)
+        return within_size(told, size)
 
     @cached_property
     def _known(self) -> tuple[dict[str, list[str]], dict[str, str]]:
@@ -100,6 +105,31 @@ class CocoListing(Listing):
             content = _listed(data)
             if is_coco(content):
                 yield file, content, len(data)
+
+
+def _undropped(
+    file: str,
+    entry: dict[str, Any],
+    annotations: list[Any],
+    categories: dict[bytes, Any],
+    review: Review | None,
+) -> tuple[dict[str, Any], list[Any], dict[bytes, Any]]:
+    """Return what a file tells of an image without what its owner drops, by its names there."""
+    if review is None:
+        return entry, annotations, categories
+
+    def left(key: str, values: list[Any]) -> list[Any]:
+        found = review.undropped(file, {key: values}, sealing=True) or {}
+        return [each for each in found.get(key, ()) if each is not None]
+
+    entries = left("images", [entry])
+    of_names = [left("categories", [each]) for each in categories.values()]
+    kept = zip(categories, of_names, strict=True)
+    return (
+        entries[0] if entries else {},
+        left("annotations", annotations),
+        {name: each[0] for name, each in kept if each},
+    )
 
 
 def _candidates(source: TreeSource) -> list[str]:
@@ -286,25 +316,39 @@ def with_names(
 ) -> bool:
     """Give the images of a COCO file their new names; tell whether any has one.
 
-    Images of the dataset that have no new name were not written, and leave the lists.
+    Images of the dataset that have no new name were not written, and leave the lists, with all that
+    tells their id.
     """
     images = locate(_texts(content), file, index).images
-    kept, lost, changed = [], set[str](), False
+    kept, lost, changed = [], set[Any](), False
     for entry in content["images"]:
         text = entry.get("file_name") if isinstance(entry, dict) else None
         old = images.get(text) if isinstance(text, str) else None
         if old is not None and old not in names:
-            lost.add(repr(entry.get("id")))
+            lost.add(_text_of(entry.get("id")))
             continue
         if old is not None:
             entry["file_name"] = follow(entry["file_name"], old, names[old])
             changed |= entry["file_name"] != text
         kept.append(entry)
     if lost:
+        gone = {text for text, old in images.items() if old not in names}
         content["images"] = kept
-        content["annotations"] = [
-            annotation
-            for annotation in content["annotations"]
-            if not isinstance(annotation, dict) or repr(annotation.get("image_id")) not in lost
-        ]
+        for name, entries in content.items():
+            if isinstance(entries, list) and name != "images":
+                content[name] = [each for each in entries if not _tells_of(each, lost, gone)]
     return changed or bool(lost)
+
+
+def _tells_of(entry: Any, lost: set[str], gone: set[str]) -> bool:
+    """Tell whether an entry is about an image with one of some ids, or one of some names."""
+    if not isinstance(entry, dict):
+        return False
+    name = entry.get("file_name")
+    return _text_of(entry.get("image_id")) in lost or (isinstance(name, str) and name in gone)
+
+
+def _text_of(given: Any) -> str:
+    """Return an id as text, the same for 1, 1.0 and "1"."""
+    is_whole = isinstance(given, float) and given.is_integer()
+    return str(int(given) if is_whole else given)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -64,20 +64,44 @@ class MetadataListing(Listing):
         _, doubtful = self._labels
         return [f"{doubtful[0]} has several labels, and gets none of them"] if doubtful else []
 
-    def fields(self) -> dict[str, bytes]:
-        size = sum(len(self.read(file)) for file in self.files())
-        return within_size(self._told(), size)
+    def whole(self) -> list[str]:
+        """Return the tables all of whose cells are about images, and under a name of their own."""
+        return [
+            file
+            for file in self.files()
+            if all(images or not row for row, images in self._rows(file))
+            and _is_even(file, self.read(file))
+        ]
 
-    def _told(self) -> Iterator[tuple[str, bytes]]:
-        """Yield images and what the first row about each tells."""
-        seen = set[str]()
+    def fields(self, wanted: Collection[str], review: Review | None = None) -> dict[str, bytes]:
+        size = sum(len(self.read(file)) for file in self.files())
+        return within_size(self._told(wanted, review), size)
+
+    def _told(self, wanted: Collection[str], review: Review | None) -> Iterator[tuple[str, bytes]]:
+        """Yield images, and of each row about them what it tells; rows go as in `with_names`."""
         for file in self.files():
+            if review is not None and review.says(file) is False:
+                continue
             for row, images in self._rows(file):
-                told = {name: value for name, value in row.items() if not _is_name(name)}
-                for image in images if told else ():
-                    if image not in seen:
-                        seen.add(image)
-                        yield image, dumped(told)
+                if any(image in wanted for image in _about(row, images, file, self.source.index)):
+                    for image in dict.fromkeys(images):
+                        told = self._of_image(row, image, file, wanted)
+                        if review is not None:
+                            told = review.undropped(file, told, sealing=True) or {}
+                        if told and image in wanted:
+                            yield image, dumped(told)
+
+    def _of_image(self, row: Row, image: str, file: str, wanted: Collection[str]) -> Row:
+        """Return a row without the names of the image itself, of those not wanted, and lists."""
+
+        def stays(column: str, value: Any) -> bool:
+            if not _is_name(column):
+                return True
+            named = _images({column: value}, file, self.source.index)
+            known = isinstance(value, str) and image not in named
+            return known and all(other in wanted for other in named)
+
+        return {column: value for column, value in row.items() if stays(column, value)}
 
     @cached_property
     def _files(self) -> list[str]:
@@ -138,6 +162,11 @@ def _images(row: Row, file: str, index: ImageIndex) -> list[str]:
     return [image for image in found if image is not None]
 
 
+def _about(row: Row, images: list[str], file: str, index: ImageIndex) -> list[str]:
+    """Return those of the images of a row that it is about: ``file_name``, where there is one."""
+    return _images({"file_name": row.get("file_name")}, file, index) or images
+
+
 def _is_name(column: str) -> bool:
     return column in ("file_name", "file_names") or column.endswith(("_file_name", "_file_names"))
 
@@ -154,29 +183,34 @@ def _texts(value: Any, *, named: bool = False) -> Iterator[str]:
         yield value
 
 
-def _followed(value: Any, new: Callable[[str], str], *, named: bool = False) -> Any:
-    """Return a row with other names of files in it."""
+def _followed(value: Any, new: Callable[[str], str | None], *, named: bool = False) -> Any:
+    """Return a row with other names of files in it; None is one that goes, from a list as well."""
     if isinstance(value, dict):
         return {name: _followed(inner, new, named=_is_name(name)) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_followed(inner, new, named=named) for inner in value]
+        changed = ((inner, _followed(inner, new, named=named)) for inner in value)
+        return [other for inner, other in changed if other is not None or inner is None]
     return new(value) if named and isinstance(value, str) else value
 
 
 def with_names(data: bytes, file: str, names: Mapping[str, str], index: ImageIndex) -> bytes:
     """Return a table with the new names of its images, without the rows of those that have none.
 
-    Text that is no table comes back as it is.
+    A row that names several images, such as one and its mask, stays without the names of those that
+    have none, unless ``file_name`` is among these: the row is about that image. Text that is no
+    table comes back as it is.
     """
     folder = file.rpartition("/")[0]
 
-    def renamed(text: str) -> str:
+    def renamed(text: str) -> str | None:
         old = index.at(folder, text)
-        return text if old is None else follow(text, old, names[old])
+        if old is None:
+            return text
+        return follow(text, old, names[old]) if old in names else None
 
     def changed(row: Row) -> Row | None:
         images = _images(row, file, index)
-        if any(image not in names for image in images):
+        if images and names.keys().isdisjoint(_about(row, images, file, index)):
             return None
         return _followed(row, renamed) if images else row
 
@@ -188,6 +222,11 @@ def with_names(data: bytes, file: str, names: Mapping[str, str], index: ImageInd
         if file.endswith(".parquet"):
             raise _unreadable(file, error) from error  # it is no text, which may go along
         return data
+
+
+def as_text(file: str, data: bytes) -> str:
+    """Return the rows of a table as text."""
+    return "\n".join(json.dumps(row, default=str, ensure_ascii=False) for row in _rows(file, data))
 
 
 def _rows(file: str, data: bytes) -> Iterator[Row]:
@@ -232,6 +271,17 @@ def _csv_rows(data: bytes) -> Iterator[Row]:
     header, *rows = _cells(data.decode("utf-8-sig")) or [[]]
     for cells in rows:
         yield dict(zip(header, cells, strict=False))
+
+
+def _is_even(file: str, data: bytes) -> bool:
+    """Tell whether rows have all of a table: each cell has a column, and that a name of its own."""
+    if file.endswith(".parquet"):
+        names, types = zip(*((each.name, each.type) for each in _table(data).schema), strict=True)
+        return len(set(names)) == len(names) and not any(map(_reason_against, types))
+    if file.endswith(".csv"):
+        header, *rows = _cells(data.decode("utf-8-sig")) or [[]]
+        return len(set(header)) == len(header) and all(len(row) <= len(header) for row in rows)
+    return True
 
 
 def _cells(text: str) -> list[list[str]]:
@@ -293,18 +343,18 @@ def reviewed_table(file: str, data: bytes, review: Review) -> bytes | None:
     return written.getvalue() or None
 
 
-def undropped_table(file: str, data: bytes, review: Review) -> bytes:
+def undropped_table(file: str, data: bytes, review: Review, sealing: bool = True) -> bytes:
     """Return a Parquet table without the columns that its owner drops, and keys in its values."""
     from dsguard.formats.parquet.columns import arrow
     from dsguard.formats.parquet.table import undropped_column
 
     pyarrow, parquet = arrow()
     table = _table(data)
-    kept = [n for n in table.schema.names if review.disclosure.says(f"{file}/{n}") is not False]
+    kept = [n for n in table.schema.names if review.says(f"{file}/{n}") is not False]
     left, changed = table.select(kept), len(kept) < len(table.schema.names)
     for place, field in enumerate(left.schema):
         chunks = left.column(place).chunks
-        cut = [undropped_column(c, f"{file}/{field.name}", review, sealing=True) for c in chunks]
+        cut = [undropped_column(c, f"{file}/{field.name}", review, sealing=sealing) for c in chunks]
         if any(new is not old for new, old in zip(cut, chunks, strict=True)):
             left, changed = left.set_column(place, field, pyarrow.chunked_array(cut)), True
     written = io.BytesIO()
@@ -338,12 +388,17 @@ def _table(data: bytes) -> Any:
     return pyarrow.Table.from_batches(batches, file.schema_arrow)
 
 
-def _parquet_rows(data: bytes) -> Iterator[Row]:
-    from dsguard.formats.parquet.columns import LABELS, class_names_in
+def _reason_against(kind: Any) -> str:
     from dsguard.formats.parquet.table import reason_against
 
+    return reason_against(kind)
+
+
+def _parquet_rows(data: bytes) -> Iterator[Row]:
+    from dsguard.formats.parquet.columns import LABELS, class_names_in
+
     table = _table(data)
-    table = table.select([each.name for each in table.schema if not reason_against(each.type)])
+    table = table.select([each.name for each in table.schema if not _reason_against(each.type)])
     known = {name: class_names_in(table.schema, name) for name in LABELS}
     for row in _lists(table):
         for name, classes in known.items():

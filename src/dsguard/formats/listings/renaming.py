@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from xml.sax.saxutils import escape, unescape
 
+from dsguard.formats.harmless import decoded
 from dsguard.formats.listings import coco, imagefolder
 from dsguard.formats.listings.base import ImageIndex, follow, locate
 
@@ -41,6 +42,22 @@ def renamed(companion: str, data: bytes, names: Mapping[str, str], index: ImageI
     if companion.endswith(".xml"):
         return _xml(data, companion, names, index)
     return data
+
+
+def unlisted(companion: str, data: bytes, index: ImageIndex) -> tuple[str, bool]:
+    """Return the text of a file; whether it lists images, and what tells of them is out.
+
+    Raises
+    ------
+    CouldHoldPictureError
+        If it is no text.
+    InputError
+        If it names images, but cannot be written again.
+    """
+    left = renamed(companion, data, {}, index)
+    if imagefolder.is_metadata(companion) and companion.endswith(".parquet"):
+        return imagefolder.as_text(companion, left), left != data
+    return decoded(left), left != data
 
 
 def _json(data: bytes, file: str, names: Mapping[str, str], index: ImageIndex) -> bytes:

@@ -62,16 +62,23 @@ def _as_json(value: object) -> str:
 
 
 def as_text(extras: Extras) -> str | None:
-    """Return what belongs to an image as one JSON object; bytes that are no text in hexadecimal."""
+    """Return what belongs to an image as one JSON object.
+
+    Bytes that are no text are in hexadecimal, and so is all whose suffix ends with the mark of it.
+    """
     if not extras:
         return None
     text: dict[str, str] = {}
     for suffix, data in extras.items():
         name = suffix.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         try:
-            text[name] = data.decode()
+            value = None if name.endswith(_HEX) else data.decode()
         except UnicodeDecodeError:
+            value = None
+        if value is None:
             text[name + _HEX] = data.hex()
+        else:
+            text[name] = value
     return json.dumps(text, ensure_ascii=False)
 
 

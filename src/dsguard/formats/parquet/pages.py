@@ -28,6 +28,7 @@ _MOST_EXPANSION = 16
 _MOST_IN_ROWS = 1 << 25  # bytes of rows read at once, where one value can stand for many
 _MOST_LISTED = 1 << 20  # values of dictionaries that are looked at one by one
 _FREE_PAGES = 1000
+_BYTES_OF_A_VALUE = 8  # about: a number, or where a text is
 _BYTES_OF_A_PAGE = 64  # of a file, with what the footer says of it
 _CODECS = {0: "", 1: "snappy", 2: "gzip", 4: "brotli", 5: "lz4", 6: "zstd", 7: "lz4_raw"}
 _WINDOWS = (1 << 10, 1 << 16, 1 << 24)  # bytes that a header may have; statistics are in it
@@ -119,6 +120,7 @@ def rows_at_once(
         If the headers of pages, or the footer, are damaged.
     """
     columns = [parquet.schema.column(number) for number in range(len(parquet.schema))]
+    nulls = _nulls_of(parquet.schema_arrow, len(columns))
     found, most = groups_of(file), CHUNK_IMAGES
     if max(groups, default=-1) >= len(found):
         msg = "its footer is damaged"
@@ -126,9 +128,9 @@ def rows_at_once(
     effort = _Effort(_FREE_PAGES + file.seek(0, os.SEEK_END) // _BYTES_OF_A_PAGE)
     for group in (found[number] for number in groups):
         widest, size = 1, 0
-        for column, chunk in zip(columns, group.chunks, strict=True):
+        for column, chunk, least in zip(columns, group.chunks, nulls, strict=True):
             if wanted is None or _is_among(column.path, wanted):
-                width, own = _measured(file, column, chunk, effort)
+                width, own = _measured(file, column, chunk, effort, least)
                 widest, size = widest + width, size + own
         each = max(1, size // max(1, group.rows))
         most = min(most, CHUNK_BYTES // each, _MOST_IN_ROWS // widest)
@@ -139,7 +141,48 @@ def _is_among(path: str, wanted: Sequence[str]) -> bool:
     return any(path == name or path.startswith(name + ".") for name in wanted)
 
 
-def _measured(file: BinaryIO, column: Any, chunk: Chunk, effort: _Effort) -> tuple[int, int]:
+@dataclass(frozen=True)
+class _Nulls:
+    """The bytes that a null takes: a row, and an item of the lists in it, of any length.
+
+    Arrow has room for all items of a list of fixed length, whether it is there or not.
+    """
+
+    row: int
+    item: int = 0
+
+
+def _nulls_of(schema: Any, count: int) -> list[_Nulls]:
+    """Return the bytes that nulls of each column take; columns are leaves of types."""
+    found = [nulls for field in schema for nulls in _leaves(field.type)]
+    if len(found) == count:
+        return found
+    return [_Nulls(sum(each.row for each in found), max(each.item for each in found))] * count
+
+
+def _leaves(kind: Any) -> Iterator[_Nulls]:
+    import pyarrow
+
+    types = pyarrow.types
+    if isinstance(kind, pyarrow.BaseExtensionType):
+        yield from _leaves(kind.storage_type)
+    elif types.is_fixed_size_list(kind):
+        for each in _leaves(kind.value_type):
+            yield _Nulls(kind.list_size * each.row, each.item)
+    elif types.is_struct(kind):
+        for field in kind:
+            yield from _leaves(field.type)
+    elif types.is_map(kind) or (hasattr(kind, "value_type") and not types.is_dictionary(kind)):
+        within = (kind.key_type, kind.item_type) if types.is_map(kind) else (kind.value_type,)
+        for each in (each for inner in within for each in _leaves(inner)):
+            yield _Nulls(_BYTES_OF_A_VALUE, max(each.row, each.item))
+    else:
+        yield _Nulls(kind.byte_width if types.is_fixed_size_binary(kind) else _BYTES_OF_A_VALUE)
+
+
+def _measured(
+    file: BinaryIO, column: Any, chunk: Chunk, effort: _Effort, nulls: _Nulls
+) -> tuple[int, int]:
     """Return the most bytes that one short value can stand for, and those of all pages."""
     is_text = column.physical_type == "BYTE_ARRAY"
     width, values, size = max(0, column.length), 0, 0
@@ -156,10 +199,13 @@ def _measured(file: BinaryIO, column: Any, chunk: Chunk, effort: _Effort) -> tup
         if page.encoding == _DELTA_BYTE_ARRAY:
             width = max(width, page.unpacked)
     most = max(MOST_REPEATED, _MOST_EXPANSION * size)
-    if column.max_repetition_level and values * max(width, 8) > most:
+    if column.max_repetition_level and values * max(width, nulls.item, 8) > most:
         msg = f"column {column.path} has {values} values in lists, in {size} bytes"
         raise InputError(msg)
-    return width, size
+    if nulls.row > max(MOST_UNPACKED, _MOST_EXPANSION * size):
+        msg = f"column {column.path} has lists of {nulls.row} bytes, in {size} bytes"
+        raise InputError(msg)
+    return max(width, nulls.row), size
 
 
 def _longest(file: BinaryIO, page: Page, codec: int, effort: _Effort) -> int:

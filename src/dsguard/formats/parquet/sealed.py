@@ -83,7 +83,7 @@ def packed(
             column = undropped_column(column, path, review, sealing=True)
         is_same = each.name in there and column.equals(there[each.name])
         is_published = each.name == whole.columns.image or is_same
-        if not is_published and review.disclosure.says(path) is False:
+        if not is_published and review.says(path) is False:
             continue
         kept.append(each)
         if is_published:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from dsguard.formats.base import Record
+from dsguard.formats.base import Extras, Record
 from dsguard.formats.disclosure import A_KEY
 from dsguard.formats.dropping import UNREAD
 from dsguard.formats.harmless import (
@@ -51,7 +51,7 @@ class Table(Record):
         kept: dict[str, Any] = {}
         for n, field in enumerate(self.batch.schema):
             name = f"{self.columns.file}/{field.name}"
-            said = review.disclosure.says(name)
+            said = review.says(name)
             column = self.batch.column(n)
             if field.name == self.columns.image:
                 kept[field.name] = self._shortened(column, review)
@@ -81,6 +81,19 @@ class Table(Record):
         )
         batch = pyarrow.RecordBatch.from_arrays(list(kept.values()), schema=schema)
         return Table(batch, self.columns)
+
+    def undropped(self, fields: Extras, review: Review) -> Extras:
+        if self.columns.named:
+            path = f"{self.columns.file}/fields"
+            own = {suffix: f"{path}/{suffix}" for suffix in fields}
+        else:
+            own = dict.fromkeys(fields, self.columns.file)  # whose columns are the keys of one
+        left = {
+            suffix: review.undropped(own[suffix], data, sealing=True)
+            for suffix, data in fields.items()
+            if own[suffix] == self.columns.file or review.says(own[suffix]) is not False
+        }
+        return {suffix: data for suffix, data in left.items() if data is not None}
 
     def _shortened(self, column: pa.Array, review: Review) -> pa.Array:
         """Return the images without paths that are no names: some hold the picture itself."""
@@ -138,7 +151,7 @@ class Table(Record):
             field.name
             for field in self.batch.schema
             if any(check(type_of_values(field.type)) for check in checks)
-            and review.disclosure.says(f"{self.columns.file}/{field.name}") is None
+            and review.says(f"{self.columns.file}/{field.name}") is None
             and field.name != self.columns.label
         }
 

@@ -138,7 +138,7 @@ class Samples(Record):
 def _reviewed(name: str, data: bytes, review: Review) -> bytes | None:
     """Return a member that belongs to no image as it goes along, None where it does not."""
     text = is_text(name) or is_text_field(name.rpartition(".")[2])
-    if not text and review.disclosure.says(name) is None:
+    if not text and review.says(name) is None:
         review.leave_out(kind_of(name), name, "is not read as an image, nor as text")
         return None
     return review.file(name, data)
