@@ -232,6 +232,23 @@ def test_it_does_not_go_along_with_columns(tmp_path, scenes, publish):
     assert SECRET.encode() not in published(tmp_path / "out")
 
 
+@pytest.mark.parametrize("publish", [(), ("*",)])
+def test_it_is_found_in_the_rows_of_a_column(tmp_path, scenes, publish):
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    image = [{"bytes": png(scenes[n % 4]), "path": None} for n in range(32)]
+    parts = [SECRET[2 * n : 2 * n + 2] for n in range(32)]
+    rows = {"byte": NUMBERS, "float": [*map(float, NUMBERS)], "part": parts, "n": [*range(32)]}
+    (tmp_path / "in").mkdir()
+    pq.write_table(pa.table({"image": image, **rows}), tmp_path / "in" / "a.parquet")
+    report = protect_dataset(tmp_path / "in", tmp_path / "out", KEY, publish=publish)
+    assert {each.reason for each in report.left_out.values()} == {A_KEY}
+    back = pq.read_table(next((tmp_path / "out").glob("*.parquet")))
+    for name in ("byte", "float", "part"):
+        assert name not in back.column_names or not any(back[name].to_pylist())
+    assert back["n"].to_pylist() == [*range(32)]
+
+
 def test_it_does_not_go_along_in_shards(tmp_path, scenes):
     (tmp_path / "in").mkdir()
     with tarfile.open(tmp_path / "in" / "a.tar", "w") as tar:

@@ -24,7 +24,7 @@ from dsguard.formats.names import checked
 from dsguard.formats.parquet.columns import Columns, arrow, damage
 from dsguard.formats.parquet.fields import FieldsOf
 from dsguard.formats.parquet.pages import rows_at_once
-from dsguard.formats.parquet.table import Table, undropped_column
+from dsguard.formats.parquet.table import Table, holds_key, undropped_column
 from dsguard.formats.sealing import DIGEST_BYTES, Entries, Unsealed, digest_of, numbered_name
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def packed(
         kept.append(each)
         if is_published:
             continue
-        if not _holds_key(column, review):
+        if not holds_key(column, review):
             sealed[each.name] = column
         elif each.name not in there:
             review.leave_out(each.name, path, A_KEY, len(rows))
@@ -130,10 +130,6 @@ def _entry(
     table = pyarrow.Table.from_arrays(columns, schema=schema)
     parquet.write_table(table, out, write_statistics=False)
     return out.getvalue()
-
-
-def _holds_key(column: pa.Array, review: Review) -> bool:
-    return not arrow()[0].types.is_primitive(column.type) and review.is_key(column.to_pylist())
 
 
 class SealedColumns(Unsealed):

@@ -70,9 +70,10 @@ class Table(Record):
                 if reason:
                     review.leave_out(field.name, name, reason, len(column))
                 elif field.name in numbers:
-                    kept[field.name] = column
+                    kept[field.name] = _without_key(column, name, review)
                 else:
-                    kept[field.name] = _pruned(column, name, review, allowances)
+                    pruned = _pruned(column, name, review, allowances)
+                    kept[field.name] = _without_key(pruned, name, review)
         kept = {name: _stripped(column, name, review) for name, column in kept.items()}
         schema = pyarrow.schema(
             {name: column.type for name, column in kept.items()},
@@ -245,9 +246,16 @@ def undropped_column(
         return pyarrow.nulls(len(column), column.type)
 
 
+def holds_key(column: pa.Array, review: Review) -> bool:
+    """Tell whether a column has the key of a dataset in it, in one row or over several."""
+    types = arrow()[0].types
+    is_free = types.is_temporal(column.type) or types.is_boolean(column.type)
+    return not is_free and review.is_key(column.to_pylist())
+
+
 def _without_key(column: pa.Array, name: str, review: Review) -> pa.Array:
     """Return a column; nulls, where it has the key of a dataset in it."""
-    if arrow()[0].types.is_primitive(column.type) or not review.is_key(column.to_pylist()):
+    if not holds_key(column, review):
         return column
     review.leave_out(name.rpartition("/")[2], name, A_KEY, len(column))
     return arrow()[0].nulls(len(column), column.type)
