@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 import tarfile
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 import dsguard
 from dsguard.bulk import protect_dataset, restore_dataset
 from dsguard.formats import encode_image, open_source
-from dsguard.formats.disclosure import Disclosure, Review
+from dsguard.formats.disclosure import THE_CLASS, Disclosure, Review
 from dsguard.formats.dropping import UNREAD
 
 from .folders import files_in
@@ -244,6 +245,7 @@ UNSURE = {
     "keys": "key,value\nimage,a/0.png\nimage,a/0.png\nage,3\npatient,{0}\n",
     "blanks": "image patient age\na/0.png {0} 3\na/1.png {1} 5\n",
     "short": "image,age,patient\na/0.png,3,{0}\na/1.png\n",
+    "no quotes": 'image\tpatient\tn\na/0.png\t{0}\t"open\na/1.png\t{1}\tend"\n',
     "long": "image,age,patient\na/0.png,3,{0}\na/1.png,5,{1},7\n",
 }
 
@@ -467,3 +469,56 @@ def test_what_is_looked_through_is_bounded():
     assert {name: each.count for name, each in review.left_out.items()} == {"a": 2, "*.txt": 2}
     table = "k\na" + ",b" * 70_000 + "\n"
     assert Review(Disclosure(drop=("k",))).without_dropped("a.csv", table.encode()) is None
+
+
+def test_keys_of_pickles_go(tmp_path):
+    (tmp_path / "clean").mkdir()
+    rows = np.arange(4 * 3072, dtype=np.uint32).astype(np.uint8).reshape(4, 3072)
+    batch = {"data": rows, "labels": [0, 1, 0, 1], "thumb": ["SECRET"] * 4, "filenames": ["a"] * 4}
+    batch["list"] = [b"SECRET"] * 4
+    told = {"label_names": [b"cat", b"dog"], "thumb": "SECRET", "num_vis": 3072}
+    for name, content in (("data_batch_1", batch), ("batches.meta", told)):
+        data = {key.encode(): value for key, value in content.items()}
+        (tmp_path / "clean" / name).write_bytes(pickle.dumps(data, protocol=2))
+    like = ("thumb", "data_batch_1/list", "label_names")
+    report = protect_dataset(tmp_path / "clean", tmp_path / "out", KEY, drop=like)
+    assert {name: each.reason for name, each in report.left_out.items()} == {
+        "label_names": THE_CLASS
+    }
+    assert not report.unmatched_drop
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    for place in ("out", "back"):
+        assert "SECRET" not in all_in(tmp_path / place)
+        assert "filenames" in all_in(tmp_path / place)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "webdataset"])
+def test_the_class_is_dropped_or_named(tmp_path, kind):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    (tmp_path / "clean").mkdir()
+    table = pa.table({"image": IMAGES, "label": ["SECRET", "x"], "n": [1, 2]})
+    parquet.write_table(table, tmp_path / "clean" / "t.parquet")
+    report = protect_dataset(
+        tmp_path / "clean", tmp_path / "out", KEY, drop=("label",), out_format=kind
+    )
+    assert report.done == 2
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    if kind == "webdataset":
+        assert [each.reason for each in report.left_out.values()] == [THE_CLASS]
+        return
+    assert not report.left_out
+    for place in ("out", "back"):
+        found = parquet.read_table(tmp_path / place / "t.parquet")
+        assert found.column_names == ["image", "n"]
+
+
+def test_the_class_of_a_sample_is_dropped(tmp_path):
+    fields = [("0.png", IMAGES[0]), ("0.classname.txt", b"SECRET"), ("0.cls", b"7")]
+    tarred(tmp_path / "clean" / "s.tar", fields)
+    drop = ("*.classname.txt",)
+    assert protect_dataset(tmp_path / "clean", tmp_path / "out", KEY, drop=drop).done == 1
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    for place in ("out", "back"):
+        assert "SECRET" not in all_in(tmp_path / place)

@@ -130,7 +130,8 @@ class Companions:
             return False
         if name == CROISSANT and self._is_croissant(original):
             return False
-        whole = self._undropped(name, original)
+        is_own = isinstance(self.source, ArraySource) and name in self.source.own_companions()
+        whole = original if is_own else self._undropped(name, original)
         if whole is None:  # which is named
             return False
         data, told = self._reviewed(name, whole)
@@ -140,8 +141,9 @@ class Companions:
                 report.add_broken(name, renamed)
                 return False
             data = renamed
-        reason = "" if data == whole else self._hold(name, whole)
-        if data == whole or reason:
+        is_all = data == whole or (is_own and self.review.could_tell(name, whole))
+        reason = "" if is_all else self._hold(name, whole)  # what is own is written anew
+        if is_all or reason:
             add_up(self.review.left_out, told)
         if reason and data is not None and not told and self.seals and not self._is_cut:
             self.review.leave_out(name.rpartition("/")[2], name, f"as it was, {reason}")

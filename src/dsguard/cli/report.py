@@ -174,7 +174,7 @@ def _facts(task: Task, report: Report, total: int) -> dict[str, Any]:
 
 def show_left_out(task: Task, report: Report) -> None:
     """Name what lies beside the images and was not written, and how to decide on it."""
-    from dsguard.formats.disclosure import A_KEY, NO_ROOM
+    from dsguard.formats.disclosure import A_KEY, NO_ROOM, THE_CLASS
     from dsguard.formats.dropping import UNREAD
 
     publish = ", or publish it as it is: --publish {}".format
@@ -183,8 +183,9 @@ def show_left_out(task: Task, report: Report) -> None:
         more = f" and {each.count - 1:,} more" if each.count > 1 else ""
         quoted = shlex.quote(kind)
         remedy = f"; --drop {quoted}{other_remedies.get(each.reason, publish(quoted))}"
-        remedy = remedy if task.publishes and each.reason != A_KEY else ""
-        warn(f"left out: {shortened(each.first)}{more}: {each.reason}{remedy}")
+        remedy = remedy if task.publishes and each.reason not in (A_KEY, THE_CLASS) else ""
+        what = "dropped, and published" if each.reason == THE_CLASS else "left out"
+        warn(f"{what}: {shortened(each.first)}{more}: {each.reason}{remedy}")
     kinds = len(report.left_out) - _SHOWN_KINDS
     if kinds > 0:
         warn(f"left out: {counted(kinds, 'more kind')}, which --json names")

@@ -113,6 +113,10 @@ NO_ROOM = "has no place beside images of another format; keep the format of the 
 """Why arrays are left out that only files of arrays have room for."""
 
 
+THE_CLASS = "is the class of the images, which is published in any case; take it out yourself"
+"""Why something is named that its owner drops, and that is published."""
+
+
 A_KEY = "holds the key of a dataset, which is never published; keep it elsewhere"
 
 
@@ -245,10 +249,11 @@ class Review:
         allowance = Allowance()
         found: Fields = {}
         for suffix, data in fields.items():
-            if suffix == CLASS_NAME and _is_short(data) and not self.holds_key(data):
+            name, kind = f"{stem}.{suffix}", f"*.{suffix}"
+            is_class = suffix == CLASS_NAME and _is_short(data) and not self.holds_key(data)
+            if is_class and self.says(name) is not False:
                 found[suffix] = data
                 continue
-            name, kind = f"{stem}.{suffix}", f"*.{suffix}"
             if not is_text_field(suffix) and self.says(name) is None:
                 is_key = self.seals and self.holds_key(data)
                 reason = A_KEY if is_key else "is of a kind that is not known as text"
@@ -258,6 +263,11 @@ class Review:
             if kept is not None:
                 found[suffix] = kept
         return found
+
+    def keep_class(self, name: str) -> None:
+        """Name what has the class of images, and is published, where its owner would drop it."""
+        if self.says(name) is False:
+            self.leave_out(name.rpartition("/")[2], name, THE_CLASS, sealable=False)
 
     def to_seal(self, name: str, data: bytes) -> bytes | None:
         """Return something as it is sealed: not what its owner drops, and no key."""
@@ -276,14 +286,14 @@ class Review:
 
         None, and named, where it cannot be read, and may have something like that in it.
         """
-        if not self._could_tell(name, data, of_files=True):
+        if not self.could_tell(name, data, of_files=True):
             return data  # most are not even parsed
         left: bytes | None = data
         try:
             left = self._undropped(name, data, sealing=sealing)
             is_unread = left is data and self._seems_to_tell(name, data)
         except (CouldHoldPictureError, DsguardError, RecursionError, ValueError):
-            is_unread = self._could_tell(name, data)  # what has escapes could be any text
+            is_unread = self.could_tell(name, data)  # what has escapes could be any text
         if is_unread:
             self.leave_out(kind_of(name), name, UNREAD, sealable=not sealing)
             return None
@@ -313,7 +323,7 @@ class Review:
         except CouldHoldPictureError:
             text = ""
         if not text:
-            return self._could_tell(name, data, escapes=False)
+            return self.could_tell(name, data, escapes=False)
         with contextlib.suppress(ValueError, CouldHoldPictureError):
             if isinstance(parsed(text), dict | list):  # which was looked into
                 return False
@@ -321,7 +331,7 @@ class Review:
         found = any(self._could_be(name, each) for each in itertools.islice(names, _MOST_NAMES))
         return found or next(names, None) is not None
 
-    def _could_tell(
+    def could_tell(
         self, name: str, data: bytes, *, of_files: bool = False, escapes: bool = True
     ) -> bool:
         """Tell whether bytes could have what is dropped in them.
@@ -366,7 +376,7 @@ class Review:
             def unread(where: str) -> None:
                 self.leave_out(where.rpartition("/")[2], where, UNREAD, sealable=not sealing)
 
-            return Dropper(is_dropped, self._could_tell, self._could_be, unread)
+            return Dropper(is_dropped, self.could_tell, self._could_be, unread)
 
         return {sealing: dropper(sealing) for sealing in (False, True)}
 
@@ -375,7 +385,7 @@ class Review:
         if not self.disclosure.drop or array.dtype.kind not in "SUV":
             return False
         if array.dtype.kind == "V":
-            is_free = not self._could_tell(name, repr(array.dtype).encode())
+            is_free = not self.could_tell(name, repr(array.dtype).encode())
         else:
             is_free = all(self.undropped(name, each) is each for each in array.reshape(-1).tolist())
         if not is_free and told:

@@ -14,6 +14,7 @@ _DELIMITERS = ",\t;|"
 _LOOKED_AT = 32  # rows
 _MOST_COLUMNS, _LONGEST_LINE = 1 << 16, 1 << 22
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
+_TWO_ROWS = re.compile(r"[\r\n](?s:.*)\t|\t(?s:.*)[\r\n]")
 _ROWS_OF_NAMES = 3  # a table may have names in several rows
 _BEFORE = re.compile(r"(?:\ufeff?(?:sep=.|[#%].*|[ \t]*)\r?\n)*")
 _WORDS = re.compile(r"[^\s,;|\"'#%]+")
@@ -82,6 +83,9 @@ def _rows(table: str, delimiter: str) -> Iterator[list[str]]:
         width = width or len(row)
         if (row and len(row) != width) or width > _MOST_COLUMNS:
             msg = f"has rows of {width} cells and of {len(row)}"
+            raise ValueError(msg)
+        if delimiter == "\t" and any(map(_TWO_ROWS.search, row)):  # a quote was none
+            msg = "has a cell with rows in it"
             raise ValueError(msg)
         yield row
 

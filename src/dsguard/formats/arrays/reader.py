@@ -462,6 +462,9 @@ class CifarSource(ArraySource):
             own_name = key.decode("utf-8", "backslashreplace")
             name = f"{file}/{own_name}"
             if key == self._labels:
+                review.keep_class(name)
+                continue
+            if review.says(name) is False:
                 continue
             kept: Any = None
             if len(key) > STRING:
@@ -486,8 +489,11 @@ class CifarSource(ArraySource):
         for key, value in content.items():
             path = f"{name}/{key.decode('utf-8', 'backslashreplace')}"
             if key in (b"label_names", b"fine_label_names", b"coarse_label_names"):
+                review.keep_class(path)
                 count = len(value) if isinstance(value, list) else 1
                 found[key] = review.row(path, value, allowance_of_classes(count))
+            elif review.says(path) is False:
+                continue
             elif len(key) > STRING:
                 review.leave_out("*", path[:STRING], f"has a name of {len(key)} characters")
             else:

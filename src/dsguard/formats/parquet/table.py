@@ -55,7 +55,7 @@ class Table(Record):
             column = self.batch.column(n)
             if field.name == self.columns.image:
                 kept[field.name] = self._shortened(column, review)
-            elif field.name == self.columns.label or said:
+            elif said or (field.name == self.columns.label and said is None):
                 kept[field.name] = _without_key(
                     undropped_column(column, name, review), name, review
                 )
@@ -83,6 +83,8 @@ class Table(Record):
         return Table(batch, self.columns)
 
     def undropped(self, fields: Extras, review: Review) -> Extras:
+        if self.columns.label is not None:
+            review.keep_class(f"{self.columns.file}/{self.columns.label}")
         if self.columns.named:
             path = f"{self.columns.file}/fields"
             own = {suffix: f"{path}/{suffix}" for suffix in fields}
