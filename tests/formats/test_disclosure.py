@@ -23,7 +23,7 @@ from dsguard.bulk import Selection, Settings, protect_dataset, restore_dataset
 from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
 from dsguard.errors import InputError
-from dsguard.formats import OUTPUT_FORMATS, encode_image, encode_images, open_source
+from dsguard.formats import OUTPUT_FORMATS, disclosure, encode_image, encode_images, open_source
 from dsguard.formats.disclosure import Disclosure, Review
 from dsguard.formats.parquet.table import reason_against
 from dsguard.formats.places import LocalPlace
@@ -1015,3 +1015,13 @@ def test_long_numbers_of_json_stay_numbers():
     assert [each.reason for each in review.left_out.values()] == [
         "is a number of more than 64 bits"
     ]
+
+
+def test_long_texts_are_not_looked_through_for_names(monkeypatch):
+    looked = []
+    monkeypatch.setattr(disclosure, "numbers_in", lambda text: looked.append(text) or 0)
+    review = Review(Disclosure(), ["a/0.png"])
+    assert review.is_name("a/0.png")
+    assert looked == ["a/0.png"]
+    assert not review.is_name("ab " * (5 << 20))
+    assert looked == ["a/0.png"]

@@ -105,6 +105,9 @@ class Disclosure:
         return True if like(name, self.publish) else None
 
 
+_LONGEST_PATH = 4096
+"""Characters of a path, as systems have it: longer texts are not looked through for one."""
+
 NOT_CHOSEN = "may tell of images that were not chosen"
 """Why something is not sealed where images are chosen."""
 
@@ -633,7 +636,7 @@ class Review:
 
     def is_name(self, text: str) -> bool:
         """Tell whether a string is the name of an image, published in any case; not a number."""
-        return not numbers_in(text) and self._is_path(text)
+        return len(text) <= _LONGEST_PATH and not numbers_in(text) and self._is_path(text)
 
     def _is_path(self, word: str) -> bool:
         """Tell whether a word names an image by a path of the dataset, or by one met before.
