@@ -102,8 +102,8 @@ def _complain_of_loss(report: Report) -> None:
     sealed = sum(map(is_own, report.failures))
     if report.broken > sealed:
         complain(
-            f"{counted(report.broken - sealed, 'file')} could not be read to the end; what else "
-            "was there is lost"
+            f"{counted(report.broken - sealed, 'file')} could not be read, or put back, as a "
+            "whole: the lines above tell what is missing"
         )
     if sealed:
         them = "it" if sealed == 1 else "them"
