@@ -20,12 +20,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 SLOW = (
-    "dmcp", "evaluation", "fuzz", "integrations", "bulk/test_bulk.py", "bulk/test_leftovers.py",
-    "cli/test_cli.py", "cli/test_locale.py", "formats/test_bounds.py", "formats/test_disclosure.py",
-    "formats/test_http.py", "formats/test_listings.py", "formats/test_parquet.py",
-    "test_api.py", "test_example_files.py", "test_malformed.py",
+    "bulk", "dmcp", "evaluation", "fuzz", "integrations", "cli/test_cli.py", "cli/test_locale.py",
+    "formats/test_bounds.py", "formats/test_disclosure.py", "formats/test_http.py",
+    "formats/test_listings.py", "formats/test_parquet.py", "test_api.py", "test_example_files.py",
+    "test_malformed.py",
 )  # fmt: skip
-"""Folders and files whose tests take most of the time: services, trainings, hostile files."""
+"""Folders and files whose tests take most of the time: datasets, services, trainings, attacks."""
 
 settings.register_profile("dsguard", deadline=None, max_examples=40)
 settings.load_profile("dsguard")
