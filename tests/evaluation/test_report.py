@@ -78,6 +78,12 @@ def test_without_attacks_none_is_told(scenes):
     assert "some images" not in text
 
 
+def test_before_anything_is_trained_there_is_a_page(scenes):
+    text = text_of(page_of({}, scenes, facts={"Images": "8"}))
+    assert "Images 8" in text
+    assert "%" not in text
+
+
 def test_where_no_attack_helps_it_is_said(scenes):
     rows = {Trial("clean"): 0.9, Trial("protected"): 0.12, Trial("protected", "gray"): 0.1}
     text = text_of(page_of(rows, scenes, facts={}))

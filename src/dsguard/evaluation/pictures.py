@@ -113,7 +113,8 @@ def curves(named: Sequence[Row], others: Sequence[Row] = (), *, dark: bool = Fal
             axes.plot(*_points(row), color="gray", linewidth=0.5, zorder=1, label=label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
-        figure.legend(loc="outside lower left", ncols=2, fontsize="small", frameon=False)
+        if named or others:
+            figure.legend(loc="outside lower left", ncols=2, fontsize="small", frameon=False)
         file = io.BytesIO()
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     return file.getvalue()
