@@ -291,13 +291,14 @@ class Companions:
         """
         if self.destination.output.kind == "folder":
             return []
-        images = {with_suffix(name, "") for name in self.source.names()}
+        beside = texts_beside(self.source.names(), list(files))
+        fields = {name for own in beside.values() for name in own}
         return [
             name
             for name, data in files.items()
             if is_metadata(name)
             or (name.endswith(".json") and b'"annotations"' in data and b'"images"' in data)
-            or not images.isdisjoint(_stems(name))
+            or name in fields
         ]
 
     @property
@@ -426,14 +427,6 @@ def _not_read(name: str) -> str:
     if is_image_name(name, of_any_kind=True):
         return "is an image of a kind that is not decoded; take --keep files, or convert it to PNG"
     return "is not read as an image, nor as text"
-
-
-def _stems(name: str) -> Iterator[str]:
-    """Yield a path without its suffixes: the last, the last two, and so on."""
-    folder, slash, file = name.rpartition("/")
-    for place, letter in enumerate(file):
-        if letter == "." and place:
-            yield f"{folder}{slash}{file[:place]}"
 
 
 _MISSED = InputError(

@@ -50,9 +50,7 @@ def write_croissant(
     original, review = companions.croissant, companions.review
     if original is None and not (wanted or access):
         return set()
-    if (
-        original is None and CROISSANT in companions.wanted
-    ):  # the file of the source, of another kind
+    if original is None and CROISSANT in companions.wanted:  # that of the source is no document
         report.add_broken(CROISSANT, InputError(_OF_ANOTHER_KIND))
         return set()
     place = companions.destination.output.place

@@ -218,7 +218,7 @@ class Review:
         if found := like(name, self.disclosure.drop):
             self.met.update(found)
             return False
-        return self.disclosure.says(name)
+        return True if like(name, self.disclosure.publish) else None
 
     def holds_key(self, data: bytes | memoryview) -> bool:
         """Tell whether bytes have the key of a dataset in them, that of this one above all."""
