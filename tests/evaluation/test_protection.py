@@ -112,15 +112,13 @@ def test_presets_of_the_field():
 
 
 def test_sgd_learns(scenes):
-    from dsguard.evaluation import compare
+    from dsguard.evaluation import learn
 
     labels = (np.arange(64) % 2).astype(np.int64)
     rng = np.random.default_rng(0)
     images = (rng.integers(0, 60, (64, 8, 8, 3)) + labels[:, None, None, None] * 150).astype("u1")
     recipe = Recipe(epochs=6, batch_size=16, learning_rate=0.05, optimizer="sgd", weight_decay=5e-4)
-    (row,) = compare(
-        {"clean": images}, labels, images, labels, recipe=recipe, width=8, device="cpu"
-    )
+    row = learn("clean", images, labels, images, labels, recipe=recipe, width=8, device="cpu")
     assert row.test_accuracy > 0.9
 
 

@@ -2,7 +2,7 @@
 
 import dsguard.networks  # noqa: F401 - says that torch is missing, and how to get it
 from dsguard.evaluation.attacks import COUNTERMEASURES, CounterMeasure
-from dsguard.evaluation.comparison import Row, cautions, compare, psnr
+from dsguard.evaluation.comparison import Row, cautions, learn, psnr
 from dsguard.evaluation.data import Data, digits, own_images
 from dsguard.evaluation.pictures import curves, triptychs
 from dsguard.evaluation.report import html_report
@@ -18,10 +18,10 @@ __all__ = [
     "Trial",
     "build_network",
     "cautions",
-    "compare",
     "curves",
     "digits",
     "html_report",
+    "learn",
     "matrix",
     "own_images",
     "psnr",

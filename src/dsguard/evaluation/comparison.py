@@ -1,8 +1,8 @@
-"""The paper's Table 1: one network per version of the training set, tested on clean images."""
+"""One network on one version of a training set, tested on clean images: a row of a table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -50,53 +50,6 @@ class Row:
     by_epoch: tuple[float, ...] = ()
 
 
-def compare(
-    versions: Mapping[str, Images],
-    labels: npt.NDArray[np.int64],
-    test_images: Images,
-    test_labels: npt.NDArray[np.int64],
-    *,
-    recipe: Recipe,
-    width: int | None = None,
-    device: str | None = None,
-    on_epoch: Callable[[], None] | None = None,
-) -> list[Row]:
-    """Train a new ResNet-18 on each version of a training set, all from the same weights.
-
-    Parameters
-    ----------
-    versions : mapping of str to ndarray of uint8, shape (N, H, W, C)
-    labels : ndarray of int64, shape (N,)
-        Class numbers from 0.
-    test_images, test_labels : ndarray
-        Clean images that no version contains.
-    recipe : Recipe
-    width : int, optional
-        Of the network; by default 64 on CUDA and 16 on the CPU.
-    device : str, optional
-    on_epoch : callable, optional
-        Called after every epoch of every training.
-
-    Returns
-    -------
-    list of Row
-    """
-    return [
-        learn(
-            name,
-            images,
-            labels,
-            test_images,
-            test_labels,
-            recipe=recipe,
-            width=width,
-            device=device,
-            on_epoch=on_epoch,
-        )
-        for name, images in versions.items()
-    ]
-
-
 def learn(
     name: str,
     images: Images,
@@ -119,15 +72,21 @@ def learn(
     ----------
     name : str
         Of the row.
-    images, labels, test_images, test_labels : ndarray
-        As in `compare`.
+    images : ndarray of uint8, shape (N, H, W, C)
+    labels : ndarray of int64, shape (N,)
+        Class numbers from 0.
+    test_images, test_labels : ndarray
+        Clean images that are not trained on.
     recipe : Recipe
     against : str
         A counter-measure of `COUNTERMEASURES`.
     network : str
         One of `NETWORKS`.
-    width, device, on_epoch
-        As in `compare`.
+    width : int, optional
+        Of the network; by default 64 on CUDA and 16 on the CPU.
+    device : str, optional
+    on_epoch : callable, optional
+        Called after every epoch.
     checkpoint : Path, optional
         Where the training is kept after every epoch, to go on from there another time.
     known : Known, optional

@@ -19,11 +19,11 @@ from dsguard.evaluation import (
     cautions,
     digits,
     html_report,
+    learn,
     own_images,
     psnr,
     triptychs,
 )
-from dsguard.evaluation.comparison import learn
 from dsguard.evaluation.pictures import check_plots
 from dsguard.fsp import Attack, Recipe, Surrogate, choose_device, fit_surrogate, perturb
 from dsguard.kernels.contract import Images
