@@ -26,7 +26,7 @@ def deposited_key(dataset: str, url: str | None, choices: Choices) -> DatasetKey
     DsguardError
         If the platform does not take it; or has the dataset already, and its key is not here.
     """
-    from dsguard.cli.dmcp import connected
+    from dsguard.cli.dmcp.connection import connected
     from dsguard.dmcp.login import login_for
     from dsguard.dmcp.names import check_dataset_name
     from dsguard.keys import DatasetKey
