@@ -212,13 +212,13 @@ def make_tables(found: dict[str, dict[str, Any]]) -> None:
 def sentence(own: list[dict[str, Any]]) -> str:
     """Return what the README says."""
     said = [
-        f"- {TITLES[each['claim']]}: {each['protected under it']:.1%} "
-        f"({each['protected']:.1%})"
+        f"- {TITLES[each['claim']]}: {each['protected under it']:.1%} ({each['protected']:.1%})"
         for each in own
         if each["claim"] in TITLES
     ]
     text = f"""\
-A small network that is trained on clean images of CIFAR-10 recognises {own[0]["clean"]:.1%} of the test images.
+A small network that is trained on clean images of CIFAR-10 recognises {own[0]["clean"]:.1%} of the
+test images.
 Chance is 10 %.
 If it is trained on protected images, after the worst known attack, it recognises these shares
 (in brackets: without an attack):
