@@ -413,3 +413,13 @@ def test_the_journal_of_a_link_is_told_where_it_lies(tmp_path, monkeypatch, scen
         told = "".join(capsys.readouterr().err.split())
         assert f"keeptoyourselfkand{journal}see" in told
         assert Path(journal).is_dir()
+
+
+def test_how_far_a_comparison_is(home, capsys, monkeypatch):
+    monkeypatch.setattr("dsguard.cli.console._TOLD_EVERY", 0.0)
+    arguments = ["verify", "safe", "--key", "k", "--against", "clean"]
+    assert run(arguments) == Exit.OK
+    told = capsys.readouterr().err
+    assert re.search(r"\d+ images, \d+ of \d+ shards, \d+ images/s", told)
+    count = len(list((home / "clean").rglob("*.png")))
+    assert f"compared {count} images, {count} of {count} images, " in told

@@ -138,6 +138,7 @@ def compare(
     key: DatasetKey | KeySource,
     report: Report,
     sealed: Mapping[str, bytes],
+    tell: Callable[[], None],
 ) -> None:
     """Report what of a source does not come back from what was published.
 
@@ -149,6 +150,8 @@ def compare(
         With the digests of all that comes back; those that the source has are taken out.
     sealed : mapping of str to bytes
         By name, SHA-256 of the files that lie sealed beside the images.
+    tell : callable
+        Called after some images each.
     """
     names = _Names.of(source, published)
     how = Comparison.of(source, published)
@@ -159,6 +162,8 @@ def compare(
         for rows in source.rows(part):
             some = _in_folders(rows, source) if as_folder else rows
             _compare_rows(some, names, how, is_beside, report, lost)
+            report.compared_images += len(rows.names)
+            tell()
     left = sum(report.digests.values())
     if left:
         more = "1 image more" if left == 1 else f"{left} images more"

@@ -72,6 +72,8 @@ class Report:
         Of all images that come back, where a dataset is compared with another.
     fields : dict of str to Counter of bytes
         Of what belongs to them in shards, by kind, and of texts of no image, by name.
+    compared_images : int
+        Images of the other dataset that were looked for so far.
     compared : {"", "images", "all"}
         What was compared of it: images alone where fields of shards, or arrays, became a folder.
     different : dict of str to str
@@ -111,6 +113,7 @@ class Report:
     fields: defaultdict[str, Counter[bytes]] = field(
         default_factory=lambda: defaultdict(Counter), repr=False
     )
+    compared_images: int = 0
     compared: str = ""
     different: dict[str, str] = field(default_factory=dict)
     differences: int = 0

@@ -7,6 +7,7 @@ import hashlib
 import os
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dsguard._parallel.processes import end_if_imported
@@ -64,7 +65,8 @@ def run(
         nothing have none.
     settings : Settings, optional
     progress : callable, optional
-        Called with the report so far and the number of shards done, after each.
+        Called with the report so far and the number of shards done, after each; and while the
+        images of `against` are looked for.
     against : Source, optional
         The clean dataset, for a `Verify` that compares: all of it has to come back.
 
@@ -113,7 +115,8 @@ def run(
             seen = _work(plan, plan.specs, settings, report, progress)
             sealed = _look_at_sealed(source, task, report)
             if against is not None:
-                compare(against, source, task.key, report, sealed)
+                told = partial(progress or _untold, report, len(plan.specs))
+                compare(against, source, task.key, report, sealed, told)
             if settings.selection == Selection():
                 look_for_lost(plan.specs, seen, report)
             return report
@@ -125,6 +128,10 @@ def run(
             plan.destination.clean_up(report)
     plan.destination.look_back(report)
     return report
+
+
+def _untold(report: Report, shards: int) -> None:
+    """Tell nobody how far a run is."""
 
 
 def _look_around(source: Source, selection: Selection, report: Report) -> None:

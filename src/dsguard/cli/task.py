@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -26,6 +27,8 @@ from dsguard.cli.report import code_of, code_of_left_out, finish, show_left_out
 from dsguard.errors import InputError, NoKeysError
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from dsguard.bulk import Report
     from dsguard.bulk.report import Progress
     from dsguard.bulk.tasks import Task
@@ -157,37 +160,52 @@ def _literal(name: str) -> str:
 
 
 class _Pace:
-    """How fast a run goes; what earlier runs had done does not count."""
+    """How fast a step goes; what earlier runs had done of it does not count."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
         self._before: tuple[int, int] | None = None
 
-    def of(self, report: Report, shards: int) -> tuple[float, float]:
+    def of(self, step: _Step) -> tuple[float, float]:
         """Return images a second and the seconds that are left."""
-        images = report.done + report.failed
         if self._before is None:  # nothing is done yet
-            self._before = images, shards
+            self._before = step.images, step.done
         seconds = max(time.monotonic() - self._start, 1e-9)
-        ours = max(1, shards - self._before[1])
-        return (images - self._before[0]) / seconds, seconds * (report.shards - shards) / ours
+        ours = max(1, step.done - self._before[1])
+        return (step.images - self._before[0]) / seconds, seconds * (step.total - step.done) / ours
 
 
-def _so_far(verb: str, report: Report) -> str:
-    failed = f", {report.failed} failed" if report.failed else ""
-    return f"{verb} {counted(report.done, 'image')}{failed}"
+@dataclass(frozen=True)
+class _Step:
+    """How far a run is: in its own step, in shards, then in that of a comparison, in images."""
+
+    text: str
+    images: int
+    done: int
+    total: int
+    unit: str
+
+    @classmethod
+    def of(cls, verb: str, report: Report, shards: int) -> _Step:
+        if found := report.compared_images:
+            text = f"compared {counted(found, 'image')}"
+            return cls(text, found, found, max(found, report.done), "images")
+        failed = f", {report.failed} failed" if report.failed else ""
+        text = f"{verb} {counted(report.done, 'image')}{failed}"
+        return cls(text, report.done + report.failed, shards, report.shards, "shards")
 
 
 @contextlib.contextmanager
 def _told(verb: str, quiet: bool) -> Iterator[Progress]:
-    """Show a bar on a terminal, lines elsewhere, nothing if `quiet`."""
-    pace, print_now_and_then = _Pace(), progress_lines(time.monotonic())
+    """Show a bar for each step on a terminal, lines elsewhere, nothing if `quiet`."""
+    paces, print_now_and_then = defaultdict[str, _Pace](_Pace), progress_lines(time.monotonic())
 
     def lines(report: Report, shards: int) -> None:
-        rate, left = pace.of(report, shards)
+        step = _Step.of(verb, report, shards)
+        rate, left = paces[step.unit].of(step)
         if not quiet:
             print_now_and_then(
-                f"{_so_far(verb, report)}, {shards} of {report.shards} shards, "
+                f"{step.text}, {step.done} of {step.total} {step.unit}, "
                 f"{rate:.0f} images/s, {left:.0f} s left"
             )
 
@@ -195,11 +213,14 @@ def _told(verb: str, quiet: bool) -> Iterator[Progress]:
         yield lines
         return
     with bars_of() as bars:
-        task = bars.add_task(verb, total=None)
+        tasks: dict[str, TaskID] = {}
 
         def bar(report: Report, shards: int) -> None:
-            rate, _ = pace.of(report, shards)
-            text = f"{_so_far(verb, report)}, {rate:.0f}/s, shards"
-            bars.update(task, completed=shards, total=report.shards, description=text)
+            step = _Step.of(verb, report, shards)
+            rate, _ = paces[step.unit].of(step)
+            if step.unit not in tasks:
+                tasks[step.unit] = bars.add_task(verb, total=None)
+            text = f"{step.text}, {rate:.0f}/s, {step.unit}"
+            bars.update(tasks[step.unit], completed=step.done, total=step.total, description=text)
 
         yield bar
