@@ -232,14 +232,15 @@ def sentence(own: list[dict[str, Any]]) -> str:
         for each in own
         if each["claim"] in TITLES
     ]
-    text = f"""\
-A small network that is trained on clean images of CIFAR-10 recognises {own[0]["clean"]:.1%} of the
-test images.
-Chance is 10 %.
-If it is trained on protected images, after the worst known attack, it recognises these shares
-(in brackets: without an attack):
-"""
-    return "\n".join((text, *said))
+    text = (
+        "A small network that is trained on clean images of CIFAR-10 recognises "
+        f"{own[0]['clean']:.1%} of the test images.",
+        "Chance is 10 %.",
+        "Trained on protected images, after the worst known attack, it recognises these shares.",
+        "Those without an attack are in brackets.",
+        "",
+    )
+    return "\n".join((*text, *said))
 
 
 def shows_table(own: list[dict[str, Any]]) -> str:
