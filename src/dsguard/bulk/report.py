@@ -50,7 +50,7 @@ class Report:
         Journals, scratch folders and temporary files that lie in the source or in the destination
         and are no part of a dataset: remove them before it is published.
     foreign : list of str
-        Files in a finished destination on this machine that no run has written.
+        Files in a finished destination that no run has written.
     metadata_dropped : int
         Images read that had a colour profile, EXIF, XMP or further pictures, which are not written;
         counted as `sidecars` are.
