@@ -109,10 +109,12 @@ def _versions(client: Client, dataset: str) -> set[str]:
 
 def _made(path: Path, choices: Choices) -> DatasetKey:
     """Make a key where it is published with nothing."""
+    from dsguard.formats.places import on_disk
     from dsguard.keys import DatasetKey, passphrase_of_environment
 
     for folder in (choices.source, str(choices.destination)):
-        if path.resolve().is_relative_to(Path(folder).resolve()):
+        there = on_disk(folder)
+        if there is not None and path.resolve().is_relative_to(there):
             msg = f"the key would lie in {folder}, and not be secret; give another place, --key"
             raise InputError(msg)
     key = DatasetKey.generate()
