@@ -43,7 +43,7 @@ class CocoListing(Listing):
         for file in _candidates(source):
             content = _listed(read_listing(source, file))
             if is_coco(content):
-                found = locate(_texts(content), file, source.index)
+                found = locate(_texts(content), file, source.index_of(file))
                 if found.images or found.ambiguous:
                     return True
         return False
@@ -69,7 +69,7 @@ class CocoListing(Listing):
             size += length
             if review is not None and review.says(file) is False:
                 continue
-            images = locate(_texts(content), file, self.source.index).images
+            images = locate(_texts(content), file, self.source.index_of(file)).images
             own: dict[Any, list[Any]] = defaultdict(list)
             for annotation in content["annotations"]:
                 own[id_key(annotation["image_id"])].append(annotation)
@@ -90,7 +90,7 @@ class CocoListing(Listing):
         best: dict[str, tuple[bool, float, str]] = {}
         for file, content, _ in self._contents():
             labels = _labels(content, file)
-            found = locate(_texts(content), file, self.source.index)
+            found = locate(_texts(content), file, self.source.index_of(file))
             files[file] = found.ambiguous
             for text, image in found.images.items():
                 given = (found.by_path, *labels.get(text, (-1.0, NO_CLASS)))
