@@ -9,7 +9,8 @@ from pathlib import Path
 
 from dsguard.errors import InputError
 from dsguard.formats.archive import TarSource, ZipSource
-from dsguard.formats.arrays.reader import CifarSource, NumpySource, is_array_file, label_files
+from dsguard.formats.arrays.cifar import CifarSource
+from dsguard.formats.arrays.reader import NumpySource, is_array_file, label_files
 from dsguard.formats.base import Source
 from dsguard.formats.folder.opened import OpenedSource
 from dsguard.formats.folder.reader import FolderSource, TreeSource
