@@ -116,9 +116,7 @@ class Companions:
         key, held = self.task.own_key, dict(self._held)
         if isinstance(self.source, TreeSource) and self.destination.output.kind == "folder":
             known_by_names = packed_names(names) if held else b""
-            dates = b""
-            if not self.source.is_file:
-                dates = packed_dates(self.source.place, {*names, *copied, *held})
+            dates = packed_dates(self.source, {*names, *copied, *held})
             for name, data in ((NAMES, known_by_names), (DATES, dates)):
                 if data and len(data) <= self._room:
                     self._room -= len(data)

@@ -11,18 +11,19 @@ from dsguard.errors import InputError
 from dsguard.formats.names import fault_of
 
 if TYPE_CHECKING:
+    from dsguard.formats.folder.reader import TreeSource
     from dsguard.formats.places import Place
 
 _LINE = re.compile(rb"^(-?[0-9]{1,20}) ([^\n]+)$", re.MULTILINE)
 
 
-def packed_dates(place: Place, names: Iterable[str]) -> bytes:
-    """Return the dates of files, in nanoseconds, a line each; empty where a place tells none.
+def packed_dates(source: TreeSource, names: Iterable[str]) -> bytes:
+    """Return the dates of files, in nanoseconds, a line each; empty where a source tells none.
 
     A name that no file may have, as one with a line end, is not among them.
     """
-    dates = ((place.modified(name), name) for name in sorted(set(names)) if not fault_of(name))
-    return packed(f"{date} {name}" for date, name in dates if date is not None)
+    files = (name for name in sorted(set(names)) if not fault_of(name))
+    return packed(f"{date} {name}" for name, date in source.dates(files))
 
 
 def set_dates(place: Place, above: str, data: bytes, own: Collection[str]) -> None:

@@ -6,7 +6,7 @@ What becomes of it has the fields and labels of the clean dataset, not those tha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -68,6 +68,9 @@ class OpenedSource(TreeSource):
         if self._place.has_file(name):
             return self._place.read(name)
         return self._source.read_companion(name)
+
+    def dates(self, names: Iterable[str]) -> Iterator[tuple[str, int]]:
+        return self._source.dates(names)
 
     def texts_beside(self, images: list[str], texts: list[str]) -> dict[str, tuple[str, ...]]:
         published = {self._clean_name(name): name for name in images}

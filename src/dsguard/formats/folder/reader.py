@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -129,6 +129,13 @@ class TreeSource(Source):
     def texts_beside(self, images: list[str], texts: list[str]) -> dict[str, tuple[str, ...]]:
         """Return by image those of some files that lie beside it, by their names."""
         return texts_beside(images, texts)
+
+    def dates(self, names: Iterable[str]) -> Iterator[tuple[str, int]]:
+        """Yield files and when they were modified last, in nanoseconds, where that is told."""
+        for name in names:
+            date = self.place.modified(name)
+            if date is not None:
+                yield name, date
 
     def index_of(self, companion: str) -> ImageIndex:
         """Return the images, to be found by the names that a text file has for them."""
