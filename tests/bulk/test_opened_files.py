@@ -21,8 +21,8 @@ from dsguard.bulk.sealed_files import SEALED_FILES, opened, sealed
 from .folders import files_in
 
 KEY = dsguard.DatasetKey(bytes(32))
-LONG = "a caption that is longer than what goes along with an image " * 20
 THUMB = "dGh1bWI5MDIxQUJDZGVmR0hJSktMbW5vUFFSU3R1dg" * 9
+LONG = f"a caption with what does not go along, {THUMB}"
 KINDS = ("webdataset", "parquet")
 
 
@@ -200,3 +200,33 @@ def test_clean_names_are_told(names):
 def test_a_list_of_names_of_one_suffix_is_short():
     names = {f"{n}.jpg": f"{n}.png" for n in range(10_000)}
     assert len(packed_names(names)) < 20
+
+
+def test_fields_of_samples_that_lie_beside_images_are_fields_again(tmp_path, scenes):
+    """Of shards that were published as a folder: whatever is in a field."""
+    (tmp_path / "clean").mkdir()
+    fields = {"txt": LONG.encode(), "npy": scenes.tobytes()[:5000], "pyd": b"\0" * 90}
+    with tarfile.open(tmp_path / "clean" / "s.tar", "w") as archive:
+        for n in range(3):
+            image = io.BytesIO()
+            Image.fromarray(scenes[n]).save(image, "JPEG")
+            for name, data in {"jpg": image.getvalue(), **fields}.items():
+                info = tarfile.TarInfo(f"{n}.{name}")
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+    protect_dataset(tmp_path / "clean", tmp_path / "out", KEY, out_format="folder")
+    report = restore_dataset(
+        tmp_path / "out", tmp_path / "back", KEY, out_format="webdataset", workers=2
+    )
+    assert (report.failures, report.sealed_files) == ({}, 9)
+    [shard] = _shards(tmp_path / "back").values()
+    assert [{name: dict(each)[name] for name in fields} for each in shard] == [fields] * 3
+
+
+def test_that_there_is_no_room_for_names_is_told(tmp_path, scenes, monkeypatch):
+    _table(tmp_path / "photos", scenes)
+    monkeypatch.setattr("dsguard.bulk.companions._MOST_NAMES", 3)
+    monkeypatch.setattr("dsguard.bulk.companions.Companions._room", 2000)
+    monkeypatch.setattr("dsguard.bulk.companions.packed_names", lambda names: bytes(2001))
+    report = protect_dataset(tmp_path / "photos", tmp_path / "out", KEY)
+    assert "names of all images" in report.left_out[SEALED_FILES].reason

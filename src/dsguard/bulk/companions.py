@@ -117,10 +117,13 @@ class Companions:
         if isinstance(self.source, TreeSource) and self.destination.output.kind == "folder":
             known_by_names = packed_names(names) if held else b""
             dates = packed_dates(self.source, {*names, *copied, *held})
-            for name, data in ((NAMES, known_by_names), (DATES, dates)):
-                if data and len(data) <= self._room:
-                    self._room -= len(data)
-                    held[name] = data
+            if len(known_by_names) > max(self._room, _MOST_NAMES):
+                self.review.leave_out(SEALED_FILES, SEALED_FILES, _MANY_NAMES)
+            elif known_by_names:
+                self._room -= len(known_by_names)
+                held[NAMES] = known_by_names
+            if dates and len(dates) <= self._room:
+                held[DATES] = dates
         if key is None or not held:
             return set()
         report.sealed_files += len(self._held)
@@ -411,6 +414,14 @@ class Companions:
 _TAKEN = (
     "an image, a shard or a field of an image comes out under this name; rename one of them, or, "
     "where others could write to the source, look how it came there"
+)
+
+
+_MOST_NAMES = 1 << 20
+"""Bytes of the list of names that there is room for in any case."""
+_MANY_NAMES = (
+    "has no room for the names of all images: shards of a restored folder have what is in tables, "
+    "those that are restored at once have not"
 )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from dsguard._atomic import temporary_subfolder
 from dsguard.bulk.clean_names import clean_names
-from dsguard.bulk.sealed_files import opened_in, sealed_in
+from dsguard.bulk.sealed_files import is_of_set, opened_in, sealed_in
 from dsguard.bulk.sealed_lists import NAMES, is_list, without_lists
 from dsguard.errors import DsguardError
 from dsguard.formats.detect import with_opened
@@ -54,7 +54,7 @@ def _opened(
 ) -> tuple[Source, dict[str, DsguardError]]:
     folder.mkdir()
     place, clean, failures = LocalPlace(folder), dict[str, str](), dict[str, DsguardError]()
-    images = source.names()
+    images, of_samples = source.names(), set[str]()
     for sealed in sealed_in(source):
         try:
             files = opened_in(source, sealed, key)
@@ -65,7 +65,9 @@ def _opened(
             failures[sealed] = error.to_keep()
             continue
         failures.update(_written(without_lists(files), place))
-    return with_opened(source, place, clean), failures
+        if not is_of_set(sealed):
+            of_samples |= files.keys()
+    return with_opened(source, place, clean, of_samples - failures.keys()), failures
 
 
 def _written(files: dict[str, bytes], place: Place) -> Iterator[tuple[str, DsguardError]]:

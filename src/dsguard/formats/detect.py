@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from dsguard.errors import InputError
@@ -77,12 +77,14 @@ def open_source(
     return source
 
 
-def with_opened(source: TreeSource, opened: Place, clean: Mapping[str, str]) -> OpenedSource:
+def with_opened(
+    source: TreeSource, opened: Place, clean: Mapping[str, str], of_samples: Collection[str]
+) -> OpenedSource:
     """Return a tree with the files that were sealed beside its images, its format found out anew.
 
     Parameters as `OpenedSource` has them.
     """
-    whole = OpenedSource(source, opened, clean)
+    whole = OpenedSource(source, opened, clean, of_samples)
     _list(whole)
     return whole
 

@@ -33,21 +33,31 @@ class OpenedSource(TreeSource):
     clean : mapping of str to str
         By published name, that which the clean image had: texts know it by this. Images that are
         not in it have one name for both.
+    of_samples : collection of str
+        Those of the files that were fields of samples, whatever is in them.
     """
 
-    def __init__(self, source: TreeSource, opened: Place, clean: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        source: TreeSource,
+        opened: Place,
+        clean: Mapping[str, str],
+        of_samples: Collection[str] = (),
+    ) -> None:
         super().__init__(source.place)
         self.kind = source.kind if source.is_file else "folder"
         self.is_file = source.is_file
         self.has_images_of_any_kind = source.has_images_of_any_kind
         self.asked_for = source.asked_for
         self._source, self._place, self._clean = source, opened, clean
+        self._of_samples = of_samples
 
     def __str__(self) -> str:
         return str(self._source)
 
     def __getstate__(self) -> dict[str, object]:
-        return {**super().__getstate__(), "_clean": {}}  # parts have those of their images
+        # Parts have what is told of their images.
+        return {**super().__getstate__(), "_clean": {}, "_of_samples": ()}
 
     def names(self) -> list[str]:
         return self._source.names()
@@ -63,6 +73,9 @@ class OpenedSource(TreeSource):
 
     def left_out(self) -> list[str]:
         return [name for name in self._beside if not self._goes_along(name)]
+
+    def fields(self) -> list[str]:
+        return sorted({*self.companions(), *self._of_samples})
 
     def read_companion(self, name: str) -> bytes:
         if self._place.has_file(name):

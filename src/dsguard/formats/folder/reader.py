@@ -44,7 +44,7 @@ class TreeSource(Source):
 
     def parts(self, size: int, wanted: Collection[str] | None = None) -> list[Part]:
         names = self.names() if wanted is None else sorted(wanted)
-        beside = self.texts_beside(names, self.companions())
+        beside = self.texts_beside(names, self.fields())
         return [
             Part(
                 names=tuple(run),
@@ -129,6 +129,10 @@ class TreeSource(Source):
     def texts_beside(self, images: list[str], texts: list[str]) -> dict[str, tuple[str, ...]]:
         """Return by image those of some files that lie beside it, by their names."""
         return texts_beside(images, texts)
+
+    def fields(self) -> list[str]:
+        """Return the files that are fields of an image where they lie beside one."""
+        return self.companions()
 
     def dates(self, names: Iterable[str]) -> Iterator[tuple[str, int]]:
         """Yield files and when they were modified last, in nanoseconds, where that is told."""
