@@ -27,7 +27,7 @@ from dsguard.formats.disclosure import Disclosure, Review, _Walk
 from dsguard.formats.harmless import Allowance
 from dsguard.formats.listings import base, imagefolder
 from dsguard.formats.listings.base import ImageIndex, locate
-from dsguard.formats.listings.coco import _by_id, _Categories
+from dsguard.formats.listings.coco import _by_id, _Entries
 
 CATEGORIES = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
 
@@ -790,7 +790,7 @@ def test_ids_of_one_hash_are_found_apart():
     names = [f"{n}.png" for n in range(8)]
     entries = [{"id": key, "file_name": name} for key, name in zip(ALIKE, names, strict=True)]
     assert are_apart(_by_id(entries, "file_name"))
-    assert are_apart(_Categories([{"id": key} for key in ALIKE])._of)
+    assert are_apart(_Entries([{"id": key} for key in ALIKE])._of)
     walk = _Walk(Review(Disclosure(), names), Allowance(), by_image=True)
     walk.pruned({"images": entries}, "i.json")
     assert are_apart(walk._ids)

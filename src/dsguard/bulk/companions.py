@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from dsguard.bulk.dates import DATES, is_dates, packed_dates, set_dates, without_dates
+from dsguard.bulk.clean_names import packed_names
+from dsguard.bulk.dates import packed_dates, set_dates
 from dsguard.bulk.sealed_fields import is_own
 from dsguard.bulk.sealed_files import (
     MOST_BYTES,
@@ -17,10 +18,11 @@ from dsguard.bulk.sealed_files import (
     sealed_in,
     start_of,
 )
+from dsguard.bulk.sealed_lists import DATES, NAMES, without_lists
 from dsguard.bulk.selection import Choice, Selection, others_of
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.arrays.reader import ArraySource
-from dsguard.formats.beside import is_of_all, texts_beside
+from dsguard.formats.beside import is_of_all
 from dsguard.formats.croissant import CROISSANT, is_of_protected
 from dsguard.formats.croissant import read as read_croissant
 from dsguard.formats.disclosure import (
@@ -33,12 +35,12 @@ from dsguard.formats.disclosure import (
     add_up,
     kind_of,
 )
+from dsguard.formats.folder.opened import OpenedSource
 from dsguard.formats.folder.reader import TreeSource, read_or_error
 from dsguard.formats.folder.writer import OWN_FAULTS
 from dsguard.formats.harmless import CouldHoldPictureError, json_of
 from dsguard.formats.images import is_image_name, with_suffix
 from dsguard.formats.insides import READERS
-from dsguard.formats.listings.imagefolder import is_metadata
 from dsguard.formats.names import fault_of
 
 if TYPE_CHECKING:
@@ -101,17 +103,26 @@ class Companions:
             report.add_broken(name, error)
         copied = {name for name in self.wanted if self._copied(name, names, report)}
         if self.seals:
-            copied |= self._seal({*names, *copied}, report)
+            copied |= self._seal(names, copied, report)
+        if isinstance(self.source, OpenedSource):
+            report.sealed_files += len(self.source.opened & (copied | self._in_shards()))
+            return copied
         for name in sealed_in(self.source) if self.disclosure is None else ():
             copied |= self._unsealed(name, copied, report)
         return copied
 
-    def _seal(self, written: set[str], report: Report) -> set[str]:
-        """Write the file with those that are held, and the dates of all that is written."""
+    def _seal(self, names: dict[str, str], copied: set[str], report: Report) -> set[str]:
+        """Write the file with those that are held, and lists of all that is written."""
         key, held = self.task.own_key, dict(self._held)
         if isinstance(self.source, TreeSource) and self.destination.output.kind == "folder":
-            dates = packed_dates(self.source.place, {*written, *held})
-            if dates and len(dates) <= self._room and not self.source.is_file:
+            known_by_names = packed_names(names) if held else b""
+            dates = packed_dates(self.source, {*names, *copied, *held})
+            if len(known_by_names) > max(self._room, _MOST_NAMES):
+                self.review.leave_out(SEALED_FILES, SEALED_FILES, _MANY_NAMES)
+            elif known_by_names:
+                self._room -= len(known_by_names)
+                held[NAMES] = known_by_names
+            if dates and len(dates) <= self._room:
                 held[DATES] = dates
         if key is None or not held:
             return set()
@@ -268,38 +279,21 @@ class Companions:
         stay = copied if self._is_part else set[str]()
         wanted = {
             name: data
-            for name, data in without_dates(found).items()
+            for name, data in without_lists(found).items()
             if name not in stay and not self.selection.leaves_out(name)
         }
         written = {name for name, data in wanted.items() if self.write(name, data, report)}
         report.sealed_files += len(written)
-        for name in self._missed_by_shards(wanted):
-            report.add_broken(name, _MISSED)
-        for name in filter(is_dates, found) if self.destination.output.kind == "folder" else ():
+        for name in found if self.destination.output.kind == "folder" else ():
+            above, slash, last = name.rpartition("/")
+            if last != DATES:
+                continue
             own = self.destination.written() | copied | written
             try:
-                above = name[: len(name) - len(DATES)]
-                set_dates(self.destination.output.place, above, found[name], own)
+                set_dates(self.destination.output.place, above + slash, found[name], own)
             except InputError as error:
                 report.add_broken(sealed_file, error)
         return written
-
-    def _missed_by_shards(self, files: dict[str, bytes]) -> list[str]:
-        """Return the files of which a clean dataset would have fields or labels in its shards.
-
-        Shards are made of what was published, before these are had again.
-        """
-        if self.destination.output.kind == "folder":
-            return []
-        beside = texts_beside(self.source.names(), list(files))
-        fields = {name for own in beside.values() for name in own}
-        return [
-            name
-            for name, data in files.items()
-            if is_metadata(name)
-            or (name.endswith(".json") and b'"annotations"' in data and b'"images"' in data)
-            or name in fields
-        ]
 
     @property
     def _is_part(self) -> bool:
@@ -384,7 +378,7 @@ class Companions:
         if not isinstance(self.source, TreeSource):
             return {}
         texts = [*self.source.companions(), *self.source.left_out()]
-        return texts_beside(self.source.names(), texts) if texts else {}
+        return self.source.texts_beside(self.source.names(), texts)
 
     @cached_property
     def _of_wanted(self) -> set[str]:
@@ -423,13 +417,15 @@ _TAKEN = (
 )
 
 
+_MOST_NAMES = 1 << 20
+"""Bytes of the list of names that there is room for in any case."""
+_MANY_NAMES = (
+    "has no room for the names of all images: shards of a restored folder have what is in tables, "
+    "those that are restored at once have not"
+)
+
+
 def _not_read(name: str) -> str:
     if is_image_name(name, of_any_kind=True):
         return "is an image of a kind that is not decoded; take --keep files, or convert it to PNG"
     return "is not read as an image, nor as text"
-
-
-_MISSED = InputError(
-    "was sealed: it lies beside the shards now, and what they have of it is what was published; "
-    "restore to a folder (--out-format folder), and change the format of that"
-)

@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard.errors import DsguardError
+from dsguard.formats.arrays.cifar import CifarSource
 from dsguard.formats.arrays.npy import Npz, SealedArrays
-from dsguard.formats.arrays.reader import SIDECARS, ArrayRows, ArraySource, CifarSource
+from dsguard.formats.arrays.reader import SIDECARS, ArrayRows, ArraySource
+from dsguard.formats.arrays.sealed_pickle import SealedPickle, cut_of, entries_of, is_same, text_of
 from dsguard.formats.base import Part, Rows, Source
 from dsguard.formats.disclosure import A_KEY
 from dsguard.formats.sealing import numbered
@@ -83,7 +85,7 @@ class ArraySink(Sink):
             place.write(file, _zipped(self._content(self._arrays) | self._named_sidecars()))
 
     def can_seal(self) -> bool:
-        return self.part.file.endswith(".npz")
+        return self.part.file.endswith(".npz") or isinstance(self._source, CifarSource)
 
     def _content(self, images: Mapping[Any, Any]) -> dict[Any, Any]:
         """Return what the file holds, with these images, and beside them what is published."""
@@ -141,10 +143,30 @@ class ArraySink(Sink):
 
     def _pickled(self) -> bytes:
         planes = self._arrays["data"].transpose(0, 3, 1, 2)
-        content = self._content({b"data": np.ascontiguousarray(planes).reshape(len(planes), -1)})
+        pixels = np.ascontiguousarray(planes).reshape(len(planes), -1)
+        if isinstance(self.unsealed, SealedPickle) and not self.unsealed.is_strange:
+            return self.unsealed.with_pixels(pixels)
+        content = self._content({b"data": pixels})
+        if self.sealer is not None:
+            self._seal_pickle(content)
         if self._sidecars:
             content[SIDECARS.encode()] = self._sidecars["data"]
         return pickle.dumps(content, protocol=2)
+
+    def _seal_pickle(self, published: Mapping[bytes, Any]) -> None:
+        """Give away a pickle without its pixels."""
+        source, file = self._source, self.part.file
+        assert isinstance(source, CifarSource)
+        assert self.review is not None
+        cut = cut_of(source.raw(file), file, source.labels_key, self.review)
+        if cut is None:
+            reason = "cannot be told from its pixels, or has the key of a dataset"
+            self.review.leave_out(file, file, reason, sealable=False)
+            return
+        given = source.content(file)
+        changed = [key for key in given if key != b"data" and not is_same(given, published, key)]
+        for entry, data, count in entries_of(cut, list(map(text_of, changed))):
+            self.give(entry, file, data, count)
 
     def abort(self) -> None:
         self._arrays.clear()

@@ -82,8 +82,9 @@ class MetadataListing(Listing):
         for file in self.files():
             if review is not None and review.says(file) is False:
                 continue
+            index = self.source.index_of(file)
             for row, images in self._rows(file):
-                if any(image in wanted for image in _about(row, images, file, self.source.index)):
+                if any(image in wanted for image in _about(row, images, file, index)):
                     for image in dict.fromkeys(images):
                         told = self._of_image(row, image, file, wanted)
                         if review is not None:
@@ -97,7 +98,7 @@ class MetadataListing(Listing):
         def stays(column: str, value: Any) -> bool:
             if not _is_name(column):
                 return True
-            named = _images({column: value}, file, self.source.index)
+            named = _images({column: value}, file, self.source.index_of(file))
             known = isinstance(value, str) and image not in named
             return known and all(other in wanted for other in named)
 
@@ -124,7 +125,7 @@ class MetadataListing(Listing):
     def _rows(self, file: str) -> Iterator[tuple[Row, list[str]]]:
         """Yield the rows of a table and the images that each is about."""
         for row in _rows(file, self.read(file)):
-            yield row, _images(row, file, self.source.index)
+            yield row, _images(row, file, self.source.index_of(file))
 
 
 def _candidates(source: TreeSource) -> list[str]:
@@ -134,7 +135,7 @@ def _candidates(source: TreeSource) -> list[str]:
 def _names_images(source: TreeSource, file: str) -> bool:
     try:
         rows = _rows(file, read_listing(source, file))
-        return any(_images(row, file, source.index) for row in rows)
+        return any(_images(row, file, source.index_of(file)) for row in rows)
     except InputError:  # a table that is none, called as one
         return False
 
