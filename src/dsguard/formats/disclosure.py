@@ -14,7 +14,6 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ import numpy as np
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.beside import is_text_field
 from dsguard.formats.dropped_columns import without_columns
-from dsguard.formats.dropping import UNREAD, Dropper, text_of
+from dsguard.formats.dropping import UNREAD, Dropper, begins_as_json, text_of
 from dsguard.formats.harmless import (
     BLURRED,
     BOXES,
@@ -62,6 +61,7 @@ from dsguard.formats.mentions import (
     rests_of,
 )
 from dsguard.formats.names import CLASS_NAME
+from dsguard.formats.patterns import is_like, like
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -86,7 +86,7 @@ class Disclosure:
     publish : tuple of str
         Patterns, as in a shell, of names that go along whatever they hold.
     drop : tuple of str
-        Patterns of names that do not, and are not reported.
+        Patterns of names that do not, however they are written, and are not reported.
     """
 
     publish: tuple[str, ...] = ()
@@ -102,7 +102,7 @@ class Disclosure:
         """Tell whether a name is to be published; None where the owner has not decided."""
         if like(name, self.drop):
             return False
-        return True if like(name, self.publish) else None
+        return True if like(name, self.publish, exactly=True) else None
 
 
 _LONGEST_PATH = 4096
@@ -129,12 +129,6 @@ def _is_short(data: bytes) -> bool:
     except CouldHoldPictureError:
         return False
     return True
-
-
-def like(name: str, patterns: tuple[str, ...]) -> list[str]:
-    """Return those of some patterns that a name is like."""
-    last = name.rpartition("/")[2]
-    return [each for each in patterns if fnmatchcase(name if "/" in each else last, each)]
 
 
 @dataclass
@@ -218,7 +212,7 @@ class Review:
         if found := like(name, self.disclosure.drop):
             self.met.update(found)
             return False
-        return True if like(name, self.disclosure.publish) else None
+        return True if like(name, self.disclosure.publish, exactly=True) else None
 
     def holds_key(self, data: bytes | memoryview) -> bool:
         """Tell whether bytes have the key of a dataset in them, that of this one above all."""
@@ -289,7 +283,8 @@ class Review:
 
         None, and named, where it cannot be read, and may have something like that in it.
         """
-        if not self.could_tell(name, data, of_files=True):
+        has_none = has_no_names(name, data) and not begins_as_json(data)
+        if has_none or not self.could_tell(name, data, of_files=True):
             return data  # most are not even parsed
         left: bytes | None = data
         try:
@@ -344,7 +339,7 @@ class Review:
         """
         drop = self.disclosure.drop
         rests = [rest for each in drop for rest in rests_of(each, name, sure=not of_files)]
-        if not rests or has_letters(data, rests) or is_packed(name, data):
+        if not rests or is_packed(name, data) or has_letters(data, rests):
             return bool(rests)
         return escapes and has_escapes(data)
 
@@ -353,7 +348,7 @@ class Review:
         found = self._like_key.get(key)
         if found is None:
             drop = self.disclosure.drop
-            found = [each for each in drop if fnmatchcase(key, each.rpartition("/")[2])]
+            found = [each for each in drop if is_like(key, each.rpartition("/")[2])]
             if len(key) <= STRING and len(self._like_key) < _MOST_SEEN:
                 self._like_key[key] = found
         there = [each for each in found if any(rests_of(each, where, sure=True))]

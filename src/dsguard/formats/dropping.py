@@ -119,7 +119,7 @@ class Dropper:
         return text if kept is value else json_of(kept)
 
     def _bytes(self, data: bytes, name: str) -> bytes | None:
-        if not _BEGINS_BYTES.match(data):
+        if not begins_as_json(data):
             return data
         try:
             text = data.decode(json.detect_encoding(data))
@@ -141,6 +141,11 @@ class Dropper:
             return True
         self._unread(name)
         return False
+
+
+def begins_as_json(data: bytes) -> bool:
+    """Tell whether bytes begin as a text of JSON does, in any encoding."""
+    return bool(_BEGINS_BYTES.match(data))
 
 
 def _encoded(text: str) -> bytes:

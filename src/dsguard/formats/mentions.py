@@ -6,14 +6,13 @@ where names of values do in texts, and all that is packed.
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Collection, Iterator
 from fnmatch import fnmatchcase
-from functools import lru_cache
 
 from dsguard.formats.beside import is_text
 from dsguard.formats.images import is_image_name
+from dsguard.formats.patterns import folded, letters_of, only_letters
 
 _FILMS = frozenset({"aac", "avi", "flac", "m4a", "m4v", "mkv", "mov", "mp3", "mp4", "mpeg", "mpg",
                     "ogg", "opus", "wav", "webm"})  # fmt: skip
@@ -34,7 +33,14 @@ _TAR, _TAR_AT = b"ustar", 257
 _WILD = re.compile(r"\[!?\]?[^\]]*\]|[*?/]")  # of a pattern
 _SPELLED = re.compile(r"[\"'\\&<>\x00-\x1f]+")  # which formats write in ways of their own
 _ESCAPES = (re.compile(rb"\\\0{0,3}[uUxN]"), re.compile(rb"&\0{0,3}#"))  # of any letter
-_ENCODINGS = ("utf-8", "latin-1", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+_WIDE = (
+    (0, "utf-16-le"), (1, "utf-16-le"), (0, "utf-16-be"), (1, "utf-16-be"),
+    (0, "utf-32-le"), (0, "utf-32-be"),
+)  # fmt: skip
+"""From which byte on, and how, what has zeros in it may be text."""
+_ORDERS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
+_AT_ONCE = 1 << 20  # bytes, of which folding takes many times as many
+_BYTES_OF_LETTER = 64  # with what it is put together of, and twice for digits
 
 _OF_NAMES = r"""[^\n:=;,&?"'`{}\[\]()<>|]"""
 _NAMES = tuple(
@@ -66,8 +72,12 @@ def rests_of(pattern: str, name: str, *, sure: bool = False) -> Iterator[str]:
     sure : bool
         Whether to pass over patterns that seem to name whole files, such as ``*.npy``.
     """
-    is_of_files = sure and not pattern.startswith(f"{name}/") and _names_files(pattern)
-    if is_of_files:
+    yield from _rests_of(pattern, name, sure=sure)
+    yield from _rests_of(folded(pattern), folded(name), sure=sure)
+
+
+def _rests_of(pattern: str, name: str, *, sure: bool) -> Iterator[str]:
+    if sure and not pattern.startswith(f"{name}/") and _names_files(pattern):
         return
     if "/" not in pattern:
         yield pattern
@@ -85,7 +95,13 @@ def _names_files(pattern: str) -> bool:
 
 def has_letters(data: bytes, rests: Collection[str]) -> bool:
     """Tell whether the letters of a name that is like one of `rests` are in some bytes."""
-    return any(all(any(map(data.__contains__, n)) for n in _forms(rest)) for rest in rests)
+    wanted = [set(_pieces(letters_of(rest))) for rest in rests]
+    missing = set[str]().union(*wanted)
+    for text in _readings(data, missing) if missing else ():
+        missing -= {piece for piece in missing if piece in text}
+        if any(missing.isdisjoint(each) for each in wanted):
+            return True
+    return any(missing.isdisjoint(each) for each in wanted)
 
 
 def has_escapes(data: bytes) -> bool:
@@ -93,18 +109,39 @@ def has_escapes(data: bytes) -> bool:
     return any(each.search(data) for each in _ESCAPES)
 
 
-@lru_cache(maxsize=1 << 10)
-def _forms(rest: str) -> tuple[tuple[bytes, ...], ...]:
-    """Return the pieces of a pattern between its wildcards, each as it is encoded."""
-    found = []
-    for piece in filter(None, _SPELLED.split(_WILD.sub("\0", rest))):
-        forms = dict[bytes, None]()
-        for encoding in _ENCODINGS:
-            with contextlib.suppress(UnicodeEncodeError):
-                form = piece.encode(encoding)
-                forms |= dict.fromkeys((form, form.hex().encode(), form.hex().upper().encode()))
-        found.append(tuple(forms))
-    return tuple(found)
+def _pieces(rest: str) -> Iterator[str]:
+    """Yield the pieces of a pattern between its wildcards."""
+    return filter(None, _SPELLED.split(_WILD.sub("\0", rest)))
+
+
+def _readings(data: bytes, pieces: Collection[str]) -> Iterator[str]:
+    """Yield the letters of what bytes may be as text, a part at a time.
+
+    Parts overlap by the longest of the pieces that are looked for. Digits of less than the shortest
+    are no text.
+    """
+    sizes, letters = sorted(map(len, pieces)), "".join(sorted(set().union(*pieces)))
+    size = _AT_ONCE + _BYTES_OF_LETTER * (sizes[-1] + 1)
+    of_digits = re.compile(rb"(?:[0-9a-fA-F]{2}){%d,}[0-9a-fA-F]?" % sizes[0])
+    for start in range(0, len(data), _AT_ONCE):
+        part = data[start : start + size]
+        yield from _texts(part, letters)
+        digits = of_digits.findall(part)
+        for n in range(2) if digits else ():
+            yield from _texts(b"\n".join(_from_digits(run[n:]) for run in digits), letters)
+
+
+def _from_digits(digits: bytes) -> bytes:
+    return bytes.fromhex(digits[: len(digits) & ~1].decode())
+
+
+def _texts(data: bytes, letters: str) -> Iterator[str]:
+    plain = data.replace(b"\0", b"")  # so UTF-16 and UTF-32 have ASCII
+    for encoding in ("utf-8",) if plain.isascii() else ("utf-8", "latin-1"):
+        yield only_letters(plain.decode(encoding, "ignore"), letters)
+    if len(plain) < len(data) or data.startswith(_ORDERS):
+        for start, encoding in _WIDE:
+            yield only_letters(data[start:].decode(encoding, "ignore"), letters)
 
 
 def is_packed(name: str, data: bytes) -> bool:
