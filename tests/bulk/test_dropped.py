@@ -242,7 +242,7 @@ UNSURE = {
     "R": 'patient,image,age\n1,"{0}",a/0.png,3\n2,"{1}",a/1.png,5\n',
     "numpy": "# image,patient,age\na/0.png,{0},3\na/1.png,{1},5\n",
     "two heads": "a,a,b\nimage,patient,age\na/0.png,{0},3\na/1.png,{1},5\n",
-    "keys": "key,value\nimage,a/0.png\nimage,a/0.png\nage,3\npatient,{0}\n",
+    "keys": "what,is\nimage,a/0.png\nimage,a/0.png\nage,3\npatient,{0}\n",
     "blanks": "image patient age\na/0.png {0} 3\na/1.png {1} 5\n",
     "short": "image,age,patient\na/0.png,3,{0}\na/1.png\n",
     "no quotes": 'image\tpatient\tn\na/0.png\t{0}\t"open\na/1.png\t{1}\tend"\n',

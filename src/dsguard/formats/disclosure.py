@@ -14,7 +14,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +22,7 @@ import numpy as np
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.beside import is_text_field
 from dsguard.formats.dropped_columns import without_columns
-from dsguard.formats.dropping import UNREAD, Dropper, begins_as_json, text_of
+from dsguard.formats.dropping import UNREAD, Dropper, begins_as_json
 from dsguard.formats.harmless import (
     BLURRED,
     BOXES,
@@ -61,6 +61,7 @@ from dsguard.formats.mentions import (
     rests_of,
 )
 from dsguard.formats.names import CLASS_NAME
+from dsguard.formats.pairs import is_about, text_of
 from dsguard.formats.patterns import is_like, like
 
 if TYPE_CHECKING:
@@ -305,9 +306,13 @@ class Review:
             return self._without_columns(name, data, sealing=sealing)
         if kind in _JSON:
             values = _values_of(name.lower(), decoded(data))
-            kept = [self.undropped(name, value, sealing=sealing) for value in values]
-            is_same = all(new is old for new, old in zip(kept, values, strict=True))
-            return data if is_same else _json_lines(kept)
+            if len(values) == 1:  # or else lines are as what a list has
+                kept = self.undropped(name, values[0], sealing=sealing)
+                is_same, values = kept is values[0], [] if kept is None else [kept]
+            else:
+                kept = self.undropped(name, values, sealing=sealing)
+                is_same, values = kept is values, kept or []
+            return data if is_same else (_json_lines(values) if values else None)
         left = self.undropped(name, data, sealing=sealing)
         return left if isinstance(left, bytes) else None
 
@@ -342,6 +347,10 @@ class Review:
         if not rests or is_packed(name, data) or has_letters(data, rests):
             return bool(rests)
         return escapes and has_escapes(data)
+
+    def is_about_dropped(self, name: str, record: Mapping[str, Any]) -> bool:
+        """Tell whether a row of a table is about what is dropped, as `is_about` has it."""
+        return is_about(record.items(), partial(self._could_be, name))
 
     def _could_be(self, where: str, key: str) -> bool:
         """Tell whether a word in a text is like what is dropped there, at any depth."""
@@ -382,10 +391,15 @@ class Review:
         """Tell whether an array has fields, or a text in it keys, that are dropped; name it."""
         if not self.disclosure.drop or array.dtype.kind not in "SUV":
             return False
-        if array.dtype.kind == "V":
-            is_free = not self.could_tell(name, repr(array.dtype).encode())
+        could_be, rows = partial(self._could_be, name), array.reshape(-1).tolist()
+        is_free = all(self.undropped(name, each) is each for each in rows)
+        if names := array.dtype.names:
+            is_free &= not self.could_tell(name, repr(array.dtype).encode())
+            is_free &= not any(is_about(zip(names, row, strict=True), could_be) for row in rows)
+        elif array.ndim > 1:  # a table
+            is_free &= not any(could_be(text_of(each)) for each in rows)
         else:
-            is_free = all(self.undropped(name, each) is each for each in array.reshape(-1).tolist())
+            is_free &= not is_about([(name.rpartition("/")[2], rows)], could_be)
         if not is_free and told:
             reason = "has texts with keys, or fields, that are dropped; drop it, or take them out"
             self.leave_out(name.rpartition("/")[2], name, reason, sealable=False)

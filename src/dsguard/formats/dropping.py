@@ -6,9 +6,11 @@ import itertools
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from dsguard.formats.harmless import CouldHoldPictureError, json_of, parsed
+from dsguard.formats.pairs import is_about, text_of
 
 UNREAD = "cannot be read, to drop what is in it"
 """Why something is left out in which a key, a column or an array may be that is dropped."""
@@ -67,6 +69,8 @@ class Dropper:
         return self._bytes(value, name) if isinstance(value, bytes) else value
 
     def _object(self, value: dict[Any, Any], name: str) -> dict[Any, Any] | None:
+        if is_about(value.items(), partial(self._could_be, name)):
+            return None
         kept = {}
         for key, each in value.items():
             below = f"{name}/{text_of(key)}"
@@ -79,18 +83,34 @@ class Dropper:
         return value if is_same else kept
 
     def _list(self, value: list[Any] | tuple[Any, ...], name: str) -> Any:
-        if value and all(_is_pair(each, name) for each in value):  # so Arrow has maps
-            found = [
-                self._pair(pair, f"{name}/{text_of(pair[0])}")
-                for pair in value
-                if not self._is_dropped(f"{name}/{text_of(pair[0])}")
-            ]
-            if len(found) < len(value):
-                return type(value)(found)
-        else:
-            found = [self.left_of(each, name) for each in value]
-        is_same = all(new is old for new, old in zip(found, value, strict=True))
+        if any(self._has_name(each, name) for each in value):
+            self._unread(name)
+            return None
+        is_of_pairs = value and all(_is_pair(each, name) for each in value)  # so Arrow has maps
+        found = []
+        for each in value:
+            if self._is_begun(each, name):
+                continue
+            if is_of_pairs:
+                found.append(self._pair(each, f"{name}/{text_of(each[0])}"))
+            elif (left := self.left_of(each, name)) is not None or not isinstance(each, dict):
+                found.append(left)
+        is_same = len(found) == len(value)
+        is_same = is_same and all(new is old for new, old in zip(found, value, strict=True))
         return value if is_same else type(value)(found)
+
+    def _is_begun(self, value: Any, name: str) -> bool:
+        """Tell whether a value of a list is one itself that begins with the name of what goes."""
+        if not (isinstance(value, list | tuple) and len(value) > 1 and _is_name(value[0], name)):
+            return False
+        first = text_of(value[0])
+        is_known = len(value) == 2 and self._is_dropped(f"{name}/{first}")
+        return is_known or self._could_be(name, first)
+
+    def _has_name(self, value: Any, name: str) -> bool:
+        """Tell whether a list in a list has such a name in it, as the first row of a table has."""
+        rest = value[1:] if isinstance(value, list) else ()  # maps are of tuples
+        return any(_is_name(each, name) and self._could_be(name, text_of(each)) for each in rest)
 
     def _pair(self, pair: Any, name: str) -> Any:
         left = self.left_of(pair[1], name)
@@ -107,6 +127,9 @@ class Dropper:
             return text
         if not is_json:  # it may be in the middle
             return text if self._is_free(text, name) else None
+        return self._json(text, name)
+
+    def _json(self, text: str, name: str) -> str | None:
         try:
             value = parsed(text)
         except (CouldHoldPictureError, ValueError):
@@ -116,7 +139,9 @@ class Dropper:
         except RecursionError:
             self._unread(name)
             return None
-        return text if kept is value else json_of(kept)
+        if kept is value:
+            return text
+        return None if kept is None else json_of(kept)
 
     def _bytes(self, data: bytes, name: str) -> bytes | None:
         if not begins_as_json(data):
@@ -154,11 +179,9 @@ def _encoded(text: str) -> bytes:
 
 def _is_pair(value: Any, name: str) -> bool:
     """Tell whether a value is the name of something below another name, and that."""
-    is_pair = isinstance(value, tuple | list) and len(value) == 2
-    is_named = is_pair and isinstance(value[0], str | bytes)
-    return is_named and len(name) + len(value[0]) < _LONGEST_PATH  # others are texts
+    return isinstance(value, tuple | list) and len(value) == 2 and _is_name(value[0], name)
 
 
-def text_of(key: Any) -> str:
-    """Return the key of an object as a name."""
-    return key.decode("utf-8", "backslashreplace") if isinstance(key, bytes) else str(key)
+def _is_name(value: Any, name: str) -> bool:
+    """Tell whether a value may be a name below another name."""
+    return isinstance(value, str | bytes) and len(name) + len(value) < _LONGEST_PATH

@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 
 from dsguard.formats.beside import is_text
 from dsguard.formats.images import is_image_name
+from dsguard.formats.pairs import NAMING
 from dsguard.formats.patterns import folded, letters_of, only_letters
 
 _FILMS = frozenset({"aac", "avi", "flac", "m4a", "m4v", "mkv", "mov", "mp3", "mp4", "mpeg", "mpg",
@@ -54,9 +55,16 @@ _NAMES = tuple(
         r">([^<>\n]{1,256})(?=<)",
         r"[|\t]([^|\t\n]{1,256})(?=[|\t\n])",
         r"(?m:^)[ \t]{0,64}\[{1,2}([^\[\]\n]{1,256})\]",
+        # Of pairs: behind a key that names things, in front of a value.
+        rf"""(?i:(?<![^\W_]){NAMING})["'`\])]{{0,2}}[ \t]{{0,64}}[:=][ \t]{{0,64}}["'`]?"""
+        rf"""({_OF_NAMES}{{1,256}})""",
+        rf"""[\[({{][ \t]{{0,64}}({_OF_NAMES}{{1,256}}),""",
+        r"(?m:^)[ \t]{0,64}\? ([^\n]{1,256})",
     )
 )
-"""Where texts have names: before a colon, in quotes, as a tag or in one, in a table, as a title."""
+"""Where texts have names: before a colon, in quotes, as a tag or in one, in a table, as a title, in
+pairs.
+"""
 _ESCAPED = re.compile(r"\\(?:u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|x[0-9a-fA-F]{2})")
 _AROUND = " \t\r-+*?#%/!.\"'`\ufeff"
 _LINES = re.compile(r"[^\r\n]*\S[^\r\n]*")

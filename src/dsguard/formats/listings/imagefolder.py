@@ -346,12 +346,14 @@ def reviewed_table(file: str, data: bytes, review: Review) -> bytes | None:
 def undropped_table(file: str, data: bytes, review: Review, sealing: bool = True) -> bytes:
     """Return a Parquet table without the columns that its owner drops, and keys in its values."""
     from dsguard.formats.parquet.columns import arrow
-    from dsguard.formats.parquet.table import undropped_column
+    from dsguard.formats.parquet.table import rows_about_dropped, undropped_column
 
     pyarrow, parquet = arrow()
     table = _table(data)
     kept = [n for n in table.schema.names if review.says(f"{file}/{n}") is not False]
-    left, changed = table.select(kept), len(kept) < len(table.schema.names)
+    gone = rows_about_dropped(table, file, review)
+    left, changed = table.select(kept), bool(gone) or len(kept) < len(table.schema.names)
+    left = left.take([n for n in range(len(left)) if n not in gone]) if gone else left
     for place, field in enumerate(left.schema):
         chunks = left.column(place).chunks
         cut = [undropped_column(c, f"{file}/{field.name}", review, sealing=sealing) for c in chunks]

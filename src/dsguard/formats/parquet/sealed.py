@@ -24,7 +24,7 @@ from dsguard.formats.names import checked
 from dsguard.formats.parquet.columns import Columns, arrow, damage
 from dsguard.formats.parquet.fields import FieldsOf
 from dsguard.formats.parquet.pages import rows_at_once
-from dsguard.formats.parquet.table import Table, holds_key, undropped_column
+from dsguard.formats.parquet.table import Table, holds_key, undropped_column, undropped_rows
 from dsguard.formats.sealing import DIGEST_BYTES, Entries, Unsealed, digest_of, numbered_name
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def packed(
     review : Review
     """
     batch = whole.batch if len(rows) == whole.batch.num_rows else whole.batch.take(rows)
+    batch = undropped_rows(batch, whole.columns, review)
     there = {name: published.column(name) for name in published.schema.names}
     kept: list[pa.Field] = []
     sealed: dict[str, pa.Array] = {}

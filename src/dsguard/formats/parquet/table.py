@@ -43,6 +43,7 @@ class Table(Record):
     def reviewed(self, review: Review, allowances: list[Allowance] | None = None) -> Table:
         """Return the table without what could hold a picture; each row has an allowance."""
         pyarrow, _ = arrow()
+        batch = undropped_rows(self.batch, self.columns, review)
         numbers, texts = self._numbers(review), self._texts(review)
         if allowances is None:
             allowances = [Allowance() for _ in range(self.batch.num_rows)]
@@ -52,7 +53,7 @@ class Table(Record):
         for n, field in enumerate(self.batch.schema):
             name = f"{self.columns.file}/{field.name}"
             said = review.says(name)
-            column = self.batch.column(n)
+            column = batch.column(n)
             if field.name == self.columns.image:
                 kept[field.name] = self._shortened(column, review)
             elif said or (field.name == self.columns.label and said is None):
@@ -227,6 +228,44 @@ _OFFSET = re.compile(r"[+-]\d\d:\d\d")
 @cache
 def _zones() -> set[str]:
     return zoneinfo.available_timezones()
+
+
+def undropped_rows(batch: pa.RecordBatch, columns: Columns, review: Review) -> pa.RecordBatch:
+    """Return rows of images, with nulls in those about what is dropped; image and class stay."""
+    gone = rows_about_dropped(batch, columns.file, review)
+    if not gone:
+        return batch
+    pyarrow, _ = arrow()
+    rows = pyarrow.array([None if n in gone else n for n in range(batch.num_rows)], "int64")
+    cut = [
+        column if name in (columns.image, columns.label) else column.take(rows)
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    ]
+    fields = [field.with_nullable(True) for field in batch.schema]
+    schema = pyarrow.schema(fields, metadata=batch.schema.metadata)
+    return pyarrow.RecordBatch.from_arrays(cut, schema=schema)
+
+
+def rows_about_dropped(table: pa.RecordBatch | pa.Table, file: str, review: Review) -> set[int]:
+    """Return the numbers of the rows that are about what is dropped."""
+    if not review.disclosure.drop:
+        return set()
+    keys = dict.fromkeys(table.schema.names)
+    texts = {
+        name: column.to_pylist()
+        for name, column in zip(table.schema.names, table.columns, strict=True)
+        if _is_text(type_of_values(column.type))
+    }
+    rows = (dict(zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=True))
+    return {n for n, row in enumerate(rows) if review.is_about_dropped(file, keys | row)}
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    """Tell whether a type is that of texts, or of lists of them."""
+    types = arrow()[0].types
+    if any(is_such(kind) for is_such, _ in _lists()):
+        kind = kind.value_type
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 
 def undropped_column(
