@@ -9,8 +9,9 @@ import pytest
 
 from dsguard.bulk import protect_dataset, restore_dataset
 from dsguard.formats import open_source
-from dsguard.formats.disclosure import Disclosure, Review
+from dsguard.formats.disclosure import Disclosure
 from dsguard.formats.dropping import UNREAD
+from dsguard.formats.review import Review
 
 from .test_dropped import IMAGES, KEY, all_in, folder
 from .test_sealed_fields import tarred
@@ -48,11 +49,11 @@ def test_an_object_about_it_goes_whole(pair):
         (pair, None),
     ):
         review = reviewed()
-        assert review.undropped("f.json", value) == left
-        assert review.met == {"patient"}
-        assert not review.left_out
-        assert reviewed("other").undropped("f.json", value) is value
-    assert reviewed("f.json/patient", "g.json/*").undropped("g.json", [PAIR]) == []
+        assert review.drops.undropped("f.json", value) == left
+        assert review.account.met == {"patient"}
+        assert not review.account.left_out
+        assert reviewed("other").drops.undropped("f.json", value) is value
+    assert reviewed("f.json/patient", "g.json/*").drops.undropped("g.json", [PAIR]) == []
 
 
 @pytest.mark.parametrize(
@@ -67,8 +68,8 @@ def test_an_object_about_it_goes_whole(pair):
 )
 def test_lists_in_lists_go_as_pairs_or_as_tables(value, left):
     review = reviewed()
-    assert review.undropped("f.json", value) == left
-    assert bool(review.left_out) == ("None" in str(left))
+    assert review.drops.undropped("f.json", value) == left
+    assert bool(review.account.left_out) == ("None" in str(left))
 
 
 @pytest.mark.parametrize(
@@ -86,8 +87,8 @@ def test_lists_in_lists_go_as_pairs_or_as_tables(value, left):
 )
 def test_classes_and_words_stay(value):
     review = reviewed()
-    assert review.undropped("f.json", value) is value
-    assert not review.left_out
+    assert review.drops.undropped("f.json", value) is value
+    assert not review.account.left_out
 
 
 LONG = "image,name,value\na/0.png,age,3\na/0.png,patient,SECRET\na/1.png,age,5\n"
@@ -118,28 +119,28 @@ UNSURE = {
 @pytest.mark.parametrize("name", TEXTS)
 def test_rows_and_lines_about_it_go(name):
     review = reviewed()
-    left = review.without_dropped(name, TEXTS[name].encode())
+    left = review.drops.without_dropped(name, TEXTS[name].encode())
     assert left is not None
     assert b"SECRET" not in left
     assert b"age" in left or name == "c.csv"
-    assert not review.left_out
-    assert review.met == {"patient"}
+    assert not review.account.left_out
+    assert review.account.met == {"patient"}
     other = reviewed("other")
-    assert other.without_dropped(name, TEXTS[name].encode()) == TEXTS[name].encode()
+    assert other.drops.without_dropped(name, TEXTS[name].encode()) == TEXTS[name].encode()
 
 
 @pytest.mark.parametrize("name", UNSURE)
 def test_what_may_be_such_pairs_is_left_out(name):
     review = reviewed()
-    assert review.without_dropped(name, UNSURE[name].encode()) is None
-    assert {each.reason for each in review.left_out.values()} == {UNREAD}
+    assert review.drops.without_dropped(name, UNSURE[name].encode()) is None
+    assert {each.reason for each in review.account.left_out.values()} == {UNREAD}
 
 
 def test_a_file_of_it_alone_goes_without_a_word():
     for name, text in (("a.json", json.dumps(PAIR)), ("a.jsonl", f"{json.dumps(PAIR)}\n" * 2)):
         review = reviewed()
-        assert review.without_dropped(name, text.encode()) is None
-        assert not review.left_out
+        assert review.drops.without_dropped(name, text.encode()) is None
+        assert not review.account.left_out
 
 
 @pytest.mark.parametrize(
@@ -154,8 +155,8 @@ def test_a_file_of_it_alone_goes_without_a_word():
 def test_tables_with_a_class_of_that_name_stay(text):
     review = reviewed()
     data = text.encode()
-    assert review.without_dropped("t.csv", data) is data
-    assert not review.left_out
+    assert review.drops.without_dropped("t.csv", data) is data
+    assert not review.account.left_out
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def test_tables_with_a_class_of_that_name_stay(text):
     ],
 )
 def test_tables_with_names_elsewhere_are_left_out(text):
-    assert reviewed().without_dropped("t.csv", text.encode()) is None
+    assert reviewed().drops.without_dropped("t.csv", text.encode()) is None
 
 
 @pytest.mark.parametrize("kind", ["folder", "webdataset", "parquet"])

@@ -10,8 +10,9 @@ import pytest
 
 from dsguard.bulk import protect_dataset, restore_dataset
 from dsguard.formats import mentions
-from dsguard.formats.disclosure import Disclosure, Review
+from dsguard.formats.disclosure import Disclosure
 from dsguard.formats.patterns import folded, like
+from dsguard.formats.review import Review
 
 from .test_dropped import IMAGES, KEY, all_in
 from .test_sealed_fields import tarred
@@ -46,11 +47,11 @@ def test_keys_columns_and_words_go(name, given):
     for file, text in texts.items():
         for form in ("NFC", "NFD"):
             review = Review(Disclosure(drop=(given,)))
-            left = review.without_dropped(file, unicodedata.normalize(form, text).encode())
+            left = review.drops.without_dropped(file, unicodedata.normalize(form, text).encode())
             assert b"SECRET" not in (left or b"")
-            assert review.met == {given}
+            assert review.account.met == {given}
     value = {"a": f"{{'{name}': 'SECRET'}}", "b": [(name, "SECRET")]}
-    assert "SECRET" not in str(Review(Disclosure(drop=(given,))).undropped("f", value))
+    assert "SECRET" not in str(Review(Disclosure(drop=(given,))).drops.undropped("f", value))
 
 
 @pytest.mark.parametrize("name", [*SPELLED, "Pr\xe9nom", "\ufb01rst", "Stra\xdfe"])
@@ -78,14 +79,14 @@ def test_patterns_with_classes_of_letters_find_their_letters():
 
 def test_what_is_published_is_called_so_to_the_letter():
     review = Review(Disclosure(publish=("Caption",)))
-    assert review.says("a.json/Caption") is True
-    assert review.says("a.json/caption") is None
+    assert review.account.says("a.json/Caption") is True
+    assert review.account.says("a.json/caption") is None
 
 
 def test_plain_arrays_are_not_looked_through():
     data = b"\x93NUMPY\1\0v\0{'descr': '<f4', 'shape': (7,), }\n" + b"\xffpatient" * (1 << 18)
     review = Review(Disclosure(drop=("patient",)))
-    assert review.without_dropped("a.npy", data) is data
+    assert review.drops.without_dropped("a.npy", data) is data
 
 
 @pytest.mark.parametrize("kind", ["folder", "webdataset", "parquet"])
@@ -124,3 +125,27 @@ def test_arrays_of_any_spelling_go(tmp_path):
     for place in ("out", "back"):
         with np.load(tmp_path / place / "a.npz") as arrays:
             assert "Patient" not in arrays
+
+
+@pytest.mark.parametrize("name", ["patient", "meta.patient", "meta.Patient.name", "dc:patient"])
+def test_a_name_with_dots_is_a_path(name, tmp_path):
+    """So tables have the columns of objects that they were made of."""
+    review = Review(Disclosure(drop=("patient",)))
+    assert review.drops.undropped("f", {"a": {name: "SECRET"}, "b": 1}) == {"a": {}, "b": 1}
+    assert review.drops.undropped("f", [{"name": name, "value": 1}, 2]) == [2]
+    table = f"image,{name},n\n0.png,SECRET,1\n".encode()
+    assert review.drops.without_dropped("t.csv", table) == b"image,n\n0.png,1\n"
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "a.npz", images=images, **{name: np.array(["SECRET"] * 2)})
+    protect_dataset(tmp_path / "a.npz", tmp_path / "out", KEY, drop=("patient",))
+    assert b"SECRET" not in (tmp_path / "out" / "a.npz").read_bytes().replace(b"\0", b"")
+
+
+def test_names_of_images_have_dots_of_their_own():
+    told = {"patient.png": 1, "patients.a": 2, "1.patient.png": 3}
+    review = Review(Disclosure(drop=("patient", "png")))
+    assert review.drops.undropped("f", told) is told
+    table = b"image,n\npatient.png,1\n0.patient.png,2\n"
+    assert review.drops.without_dropped("t.csv", table) is table
+    long = {"a" + ".b" * 2000 + ".patient": 1}
+    assert review.drops.undropped("f", long) is long

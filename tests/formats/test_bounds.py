@@ -27,9 +27,10 @@ from dsguard.bulk import Selection, protect_dataset, restore_dataset, verify_dat
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats import encode_images, harmless, limits, open_source
 from dsguard.formats.arrays import npy
-from dsguard.formats.disclosure import Disclosure, Review
+from dsguard.formats.disclosure import Disclosure
 from dsguard.formats.names import Taken
 from dsguard.formats.places import LocalPlace
+from dsguard.formats.review import Review
 from dsguard.formats.tar import END, packed
 from dsguard.keys import DatasetKey
 

@@ -37,7 +37,7 @@ class Dropper:
     Parameters
     ----------
     is_dropped : callable
-        Tells of a name, ``<file>/<column>/<key>``, whether it is dropped.
+        Tells of a name, ``<file>/<column>``, and that of a key in it, whether the key is dropped.
     could_tell : callable
         Tells of the name of a text and of its bytes whether the letters of such a key could be
         there; not of patterns that seem to be about files, unless `of_files`.
@@ -50,7 +50,7 @@ class Dropper:
 
     def __init__(
         self,
-        is_dropped: Callable[[str], bool],
+        is_dropped: Callable[[str, str], bool],
         could_tell: Callable[..., bool],
         could_be: Callable[[str, str], bool],
         unread: Callable[[str], None],
@@ -77,7 +77,7 @@ class Dropper:
             if len(below) > _LONGEST_PATH:  # all those above are held as well
                 self._unread(name)
                 return None
-            if not self._is_dropped(below):
+            if not self._is_dropped(name, text_of(key)):
                 kept[key] = self.left_of(each, below)
         is_same = len(kept) == len(value) and all(kept[key] is value[key] for key in kept)
         return value if is_same else kept
@@ -104,7 +104,7 @@ class Dropper:
         if not (isinstance(value, list | tuple) and len(value) > 1 and _is_name(value[0], name)):
             return False
         first = text_of(value[0])
-        is_known = len(value) == 2 and self._is_dropped(f"{name}/{first}")
+        is_known = len(value) == 2 and self._is_dropped(name, first)
         return is_known or self._could_be(name, first)
 
     def _has_name(self, value: Any, name: str) -> bool:

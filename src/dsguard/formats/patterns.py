@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
+from dsguard.formats.images import is_image_name
+
+_DOTS = re.compile("[.:]")
+_MOST_DOTS = 16
 _KEPT = 1 << 12  # names, most of which are met again
 
 
@@ -102,3 +107,21 @@ def like(name: str, patterns: tuple[str, ...], *, exactly: bool = False) -> list
     last = name.rpartition("/")[2]
     is_such = fnmatchcase if exactly else is_like
     return [each for each in patterns if is_such(name if "/" in each else last, each)]
+
+
+def steps_of(name: str) -> Iterator[str]:
+    """Yield a name, and as a path whose parts are between dots each part of it with those above.
+
+    So tables have columns of objects that they were made of. Names of files have dots of their own.
+
+    Examples
+    --------
+    >>> list(steps_of("meta.patient.name"))
+    ['meta.patient.name', 'meta', 'meta/patient', 'meta/patient/name']
+    >>> list(steps_of("patient.png"))
+    ['patient.png']
+    """
+    yield name
+    parts = _DOTS.split(name, _MOST_DOTS)
+    if len(parts) > 1 and not is_image_name(name, of_any_kind=True):
+        yield from ("/".join(parts[:n]) for n in range(1, len(parts) + 1) if parts[n - 1])

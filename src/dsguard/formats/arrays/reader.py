@@ -35,7 +35,7 @@ from dsguard.formats.places import Place
 from dsguard.kernels.geometry import SMALLEST_SIDE
 
 if TYPE_CHECKING:
-    from dsguard.formats.disclosure import Review
+    from dsguard.formats.review import Review
 
 SIDECARS = "dsguard-sidecar"
 """Beginning of the names that sidecars have in an ``.npz`` file: ``dsguard-sidecar/images/17``."""
@@ -322,9 +322,9 @@ def _is_published(
 ) -> bool:
     """Tell whether an array goes along; read it only where its header leaves that open."""
     path = f"{file}/{name}"
-    said = review.says(path)
+    said = review.account.says_of(file, name)
     if said is None and (reason := content.reason_against(name)):
-        review.leave_out(name.rpartition("/")[2], path, reason)
+        review.account.leave_out(name.rpartition("/")[2], path, reason)
         return False
     header = content.header(name)
     # Of two dimensions, it may be one-hot; of strings, each is looked at.
@@ -462,13 +462,13 @@ class CifarSource(ArraySource):
             own_name = key.decode("utf-8", "backslashreplace")
             name = f"{file}/{own_name}"
             if key == self._labels:
-                review.keep_class(name)
+                review.account.keep_class(name)
                 continue
-            if review.says(name) is False:
+            if review.account.says_of(file, own_name) is False:
                 continue
             kept: Any = None
             if len(key) > STRING:
-                review.leave_out("*", name[:STRING], f"has a name of {len(key)} characters")
+                review.account.leave_out("*", name[:STRING], f"has a name of {len(key)} characters")
                 continue
             if isinstance(value, np.ndarray):
                 kept = value if review.array(file, own_name, value, {count}) else None
@@ -487,15 +487,16 @@ class CifarSource(ArraySource):
         content = _batch(self.place, name)
         found = {}
         for key, value in content.items():
-            path = f"{name}/{key.decode('utf-8', 'backslashreplace')}"
+            own_name = key.decode("utf-8", "backslashreplace")
+            path = f"{name}/{own_name}"
             if key in (b"label_names", b"fine_label_names", b"coarse_label_names"):
-                review.keep_class(path)
+                review.account.keep_class(path)
                 count = len(value) if isinstance(value, list) else 1
                 found[key] = review.row(path, value, allowance_of_classes(count))
-            elif review.says(path) is False:
+            elif review.account.says_of(name, own_name) is False:
                 continue
             elif len(key) > STRING:
-                review.leave_out("*", path[:STRING], f"has a name of {len(key)} characters")
+                review.account.leave_out("*", path[:STRING], f"has a name of {len(key)} characters")
             else:
                 found[key] = review.content(path, value)
         return pickle.dumps(found, protocol=2)

@@ -24,8 +24,8 @@ from dsguard.formats.listings.base import (
 from dsguard.formats.names import LONGEST_PART
 
 if TYPE_CHECKING:
-    from dsguard.formats.disclosure import Review
     from dsguard.formats.folder.reader import TreeSource
+    from dsguard.formats.review import Review
 
 _LISTS = ("images", "annotations")
 _MOST_FILES = 100
@@ -67,7 +67,7 @@ class CocoListing(Listing):
         size = 0
         for file, content, length in self._contents():
             size += length
-            if review is not None and review.says(file) is False:
+            if review is not None and review.account.says(file) is False:
                 continue
             images = locate(_texts(content), file, self.source.index).images
             own: dict[Any, list[Any]] = defaultdict(list)
@@ -119,7 +119,7 @@ def _undropped(
         return entry, annotations, categories
 
     def left(key: str, values: list[Any]) -> list[Any]:
-        found = review.undropped(file, {key: values}, sealing=True) or {}
+        found = review.drops.undropped(file, {key: values}, sealing=True) or {}
         return [each for each in found.get(key, ()) if each is not None]
 
     entries = left("images", [entry])

@@ -25,8 +25,9 @@ from dsguard.formats.listings.base import (
 from dsguard.formats.listings.coco import dumped
 
 if TYPE_CHECKING:
-    from dsguard.formats.disclosure import Review
+    from dsguard.formats.drops import Drops
     from dsguard.formats.folder.reader import TreeSource
+    from dsguard.formats.review import Review
 
 Row: TypeAlias = dict[str, Any]
 Change: TypeAlias = Callable[[Row], Row | None]
@@ -80,14 +81,14 @@ class MetadataListing(Listing):
     def _told(self, wanted: Collection[str], review: Review | None) -> Iterator[tuple[str, bytes]]:
         """Yield images, and of each row about them what it tells; rows go as in `with_names`."""
         for file in self.files():
-            if review is not None and review.says(file) is False:
+            if review is not None and review.account.says(file) is False:
                 continue
             for row, images in self._rows(file):
                 if any(image in wanted for image in _about(row, images, file, self.source.index)):
                     for image in dict.fromkeys(images):
                         told = self._of_image(row, image, file, wanted)
                         if review is not None:
-                            told = review.undropped(file, told, sealing=True) or {}
+                            told = review.drops.undropped(file, told, sealing=True) or {}
                         if told and image in wanted:
                             yield image, dumped(told)
 
@@ -326,7 +327,7 @@ def reviewed_table(file: str, data: bytes, review: Review) -> bytes | None:
     try:
         table = _table(data)
     except (InputError, ValueError) as error:
-        review.leave_out(kind_of(file), file, str(error))
+        review.account.leave_out(kind_of(file), file, str(error))
         return None
     columns = Columns.without_images(file)
     kept = []
@@ -335,7 +336,7 @@ def reviewed_table(file: str, data: bytes, review: Review) -> bytes | None:
             allowances = [review.row_of_table(row) for row in batch.to_pylist()]
             kept.append(Table(batch, columns).reviewed(review, allowances).batch)
     except CouldHoldPictureError as error:
-        review.leave_out(kind_of(file), file, str(error))
+        review.account.leave_out(kind_of(file), file, str(error))
         return None
     written = io.BytesIO()
     if kept:
@@ -343,20 +344,20 @@ def reviewed_table(file: str, data: bytes, review: Review) -> bytes | None:
     return written.getvalue() or None
 
 
-def undropped_table(file: str, data: bytes, review: Review, sealing: bool = True) -> bytes:
+def undropped_table(file: str, data: bytes, drops: Drops, sealing: bool = True) -> bytes:
     """Return a Parquet table without the columns that its owner drops, and keys in its values."""
     from dsguard.formats.parquet.columns import arrow
     from dsguard.formats.parquet.table import rows_about_dropped, undropped_column
 
     pyarrow, parquet = arrow()
     table = _table(data)
-    kept = [n for n in table.schema.names if review.says(f"{file}/{n}") is not False]
-    gone = rows_about_dropped(table, file, review)
+    kept = [n for n in table.schema.names if drops.account.says_of(file, n) is not False]
+    gone = rows_about_dropped(table, file, drops)
     left, changed = table.select(kept), bool(gone) or len(kept) < len(table.schema.names)
     left = left.take([n for n in range(len(left)) if n not in gone]) if gone else left
     for place, field in enumerate(left.schema):
         chunks = left.column(place).chunks
-        cut = [undropped_column(c, f"{file}/{field.name}", review, sealing=sealing) for c in chunks]
+        cut = [undropped_column(c, f"{file}/{field.name}", drops, sealing=sealing) for c in chunks]
         if any(new is not old for new, old in zip(cut, chunks, strict=True)):
             left, changed = left.set_column(place, field, pyarrow.chunked_array(cut)), True
     written = io.BytesIO()

@@ -27,7 +27,8 @@ from dsguard.formats.parquet.columns import NAMED, Columns, arrow, damage, type_
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from dsguard.formats.disclosure import Review
+    from dsguard.formats.drops import Drops
+    from dsguard.formats.review import Review
 
 _Check: TypeAlias = "Callable[[pa.DataType], bool]"
 
@@ -43,7 +44,7 @@ class Table(Record):
     def reviewed(self, review: Review, allowances: list[Allowance] | None = None) -> Table:
         """Return the table without what could hold a picture; each row has an allowance."""
         pyarrow, _ = arrow()
-        batch = undropped_rows(self.batch, self.columns, review)
+        batch = undropped_rows(self.batch, self.columns, review.drops)
         numbers, texts = self._numbers(review), self._texts(review)
         if allowances is None:
             allowances = [Allowance() for _ in range(self.batch.num_rows)]
@@ -52,13 +53,13 @@ class Table(Record):
         kept: dict[str, Any] = {}
         for n, field in enumerate(self.batch.schema):
             name = f"{self.columns.file}/{field.name}"
-            said = review.says(name)
+            said = review.account.says_of(self.columns.file, field.name)
             column = batch.column(n)
             if field.name == self.columns.image:
                 kept[field.name] = self._shortened(column, review)
             elif said or (field.name == self.columns.label and said is None):
                 kept[field.name] = _without_key(
-                    undropped_column(column, name, review), name, review
+                    undropped_column(column, name, review.drops), name, review
                 )
             elif said is None:
                 reason = reason_against(field.type)
@@ -69,7 +70,7 @@ class Table(Record):
                 if field.name in numbers and sum(numbers.values()) > ROW:
                     reason = f"is one of {len(numbers)} columns of numbers"
                 if reason:
-                    review.leave_out(field.name, name, reason, len(column))
+                    review.account.leave_out(field.name, name, reason, len(column))
                 elif field.name in numbers:
                     kept[field.name] = _without_key(column, name, review)
                 else:
@@ -85,16 +86,16 @@ class Table(Record):
 
     def undropped(self, fields: Extras, review: Review) -> Extras:
         if self.columns.label is not None:
-            review.keep_class(f"{self.columns.file}/{self.columns.label}")
+            review.account.keep_class(f"{self.columns.file}/{self.columns.label}")
         if self.columns.named:
             path = f"{self.columns.file}/fields"
             own = {suffix: f"{path}/{suffix}" for suffix in fields}
         else:
             own = dict.fromkeys(fields, self.columns.file)  # whose columns are the keys of one
         left = {
-            suffix: review.undropped(own[suffix], data, sealing=True)
+            suffix: review.drops.undropped(own[suffix], data, sealing=True)
             for suffix, data in fields.items()
-            if own[suffix] == self.columns.file or review.says(own[suffix]) is not False
+            if own[suffix] == self.columns.file or review.account.says(own[suffix]) is not False
         }
         return {suffix: data for suffix, data in left.items() if data is not None}
 
@@ -154,7 +155,7 @@ class Table(Record):
             field.name
             for field in self.batch.schema
             if any(check(type_of_values(field.type)) for check in checks)
-            and review.says(f"{self.columns.file}/{field.name}") is None
+            and review.account.says_of(self.columns.file, field.name) is None
             and field.name != self.columns.label
         }
 
@@ -213,7 +214,7 @@ def _stripped(column: pa.Array, name: str, review: Review) -> pa.Array:
         except pyarrow.ArrowException:
             return _array(column.to_pylist(), bare)
     except damage() as error:
-        review.leave_out(name, name, f"cannot be written: {error}", len(column))
+        review.account.leave_out(name, name, f"cannot be written: {error}", len(column))
         return pyarrow.nulls(len(column))
     return cast
 
@@ -230,9 +231,9 @@ def _zones() -> set[str]:
     return zoneinfo.available_timezones()
 
 
-def undropped_rows(batch: pa.RecordBatch, columns: Columns, review: Review) -> pa.RecordBatch:
+def undropped_rows(batch: pa.RecordBatch, columns: Columns, drops: Drops) -> pa.RecordBatch:
     """Return rows of images, with nulls in those about what is dropped; image and class stay."""
-    gone = rows_about_dropped(batch, columns.file, review)
+    gone = rows_about_dropped(batch, columns.file, drops)
     if not gone:
         return batch
     pyarrow, _ = arrow()
@@ -246,9 +247,9 @@ def undropped_rows(batch: pa.RecordBatch, columns: Columns, review: Review) -> p
     return pyarrow.RecordBatch.from_arrays(cut, schema=schema)
 
 
-def rows_about_dropped(table: pa.RecordBatch | pa.Table, file: str, review: Review) -> set[int]:
+def rows_about_dropped(table: pa.RecordBatch | pa.Table, file: str, drops: Drops) -> set[int]:
     """Return the numbers of the rows that are about what is dropped."""
-    if not review.disclosure.drop:
+    if not drops.has_any:
         return set()
     keys = dict.fromkeys(table.schema.names)
     texts = {
@@ -257,7 +258,7 @@ def rows_about_dropped(table: pa.RecordBatch | pa.Table, file: str, review: Revi
         if _is_text(type_of_values(column.type))
     }
     rows = (dict(zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=True))
-    return {n for n, row in enumerate(rows) if review.is_about_dropped(file, keys | row)}
+    return {n for n, row in enumerate(rows) if drops.is_about_dropped(file, keys | row)}
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -269,21 +270,21 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def undropped_column(
-    column: pa.Array, name: str, review: Review, *, sealing: bool = False
+    column: pa.Array, name: str, drops: Drops, *, sealing: bool = False
 ) -> pa.Array:
     """Return a column without the keys that its owner drops; nulls where that cannot be."""
     pyarrow, _ = arrow()
-    if not review.disclosure.drop or pyarrow.types.is_primitive(column.type):
+    if not drops.has_any or pyarrow.types.is_primitive(column.type):
         return column
     try:
         given = column.to_pylist()
-        left = [review.undropped(name, value, sealing=sealing) for value in given]
+        left = [drops.undropped(name, value, sealing=sealing) for value in given]
         if all(new is old for new, old in zip(left, given, strict=True)):
             return column
         return _array(left, column.type)
     except (pyarrow.ArrowException, OSError, RecursionError, TypeError, ValueError):
         last = name.rpartition("/")[2]
-        review.leave_out(last, name, UNREAD, len(column), sealable=not sealing)
+        drops.account.leave_out(last, name, UNREAD, len(column), sealable=not sealing)
         return pyarrow.nulls(len(column), column.type)
 
 
@@ -291,14 +292,14 @@ def holds_key(column: pa.Array, review: Review) -> bool:
     """Tell whether a column has the key of a dataset in it, in one row or over several."""
     types = arrow()[0].types
     is_free = types.is_temporal(column.type) or types.is_boolean(column.type)
-    return not is_free and review.is_key(column.to_pylist())
+    return not is_free and review.drops.is_key(column.to_pylist())
 
 
 def _without_key(column: pa.Array, name: str, review: Review) -> pa.Array:
     """Return a column; nulls, where it has the key of a dataset in it."""
     if not holds_key(column, review):
         return column
-    review.leave_out(name.rpartition("/")[2], name, A_KEY, len(column))
+    review.account.leave_out(name.rpartition("/")[2], name, A_KEY, len(column))
     return arrow()[0].nulls(len(column), column.type)
 
 
@@ -308,14 +309,16 @@ def _pruned(column: pa.Array, name: str, review: Review, allowances: list[Allowa
     try:
         given = column.to_pylist()
     except damage() as error:  # a moment that Python has none for
-        review.leave_out(name.rpartition("/")[2], name, f"cannot be read: {error}", len(column))
+        review.account.leave_out(
+            name.rpartition("/")[2], name, f"cannot be read: {error}", len(column)
+        )
         return pyarrow.nulls(len(column), column.type)
     values = [review.row(name, value, own) for value, own in zip(given, allowances, strict=True)]
     try:
         return _array(values, column.type)
     except (pyarrow.ArrowException, TypeError, ValueError):  # a null where its type has none
         kind = name.rpartition("/")[2]
-        review.leave_out(kind, name, f"cannot be cut as type {column.type}", len(column))
+        review.account.leave_out(kind, name, f"cannot be cut as type {column.type}", len(column))
         return pyarrow.nulls(len(column), column.type)
 
 
