@@ -11,6 +11,7 @@ from dsguard.bulk import protect_dataset, restore_dataset
 from dsguard.formats import open_source
 from dsguard.formats.disclosure import Disclosure
 from dsguard.formats.dropping import UNREAD
+from dsguard.formats.mentions import names_in
 from dsguard.formats.review import Review
 
 from .test_dropped import IMAGES, KEY, all_in, folder
@@ -36,6 +37,8 @@ def reviewed(*drop: str) -> Review:
         {"columns": ["image", "patient"], "data": [["a.png", "SECRET"]]},
         {"resourceType": "Patient", "text": "SECRET"},
         {"name": b"patient", "text": "SECRET"},
+        {"fields": [{"name": "a"}, {"name": "patient"}], "rows": [["x", "SECRET"]]},
+        {"names": ["image", "patient"], "rows": [["a.png", "SECRET"]]},
         *({name: "patient", "text": "SECRET"} for name in (
             "field", "tag", "attribute", "column", "property", "fieldName", "@key", "Tag-Name",
         )),
@@ -107,6 +110,18 @@ UNSURE = {
     "c.yaml": "- [patient, SECRET]\n",
     "d.yaml": "? patient\n: SECRET\n",
     "e.yaml": "- Field Name: Patient\n  text: SECRET\n",
+    "f.yaml": "- name:\n    patient\n  value: SECRET\n",
+    "g.yaml": "fields: [image, patient]\nrows:\n- [a/0.png, SECRET]\n",
+    "b.xml": "<name>\n patient\n</name><value>SECRET</value>",
+    "a.sql": "INSERT INTO t (image, patient) VALUES ('a', 'SECRET');\n",
+    "a.md": "a\n\nPatient\n=======\nSECRET\n",
+    "b.md": "**Patient** SECRET\n",
+    "a.txt": "a\nPatient - SECRET\n",
+    "b.txt": "a\nPatient|SECRET\n",
+    "c.txt": "list(patient <- 'SECRET')\n",
+    "d.txt": "name=patient value=SECRET\n",
+    "a.tex": "\\patient{SECRET}\n",
+    "d.csv": "a/0.png,age=3;patient=SECRET\nb/0.png,age=3\n",
     "a.ini": "key = patient\nvalue = SECRET\n",
     "a.xml": "<key>patient</key><value>SECRET</value>",
     "a.csv": "a/0.png,patient,SECRET\na/1.png,patient,SECRET\n",
@@ -114,6 +129,19 @@ UNSURE = {
     "c.csv": "image,what,is\na/0.png,patient,SECRET\n",
     "a.json": '[["image", "patient"], ["a/0.png", "SECRET"]]',
 }
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["age: 3, Patient: SECRET", "a patient=SECRET", "<patient>SECRET</patient>",
+     "https://x.org/?patient=SECRET", "name=patient value=SECRET"],
+)  # fmt: skip
+def test_texts_in_values_are_as_texts_of_files(text):
+    review = reviewed()
+    assert review.drops.undropped("f.json", {"a": [text], "b": 1}) == {"a": [None], "b": 1}
+    assert {each.reason for each in review.account.left_out.values()} == {UNREAD}
+    for other in ("a patient in a bed: 3 < 5", "https://x.org/patient", "patient, bed"):
+        assert reviewed().drops.undropped("f.json", other) is other
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -242,3 +270,41 @@ def test_a_category_of_coco_may_go_and_its_images_stay(tmp_path):
     assert left["categories"] == [{"id": 1, "name": "dog"}]
     assert len(left["images"]) == 2
     assert "SECRET" not in all_in(tmp_path / "out")
+
+
+def test_metadata_of_parquet_files_is_looked_into(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    told = {"Patient": "SECRET", "pandas": json.dumps({"columns": [{"name": "patient"}]}), "a": "b"}
+    fields = [pa.field("n", pa.int64(), metadata={"patient": "SECRET"}), pa.field("x", pa.string())]
+    schema = pa.schema(fields, metadata=told)
+    folder(tmp_path / "clean")
+    table = pa.table({"n": [1], "x": ["y"]}, schema=schema)
+    parquet.write_table(table, tmp_path / "clean" / "more.parquet")
+    source = open_source(tmp_path / "clean", "folder")
+    protect_dataset(source, tmp_path / "out", KEY, drop=("patient",))
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    back = parquet.read_table(tmp_path / "back" / "more.parquet")
+    assert back.to_pylist() == [{"n": 1, "x": "y"}]
+    assert b"SECRET" not in (tmp_path / "back" / "more.parquet").read_bytes()
+    assert back.schema.metadata[b"a"] == b"b"
+
+
+def test_all_rows_of_a_table_may_go(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    folder(tmp_path / "clean")
+    table = pa.table({"name": ["patient"], "value": ["SECRET"], "more": [["x"]]})
+    parquet.write_table(table, tmp_path / "clean" / "more.parquet")
+    source = open_source(tmp_path / "clean", "folder")
+    assert protect_dataset(source, tmp_path / "out", KEY, drop=("patient",)).done == 2
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    assert parquet.read_table(tmp_path / "back" / "more.parquet").to_pylist() == []
+
+
+def test_blanks_and_signs_are_looked_at_once():
+    """Each of these took a minute or more where it was tried anew from each sign."""
+    for text in ("a patient\n" + " " * 200_000, "(" + "," * 200_000, " " * 60 + "a -" * 50_000):
+        assert "patient" not in names_in(text)

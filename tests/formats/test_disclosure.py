@@ -25,7 +25,7 @@ from dsguard.cli.commands import run as cli
 from dsguard.errors import InputError
 from dsguard.formats import OUTPUT_FORMATS, encode_image, encode_images, named_images, open_source
 from dsguard.formats.disclosure import Disclosure
-from dsguard.formats.parquet.table import reason_against
+from dsguard.formats.parquet.types import reason_against
 from dsguard.formats.places import LocalPlace
 from dsguard.formats.review import Review
 

@@ -113,9 +113,10 @@ class Account:
 
     def says_of(self, file: str, name: str) -> bool | None:
         """Tell the same of a key, column or array in a file; one with dots is a path of them."""
-        if any(self.says(f"{file}/{step}") is False for step in steps_of(name)):
-            return False
-        return self.says(f"{file}/{name}")
+        whole, *steps = steps_of(name)
+        said = self.says(f"{file}/{whole}")
+        is_dropped = said is False or any(self.says(f"{file}/{step}") is False for step in steps)
+        return False if is_dropped else said
 
     def leave_out(
         self, kind: str, name: str, reason: str, count: int = 1, *, sealable: bool = True

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from dsguard.formats.images import is_image_name
 from dsguard.formats.limits import check_csv
+from dsguard.formats.mentions import keys_in
 from dsguard.formats.pairs import is_about
 from dsguard.formats.patterns import folded
 
@@ -132,6 +133,7 @@ class _Places:
         self._refuse(words if not self._gone else ())
         if self._gone and any(map(_is_image, self._names)):  # it is a row as the others are
             raise ValueError(_ELSEWHERE)
+        self._refuse(key for name in self._names for key in keys_in(name))
 
     def check(self, row: list[str]) -> None:
         """Refuse a row that may be another header, or begins with its name.

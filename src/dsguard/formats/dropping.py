@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from dsguard.formats.harmless import CouldHoldPictureError, json_of, parsed
+from dsguard.formats.mentions import keys_in
 from dsguard.formats.pairs import is_about, text_of
 
 UNREAD = "cannot be read, to drop what is in it"
@@ -24,6 +25,7 @@ _MOST_KEYS = 100_000
 _BEGINS = re.compile(r"[\s\ufeff]*[{\[\"]")
 _BEGINS_BYTES = re.compile(rb"[\s\0\xef\xbb\xbf\xfe\xff]*[{\[\"]")
 _HEXADECIMAL = re.compile(r"(?:7[bB]|5[bB])(?:[0-9a-fA-F]{2})*")  # of what begins like JSON
+_SIGNS = "{:=<"  # without which a text has no names of values
 _ESCAPE = re.compile(r"\\[uUxN]")  # which a key could be written with
 _KEY = re.compile(
     r"""["']([^"']{0,256})["']\s{0,64}:"""
@@ -122,8 +124,8 @@ class Dropper:
             left = self._bytes(data, name)
             return text if left is data else None if left is None else left.hex()
         is_json = bool(_BEGINS.match(text))
-        has_json = is_json or "{" in text
-        if not (has_json and self._could_tell(name, _encoded(text), of_files=True)):
+        has_names = is_json or any(map(text.__contains__, _SIGNS))
+        if not (has_names and self._could_tell(name, _encoded(text), of_files=True)):
             return text
         if not is_json:  # it may be in the middle
             return text if self._is_free(text, name) else None
@@ -156,8 +158,10 @@ class Dropper:
         return _encoded(left)
 
     def _is_free(self, text: str, name: str) -> bool:
-        """Tell whether a text that is no JSON, but looks like it, has no key that is dropped."""
-        keys = (match[1] or match[2] for match in _KEY.finditer(text))
+        """Tell whether a text that is no JSON has no key that is dropped."""
+        keys = itertools.chain(
+            (match[1] or match[2] for match in _KEY.finditer(text)), keys_in(text)
+        )
         known = itertools.islice(keys, _MOST_KEYS)
         is_told = any(self._could_be(name, key) for key in known) or (
             _ESCAPE.search(text) and self._could_tell(name, _encoded(text))

@@ -44,30 +44,44 @@ _AT_ONCE = 1 << 20  # bytes, of which folding takes many times as many
 _BYTES_OF_LETTER = 64  # with what it is put together of, and twice for digits
 
 _OF_NAMES = r"""[^\n:=;,&?"'`{}\[\]()<>|]"""
-_NAMES = tuple(
+_KEYS = tuple(
     re.compile(pattern)
     for pattern in (
         # From where words begin to a colon; what is in a lookahead is not tried in other lengths.
-        rf"""(?<!{_OF_NAMES})(?=({_OF_NAMES}{{1,256}}))\1["'`\])]{{0,2}}[ \t]{{0,64}}[:=]""",
-        r'"([^"\n]{1,256})"',
-        r"'([^'\n]{1,256})'",
+        rf"""(?<!{_OF_NAMES})(?=({_OF_NAMES}{{1,256}}))\1["'`\])]{{0,2}}[ \t]{{0,64}}(?:[:=]|<-)""",
         r"</?([^\s<>/]{1,256})",
-        r">([^<>\n]{1,256})(?=<)",
-        r"[|\t]([^|\t\n]{1,256})(?=[|\t\n])",
-        r"(?m:^)[ \t]{0,64}\[{1,2}([^\[\]\n]{1,256})\]",
-        # Of pairs: behind a key that names things, in front of a value.
-        rf"""(?i:(?<![^\W_]){NAMING})["'`\])]{{0,2}}[ \t]{{0,64}}[:=][ \t]{{0,64}}["'`]?"""
-        rf"""({_OF_NAMES}{{1,256}})""",
-        rf"""[\[({{][ \t]{{0,64}}({_OF_NAMES}{{1,256}}),""",
         r"(?m:^)[ \t]{0,64}\? ([^\n]{1,256})",
+        # Of pairs: behind a key that names things.
+        rf"""(?i:(?<![^\W_]){NAMING})["'`\])]{{0,2}}[ \t]{{0,64}}[:=]\s{{0,64}}["'`]?"""
+        rf"""(?P<words>{_OF_NAMES}{{1,256}})""",
     )
 )
-"""Where texts have names: before a colon, in quotes, as a tag or in one, in a table, as a title, in
-pairs.
-"""
+"""Where any text has names of values: before a colon, as a tag, in pairs."""
+_NAMES = (
+    *_KEYS,
+    *map(
+        re.compile,
+        (
+            r'"([^"\n]{1,256})"',
+            r"'([^'\n]{1,256})'",
+            r">([^<>]{1,256})(?=<)",
+            r"(?m:^|(?<=[|\t]))([^|\t\n]{1,256})(?=[|\t])",
+            r"(?<=[|\t])([^|\t\n]{1,256})(?=\n)",
+            r"(?m:^)[ \t]{0,64}\[{1,2}([^\[\]\n]{1,256})\]",
+            r"(?m:^)(?=([ \t]{0,64}))\1(?P<name>[^\s:=](?:[^\n:=]{0,62}?[^\s:=])?)[ \t]{1,64}"
+            r"(?:--?>?|=>)[ \t]",
+            r"(?m:^)([^\n]{1,256})\n[ \t]{0,64}[=~-]{3}",
+            r"(?:\*\*|__)([^*_\n]{1,256})(?:\*\*|__)",
+            r"\\([A-Za-z]{1,64})\{",
+        ),
+    ),
+)
+"""Where files of text have them: in quotes, within tags, in a table, as a title."""
+_LISTS = re.compile(r"\[([^\[\]\n]{1,4096})\]|\(([^()\n]{1,4096})\)")
+"""Lists of names: in brackets, or with commas in others."""
 _ESCAPED = re.compile(r"\\(?:u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|x[0-9a-fA-F]{2})")
 _AROUND = " \t\r-+*?#%/!.\"'`\ufeff"
-_LINES = re.compile(r"[^\r\n]*\S[^\r\n]*")
+_LINES = re.compile(r"\S[^\r\n]*")  # from their first letter: each sign is looked at once
 _CELLS = (re.compile(r"[^,;|\t]{1,256}"), re.compile(r"\S{1,256}"))
 
 
@@ -165,11 +179,25 @@ def has_no_names(name: str, data: bytes) -> bool:
     return is_film or is_image_name(name, of_any_kind=True) or bool(_NUMBERS.match(data))
 
 
-def names_in(text: str) -> Iterator[str]:
-    """Yield the words of a text that may be names of values; the same one more than once."""
-    for pattern in _NAMES:
+def keys_in(text: str) -> Iterator[str]:
+    """Yield the words of any text that may be names of values; the same one more than once."""
+    return _found_by(_KEYS, text)
+
+
+def _found_by(patterns: Collection[re.Pattern[str]], text: str) -> Iterator[str]:
+    for pattern in patterns:
         for match in pattern.finditer(text):
-            yield from _spellings(match[1])
+            yield from _spellings(match[match.lastgroup or 1])
+            if match.lastgroup == "words":
+                yield match[match.lastgroup].partition(" ")[0]
+
+
+def names_in(text: str) -> Iterator[str]:
+    """Yield those of a file of text, which has them at more places than other texts."""
+    yield from _found_by(_NAMES, text)
+    for match in _LISTS.finditer(text):
+        words = (match[1] or match[2]).split(",")
+        yield from words if match[1] or len(words) > 1 else ()
     lines = _LINES.finditer(text)
     first = next(lines, None)
     if first and next(lines, None):  # it may be the head of a table

@@ -15,7 +15,8 @@ from dsguard.formats.patterns import folded
 
 NAMING = (
     r"(?:field|tag|key|attr|attribute|col|column|prop|property|var|variable|param|parameter"
-    r"|feature|header|element|trait|meta)(?:[ _-]?(?:name|key|type|id))?"
+    r"|feature|header|element|trait|meta|entity|item|question|concept|term|slot)"
+    r"(?:[ _-]?(?:name|key|type|group|id))?"
     r"|k|name|id|code|resourcetype"
 )
 """Keys that name things, as an expression."""
@@ -25,6 +26,7 @@ _LISTING = re.compile(
     r"(?:field|key|col|column|var|variable|param|parameter|header)(?:[ _-]?name)?s?"
 )
 _VALUE = re.compile(r"[@$_]?(?:value[ _-]?\w*|\w*value|val|v)s?")
+_ROWS = re.compile("data|rows?|records?|cells?|table")
 _LONGEST = 1 << 12
 """Characters of a name."""
 
@@ -49,10 +51,12 @@ def is_about(record: Iterable[tuple[Any, Any]], is_dropped: Callable[[str], bool
     True
     """
     pairs = [(*_kinds_of(text_of(key)), value) for key, value in record]
-    has_value = any(is_value for _, _, is_value, _ in pairs)
+    has_value = any(
+        is_value or (is_rows and _is_of_lists(value)) for _, _, is_value, is_rows, value in pairs
+    )
     return any(
         any(map(is_dropped, _names_in(value, lists=is_listing or has_value)))
-        for is_naming, is_listing, is_value, value in pairs
+        for is_naming, is_listing, is_value, _, value in pairs
         if is_naming or is_listing or (has_value and not is_value)
     )
 
@@ -69,12 +73,18 @@ def _names_in(value: Any, *, lists: bool) -> Iterable[str]:
     elif lists and isinstance(value, list | tuple):
         for each in value:
             yield from _names_in(each, lists=False)
+            for key, inner in each.items() if isinstance(each, dict) else ():
+                yield from _names_in(inner if _kinds_of(text_of(key))[0] else None, lists=False)
+
+
+def _is_of_lists(value: Any) -> bool:
+    return isinstance(value, list | tuple) and isinstance(next(iter(value), None), list | tuple)
 
 
 @lru_cache(maxsize=1 << 12)
-def _kinds_of(key: str) -> tuple[bool, bool, bool]:
-    """Tell whether a key names things, whether a list of it does, and whether it has a value."""
+def _kinds_of(key: str) -> tuple[bool, bool, bool, bool]:
+    """Tell of a key if it names things, if lists of it do, if it has a value, or may have rows."""
     name = folded(key) if len(key) <= _LONGEST else ""
-    kinds = (_NAMING, _LISTING, _VALUE)
-    naming, listing, value = (bool(each.fullmatch(name)) for each in kinds)
-    return naming, listing, value
+    kinds = (_NAMING, _LISTING, _VALUE, _ROWS)
+    naming, listing, value, rows = (bool(each.fullmatch(name)) for each in kinds)
+    return naming, listing, value, rows

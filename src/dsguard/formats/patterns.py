@@ -104,9 +104,20 @@ def like(name: str, patterns: tuple[str, ...], *, exactly: bool = False) -> list
     >>> like("m.json/Patient", ("patient",), exactly=True)
     []
     """
+    if not patterns:
+        return []
     last = name.rpartition("/")[2]
+    paths = [each for each in patterns if "/" in each]
     is_such = fnmatchcase if exactly else is_like
-    return [each for each in patterns if is_such(name if "/" in each else last, each)]
+    found = [each for each in paths if is_such(name, each)]
+    return [*_like_last(last, patterns, exactly), *found]
+
+
+@lru_cache(maxsize=_KEPT)
+def _like_last(last: str, patterns: tuple[str, ...], exactly: bool) -> tuple[str, ...]:
+    """Return those of some patterns without ``/`` that the last part of a name is like."""
+    is_such = fnmatchcase if exactly else is_like
+    return tuple(each for each in patterns if "/" not in each and is_such(last, each))
 
 
 def steps_of(name: str) -> Iterator[str]:
@@ -122,6 +133,8 @@ def steps_of(name: str) -> Iterator[str]:
     ['patient.png']
     """
     yield name
+    if "." not in name and ":" not in name:
+        return
     parts = _DOTS.split(name, _MOST_DOTS)
-    if len(parts) > 1 and not is_image_name(name, of_any_kind=True):
+    if not is_image_name(name, of_any_kind=True):
         yield from ("/".join(parts[:n]) for n in range(1, len(parts) + 1) if parts[n - 1])

@@ -346,23 +346,13 @@ def reviewed_table(file: str, data: bytes, review: Review) -> bytes | None:
 
 def undropped_table(file: str, data: bytes, drops: Drops, sealing: bool = True) -> bytes:
     """Return a Parquet table without the columns that its owner drops, and keys in its values."""
-    from dsguard.formats.parquet.columns import arrow
-    from dsguard.formats.parquet.table import rows_about_dropped, undropped_column
+    from dsguard.formats.parquet.columns import damage
+    from dsguard.formats.parquet.dropped import undropped
 
-    pyarrow, parquet = arrow()
-    table = _table(data)
-    kept = [n for n in table.schema.names if drops.account.says_of(file, n) is not False]
-    gone = rows_about_dropped(table, file, drops)
-    left, changed = table.select(kept), bool(gone) or len(kept) < len(table.schema.names)
-    left = left.take([n for n in range(len(left)) if n not in gone]) if gone else left
-    for place, field in enumerate(left.schema):
-        chunks = left.column(place).chunks
-        cut = [undropped_column(c, f"{file}/{field.name}", drops, sealing=sealing) for c in chunks]
-        if any(new is not old for new, old in zip(cut, chunks, strict=True)):
-            left, changed = left.set_column(place, field, pyarrow.chunked_array(cut)), True
-    written = io.BytesIO()
-    parquet.write_table(left, written)
-    return written.getvalue() if changed else data
+    try:
+        return undropped(_table(data), data, file, drops, sealing=sealing)
+    except damage() as error:
+        raise ValueError(str(error)) from error
 
 
 _TABLE_ALWAYS, _TABLE_RATIO = 1 << 24, 100
@@ -392,7 +382,7 @@ def _table(data: bytes) -> Any:
 
 
 def _reason_against(kind: Any) -> str:
-    from dsguard.formats.parquet.table import reason_against
+    from dsguard.formats.parquet.types import reason_against
 
     return reason_against(kind)
 

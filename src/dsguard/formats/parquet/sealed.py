@@ -22,9 +22,10 @@ from dsguard.formats.disclosure import A_KEY
 from dsguard.formats.limits import MOST_BYTES, check_rows, load_json, most_unpacked
 from dsguard.formats.names import checked
 from dsguard.formats.parquet.columns import Columns, arrow, damage
+from dsguard.formats.parquet.dropped import undropped_column, undropped_metadata, undropped_rows
 from dsguard.formats.parquet.fields import FieldsOf
 from dsguard.formats.parquet.pages import rows_at_once
-from dsguard.formats.parquet.table import Table, holds_key, undropped_column, undropped_rows
+from dsguard.formats.parquet.table import Table, holds_key
 from dsguard.formats.sealing import DIGEST_BYTES, Entries, Unsealed, digest_of, numbered_name
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def packed(
             sealed[each.name] = column
         elif each.name not in there:
             review.account.leave_out(each.name, path, A_KEY, len(rows))
-    metadata = dict(batch.schema.metadata or {})
+    metadata = undropped_metadata(batch.schema.metadata, whole.columns.file, review.drops) or {}
     is_less = review.account.is_cut or len(kept) < len(batch.schema.names)
     if is_less or review.drops.holds_key(repr(metadata).encode()):
         metadata = dict(published.schema.metadata or {})  # it may tell of what does not come back

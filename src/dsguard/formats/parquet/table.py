@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
-import zoneinfo
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from dsguard.formats.base import Extras, Record
 from dsguard.formats.disclosure import A_KEY
-from dsguard.formats.dropping import UNREAD
 from dsguard.formats.harmless import (
     CHARACTERS,
     ROW,
@@ -23,14 +19,19 @@ from dsguard.formats.harmless import (
 )
 from dsguard.formats.limits import load_json
 from dsguard.formats.parquet.columns import NAMED, Columns, arrow, damage, type_of_values
+from dsguard.formats.parquet.dropped import undropped_column, undropped_rows
+from dsguard.formats.parquet.types import (
+    Check,
+    array_of,
+    bare_type,
+    length_of_names,
+    reason_against,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from dsguard.formats.drops import Drops
     from dsguard.formats.review import Review
-
-_Check: TypeAlias = "Callable[[pa.DataType], bool]"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Table(Record):
                 )
             elif said is None:
                 reason = reason_against(field.type)
-                if len(field.name) > STRING or _length_of_names(field.type) > CHARACTERS:
+                if len(field.name) > STRING or length_of_names(field.type) > CHARACTERS:
                     reason = "has a name, or names in it, of too many characters"
                 elif field.name in texts and len(texts) > ROW:
                     reason = f"is one of {len(texts)} columns of text"
@@ -150,7 +151,7 @@ class Table(Record):
         types = arrow()[0].types
         return self._undecided((types.is_string, types.is_large_string), review)
 
-    def _undecided(self, checks: tuple[_Check, ...], review: Review) -> set[str]:
+    def _undecided(self, checks: tuple[Check, ...], review: Review) -> set[str]:
         return {
             field.name
             for field in self.batch.schema
@@ -158,47 +159,6 @@ class Table(Record):
             and review.account.says_of(self.columns.file, field.name) is None
             and field.name != self.columns.label
         }
-
-
-def bare_type(kind: pa.DataType) -> pa.DataType:
-    """Return a type without what its fields say of themselves, which could be anything.
-
-    Types that `reason_against` does not know are returned as they are: it refuses them.
-    """
-    pyarrow, _ = arrow()
-    types = pyarrow.types
-    if types.is_struct(kind):
-        return pyarrow.struct({field.name: bare_type(field.type) for field in kind})
-    if types.is_map(kind):
-        return pyarrow.map_(bare_type(kind.key_type), bare_type(kind.item_type))
-    if types.is_dictionary(kind):
-        return pyarrow.dictionary(kind.index_type, bare_type(kind.value_type), kind.ordered)
-    if types.is_timestamp(kind) and kind.tz and not _is_zone(kind.tz):  # the moment stays
-        return pyarrow.timestamp(kind.unit, "UTC")
-    if types.is_fixed_size_list(kind):
-        return pyarrow.list_(bare_type(kind.value_type), kind.list_size)
-    list_of = next((list_of for is_such, list_of in _lists() if is_such(kind)), None)
-    return list_of(bare_type(kind.value_type)) if list_of else kind
-
-
-def _lists() -> list[tuple[_Check, Callable[[pa.DataType], pa.DataType]]]:
-    """Return the lists of any length that Arrow has: how one is known, and how it is made."""
-    pyarrow, types = arrow()[0], arrow()[0].types
-    return [
-        (types.is_list, pyarrow.list_),
-        (types.is_large_list, pyarrow.large_list),
-        (types.is_list_view, pyarrow.list_view),
-        (types.is_large_list_view, pyarrow.large_list_view),
-    ]
-
-
-def _is_known(kind: pa.DataType) -> bool:
-    """Tell whether `bare_type` knows a type: others may have fields that say anything."""
-    types = arrow()[0].types
-    checks = [types.is_struct, types.is_fixed_size_list, types.is_map, types.is_dictionary]
-    checks += [is_such for is_such, _ in _lists()]
-    nested = types.is_nested(kind) or kind.num_fields > 0
-    return not nested or any(is_such(kind) for is_such in checks)
 
 
 def _stripped(column: pa.Array, name: str, review: Review) -> pa.Array:
@@ -212,80 +172,11 @@ def _stripped(column: pa.Array, name: str, review: Review) -> pa.Array:
             cast = column.cast(bare)
             cast.validate(full=True)  # Arrow makes invalid ones of lists of nothing
         except pyarrow.ArrowException:
-            return _array(column.to_pylist(), bare)
+            return array_of(column.to_pylist(), bare)
     except damage() as error:
         review.account.leave_out(name, name, f"cannot be written: {error}", len(column))
         return pyarrow.nulls(len(column))
     return cast
-
-
-def _is_zone(name: str) -> bool:
-    return bool(_OFFSET.fullmatch(name)) or name in _zones()
-
-
-_OFFSET = re.compile(r"[+-]\d\d:\d\d")
-
-
-@cache
-def _zones() -> set[str]:
-    return zoneinfo.available_timezones()
-
-
-def undropped_rows(batch: pa.RecordBatch, columns: Columns, drops: Drops) -> pa.RecordBatch:
-    """Return rows of images, with nulls in those about what is dropped; image and class stay."""
-    gone = rows_about_dropped(batch, columns.file, drops)
-    if not gone:
-        return batch
-    pyarrow, _ = arrow()
-    rows = pyarrow.array([None if n in gone else n for n in range(batch.num_rows)], "int64")
-    cut = [
-        column if name in (columns.image, columns.label) else column.take(rows)
-        for name, column in zip(batch.schema.names, batch.columns, strict=True)
-    ]
-    fields = [field.with_nullable(True) for field in batch.schema]
-    schema = pyarrow.schema(fields, metadata=batch.schema.metadata)
-    return pyarrow.RecordBatch.from_arrays(cut, schema=schema)
-
-
-def rows_about_dropped(table: pa.RecordBatch | pa.Table, file: str, drops: Drops) -> set[int]:
-    """Return the numbers of the rows that are about what is dropped."""
-    if not drops.has_any:
-        return set()
-    keys = dict.fromkeys(table.schema.names)
-    texts = {
-        name: column.to_pylist()
-        for name, column in zip(table.schema.names, table.columns, strict=True)
-        if _is_text(type_of_values(column.type))
-    }
-    rows = (dict(zip(texts, row, strict=True)) for row in zip(*texts.values(), strict=True))
-    return {n for n, row in enumerate(rows) if drops.is_about_dropped(file, keys | row)}
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    """Tell whether a type is that of texts, or of lists of them."""
-    types = arrow()[0].types
-    if any(is_such(kind) for is_such, _ in _lists()):
-        kind = kind.value_type
-    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
-
-
-def undropped_column(
-    column: pa.Array, name: str, drops: Drops, *, sealing: bool = False
-) -> pa.Array:
-    """Return a column without the keys that its owner drops; nulls where that cannot be."""
-    pyarrow, _ = arrow()
-    if not drops.has_any or pyarrow.types.is_primitive(column.type):
-        return column
-    try:
-        given = column.to_pylist()
-        left = [drops.undropped(name, value, sealing=sealing) for value in given]
-        if all(new is old for new, old in zip(left, given, strict=True)):
-            return column
-        return _array(left, column.type)
-    except (pyarrow.ArrowException, OSError, RecursionError, TypeError, ValueError):
-        last = name.rpartition("/")[2]
-        drops.account.leave_out(last, name, UNREAD, len(column), sealable=not sealing)
-        return pyarrow.nulls(len(column), column.type)
 
 
 def holds_key(column: pa.Array, review: Review) -> bool:
@@ -315,48 +206,8 @@ def _pruned(column: pa.Array, name: str, review: Review, allowances: list[Allowa
         return pyarrow.nulls(len(column), column.type)
     values = [review.row(name, value, own) for value, own in zip(given, allowances, strict=True)]
     try:
-        return _array(values, column.type)
+        return array_of(values, column.type)
     except (pyarrow.ArrowException, TypeError, ValueError):  # a null where its type has none
         kind = name.rpartition("/")[2]
         review.account.leave_out(kind, name, f"cannot be cut as type {column.type}", len(column))
         return pyarrow.nulls(len(column), column.type)
-
-
-def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
-    """Return values as an Arrow array, maps without the entries that were pruned.
-
-    An entry or key that is null is no exception to Arrow: it ends the process.
-    """
-    return arrow()[0].array([_without_null_entries(value, kind) for value in values], kind)
-
-
-def _without_null_entries(value: Any, kind: pa.DataType) -> Any:
-    types = arrow()[0].types
-    if value is None or not kind.num_fields:
-        return value
-    if types.is_struct(kind):
-        return {each.name: _without_null_entries(value.get(each.name), each.type) for each in kind}
-    if types.is_map(kind):
-        parts = (kind.key_type, kind.item_type)
-        entries = (entry for entry in value if entry is not None and entry[0] is not None)
-        return [tuple(map(_without_null_entries, entry, parts)) for entry in entries]
-    return [_without_null_entries(each, kind.value_type) for each in value]
-
-
-def reason_against(kind: pa.DataType) -> str:
-    """Return why no column of this type is published unless it is named; empty where some are."""
-    types = arrow()[0].types
-    if isinstance(kind, arrow()[0].BaseExtensionType) or not _is_known(kind):
-        return f"is of type {kind}"
-    inner = [kind.field(n).type for n in range(kind.num_fields)]
-    if types.is_dictionary(kind):
-        inner.append(kind.value_type)
-    if any("binary" in str(each) for each in (kind, *inner)) or any(map(reason_against, inner)):
-        return "holds bytes"
-    return ""
-
-
-def _length_of_names(kind: pa.DataType) -> int:
-    """Return how many characters the fields of a type have in their names, at any depth."""
-    fields = [kind.field(n) for n in range(kind.num_fields)]
-    return sum(len(field.name) + _length_of_names(field.type) for field in fields)
