@@ -84,6 +84,7 @@ def test_lists_in_lists_go_as_pairs_or_as_tables(value, left):
         [["patient"], ["dog"]],
         {"tags": ["patient", "x-ray"], "caption": "a patient"},
         {"name": "patients", "value": 1},
+        {"id": "patient", "text": "in bed"},
         {"name": "x" * 5000, "value": 1},
         [("label", "patient"), ("age", "3")],
     ],

@@ -17,7 +17,7 @@ NAMING = (
     r"(?:field|tag|key|attr|attribute|col|column|prop|property|var|variable|param|parameter"
     r"|feature|header|element|trait|meta|entity|item|question|concept|term|slot)"
     r"(?:[ _-]?(?:name|key|type|group|id))?"
-    r"|k|name|id|code|resourcetype"
+    r"|k|name|resourcetype"
 )
 """Keys that name things, as an expression."""
 
