@@ -230,17 +230,19 @@ def test_names_of_classes_are_no_rows_of_numbers(name):
 
 
 def test_strings_of_bytes_count_as_strings(scenes):
-    from dsguard.formats.disclosure import Disclosure, Review
+    from dsguard.formats.disclosure import Disclosure
+    from dsguard.formats.review import Review
 
     text = " ".join(map(str, range(64)))
     for value in (text, text.encode()):
         review = Review(Disclosure())
         assert review.row("data_batch/filenames", value, Allowance()) is None
-        assert review.left_out
+        assert review.account.left_out
 
 
 def test_blanks_of_a_column_of_json_are_taken_out(scenes):
-    from dsguard.formats.disclosure import Disclosure, Review
+    from dsguard.formats.disclosure import Disclosure
+    from dsguard.formats.review import Review
 
     bits = np.unpackbits(scenes[0, :8].reshape(-1))
     blanks = "".join(" \t"[bit] + ("\n" if n % 60 == 59 else "") for n, bit in enumerate(bits))

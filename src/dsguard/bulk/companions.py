@@ -31,7 +31,6 @@ from dsguard.formats.disclosure import (
     NOT_CHOSEN,
     Disclosure,
     LeftOut,
-    Review,
     add_up,
     kind_of,
 )
@@ -42,6 +41,7 @@ from dsguard.formats.harmless import CouldHoldPictureError, json_of
 from dsguard.formats.images import is_image_name, with_suffix
 from dsguard.formats.insides import READERS
 from dsguard.formats.names import fault_of
+from dsguard.formats.review import Review
 
 if TYPE_CHECKING:
     from dsguard.bulk.destination import Destination
@@ -118,7 +118,7 @@ class Companions:
             known_by_names = packed_names(names) if held else b""
             dates = packed_dates(self.source, {*names, *copied, *held})
             if len(known_by_names) > max(self._room, _MOST_NAMES):
-                self.review.leave_out(SEALED_FILES, SEALED_FILES, _MANY_NAMES)
+                self.review.account.leave_out(SEALED_FILES, SEALED_FILES, _MANY_NAMES)
             elif known_by_names:
                 self._room -= len(known_by_names)
                 held[NAMES] = known_by_names
@@ -136,8 +136,8 @@ class Companions:
         if isinstance(original, DsguardError):
             report.add_broken(name, original)
             return False
-        if self.disclosure is not None and self.review.holds_key(original):
-            self.review.leave_out(name.rpartition("/")[2], name, A_KEY)
+        if self.disclosure is not None and self.review.drops.holds_key(original):
+            self.review.account.leave_out(name.rpartition("/")[2], name, A_KEY)
             return False
         if name == CROISSANT and self._is_croissant(original):
             return False
@@ -152,12 +152,12 @@ class Companions:
                 report.add_broken(name, renamed)
                 return False
             data = renamed
-        is_all = data == whole or (is_own and self.review.could_tell(name, whole))
+        is_all = data == whole or (is_own and self.review.drops.could_tell(name, whole))
         reason = "" if is_all else self._hold(name, whole)  # what is own is written anew
         if is_all or reason:
-            add_up(self.review.left_out, told)
+            add_up(self.review.account.left_out, told)
         if reason and data is not None and not told and self.seals and not self._is_cut:
-            self.review.leave_out(name.rpartition("/")[2], name, f"as it was, {reason}")
+            self.review.account.leave_out(name.rpartition("/")[2], name, f"as it was, {reason}")
         return data is not None and self.write(name, data, report)
 
     def tells_of_others(self, name: str, data: bytes) -> bool:
@@ -191,14 +191,14 @@ class Companions:
         document = read_croissant(data)
         if document is None:
             return False
-        self.croissant = self.review.undropped(CROISSANT, document, sealing=True)
+        self.croissant = self.review.drops.undropped(CROISSANT, document, sealing=True)
         if self.croissant is None:  # which is named
             return True
         whole = data
         if self.croissant is not document:
             whole = json_of(self.croissant).encode("utf-8", "surrogatepass")
         if (reason := self._hold(CROISSANT, whole)) and self.seals:
-            self.review.leave_out(CROISSANT, CROISSANT, reason)
+            self.review.account.leave_out(CROISSANT, CROISSANT, reason)
         return True
 
     def new_name(self, name: str) -> str:
@@ -208,17 +208,17 @@ class Companions:
 
     def _reviewed(self, name: str, data: bytes) -> tuple[bytes | None, dict[str, LeftOut]]:
         """Return a file as it is published, None where it is not, and what is left out of it."""
-        if self.disclosure is None or self.review.says(name) is not None:
+        if self.disclosure is None or self.review.account.says(name) is not None:
             return data, {}
-        before, self.review.left_out = self.review.left_out, {}
+        before, self.review.account.left_out = self.review.account.left_out, {}
         try:
             kept = self.source.reviewed_companion(name, data, self.review)
             if kept is not None and self.tells_of_others(name, kept):
-                self.review.leave_out(kind_of(name), name, NOT_CHOSEN)
+                self.review.account.leave_out(kind_of(name), name, NOT_CHOSEN)
                 kept = None
-            return kept, self.review.left_out
+            return kept, self.review.account.left_out
         finally:
-            self.review.left_out = before
+            self.review.account.left_out = before
 
     def write(self, name: str, data: bytes, report: Report) -> bool:
         """Write a file; tell the report where that cannot be done."""
@@ -257,14 +257,14 @@ class Companions:
         if isinstance(data, DsguardError):
             self._broken[name] = data
             return ""
-        if self.review.holds_key(data):
+        if self.review.drops.holds_key(data):
             return A_KEY
         left = self._undropped(name, data)
         return "" if left is None else self._hold(name, left)
 
     def _undropped(self, name: str, data: bytes) -> bytes | None:
         """Return a file without what its owner drops of it; None, and named, if it is not read."""
-        return data if self.disclosure is None else self.review.without_dropped(name, data)
+        return data if self.disclosure is None else self.review.drops.without_dropped(name, data)
 
     def _unsealed(self, sealed_file: str, copied: set[str], report: Report) -> set[str]:
         """Write the files that were sealed together, over what was published of them.
@@ -312,18 +312,20 @@ class Companions:
         for name in source.companions():
             if self.selection.leaves_out(name) or name in own:
                 continue
-            if review.says(name) is not False and not self._has_no_room(name):
+            if review.account.says(name) is not False and not self._has_no_room(name):
                 yield name
         for name in source.left_out():
             if self.selection.leaves_out(name) or name in own or self._is_opened(name):
                 continue
-            said = review.says(name)
+            said = review.account.says(name)
             if said and is_own(name):
-                review.leave_out(name, name, "has the name of files that dsguard seals; rename it")
+                review.account.leave_out(
+                    name, name, "has the name of files that dsguard seals; rename it"
+                )
             elif said or (self.disclosure is None and not fault_of(name)):
                 yield name
             elif said is None and (reason := self._hold_unread(name)):
-                review.leave_out(kind_of(name), name, reason)
+                review.account.leave_out(kind_of(name), name, reason)
 
     def _of_arrays(self) -> set[str]:
         """Return the files of arrays that are read with these, and do not go along themselves."""
@@ -343,7 +345,7 @@ class Companions:
         if self.disclosure is None:
             self._broken[name] = InputError(NO_ROOM)
         else:
-            self.review.leave_out(name.rpartition("/")[2], name, NO_ROOM, sealable=False)
+            self.review.account.leave_out(name.rpartition("/")[2], name, NO_ROOM, sealable=False)
         return True
 
     def _is_opened(self, name: str) -> bool:

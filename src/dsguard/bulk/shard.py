@@ -17,11 +17,12 @@ from dsguard.bulk.selection import Choice, others_of
 from dsguard.bulk.tasks import Batch, Task
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import Extras, Part, Rows, Source
-from dsguard.formats.disclosure import NO_ROOM, Disclosure, LeftOut, Review
+from dsguard.formats.disclosure import NO_ROOM, Disclosure, LeftOut
 from dsguard.formats.harmless import CouldHoldPictureError, check_class
 from dsguard.formats.images import Group, is_image_name, original_name, with_suffix
 from dsguard.formats.insides import READERS
 from dsguard.formats.names import checked, fault_of, is_folder_name, shard_name
+from dsguard.formats.review import Review
 from dsguard.formats.sealing import Unsealed
 from dsguard.formats.sink import Output, Results, Sink
 from dsguard.formats.unsealing import unsealed
@@ -184,7 +185,7 @@ def process_shard(spec: ShardSpec) -> ShardResult:
         raise
     result.sealed_fields += found.used
     if review is not None:
-        result.left_out, result.met = review.left_out, review.met
+        result.left_out, result.met = review.account.left_out, review.account.met
     if spec.journal is not None:
         if spec.output is not None:
             spec.output.place.sync()  # or a power cut leaves empty files that are said to be done
@@ -202,7 +203,7 @@ def _sealer(spec: ShardSpec, sink: Sink, noted: set[str]) -> PieceSealer | None:
     if not kept or key is None or fault_of(f"{names[0]}.000000.{names[1]}"):
         return None
     assert sink.review is not None
-    sink.review.seals, sink.review.is_cut = True, spec.part.names is not None
+    sink.review.account.seals, sink.review.account.is_cut = True, spec.part.names is not None
 
     def intend(files: set[str]) -> None:
         _intend(spec, files, noted)
@@ -412,7 +413,7 @@ def _add_extras(
                     going = review.fields(stem, whole)
                 last = fields
             results.extras[row] = going
-            if review is not None and review.seals:
+            if review is not None and review.account.seals:
                 results.whole[row] = whole
         except DsguardError as error:
             errors[row] = error.to_keep()

@@ -22,7 +22,7 @@ from dsguard.formats.views import view_of
 from dsguard.kernels.geometry import LARGEST_SIDE
 
 if TYPE_CHECKING:
-    from dsguard.formats.disclosure import Review
+    from dsguard.formats.review import Review
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 Extras: TypeAlias = dict[str, bytes]

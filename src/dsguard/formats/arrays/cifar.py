@@ -17,8 +17,8 @@ from dsguard.formats.names import is_folder_name
 
 if TYPE_CHECKING:
     from dsguard.formats.base import Image
-    from dsguard.formats.disclosure import Review
     from dsguard.formats.places import Place
+    from dsguard.formats.review import Review
 
 
 class CifarSource(ArraySource):
@@ -90,13 +90,13 @@ class CifarSource(ArraySource):
             own_name = key.decode("utf-8", "backslashreplace")
             name = f"{file}/{own_name}"
             if key == self._labels:
-                review.keep_class(name)
+                review.account.keep_class(name)
                 continue
-            if review.says(name) is False:
+            if review.account.says_of(file, own_name) is False:
                 continue
             kept: Any = None
             if len(key) > STRING:
-                review.leave_out("*", name[:STRING], f"has a name of {len(key)} characters")
+                review.account.leave_out("*", name[:STRING], f"has a name of {len(key)} characters")
                 continue
             if isinstance(value, np.ndarray):
                 kept = value if review.array(file, own_name, value, {count}) else None
@@ -115,15 +115,16 @@ class CifarSource(ArraySource):
         content = _batch(self.place, name)
         found = {}
         for key, value in content.items():
-            path = f"{name}/{key.decode('utf-8', 'backslashreplace')}"
+            own_name = key.decode("utf-8", "backslashreplace")
+            path = f"{name}/{own_name}"
             if key in (b"label_names", b"fine_label_names", b"coarse_label_names"):
-                review.keep_class(path)
+                review.account.keep_class(path)
                 count = len(value) if isinstance(value, list) else 1
                 found[key] = review.row(path, value, allowance_of_classes(count))
-            elif review.says(path) is False:
+            elif review.account.says_of(name, own_name) is False:
                 continue
             elif len(key) > STRING:
-                review.leave_out("*", path[:STRING], f"has a name of {len(key)} characters")
+                review.account.leave_out("*", path[:STRING], f"has a name of {len(key)} characters")
             else:
                 found[key] = review.content(path, value)
         return pickle.dumps(found, protocol=2)

@@ -31,7 +31,7 @@ from dsguard.formats.places import Place
 from dsguard.kernels.geometry import SMALLEST_SIDE
 
 if TYPE_CHECKING:
-    from dsguard.formats.disclosure import Review
+    from dsguard.formats.review import Review
 
 SIDECARS = "dsguard-sidecar"
 """Beginning of the names that sidecars have in an ``.npz`` file: ``dsguard-sidecar/images/17``."""
@@ -318,9 +318,9 @@ def _is_published(
 ) -> bool:
     """Tell whether an array goes along; read it only where its header leaves that open."""
     path = f"{file}/{name}"
-    said = review.says(path)
+    said = review.account.says_of(file, name)
     if said is None and (reason := content.reason_against(name)):
-        review.leave_out(name.rpartition("/")[2], path, reason)
+        review.account.leave_out(name.rpartition("/")[2], path, reason)
         return False
     header = content.header(name)
     # Of two dimensions, it may be one-hot; of strings, each is looked at.

@@ -20,7 +20,7 @@ from dsguard.formats.sealing import Unsealed, numbered, numbered_name
 
 if TYPE_CHECKING:
     from dsguard.formats.base import Image
-    from dsguard.formats.disclosure import Review
+    from dsguard.formats.review import Review
     from dsguard.formats.sealing import Entries
 
 Cut: TypeAlias = tuple[bytes, bytes]
@@ -88,10 +88,11 @@ def cut_of(raw: bytes, file: str, labels: bytes, review: Review) -> Cut | None:
     given = load_pickle(io.BytesIO(raw), file)
     pixels = _pixels_of(given)
     kept = {key: given[key] for key in given if _stays(key, given[key], file, labels, review)}
-    is_whole = len(kept) == len(given) and not review.disclosure.drop
+    is_whole = len(kept) == len(given) and not review.drops.has_any
     for data in (raw if is_whole else b"", pickle.dumps(kept, _PROTOCOL)):
         before, found, behind = data.partition(pixels.tobytes())
-        if found and _fits((before, behind), pixels) and not review.holds_key(before + behind):
+        is_key = review.drops.holds_key(before + behind)
+        if found and not is_key and _fits((before, behind), pixels):
             return before, behind
     return None
 
@@ -101,14 +102,14 @@ def _stays(key: Any, value: Any, file: str, labels: bytes, review: Review) -> bo
     name = f"{file}/{text_of(key)}"
     if text_of(key).encode() in (b"data", labels):
         return True
-    if review.says(name) is False:
+    if review.account.says_of(file, text_of(key)) is False:
         return False
     told = pickle.dumps(value, _PROTOCOL)
-    reason = A_KEY if review.holds_key(told) or review.is_key(value) else ""
-    if not reason and review.could_tell(name, told, escapes=False):
+    reason = A_KEY if review.drops.holds_key(told) or review.drops.is_key(value) else ""
+    if not reason and review.drops.could_tell(name, told, escapes=False):
         reason = "could have what is dropped in it; drop it, or take that out"
     if reason:
-        review.leave_out(text_of(key), name, reason, sealable=False)
+        review.account.leave_out(text_of(key), name, reason, sealable=False)
     return not reason
 
 

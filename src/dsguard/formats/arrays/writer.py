@@ -113,8 +113,8 @@ class ArraySink(Sink):
             text = name if isinstance(name, str) else name.decode("latin-1")
             reason = "has the name of a sidecar of dsguard; rename it"
             kind, path = text.rpartition("/")[2], f"{self.part.file}/{text}"
-            if self.review.says(path) is not False:
-                self.review.leave_out(kind, path, reason, sealable=isinstance(name, str))
+            if self.review.account.says(path) is not False:
+                self.review.account.leave_out(kind, path, reason, sealable=isinstance(name, str))
 
     def _seal_entries(self, given: Npz, names: list[str]) -> None:
         """Give away the arrays of a file that are not published."""
@@ -123,15 +123,15 @@ class ArraySink(Sink):
         for name in names:
             path = f"{self.part.file}/{name}"
             if reason := given.reason_against(name):
-                self.review.leave_out(name.rpartition("/")[2], path, reason, sealable=False)
+                self.review.account.leave_out(name.rpartition("/")[2], path, reason, sealable=False)
                 continue
             has_names = given.header(name).dtype.kind in "SUV"
-            if has_names and self.review.has_dropped(path, given[name], told=False):
+            if has_names and self.review.drops.has_dropped(path, given[name], told=False):
                 continue  # which is named
             data = given.raw(name)
-            if self.review.holds_key(data):
-                self.review.leave_out(name.rpartition("/")[2], path, A_KEY)
-            elif self.review.says(path) is not False:
+            if self.review.drops.holds_key(data):
+                self.review.account.leave_out(name.rpartition("/")[2], path, A_KEY)
+            elif self.review.account.says_of(self.part.file, name) is not False:
                 self.give(numbered(places[name], name), path, data)
 
     def _named_sidecars(self) -> dict[str, npt.NDArray[np.uint8]]:
@@ -161,7 +161,7 @@ class ArraySink(Sink):
         cut = cut_of(source.raw(file), file, source.labels_key, self.review)
         if cut is None:
             reason = "cannot be told from its pixels, or has the key of a dataset"
-            self.review.leave_out(file, file, reason, sealable=False)
+            self.review.account.leave_out(file, file, reason, sealable=False)
             return
         given = source.content(file)
         changed = [key for key in given if key != b"data" and not is_same(given, published, key)]

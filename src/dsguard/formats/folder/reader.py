@@ -25,7 +25,7 @@ from dsguard.formats.beside import is_text, others_among, stem_of, texts_among, 
 from dsguard.formats.listings.base import ImageIndex, Listing
 
 if TYPE_CHECKING:
-    from dsguard.formats.disclosure import Review
+    from dsguard.formats.review import Review
 
 
 class TreeSource(Source):

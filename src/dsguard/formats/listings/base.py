@@ -16,8 +16,8 @@ from dsguard.formats.limits import MOST_LOOSE, most_unpacked
 from dsguard.formats.names import top
 
 if TYPE_CHECKING:
-    from dsguard.formats.disclosure import Review
     from dsguard.formats.folder.reader import TreeSource
+    from dsguard.formats.review import Review
 
 NO_CLASS = "none"
 """Class of the images of a listed dataset that no file gives one."""

@@ -24,8 +24,8 @@ from dsguard.formats.listings.base import (
 from dsguard.formats.names import LONGEST_PART
 
 if TYPE_CHECKING:
-    from dsguard.formats.disclosure import Review
     from dsguard.formats.folder.reader import TreeSource
+    from dsguard.formats.review import Review
 
 _LISTS = ("images", "annotations")
 _KEYS = frozenset({*_LISTS, "categories", "licenses", "info"})
@@ -75,7 +75,7 @@ class CocoListing(Listing):
         size = 0
         for file, content, length in self._contents():
             size += length
-            if review is not None and review.says(file) is False:
+            if review is not None and review.account.says(file) is False:
                 continue
             images = locate(_texts(content), file, self.source.index_of(file)).images
             own: dict[Any, list[Any]] = defaultdict(list)
@@ -302,7 +302,7 @@ class _Told:
         """Return it without what its owner drops, by the names that it has in a file."""
 
         def left(key: str, values: list[Any]) -> list[Any]:
-            found = review.undropped(file, {key: values}, sealing=True) or {}
+            found = review.drops.undropped(file, {key: values}, sealing=True) or {}
             return [each for each in found.get(key, ()) if each is not None]
 
         def left_of(key: str, by_text: dict[bytes, Any]) -> dict[bytes, Any]:

@@ -25,8 +25,9 @@ from dsguard.formats.listings.base import (
 from dsguard.formats.listings.coco import dumped
 
 if TYPE_CHECKING:
-    from dsguard.formats.disclosure import Review
+    from dsguard.formats.drops import Drops
     from dsguard.formats.folder.reader import TreeSource
+    from dsguard.formats.review import Review
 
 Row: TypeAlias = dict[str, Any]
 Change: TypeAlias = Callable[[Row], Row | None]
@@ -80,7 +81,7 @@ class MetadataListing(Listing):
     def _told(self, wanted: Collection[str], review: Review | None) -> Iterator[tuple[str, bytes]]:
         """Yield images, and of each row about them what it tells; rows go as in `with_names`."""
         for file in self.files():
-            if review is not None and review.says(file) is False:
+            if review is not None and review.account.says(file) is False:
                 continue
             index = self.source.index_of(file)
             for row, images in self._rows(file):
@@ -88,7 +89,7 @@ class MetadataListing(Listing):
                     for image in dict.fromkeys(images):
                         told = self._of_image(row, image, file, wanted)
                         if review is not None:
-                            told = review.undropped(file, told, sealing=True) or {}
+                            told = review.drops.undropped(file, told, sealing=True) or {}
                         if told and image in wanted:
                             yield image, dumped(told)
 
@@ -327,7 +328,7 @@ def reviewed_table(file: str, data: bytes, review: Review) -> bytes | None:
     try:
         table = _table(data)
     except (InputError, ValueError) as error:
-        review.leave_out(kind_of(file), file, str(error))
+        review.account.leave_out(kind_of(file), file, str(error))
         return None
     columns = Columns.without_images(file)
     kept = []
@@ -336,7 +337,7 @@ def reviewed_table(file: str, data: bytes, review: Review) -> bytes | None:
             allowances = [review.row_of_table(row) for row in batch.to_pylist()]
             kept.append(Table(batch, columns).reviewed(review, allowances).batch)
     except CouldHoldPictureError as error:
-        review.leave_out(kind_of(file), file, str(error))
+        review.account.leave_out(kind_of(file), file, str(error))
         return None
     written = io.BytesIO()
     if kept:
@@ -344,23 +345,15 @@ def reviewed_table(file: str, data: bytes, review: Review) -> bytes | None:
     return written.getvalue() or None
 
 
-def undropped_table(file: str, data: bytes, review: Review, sealing: bool = True) -> bytes:
+def undropped_table(file: str, data: bytes, drops: Drops, sealing: bool = True) -> bytes:
     """Return a Parquet table without the columns that its owner drops, and keys in its values."""
-    from dsguard.formats.parquet.columns import arrow
-    from dsguard.formats.parquet.table import undropped_column
+    from dsguard.formats.parquet.columns import damage
+    from dsguard.formats.parquet.dropped import undropped
 
-    pyarrow, parquet = arrow()
-    table = _table(data)
-    kept = [n for n in table.schema.names if review.says(f"{file}/{n}") is not False]
-    left, changed = table.select(kept), len(kept) < len(table.schema.names)
-    for place, field in enumerate(left.schema):
-        chunks = left.column(place).chunks
-        cut = [undropped_column(c, f"{file}/{field.name}", review, sealing=sealing) for c in chunks]
-        if any(new is not old for new, old in zip(cut, chunks, strict=True)):
-            left, changed = left.set_column(place, field, pyarrow.chunked_array(cut)), True
-    written = io.BytesIO()
-    parquet.write_table(left, written)
-    return written.getvalue() if changed else data
+    try:
+        return undropped(_table(data), data, file, drops, sealing=sealing)
+    except damage() as error:
+        raise ValueError(str(error)) from error
 
 
 _TABLE_ALWAYS, _TABLE_RATIO = 1 << 24, 100
@@ -390,7 +383,7 @@ def _table(data: bytes) -> Any:
 
 
 def _reason_against(kind: Any) -> str:
-    from dsguard.formats.parquet.table import reason_against
+    from dsguard.formats.parquet.types import reason_against
 
     return reason_against(kind)
 
