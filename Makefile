@@ -1,6 +1,7 @@
 # make demo   the whole method on a small dataset; report in out/demo
 # make test   all tests
 # make bench  the benchmarks of bench/bench_*.py; tables and plot in bench/results, figures in docs/performance.md
+# make bench-once   each benchmark once, in two minutes: that they still run
 # make fuzz   every fuzz target and the reader of datasets, SECONDS=60 each
 # make lint   formatting, linting and types
 # make docs   the site of all pages, in build/docs/html; needs no network once its tools are installed
@@ -26,7 +27,7 @@ CROSS := x86_64-windows-gnu aarch64-windows-gnu x86_64-macos aarch64-macos aarch
          s390x-linux-gnu
 MANYLINUX := manylinux_2_17_$(shell uname -m)
 
-.PHONY: demo test test-fast test-c bench fuzz lint docs format wheel sdist test-wheel cross lint-ci coverage clean
+.PHONY: demo test test-fast test-c bench bench-once stages fuzz lint docs format wheel sdist test-wheel cross lint-ci coverage clean
 
 demo: $(VENV)/.demo
 	$(BIN)/dsguard demo --out out/demo
@@ -55,9 +56,14 @@ fuzz: $(VENV)/.dev
 	        || exit 1; done
 	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS) --seed $$$$
 
-bench: $(VENV)/.bench
+stages: $(VENV)/.bench
 	$(CMAKE) -B build/bench > build/bench.log || (cat build/bench.log; false)
 	$(BIN)/cmake --build build/bench --target stages
+
+bench-once: stages
+	$(BIN)/pytest -c bench/pytest.ini --rootdir=. bench --override-ini addopts= --benchmark-disable
+
+bench: stages
 	$(BIN)/pytest -c bench/pytest.ini --rootdir=. bench --benchmark-json=build/bench/results.json
 	$(BIN)/python bench/report.py build/bench/results.json bench/results/performance
 

@@ -109,11 +109,13 @@ def run(claim: str, given: argparse.Namespace) -> None:
     trials, workers = matrix(names), given.workers
     study = run_study(data, folder, preset, protection, trials=trials, workers=workers)
     command = f"python -m bench.claims {given.data.name} --claim {claim} --preset {given.preset}"
-    record = record_of(claim, study, preset, command)
+    file = RECORDS / f"{given.preset}-{claim}.json"
+    before = json.loads(file.read_text())["attacks"] if file.exists() else {}
+    record = record_of(claim, study, preset, command, before)
     record["recognised"] = recognised(folder, data, preset, protection)
     RECORDS.mkdir(exist_ok=True)
     text = json.dumps(record, indent=1, ensure_ascii=False)
-    (RECORDS / f"{given.preset}-{claim}.json").write_text(text + "\n")
+    file.write_text(text + "\n")
     print(text)
 
 
@@ -147,12 +149,24 @@ def share_clean(root: Path, folder: Path) -> None:
             shutil.copyfile(file, own)
 
 
-def record_of(claim: str, study: Study, preset: Preset, command: str) -> dict[str, Any]:
-    """Return what is known of a claim."""
+def record_of(
+    claim: str,
+    study: Study,
+    preset: Preset,
+    command: str,
+    before: dict[str, dict[str, Any]],
+) -> dict[str, Any]:
+    """Return what is known of a claim.
+
+    Attacks of `before`, measured by an earlier run, stay where this one has fewer seeds of them:
+    each stands beside the clean images of its own run.
+    """
+    git = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.check_output(git, text=True).strip()
     found: dict[str, dict[str, Any]] = {}
     for trial, rows in study.rows.items():
         if trial.version in ("clean", "protected") and trial.percent == 100:
-            each = found.setdefault(trial.against, {})
+            each = found.setdefault(trial.against, {"commit": commit, "cpu": cpu()})
             last = [row.test_accuracy for row in rows.values()]
             each[trial.version] = round(float(np.mean(last)), 4)
             each[f"{trial.version}, best epoch"] = round(
@@ -161,10 +175,12 @@ def record_of(claim: str, study: Study, preset: Preset, command: str) -> dict[st
             each["seeds"] = len(last)
             if len(last) > 1:
                 each[f"{trial.version}, standard deviation"] = round(float(np.std(last, ddof=1)), 4)
+    for name, each in before.items():
+        if each["seeds"] > found.get(name, {}).get("seeds", 0):
+            found[name] = each
     most = worst({name: each["protected"] for name, each in found.items() if "protected" in each})
     settings = study.settings
     attack = settings.get("attack", {})
-    commit = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
     return {
         "claim": claim,
         "profile": settings.get("profile", "none"),
@@ -183,7 +199,7 @@ def record_of(claim: str, study: Study, preset: Preset, command: str) -> dict[st
         "clean under it": found[most]["clean"],
         "reported by others": None,
         "date": date.today().isoformat(),
-        "commit": subprocess.check_output(commit, text=True).strip(),
+        "commit": commit,
         "command": command,
         "machine": f"{cpu()}; torch {version('torch')}, dsguard {version('dsguard')}",
         "attacks": found,
