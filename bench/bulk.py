@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--images", type=int, default=1_000_000)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--page", action="store_true", help="put the table into docs/bulk.md")
+    parser.add_argument("--page", action="store_true", help="table into docs/performance.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="dsguard-bulk-") as folder:
         bench = Bench(Path(folder), options.images)
@@ -82,7 +82,7 @@ def main() -> None:
 
 
 def fill_page(facts: dict[str, Any]) -> None:
-    """Put the figures into docs/bulk.md."""
+    """Put the figures into docs/performance.md."""
     results = facts["results"]
     rows = [
         (name, f"{r['images_per_s']:,}", f"{r['seconds']:g}", f"{r['peak_MiB']:,}")
@@ -95,17 +95,19 @@ def fill_page(facts: dict[str, Any]) -> None:
         (
             table(("restored", "images/s", "seconds", "peak MiB"), rows),
             "",
-            f"Ray over the local pool: {engines['ratio']}, its start and end included; "
-            f"{engines['ratio, running']} on a cluster that runs already. `dsguard --help`: "
-            f"{results['start-up']['help_ms']:g} ms. Killed runs: {killed['kills']}; of the "
-            f"{killed['finished']} that ended, {killed['equal']} were equal to the last byte. PNG "
-            f"files of 32×32, µs: encode {codec['encode']} (Pillow {codec['encode, Pillow']}), "
-            f"decode {codec['decode']} (Pillow {codec['decode, Pillow']}). The loose files merely "
-            f"copied right after, by as many processes: {copied:,} a second.",
+            f"Ray has {engines['ratio']} times the rate of the local pool, with its start and end "
+            "included.",
+            f"On a cluster that runs already it has {engines['ratio, running']} times the rate.",
+            f"`dsguard --help`: {results['start-up']['help_ms']:g} ms.",
+            f"Killed runs: {killed['kills']}. Of the {killed['finished']} that ended, "
+            f"{killed['equal']} were equal to the last byte.",
+            f"PNG files of 32×32, µs: encode {codec['encode']} (Pillow {codec['encode, Pillow']}), "
+            f"decode {codec['decode']} (Pillow {codec['decode, Pillow']}).",
+            f"The same number of processes then copied the loose files: {copied:,} files a second.",
         )
     )
     put_into_page(
-        "<!-- bulk: bench/bulk.py -->", "<!-- end of bulk -->", text, Path("docs/bulk.md")
+        "<!-- bulk: bench/bulk.py -->", "<!-- end of bulk -->", text, Path("docs/performance.md")
     )
 
 

@@ -228,23 +228,27 @@ def make_tables(found: dict[str, dict[str, Any]]) -> None:
 def sentence(own: list[dict[str, Any]]) -> str:
     """Return what the README says."""
     said = [
-        f"  {TITLES[each['claim']]} {each['protected under it']:.1%} "
-        f"({each['protected']:.1%} as they are)"
+        f"- {TITLES[each['claim']]}: {each['protected under it']:.1%} ({each['protected']:.1%})"
         for each in own
         if each["claim"] in TITLES
     ]
-    text = f"""\
-  A small network trained on CIFAR-10 knows {own[0]["clean"]:.1%} of clean test images; chance is
-  10 %. Trained on what the worst known attack makes of protected images it knows, with"""
-    return text + "\n" + ";\n".join(said) + "."
+    text = (
+        "A small network that is trained on clean images of CIFAR-10 recognises "
+        f"{own[0]['clean']:.1%} of the test images.",
+        "Chance is 10 %.",
+        "Trained on protected images, after the worst known attack, it recognises these shares.",
+        "Those without an attack are in brackets.",
+        "",
+    )
+    return "\n".join((*text, *said))
 
 
 def shows_table(own: list[dict[str, Any]]) -> str:
     """Return a row for each claim: recognised, and learned."""
     head = (
         "protection",
-        "recognised, by a network that knows clean images",
-        "best thief's network",
+        "recognised by a network trained on clean images",
+        "best network of an attacker",
     )
     rows = [
         (f"`{each['claim']}`", f"{each['recognised']:.1%}", f"{each['protected under it']:.1%}")
@@ -257,8 +261,8 @@ def draw(own: list[dict[str, Any]], path: Path) -> None:
     """Plot how much is recognised against how much is learned."""
     figure = Figure(figsize=(7, 4.5), dpi=100, layout="constrained")
     axes = figure.add_subplot(
-        xlabel="recognised by a network that knows clean images, %",
-        ylabel="best thief's network, on clean test images, %",
+        xlabel="recognised by a network trained on clean images, %",
+        ylabel="best network of an attacker, on clean test images, %",
         xlim=(0, 70),
         ylim=(0, 70),
     )
@@ -288,10 +292,10 @@ def claims_table(own: list[dict[str, Any]]) -> str:
     """Return a row for each claim: as the images are, and under the worst attack."""
     head = (
         "protection",
-        "as they are",
+        "without an attack",
         "under the worst attack",
         "clean images under it",
-        "attack",
+        "worst attack",
     )
     rows = [
         (

@@ -52,7 +52,7 @@ def measure(service: Service, options: argparse.Namespace) -> dict[str, Any]:
         "frames, images/s": max(rate(service, named, 20_000)["rate"] for _ in range(3)),
         "tar, images/s": max(tar_rate(service, named) for _ in range(3)),
         f"stream of {options.images:,} images, images/s": stream["rate"],
-        "memory of the service in it after 10 %, 50 %, 100 %, MiB": stream["memory"],
+        "memory of the service in this stream after 10 %, 50 %, 100 %, MiB": stream["memory"],
         **clients(service, named[:100], options.seconds),
         **kills(service),
     }
@@ -147,7 +147,7 @@ def kills(service: Service) -> dict[str, Any]:
         lost += len(set(confirmed) - there)
         broken += not service.verified()
     return {
-        "killed while grants were given": KILLS,
+        "kills of the service while grants were given": KILLS,
         "grants confirmed, and of them lost": [len(confirmed), lost],
         "audit trails broken": broken,
     }

@@ -139,7 +139,7 @@ def distinct(service: Service, key: dsguard.DatasetKey, options: Options) -> dic
         start = time.perf_counter()
         owner.revoke("sealed", "many")
         ended = time.perf_counter() - start
-    told = f"{RANDOM:,} random ids against a budget of distinct images"
+    told = f"{RANDOM:,} random ids against a quota of distinct images"
     return {
         f"{told}: ids/s": round(RANDOM / sum(new)),
         f"{told}: p99 of 1,000 of them, and median of 1,000 again, s": [
@@ -206,17 +206,17 @@ def kills(service: Service, key: dsguard.DatasetKey, options: Options) -> dict[s
     without = Counter(got) - Counter(line["digest"] for line in released)
     uncounted = sum(line["images"] for line in released) - grants["killed"]["used"]
     return {
-        "killed while keys were asked for": options.kills,
-        "releases that came, and of them without a line": [len(got), without.total()],
+        "kills of the service while keys were asked for": options.kills,
+        "releases received, and of them without a line in the trail": [len(got), without.total()],
         "keys in the trail, and of them not counted": [
             sum(line["images"] for line in released),
             uncounted,
         ],
-        "grants confirmed meanwhile, and of them lost": [
+        "grants confirmed during these kills, and of them lost": [
             len(confirmed),
             len(set(confirmed) - set(grants)),
         ],
-        "audit trails broken by it": broken,
+        "audit trails broken by these kills": broken,
     }
 
 

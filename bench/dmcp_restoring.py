@@ -55,20 +55,20 @@ def restoring(
     )
     told = f"{images:,} sealed images in Parquet, pairs of runs: {options.runs}"
     return {
-        f"{told}; s with the key at hand, with keys released": [
+        f"{told}; seconds, key at hand and keys released": [
             round(at_hand.seconds, 1),
             round(released.seconds, 1),
         ],
-        f"{told}; the first part of the second, median": round(
+        f"{told}; key at hand over keys released": round(
             statistics.median(first.seconds / second.seconds for first, second in pairs), 3
         ),
-        f"{told}; the same of CPU time": round(
+        f"{told}; the same, CPU time of all processes": round(
             statistics.median(
                 first.client / (second.client + second.service) for first, second in pairs
             ),
             3,
         ),
-        f"{told}; CPU time of an image, µs: key at hand, keys released, the service": [
+        f"{told}; CPU µs an image: key at hand, keys released, their service": [
             round(at_hand.client, 1),
             round(released.client, 1),
             round(released.service, 1),

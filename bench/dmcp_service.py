@@ -120,5 +120,6 @@ def keep(results: dict[str, Any], out: Path | None, *, page: bool) -> None:
     if out:
         out.write_text(json.dumps(facts, indent=2) + "\n")
     if page:
-        text = table(("what", "measured"), [(name, str(value)) for name, value in results.items()])
+        rows = [(name, str(value)) for name, value in results.items()]
+        text = table(("figure", "measured"), rows)
         put_into_page("<!-- dmcp: bench/dmcp.py -->", "<!-- end of dmcp -->", text, PAGE)

@@ -313,10 +313,10 @@ def main() -> None:
     results = measure_all(options.data)
     where = (
         f"{platform.machine()}, {native.isa()}, Python {platform.python_version()}, dsguard "
-        f"{dsguard.__version__}, NumPy {np.__version__}; JPEG copies of the datasets, smoother "
-        "than the originals."
+        f"{dsguard.__version__}, NumPy {np.__version__}; the images are JPEG copies, "
+        "smoother than the originals."
     )
-    head = ("what, 32×32×3 unless said", "target", "reached", "met")
+    head = ("figure, for 32×32×3 unless stated", "target", "reached", "met")
     summary = table(head, targets(results)) + "\n\n" + where
     columns = (
         "images",

@@ -3,7 +3,8 @@
     python -m bench.parts
 
 needs ``../shared/data``. PNG files are made of images of the test splits, as several programs write
-them. Results go to ``bench/results/parts.json`` and into tables of ``docs/bulk.md``.
+them. Results go to ``bench/results/parts.json`` and into tables of
+``docs/reference/kinds-of-files.md``.
 """
 
 from __future__ import annotations
@@ -184,7 +185,15 @@ def main() -> None:
         }  # fmt: skip
     path = ROOT / "bench" / "results" / "parts.json"
     path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    put_into_page(START, END, tables(results), ROOT / "docs" / "bulk.md")
+    put_into_page(START, END, tables(results), ROOT / "docs/reference/kinds-of-files.md")
+
+
+_HEADS = {
+    "come back from parts, %": "restored from parts, %",
+    "parts over file": "parts over file, bytes",
+    "compressed again the same, %": "reproduced by compressing again, %",
+}
+"""Columns of the page, where they are called otherwise than in the results."""
 
 
 def tables(results: dict[str, Any]) -> str:
@@ -203,11 +212,10 @@ def tables(results: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             table(("PNG files by Pillow: published over source, bytes", *SETS), compared),
-            table(("PNG files", *measures), rows),
-            "A PNG file of 32×32 takes {into parts} µs of a processor to be brought into parts and "
-            "compared, {joined} µs to be joined; without the C core, many times that.".format(
-                **results["cifar10, microseconds"]
-            ),
+            table(("PNG files", *(_HEADS.get(each, each) for each in measures)), rows),
+            "To bring a PNG file of 32×32 into parts and to compare them takes {into parts} µs of "
+            "processor time.\nTo join them takes {joined} µs.\nWithout the C core, both take many "
+            "times as long.".format(**results["cifar10, microseconds"]),
         ]
     )
 

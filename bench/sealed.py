@@ -308,10 +308,10 @@ def networks() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, own, asked in (
         ("clean images", images, test),
-        ("protected images, asked of clean ones", out, test),
-        ("previews of 8 cells, asked of clean ones", previews, test),
-        ("previews of 8 cells, asked of the thief's own previews", previews, own_previews),
-        ("low 4 bits of protected images, asked of those of others", (out & 15) * 16,
+        ("protected images, tested on clean ones", out, test),
+        ("previews of 8 cells, tested on clean ones", previews, test),
+        ("previews of 8 cells, tested on the attacker's own previews", previews, own_previews),
+        ("low 4 bits of protected images, tested on those of others", (out & 15) * 16,
          (other & 15) * 16),
     ):  # fmt: skip
         model = build_network("resnet18", own.shape[1:], 10, 16, 1)
@@ -372,12 +372,13 @@ def table_of(found: dict[str, Any]) -> str:
          f"{back(cifar):,} of {cifar['images']:,}, {back(tiny):,} of {tiny['images']:,}"),
         ("restored: made images, and sizes from 1×1 to 4000×3000", "all",
          f"{made['back']} of {made['made']}, {made['sizes back']} of {made['sizes']}"),
-        ("eighths of a bit that hold 99.9 %, and 95 %: CIFAR-10 and TinyImageNet", "–",
+        ("rate in eighths of a bit that holds 99.9 %, and 95 %: CIFAR-10 and TinyImageNet", "–",
          f"{rate_of('99.9%', RATE)}; {rate_of('95.0%', RATE)}"),
-        ("PSNR to the cover at that rate for 99.9 %, dB", "≥ 28 each", rate_of("99.9%", PSNR)),
+        ("PSNR to the cover at the rate for 99.9 %, dB", "≥ 28 each", rate_of("99.9%", PSNR)),
         ("the same for 95 %, dB", "≥ 32", rate_of("95.0%", PSNR)),
         ("sidecars at the rate for 99.9 %, %", "≤ 0.1", rate_of("99.9%", "sidecars, %")),
-        ("linear probes of bits 0 to 4: class, of 5,000 images", f"{low:.2%} to {high:.2%}",
+        ("linear probes of bits 0 to 4: class recognised, of 5,000 images",
+         f"{low:.2%} to {high:.2%}",
          ", ".join(f"{each['class, right']:.2%}" for each in probes)),
         ("the same: compressed size, 16 samples; largest correlation",
          f"≤ {next(iter(probes))['largest correlation of 85, 99 % interval']}",
@@ -390,13 +391,14 @@ def table_of(found: dict[str, Any]) -> str:
     for name, each in found.get("networks", {}).items():
         low, high = each["99 % interval"]
         wanted = "–" if name.startswith(("clean", "previews")) else f"{low:.1%} to {high:.1%}"
-        rows.append((f"network of {name}: right, of 10,000", wanted, f"{each['right']:.1%}"))
+        what = f"network trained on {name}: accuracy, of 10,000"
+        rows.append((what, wanted, f"{each['right']:.1%}"))
     rows.append(
-        ("PNG files over the JPEG files they come from, bytes, CIFAR-10, test split", "–",
+        ("size of PNG files over that of their JPEG files, CIFAR-10, test split", "–",
          f"{found['files']['ratio']}×")
     )  # fmt: skip
     costs = "; ".join(f"{name} {us} µs" for name, us in found["microseconds"].items())
-    return f"{table(('what', 'target', 'reached'), rows)}\n\n{costs}.\n\n{found['machine']}."
+    return f"{table(('figure', 'target', 'reached'), rows)}\n\n{costs}.\n\n{found['machine']}."
 
 
 PART_OF: dict[str, Callable[[], dict[str, Any]]] = {

@@ -18,14 +18,16 @@ Each message names the image, file or option, here `…`, and ends with the reme
 that Python raises. `Refused` is an answer of the platform.
 """
 AREAS = {
-    "bulk": ("Datasets", "[Bulk](../bulk.md) has the rules."),
+    "bulk": ("Datasets", "[Whole datasets](../bulk.md) has the commands."),
     "cli": ("Commands", "[Commands](cli.md) has all options."),
     "covers": ("Covers", "[Choose what shows](../how-to/choose-what-shows.md)."),
     "dmcp": ("The platform", "[The platform](../dmcp.md)."),
     "evaluation": (
         "Evaluation", "[Measure protection](../how-to/measure-protection.md).",
     ),
-    "formats": ("Formats", "[Bulk](../bulk.md#formats) has the formats, and what is not read."),
+    "formats": (
+        "Formats", "[Formats](formats.md) and [limits](limits.md) have the rules.",
+    ),
     "integrations": ("Loaders", "[Train from a protected set](../how-to/train.md)."),
     "keys": ("Keys", "[Publish safely](../how-to/publish-safely.md)."),
 }  # fmt: skip

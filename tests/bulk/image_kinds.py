@@ -1,4 +1,4 @@
-"""Image files of sixty kinds, by the rows of the table in docs/bulk.md."""
+"""Image files of sixty kinds, by the rows of the table in docs/reference/kinds-of-files.md."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def others() -> dict[str, bytes]:
 KINDS = {
     "8 bits a sample": plain,
     "more than 8 bits a sample": deep,
-    "inks and other colours": printed,
+    "CMYK and other colour spaces": printed,
     "several pictures in one file": several,
     "damaged": damaged,
     "not decoded, size known": sized,

@@ -15,7 +15,7 @@ from dsguard.bulk import Protect, protect_dataset, restore_dataset, verify_datas
 from dsguard.cli.commands import Exit, run
 from dsguard.codecs import Exact, Sealed
 from dsguard.codecs.sealed import FRONT_BYTES, Layout
-from dsguard.covers import Blank
+from dsguard.covers import Blank, Preview
 from dsguard.covers.named import Ingredients, cover_named
 from dsguard.formats import decode_image
 
@@ -155,3 +155,18 @@ def test_images_whose_pixels_are_carried_have_their_own_size():
         Protect(KEY, Blank(KEY), Sealed(), cover_size="small")
     with pytest.raises(dsguard.InputError, match="codec exact carries samples"):
         Exact("exact", 2, 4).smallest_cover(1, (8, 8, 3))
+
+
+@pytest.mark.parametrize(("side", "cells"), [(1, 8), (8, 8), (16, 16)])
+def test_a_preview_of_a_small_image_shows_no_single_pixel(tmp_path, side, cells):
+    """Its cover is larger where the file has much in it that is no pixel."""
+    checks = (np.indices((side, side)).sum(0) % 2 * 255).astype(np.uint8)
+    (tmp_path / "icons").mkdir()
+    noise = np.random.default_rng(4).bytes(20_000)
+    Image.fromarray(checks).convert("RGB").save(tmp_path / "icons" / "a.png", icc_profile=noise)
+    protect_dataset(
+        tmp_path / "icons", tmp_path / "out", KEY, cover=Preview(cells), cover_size="fit"
+    )
+    shown = np.asarray(Image.open(next((tmp_path / "out").rglob("*.png")))).astype(int)
+    assert min(shown.shape[:2]) > 2 * side
+    assert set(np.unique(shown >> 6)) <= {1, 2}  # gray, but for the low bits

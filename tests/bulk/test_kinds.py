@@ -1,4 +1,4 @@
-"""The table of docs/bulk.md: every kind of image file, and what becomes of it."""
+"""The table of docs/reference/kinds-of-files.md: every kind of image file, and its fate."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dsguard.formats.images import CARRIED_SUFFIXES, READABLE_SUFFIXES, is_image
 from .image_kinds import KINDS, SIZE, deep, plain, sized
 
 KEY = dsguard.DatasetKey(bytes(32))
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "bulk.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs/reference/kinds-of-files.md"
 
 
 def table() -> dict[str, list[str]]:
@@ -72,10 +72,10 @@ def test_what_becomes_of_pixels(tmp_path, kind):
             protect_dataset(source, tmp_path / "out", KEY, keep="pixels")
         return
     report = protect_dataset(source, tmp_path / "out", KEY, keep="pixels")
-    if told == "come back":
+    if told == "restored":
         assert (report.done, report.failed) == (len(files), 0)
     else:
-        assert told == "reported, and left out"
+        assert told == "fails, and is named"
         assert (report.done, report.failed) == (0, len(files))
         assert all("--keep files" in error.message for error in report.failures.values())
 
@@ -91,7 +91,7 @@ def test_what_becomes_of_files(tmp_path, kind, cover_size):
     files = KINDS[kind]()
     source = folder_of(tmp_path, files)
     told, size = table()[kind][2:4]
-    assert told == "comes back, byte for byte"
+    assert told == "restored, byte for byte"
     report = protect_dataset(source, tmp_path / "out", KEY, keep="files", cover_size=cover_size)
     assert (report.done, report.failed, report.left_out) == (len(files), 0, {})
     restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
@@ -103,9 +103,9 @@ def test_what_becomes_of_files(tmp_path, kind, cover_size):
         own = {SIZE[::-1], SIZE}  # one is turned by its EXIF
         by_bytes = {(side, side) for side in map(side_by_bytes, files.values())}
         expected = {
-            "its own": own,
-            "by its bytes": by_bytes,
-            "its own, or by its bytes": own | by_bytes,
+            "that of the image": own,
+            "from its bytes": by_bytes,
+            "that of the image, or from its bytes": own | by_bytes,
         }
         assert shapes <= expected[size]
 

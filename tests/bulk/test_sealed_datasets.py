@@ -118,6 +118,21 @@ def test_so_many_images_of_each_class_show_themselves(home, key, shard_size):
     assert sum(shows(a, b, 36) for a, b in zip(one.images, clean.values(), strict=True)) == 4
 
 
+def test_no_more_than_a_quarter_of_all_images_are_samples(home, key, capsys):
+    """Labels may be measured numbers, or names of persons: a class for each image."""
+    images = np.stack(list(pictures(home / "clean").values()))
+    np.savez("set.npz", images=images, labels=np.arange(len(images)))
+    assert cli(["protect", "set.npz", "out", "--key", "k", "--cover", "samples"]) == Exit.USAGE
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"{len(images)} of {len(images)} images would show themselves" in told
+    assert not list((home / "out").rglob("*.npz"))
+    with pytest.raises(InputError, match="would show themselves"):
+        dsguard.protect_batch(images, key, cover=Samples(key, 1), labels=np.arange(len(images)))
+    given = ["--key", "k", "--cover", "samples", "--no-labels"]
+    assert cli(["protect", "set.npz", "out", *given]) == Exit.OK
+    assert "1 sample in clear" in capsys.readouterr().out
+
+
 def test_images_that_the_owner_names_show_themselves(home, key):
     options = ["--cover", "samples", "--sample", "a/4.png", "--sample", "b/1.png"]
     assert cli(["protect", "clean", "out", "--key", "k", *options]) == Exit.OK

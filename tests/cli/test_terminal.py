@@ -7,8 +7,8 @@ import contextlib
 import pytest
 
 import dsguard
-from dsguard.cli import dmcp
 from dsguard.cli.commands import Exit, run
+from dsguard.cli.dmcp import connection
 from dsguard.formats import encode_image
 
 OSC = "\x1b]0;owned\x07\x9b31m\u202e"
@@ -55,7 +55,8 @@ class Service:
      "revoke d u", "deposit d --new-key", "webhook d"],
 )  # fmt: skip
 def test_of_a_service(command, monkeypatch, capsys):
-    monkeypatch.setattr(dmcp, "_client", lambda: contextlib.nullcontext(Service()))
+    monkeypatch.setattr(connection, "login_for", lambda: ("https://keys.example.org", None))
+    monkeypatch.setattr(connection, "connected", lambda *_: contextlib.nullcontext(Service()))
     assert run(["dmcp", *command.split()]) == Exit.OK
     shown = capsys.readouterr().out
     assert "owned" in shown

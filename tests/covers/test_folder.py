@@ -90,9 +90,27 @@ def test_no_image_shows_itself(home, scenes, kind):
     assert all("would show itself" in error.message for error in report.failures.values())
 
 
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+@pytest.mark.parametrize("size", [(32, 32), (48, 48)])
+def test_no_image_is_shown_by_another(home, scenes, kind, size):
+    """Covers may be a copy of images of the dataset, under other names."""
+    for n, scene in enumerate(scenes[:2]):
+        copy = Image.fromarray(scene).resize(size)
+        copy.save(home / "mine" / f"copy{n}.{kind}", quality=95)
+    cover = FolderOfCovers.of(KEY, home / "mine")
+    report = protect_dataset("photos", "out", KEY, cover=cover)
+    assert report.done == 1
+    assert set(report.failures) == {"x/0.png", "x/1.png"}
+    told = [error.message for error in report.failures.values()]
+    assert all("is among the covers" in each or "would show itself" in each for each in told)
+
+
 @pytest.mark.parametrize("covers", ["photos", ".", "photos/x", "photos/../photos"])
-def test_covers_and_source_do_not_lie_in_each_other(home, capsys, covers):
-    assert protect("--covers", covers) == Exit.USAGE
+@pytest.mark.parametrize("is_url", [False, True])
+def test_covers_and_source_do_not_lie_in_each_other(home, capsys, covers, is_url):
+    source = f"file://{home}/photos" if is_url else "photos"
+    given = ["--key", "k", "--cover", "given", "--covers", covers]
+    assert run(["protect", source, "out", *given]) == Exit.USAGE
     told = " ".join(capsys.readouterr().err.split())
     assert "show itself" in told or "lie in each other" in told
     assert not (home / "out").exists()

@@ -14,9 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from dsguard.cli import dmcp as commands
 from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
+from dsguard.cli.dmcp import connection
 from dsguard.dmcp import frames
 from dsguard.dmcp.client import Client, RefusedError
 from dsguard.errors import InputError
@@ -78,7 +78,7 @@ def test_nothing_is_asked_where_a_login_cannot_be_kept(home, monkeypatch, capsys
     assert service.asked == []
     home.unlink()
     monkeypatch.setattr(sys, "stdin", io.StringIO(TOKEN))
-    monkeypatch.setattr(commands.os, "fsync", full_disk)
+    monkeypatch.setattr(connection.os, "fsync", full_disk)
     assert cli(["dmcp", *arguments]) == Exit.USAGE
     assert "No space left" in told(capsys)
     assert service.asked == []
@@ -108,7 +108,7 @@ def test_a_token_is_not_lost_where_its_place_is_gone(tmp_path, home, monkeypatch
     (left,) = (home / "dsguard").iterdir()
     assert kept(left)["token"] == TOKEN
     left.unlink()
-    monkeypatch.setattr(commands.tempfile, "tempdir", str(tmp_path / "elsewhere"))
+    monkeypatch.setattr(connection.tempfile, "tempdir", str(tmp_path / "elsewhere"))
     (tmp_path / "elsewhere").mkdir()
     synced = []
     real = os.fsync
@@ -117,13 +117,13 @@ def test_a_token_is_not_lost_where_its_place_is_gone(tmp_path, home, monkeypatch
         synced.append(file)
         (real if len(synced) == 1 else full_disk)(file)
 
-    monkeypatch.setattr(commands.os, "fsync", fail_later)
+    monkeypatch.setattr(connection.os, "fsync", fail_later)
     assert cli(["dmcp", "register", "mary"]) == Exit.USAGE
     (left,) = (tmp_path / "elsewhere").iterdir()
     assert str(left) in told(capsys).replace(" ", "")
     assert kept(left)["token"] == TOKEN
     synced.clear()
-    monkeypatch.setattr(commands.tempfile, "tempdir", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(connection.tempfile, "tempdir", str(tmp_path / "nowhere"))
     assert cli(["dmcp", "register", "mary"]) == Exit.USAGE
     assert "ask the operator of the service for another: dsguard dmcp token" in told(capsys)
 

@@ -132,6 +132,12 @@ def test_mistakes_are_found_before_anything_is_deposited(home, owner, name, give
     assert not list(Path().rglob("k"))
 
 
+def test_no_key_is_made_in_a_destination_however_it_is_spelled(home, owner, name, capsys):
+    assert protect(name, "--key", "safe/k", destination=f"file://{home}/safe") == Exit.USAGE
+    assert "the key would lie in file:" in " ".join(capsys.readouterr().err.split())
+    assert not list(Path().rglob("k"))
+
+
 def test_a_destination_that_will_not_do_is_found_before(home, owner, name):
     Path("safe").mkdir()
     Path("safe/other.txt").write_text("x")

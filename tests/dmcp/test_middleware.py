@@ -7,7 +7,7 @@ import socket
 import sqlite3
 import tarfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import httpx
 import pytest
@@ -169,6 +169,9 @@ def test_who_stops_reading_or_sending_is_given_up(tmp_path, scenes):
             with socket.create_connection(("127.0.0.1", server.port)) as sender:
                 sender.sendall(request_head(server.owner_token, 1000))
                 assert b" 408 " in sender.recv(4096).partition(b"\r\n")[0]
+            with socket.create_connection(("127.0.0.1", server.port), timeout=1) as dripping:
+                dripping.sendall(request_head(server.owner_token, 1000))
+                assert b" 408 " in dripped(dripping, 40)
             for said in (b"", b"GET /healthz HTTP/1.1\r\nx: "):
                 with socket.create_connection(("127.0.0.1", server.port), timeout=20) as half:
                     half.sendall(said)
@@ -177,6 +180,15 @@ def test_who_stops_reading_or_sending_is_given_up(tmp_path, scenes):
                 slow.sendall(request_head(server.owner_token, 1000))
                 server.stop()  # which waits 30 seconds at most
         assert {code for code, _, _ in refusals(server)} == {"busy", "too-slow"}
+
+
+def dripped(sender: socket.socket, count: int) -> bytes:
+    """Send a byte each second until there is an answer; return its first line."""
+    for _ in range(count):
+        sender.sendall(b"x")
+        with suppress(TimeoutError):
+            return sender.recv(4096).partition(b"\r\n")[0]
+    return b""
 
 
 def request_head(token: str, size: int, path: str = "/v1/datasets/d/restore") -> bytes:

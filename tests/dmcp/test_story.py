@@ -27,7 +27,7 @@ STORY = ROOT / "docs/dmcp.md"
 
 def test_the_story_in_the_docs(tmp_path, scenes, monkeypatch, capsys):
     """Each command of the walk-through, as it stands there, by whom it is to be given."""
-    told = STORY.read_text(encoding="utf-8").partition("## The story")[2].partition("![")[0]
+    told = STORY.read_text(encoding="utf-8").partition("## An example")[2].partition("![")[0]
     lines = re.findall(
         r"^(?:(The owner|A user|The user)\b.*|    (dsguard .*))$", told, re.MULTILINE
     )

@@ -58,6 +58,19 @@ def test_stores_that_do_what_a_file_says_are_refused(url):
         open_source(url)
 
 
+@pytest.mark.parametrize("url", [
+    "simplecache::file://", "filecache::local://", "blockcache::FILE://",
+    "simplecache::filecache::file://",
+])  # fmt: skip
+def test_a_folder_of_this_machine_is_opened_as_such(tmp_path, photos, key, url):
+    """Behind a cache links would be followed wherever they lead."""
+    (tmp_path / "out").mkdir()
+    for pair in ((f"{url}{photos}", tmp_path / "new"), (photos, f"{url}{tmp_path}/out")):
+        with pytest.raises(dsguard.InputError, match="give its path alone"):
+            protect_dataset(*pair, key, overwrite=True)
+    assert not list((tmp_path / "out").iterdir())
+
+
 @pytest.mark.parametrize("url", ["memory://a/b", "simplecache::https://127.0.0.1/x", "s3://a/b"])
 def test_others_are_gone_to(url):
     assert str(place_of(url)) == url

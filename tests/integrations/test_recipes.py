@@ -1,4 +1,4 @@
-"""The recipes of docs/bulk.md for data that is loaded already, as they stand there."""
+"""The recipes of docs/reference/loaders.md for data that is loaded already, as they stand there."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_hugging_face(tmp_path, scenes, protected, streaming):
 
 
 def test_the_recipe_is_that_of_the_docs():
-    text = ROOT.joinpath("docs", "bulk.md").read_text("utf-8")
+    text = ROOT.joinpath("docs", "reference", "loaders.md").read_text("utf-8")
     assert 'undecoded.map(Restore("dataset.key"), batched=True).cast(protected.features)' in text
     assert "streaming=True" in text
 

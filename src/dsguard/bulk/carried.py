@@ -80,8 +80,17 @@ def _shape(rows: Rows, row: int, like: Shape, codec: Codec, *, coded: bool) -> S
 
 
 def _resized(pixels: Bytes, shape: Shape) -> Bytes:
-    """Return a picture in another size, without its alpha; what shows of it is for the cover."""
+    """Return a picture in another size, without its alpha; what shows of it is for the cover.
+
+    Covers count their cells in pixels, at least two a side. One that becomes larger has half of its
+    pixels a side before, so that they are so many of its own; one pixel is gray.
+    """
     height, width, channels = shape
+    own = pixels.shape[1], pixels.shape[0]
     picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels[..., :3])
+    if own == (1, 1):
+        return np.full(shape, 128, np.uint8)
+    if width > own[0] or height > own[1]:
+        picture = picture.resize([max(1, side // 2) for side in own], Image.Resampling.BOX)
     resized = picture.resize((width, height), Image.Resampling.BICUBIC)
     return np.asarray(resized).reshape(shape)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsguard.bulk.journal import Journal
 from dsguard.errors import InputError
 from dsguard.formats.images import check_output_format
 from dsguard.formats.names import JOURNAL, checked, shard_name
-from dsguard.formats.places import Listing, LocalPlace, Place, is_url, local_path, place_of
+from dsguard.formats.places import Listing, LocalPlace, Place, on_disk, place_of
 from dsguard.formats.sink import Output
 from dsguard.formats.writers import file_name, output_kind
 
@@ -91,9 +90,8 @@ def _check_apart(source: Source, destination: Place) -> None:
 
 def _whole(place: Place) -> str:
     """Return a place as one text, the same for the same folder."""
-    text = local_path(str(place).rpartition("::")[2])  # behind caches and the like
-    if isinstance(place, LocalPlace) or not is_url(text):
-        return Path(text).resolve().as_posix().rstrip("/")
+    path = place.path.resolve() if isinstance(place, LocalPlace) else on_disk(str(place))
+    text = str(place).rpartition("::")[2] if path is None else path.as_posix()
     return text.rstrip("/")
 
 

@@ -50,7 +50,7 @@ class Report:
         Journals, scratch folders and temporary files that lie in the source or in the destination
         and are no part of a dataset: remove them before it is published.
     foreign : list of str
-        Files in a finished destination on this machine that no run has written.
+        Files in a finished destination that no run has written.
     metadata_dropped : int
         Images read that had a colour profile, EXIF, XMP or further pictures, which are not written;
         counted as `sidecars` are.
@@ -58,6 +58,8 @@ class Report:
         Protected images with an alpha that is not one value, or of which an eighth is published as
         it is: in margins that fill no block, or black and white that could not be changed. Counted
         as `sidecars` are.
+    samples : int
+        Images that show themselves, where others do not (cover samples); counted as `sidecars` are.
     bytes_read, bytes_written : int
         Of image files before and after; counted as `sidecars` are.
     shards, resumed : int
@@ -105,6 +107,7 @@ class Report:
     journal_damaged: bool = False
     metadata_dropped: int = 0
     as_they_are: int = 0
+    samples: int = 0
     bytes_read: int = 0
     bytes_written: int = 0
     sealed_files: int = 0
@@ -145,6 +148,7 @@ class Report:
         self.sidecars += result.sidecars
         self.metadata_dropped += result.metadata_dropped
         self.as_they_are += result.as_they_are
+        self.samples += result.samples
         self.bytes_read += result.bytes_read
         self.bytes_written += result.bytes_written
         self.sealed_fields += result.sealed_fields

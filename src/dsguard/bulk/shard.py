@@ -95,6 +95,8 @@ class ShardResult:
         Images read that had a colour profile, EXIF, XMP or further pictures, which are not written.
     as_they_are : int
         Images of which alpha or wide margins are published as they are.
+    samples : int
+        Images that show themselves, where others do not.
     bytes_read, bytes_written : int
         Of the files of images that were done, where source and output have such files.
     digests : list of bytes
@@ -122,6 +124,7 @@ class ShardResult:
     broken: int = 0
     metadata_dropped: int = 0
     as_they_are: int = 0
+    samples: int = 0
     bytes_read: int = 0
     bytes_written: int = 0
     digests: list[bytes] = field(default_factory=list, repr=False)
@@ -460,6 +463,7 @@ def _process(
     if sink is not None and not sink.takes_files:
         done.errors |= dict.fromkeys(done.files, InputError("carries a file, and this is an array"))
     result.as_they_are += done.as_they_are
+    result.samples += done.samples
     results.digests |= {group.rows[n]: digest for n, digest in done.digests.items()}
     errors |= {group.rows[n]: error for n, error in done.errors.items()}
     for row, profile in zip(group.rows, done.profiles, strict=False):

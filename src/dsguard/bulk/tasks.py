@@ -68,6 +68,8 @@ class Processed:
     """Files that were carried in place of images."""
     as_they_are: int = 0
     """Images of which a good part is published as it is."""
+    samples: int = 0
+    """Images that show themselves, where others do not."""
     digests: dict[int, bytes] = field(default_factory=dict)
     """Of all that comes back, where it is to be compared."""
 
@@ -307,9 +309,10 @@ class Protect(Task):
             errors |= {good[n]: error for n, error in refused.items()}
             good = [n for n in good if n not in errors]
             part = self._numbered(batch.taken(good))
-        images, sidecars, as_they_are = batch.images, {}, 0
+        images, sidecars, as_they_are, samples = batch.images, {}, 0, 0
         if good:
             cover = Given(shows.images(part, self.codec.grid))
+            samples = shows.samples_in(part)
             done = protect_batch(
                 part.images,
                 self.key,
@@ -326,7 +329,9 @@ class Protect(Task):
             errors |= {good[n]: InputError(_AS_IT_WAS) for n in still}
             sidecars = {good[n]: data for n, data in done.sidecars.items() if n not in still}
         profiles = [self.codec.name] * len(batch.names)
-        return Processed(images, errors, sidecars, profiles, as_they_are=as_they_are)
+        outcome = Processed(images, errors, sidecars, profiles)
+        outcome.as_they_are, outcome.samples = as_they_are, samples
+        return outcome
 
     @property
     def keeps_files(self) -> bool:

@@ -26,7 +26,7 @@ def deposited_key(dataset: str, url: str | None, choices: Choices) -> DatasetKey
     DsguardError
         If the platform does not take it; or has the dataset already, and its key is not here.
     """
-    from dsguard.cli.dmcp import connected
+    from dsguard.cli.dmcp.connection import connected
     from dsguard.dmcp.login import login_for
     from dsguard.dmcp.names import check_dataset_name
     from dsguard.keys import DatasetKey
@@ -109,10 +109,12 @@ def _versions(client: Client, dataset: str) -> set[str]:
 
 def _made(path: Path, choices: Choices) -> DatasetKey:
     """Make a key where it is published with nothing."""
+    from dsguard.formats.places import on_disk
     from dsguard.keys import DatasetKey, passphrase_of_environment
 
     for folder in (choices.source, str(choices.destination)):
-        if path.resolve().is_relative_to(Path(folder).resolve()):
+        there = on_disk(folder)
+        if there is not None and path.resolve().is_relative_to(there):
             msg = f"the key would lie in {folder}, and not be secret; give another place, --key"
             raise InputError(msg)
     key = DatasetKey.generate()

@@ -148,7 +148,7 @@ def protect(
     source = choices.opened_source(images_of_any_kind=keeps_files)
     _check_samples(source, sample_names)
     if covers_folder:
-        _check_covers(covers_folder.resolve(), Path(choices.source).resolve())
+        _check_covers(covers_folder.resolve(), choices.source)
     key = kept_here or _key_kept_there(source, choices, str(dataset), url)
     of = Ingredients(
         key,
@@ -226,8 +226,13 @@ def _warn_of_unused(cover: str) -> None:
             warn(f"{option.opts[0]} is of no effect with cover {cover}, but of {covers[0]}")
 
 
-def _check_covers(covers: Path, source: Path) -> None:
+def _check_covers(covers: Path, clean: str) -> None:
     """Raise an error where clean images would be shown as covers."""
+    from dsguard.formats.places import on_disk
+
+    source = on_disk(clean)
+    if source is None:
+        return
     if covers == source:
         msg = "the covers are the source itself: every image would show itself"
         raise InputError(msg)

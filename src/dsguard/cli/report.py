@@ -66,6 +66,9 @@ def finish(task: Task, report: Report, choices: Choices) -> int:
                 f"{report.sidecars} with their payload beside the pixels, in the same file or, of "
                 "x.npy, in x.npy.sidecars.npz; keep the files as they are"
             )
+        if report.samples:
+            shows = "it shows itself" if report.samples == 1 else "they show themselves"
+            click.echo(f"{counted(report.samples, 'sample')} in clear: {shows}")
         if report.bytes_read >= _WORTH_TELLING and task.publishes:
             times = report.bytes_written / report.bytes_read
             click.echo(
@@ -153,6 +156,7 @@ def _facts(task: Task, report: Report, total: int) -> dict[str, Any]:
         "sidecars": report.sidecars,
         "metadata_dropped": report.metadata_dropped,
         "as_they_are": report.as_they_are,
+        **({"samples": report.samples} if report.samples else {}),
         "bytes_read": report.bytes_read,
         "bytes_written": report.bytes_written,
         "sealed_files": report.sealed_files,

@@ -51,7 +51,7 @@ def _key(path: Path | None, dataset: str | None, url: str | None) -> DatasetKey 
     if given is ParameterSource.COMMANDLINE:
         msg = "give --key or --dataset, not both"
         raise click.UsageError(msg)
-    from dsguard.cli.dmcp import granted_keys
+    from dsguard.cli.dmcp.connection import granted_keys
 
     return granted_keys(dataset, url)
 

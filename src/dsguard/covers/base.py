@@ -234,6 +234,11 @@ class Cover(ABC):
         del batch
         return {}
 
+    def samples_in(self, batch: Batch) -> int:
+        """Return how many images of a batch show themselves, where others do not."""
+        del batch
+        return 0
+
     @abstractmethod
     def images(self, batch: Batch, grid: int) -> Images:
         """Return what each image of a batch shows.

@@ -16,11 +16,16 @@ from dsguard.covers.draws import drawn_for_images
 from dsguard.errors import DsguardError, InputError
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from dsguard.kernels.contract import Images, Shape
     from dsguard.keys import DatasetKey
 
 _SMALL = 1 << 18
 """Samples of pictures that are kept in memory."""
+
+_SMALL_SIDE = 4
+"""Of small pictures, by which an image is found among the covers."""
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -39,6 +44,8 @@ class FolderOfCovers(Cover):
         The pictures in it, sorted, by their paths in the folder; found by `of`.
     unread : tuple of str
         Why the others are not shown, one sentence each.
+    small : ndarray of float32, shape (F, 48)
+        Of each picture a small one, by which an image is found that is among them.
 
     Examples
     --------
@@ -57,6 +64,11 @@ class FolderOfCovers(Cover):
     folder: Path
     files: tuple[str, ...] = field(default=(), repr=False)
     unread: tuple[str, ...] = field(default=(), repr=False)
+    small: npt.NDArray[np.float32] = field(
+        default_factory=lambda: np.empty((0, _SMALL_SIDE**2 * 3), np.float32),
+        repr=False,
+        compare=False,
+    )
     is_like = False
 
     @classmethod
@@ -79,10 +91,16 @@ class FolderOfCovers(Cover):
         if not found:
             msg = f"{folder} holds no pictures ({', '.join(sorted(READABLE_SUFFIXES))})"
             raise InputError(msg)
-        reasons = {name: _why_unread(folder, name) for name in sorted(found)}
-        good = tuple(name for name, reason in reasons.items() if not reason)
-        unread = tuple(filter(None, reasons.values()))
-        return cls(key, folder, good, unread) if good else cls(key, folder, tuple(reasons))
+        small: dict[str, npt.NDArray[np.float32]] = {}
+        unread = []
+        for name in sorted(found):
+            try:
+                small[name] = _small_of(_decoded(folder, name))
+            except InputError as error:
+                unread.append(error.message)
+        if not small:
+            return cls(key, folder, tuple(sorted(found)))
+        return cls(key, folder, tuple(small), tuple(unread), np.stack(list(small.values())))
 
     def remarks(self) -> list[str]:
         more = f", and {len(self.unread) - 1} more" if len(self.unread) > 1 else ""
@@ -96,15 +114,26 @@ class FolderOfCovers(Cover):
         errors: dict[int, DsguardError] = {}
         for n, (image, name) in enumerate(zip(batch.images, self._chosen(batch), strict=True)):
             try:
-                apart = np.abs(
-                    self._read(name, image.shape)[..., :3].astype(np.int16) - image[..., :3]
-                )
+                if self._is_alike(name, image):
+                    errors[n] = InputError(_ITSELF)
+                elif (other := self._nearest(image)) and self._is_alike(other, image):
+                    errors[n] = InputError(_SHOWN.format(other))
             except InputError as error:
                 errors[n] = error.to_keep()
-                continue
-            if apart.mean() < _ALIKE:
-                errors[n] = InputError(_ITSELF)
         return errors
+
+    def _is_alike(self, name: str, image: Images) -> bool:
+        """Tell whether a picture is the image, or a copy of it."""
+        picture = self._read(name, image.shape)[..., :3].astype(np.int16)
+        return bool(np.abs(picture - image[..., :3]).mean() < _ALIKE)
+
+    def _nearest(self, image: Images) -> str:
+        """Return the picture that could be the image, empty where none is."""
+        if not len(self.small):
+            return ""
+        apart = ((self.small - _small_of(image)) ** 2).mean(axis=1)
+        nearest = int(apart.argmin())
+        return self.files[nearest] if apart[nearest] < (2 * _ALIKE) ** 2 else ""
 
     def images(self, batch: Batch, grid: int) -> Images:
         out = np.empty_like(batch.images)
@@ -131,21 +160,44 @@ _ITSELF = (
     "images that are to show themselves (cover samples)"
 )
 
+_SHOWN = (
+    "is among the covers, as {}, and other images would show it; give pictures that are none of "
+    "the dataset, or name the images that are to show themselves (cover samples)"
+)
+
 _ALIKE = 4
 """Grey levels, on average, that two pictures of the same are apart at most: JPEG copies are."""
 
 
-def _why_unread(folder: Path, name: str) -> str:
-    """Return why a picture cannot be shown, empty where it can."""
+def _small_of(pixels: Images) -> npt.NDArray[np.float32]:
+    """Return the means of the squares of a picture, four a side, in three colours."""
+    from PIL import Image
+
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels[..., :3])
+    small = picture.convert("RGB").resize((_SMALL_SIDE, _SMALL_SIDE), Image.Resampling.BOX)
+    return np.asarray(small, np.float32).reshape(-1)
+
+
+def _decoded(folder: Path, name: str) -> Images:
+    """Return a picture as it is.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    from dsguard.formats.images import decode_image
+    from dsguard.formats.places import LocalPlace
+
     try:
-        _picture(folder, name, (1, 1, 3))
-    except InputError as error:
-        return error.message
-    return ""
+        return decode_image(LocalPlace(folder).read(name))
+    except (InputError, OSError) as error:
+        msg = f"the cover {folder}/{name} {getattr(error, 'message', 0) or f'is not read: {error}'}"
+        raise InputError(msg) from error
 
 
 def _picture(folder: Path, name: str, shape: Shape) -> Images:
-    """Return a picture of a shape, (H, W, C).
+    """Return a picture in a shape, (H, W, C).
 
     Raises
     ------
@@ -154,15 +206,8 @@ def _picture(folder: Path, name: str, shape: Shape) -> Images:
     """
     from PIL import Image
 
-    from dsguard.formats.images import decode_image
-    from dsguard.formats.places import LocalPlace
-
     height, width, channels = shape
-    try:
-        pixels = decode_image(LocalPlace(folder).read(name))
-    except (InputError, OSError) as error:
-        msg = f"the cover {folder}/{name} {getattr(error, 'message', 0) or f'is not read: {error}'}"
-        raise InputError(msg) from error
+    pixels = _decoded(folder, name)
     whole = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     picture = whole.convert(_MODES[channels]).resize((width, height))
     return np.asarray(picture).reshape(shape)

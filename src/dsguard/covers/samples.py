@@ -31,7 +31,9 @@ class Samples(Cover):
     key : DatasetKey
         Draws the images, and the pictures of all others.
     count : int
-        How many images of each class, drawn by the key; fewer where a class has fewer.
+        How many images of each class, drawn by the key; fewer where a class has fewer. No more than
+        a quarter of all images are shown so: with measured numbers as labels, or a class for each
+        person, all could be.
     names : tuple of str
         The images, where the owner names them; none is drawn then.
     labelled : bool
@@ -43,10 +45,10 @@ class Samples(Cover):
     --------
     >>> import dsguard, numpy as np
     >>> key = dsguard.DatasetKey(bytes(32))
-    >>> clean = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    >>> clean = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
     >>> from dsguard.covers import Samples
     >>> cover = Samples(key, count=1)
-    >>> out = dsguard.protect_batch(clean, key, cover=cover, labels=[0, 1, 0, 1])
+    >>> out = dsguard.protect_batch(clean, key, cover=cover, labels=[0, 1] * 4)
     """
 
     key: DatasetKey
@@ -101,19 +103,36 @@ class Samples(Cover):
         ranks -= np.repeat(starts, np.diff(starts, append=len(order)))
         shows = np.zeros(len(order), bool)
         shows[order] = ranks < self.count
+        if shows.sum() > max(self.count, len(shows) * _MOST_SHOWN):
+            raise InputError(_TOO_MANY.format(int(shows.sum()), len(shows), len(starts)))
         parts = np.split(shows, np.cumsum(counts)[:-1])
         return {shape: np.flatnonzero(part) for shape, part in zip(shapes, parts, strict=True)}
 
     def images(self, batch: Batch, grid: int) -> Images:
         out = self._blank.images(batch, grid)
-        if self.names:
-            if len(batch.names) != len(batch.images):
-                msg = "images in arrays have no names: give samples a count, or take cover given"
-                raise InputError(msg)
-            named = set(self.names)
-            shows = np.array([name in named for name in batch.names], bool)
-        else:
-            chosen = self.chosen.get(batch.images.shape[1:], np.empty(0, np.intp))
-            shows = np.isin(batch.positions(), chosen)
+        shows = self._shows(batch)
         out[shows] = batch.images[shows]
         return out
+
+    def samples_in(self, batch: Batch) -> int:
+        return int(self._shows(batch).sum())
+
+    def _shows(self, batch: Batch) -> npt.NDArray[np.bool_]:
+        """Return which images of a batch show themselves."""
+        if not self.names:
+            chosen = self.chosen.get(batch.images.shape[1:], np.empty(0, np.intp))
+            return np.isin(batch.positions(), chosen)
+        if len(batch.names) != len(batch.images):
+            msg = "images in arrays have no names: give samples a count, or take cover given"
+            raise InputError(msg)
+        named = set(self.names)
+        return np.array([name in named for name in batch.names], bool)
+
+
+_MOST_SHOWN = 0.25
+"""Part of all images that samples are at most, where the owner does not name them."""
+
+_TOO_MANY = (
+    "{} of {} images would show themselves, as they have {} classes; name those that are to be "
+    "shown (--sample NAME), draw them from all images (--no-labels), or take cover blank"
+)

@@ -6,7 +6,7 @@ import asyncio
 import re
 import secrets
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 from starlette.concurrency import run_in_threadpool
@@ -17,8 +17,11 @@ from dsguard.dmcp.access import Refused
 from dsguard.dmcp.bodies import too_large
 from dsguard.dmcp.dependencies import identify, known
 from dsguard.dmcp.errors import CutOffError, RefusedInBody, answer_refusal
+from dsguard.dmcp.pace import RATE
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from dsguard.dmcp.state import Platform
@@ -32,6 +35,8 @@ _ID_BYTES = 36
 
 _ODD_CHARSET = re.compile(r";\s*charset(?!\s*=\s*[\"']?(utf-?8|us-ascii)[\"']?\s*(;|$))")
 """Some that Python knows, such as punycode, take the square of the time that UTF-8 does."""
+
+_T = TypeVar("_T")
 
 log = structlog.get_logger("dsguard.dmcp")
 
@@ -88,12 +93,40 @@ class Gate:
         return most, too_large(most)
 
 
+class _Waiting:
+    """How long a sender or reader may be waited for: some seconds, and one more for each 4 KiB.
+
+    Attributes
+    ----------
+    moved : int
+        Bytes that it has sent or taken.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self.moved, self._patience, self._spent = 0, patience, 0.0
+
+    async def waited_for(self, step: Awaitable[_T]) -> _T:
+        """Return the outcome of a step.
+
+        Raises
+        ------
+        TimeoutError
+            If it takes too long, or all steps together do.
+        """
+        left = self._patience + self.moved / RATE - self._spent
+        begun = time.monotonic()
+        async with asyncio.timeout(max(0.0, min(left, self._patience))):
+            outcome = await step
+        self._spent += time.monotonic() - begun
+        return outcome
+
+
 class _Body:
     """The body of a request, as far as it may go."""
 
     def __init__(self, receive: Receive, most: int, refusal: Refused, patience: float) -> None:
         self._receive, self._most, self._refusal = receive, most, refusal
-        self._patience = patience
+        self._sender = _Waiting(patience)
         self._size, self._whole = 0, False
 
     def check(self, request: Request) -> None:
@@ -109,11 +142,11 @@ class _Body:
         if self._whole:
             return await self._receive()
         try:
-            async with asyncio.timeout(self._patience):
-                message = await self._receive()
+            message = await self._sender.waited_for(self._receive())
         except TimeoutError:
-            raise RefusedInBody(_too_slow(self._patience)) from None
-        self._size += len(message.get("body", b""))
+            raise RefusedInBody(_too_slow()) from None
+        self._sender.moved += len(message.get("body", b""))
+        self._size = self._sender.moved
         self._whole = not message.get("more_body", False)
         if self._size > self._most:
             raise RefusedInBody(self._refusal)
@@ -125,6 +158,7 @@ class _Answer:
 
     def __init__(self, send: Send, request: Request, platform: Platform) -> None:
         self._send, self._request, self._platform = send, request, platform
+        self._reader = _Waiting(platform.settings.patience)
         self._start = time.perf_counter()
         self._status, self._seconds = 500, 0.0
 
@@ -137,11 +171,11 @@ class _Answer:
             headers["x-content-type-options"] = "nosniff"
             headers.setdefault("cache-control", "no-store")
         try:
-            async with asyncio.timeout(self._platform.settings.patience):
-                await self._send(message)
+            await self._reader.waited_for(self._send(message))
         except TimeoutError:  # an OSError, which would be taken for one of the service's own
-            msg = "the reader stopped"
+            msg = "the reader stopped, or is too slow"
             raise CutOffError(msg) from None
+        self._reader.moved += len(message.get("body", b""))
 
     def log(self) -> None:
         """Count the request and write its line; nothing secret is in it."""
@@ -167,7 +201,6 @@ def _not_utf8() -> Refused:
     )
 
 
-def _too_slow(patience: float) -> Refused:
-    return Refused(
-        408, "too-slow", f"nothing came for {patience:g} seconds", "send the request again"
-    )
+def _too_slow() -> Refused:
+    told = "it came too slowly, or did not come to its end"
+    return Refused(408, "too-slow", told, "send the request again, in smaller parts")

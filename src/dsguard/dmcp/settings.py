@@ -35,7 +35,8 @@ class Settings(BaseSettings):
     waiting, waiting_per_user : int
         Restorations at once; more are told to come again.
     patience : float
-        Seconds without a byte after which a request, or the reader of an answer, is given up.
+        Seconds after which a request that does not come, or the reader of an answer, is given up;
+        one more for each 4 KiB that moved.
     body_bytes : int
         The largest request.
     image_bytes, image_pixels : int

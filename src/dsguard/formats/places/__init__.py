@@ -27,6 +27,16 @@ def local_path(location: str | os.PathLike[str]) -> str:
     return url2pathname(text[found.end() :]) if found else text
 
 
+def on_disk(location: str | os.PathLike[str]) -> Path | None:
+    """Return where a folder or file of this machine lies, however it is spelled; None for a URL.
+
+    What is behind caches and the like counts as that itself.
+    """
+    text = os.fspath(location)
+    path = local_path(text.rpartition("::")[2] if is_url(text) else text)
+    return None if is_url(path) else Path(path).resolve()
+
+
 _LOCAL = re.compile(r"(?:file|local)://(?:localhost(?=/))?|file:(?=/[^/])", re.IGNORECASE)
 """Before a path, as RFC 8089 and fsspec spell it."""
 

@@ -1,0 +1,105 @@
+"""A command that has the platform itself restore a folder of images."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from functools import partial
+from pathlib import Path
+
+import click
+
+from dsguard.cli.console import Exit, show, warn
+from dsguard.cli.dmcp.connection import logged_in
+from dsguard.errors import DsguardError, InputError
+
+
+@click.command("restore")
+@click.argument("dataset")
+@click.argument("source", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("destination", type=click.Path(path_type=Path))
+@click.option("--overwrite", is_flag=True, help="Restore what is there already once more.")
+def restore_command(dataset: str, source: Path, destination: Path, *, overwrite: bool) -> int:
+    """Have the protected images of the folder SOURCE restored into DESTINATION.
+
+    What is there already is left as it is, and not counted against a quota again. Names of carried
+    files, and what lies beside the images, come back with: dsguard restore --dataset.
+    """
+    from dsguard.bulk import output_names
+    from dsguard.dmcp.client import names_in, read_images
+    from dsguard.formats.places import LocalPlace
+
+    here, there = source.resolve(), destination.resolve()
+    if here == there or here in there.parents or there in here.parents:
+        msg = "source and destination must not lie in each other"
+        raise InputError(msg)
+    place = LocalPlace(destination)
+    names = output_names(names_in(source), "png")
+    if not names:
+        msg = f"there are no image files in {source}; of other formats restore a tar, or a job"
+        raise InputError(msg)
+    there_are = partial(_is_there, destination)
+    left = [name for name, out in names.items() if overwrite or not there_are(out)]
+    done = len(names) - len(left)
+    failed: dict[str, DsguardError] = {}
+    try:
+        with logged_in() as client:
+            for image in client.restore(dataset, read_images(source, left, failed)):
+                if image.error:
+                    failed[image.name] = InputError(image.error)
+                    continue
+                try:
+                    place.write(_name_for(names[image.name], image.data, dataset), image.data)
+                except InputError as error:  # of its name
+                    failed[image.name] = error
+                else:
+                    done += 1
+    finally:
+        place.clear_scratch()
+        show(failed)
+        _warn_of_companions(source, dataset)
+        click.echo(
+            f"restored {done} of {len(names)} images into {destination}"
+            + (f"; {len(names) - len(left)} were there" if len(left) < len(names) else "")
+        )
+    return Exit.SOME_FAILED if failed else Exit.OK
+
+
+def _warn_of_companions(source: Path, dataset: str) -> None:
+    """Say that what lies beside the images is not restored here."""
+    from dsguard.formats import open_source
+
+    with contextlib.suppress(DsguardError):  # of an odd folder: its images came back
+        opened = open_source(source, "folder")
+        beside = [*opened.companions(), *opened.left_out()]
+        if beside:
+            more = f" and {len(beside) - 1} more" if len(beside) > 1 else ""
+            warn(
+                f"{beside[0]}{more}: lies beside the images, and does not come back so; take: "
+                f"dsguard restore {shlex.quote(str(source))} DESTINATION --dataset {dataset}"
+            )
+
+
+def _name_for(name: str, data: bytes, dataset: str) -> str:
+    """Return the name of a restored file, whose suffix is that of what it holds.
+
+    Raises
+    ------
+    InputError
+        If that is of no kind that is known here.
+    """
+    from dsguard.formats.images import suffix_by_content, with_suffix
+
+    suffix = suffix_by_content(data)
+    if not suffix:
+        how = f"dsguard restore SOURCE DESTINATION --dataset {dataset}"
+        msg = f"carries a file of another kind, whose name is not told here; take: {how}"
+        raise InputError(msg)
+    return with_suffix(name, suffix)
+
+
+def _is_there(destination: Path, name: str) -> bool:
+    """Tell whether an image was restored already, as a file of any kind."""
+    from dsguard.formats.images import KNOWN_SUFFIXES, with_suffix
+
+    return any((destination / with_suffix(name, each)).exists() for each in KNOWN_SUFFIXES)
