@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from dsguard.bulk.against import digests_of_fields, digests_of_loose
+from dsguard.bulk.ahead import KeyedRun, with_keys
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.sealed_fields import PieceSealer, opened_fields, pieces_of
 from dsguard.bulk.selection import Choice, others_of
@@ -168,8 +169,8 @@ def process_shard(spec: ShardSpec) -> ShardResult:
         sink.unsealed = found
         sealer = _sealer(spec, sink, noted)
     try:
-        for rows in _rows(spec, result, lines, found):
-            lines += _work(spec, rows, sink, result, noted)
+        for rows, runs in with_keys(spec.task, _rows(spec, result, lines, found)):
+            lines += _work(spec, rows, runs, sink, result, noted)
         if sink is not None:
             sink.close()
             _refuse_arrays(spec, sink)
@@ -296,7 +297,12 @@ def _refused(spec: ShardSpec, sink: Sink, result: ShardResult) -> list[str]:
 
 
 def _work(
-    spec: ShardSpec, rows: Rows, sink: Sink | None, result: ShardResult, noted: set[str]
+    spec: ShardSpec,
+    rows: Rows,
+    runs: Iterator[KeyedRun],
+    sink: Sink | None,
+    result: ShardResult,
+    noted: set[str],
 ) -> list[str]:
     """Process and write some rows; return their lines of the manifest.
 
@@ -304,9 +310,8 @@ def _work(
     """
     results, profiles = Results(), [""] * len(rows.names)
     errors: dict[int, DsguardError] = {}
-    for groups, unreadable in spec.task.decoded(rows):
+    for task, groups, unreadable in runs:
         errors |= unreadable
-        task = spec.task.with_keys_of(groups)
         while groups:
             group = groups.pop(0)
             if sink is not None and not task.keeps_files:
