@@ -16,6 +16,7 @@ from dsguard.formats.harmless import (
     CouldHoldPictureError,
     TooMuchError,
     charge_numbers,
+    charge_rows,
     charge_string,
     count_of,
     decoded,
@@ -80,6 +81,7 @@ class Walk:
                 if charge_numbers(list(value), self._allowance(owner), shape=shape):
                     return value
                 self._allowance(owner).take_row(sum(map(count_of, value)))
+                charge_rows(value)
                 kept = [self._any(each, name, owner) for each in value]
                 lost = sum(new is None for new in kept) - sum(each is None for each in value)
                 return None if 2 * lost > len(kept) else type(value)(kept)
