@@ -18,7 +18,10 @@ _BETWEEN = {"|", "||", "&&", ";"}
 _TO_A_FILE = {"<", ">", ">>"}
 _ASSIGNMENT = re.compile(r"[A-Z_]+=.*")
 OF_THE_SYSTEM = {
+    "chroot",
+    "cp",
     "cut",
+    "debootstrap",
     "diff",
     "export",
     "find",

@@ -2,7 +2,7 @@
 
     python tools/test_wheel.py dist/dsguard-*.whl [PYTHON ...]
 
-Without names of Pythons, those of 3.11 to 3.14 are taken that are found.
+Without names of Pythons, those of 3.11 to 3.15 are taken that are found.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import zipfile
 from pathlib import Path
 
 SMOKE = Path(__file__).with_name("smoke.py")
-MINORS = range(11, 15)
+MINORS = range(11, 16)
 ENDINGS = {".html", ".json", ".mako", ".py", ".pyd", ".pyi", ".so", ".typed"}
 
 

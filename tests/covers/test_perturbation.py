@@ -6,14 +6,23 @@ import io
 
 import numpy as np
 import pytest
-import torch
 
 import dsguard
 from dsguard.covers.attack_settings import KINDS
 from dsguard.covers.patterns import Patterns
-from dsguard.fsp import Attack, Recipe, Surrogate, accuracy, fit_surrogate, perturb
-from dsguard.networks.resnet import build
-from dsguard.networks.training import frozen, save_whole, train
+
+torch = pytest.importorskip("torch")
+
+from dsguard.fsp import (  # noqa: E402
+    Attack,
+    Recipe,
+    Surrogate,
+    accuracy,
+    fit_surrogate,
+    perturb,
+)
+from dsguard.networks.resnet import build  # noqa: E402
+from dsguard.networks.training import frozen, save_whole, train  # noqa: E402
 
 
 def stripes(count: int, shape=(16, 16, 3), seed: int = 0):

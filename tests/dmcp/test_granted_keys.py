@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -321,6 +322,20 @@ def test_few_keys_are_kept(server, owner, mary, dataset, granted, key):
     assert len(keys.image_keys(key.key_id, ids)) == 24
     assert used(owner, dataset) == 28  # the first four were forgotten
     assert len(keys._kept) == 20
+
+
+def test_many_threads_keep_keys_at_once():
+    """Without the GIL, one that forgets keys meets those that others add."""
+    keys = GrantedKeys("d", "http://127.0.0.1:9", "token", most_kept=50)
+
+    def keep(first: int) -> None:
+        for n in range(first, 4000, 8):
+            keys._keep({n.to_bytes(22): bytes(32), (n + 4000).to_bytes(22): bytes(32)})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(keep, range(8)))
+    keys._keep({})
+    assert len(keys._kept) == 50
 
 
 # The command

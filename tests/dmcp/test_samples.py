@@ -275,6 +275,7 @@ def test_days_are_counted_from_the_trail(monkeypatch):
         assert usage.by_day(session, "d", "ann") == kept == own
         monkeypatch.setattr(time, "monotonic", lambda: 1e9)
         assert usage.by_day(session, "d", "ann") != own
+    engine.dispose()
     assert len(days) == DAYS
     assert [day.date for day in days] == sorted({day.date for day in days})
     assert days[-1].date == now.date().isoformat()

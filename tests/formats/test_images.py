@@ -16,7 +16,7 @@ import dsguard
 from dsguard.bulk import protect_dataset, verify_dataset
 from dsguard.cli.commands import Exit, run
 from dsguard.formats import decode_image
-from dsguard.formats.images import UnreadableImageError, decode_files, is_image_name
+from dsguard.formats.images import UnreadableImageError, decode_files, is_image_name, suffix_of
 from dsguard.formats.png import encode_pngs
 from tests import MALFORMED
 
@@ -56,6 +56,15 @@ def saved(image, kind, **options):
 @pytest.mark.parametrize("name", ["a.jfif", "a.jpe", "b/A.JFIF", "a.JPE", "a.jpg"])
 def test_all_suffixes_of_jpeg_are_read(name):
     assert is_image_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [("a.b.PNG", ".PNG"), ("x.jpg.", ""), ("x..", ""), (".x", ""), ("d.e/x", ""), ("x. ", ". ")],
+)
+def test_a_last_dot_is_no_suffix(name, suffix):
+    """Whatever the version of Python takes it for: names would depend on that."""
+    assert suffix_of(name) == suffix
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8])

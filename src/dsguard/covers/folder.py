@@ -143,8 +143,10 @@ class FolderOfCovers(Cover):
 
     def _chosen(self, batch: Batch) -> list[str]:
         """Return the picture for each image."""
-        named = {str(Path(name).with_suffix("")): name for name in self.files}
-        own = [named.get(str(Path(name).with_suffix(""))) for name in batch.names]
+        from dsguard.formats.images import suffix_of
+
+        named = {name.removesuffix(suffix_of(name)): name for name in self.files}
+        own = [named.get(name.removesuffix(suffix_of(name))) for name in batch.names]
         own += [None] * (len(batch.images) - len(own))
         drawn = drawn_for_images(self.key, b"covers", batch.images)[:, :8].copy().view("<u8")[:, 0]
         count = len(self.files)

@@ -101,8 +101,10 @@ class GrantedKeys(KeySource):
         """Keep keys, and forget the oldest where there are too many; threads may do so at once."""
         kept, most = self._kept, self._given[3]
         kept.update(keys)
-        for oldest in list(islice(kept, max(0, len(kept) - most))):
-            kept.pop(oldest, None)
+        if len(kept) > most:
+            now = kept.copy()  # in one piece; without the GIL, others change `kept` meanwhile
+            for oldest in islice(now, max(0, len(now) - most)):
+                kept.pop(oldest, None)
 
     def _client(self) -> Client:
         """Return the connection of this process: a fork must not share that of its parent."""

@@ -117,8 +117,8 @@ def with_suffix(name: str, suffix: str) -> str:
 
 
 def suffix_of(name: str) -> str:
-    """Return the suffix of a file, with its dot; empty where it has none."""
-    return PurePosixPath(name).suffix
+    """Return the suffix of a file, with its dot; empty where it has none, or a last dot alone."""
+    return PurePosixPath(name).suffix.rstrip(".")  # since Python 3.14 a last dot is one for pathlib
 
 
 def original_name(name: str, original: str) -> str:

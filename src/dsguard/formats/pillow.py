@@ -7,7 +7,6 @@ import io
 import math
 import re
 import sys
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from dsguard.errors import InputError
 from dsguard.formats.limits import most_blocks
 from dsguard.formats.metadata_limits import check_metadata
 from dsguard.formats.png import has_all_rows, is_likely, size_of
+from dsguard.formats.quiet import quiet
 from dsguard.formats.sizes import told_size
 from dsguard.kernels.geometry import LARGEST_SIDE
 
@@ -188,11 +188,9 @@ def _opened(data: bytes) -> Iterator[ImageFile.ImageFile]:
         check_metadata(data)
     except InputError as error:
         raise UnreadableImageError(error.message) from error
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd metadata; damage of pixels is an error
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            yield image
+    # Warnings are of odd metadata; damage of pixels is an error.
+    with quiet(), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        yield image
 
 
 def _claimed(image: ImageFile.ImageFile) -> int:

@@ -12,12 +12,12 @@ import contextlib
 import importlib.util
 import io
 import struct
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dsguard.formats.pillow import first_picture
+from dsguard.formats.quiet import quiet
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -121,8 +121,7 @@ def _of_dicom(data: bytes) -> Bytes | None:
     from pydicom.tag import Tag
 
     # Not `dcmread`, which reads the syntax itself and unpacks a whole file for some.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         file = io.BytesIO(data[start:])
         wanted: list[Any] = [Tag(name) for name in _WANTED]
         found: Any = read_dataset(file, is_implicit, order == "<", specific_tags=wanted)

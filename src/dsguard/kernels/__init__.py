@@ -72,8 +72,9 @@ def get_backend() -> str:
     >>> dsguard.get_backend() in ("native", "numba", "reference")
     True
     """
-    if _chosen is not None:
-        return _chosen
+    chosen = _chosen  # read once: another thread may change it
+    if chosen is not None:
+        return chosen
     return os.environ.get("DSGUARD_BACKEND") or _automatic()
 
 

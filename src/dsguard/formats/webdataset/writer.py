@@ -110,20 +110,21 @@ class TarSink(FileSink):
             if row not in names:
                 continue
             path = PurePosixPath(names[row])
-            plain = str(path.with_name(path.stem.replace(".", "_")))
+            suffix = suffix_of(path.name)
+            plain = str(path.with_name(path.name.removesuffix(suffix).replace(".", "_")))
             key = self._keys.free(plain, "_{}")
             extras = results.extras.get(row, {})
             if as_class(extras) not in (None, rows.classes[row]):  # it was moved to another folder
                 extras = {n: data for n, data in extras.items() if n not in ("cls", CLASS_NAME)}
             fields = self._class(key, rows.classes[row]) | extras
-            longest = max((path.suffix, *(f".{field}" for field in fields)), key=len)
+            longest = max((suffix, *(f".{field}" for field in fields)), key=len)
             if len(os.fsencode(PurePosixPath(key).name + longest)) > LONGEST_PART:
                 errors[row] = InputError(
                     f"its name is too long for {longest} behind it; shorten it"
                 )
                 continue
-            members.append(Kept(key, key + path.suffix, None, row))
-            members += [Kept(key, f"{key}.{suffix}", data) for suffix, data in fields.items()]
+            members.append(Kept(key, key + suffix, None, row))
+            members += [Kept(key, f"{key}.{field}", data) for field, data in fields.items()]
         return Samples(members)
 
     def close(self) -> None:
