@@ -103,7 +103,7 @@ def test_columns_of_another_type_or_none_tell_what_they_can(published, kind):
 
 def test_sets_of_before_come_back_by_place(tmp_path):
     """They were made when entries had no marks of rows."""
-    out = Path(__file__).parents[1] / "data" / "sealed-rows"
+    out = Path(__file__).parents[1] / "data" / "sealed-fields" / "parquet"
     report = restore_dataset(out, tmp_path / "back", KEY)
     back = parquet.read_table(tmp_path / "back" / "a.parquet")
     assert (report.failures, report.done) == ({}, 3)
