@@ -7,7 +7,7 @@ where none is. The block of the column of images is that of the name of the file
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from dsguard.formats.parquet.columns import arrow, damage
@@ -35,6 +35,17 @@ def blocks_of(batch: pa.RecordBatch, wanted: pa.Field, image: str | None = None)
         column = _file_names(column) if wanted.name == image else fitted(column, wanted.type)
     if column is None:
         return [NO_BLOCK] * batch.num_rows
+    return _blocks(column)
+
+
+def _blocks(column: pa.Array) -> list[bytes]:
+    """Return the blocks of values, each value that a dictionary has looked at once."""
+    pyarrow, _ = arrow()
+    if column.null_count == len(column):
+        return [NULL_BLOCK] * len(column)
+    if pyarrow.types.is_dictionary(column.type):
+        known = _blocks(column.dictionary)
+        return [NULL_BLOCK if n is None else known[n] for n in column.indices.to_pylist()]
     return [_block(text) for text in _texts(column)]
 
 
@@ -73,6 +84,8 @@ def _value(scalar: pa.Scalar) -> Any:
 
 
 def _text(value: object) -> str:
+    if plain := _PLAIN.get(type(value)):
+        return plain(value)
     try:
         return _ENCODER.encode(value)
     except (RecursionError, TypeError, ValueError):
@@ -82,6 +95,13 @@ def _text(value: object) -> str:
 def _as_json(value: object) -> str:
     return value.hex() if isinstance(value, bytes) else str(value)
 
+
+_PLAIN: dict[type, Callable[[Any], str]] = {
+    int: repr,
+    str: json.encoder.encode_basestring_ascii,
+    type(None): lambda _: "null",
+}
+"""What the encoder makes of most values, in a fifth of the time."""
 
 _ENCODER = json.JSONEncoder(default=_as_json, sort_keys=True)
 
