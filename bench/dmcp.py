@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -29,26 +28,19 @@ from dsguard.dmcp.client import Client, RefusedError
 from dsguard.formats import encode_images, open_source
 from dsguard.formats.tar import END, packed
 
-from .dmcp_service import Service, keep
+from .dmcp_service import Service, keep, parser_of, started
 
 CLIENTS, KILLS = 50, 20
 
 
 def main() -> None:
     """Measure, print and keep."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path)
+    parser = parser_of(__doc__)
     parser.add_argument("--images", type=int, default=1_000_000, help="of the long stream")
     parser.add_argument("--seconds", type=float, default=60, help="of the many clients")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--page", action="store_true", help="put the table into docs/dmcp.md")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="dsguard-dmcp-") as folder:
-        service = Service(Path(folder))
-        try:
-            keep(measure(service, options), options.out, page=options.page)
-        finally:
-            service.kill()
+    with started() as service:
+        keep(measure(service, options), options.out, page=options.page)
 
 
 def measure(service: Service, options: argparse.Namespace) -> dict[str, Any]:

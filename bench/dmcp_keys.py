@@ -2,10 +2,9 @@
 
     python -m bench.dmcp_keys ../shared/data/cifar10.tar.xz --out bench/results/dmcp.json --page
 
-Datasets are Parquet files of sealed 32×32 images, restored by two worker processes; service, client
-and workers share the machine. Runs with the key at hand and through the platform take turns.
-`--clients` and `--seconds` say how many ask at once and for how long. Only part of it is measured
-where parts are named: ``--only clients kills``.
+Restoring is measured as `bench/dmcp_restoring.py` says, with `--images` and `--runs`. `--clients`
+and `--seconds` say how many ask at once and for how long. Only part of it is measured where parts
+are named: ``--only restoring --images 1000000 --runs 1``.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import os
 import random
 import sqlite3
 import statistics
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -27,15 +25,13 @@ from typing import Any
 import numpy as np
 
 import dsguard
-from dsguard.bulk import load_training_set, protect_dataset, restore_dataset, select
-from dsguard.dmcp import Client, GrantedKeys
+from dsguard.dmcp import Client
 from dsguard.dmcp.client import RefusedError
-from dsguard.formats import open_source
 
-from .dmcp_service import Service, keep
+from .dmcp_restoring import restoring
+from .dmcp_service import Service, keep, parser_of, started
 
 IDS, RUNS = 100_000, 5
-OF_SHARD = 5000
 OF_REQUEST = 1000
 RANDOM = 1_000_000
 KILLS, ASKING = 20, 8
@@ -43,27 +39,21 @@ KILLS, ASKING = 20, 8
 
 def main() -> None:
     """Measure, print and keep."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path)
+    parser = parser_of(__doc__)
     parser.add_argument("--clients", type=int, default=50, help="that ask at once")
     parser.add_argument("--seconds", type=float, default=60, help="for so long")
     parser.add_argument("--images", type=int, default=100_000, help="sealed ones that are restored")
+    parser.add_argument("--runs", type=int, default=RUNS, help="with and without the key, each")
     parser.add_argument("--kills", type=int, default=KILLS)
     parser.add_argument("--only", nargs="*", choices=sorted(PARTS), default=list(PARTS))
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--page", action="store_true", help="put the table into docs/dmcp.md")
     options = parser.parse_args()
     results: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory(prefix="dsguard-dmcp-") as folder:
-        service = Service(Path(folder))
-        key = dsguard.DatasetKey.generate()
-        try:
-            with Client(service.url, service.token) as owner:
-                owner.deposit("sealed", key)
-            for part in options.only:
-                results |= PARTS[part](service, key, options)
-        finally:
-            service.kill()
+    key = dsguard.DatasetKey.generate()
+    with started() as service:
+        with Client(service.url, service.token) as owner:
+            owner.deposit("sealed", key)
+        for part in options.only:
+            results |= PARTS[part](service, key, options)
     keep(results, options.out, page=options.page)
 
 
@@ -89,24 +79,6 @@ def _ids_per_second(client: Client, size: int) -> float:
     for first in range(0, IDS, size):
         assert len(client.keys("sealed", ids[first : first + size])) == size
     return IDS / (time.perf_counter() - start)
-
-
-def restoring(service: Service, key: dsguard.DatasetKey, options: Options) -> dict[str, Any]:
-    """Return how many images are restored, with the key at hand and with keys released."""
-    granted = GrantedKeys("sealed", service.url, service.token)
-    with tempfile.TemporaryDirectory(prefix="dsguard-keys-") as folder:
-        there, images = Path(folder), options.images
-        _protect(options.data, there, key, images)
-        pairs = [(_rate(there, key, images), _rate(there, granted, images)) for _ in range(RUNS)]
-    at_hand, released = (statistics.median(rates) for rates in zip(*pairs, strict=True))
-    told = f"{images:,} sealed images in Parquet, images/s"
-    return {
-        f"{told}: key at hand": round(at_hand),
-        f"{told}: keys released": round(released),
-        "keys released over key at hand, median of pairs": round(
-            statistics.median(second / first for first, second in pairs), 3
-        ),
-    }
 
 
 def clients(service: Service, key: dsguard.DatasetKey, options: Options) -> dict[str, Any]:
@@ -276,28 +248,6 @@ PARTS = {
     "distinct": distinct,
     "kills": kills,
 }
-
-
-def _protect(data: Path, folder: Path, key: dsguard.DatasetKey, count: int) -> None:
-    """Make a dataset of that many images: real ones, over again from other places and mirrored."""
-    source = open_source(data)
-    some, _ = load_training_set(source, select(source.names(), min(count, 20_000)))
-    (folder / "clean").mkdir()
-    for n in range(0, count, OF_SHARD):
-        rows = np.arange(n, min(n + OF_SHARD, count))
-        images = np.roll(some[rows % len(some)], n // len(some), axis=1)
-        labels = rows % 10
-        np.savez(folder / "clean" / f"{n:07}.npz", images=images, labels=labels)
-    protect_dataset(folder / "clean", folder / "safe", key, out_format="parquet", workers=2)
-
-
-def _rate(folder: Path, key: dsguard.DatasetKey | GrantedKeys, count: int) -> float:
-    with tempfile.TemporaryDirectory(dir=folder) as there:
-        start = time.perf_counter()
-        report = restore_dataset(folder / "safe", Path(there, "back"), key, workers=2)
-        seconds = time.perf_counter() - start
-    assert (report.done, report.failed) == (count, 0), report
-    return count / seconds
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -9,7 +10,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +83,26 @@ class Service:
         """Tell whether the audit trail is whole."""
         command = [sys.executable, "-m", "dsguard", "dmcp", "audit", "verify"]
         return subprocess.run(command, env=self._environment, check=False).returncode == 0
+
+
+def parser_of(doc: str | None) -> argparse.ArgumentParser:
+    """Return a parser of what all of these benchmarks are told."""
+    parser = argparse.ArgumentParser(description=doc)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--page", action="store_true", help="put the table into docs/dmcp.md")
+    return parser
+
+
+@contextmanager
+def started() -> Iterator[Service]:
+    """Have a service, in a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="dsguard-dmcp-") as folder:
+        service = Service(Path(folder))
+        try:
+            yield service
+        finally:
+            service.kill()
 
 
 def keep(results: dict[str, Any], out: Path | None, *, page: bool) -> None:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-from dsguard.errors import FormatError, InputError
+from dsguard.errors import FileThereError, FormatError, InputError
 
 MOST_TEXT = 1 << 20
 """Bytes of a small text file, such as one with a key."""
@@ -91,10 +91,14 @@ def write_new(path: Path, data: bytes) -> None:
 
     Raises
     ------
-    FileExistsError
+    FileThereError
         If there is something at `path`.
     """
-    file = open_new(path, 0o600)
+    try:
+        file = open_new(path, 0o600)
+    except FileExistsError as error:
+        msg = f"there is something at {path}, and it is kept; choose another path, or move it away"
+        raise FileThereError(msg) from error
     try:
         with file:
             file.write(data)

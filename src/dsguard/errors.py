@@ -59,6 +59,22 @@ class InputError(DsguardError, ValueError):
     """
 
 
+class FileThereError(InputError, FileExistsError):
+    """There is something where a new file was to be written, which is never overwritten.
+
+    Examples
+    --------
+    >>> import dsguard
+    >>> key = dsguard.DatasetKey(bytes(32))
+    >>> key.save("my.key")
+    >>> try:
+    ...     key.save("my.key")
+    ... except dsguard.InputError as error:
+    ...     print(type(error).__name__)
+    FileThereError
+    """
+
+
 class CapacityError(DsguardError, ValueError):
     """An image is too small to carry its own payload.
 

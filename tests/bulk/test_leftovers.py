@@ -407,7 +407,6 @@ def test_places_at_urls_do_not_lie_in_each_other(home, key):
         ("memory://apart/in", "memory://apart/in/out"),
         ("memory://apart/in", "memory://apart/in/"),
         ("clean", (home / "clean" / "out").as_uri()),
-        ("clean", f"simplecache::{(home / 'clean').as_uri()}"),
     ):
         with pytest.raises(InputError, match="must not lie in each other"):
             protect_dataset(source, destination, key, profile="veil", overwrite=True)

@@ -311,48 +311,6 @@ def test_what_is_dropped_of_a_file_that_cannot_be_read_is_not_sealed(
     assert not any(b"SECRET" in data for data in files_in(tmp_path / "back").values())
 
 
-@pytest.fixture
-def listed(tmp_path, scenes) -> dict[str, Path]:
-    """Datasets whose labels or fields are sealed whole, by the file that has them."""
-    thumb = "dGh1bWI5MDIxQUJDZGVmR0hJSktMbW5vUFFSU3R1dg" * 9
-    row = {"file_name": "train/{n}.png", "label": "{n}", "thumb": thumb}
-    made = {}
-    for name in ("metadata.csv", "instances.json", "train/0.npy"):
-        root = made[name] = tmp_path / name.rpartition(".")[2]
-        (root / "train").mkdir(parents=True)
-        for n in range(4):
-            (root / "train" / f"{n}.png").write_bytes(encode_image(scenes[n]))
-    rows = [",".join(value.format(n=n) for value in map(str, row.values())) for n in range(4)]
-    (made["metadata.csv"] / "metadata.csv").write_text("\n".join([",".join(row), *rows]) + "\n")
-    boxes = [
-        {"id": n, "image_id": n % 4, "category_id": n % 4 % 2, "bbox": [n, 2, 3, 4]}
-        for n in range(2000)
-    ]
-    images = [{"id": n, "file_name": f"train/{n}.png", "thumb": thumb} for n in range(4)]
-    classes = [{"id": n, "name": name} for n, name in enumerate("ab")]
-    content = {"images": images, "annotations": boxes, "categories": classes}
-    (made["instances.json"] / "instances.json").write_text(json.dumps(content))
-    np.save(made["train/0.npy"] / "train" / "0.npy", np.arange(400.0))
-    return made
-
-
-@pytest.mark.parametrize("name", ["metadata.csv", "instances.json", "train/0.npy"])
-@pytest.mark.parametrize("kind", ["webdataset", "parquet"])
-def test_labels_and_fields_that_are_sealed_are_missed_by_shards(tmp_path, listed, name, kind):
-    root, out = listed[name], tmp_path / "out"
-    report = protect_dataset(root, out, KEY)
-    assert (report.broken, report.sealed_files) == (0, 1)
-    assert name not in files_in(out)
-    report = verify_dataset(out, KEY, against=root)
-    assert (report.different, report.compared) == ({}, "all")
-    report = restore_dataset(out, tmp_path / "shards", KEY, out_format=kind)
-    assert name in files_in(tmp_path / "shards")
-    assert "restore to a folder" in report.failures[name].message
-    report = restore_dataset(out, tmp_path / "back", KEY)
-    assert report.broken == 0
-    assert files_in(tmp_path / "back") == files_in(root)
-
-
 @pytest.mark.parametrize("kind", ["webdataset", "parquet"])
 def test_other_files_that_are_sealed_lie_beside_shards(tmp_path, photos, kind):
     for name in ("metadata.jsonl", "a/0.json"):

@@ -250,3 +250,32 @@ def test_members_of_a_shard_that_was_added_take_no_place_of_restored_files(tmp_p
     assert list(report.failures) == [f"train/{forged}"]
     if kind == "parquet":
         assert (tmp_path / "back" / "train" / "s.parquet").read_bytes()[:4] == b"PAR1"
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "parquet"])
+def test_sealed_texts_of_no_image_keep_their_names_beside_shards(tmp_path, scenes, kind):
+    """Parquet files have them beside them, and so have shards that are made of these."""
+    pytest.importorskip("pyarrow")
+    table = b"thumbnails " + b"x" * 9000
+    clean = shard(tmp_path / "in", ("k.png", png(scenes[0])), ("all.csv", table))
+    protect_dataset(clean, tmp_path / "out", KEY, out_format="parquet")
+    report = restore_dataset(tmp_path / "out", tmp_path / "back", KEY, out_format=kind)
+    assert (report.failures, report.sealed_fields) == ({}, 1)
+    assert (tmp_path / "back" / "s" / "all.csv").read_bytes() == table
+    (tmp_path / "out" / "s").mkdir()
+    (tmp_path / "out" / "s" / "all.csv").write_bytes(b"forged")
+    report = restore_dataset(tmp_path / "out", tmp_path / "again", KEY, out_format=kind)
+    assert list(report.failures) == ["s/all.csv"]
+    assert (tmp_path / "again" / "s" / "all.csv").read_bytes() == table
+
+
+def test_of_texts_of_no_image_that_two_files_have_one_is_named(tmp_path, scenes):
+    pytest.importorskip("pyarrow")
+    sets = [tmp_path / "in" / "a", tmp_path / "in" / "b"]
+    for n, folder in enumerate(sets):
+        shard(folder, (f"{n}.png", png(scenes[n])), ("all.csv", b"thumbnails " + b"xy"[n:] * 9000))
+        protect_dataset(folder, tmp_path / f"out{n}", KEY, out_format="parquet")
+    for path in (tmp_path / "out1").iterdir():
+        path.rename(tmp_path / "out0" / path.name.replace("s.parquet", "t.parquet"))
+    report = restore_dataset(tmp_path / "out0", tmp_path / "back", KEY, out_format="webdataset")
+    assert list(report.failures) == ["s/all.csv"]

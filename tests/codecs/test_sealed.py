@@ -111,7 +111,7 @@ def test_all_headers_of_a_run_are_alike_and_say_nothing_of_the_image(scenes):
     for images in (scenes, noise, flat):
         out = protected(images, 30)
         layout = sealed.Layout.of(images.shape[1:], 30)
-        fronts, _ = layout.fronts(out.images, {})
+        fronts = layout.fronts(out.images, {})
         heads |= {front[:18] for front in fronts}
     assert len(heads) == 1
 
@@ -238,7 +238,7 @@ def test_contents_that_no_dsguard_wrote_are_told(scenes, kind, length, error, me
 def test_headers_of_rates_that_there_are_not_are_told(scenes):
     out = protected(scenes[:1])
     layout = sealed.Layout.of(scenes.shape[1:], 36)
-    front = layout.fronts(out.images, {})[0][0]
+    front = layout.fronts(out.images, {})[0]
     for rate in (0, 7, 65, 2**32 - 1):
         head = sealed.Header(6, 0, bytes.fromhex(KEY.key_id), rate).pack()
         fake = out.images.copy()

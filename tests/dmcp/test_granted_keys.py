@@ -87,6 +87,28 @@ def test_more_ids_than_a_request_may_have_go_in_several(owner, mary, dataset, ke
     assert [line["images"] for line in releases(owner, dataset)] == [100_000, 1]
 
 
+def test_a_service_that_takes_fewer_ids_is_sent_fewer(tmp_path):
+    ids = [bytes([n]) * 16 for n in range(20)]
+    key = dsguard.DatasetKey.generate()
+    with (
+        running(tmp_path / "service", request_images="6") as server,
+        server.client(server.owner_token) as owner,
+    ):
+        owner.deposit("d", key)
+        for _ in range(2):
+            assert owner.keys("d", ids) == {each: dsguard.image_key(key, each) for each in ids}
+        assert [line["images"] for line in releases(owner, "d")] == 2 * [5, 5, 5, 5]
+        assert {row["right"]: row["used"] for row in owner.grants("d")}["restore"] == 40
+        outcomes = [line["outcome"] for line in owner.audit("d")]
+        assert outcomes.count("too-many") == 1
+    with (
+        running(tmp_path / "other", request_images="1") as server,
+        server.client(server.owner_token) as owner,
+    ):
+        owner.deposit("d", key)
+        assert len(owner.keys("d", ids[:3])) == 3
+
+
 def test_who_asks_too_often_waits(tmp_path, monkeypatch):
     class WaitedError(Exception):
         pass

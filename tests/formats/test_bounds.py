@@ -27,9 +27,11 @@ from dsguard.bulk import Selection, protect_dataset, restore_dataset, verify_dat
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats import encode_images, harmless, limits, open_source
 from dsguard.formats.arrays import npy
-from dsguard.formats.disclosure import Disclosure, Review
+from dsguard.formats.disclosure import Disclosure
+from dsguard.formats.named_images import NamedImages
 from dsguard.formats.names import Taken
 from dsguard.formats.places import LocalPlace
+from dsguard.formats.review import Review
 from dsguard.formats.tar import END, packed
 from dsguard.keys import DatasetKey
 
@@ -1005,9 +1007,11 @@ def test_lines_that_cost_nothing_are_kept_up_to_a_bound(monkeypatch):
 
 def test_words_of_a_text_are_looked_at_once(monkeypatch):
     looked = []
-    names_image = Review._names_image
+    names_image = NamedImages._names_image
     monkeypatch.setattr(
-        Review, "_names_image", lambda self, word: looked.append(word) or names_image(self, word)
+        NamedImages,
+        "_names_image",
+        lambda self, word: looked.append(word) or names_image(self, word),
     )
     lines = [" ".join(words) for words in itertools.permutations(LETTERS[:6])]
     data = "\n".join(lines).encode()

@@ -23,10 +23,11 @@ from dsguard.bulk import Selection, Settings, protect_dataset, restore_dataset
 from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
 from dsguard.errors import InputError
-from dsguard.formats import OUTPUT_FORMATS, disclosure, encode_image, encode_images, open_source
-from dsguard.formats.disclosure import Disclosure, Review
-from dsguard.formats.parquet.table import reason_against
+from dsguard.formats import OUTPUT_FORMATS, encode_image, encode_images, named_images, open_source
+from dsguard.formats.disclosure import Disclosure
+from dsguard.formats.parquet.types import reason_against
 from dsguard.formats.places import LocalPlace
+from dsguard.formats.review import Review
 
 
 @pytest.fixture(scope="module")
@@ -1009,19 +1010,22 @@ def test_long_numbers_of_json_stay_numbers():
     digits = "0." + "3" * 40
     data = f'{{"a": {10**40}, "b": {digits}, "c": 1}}'.encode()
     review = Review(Disclosure(drop=("c",)))
-    assert json.loads(review.without_dropped("x.json", data)) == {"a": 10**40, "b": float(digits)}
+    assert json.loads(review.drops.without_dropped("x.json", data)) == {
+        "a": 10**40,
+        "b": float(digits),
+    }
     kept = json.loads(review.file("x.json", data))
     assert kept == {"a": None, "b": float(digits)}
-    assert [each.reason for each in review.left_out.values()] == [
+    assert [each.reason for each in review.account.left_out.values()] == [
         "is a number of more than 64 bits"
     ]
 
 
 def test_long_texts_are_not_looked_through_for_names(monkeypatch):
     looked = []
-    monkeypatch.setattr(disclosure, "numbers_in", lambda text: looked.append(text) or 0)
-    review = Review(Disclosure(), ["a/0.png"])
-    assert review.is_name("a/0.png")
+    monkeypatch.setattr(named_images, "numbers_in", lambda text: looked.append(text) or 0)
+    images = named_images.NamedImages(["a/0.png"])
+    assert images.is_name("a/0.png")
     assert looked == ["a/0.png"]
-    assert not review.is_name("ab " * (5 << 20))
+    assert not images.is_name("ab " * (5 << 20))
     assert looked == ["a/0.png"]

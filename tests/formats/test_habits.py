@@ -58,6 +58,19 @@ def test_stores_that_do_what_a_file_says_are_refused(url):
         open_source(url)
 
 
+@pytest.mark.parametrize("url", [
+    "simplecache::file://", "filecache::local://", "blockcache::FILE://",
+    "simplecache::filecache::file://",
+])  # fmt: skip
+def test_a_folder_of_this_machine_is_opened_as_such(tmp_path, photos, key, url):
+    """Behind a cache links would be followed wherever they lead."""
+    (tmp_path / "out").mkdir()
+    for pair in ((f"{url}{photos}", tmp_path / "new"), (photos, f"{url}{tmp_path}/out")):
+        with pytest.raises(dsguard.InputError, match="give its path alone"):
+            protect_dataset(*pair, key, overwrite=True)
+    assert not list((tmp_path / "out").iterdir())
+
+
 @pytest.mark.parametrize("url", ["memory://a/b", "simplecache::https://127.0.0.1/x", "s3://a/b"])
 def test_others_are_gone_to(url):
     assert str(place_of(url)) == url
@@ -159,6 +172,43 @@ def test_pictures_in_words_are_left_out(tmp_path, photos, key, scenes):
     assert not kept.exists() or len(kept.read_text()) < 1000
 
 
+LETTERS = ["".join(chr(97 + (x * y + x // 2) % 11) for x in range(24)) for y in range(20)]
+NAMED = [[("black", "gray", "azure", "white")[(x * y + x // 2) % 4] for x in range(24)]
+         for y in range(20)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("x.txt", "\n".join(LETTERS)),
+    ("x.json", json.dumps({"rows": LETTERS})),
+    ("all.json", json.dumps({"cat.png": LETTERS, "dog.png": LETTERS[::-1]})),
+    ("maps.jsonl", json.dumps({"file_name": "cat.png", "map": NAMED})),
+    ("x.json", json.dumps({"text": "\n".join(LETTERS)})),
+    ("x.json", json.dumps({"json": json.dumps(LETTERS)})),
+    ("x.yaml", "rows:\n" + "".join(f"  - {row}\n" for row in LETTERS)),
+    ("x.csv", "y,row\n" + "".join(f"{y},{row}\n" for y, row in enumerate(LETTERS))),
+])  # fmt: skip
+def test_rows_of_letters_are_left_out_wherever_they_stand(tmp_path, photos, key, name, text):
+    (photos / name).write_text(text)
+    assert left_out_of(tmp_path, key)
+    published = "".join(each.read_text() for each in (tmp_path / "out").glob(f"**/{name}"))
+    assert all(row not in published for row in LETTERS)
+    assert " ".join(NAMED[3]) not in published.replace('", "', " ")
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("x.json", json.dumps({"classes": ["elephant", "antelope", "aardvark", "kangaroo"] * 2})),
+    ("x.json", json.dumps({"tokens": [["a", "man", "on", "a", "horse"], ["two", "dogs"]] * 9})),
+    ("x.csv", "file,label\n" + "".join(f"{n}.png,{'posinega'[n % 2 * 4:][:4]}tive\n"
+                                       for n in range(40))),
+    ("x.csv", "n,finding\n" + "".join(f"{n},{'pneumo' if n % 3 else 'hydro-'}thorax\n"
+                                      for n in range(40))),
+])  # fmt: skip
+def test_classes_and_captions_in_rows_go_along(tmp_path, photos, key, name, text):
+    (photos / name).write_text(text)
+    assert not left_out_of(tmp_path, key)
+    assert (tmp_path / "out" / name).read_text() == text
+
+
 def test_tables_of_words_go_along(tmp_path, photos, key):
     names = [path.name for path in sorted(photos.rglob("*.png"))]
     row = ["cat", "small", "brown", "indoors", "awake", "left", "day", "owner", "calm"]
@@ -217,17 +267,19 @@ def test_names_of_classes_are_no_rows_of_numbers(name):
 
 
 def test_strings_of_bytes_count_as_strings(scenes):
-    from dsguard.formats.disclosure import Disclosure, Review
+    from dsguard.formats.disclosure import Disclosure
+    from dsguard.formats.review import Review
 
     text = " ".join(map(str, range(64)))
     for value in (text, text.encode()):
         review = Review(Disclosure())
         assert review.row("data_batch/filenames", value, Allowance()) is None
-        assert review.left_out
+        assert review.account.left_out
 
 
 def test_blanks_of_a_column_of_json_are_taken_out(scenes):
-    from dsguard.formats.disclosure import Disclosure, Review
+    from dsguard.formats.disclosure import Disclosure
+    from dsguard.formats.review import Review
 
     bits = np.unpackbits(scenes[0, :8].reshape(-1))
     blanks = "".join(" \t"[bit] + ("\n" if n % 60 == 59 else "") for n, bit in enumerate(bits))

@@ -23,11 +23,13 @@ from dsguard import DatasetKey
 from dsguard.bulk import Selection, protect_dataset, restore_dataset, verify_dataset
 from dsguard.errors import InputError
 from dsguard.formats import decode_image, open_source
-from dsguard.formats.disclosure import Disclosure, Review, _Walk
+from dsguard.formats.disclosure import Account, Disclosure
 from dsguard.formats.harmless import Allowance
 from dsguard.formats.listings import base, imagefolder
 from dsguard.formats.listings.base import ImageIndex, locate
-from dsguard.formats.listings.coco import _by_id, _Categories
+from dsguard.formats.listings.coco import _by_id, _Entries
+from dsguard.formats.named_images import NamedImages
+from dsguard.formats.walk import Walk
 
 CATEGORIES = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
 
@@ -790,8 +792,8 @@ def test_ids_of_one_hash_are_found_apart():
     names = [f"{n}.png" for n in range(8)]
     entries = [{"id": key, "file_name": name} for key, name in zip(ALIKE, names, strict=True)]
     assert are_apart(_by_id(entries, "file_name"))
-    assert are_apart(_Categories([{"id": key} for key in ALIKE])._of)
-    walk = _Walk(Review(Disclosure(), names), Allowance(), by_image=True)
+    assert are_apart(_Entries([{"id": key} for key in ALIKE])._of)
+    walk = Walk(Account(Disclosure()), NamedImages(names), Allowance(), by_image=True)
     walk.pruned({"images": entries}, "i.json")
     assert are_apart(walk._ids)
 

@@ -102,8 +102,10 @@ def test_key_files(tmp_path, passphrase):
     assert text.startswith("dsguard-key 1\nkey-id: " + key.key_id)
     assert (key.secret.hex() in text) == (passphrase is None)
     assert dsguard.DatasetKey.load(path, passphrase) == key
-    with pytest.raises(FileExistsError):
+    with pytest.raises(FileExistsError, match="choose another path") as told:
         key.save(path)
+    assert isinstance(told.value, dsguard.InputError)
+    assert str(path) in str(told.value)
     if passphrase is not None:
         with pytest.raises(dsguard.WrongKeyError, match="wrong passphrase"):
             dsguard.DatasetKey.load(path, "wrong")

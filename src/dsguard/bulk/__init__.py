@@ -7,7 +7,6 @@ into shards and runs `process_shard` on them, which is all that an engine of you
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -140,12 +139,19 @@ def protect_dataset(
     >>> restore_dataset("protected", "restored", key).done
     2
     """
-    task = protection_of(
-        key, surrogate, epsilon=epsilon, profile=profile, cover=cover, codec=codec, keep="pixels"
-    )
     given = Settings(**settings)
-    kept = keep_of(keep, destination, task.codec, overwrite=given.overwrite)
-    task = replace(task, keep=kept, cover_size=cover_size)
+    chosen = Profile.named(profile, perturbs=surrogate is not None)
+    carrier = _carrier(chosen, cover, codec)
+    task = protection_of(
+        key,
+        surrogate,
+        epsilon=epsilon,
+        profile=chosen,
+        cover=cover,
+        codec=carrier,
+        keep=keep_of(keep, destination, carrier, overwrite=given.overwrite),
+        cover_size=cover_size,
+    )
     opened = _source(source, images_of_any_kind=task.keeps_files)
     return run(opened, task, destination, given, progress)
 
@@ -172,20 +178,25 @@ def protection_of(
     ('sealed', 'files')
     """
     chosen = Profile.named(profile, perturbs=surrogate is not None)
+    carrier = _carrier(chosen, cover, codec)
     check_cover(cover)
     if cover is not None:
         if surrogate is not None or epsilon is not None:
             msg = "give a cover, or surrogate and epsilon for that of a profile, not both"
             raise InputError(msg)
-        carrier = codec_named(chosen.plain_codec if codec is None else codec)
         return Protect(key, cover, carrier, keep=keep, cover_size=cover_size)
     network = None if surrogate is None else _network(surrogate)
     if isinstance(network, Path) and chosen.shows != "attack":
         network = _loaded(network)
     made = chosen.cover(key, network, epsilon=EPSILON if epsilon is None else epsilon)
     names = () if network is None else class_names_of(network)
-    carrier = codec_named(chosen.codec if codec is None else codec)
     return Protect(key, made, carrier, names, keep=keep, cover_size=cover_size)
+
+
+def _carrier(chosen: Profile, cover: Cover | None, codec: str | Codec | None) -> Codec:
+    """Return the codec that was asked for, else that of a profile, with its own cover or not."""
+    own = chosen.codec if cover is None else chosen.plain_codec
+    return codec_named(own if codec is None else codec)
 
 
 def _network(surrogate: Surrogate | Location) -> Surrogate | Path:

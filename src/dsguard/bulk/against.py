@@ -20,8 +20,10 @@ from dsguard.bulk.carried import file_of
 from dsguard.bulk.sealed_fields import opened_fields
 from dsguard.bulk.selection import output_names
 from dsguard.errors import DsguardError, InputError
+from dsguard.formats.arrays.cifar import CifarSource
 from dsguard.formats.arrays.npy import SealedArrays
 from dsguard.formats.arrays.reader import SIDECARS, ArraySource, NumpySource
+from dsguard.formats.arrays.sealed_pickle import SealedPickle, is_same, text_of
 from dsguard.formats.base import CHUNK_IMAGES, class_of, decode_rows
 from dsguard.formats.folder.reader import TreeSource, read_or_error
 from dsguard.formats.images import original_name, with_suffix
@@ -171,12 +173,15 @@ def compare(
     if how.fields:
         _tell_more(source, published, lost, left, report)
     arrays = isinstance(source, NumpySource) and isinstance(published, NumpySource)
-    if names is None and not how.fields and not arrays:
+    pickles = isinstance(source, CifarSource) and isinstance(published, CifarSource)
+    if names is None and not (how.fields or arrays or pickles):
         report.compared = "images"
         return
     report.compared = "all"
     if isinstance(source, NumpySource) and isinstance(published, NumpySource):
         _compare_arrays(source, published, key, report)
+    if isinstance(source, CifarSource) and isinstance(published, CifarSource):
+        _compare_pickles(source, published, key, report)
     in_shards = _in_shards(source, parts) if how.fields else set[str]()
     if isinstance(source, ArraySource) and source.kind != published.kind:
         _tell_arrays(source, report)
@@ -276,6 +281,21 @@ def _compare_arrays(
             back = arrays.get(name)
             if back is None or back.dtype != array.dtype or back.tobytes() != array.tobytes():
                 report.add_different(f"{file}/{name}", "does not come back as it is")
+
+
+def _compare_pickles(
+    source: CifarSource, published: CifarSource, key: DatasetKey | KeySource, report: Report
+) -> None:
+    """Report what lies beside the images of pickles and does not come back as it is."""
+    for file in set(source.array_files).intersection(published.array_files):
+        back: Mapping[bytes, object] = published.content(file)
+        with contextlib.suppress(DsguardError):  # told before
+            if entries := opened_fields(published, file, key):
+                sealed = SealedPickle(entries, published.pixels(file))
+                back = source.content_of(sealed.with_pixels(source.pixels(file)), file)
+        for name in source.content(file):
+            if name != b"data" and not is_same(source.content(file), back, name):
+                report.add_different(f"{file}/{text_of(name)}", "does not come back as it is")
 
 
 def _tell_arrays(source: ArraySource, report: Report) -> None:

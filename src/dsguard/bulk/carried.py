@@ -14,7 +14,7 @@ from dsguard.errors import InputError
 from dsguard.formats.images import Group, suffix_by_content, with_suffix
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dsguard.bulk.tasks import Batch
     from dsguard.codecs import Codec
@@ -41,11 +41,18 @@ def file_of(of: Batch | Rows, number: int, *, coded: bool = False) -> File:
 
 
 def fitted_to_files(
-    groups: Sequence[Group], rows: Rows, codec: Codec, *, coded: bool = False
+    groups: Sequence[Group], codec: Codec, file_of_row: Callable[[int], File]
 ) -> list[Group]:
     """Return images by the shapes of the smallest covers that hold the files they came in.
 
     Images that are not to be protected (protected ones, files with no name) stay as they are.
+
+    Parameters
+    ----------
+    groups : sequence of Group
+    codec : Codec
+    file_of_row : callable
+        Return the file of a row as it is carried.
     """
     fitted: dict[tuple[Shape, bool], list[tuple[int, Bytes]]] = defaultdict(list)
     others: list[Group] = []
@@ -55,7 +62,7 @@ def fitted_to_files(
         for n, row in enumerate(group.rows):
             shape = None
             if not protected[n]:
-                shape = _shape(rows, row, group.images.shape[1:], codec, coded=coded)
+                shape = _shape(file_of_row, row, group.images.shape[1:], codec)
             if shape is None:
                 stay.append(n)
             else:
@@ -71,9 +78,9 @@ def fitted_to_files(
     return others
 
 
-def _shape(rows: Rows, row: int, like: Shape, codec: Codec, *, coded: bool) -> Shape | None:
+def _shape(file_of_row: Callable[[int], File], row: int, like: Shape, codec: Codec) -> Shape | None:
     try:
-        file = file_of(rows, row, coded=coded)
+        file = file_of_row(row)
     except InputError:  # told when the image is worked on
         return None
     return codec.smallest_cover(len(file.content), like)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from dsguard.bulk.dates import DATES, is_dates, packed_dates, set_dates, without_dates
+from dsguard.bulk.clean_names import packed_names
+from dsguard.bulk.dates import packed_dates, set_dates
 from dsguard.bulk.sealed_fields import is_own
 from dsguard.bulk.sealed_files import (
     MOST_BYTES,
@@ -17,10 +18,11 @@ from dsguard.bulk.sealed_files import (
     sealed_in,
     start_of,
 )
+from dsguard.bulk.sealed_lists import DATES, NAMES, without_lists
 from dsguard.bulk.selection import Choice, Selection, others_of
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.arrays.reader import ArraySource
-from dsguard.formats.beside import is_of_all, texts_beside
+from dsguard.formats.beside import is_of_all
 from dsguard.formats.croissant import CROISSANT, is_of_protected
 from dsguard.formats.croissant import read as read_croissant
 from dsguard.formats.disclosure import (
@@ -29,17 +31,17 @@ from dsguard.formats.disclosure import (
     NOT_CHOSEN,
     Disclosure,
     LeftOut,
-    Review,
     add_up,
     kind_of,
 )
+from dsguard.formats.folder.opened import OpenedSource
 from dsguard.formats.folder.reader import TreeSource, read_or_error
 from dsguard.formats.folder.writer import OWN_FAULTS
 from dsguard.formats.harmless import CouldHoldPictureError, json_of
 from dsguard.formats.images import is_image_name, with_suffix
 from dsguard.formats.insides import READERS
-from dsguard.formats.listings.imagefolder import is_metadata
 from dsguard.formats.names import fault_of
+from dsguard.formats.review import Review
 
 if TYPE_CHECKING:
     from dsguard.bulk.destination import Destination
@@ -101,17 +103,26 @@ class Companions:
             report.add_broken(name, error)
         copied = {name for name in self.wanted if self._copied(name, names, report)}
         if self.seals:
-            copied |= self._seal({*names, *copied}, report)
+            copied |= self._seal(names, copied, report)
+        if isinstance(self.source, OpenedSource):
+            report.sealed_files += len(self.source.opened & (copied | self._in_shards()))
+            return copied
         for name in sealed_in(self.source) if self.disclosure is None else ():
             copied |= self._unsealed(name, copied, report)
         return copied
 
-    def _seal(self, written: set[str], report: Report) -> set[str]:
-        """Write the file with those that are held, and the dates of all that is written."""
+    def _seal(self, names: dict[str, str], copied: set[str], report: Report) -> set[str]:
+        """Write the file with those that are held, and lists of all that is written."""
         key, held = self.task.own_key, dict(self._held)
         if isinstance(self.source, TreeSource) and self.destination.output.kind == "folder":
-            dates = packed_dates(self.source.place, {*written, *held})
-            if dates and len(dates) <= self._room and not self.source.is_file:
+            known_by_names = packed_names(names) if held else b""
+            dates = packed_dates(self.source, {*names, *copied, *held})
+            if len(known_by_names) > max(self._room, _MOST_NAMES):
+                self.review.account.leave_out(SEALED_FILES, SEALED_FILES, _MANY_NAMES)
+            elif known_by_names:
+                self._room -= len(known_by_names)
+                held[NAMES] = known_by_names
+            if dates and len(dates) <= self._room:
                 held[DATES] = dates
         if key is None or not held:
             return set()
@@ -125,8 +136,8 @@ class Companions:
         if isinstance(original, DsguardError):
             report.add_broken(name, original)
             return False
-        if self.disclosure is not None and self.review.holds_key(original):
-            self.review.leave_out(name.rpartition("/")[2], name, A_KEY)
+        if self.disclosure is not None and self.review.drops.holds_key(original):
+            self.review.account.leave_out(name.rpartition("/")[2], name, A_KEY)
             return False
         if name == CROISSANT and self._is_croissant(original):
             return False
@@ -141,12 +152,12 @@ class Companions:
                 report.add_broken(name, renamed)
                 return False
             data = renamed
-        is_all = data == whole or (is_own and self.review.could_tell(name, whole))
+        is_all = data == whole or (is_own and self.review.drops.could_tell(name, whole))
         reason = "" if is_all else self._hold(name, whole)  # what is own is written anew
         if is_all or reason:
-            add_up(self.review.left_out, told)
+            add_up(self.review.account.left_out, told)
         if reason and data is not None and not told and self.seals and not self._is_cut:
-            self.review.leave_out(name.rpartition("/")[2], name, f"as it was, {reason}")
+            self.review.account.leave_out(name.rpartition("/")[2], name, f"as it was, {reason}")
         return data is not None and self.write(name, data, report)
 
     def tells_of_others(self, name: str, data: bytes) -> bool:
@@ -180,14 +191,14 @@ class Companions:
         document = read_croissant(data)
         if document is None:
             return False
-        self.croissant = self.review.undropped(CROISSANT, document, sealing=True)
+        self.croissant = self.review.drops.undropped(CROISSANT, document, sealing=True)
         if self.croissant is None:  # which is named
             return True
         whole = data
         if self.croissant is not document:
             whole = json_of(self.croissant).encode("utf-8", "surrogatepass")
         if (reason := self._hold(CROISSANT, whole)) and self.seals:
-            self.review.leave_out(CROISSANT, CROISSANT, reason)
+            self.review.account.leave_out(CROISSANT, CROISSANT, reason)
         return True
 
     def new_name(self, name: str) -> str:
@@ -197,17 +208,17 @@ class Companions:
 
     def _reviewed(self, name: str, data: bytes) -> tuple[bytes | None, dict[str, LeftOut]]:
         """Return a file as it is published, None where it is not, and what is left out of it."""
-        if self.disclosure is None or self.review.says(name) is not None:
+        if self.disclosure is None or self.review.account.says(name) is not None:
             return data, {}
-        before, self.review.left_out = self.review.left_out, {}
+        before, self.review.account.left_out = self.review.account.left_out, {}
         try:
             kept = self.source.reviewed_companion(name, data, self.review)
             if kept is not None and self.tells_of_others(name, kept):
-                self.review.leave_out(kind_of(name), name, NOT_CHOSEN)
+                self.review.account.leave_out(kind_of(name), name, NOT_CHOSEN)
                 kept = None
-            return kept, self.review.left_out
+            return kept, self.review.account.left_out
         finally:
-            self.review.left_out = before
+            self.review.account.left_out = before
 
     def write(self, name: str, data: bytes, report: Report) -> bool:
         """Write a file; tell the report where that cannot be done."""
@@ -246,14 +257,14 @@ class Companions:
         if isinstance(data, DsguardError):
             self._broken[name] = data
             return ""
-        if self.review.holds_key(data):
+        if self.review.drops.holds_key(data):
             return A_KEY
         left = self._undropped(name, data)
         return "" if left is None else self._hold(name, left)
 
     def _undropped(self, name: str, data: bytes) -> bytes | None:
         """Return a file without what its owner drops of it; None, and named, if it is not read."""
-        return data if self.disclosure is None else self.review.without_dropped(name, data)
+        return data if self.disclosure is None else self.review.drops.without_dropped(name, data)
 
     def _unsealed(self, sealed_file: str, copied: set[str], report: Report) -> set[str]:
         """Write the files that were sealed together, over what was published of them.
@@ -268,38 +279,21 @@ class Companions:
         stay = copied if self._is_part else set[str]()
         wanted = {
             name: data
-            for name, data in without_dates(found).items()
+            for name, data in without_lists(found).items()
             if name not in stay and not self.selection.leaves_out(name)
         }
         written = {name for name, data in wanted.items() if self.write(name, data, report)}
         report.sealed_files += len(written)
-        for name in self._missed_by_shards(wanted):
-            report.add_broken(name, _MISSED)
-        for name in filter(is_dates, found) if self.destination.output.kind == "folder" else ():
+        for name in found if self.destination.output.kind == "folder" else ():
+            above, slash, last = name.rpartition("/")
+            if last != DATES:
+                continue
             own = self.destination.written() | copied | written
             try:
-                above = name[: len(name) - len(DATES)]
-                set_dates(self.destination.output.place, above, found[name], own)
+                set_dates(self.destination.output.place, above + slash, found[name], own)
             except InputError as error:
                 report.add_broken(sealed_file, error)
         return written
-
-    def _missed_by_shards(self, files: dict[str, bytes]) -> list[str]:
-        """Return the files of which a clean dataset would have fields or labels in its shards.
-
-        Shards are made of what was published, before these are had again.
-        """
-        if self.destination.output.kind == "folder":
-            return []
-        beside = texts_beside(self.source.names(), list(files))
-        fields = {name for own in beside.values() for name in own}
-        return [
-            name
-            for name, data in files.items()
-            if is_metadata(name)
-            or (name.endswith(".json") and b'"annotations"' in data and b'"images"' in data)
-            or name in fields
-        ]
 
     @property
     def _is_part(self) -> bool:
@@ -318,18 +312,20 @@ class Companions:
         for name in source.companions():
             if self.selection.leaves_out(name) or name in own:
                 continue
-            if review.says(name) is not False and not self._has_no_room(name):
+            if review.account.says(name) is not False and not self._has_no_room(name):
                 yield name
         for name in source.left_out():
             if self.selection.leaves_out(name) or name in own or self._is_opened(name):
                 continue
-            said = review.says(name)
+            said = review.account.says(name)
             if said and is_own(name):
-                review.leave_out(name, name, "has the name of files that dsguard seals; rename it")
+                review.account.leave_out(
+                    name, name, "has the name of files that dsguard seals; rename it"
+                )
             elif said or (self.disclosure is None and not fault_of(name)):
                 yield name
             elif said is None and (reason := self._hold_unread(name)):
-                review.leave_out(kind_of(name), name, reason)
+                review.account.leave_out(kind_of(name), name, reason)
 
     def _of_arrays(self) -> set[str]:
         """Return the files of arrays that are read with these, and do not go along themselves."""
@@ -349,7 +345,7 @@ class Companions:
         if self.disclosure is None:
             self._broken[name] = InputError(NO_ROOM)
         else:
-            self.review.leave_out(name.rpartition("/")[2], name, NO_ROOM, sealable=False)
+            self.review.account.leave_out(name.rpartition("/")[2], name, NO_ROOM, sealable=False)
         return True
 
     def _is_opened(self, name: str) -> bool:
@@ -384,7 +380,7 @@ class Companions:
         if not isinstance(self.source, TreeSource):
             return {}
         texts = [*self.source.companions(), *self.source.left_out()]
-        return texts_beside(self.source.names(), texts) if texts else {}
+        return self.source.texts_beside(self.source.names(), texts)
 
     @cached_property
     def _of_wanted(self) -> set[str]:
@@ -423,13 +419,15 @@ _TAKEN = (
 )
 
 
+_MOST_NAMES = 1 << 20
+"""Bytes of the list of names that there is room for in any case."""
+_MANY_NAMES = (
+    "has no room for the names of all images: shards of a restored folder have what is in tables, "
+    "those that are restored at once have not"
+)
+
+
 def _not_read(name: str) -> str:
     if is_image_name(name, of_any_kind=True):
         return "is an image of a kind that is not decoded; take --keep files, or convert it to PNG"
     return "is not read as an image, nor as text"
-
-
-_MISSED = InputError(
-    "was sealed: it lies beside the shards now, and what they have of it is what was published; "
-    "restore to a folder (--out-format folder), and change the format of that"
-)

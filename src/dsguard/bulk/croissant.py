@@ -62,17 +62,17 @@ def write_croissant(
         title = str(place).rstrip("/").rpartition("/")[2]
         data = croissant.new(title, files, images, access)
     else:
-        whole = bool(review.says(CROISSANT))
+        whole = bool(review.account.says(CROISSANT))
         new_name = companions.new_name
         data, is_cut = croissant.mended(original, files, images, new_name, access, whole=whole)
         if is_cut and not companions.seals:
-            review.leave_out(CROISSANT, CROISSANT, _IN_PART)
+            review.account.leave_out(CROISSANT, CROISSANT, _IN_PART)
         if not whole and companions.others and _tells_of(companions.others, data):
-            review.left_out.pop(CROISSANT, None)  # that it is not sealed as it was
-            review.leave_out(CROISSANT, CROISSANT, NOT_CHOSEN)
+            review.account.left_out.pop(CROISSANT, None)  # that it is not sealed as it was
+            review.account.leave_out(CROISSANT, CROISSANT, NOT_CHOSEN)
             return set()
-    if review.holds_key(data):
-        review.leave_out(CROISSANT, CROISSANT, A_KEY)
+    if review.drops.holds_key(data):
+        review.account.leave_out(CROISSANT, CROISSANT, A_KEY)
         return set()
     return {CROISSANT} if companions.write(CROISSANT, data, report) else set()
 

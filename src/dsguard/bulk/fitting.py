@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from dsguard.bulk.carried import file_of
 from dsguard.bulk.tasks import Protect, Task
 from dsguard.codecs import Sealed
 from dsguard.codecs.sealed import RATE_OF_FITTED, rate_for, rates_of
@@ -62,8 +61,7 @@ def _rates_of_files(task: Protect, source: Source, parts: list[Part]) -> Iterato
             continue
         for row in group.rows:
             with contextlib.suppress(InputError):  # told when its shard is worked on
-                file = file_of(rows, row, coded=task.keep == "auto")
-                yield rate_for(group.images.shape[1:], len(file.content))
+                yield rate_for(group.images.shape[1:], len(task.file_of(rows, row).content))
 
 
 def _sample(

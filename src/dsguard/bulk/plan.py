@@ -25,11 +25,12 @@ from dsguard.bulk.tasks import Task
 from dsguard.errors import InputError
 from dsguard.formats.base import Part, as_label
 from dsguard.formats.croissant import CROISSANT
-from dsguard.formats.disclosure import Disclosure, Review, add_up
+from dsguard.formats.disclosure import Disclosure, add_up
 from dsguard.formats.folder.reader import TreeSource
 from dsguard.formats.harmless import harmless_classes
 from dsguard.formats.images import LOSSLESS_FORMATS, is_image_name, with_suffix
 from dsguard.formats.names import distinct
+from dsguard.formats.review import Review
 from dsguard.formats.sink import Output
 from dsguard.keys import KeySource
 from dsguard.keys.derived import randomness
@@ -86,8 +87,8 @@ class Plan:
                 self.companions, written, report, wanted=self.croissant, access=self.access
             )
         for review in filter(None, (self.of_fields, self.companions.review)):
-            add_up(report.left_out, review.left_out)
-            report.met |= review.met
+            add_up(report.left_out, review.account.left_out)
+            report.met |= review.account.met
         if self.companions.disclosure is not None:
             given = self.companions.disclosure.drop
             report.unmatched_drop = [each for each in given if each not in report.met]

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from dsguard._parallel.processes import end_if_imported
 from dsguard.bulk.against import Comparison, compare
-from dsguard.bulk.dates import without_dates
 from dsguard.bulk.engines import engine_of
+from dsguard.bulk.opening import opened
 from dsguard.bulk.plan import Plan, plan_of
 from dsguard.bulk.preparing import prepared
 from dsguard.bulk.report import Progress, Report
 from dsguard.bulk.sealed_files import opened_in, sealed_in
+from dsguard.bulk.sealed_lists import without_lists
 from dsguard.bulk.selection import Selection
 from dsguard.bulk.settings import Settings
 from dsguard.bulk.source_journal import look_for_lost, look_for_sealed, state_of
@@ -103,8 +104,24 @@ def run(
     engine_of(settings.engine)  # before anything is begun
     if against is not None and isinstance(task, Verify):
         task = replace(task, comparison=Comparison.of(against, source))
-    plan = plan_of(source, task, destination, settings)
-    report = Report(shards=len(plan.specs))
+    with opened(source, task, settings) as (whole, failures):
+        plan = plan_of(whole, task, destination, settings)
+        report = Report(shards=len(plan.specs))
+        for name, error in failures.items():
+            report.add_broken(name, error)
+        _carry_out(plan, settings, report, progress, against)
+    return report
+
+
+def _carry_out(
+    plan: Plan,
+    settings: Settings,
+    report: Report,
+    progress: Progress | None,
+    against: Source | None,
+) -> None:
+    """Do what was planned, and report it."""
+    source, task = plan.specs[0].source, plan.specs[0].task
     with plan.locked(), contextlib.ExitStack() as stack:
         stack.callback(source.place.release)
         report.unfinished, report.journal_damaged = state_of(source)
@@ -119,7 +136,7 @@ def run(
                 compare(against, source, task.key, report, sealed, told)
             if settings.selection == Selection():
                 look_for_lost(plan.specs, seen, report)
-            return report
+            return
         left = plan.destination.begin(report, overwrite=settings.overwrite)
         try:
             _work(plan, left, settings, report, progress)
@@ -127,7 +144,6 @@ def run(
         finally:
             plan.destination.clean_up(report)
     plan.destination.look_back(report)
-    return report
 
 
 def _untold(report: Report, shards: int) -> None:
@@ -147,7 +163,7 @@ def _look_at_sealed(source: Source, task: Task, report: Report) -> dict[str, byt
     found: dict[str, bytes] = {}
     for name in sealed_in(source):
         try:
-            files = without_dates(opened_in(source, name, task.key))
+            files = without_lists(opened_in(source, name, task.key))
         except DsguardError as error:
             report.add_broken(name, error.to_keep())
         else:

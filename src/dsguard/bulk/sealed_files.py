@@ -61,7 +61,12 @@ def sealed_archive(
 
 def is_sealed(name: str) -> bool:
     """Tell whether this is the name of a file that holds others: of the set, or of a shard."""
-    return name.rpartition("/")[2] == SEALED_FILES or name.endswith(f".{SEALED_FILES}")
+    return is_of_set(name) or name.endswith(f".{SEALED_FILES}")
+
+
+def is_of_set(name: str) -> bool:
+    """Tell whether this is the name of a file that holds others, and not those of a shard."""
+    return name.rpartition("/")[2] == SEALED_FILES
 
 
 def sealed_in(source: Source) -> list[str]:

@@ -11,17 +11,19 @@ from functools import partial
 from typing import Any
 
 from dsguard.bulk.against import digests_of_fields, digests_of_loose
+from dsguard.bulk.ahead import KeyedRun, with_keys
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.sealed_fields import PieceSealer, opened_fields, pieces_of
 from dsguard.bulk.selection import Choice, others_of
 from dsguard.bulk.tasks import Batch, Task
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import Extras, Part, Rows, Source
-from dsguard.formats.disclosure import NO_ROOM, Disclosure, LeftOut, Review
+from dsguard.formats.disclosure import NO_ROOM, Disclosure, LeftOut
 from dsguard.formats.harmless import CouldHoldPictureError, check_class
 from dsguard.formats.images import Group, is_image_name, original_name, with_suffix
 from dsguard.formats.insides import READERS
 from dsguard.formats.names import checked, fault_of, is_folder_name, shard_name
+from dsguard.formats.review import Review
 from dsguard.formats.sealing import Unsealed
 from dsguard.formats.sink import Output, Results, Sink
 from dsguard.formats.unsealing import unsealed
@@ -167,8 +169,8 @@ def process_shard(spec: ShardSpec) -> ShardResult:
         sink.unsealed = found
         sealer = _sealer(spec, sink, noted)
     try:
-        for rows in _rows(spec, result, lines, found):
-            lines += _work(spec, rows, sink, result, noted)
+        for rows, runs in with_keys(spec.task, _rows(spec, result, lines, found)):
+            lines += _work(spec, rows, runs, sink, result, noted)
         if sink is not None:
             sink.close()
             _refuse_arrays(spec, sink)
@@ -184,7 +186,7 @@ def process_shard(spec: ShardSpec) -> ShardResult:
         raise
     result.sealed_fields += found.used
     if review is not None:
-        result.left_out, result.met = review.left_out, review.met
+        result.left_out, result.met = review.account.left_out, review.account.met
     if spec.journal is not None:
         if spec.output is not None:
             spec.output.place.sync()  # or a power cut leaves empty files that are said to be done
@@ -202,7 +204,7 @@ def _sealer(spec: ShardSpec, sink: Sink, noted: set[str]) -> PieceSealer | None:
     if not kept or key is None or fault_of(f"{names[0]}.000000.{names[1]}"):
         return None
     assert sink.review is not None
-    sink.review.seals, sink.review.is_cut = True, spec.part.names is not None
+    sink.review.account.seals, sink.review.account.is_cut = True, spec.part.names is not None
 
     def intend(files: set[str]) -> None:
         _intend(spec, files, noted)
@@ -295,7 +297,12 @@ def _refused(spec: ShardSpec, sink: Sink, result: ShardResult) -> list[str]:
 
 
 def _work(
-    spec: ShardSpec, rows: Rows, sink: Sink | None, result: ShardResult, noted: set[str]
+    spec: ShardSpec,
+    rows: Rows,
+    runs: Iterator[KeyedRun],
+    sink: Sink | None,
+    result: ShardResult,
+    noted: set[str],
 ) -> list[str]:
     """Process and write some rows; return their lines of the manifest.
 
@@ -303,9 +310,8 @@ def _work(
     """
     results, profiles = Results(), [""] * len(rows.names)
     errors: dict[int, DsguardError] = {}
-    for groups, unreadable in spec.task.decoded(rows):
+    for task, groups, unreadable in runs:
         errors |= unreadable
-        task = spec.task.with_keys_of(groups)
         while groups:
             group = groups.pop(0)
             if sink is not None and not task.keeps_files:
@@ -412,7 +418,7 @@ def _add_extras(
                     going = review.fields(stem, whole)
                 last = fields
             results.extras[row] = going
-            if review is not None and review.seals:
+            if review is not None and review.account.seals:
                 results.whole[row] = whole
         except DsguardError as error:
             errors[row] = error.to_keep()

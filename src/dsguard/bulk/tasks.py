@@ -348,7 +348,7 @@ class Protect(Task):
         """Return images in the size of their covers, and errors with what can be done."""
         groups, errors = decoded
         if self.cover_size == "fit" and rows.images is None:
-            groups = fitted_to_files(groups, rows, self.codec, coded=self.keep == "auto")
+            groups = fitted_to_files(groups, self.codec, partial(self.file_of, rows))
         if self.codec.carries_files and not self.keeps_files:
             errors = {n: _advised(error) for n, error in errors.items()}
         return groups, errors
@@ -357,7 +357,11 @@ class Protect(Task):
         """Return the files of some rows of a batch that are carried as they are, by place."""
         if not self.keeps_files or not batch.files:
             return {}
-        return {k: file_of(batch, n, coded=self.keep == "auto") for k, n in enumerate(rows)}
+        return {k: self.file_of(batch, n) for k, n in enumerate(rows)}
+
+    def file_of(self, of: Batch | Rows, number: int) -> File:
+        """Return a file of a dataset as it is carried here; errors as of `carried.file_of`."""
+        return file_of(of, number, coded=self.keep == "auto")
 
     def settings(self) -> dict[str, str]:
         kept = self.keep if self.keeps_files else "pixels"
@@ -394,7 +398,7 @@ class Protect(Task):
                     errors[n] = InputError(_NOT_SEEN)
         for n in range(len(batch.files) if self.keeps_files else 0):
             try:
-                file_of(batch, n)
+                self.file_of(batch, n)
             except InputError as error:
                 errors[n] = error.to_keep()
         return errors

@@ -237,8 +237,7 @@ class Sealed(Codec):
 
     def image_ids(self, protected: Images, sidecars: dict[int, bytes]) -> list[bytes | None]:
         layout = Layout.of(protected.shape[1:], RATE)
-        fronts, _ = layout.fronts(protected, sidecars)
-        return [front[_ID] if front else None for front in fronts]
+        return [front and front[_ID] for front in layout.fronts(protected, sidecars)]
 
 
 def _rounded(side: float) -> int:
@@ -267,7 +266,7 @@ def _opened(
     protected: Images, out: Images, layout: Layout, key: Keys, sidecars: dict[int, bytes]
 ) -> dict[int, DsguardError]:
     """Restore images of one rate; return by index why one could not be."""
-    fronts, bare = layout.fronts(protected, sidecars)
+    fronts, bare = layout.fronts(protected, sidecars), layout.bare(protected)
     sealed = kernels().gather(protected, layout.room, layout.masks)
     ciphers: dict[int, ImageCipher] = {}
     failures: dict[int, DsguardError] = {}
@@ -451,22 +450,24 @@ class Layout:
             part = np.ascontiguousarray(fronts[:, : self.front_bytes])
             kernels().embed(images, part, self.geometry)
 
-    def fronts(
-        self, protected: Images, sidecars: dict[int, bytes]
-    ) -> tuple[list[bytes | None], Images]:
-        """Return the front of each image, and the images with the bits of their tags at 0.
-
-        A front is None where an image has no room for it, and no sidecar either.
-        """
+    def fronts(self, protected: Images, sidecars: dict[int, bytes]) -> list[bytes | None]:
+        """Return the front of each image; None where it has no room for it, and no sidecar."""
         if self.front_bytes < FRONT_BYTES:
             own = (sidecars.get(i, b"")[:FRONT_BYTES] for i in range(len(protected)))
-            return [front if len(front) == FRONT_BYTES else None for front in own], protected
-        fronts = kernels().extract(protected, FRONT_BYTES, self.geometry)
-        bare = protected.copy()
-        untagged = fronts.copy()
+            return [front if len(front) == FRONT_BYTES else None for front in own]
+        return [front.tobytes() for front in self._extracted(protected)]
+
+    def bare(self, protected: Images) -> Images:
+        """Return images with the bits of their tags at 0."""
+        if self.front_bytes < FRONT_BYTES:
+            return protected
+        untagged, bare = self._extracted(protected), protected.copy()
         untagged[:, _TAG] = 0
         self.embed(bare, untagged)
-        return [front.tobytes() for front in fronts], bare
+        return bare
+
+    def _extracted(self, protected: Images) -> Bytes:
+        return kernels().extract(protected, FRONT_BYTES, self.geometry)
 
 
 _SMALL = 1 << 18

@@ -242,22 +242,25 @@ class Service:
         rows = self.session.scalars(
             select(Key).where(Key.dataset_id == dataset.id).order_by(Key.version.desc())
         )
-        return {
-            row.key_id: (row.version, self.vault.unwrap(row.wrapped, dataset.name, row.version))
-            for row in rows
-        }
+        return {row.key_id: self._unwrapped(dataset, row) for row in rows}
+
+    def _unwrapped(self, dataset: Dataset, row: Key) -> tuple[int, DatasetKey]:
+        return row.version, self.vault.unwrap(row.wrapped, dataset.name, row.version)
 
     def key_named(self, dataset: Dataset, key_id: str | None) -> tuple[int, DatasetKey]:
         """Return version and key of that key id, the newest where none is named."""
-        ring = self.ring(dataset)
-        found = ring.get(key_id or next(iter(ring)))
+        self.check_vault()
+        query = select(Key).where(Key.dataset_id == dataset.id)
+        if key_id is not None:
+            query = query.where(Key.key_id == key_id)
+        found = self.session.scalars(query.order_by(Key.version.desc()).limit(1)).first()
         if found is None:
             raise Refused(
                 404, "no-key", f"{key_id} is no key of {dataset.name}",
                 "name the one that the images tell (`dsguard inspect`), or their dataset",
                 dataset.name,
             )  # fmt: skip
-        return found
+        return self._unwrapped(dataset, found)
 
     # Grants
 

@@ -35,6 +35,8 @@ _BUSY = ("busy",)
 _WAITED_FOR = ("busy", "rate")
 """Codes of refusals that pass in a minute: a run over a large set may well ask too often."""
 
+_TOO_MANY = ("too-many", "too-large")
+
 _MOST_JSON = 1 << 24
 _MOST_LONGER = 16
 """So many times as long as what was sent may be what comes back, and `_MOST_JSON` bytes."""
@@ -113,6 +115,7 @@ class Client:
             headers["authorization"] = f"Bearer {self._token}"
         self._unreachable: tuple[type[Exception], ...] = (httpx.TransportError,)
         self._pace = Pace()
+        self._most_ids = _IDS  # of a request, as far as the service was found to take them
         self._http = httpx.Client(
             base_url=url,
             headers=headers,
@@ -284,9 +287,17 @@ class Client:
         """
         known = [bytes_of_size(each, IMAGE_ID_BYTES, "an image id") for each in ids]
         keys: dict[bytes, bytes] = {}
-        for start in range(0, len(known), _IDS):
-            some = known[start : start + _IDS]
-            keys.update(zip(some, self._keys(dataset, some, key_id), strict=True))
+        start = 0
+        while start < len(known):
+            some = known[start : start + min(_IDS, self._most_ids)]
+            try:
+                keys.update(zip(some, self._keys(dataset, some, key_id), strict=True))
+            except RefusedError as refusal:
+                if refusal.code not in _TOO_MANY or len(some) == 1:
+                    raise
+                self._most_ids = len(some) // 2
+            else:
+                start += len(some)
         return keys
 
     def _keys(self, dataset: str, ids: list[bytes], key_id: str | None) -> list[bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping
 from contextlib import ExitStack
 
 import anyio
@@ -16,7 +16,7 @@ class HeldResponse(StreamingResponse):
 
     def __init__(
         self,
-        content: Iterable[bytes],
+        content: Iterable[bytes] | AsyncIterable[bytes],
         media_type: str,
         held: ExitStack,
         headers: Mapping[str, str] | None = None,

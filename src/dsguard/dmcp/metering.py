@@ -107,7 +107,7 @@ class Meter:
             raise _too_many(self._most, "ids")
         with self._begin() as service:
             grant = self._grant(service)
-            version, key = service.key_named(service.dataset_named(self._dataset), key_id)
+            version, key = service.key_named(grant.dataset, key_id)
             charged = service.take_ids(grant, self._user, ids, self._a_day)
             told = f", {charged} of them counted" if grant.distinct else ""
             service.audit(

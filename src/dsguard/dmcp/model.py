@@ -64,7 +64,7 @@ class Token(Base):
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
     created: Mapped[datetime] = mapped_column(default=now)
     revoked: Mapped[datetime | None]
-    user: Mapped[User] = relationship()
+    user: Mapped[User] = relationship(lazy="joined", innerjoin=True)  # every request asks for both
 
 
 class BrowserSession(Base):

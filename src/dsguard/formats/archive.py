@@ -7,12 +7,13 @@ import struct
 import sys
 import zipfile
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO
 
 from dsguard.errors import DsguardError, InputError
+from dsguard.formats.archive_dates import date_in_tar, date_in_zip
 from dsguard.formats.base import Part
 from dsguard.formats.folder.reader import TreeSource, read_or_error
 from dsguard.formats.images import checked_member, has_image_suffix
@@ -101,6 +102,13 @@ class ZipSource(ArchiveSource):
     def _named(self) -> list[str]:
         archive, _ = self._opened()
         return [name for name, _ in _named(archive, str(self))]
+
+    def dates(self, names: Iterable[str]) -> Iterator[tuple[str, int]]:
+        _, known = self._opened()
+        for name in names:
+            date = date_in_zip(known[name]) if name in known else None
+            if date is not None:
+                yield name, date
 
     def _opened(self) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
         return _zip(self.place, self.file, self.stamp(Part()))
@@ -230,6 +238,14 @@ class TarSource(ArchiveSource):
     def _named(self) -> list[str]:
         members, _ = self._all()
         return [member.name for member in members]
+
+    def dates(self, names: Iterable[str]) -> Iterator[tuple[str, int]]:
+        _, known = self._all()
+        with self.tars.content(self.file) as archive:
+            for name in names:
+                date = date_in_tar(archive, linked(known[name], known)) if name in known else None
+                if date is not None:
+                    yield name, date
 
     def _all(self) -> tuple[list[Member], dict[str, Member]]:
         return _tar(self.tars, self.file, self.stamp(Part()))

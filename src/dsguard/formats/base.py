@@ -22,7 +22,7 @@ from dsguard.formats.views import view_of
 from dsguard.kernels.geometry import LARGEST_SIDE
 
 if TYPE_CHECKING:
-    from dsguard.formats.disclosure import Review
+    from dsguard.formats.review import Review
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 Extras: TypeAlias = dict[str, bytes]
@@ -51,6 +51,8 @@ class Part:
         Names of the text files that belong to each image, where any has one.
     fields : tuple of bytes or None
         What a file that lists the images tells about each, as JSON; empty where it tells nothing.
+    known_as : tuple of str or None
+        Names by which the text files know the images, where these may be others.
     """
 
     file: str = ""
@@ -60,6 +62,7 @@ class Part:
     classes: tuple[str, ...] | None = None
     beside: tuple[tuple[str, ...], ...] | None = None
     fields: tuple[bytes, ...] | None = None
+    known_as: tuple[str, ...] | None = None
 
 
 class Record:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from dsguard.errors import InputError
 from dsguard.formats.archive import TarSource, ZipSource
-from dsguard.formats.arrays.reader import CifarSource, NumpySource, is_array_file, label_files
+from dsguard.formats.arrays.cifar import CifarSource
+from dsguard.formats.arrays.reader import NumpySource, is_array_file, label_files
 from dsguard.formats.base import Source
+from dsguard.formats.folder.opened import OpenedSource
 from dsguard.formats.folder.reader import FolderSource, TreeSource
 from dsguard.formats.images import is_image_name
 from dsguard.formats.listings.coco import CocoListing
@@ -69,12 +72,26 @@ def open_source(
     source.is_file = bool(file)
     source.has_images_of_any_kind = images_of_any_kind
     if isinstance(source, TreeSource):
-        _list(source, kind)
+        source.asked_for = kind
+        _list(source)
     return source
 
 
-def _list(source: TreeSource, kind: str) -> None:
+def with_opened(
+    source: TreeSource, opened: Place, clean: Mapping[str, str], of_samples: Collection[str]
+) -> OpenedSource:
+    """Return a tree with the files that were sealed beside its images, its format found out anew.
+
+    Parameters as `OpenedSource` has them.
+    """
+    whole = OpenedSource(source, opened, clean, of_samples)
+    _list(whole)
+    return whole
+
+
+def _list(source: TreeSource) -> None:
     """Have a tree take its classes from the files that list its images, if there are any."""
+    kind = source.asked_for
     for listing in _LISTINGS:
         if kind in ("auto", "archive", listing.kind) and listing.recognises(source):
             source.listing = listing

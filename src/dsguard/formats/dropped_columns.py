@@ -1,4 +1,4 @@
-"""Columns of CSV tables that the owner of a dataset drops."""
+"""Columns and rows of CSV tables that the owner of a dataset drops."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
 
+from dsguard.formats.images import is_image_name
 from dsguard.formats.limits import check_csv
+from dsguard.formats.mentions import keys_in
+from dsguard.formats.pairs import is_about
+from dsguard.formats.patterns import folded
 
 _DELIMITERS = ",\t;|"
 _LOOKED_AT = 32  # rows
@@ -20,13 +24,22 @@ _BEFORE = re.compile(r"(?:\ufeff?(?:sep=.|[#%].*|[ \t]*)\r?\n)*")
 _WORDS = re.compile(r"[^\s,;|\"'#%]+")
 _AROUND = " \t\r\n\"'#%\ufeff"
 
+_CLASSES = frozenset(
+    {"label", "labels", "fine_label", "class", "class_name", "cls", "category", "y", "target"}
+)
+"""Columns of classes: a name that is dropped may be a class as well."""
+_NAME_AND_CLASS = 2  # columns, with no room for anything that is of a name
+_ELSEWHERE = "has names at places where they are not looked for"
+
 _Check = Callable[[str], bool]
 
 
 def without_columns(
     text: str, is_dropped: _Check, could_be: _Check, left_of: Callable[[str, str], str | None]
 ) -> str:
-    """Return a table without some columns; the very same text where it has none of them.
+    """Return a table without some columns, and rows about what is so called.
+
+    The very same text remains where it has none of them.
 
     Parameters
     ----------
@@ -49,14 +62,18 @@ def without_columns(
         rows = _rows(text[start:], delimiter)
         header = next(rows, [])
         names = [cell.strip(_AROUND) for cell in header]
-        kept = [n for n, name in enumerate(names) if not is_dropped(name)]
-        is_less = len(kept) < len(header)
-        if not is_less:
-            rows = _checked(text[:start], header, rows, could_be)
-        changed, out = is_less, io.StringIO(newline="")
+        gone = [n for n, name in enumerate(names) if is_dropped(name)]
+        kept = [n for n in range(len(header)) if n not in gone]
+        places = _Places(names, gone, could_be)
+        places.check_header(text[:start])
+        changed, out = bool(gone), io.StringIO(newline="")
         writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
         writer.writerow([header[n] for n in kept])
         for row in rows:
+            if is_about(zip(names, row, strict=False), lambda word: could_be(word.strip(_AROUND))):
+                changed = True
+                continue
+            places.check(row)
             cells = [row[n] for n in kept if row]  # a line may be empty
             left = [left_of(names[n], cell) for n, cell in zip(kept, cells, strict=False)]
             changed |= left != cells
@@ -99,20 +116,44 @@ def _lines(table: str) -> Iterator[str]:
         yield match[0]
 
 
-def _checked(
-    before: str, header: list[str], rows: Iterable[list[str]], could_be: _Check
-) -> Iterator[list[str]]:
-    """Yield the rows of a table that has no column to be dropped, as far as its header says.
+class _Places:
+    """Refuses tables that may have names where they are not looked for: all but in a header."""
 
-    Names may lie in what is before that, within a cell where the delimiter is another one, in the
-    rows below, and in front of each row.
-    """
-    is_one = len(header) == 1
-    words = [*_WORDS.findall(before), *(_WORDS.findall(header[0]) if is_one else ())]
-    for number, row in enumerate(itertools.chain([words], rows), 1):
-        looked_at = row if number < _ROWS_OF_NAMES + 1 else row[:1]
-        if any(could_be(cell.strip(_AROUND)) for cell in looked_at):
-            msg = "has names at places where they are not looked for"
-            raise ValueError(msg)
-        if number > 1:
-            yield row
+    def __init__(self, names: list[str], gone: list[int], could_be: _Check) -> None:
+        self._names, self._gone, self._could_be = names, gone, could_be
+        self._classes = [
+            folded(name) in _CLASSES or len(names) == _NAME_AND_CLASS for name in names
+        ]
+        self._count = 0
+
+    def check_header(self, before: str) -> None:
+        """Refuse names in what is before the header, and in it, where its cells are other ones."""
+        is_one = len(self._names) == 1
+        words = [*_WORDS.findall(before), *(_WORDS.findall(self._names[0]) if is_one else ())]
+        self._refuse(words if not self._gone else ())
+        if self._gone and any(map(_is_image, self._names)):  # it is a row as the others are
+            raise ValueError(_ELSEWHERE)
+        self._refuse(key for name in self._names for key in keys_in(name))
+
+    def check(self, row: list[str]) -> None:
+        """Refuse a row that may be another header, or begins with its name.
+
+        Where a column is known to be dropped, there is no other header; but what is so called, and
+        has the name in it as well, is no column of that name.
+        """
+        self._count += 1
+        if self._gone:
+            self._refuse(row[n] for n in self._gone if row)
+            return
+        looked_at = row if self._count < _ROWS_OF_NAMES else row[:1]
+        is_of_image = any(map(_is_image, row)) and not any(map(_is_image, self._names))
+        is_class = self._classes if is_of_image else [False] * len(row)
+        self._refuse(cell for cell, known in zip(looked_at, is_class, strict=False) if not known)
+
+    def _refuse(self, cells: Iterable[str]) -> None:
+        if any(self._could_be(cell.strip(_AROUND)) for cell in cells):
+            raise ValueError(_ELSEWHERE)
+
+
+def _is_image(cell: str) -> bool:
+    return is_image_name(cell.strip(_AROUND), of_any_kind=True)

@@ -100,6 +100,8 @@ _GRID = 8
 """Rows, and words in each, of a picture in words."""
 _DRAWN = 32
 """Letters of a row of several words that may be one of a picture."""
+_LONG_ROW = 16
+"""Letters of one word that is such a row in a list, or with a number, or the like, in front."""
 _PAIR = re.compile(r"\d+:([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)")
 _COLOUR = re.compile(r"(?:#|0[xX])([0-9a-fA-F]{1,8})")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
@@ -375,10 +377,30 @@ def charge_string(text: str, allowance: Allowance) -> None:
     CouldHoldPictureError
         If it could hold a picture.
     """
+    if "\n" in text or "\r" in text:
+        charge_rows(_LINE.findall(text))
     numbers, characters, alone = _facts_of(text)
     if numbers:
         allowance.take_line(numbers, alone=alone)
     allowance.take(numbers, characters)
+
+
+def charge_rows(rows: Iterable[Any]) -> None:
+    """Look at the texts of a list, or the lists of words in it, as at the lines of a text.
+
+    Raises
+    ------
+    CouldHoldPictureError
+        If they could be a picture.
+    """
+    grid = Grid()
+    for row in rows:
+        if isinstance(row, str):
+            words = _WORDS.findall(row)
+            is_label = len(words) == 1 and len(row) < _LONG_ROW  # lists have many of one length
+            grid.add([] if is_label else words)
+        elif isinstance(row, list | tuple) and row and all(isinstance(each, str) for each in row):
+            grid.add(_WORDS.findall(" ".join(row)))
 
 
 @lru_cache(maxsize=1 << 14)
@@ -629,10 +651,16 @@ class Grid:
         CouldHoldPictureError
             If it is one row too many.
         """
+        words = [word for word in words if word.isalnum() or any(map(str.isalnum, word))]
+        if any(map(_cost, words)):  # those are charged; a number may stand in front of a row
+            words = [word for word in words if len(word) >= _LONG_ROW and not _cost(word)]
+        if not words:
+            self.shape, self.rows, self.before = (), 0, []
+            return
         is_map = len(words) >= _GRID and len(set(words)) * 2 <= len(words)  # a table has others
         shape = (len(words),) if is_map else tuple(map(len, words))
         is_drawn = is_map or len(words) == 1 <= shape[0] // _GRID or sum(shape) >= _DRAWN
-        if not is_drawn or any(map(_cost, words)):  # those are charged
+        if not is_drawn:
             self.shape, self.rows, self.before = (), 0, []
             return
         is_other = is_map or len(words) == 1 or self._differs(words)

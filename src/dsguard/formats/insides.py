@@ -10,16 +10,16 @@ from dsguard.formats.listings.imagefolder import undropped_table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dsguard.formats.disclosure import Reader, Review
+    from dsguard.formats.drops import Drops, Reader
 
 
-def undropped_arrays(file: str, data: bytes, review: Review, sealing: bool) -> bytes:
+def undropped_arrays(file: str, data: bytes, drops: Drops, sealing: bool) -> bytes:
     """Return an ``.npz`` file without the arrays that its owner drops."""
     return without_arrays(
         data,
         file,
-        lambda array: review.says(f"{file}/{array}") is False,
-        lambda entry, each: review.without_dropped(f"{file}/{entry}", each, sealing=sealing),
+        lambda array: drops.account.says_of(file, array) is False,
+        lambda entry, each: drops.without_dropped(f"{file}/{entry}", each, sealing=sealing),
     )
 
 

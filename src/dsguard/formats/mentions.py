@@ -6,14 +6,14 @@ where names of values do in texts, and all that is packed.
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Collection, Iterator
 from fnmatch import fnmatchcase
-from functools import lru_cache
 
 from dsguard.formats.beside import is_text
 from dsguard.formats.images import is_image_name
+from dsguard.formats.pairs import NAMING
+from dsguard.formats.patterns import folded, letters_of, only_letters
 
 _FILMS = frozenset({"aac", "avi", "flac", "m4a", "m4v", "mkv", "mov", "mp3", "mp4", "mpeg", "mpg",
                     "ogg", "opus", "wav", "webm"})  # fmt: skip
@@ -34,26 +34,54 @@ _TAR, _TAR_AT = b"ustar", 257
 _WILD = re.compile(r"\[!?\]?[^\]]*\]|[*?/]")  # of a pattern
 _SPELLED = re.compile(r"[\"'\\&<>\x00-\x1f]+")  # which formats write in ways of their own
 _ESCAPES = (re.compile(rb"\\\0{0,3}[uUxN]"), re.compile(rb"&\0{0,3}#"))  # of any letter
-_ENCODINGS = ("utf-8", "latin-1", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+_WIDE = (
+    (0, "utf-16-le"), (1, "utf-16-le"), (0, "utf-16-be"), (1, "utf-16-be"),
+    (0, "utf-32-le"), (0, "utf-32-be"),
+)  # fmt: skip
+"""From which byte on, and how, what has zeros in it may be text."""
+_ORDERS = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
+_AT_ONCE = 1 << 20  # bytes, of which folding takes many times as many
+_BYTES_OF_LETTER = 64  # with what it is put together of, and twice for digits
 
 _OF_NAMES = r"""[^\n:=;,&?"'`{}\[\]()<>|]"""
-_NAMES = tuple(
+_KEYS = tuple(
     re.compile(pattern)
     for pattern in (
         # From where words begin to a colon; what is in a lookahead is not tried in other lengths.
-        rf"""(?<!{_OF_NAMES})(?=({_OF_NAMES}{{1,256}}))\1["'`\])]{{0,2}}[ \t]{{0,64}}[:=]""",
-        r'"([^"\n]{1,256})"',
-        r"'([^'\n]{1,256})'",
+        rf"""(?<!{_OF_NAMES})(?=({_OF_NAMES}{{1,256}}))\1["'`\])]{{0,2}}[ \t]{{0,64}}(?:[:=]|<-)""",
         r"</?([^\s<>/]{1,256})",
-        r">([^<>\n]{1,256})(?=<)",
-        r"[|\t]([^|\t\n]{1,256})(?=[|\t\n])",
-        r"(?m:^)[ \t]{0,64}\[{1,2}([^\[\]\n]{1,256})\]",
+        r"(?m:^)[ \t]{0,64}\? ([^\n]{1,256})",
+        # Of pairs: behind a key that names things.
+        rf"""(?i:(?<![^\W_]){NAMING})["'`\])]{{0,2}}[ \t]{{0,64}}[:=]\s{{0,64}}["'`]?"""
+        rf"""(?P<words>{_OF_NAMES}{{1,256}})""",
     )
 )
-"""Where texts have names: before a colon, in quotes, as a tag or in one, in a table, as a title."""
+"""Where any text has names of values: before a colon, as a tag, in pairs."""
+_NAMES = (
+    *_KEYS,
+    *map(
+        re.compile,
+        (
+            r'"([^"\n]{1,256})"',
+            r"'([^'\n]{1,256})'",
+            r">([^<>]{1,256})(?=<)",
+            r"(?m:^|(?<=[|\t]))([^|\t\n]{1,256})(?=[|\t])",
+            r"(?<=[|\t])([^|\t\n]{1,256})(?=\n)",
+            r"(?m:^)[ \t]{0,64}\[{1,2}([^\[\]\n]{1,256})\]",
+            r"(?m:^)(?=([ \t]{0,64}))\1(?P<name>[^\s:=](?:[^\n:=]{0,62}?[^\s:=])?)[ \t]{1,64}"
+            r"(?:--?>?|=>)[ \t]",
+            r"(?m:^)([^\n]{1,256})\n[ \t]{0,64}[=~-]{3}",
+            r"(?:\*\*|__)([^*_\n]{1,256})(?:\*\*|__)",
+            r"\\([A-Za-z]{1,64})\{",
+        ),
+    ),
+)
+"""Where files of text have them: in quotes, within tags, in a table, as a title."""
+_LISTS = re.compile(r"\[([^\[\]\n]{1,4096})\]|\(([^()\n]{1,4096})\)")
+"""Lists of names: in brackets, or with commas in others."""
 _ESCAPED = re.compile(r"\\(?:u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|x[0-9a-fA-F]{2})")
 _AROUND = " \t\r-+*?#%/!.\"'`\ufeff"
-_LINES = re.compile(r"[^\r\n]*\S[^\r\n]*")
+_LINES = re.compile(r"\S[^\r\n]*")  # from their first letter: each sign is looked at once
 _CELLS = (re.compile(r"[^,;|\t]{1,256}"), re.compile(r"\S{1,256}"))
 
 
@@ -66,8 +94,12 @@ def rests_of(pattern: str, name: str, *, sure: bool = False) -> Iterator[str]:
     sure : bool
         Whether to pass over patterns that seem to name whole files, such as ``*.npy``.
     """
-    is_of_files = sure and not pattern.startswith(f"{name}/") and _names_files(pattern)
-    if is_of_files:
+    yield from _rests_of(pattern, name, sure=sure)
+    yield from _rests_of(folded(pattern), folded(name), sure=sure)
+
+
+def _rests_of(pattern: str, name: str, *, sure: bool) -> Iterator[str]:
+    if sure and not pattern.startswith(f"{name}/") and _names_files(pattern):
         return
     if "/" not in pattern:
         yield pattern
@@ -85,7 +117,13 @@ def _names_files(pattern: str) -> bool:
 
 def has_letters(data: bytes, rests: Collection[str]) -> bool:
     """Tell whether the letters of a name that is like one of `rests` are in some bytes."""
-    return any(all(any(map(data.__contains__, n)) for n in _forms(rest)) for rest in rests)
+    wanted = [set(_pieces(letters_of(rest))) for rest in rests]
+    missing = set[str]().union(*wanted)
+    for text in _readings(data, missing) if missing else ():
+        missing -= {piece for piece in missing if piece in text}
+        if any(missing.isdisjoint(each) for each in wanted):
+            return True
+    return any(missing.isdisjoint(each) for each in wanted)
 
 
 def has_escapes(data: bytes) -> bool:
@@ -93,18 +131,39 @@ def has_escapes(data: bytes) -> bool:
     return any(each.search(data) for each in _ESCAPES)
 
 
-@lru_cache(maxsize=1 << 10)
-def _forms(rest: str) -> tuple[tuple[bytes, ...], ...]:
-    """Return the pieces of a pattern between its wildcards, each as it is encoded."""
-    found = []
-    for piece in filter(None, _SPELLED.split(_WILD.sub("\0", rest))):
-        forms = dict[bytes, None]()
-        for encoding in _ENCODINGS:
-            with contextlib.suppress(UnicodeEncodeError):
-                form = piece.encode(encoding)
-                forms |= dict.fromkeys((form, form.hex().encode(), form.hex().upper().encode()))
-        found.append(tuple(forms))
-    return tuple(found)
+def _pieces(rest: str) -> Iterator[str]:
+    """Yield the pieces of a pattern between its wildcards."""
+    return filter(None, _SPELLED.split(_WILD.sub("\0", rest)))
+
+
+def _readings(data: bytes, pieces: Collection[str]) -> Iterator[str]:
+    """Yield the letters of what bytes may be as text, a part at a time.
+
+    Parts overlap by the longest of the pieces that are looked for. Digits of less than the shortest
+    are no text.
+    """
+    sizes, letters = sorted(map(len, pieces)), "".join(sorted(set().union(*pieces)))
+    size = _AT_ONCE + _BYTES_OF_LETTER * (sizes[-1] + 1)
+    of_digits = re.compile(rb"(?:[0-9a-fA-F]{2}){%d,}[0-9a-fA-F]?" % sizes[0])
+    for start in range(0, len(data), _AT_ONCE):
+        part = data[start : start + size]
+        yield from _texts(part, letters)
+        digits = of_digits.findall(part)
+        for n in range(2) if digits else ():
+            yield from _texts(b"\n".join(_from_digits(run[n:]) for run in digits), letters)
+
+
+def _from_digits(digits: bytes) -> bytes:
+    return bytes.fromhex(digits[: len(digits) & ~1].decode())
+
+
+def _texts(data: bytes, letters: str) -> Iterator[str]:
+    plain = data.replace(b"\0", b"")  # so UTF-16 and UTF-32 have ASCII
+    for encoding in ("utf-8",) if plain.isascii() else ("utf-8", "latin-1"):
+        yield only_letters(plain.decode(encoding, "ignore"), letters)
+    if len(plain) < len(data) or data.startswith(_ORDERS):
+        for start, encoding in _WIDE:
+            yield only_letters(data[start:].decode(encoding, "ignore"), letters)
 
 
 def is_packed(name: str, data: bytes) -> bool:
@@ -120,11 +179,25 @@ def has_no_names(name: str, data: bytes) -> bool:
     return is_film or is_image_name(name, of_any_kind=True) or bool(_NUMBERS.match(data))
 
 
-def names_in(text: str) -> Iterator[str]:
-    """Yield the words of a text that may be names of values; the same one more than once."""
-    for pattern in _NAMES:
+def keys_in(text: str) -> Iterator[str]:
+    """Yield the words of any text that may be names of values; the same one more than once."""
+    return _found_by(_KEYS, text)
+
+
+def _found_by(patterns: Collection[re.Pattern[str]], text: str) -> Iterator[str]:
+    for pattern in patterns:
         for match in pattern.finditer(text):
-            yield from _spellings(match[1])
+            yield from _spellings(match[match.lastgroup or 1])
+            if match.lastgroup == "words":
+                yield match[match.lastgroup].partition(" ")[0]
+
+
+def names_in(text: str) -> Iterator[str]:
+    """Yield those of a file of text, which has them at more places than other texts."""
+    yield from _found_by(_NAMES, text)
+    for match in _LISTS.finditer(text):
+        words = (match[1] or match[2]).split(",")
+        yield from words if match[1] or len(words) > 1 else ()
     lines = _LINES.finditer(text)
     first = next(lines, None)
     if first and next(lines, None):  # it may be the head of a table

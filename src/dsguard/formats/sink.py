@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dsguard.formats.base import Record
-    from dsguard.formats.disclosure import Review
+    from dsguard.formats.review import Review
     from dsguard.formats.sealing import Sealer, Unsealed
 
 
@@ -165,7 +165,7 @@ class Sink(ABC):
         assert self.sealer is not None
         assert self.review is not None
         if reason := self.sealer.add(entry, data, count):
-            self.review.leave_out(name.rpartition("/")[2], name, reason, sealable=False)
+            self.review.account.leave_out(name.rpartition("/")[2], name, reason, sealable=False)
 
     def changed(
         self, stem: str, whole: Extras, published: Extras
@@ -173,7 +173,7 @@ class Sink(ABC):
         """Yield the fields of an image that do not go along as they are, and their places."""
         assert self.review is not None
         for number, (suffix, data) in enumerate(whole.items(), 1):
-            kept = self.review.to_seal(f"{stem}.{suffix}", data)
+            kept = self.review.drops.to_seal(f"{stem}.{suffix}", data)
             if kept is not None and published.get(suffix) != kept:
                 yield number, suffix, kept
 
@@ -196,8 +196,8 @@ class Sink(ABC):
         """Note that something beside images cannot be written, as a rule for its name."""
         if self.review is None:
             self.refused[name] = InputError(reason)
-        elif self.review.says(name) is not False:
-            self.review.leave_out(name.rpartition("/")[2], name, reason, sealable=False)
+        elif self.review.account.says(name) is not False:
+            self.review.account.leave_out(name.rpartition("/")[2], name, reason, sealable=False)
 
     def encoded(self, images: Image, sidecars: dict[int, bytes]) -> list[bytes]:
         """Return images as files."""

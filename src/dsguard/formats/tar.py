@@ -31,7 +31,7 @@ BLOCK = 512
 
 _FILE, _LINKS, _EXTENDED = b"0\0007", b"12", b"LKxg"
 _SYMBOLIC = _LINKS[1]
-_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL = _EXTENDED
+_LONG_NAME, _LONG_LINK, PAX, _PAX_GLOBAL = _EXTENDED
 
 MOST_IN_MEMORY = 1 << 30
 """A compressed shard unpacks to no more, since that is held in memory."""
@@ -94,7 +94,7 @@ def members(archive: Content, start: int = 0, stop: int = 0) -> Iterator[Member]
             _check_rest(archive, position)
             return
         _check(header)
-        kind, length = header[156], _number(header[124:136])
+        kind, length = header[156], number_in(header[124:136])
         data = position + BLOCK
         if kind in _FILE:
             length = length if size < 0 else size
@@ -110,8 +110,8 @@ def members(archive: Content, start: int = 0, stop: int = 0) -> Iterator[Member]
             extended += BLOCK + length
             _check_extended(extended)
             content = archive[data : data + length]
-            if kind == _PAX:
-                given = dict(_pax(content))
+            if kind == PAX:
+                given = dict(pax_records(content))
                 name, link = given.get("path", name), given.get("linkpath", link)
                 size = _decimal(given["size"]) if "size" in given else size
             elif kind == _LONG_NAME:
@@ -141,7 +141,7 @@ _AT_ONCE = 1 << 20
 
 def _check(header: bytes) -> None:
     checked = header[148:156]
-    if (_number(checked) - (_sum(header) - _sum(checked) + 8 * 32)) % _ADLER_MODULUS:
+    if (number_in(checked) - (_sum(header) - _sum(checked) + 8 * 32)) % _ADLER_MODULUS:
         raise _bad_header()
 
 
@@ -165,7 +165,8 @@ def _check_end(position: int, end: int) -> None:
         raise InputError(msg)
 
 
-def _number(text: bytes) -> int:
+def number_in(text: bytes) -> int:
+    """Return a number of a header."""
     if text[0] == 0x80:  # GNU, for what does not fit
         return int.from_bytes(text[1:], "big")
     digits = text.strip(b" \0") or b"0"
@@ -194,7 +195,8 @@ def _text(field: bytes) -> str:
     return field.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
 
 
-def _pax(content: bytes) -> Iterator[tuple[str, str]]:
+def pax_records(content: bytes) -> Iterator[tuple[str, str]]:
+    """Yield what a pax header tells."""
     start = 0
     for _ in range(_MOST_RECORDS):
         if start == len(content):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from dsguard.formats.arrays.cifar import CifarSource
 from dsguard.formats.arrays.npy import SealedArrays
 from dsguard.formats.arrays.reader import NumpySource
+from dsguard.formats.arrays.sealed_pickle import SealedPickle
 from dsguard.formats.parquet.reader import ParquetSource
 from dsguard.formats.parquet.sealed import SealedColumns
 from dsguard.formats.sealing import Unsealed
@@ -32,4 +34,6 @@ def unsealed(source: Source, part: Part, entries: Entries) -> Unsealed:
         return SealedColumns(source, part, entries)
     if isinstance(source, NumpySource):
         return SealedArrays(entries, partial(source.own_arrays, part.file))
+    if isinstance(source, CifarSource):
+        return SealedPickle(entries, source.pixels(part.file))
     return Unsealed()

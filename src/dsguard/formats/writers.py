@@ -15,7 +15,7 @@ from dsguard.formats.sink import Output, Sink
 from dsguard.formats.webdataset.writer import TarSink
 
 if TYPE_CHECKING:
-    from dsguard.formats.disclosure import Review
+    from dsguard.formats.review import Review
 
 _SINKS: dict[str, type[Sink]] = {
     "folder": FolderSink,

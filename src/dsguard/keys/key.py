@@ -91,8 +91,8 @@ class DatasetKey:
 
         Raises
         ------
-        FileExistsError
-            If there is something at `path`.
+        FileThereError
+            If there is something at `path`. It is an `InputError` and a `FileExistsError`.
         InputError
             If the passphrase is empty.
         """

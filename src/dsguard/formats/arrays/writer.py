@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard.errors import DsguardError
+from dsguard.formats.arrays.cifar import CifarSource
 from dsguard.formats.arrays.npy import Npz, SealedArrays
-from dsguard.formats.arrays.reader import SIDECARS, ArrayRows, ArraySource, CifarSource
+from dsguard.formats.arrays.reader import SIDECARS, ArrayRows, ArraySource
+from dsguard.formats.arrays.sealed_pickle import SealedPickle, cut_of, entries_of, is_same, text_of
 from dsguard.formats.base import Part, Rows, Source
 from dsguard.formats.disclosure import A_KEY
 from dsguard.formats.sealing import numbered
@@ -83,7 +85,7 @@ class ArraySink(Sink):
             place.write(file, _zipped(self._content(self._arrays) | self._named_sidecars()))
 
     def can_seal(self) -> bool:
-        return self.part.file.endswith(".npz")
+        return self.part.file.endswith(".npz") or isinstance(self._source, CifarSource)
 
     def _content(self, images: Mapping[Any, Any]) -> dict[Any, Any]:
         """Return what the file holds, with these images, and beside them what is published."""
@@ -111,8 +113,8 @@ class ArraySink(Sink):
             text = name if isinstance(name, str) else name.decode("latin-1")
             reason = "has the name of a sidecar of dsguard; rename it"
             kind, path = text.rpartition("/")[2], f"{self.part.file}/{text}"
-            if self.review.says(path) is not False:
-                self.review.leave_out(kind, path, reason, sealable=isinstance(name, str))
+            if self.review.account.says(path) is not False:
+                self.review.account.leave_out(kind, path, reason, sealable=isinstance(name, str))
 
     def _seal_entries(self, given: Npz, names: list[str]) -> None:
         """Give away the arrays of a file that are not published."""
@@ -121,15 +123,15 @@ class ArraySink(Sink):
         for name in names:
             path = f"{self.part.file}/{name}"
             if reason := given.reason_against(name):
-                self.review.leave_out(name.rpartition("/")[2], path, reason, sealable=False)
+                self.review.account.leave_out(name.rpartition("/")[2], path, reason, sealable=False)
                 continue
             has_names = given.header(name).dtype.kind in "SUV"
-            if has_names and self.review.has_dropped(path, given[name], told=False):
+            if has_names and self.review.drops.has_dropped(path, given[name], told=False):
                 continue  # which is named
             data = given.raw(name)
-            if self.review.holds_key(data):
-                self.review.leave_out(name.rpartition("/")[2], path, A_KEY)
-            elif self.review.says(path) is not False:
+            if self.review.drops.holds_key(data):
+                self.review.account.leave_out(name.rpartition("/")[2], path, A_KEY)
+            elif self.review.account.says_of(self.part.file, name) is not False:
                 self.give(numbered(places[name], name), path, data)
 
     def _named_sidecars(self) -> dict[str, npt.NDArray[np.uint8]]:
@@ -141,10 +143,30 @@ class ArraySink(Sink):
 
     def _pickled(self) -> bytes:
         planes = self._arrays["data"].transpose(0, 3, 1, 2)
-        content = self._content({b"data": np.ascontiguousarray(planes).reshape(len(planes), -1)})
+        pixels = np.ascontiguousarray(planes).reshape(len(planes), -1)
+        if isinstance(self.unsealed, SealedPickle) and not self.unsealed.is_strange:
+            return self.unsealed.with_pixels(pixels)
+        content = self._content({b"data": pixels})
+        if self.sealer is not None:
+            self._seal_pickle(content)
         if self._sidecars:
             content[SIDECARS.encode()] = self._sidecars["data"]
         return pickle.dumps(content, protocol=2)
+
+    def _seal_pickle(self, published: Mapping[bytes, Any]) -> None:
+        """Give away a pickle without its pixels."""
+        source, file = self._source, self.part.file
+        assert isinstance(source, CifarSource)
+        assert self.review is not None
+        cut = cut_of(source.raw(file), file, source.labels_key, self.review)
+        if cut is None:
+            reason = "cannot be told from its pixels, or has the key of a dataset"
+            self.review.account.leave_out(file, file, reason, sealable=False)
+            return
+        given = source.content(file)
+        changed = [key for key in given if key != b"data" and not is_same(given, published, key)]
+        for entry, data, count in entries_of(cut, list(map(text_of, changed))):
+            self.give(entry, file, data, count)
 
     def abort(self) -> None:
         self._arrays.clear()

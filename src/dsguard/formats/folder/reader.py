@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ from dsguard.formats.beside import is_text, others_among, stem_of, texts_among, 
 from dsguard.formats.listings.base import ImageIndex, Listing
 
 if TYPE_CHECKING:
-    from dsguard.formats.disclosure import Review
+    from dsguard.formats.review import Review
 
 
 class TreeSource(Source):
@@ -35,13 +35,16 @@ class TreeSource(Source):
     ----------
     listing : type of Listing or None
         What reads the files that list the images, and tells their classes instead.
+    asked_for : str
+        The format that it was to be read as; ``"auto"`` where that was to be found out.
     """
 
     listing: type[Listing] | None = None
+    asked_for = "auto"
 
     def parts(self, size: int, wanted: Collection[str] | None = None) -> list[Part]:
         names = self.names() if wanted is None else sorted(wanted)
-        beside = texts_beside(names, self.companions())
+        beside = self.texts_beside(names, self.fields())
         return [
             Part(
                 names=tuple(run),
@@ -56,7 +59,8 @@ class TreeSource(Source):
         known = dict(zip(part.names or (), part.classes or (), strict=False))
         beside = dict(zip(part.names or (), part.beside or (), strict=False))
         fields = dict(zip(part.names or (), part.fields or (), strict=False))
-        texts = _Texts(self.read_companion)
+        known_as = dict(zip(part.names or (), part.known_as or (), strict=False))
+        texts = _Texts(self.read_companion, known_as)
         for name, read in self._files(part.names or ()):
             file = read_or_error(read)
             rows.names.append(name)
@@ -79,12 +83,12 @@ class TreeSource(Source):
     def renamed(self, companion: str, data: bytes, names: dict[str, str]) -> bytes:
         from dsguard.formats.listings.renaming import renamed
 
-        return renamed(companion, data, names, self.index)
+        return renamed(companion, data, names, self.index_of(companion))
 
     def unlisted(self, companion: str, data: bytes) -> tuple[str, bool]:
         from dsguard.formats.listings.renaming import unlisted
 
-        return unlisted(companion, data, self.index)
+        return unlisted(companion, data, self.index_of(companion))
 
     def listings(self) -> list[str]:
         return self._listed.whole() if self._listed else []
@@ -121,6 +125,26 @@ class TreeSource(Source):
     def class_of(self, name: str) -> str:
         """Return the class of an image."""
         return as_label(self._listed.class_of(name) if self._listed else class_of(name))
+
+    def texts_beside(self, images: list[str], texts: list[str]) -> dict[str, tuple[str, ...]]:
+        """Return by image those of some files that lie beside it, by their names."""
+        return texts_beside(images, texts)
+
+    def fields(self) -> list[str]:
+        """Return the files that are fields of an image where they lie beside one."""
+        return self.companions()
+
+    def dates(self, names: Iterable[str]) -> Iterator[tuple[str, int]]:
+        """Yield files and when they were modified last, in nanoseconds, where that is told."""
+        for name in names:
+            date = self.place.modified(name)
+            if date is not None:
+                yield name, date
+
+    def index_of(self, companion: str) -> ImageIndex:
+        """Return the images, to be found by the names that a text file has for them."""
+        del companion
+        return self.index
 
     def _files(self, names: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
         """Yield the name and the reader of each image file."""
@@ -177,8 +201,9 @@ class FolderSource(TreeSource):
 class _Texts:
     """The text files beside the images of a part: those of one name share theirs."""
 
-    def __init__(self, read: Callable[[str], bytes]) -> None:
+    def __init__(self, read: Callable[[str], bytes], known_as: dict[str, str]) -> None:
         self._read, self._images = read, Counter[tuple[str, ...]]()
+        self._known_as = known_as
         self._last: tuple[str, ...] = ()
         self._found: Extras = {}
 
@@ -192,7 +217,7 @@ class _Texts:
             )
             raise InputError(msg)
         if files != self._last:
-            start = len(stem_of(image)) + 1
+            start = len(stem_of(self._known_as.get(image, image))) + 1
             self._found = {file[start:]: self._read(file) for file in files}
             self._last = files
         return self._found

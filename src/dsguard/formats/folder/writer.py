@@ -101,7 +101,7 @@ class FolderSink(Sink):
         for name, data in whole.of_no_image() if whole else ():
             kept = None
             if published_files.get(name) != data:
-                kept = self.review.loose_to_seal(name, data)
+                kept = self.review.drops.loose_to_seal(name, data)
             if kept is not None and published_files.get(name) != kept:
                 self.give(name, name, kept)
 

@@ -6,7 +6,7 @@ import posixpath
 import re
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
@@ -16,8 +16,8 @@ from dsguard.formats.limits import MOST_LOOSE, most_unpacked
 from dsguard.formats.names import top
 
 if TYPE_CHECKING:
-    from dsguard.formats.disclosure import Review
     from dsguard.formats.folder.reader import TreeSource
+    from dsguard.formats.review import Review
 
 NO_CLASS = "none"
 """Class of the images of a listed dataset that no file gives one."""
@@ -148,10 +148,13 @@ class ImageIndex:
     names : frozenset of str
     folders : set of str
         Folders that images lie in, and those above these; of very deep ones the first 16 levels.
+    meant : mapping of str to str
+        By name, that which the image has in the dataset, where it may be another.
     """
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(self, names: Iterable[str], meant: Mapping[str, str] | None = None) -> None:
         self.names = frozenset(names)
+        self.meant = meant or {}
         self._tails: dict[int, dict[str, str | None]] = {}
         self.folders = {""}
         for folder in {name.rpartition("/")[0] for name in self.names}:
@@ -169,9 +172,10 @@ class ImageIndex:
         """Return the image that a name means in a folder; backslashes may separate its parts."""
         plain = f"{folder}/{text}" if folder else text
         if plain in self.names:
-            return plain
+            return self.meant.get(plain, plain)
         forms = _forms(text) if _NOT_PLAIN.search(text) else []
-        return self.from_bases(self.bases(folder), forms) if forms else None
+        found = self.from_bases(self.bases(folder), forms) if forms else None
+        return None if found is None else self.meant.get(found, found)
 
     def bases(self, folder: str) -> list[str | None]:
         """Return a folder and those above it; None for one that no images are in or below."""
@@ -260,7 +264,7 @@ def locate(texts: Collection[str], file: str, index: ImageIndex) -> Located:
         if level and level == own:
             fits.reverse()
         if best := max(fits, key=len):
-            return _located(best, by_path=True)
+            return _located(best, index, by_path=True)
     return _by_tail(texts, index)
 
 
@@ -324,8 +328,9 @@ class _Search:
         return max((up for forms in self.forms.values() for up, _ in forms), default=0)
 
 
-def _located(fits: dict[str, str | None], *, by_path: bool) -> Located:
-    images = {text: image for text, image in fits.items() if image is not None}
+def _located(fits: dict[str, str | None], index: ImageIndex, *, by_path: bool) -> Located:
+    meant = index.meant
+    images = {text: meant.get(name, name) for text, name in fits.items() if name is not None}
     return Located(images, [text for text in fits if text not in images], by_path)
 
 
@@ -344,7 +349,7 @@ def _by_tail(texts: Iterable[str], index: ImageIndex) -> Located:
         for text, own in parts.items():
             if own and own[-1] in last:
                 fits[text] = last[own[-1]] if counts[own[-1]] == 1 else None
-    return _located(fits, by_path=False)
+    return _located(fits, index, by_path=False)
 
 
 def follow(text: str, old: str, new: str) -> str:

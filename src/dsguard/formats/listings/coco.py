@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -24,10 +24,14 @@ from dsguard.formats.listings.base import (
 from dsguard.formats.names import LONGEST_PART
 
 if TYPE_CHECKING:
-    from dsguard.formats.disclosure import Review
     from dsguard.formats.folder.reader import TreeSource
+    from dsguard.formats.review import Review
 
 _LISTS = ("images", "annotations")
+_KEYS = frozenset({*_LISTS, "categories", "licenses", "info"})
+"""What goes with each image, as far as that takes it."""
+_MOST_INFO = 1 << 10
+"""Bytes of what is told of a dataset: it goes with each image."""
 _MOST_FILES = 100
 """JSON files of a folder; where there are more, each is about one image, and none lists them."""
 
@@ -43,13 +47,17 @@ class CocoListing(Listing):
         for file in _candidates(source):
             content = _listed(read_listing(source, file))
             if is_coco(content):
-                found = locate(_texts(content), file, source.index)
+                found = locate(_texts(content), file, source.index_of(file))
                 if found.images or found.ambiguous:
                     return True
         return False
 
     def files(self) -> list[str]:
         return list(self._known[0])
+
+    def whole(self) -> list[str]:
+        """Return the files that have nothing but what goes with each image."""
+        return self._known[2]
 
     def class_of(self, name: str) -> str:
         return self._known[1].get(name, NO_CLASS)
@@ -67,36 +75,47 @@ class CocoListing(Listing):
         size = 0
         for file, content, length in self._contents():
             size += length
-            if review is not None and review.says(file) is False:
+            if review is not None and review.account.says(file) is False:
                 continue
-            images = locate(_texts(content), file, self.source.index).images
+            images = locate(_texts(content), file, self.source.index_of(file)).images
             own: dict[Any, list[Any]] = defaultdict(list)
             for annotation in content["annotations"]:
                 own[id_key(annotation["image_id"])].append(annotation)
-            categories = _Categories(content.get("categories") or [])
+            categories = _Entries(content.get("categories") or [])
+            licenses = _Entries(_with_id(content.get("licenses")))
+            info = content.get("info") if _is_short(content.get("info")) else None
+            infos = {dumped(info): info} if info else {}
             for entry in content["images"]:
                 image = images.get(entry["file_name"])
                 if image is not None:  # an entry that is there twice tells nothing more
                     annotations = own.pop(id_key(entry["id"]), [])
-                    whole = (entry, annotations, categories.of(annotations))
-                    found[image].add(*_undropped(file, *whole, review))
-        told = ((image, own.dumped()) for image, own in found.items() if image in wanted)
-        return within_size(told, size)
+                    told = _Told(
+                        {name: value for name, value in entry.items() if name != "file_name"},
+                        annotations,
+                        categories.of(each.get("category_id") for each in annotations),
+                        licenses.of([entry.get("license")]),
+                        infos,
+                    )
+                    found[image].add(told if review is None else told.undropped(file, review))
+        dumps = ((image, own.dumped()) for image, own in found.items() if image in wanted)
+        return within_size(dumps, size)
 
     @cached_property
-    def _known(self) -> tuple[dict[str, list[str]], dict[str, str]]:
-        """The files and the ambiguous names of each; class by image."""
-        files: dict[str, list[str]] = {}
+    def _known(self) -> tuple[dict[str, list[str]], dict[str, str], list[str]]:
+        """The files and the ambiguous names of each; class by image; files that `whole` returns."""
+        files, whole = dict[str, list[str]](), list[str]()
         best: dict[str, tuple[bool, float, str]] = {}
         for file, content, _ in self._contents():
             labels = _labels(content, file)
-            found = locate(_texts(content), file, self.source.index)
+            found = locate(_texts(content), file, self.source.index_of(file))
             files[file] = found.ambiguous
+            if _KEYS.issuperset(content) and _is_short(content.get("info")):
+                whole.append(file)
             for text, image in found.images.items():
                 given = (found.by_path, *labels.get(text, (-1.0, NO_CLASS)))
                 if image not in best or given[:2] >= best[image][:2]:
                     best[image] = given
-        return files, {image: label for image, (_, _, label) in best.items()}
+        return files, {image: label for image, (_, _, label) in best.items()}, whole
 
     def _contents(self) -> Iterator[tuple[str, dict[str, Any], int]]:
         """Yield the files that list images, with their content and length."""
@@ -105,31 +124,6 @@ class CocoListing(Listing):
             content = _listed(data)
             if is_coco(content):
                 yield file, content, len(data)
-
-
-def _undropped(
-    file: str,
-    entry: dict[str, Any],
-    annotations: list[Any],
-    categories: dict[bytes, Any],
-    review: Review | None,
-) -> tuple[dict[str, Any], list[Any], dict[bytes, Any]]:
-    """Return what a file tells of an image without what its owner drops, by its names there."""
-    if review is None:
-        return entry, annotations, categories
-
-    def left(key: str, values: list[Any]) -> list[Any]:
-        found = review.undropped(file, {key: values}, sealing=True) or {}
-        return [each for each in found.get(key, ()) if each is not None]
-
-    entries = left("images", [entry])
-    of_names = [left("categories", [each]) for each in categories.values()]
-    kept = zip(categories, of_names, strict=True)
-    return (
-        entries[0] if entries else {},
-        left("annotations", annotations),
-        {name: each[0] for name, each in kept if each},
-    )
 
 
 def _candidates(source: TreeSource) -> list[str]:
@@ -259,43 +253,82 @@ def _area(annotation: Mapping[str, Any]) -> float:
     return area
 
 
-class _Categories:
-    """The categories of a file, by id."""
+class _Entries:
+    """The categories or licenses of a file, by id."""
 
-    def __init__(self, categories: list[Any]) -> None:
-        self._texts = {dumped(each): each for each in categories}
+    def __init__(self, entries: list[Any]) -> None:
+        self._texts = {dumped(each): each for each in entries}
         self._of: dict[Any, list[bytes]] = defaultdict(list)
         for text, each in self._texts.items():
             self._of[id_key(each["id"])].append(text)
         self._places = {text: place for place, text in enumerate(self._texts)}
 
-    def of(self, annotations: list[Any]) -> dict[bytes, Any]:
-        """Return those that annotations take, by their text, in the order of the file."""
-        used = {id_key(annotation.get("category_id")) for annotation in annotations}
-        texts = [text for each in used for text in self._of.get(each, ())]
+    def of(self, ids: Iterable[Any]) -> dict[bytes, Any]:
+        """Return those of some ids, by their text, in the order of the file."""
+        texts = [text for each in set(map(id_key, ids)) for text in self._of.get(each, ())]
         return {text: self._texts[text] for text in sorted(texts, key=self._places.__getitem__)}
+
+
+def _with_id(entries: Any) -> list[Any]:
+    """Return the licenses that an image can have; others have no meaning."""
+    given = entries if isinstance(entries, list) else []
+    return [each for each in given if isinstance(each, dict) and "id" in each]
+
+
+def _is_short(info: Any) -> bool:
+    """Tell whether what is told of a dataset is short enough to go with each image."""
+    return info is None or (isinstance(info, dict) and len(dumped(info)) <= _MOST_INFO)
 
 
 @dataclass
 class _Told:
-    """What files tell about one image, with the categories that it takes."""
+    """What files tell about one image, with the categories and the license that it takes."""
 
     facts: dict[str, Any] = field(default_factory=dict)
     annotations: list[Any] = field(default_factory=list)
     categories: dict[bytes, Any] = field(default_factory=dict)
+    licenses: dict[bytes, Any] = field(default_factory=dict)
+    infos: dict[bytes, Any] = field(default_factory=dict)
 
-    def add(
-        self, entry: dict[str, Any], annotations: list[Any], categories: dict[bytes, Any]
-    ) -> None:
-        """Add what an entry of a file tells; of what another told before, that stays."""
-        facts = {name: value for name, value in entry.items() if name != "file_name"}
-        self.facts = facts | self.facts
-        self.annotations += annotations
-        self.categories.update(categories)
+    def add(self, more: _Told) -> None:
+        """Add what another file or entry tells; of what was told before, that stays."""
+        self.facts = more.facts | self.facts
+        self.annotations += more.annotations
+        self.categories.update(more.categories)
+        self.licenses.update(more.licenses)
+        self.infos.update(more.infos)
+
+    def undropped(self, file: str, review: Review) -> _Told:
+        """Return it without what its owner drops, by the names that it has in a file."""
+
+        def left(key: str, values: list[Any]) -> list[Any]:
+            found = review.drops.undropped(file, {key: values}, sealing=True) or {}
+            return [each for each in found.get(key, ()) if each is not None]
+
+        def left_of(key: str, by_text: dict[bytes, Any]) -> dict[bytes, Any]:
+            kept = ((text, left(key, [each])) for text, each in by_text.items())
+            return {text: own[0] for text, own in kept if own}
+
+        facts = left("images", [self.facts])
+        return _Told(
+            facts[0] if facts else {},
+            left("annotations", self.annotations),
+            left_of("categories", self.categories),
+            left_of("licenses", self.licenses),
+            left_of("info", self.infos),
+        )
 
     def dumped(self) -> bytes:
         """Return it as JSON."""
-        more = {"annotations": self.annotations, "categories": list(self.categories.values())}
+        more: dict[str, Any] = {
+            "annotations": self.annotations,
+            "categories": list(self.categories.values()),
+        }
+        if self.licenses:
+            more["licenses"] = list(self.licenses.values())
+        if self.infos:
+            infos = list(self.infos.values())
+            more["info"] = infos[0] if len(infos) == 1 else infos
         return dumped(self.facts | more)
 
 

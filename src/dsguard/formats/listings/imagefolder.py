@@ -25,8 +25,9 @@ from dsguard.formats.listings.base import (
 from dsguard.formats.listings.coco import dumped
 
 if TYPE_CHECKING:
-    from dsguard.formats.disclosure import Review
+    from dsguard.formats.drops import Drops
     from dsguard.formats.folder.reader import TreeSource
+    from dsguard.formats.review import Review
 
 Row: TypeAlias = dict[str, Any]
 Change: TypeAlias = Callable[[Row], Row | None]
@@ -80,14 +81,15 @@ class MetadataListing(Listing):
     def _told(self, wanted: Collection[str], review: Review | None) -> Iterator[tuple[str, bytes]]:
         """Yield images, and of each row about them what it tells; rows go as in `with_names`."""
         for file in self.files():
-            if review is not None and review.says(file) is False:
+            if review is not None and review.account.says(file) is False:
                 continue
+            index = self.source.index_of(file)
             for row, images in self._rows(file):
-                if any(image in wanted for image in _about(row, images, file, self.source.index)):
+                if any(image in wanted for image in _about(row, images, file, index)):
                     for image in dict.fromkeys(images):
                         told = self._of_image(row, image, file, wanted)
                         if review is not None:
-                            told = review.undropped(file, told, sealing=True) or {}
+                            told = review.drops.undropped(file, told, sealing=True) or {}
                         if told and image in wanted:
                             yield image, dumped(told)
 
@@ -97,7 +99,7 @@ class MetadataListing(Listing):
         def stays(column: str, value: Any) -> bool:
             if not _is_name(column):
                 return True
-            named = _images({column: value}, file, self.source.index)
+            named = _images({column: value}, file, self.source.index_of(file))
             known = isinstance(value, str) and image not in named
             return known and all(other in wanted for other in named)
 
@@ -124,7 +126,7 @@ class MetadataListing(Listing):
     def _rows(self, file: str) -> Iterator[tuple[Row, list[str]]]:
         """Yield the rows of a table and the images that each is about."""
         for row in _rows(file, self.read(file)):
-            yield row, _images(row, file, self.source.index)
+            yield row, _images(row, file, self.source.index_of(file))
 
 
 def _candidates(source: TreeSource) -> list[str]:
@@ -134,7 +136,7 @@ def _candidates(source: TreeSource) -> list[str]:
 def _names_images(source: TreeSource, file: str) -> bool:
     try:
         rows = _rows(file, read_listing(source, file))
-        return any(_images(row, file, source.index) for row in rows)
+        return any(_images(row, file, source.index_of(file)) for row in rows)
     except InputError:  # a table that is none, called as one
         return False
 
@@ -326,7 +328,7 @@ def reviewed_table(file: str, data: bytes, review: Review) -> bytes | None:
     try:
         table = _table(data)
     except (InputError, ValueError) as error:
-        review.leave_out(kind_of(file), file, str(error))
+        review.account.leave_out(kind_of(file), file, str(error))
         return None
     columns = Columns.without_images(file)
     kept = []
@@ -335,7 +337,7 @@ def reviewed_table(file: str, data: bytes, review: Review) -> bytes | None:
             allowances = [review.row_of_table(row) for row in batch.to_pylist()]
             kept.append(Table(batch, columns).reviewed(review, allowances).batch)
     except CouldHoldPictureError as error:
-        review.leave_out(kind_of(file), file, str(error))
+        review.account.leave_out(kind_of(file), file, str(error))
         return None
     written = io.BytesIO()
     if kept:
@@ -343,23 +345,15 @@ def reviewed_table(file: str, data: bytes, review: Review) -> bytes | None:
     return written.getvalue() or None
 
 
-def undropped_table(file: str, data: bytes, review: Review, sealing: bool = True) -> bytes:
+def undropped_table(file: str, data: bytes, drops: Drops, sealing: bool = True) -> bytes:
     """Return a Parquet table without the columns that its owner drops, and keys in its values."""
-    from dsguard.formats.parquet.columns import arrow
-    from dsguard.formats.parquet.table import undropped_column
+    from dsguard.formats.parquet.columns import damage
+    from dsguard.formats.parquet.dropped import undropped
 
-    pyarrow, parquet = arrow()
-    table = _table(data)
-    kept = [n for n in table.schema.names if review.says(f"{file}/{n}") is not False]
-    left, changed = table.select(kept), len(kept) < len(table.schema.names)
-    for place, field in enumerate(left.schema):
-        chunks = left.column(place).chunks
-        cut = [undropped_column(c, f"{file}/{field.name}", review, sealing=sealing) for c in chunks]
-        if any(new is not old for new, old in zip(cut, chunks, strict=True)):
-            left, changed = left.set_column(place, field, pyarrow.chunked_array(cut)), True
-    written = io.BytesIO()
-    parquet.write_table(left, written)
-    return written.getvalue() if changed else data
+    try:
+        return undropped(_table(data), data, file, drops, sealing=sealing)
+    except damage() as error:
+        raise ValueError(str(error)) from error
 
 
 _TABLE_ALWAYS, _TABLE_RATIO = 1 << 24, 100
@@ -389,7 +383,7 @@ def _table(data: bytes) -> Any:
 
 
 def _reason_against(kind: Any) -> str:
-    from dsguard.formats.parquet.table import reason_against
+    from dsguard.formats.parquet.types import reason_against
 
     return reason_against(kind)
 

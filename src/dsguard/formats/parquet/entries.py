@@ -17,14 +17,15 @@ from dsguard.errors import InputError
 from dsguard.formats.disclosure import A_KEY
 from dsguard.formats.limits import MOST_BYTES, load_json
 from dsguard.formats.parquet.columns import arrow
+from dsguard.formats.parquet.dropped import undropped_column, undropped_metadata, undropped_rows
 from dsguard.formats.parquet.marks import BLOCK_BYTES, marks_of
-from dsguard.formats.parquet.table import Table, holds_key, undropped_column
+from dsguard.formats.parquet.table import Table, holds_key
 from dsguard.formats.sealing import DIGEST_BYTES, digest_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from dsguard.formats.disclosure import Review
+    from dsguard.formats.review import Review
 
 DIGEST = "dsguard.image"
 MARK = "dsguard.row"
@@ -66,16 +67,17 @@ def packed(
     review : Review
     """
     batch = whole.batch if len(rows) == whole.batch.num_rows else whole.batch.take(rows)
+    batch = undropped_rows(batch, whole.columns, review.drops)
     there = {name: published.column(name) for name in published.schema.names}
     kept: list[pa.Field] = []
     sealed: dict[str, pa.Array] = {}
     for each in batch.schema:
         column, path = batch.column(each.name), f"{whole.columns.file}/{each.name}"
         if each.name != whole.columns.image:
-            column = undropped_column(column, path, review, sealing=True)
+            column = undropped_column(column, path, review.drops, sealing=True)
         is_same = each.name in there and column.equals(there[each.name])
         is_published = each.name == whole.columns.image or is_same
-        if not is_published and review.says(path) is False:
+        if not is_published and review.account.says_of(whole.columns.file, each.name) is False:
             continue
         kept.append(each)
         if is_published:
@@ -83,10 +85,10 @@ def packed(
         if not holds_key(column, review):
             sealed[each.name] = column
         elif each.name not in there:
-            review.leave_out(each.name, path, A_KEY, len(rows))
-    metadata = dict(batch.schema.metadata or {})
-    is_less = review.is_cut or len(kept) < len(batch.schema.names)
-    if is_less or review.holds_key(repr(metadata).encode()):
+            review.account.leave_out(each.name, path, A_KEY, len(rows))
+    metadata = undropped_metadata(batch.schema.metadata, whole.columns.file, review.drops) or {}
+    is_less = review.account.is_cut or len(kept) < len(batch.schema.names)
+    if is_less or review.drops.holds_key(repr(metadata).encode()):
         metadata = dict(published.schema.metadata or {})  # it may tell of what does not come back
     is_needed = bool(sealed) or metadata != dict(published.schema.metadata or {})
     digests = list(map(digest_of, files))
@@ -96,7 +98,7 @@ def packed(
         for name, column in sealed.items():
             reason = f"is too much to be sealed: {MOST_BYTES >> 20} MiB are the most"
             path = f"{whole.columns.file}/{name}"
-            review.leave_out(name, path, reason, len(column), sealable=False)
+            review.account.leave_out(name, path, reason, len(column), sealable=False)
         sealed = {}
         data = _entry(kept, sealed, digests, marks, metadata)
     return Packed(data, len(sealed) * len(rows), is_needed)

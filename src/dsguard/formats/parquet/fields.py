@@ -9,7 +9,7 @@ from dsguard.errors import InputError
 from dsguard.formats.base import Extras
 from dsguard.formats.limits import load_json
 from dsguard.formats.parquet.columns import Columns, arrow, damage
-from dsguard.formats.parquet.table import bare_type
+from dsguard.formats.parquet.types import bare_type
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
-import zoneinfo
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from dsguard.formats.base import Extras, Record
 from dsguard.formats.disclosure import A_KEY
-from dsguard.formats.dropping import UNREAD
 from dsguard.formats.harmless import (
     CHARACTERS,
     ROW,
@@ -23,13 +19,19 @@ from dsguard.formats.harmless import (
 )
 from dsguard.formats.limits import load_json
 from dsguard.formats.parquet.columns import NAMED, Columns, arrow, damage, type_of_values
+from dsguard.formats.parquet.dropped import undropped_column, undropped_rows
+from dsguard.formats.parquet.types import (
+    Check,
+    array_of,
+    bare_type,
+    length_of_names,
+    reason_against,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from dsguard.formats.disclosure import Review
-
-_Check: TypeAlias = "Callable[[pa.DataType], bool]"
+    from dsguard.formats.review import Review
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Table(Record):
     def reviewed(self, review: Review, allowances: list[Allowance] | None = None) -> Table:
         """Return the table without what could hold a picture; each row has an allowance."""
         pyarrow, _ = arrow()
+        batch = undropped_rows(self.batch, self.columns, review.drops)
         numbers, texts = self._numbers(review), self._texts(review)
         if allowances is None:
             allowances = [Allowance() for _ in range(self.batch.num_rows)]
@@ -51,24 +54,24 @@ class Table(Record):
         kept: dict[str, Any] = {}
         for n, field in enumerate(self.batch.schema):
             name = f"{self.columns.file}/{field.name}"
-            said = review.says(name)
-            column = self.batch.column(n)
+            said = review.account.says_of(self.columns.file, field.name)
+            column = batch.column(n)
             if field.name == self.columns.image:
                 kept[field.name] = self._shortened(column, review)
             elif said or (field.name == self.columns.label and said is None):
                 kept[field.name] = _without_key(
-                    undropped_column(column, name, review), name, review
+                    undropped_column(column, name, review.drops), name, review
                 )
             elif said is None:
                 reason = reason_against(field.type)
-                if len(field.name) > STRING or _length_of_names(field.type) > CHARACTERS:
+                if len(field.name) > STRING or length_of_names(field.type) > CHARACTERS:
                     reason = "has a name, or names in it, of too many characters"
                 elif field.name in texts and len(texts) > ROW:
                     reason = f"is one of {len(texts)} columns of text"
                 if field.name in numbers and sum(numbers.values()) > ROW:
                     reason = f"is one of {len(numbers)} columns of numbers"
                 if reason:
-                    review.leave_out(field.name, name, reason, len(column))
+                    review.account.leave_out(field.name, name, reason, len(column))
                 elif field.name in numbers:
                     kept[field.name] = _without_key(column, name, review)
                 else:
@@ -84,16 +87,16 @@ class Table(Record):
 
     def undropped(self, fields: Extras, review: Review) -> Extras:
         if self.columns.label is not None:
-            review.keep_class(f"{self.columns.file}/{self.columns.label}")
+            review.account.keep_class(f"{self.columns.file}/{self.columns.label}")
         if self.columns.named:
             path = f"{self.columns.file}/fields"
             own = {suffix: f"{path}/{suffix}" for suffix in fields}
         else:
             own = dict.fromkeys(fields, self.columns.file)  # whose columns are the keys of one
         left = {
-            suffix: review.undropped(own[suffix], data, sealing=True)
+            suffix: review.drops.undropped(own[suffix], data, sealing=True)
             for suffix, data in fields.items()
-            if own[suffix] == self.columns.file or review.says(own[suffix]) is not False
+            if own[suffix] == self.columns.file or review.account.says(own[suffix]) is not False
         }
         return {suffix: data for suffix, data in left.items() if data is not None}
 
@@ -148,55 +151,14 @@ class Table(Record):
         types = arrow()[0].types
         return self._undecided((types.is_string, types.is_large_string), review)
 
-    def _undecided(self, checks: tuple[_Check, ...], review: Review) -> set[str]:
+    def _undecided(self, checks: tuple[Check, ...], review: Review) -> set[str]:
         return {
             field.name
             for field in self.batch.schema
             if any(check(type_of_values(field.type)) for check in checks)
-            and review.says(f"{self.columns.file}/{field.name}") is None
+            and review.account.says_of(self.columns.file, field.name) is None
             and field.name != self.columns.label
         }
-
-
-def bare_type(kind: pa.DataType) -> pa.DataType:
-    """Return a type without what its fields say of themselves, which could be anything.
-
-    Types that `reason_against` does not know are returned as they are: it refuses them.
-    """
-    pyarrow, _ = arrow()
-    types = pyarrow.types
-    if types.is_struct(kind):
-        return pyarrow.struct({field.name: bare_type(field.type) for field in kind})
-    if types.is_map(kind):
-        return pyarrow.map_(bare_type(kind.key_type), bare_type(kind.item_type))
-    if types.is_dictionary(kind):
-        return pyarrow.dictionary(kind.index_type, bare_type(kind.value_type), kind.ordered)
-    if types.is_timestamp(kind) and kind.tz and not _is_zone(kind.tz):  # the moment stays
-        return pyarrow.timestamp(kind.unit, "UTC")
-    if types.is_fixed_size_list(kind):
-        return pyarrow.list_(bare_type(kind.value_type), kind.list_size)
-    list_of = next((list_of for is_such, list_of in _lists() if is_such(kind)), None)
-    return list_of(bare_type(kind.value_type)) if list_of else kind
-
-
-def _lists() -> list[tuple[_Check, Callable[[pa.DataType], pa.DataType]]]:
-    """Return the lists of any length that Arrow has: how one is known, and how it is made."""
-    pyarrow, types = arrow()[0], arrow()[0].types
-    return [
-        (types.is_list, pyarrow.list_),
-        (types.is_large_list, pyarrow.large_list),
-        (types.is_list_view, pyarrow.list_view),
-        (types.is_large_list_view, pyarrow.large_list_view),
-    ]
-
-
-def _is_known(kind: pa.DataType) -> bool:
-    """Tell whether `bare_type` knows a type: others may have fields that say anything."""
-    types = arrow()[0].types
-    checks = [types.is_struct, types.is_fixed_size_list, types.is_map, types.is_dictionary]
-    checks += [is_such for is_such, _ in _lists()]
-    nested = types.is_nested(kind) or kind.num_fields > 0
-    return not nested or any(is_such(kind) for is_such in checks)
 
 
 def _stripped(column: pa.Array, name: str, review: Review) -> pa.Array:
@@ -210,56 +172,25 @@ def _stripped(column: pa.Array, name: str, review: Review) -> pa.Array:
             cast = column.cast(bare)
             cast.validate(full=True)  # Arrow makes invalid ones of lists of nothing
         except pyarrow.ArrowException:
-            return _array(column.to_pylist(), bare)
+            return array_of(column.to_pylist(), bare)
     except damage() as error:
-        review.leave_out(name, name, f"cannot be written: {error}", len(column))
+        review.account.leave_out(name, name, f"cannot be written: {error}", len(column))
         return pyarrow.nulls(len(column))
     return cast
-
-
-def _is_zone(name: str) -> bool:
-    return bool(_OFFSET.fullmatch(name)) or name in _zones()
-
-
-_OFFSET = re.compile(r"[+-]\d\d:\d\d")
-
-
-@cache
-def _zones() -> set[str]:
-    return zoneinfo.available_timezones()
-
-
-def undropped_column(
-    column: pa.Array, name: str, review: Review, *, sealing: bool = False
-) -> pa.Array:
-    """Return a column without the keys that its owner drops; nulls where that cannot be."""
-    pyarrow, _ = arrow()
-    if not review.disclosure.drop or pyarrow.types.is_primitive(column.type):
-        return column
-    try:
-        given = column.to_pylist()
-        left = [review.undropped(name, value, sealing=sealing) for value in given]
-        if all(new is old for new, old in zip(left, given, strict=True)):
-            return column
-        return _array(left, column.type)
-    except (pyarrow.ArrowException, OSError, RecursionError, TypeError, ValueError):
-        last = name.rpartition("/")[2]
-        review.leave_out(last, name, UNREAD, len(column), sealable=not sealing)
-        return pyarrow.nulls(len(column), column.type)
 
 
 def holds_key(column: pa.Array, review: Review) -> bool:
     """Tell whether a column has the key of a dataset in it, in one row or over several."""
     types = arrow()[0].types
     is_free = types.is_temporal(column.type) or types.is_boolean(column.type)
-    return not is_free and review.is_key(column.to_pylist())
+    return not is_free and review.drops.is_key(column.to_pylist())
 
 
 def _without_key(column: pa.Array, name: str, review: Review) -> pa.Array:
     """Return a column; nulls, where it has the key of a dataset in it."""
     if not holds_key(column, review):
         return column
-    review.leave_out(name.rpartition("/")[2], name, A_KEY, len(column))
+    review.account.leave_out(name.rpartition("/")[2], name, A_KEY, len(column))
     return arrow()[0].nulls(len(column), column.type)
 
 
@@ -269,52 +200,14 @@ def _pruned(column: pa.Array, name: str, review: Review, allowances: list[Allowa
     try:
         given = column.to_pylist()
     except damage() as error:  # a moment that Python has none for
-        review.leave_out(name.rpartition("/")[2], name, f"cannot be read: {error}", len(column))
+        review.account.leave_out(
+            name.rpartition("/")[2], name, f"cannot be read: {error}", len(column)
+        )
         return pyarrow.nulls(len(column), column.type)
     values = [review.row(name, value, own) for value, own in zip(given, allowances, strict=True)]
     try:
-        return _array(values, column.type)
+        return array_of(values, column.type)
     except (pyarrow.ArrowException, TypeError, ValueError):  # a null where its type has none
         kind = name.rpartition("/")[2]
-        review.leave_out(kind, name, f"cannot be cut as type {column.type}", len(column))
+        review.account.leave_out(kind, name, f"cannot be cut as type {column.type}", len(column))
         return pyarrow.nulls(len(column), column.type)
-
-
-def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
-    """Return values as an Arrow array, maps without the entries that were pruned.
-
-    An entry or key that is null is no exception to Arrow: it ends the process.
-    """
-    return arrow()[0].array([_without_null_entries(value, kind) for value in values], kind)
-
-
-def _without_null_entries(value: Any, kind: pa.DataType) -> Any:
-    types = arrow()[0].types
-    if value is None or not kind.num_fields:
-        return value
-    if types.is_struct(kind):
-        return {each.name: _without_null_entries(value.get(each.name), each.type) for each in kind}
-    if types.is_map(kind):
-        parts = (kind.key_type, kind.item_type)
-        entries = (entry for entry in value if entry is not None and entry[0] is not None)
-        return [tuple(map(_without_null_entries, entry, parts)) for entry in entries]
-    return [_without_null_entries(each, kind.value_type) for each in value]
-
-
-def reason_against(kind: pa.DataType) -> str:
-    """Return why no column of this type is published unless it is named; empty where some are."""
-    types = arrow()[0].types
-    if isinstance(kind, arrow()[0].BaseExtensionType) or not _is_known(kind):
-        return f"is of type {kind}"
-    inner = [kind.field(n).type for n in range(kind.num_fields)]
-    if types.is_dictionary(kind):
-        inner.append(kind.value_type)
-    if any("binary" in str(each) for each in (kind, *inner)) or any(map(reason_against, inner)):
-        return "holds bytes"
-    return ""
-
-
-def _length_of_names(kind: pa.DataType) -> int:
-    """Return how many characters the fields of a type have in their names, at any depth."""
-    fields = [kind.field(n) for n in range(kind.num_fields)]
-    return sum(len(field.name) + _length_of_names(field.type) for field in fields)

@@ -81,7 +81,9 @@ class ParquetSink(FileSink):
         """Return the fields of an image as they are sealed."""
         assert self.review is not None
         stem, fields = with_suffix(rows.names[row], ""), results.whole.get(row, {})
-        found = {name: self.review.to_seal(f"{stem}.{name}", data) for name, data in fields.items()}
+        found = {
+            name: self.review.drops.to_seal(f"{stem}.{name}", data) for name, data in fields.items()
+        }
         return {name: data for name, data in found.items() if data is not None}
 
     def _give_rows(self, entry: Packed) -> None:
@@ -104,7 +106,7 @@ class ParquetSink(FileSink):
         for name, data in whole.of_no_image() if whole else ():
             kept = None
             if published.get(name) != data:
-                kept = self.review.loose_to_seal(name, data)
+                kept = self.review.drops.loose_to_seal(name, data)
             if kept is not None and published.get(name) != kept:
                 self.give(numbered(LOOSE, name), name, kept)
 

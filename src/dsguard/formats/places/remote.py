@@ -22,7 +22,7 @@ from dsguard.formats.places import addresses, http
 from dsguard.formats.places.base import Listing, Place
 from dsguard.formats.places.schemes import check_schemes
 
-_PARTS_OF_ROOT = {"file": 0, "local": 0, "memory": 0, "hf": 2, "smb": 2}
+_PARTS_OF_ROOT = {"memory": 0, "hf": 2, "smb": 2}
 """How many parts of a path name a bucket, server, share or repository, where it is not one."""
 
 _KINDS_OF_HUB = ("buckets", "datasets", "spaces")
@@ -148,9 +148,7 @@ class RemotePlace(Place):
 
     def is_root(self) -> bool:
         """Tell whether this is a whole bucket or server: one beside it may be anybody's."""
-        scheme, mark, path = self.url.rpartition("::")[2].partition("://")
-        if not mark:
-            scheme, path = "file", scheme
+        scheme, _, path = self.url.rpartition("::")[2].partition("://")
         parts = list(filter(None, path.split("/")))
         more = parts[:1] and (
             parts[0].startswith("arn:") or (scheme == "hf" and parts[0] in _KINDS_OF_HUB)

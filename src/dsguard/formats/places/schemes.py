@@ -9,10 +9,15 @@ from __future__ import annotations
 from dsguard.errors import InputError
 
 STORES = frozenset(
-    {"file", "local", "memory", "http", "https", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
+    {"memory", "http", "https", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
     | {"adl", "oss", "oci", "hf", "ftp", "sftp", "ssh", "hdfs", "webhdfs", "smb"}
 )
-"""Places that hold files, and do nothing else."""
+"""Places that hold files, and do nothing else.
+
+Folders of this machine are none of them: they are opened as paths, links and all, before.
+"""
+
+_LOCAL = frozenset({"file", "local"})
 
 CACHES = frozenset({"simplecache", "filecache", "blockcache"})
 """Before one of them, with ``::``: copies of its files on this machine."""
@@ -30,6 +35,9 @@ def check_schemes(url: str) -> None:
         if part.lower() not in CACHES:
             raise _refusal(url, part.partition("://")[0], CACHES)
     scheme = last.partition("://")[0]
+    if before and scheme.lower() in _LOCAL:
+        msg = f"{url[:200]}: what is on this machine needs no copy of itself; give its path alone"
+        raise InputError(msg)
     if scheme.lower() not in STORES:
         raise _refusal(url, scheme, STORES)
 

@@ -44,7 +44,7 @@ from dsguard.formats.tar import (
 )
 
 if TYPE_CHECKING:
-    from dsguard.formats.disclosure import Review
+    from dsguard.formats.review import Review
 
 
 @dataclass
@@ -100,9 +100,9 @@ class Samples(Record):
     def reviewed(self, review: Review) -> Samples:
         for name in self.hidden:
             shown, reason = f"{self.shard}/{name}", "is a hidden image; rename it"
-            review.leave_out(kind_of(name), shown, reason, sealable=False)
+            review.account.leave_out(kind_of(name), shown, reason, sealable=False)
         for name, reason in self.passed_over():
-            review.leave_out(kind_of(name), name, reason, sealable=False)
+            review.account.leave_out(kind_of(name), name, reason, sealable=False)
         with_image = {kept.sample for kept in self.members if kept.data is None}
         fields: dict[str, Extras] = {}
         for kept in self.members:
@@ -138,8 +138,8 @@ class Samples(Record):
 def _reviewed(name: str, data: bytes, review: Review) -> bytes | None:
     """Return a member that belongs to no image as it goes along, None where it does not."""
     text = is_text(name) or is_text_field(name.rpartition(".")[2])
-    if not text and review.says(name) is None:
-        review.leave_out(kind_of(name), name, "is not read as an image, nor as text")
+    if not text and review.account.says(name) is None:
+        review.account.leave_out(kind_of(name), name, "is not read as an image, nor as text")
         return None
     return review.file(name, data)
 

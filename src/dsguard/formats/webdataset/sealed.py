@@ -28,7 +28,7 @@ from dsguard.formats.webdataset.reader import (
 )
 
 if TYPE_CHECKING:
-    from dsguard.formats.disclosure import Review
+    from dsguard.formats.review import Review
 
 
 def changed(
@@ -62,7 +62,7 @@ def changed(
         if kept.sample in with_image and kept.sample not in good:
             continue
         name = f"{whole.shard}/{kept.name}"
-        to_seal = review.to_seal if kept.sample in with_image else review.loose_to_seal
+        to_seal = review.drops.to_seal if kept.sample in with_image else review.drops.loose_to_seal
         data = None if own is kept.data else to_seal(name, kept.data)
         if data is not None and data != own:
             place = places[kept.sample] - 1 if kept.sample in with_image else LOOSE

@@ -34,6 +34,7 @@ class TarSink(FileSink):
         errors: dict[int, DsguardError] = {}
         record = rows.record
         if not isinstance(record, Samples):
+            self._write_of_no_image(rows)
             record = self._samples(rows, names, results, errors)
         self._last = record
         images = [kept for kept in record.members if kept.data is None]

@@ -1,0 +1,79 @@
+"""What was sealed beside images, opened before the images become shards.
+
+Shards have fields and labels, which are in these files. One sealed file after the other goes to a
+temporary folder, so that none but the one that is being opened is held in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from dsguard._atomic import temporary_subfolder
+from dsguard.bulk.clean_names import clean_names
+from dsguard.bulk.sealed_files import is_of_set, opened_in, sealed_in
+from dsguard.bulk.sealed_lists import NAMES, is_list, without_lists
+from dsguard.errors import DsguardError
+from dsguard.formats.detect import with_opened
+from dsguard.formats.folder.reader import TreeSource
+from dsguard.formats.places import LocalPlace
+from dsguard.formats.writers import output_kind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dsguard.bulk.settings import Settings
+    from dsguard.bulk.tasks import Task
+    from dsguard.formats.base import Source
+    from dsguard.formats.places import Place
+    from dsguard.keys import DatasetKey, KeySource
+
+
+@contextlib.contextmanager
+def opened(
+    source: Source, task: Task, settings: Settings
+) -> Iterator[tuple[Source, dict[str, DsguardError]]]:
+    """Yield a source as a task has to see it, and by file what does not open of what is sealed."""
+    becomes_shards = (
+        isinstance(source, TreeSource)
+        and task.writes
+        and not task.publishes
+        and output_kind(source, settings.out_format) != "folder"
+    )
+    if not becomes_shards or not sealed_in(source):
+        yield source, {}
+        return
+    assert isinstance(source, TreeSource)
+    with temporary_subfolder("opened") as folder:
+        yield _opened(source, task.key, folder / "files")
+
+
+def _opened(
+    source: TreeSource, key: DatasetKey | KeySource, folder: Path
+) -> tuple[Source, dict[str, DsguardError]]:
+    folder.mkdir()
+    place, clean, failures = LocalPlace(folder), dict[str, str](), dict[str, DsguardError]()
+    images, of_samples = source.names(), set[str]()
+    for sealed in sealed_in(source):
+        try:
+            files = opened_in(source, sealed, key)
+            for name in filter(is_list, files):
+                if name.endswith(NAMES):
+                    clean |= clean_names(name.removesuffix(NAMES), files[name], images)
+        except DsguardError as error:
+            failures[sealed] = error.to_keep()
+            continue
+        failures.update(_written(without_lists(files), place))
+        if not is_of_set(sealed):
+            of_samples |= files.keys()
+    return with_opened(source, place, clean, of_samples - failures.keys()), failures
+
+
+def _written(files: dict[str, bytes], place: Place) -> Iterator[tuple[str, DsguardError]]:
+    """Write files; yield those that cannot be written, and why."""
+    for name, data in files.items():
+        try:
+            place.write(name, data)
+        except DsguardError as error:  # of its name
+            yield name, error.to_keep()

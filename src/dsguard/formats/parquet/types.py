@@ -1,0 +1,108 @@
+"""Types of Arrow: which are known, without what they say of themselves, and arrays of them."""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from dsguard.formats.parquet.columns import arrow
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Check: TypeAlias = "Callable[[pa.DataType], bool]"
+
+_OFFSET = re.compile(r"[+-]\d\d:\d\d")
+
+
+def bare_type(kind: pa.DataType) -> pa.DataType:
+    """Return a type without what its fields say of themselves, which could be anything.
+
+    Types that `reason_against` does not know are returned as they are: it refuses them.
+    """
+    pyarrow, _ = arrow()
+    types = pyarrow.types
+    if types.is_struct(kind):
+        return pyarrow.struct({field.name: bare_type(field.type) for field in kind})
+    if types.is_map(kind):
+        return pyarrow.map_(bare_type(kind.key_type), bare_type(kind.item_type))
+    if types.is_dictionary(kind):
+        return pyarrow.dictionary(kind.index_type, bare_type(kind.value_type), kind.ordered)
+    if types.is_timestamp(kind) and kind.tz and not _is_zone(kind.tz):  # the moment stays
+        return pyarrow.timestamp(kind.unit, "UTC")
+    if types.is_fixed_size_list(kind):
+        return pyarrow.list_(bare_type(kind.value_type), kind.list_size)
+    list_of = next((list_of for is_such, list_of in lists_of_arrow() if is_such(kind)), None)
+    return list_of(bare_type(kind.value_type)) if list_of else kind
+
+
+def lists_of_arrow() -> list[tuple[Check, Callable[[pa.DataType], pa.DataType]]]:
+    """Return the lists of any length that Arrow has: how one is known, and how it is made."""
+    pyarrow, types = arrow()[0], arrow()[0].types
+    return [
+        (types.is_list, pyarrow.list_),
+        (types.is_large_list, pyarrow.large_list),
+        (types.is_list_view, pyarrow.list_view),
+        (types.is_large_list_view, pyarrow.large_list_view),
+    ]
+
+
+def _is_known(kind: pa.DataType) -> bool:
+    """Tell whether `bare_type` knows a type: others may have fields that say anything."""
+    types = arrow()[0].types
+    checks = [types.is_struct, types.is_fixed_size_list, types.is_map, types.is_dictionary]
+    checks += [is_such for is_such, _ in lists_of_arrow()]
+    nested = types.is_nested(kind) or kind.num_fields > 0
+    return not nested or any(is_such(kind) for is_such in checks)
+
+
+def _is_zone(name: str) -> bool:
+    return bool(_OFFSET.fullmatch(name)) or name in _zones()
+
+
+@cache
+def _zones() -> set[str]:
+    return zoneinfo.available_timezones()
+
+
+def reason_against(kind: pa.DataType) -> str:
+    """Return why no column of this type is published unless it is named; empty where some are."""
+    types = arrow()[0].types
+    if isinstance(kind, arrow()[0].BaseExtensionType) or not _is_known(kind):
+        return f"is of type {kind}"
+    inner = [kind.field(n).type for n in range(kind.num_fields)]
+    if types.is_dictionary(kind):
+        inner.append(kind.value_type)
+    if any("binary" in str(each) for each in (kind, *inner)) or any(map(reason_against, inner)):
+        return "holds bytes"
+    return ""
+
+
+def length_of_names(kind: pa.DataType) -> int:
+    """Return how many characters the fields of a type have in their names, at any depth."""
+    fields = [kind.field(n) for n in range(kind.num_fields)]
+    return sum(len(field.name) + length_of_names(field.type) for field in fields)
+
+
+def array_of(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """Return values as an Arrow array, maps without the entries that were pruned.
+
+    An entry or key that is null is no exception to Arrow: it ends the process.
+    """
+    return arrow()[0].array([_without_null_entries(value, kind) for value in values], kind)
+
+
+def _without_null_entries(value: Any, kind: pa.DataType) -> Any:
+    types = arrow()[0].types
+    if value is None or not kind.num_fields:
+        return value
+    if types.is_struct(kind):
+        return {each.name: _without_null_entries(value.get(each.name), each.type) for each in kind}
+    if types.is_map(kind):
+        parts = (kind.key_type, kind.item_type)
+        entries = (entry for entry in value if entry is not None and entry[0] is not None)
+        return [tuple(map(_without_null_entries, entry, parts)) for entry in entries]
+    return [_without_null_entries(each, kind.value_type) for each in value]

@@ -1,0 +1,166 @@
+"""The walk over values of JSON, tables and pickles, which prunes what could hold a picture."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dsguard.formats.disclosure import Account, kind_of
+from dsguard.formats.harmless import (
+    BLURRED,
+    BOXES,
+    SHAPES,
+    Allowance,
+    CouldHoldPictureError,
+    TooMuchError,
+    charge_numbers,
+    charge_rows,
+    charge_string,
+    count_of,
+    decoded,
+    is_number,
+    size_of_scalar,
+    size_of_string,
+)
+from dsguard.formats.images import is_image_name
+from dsguard.formats.limits import id_key
+from dsguard.formats.named_images import NamedImages, allowance_of
+from dsguard.formats.pairs import text_of
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+_DIGITS = re.compile(r"\d+")
+_MOST_DIGITS = 19  # of 64 bits
+_IDS = frozenset({"id", "image_id", "category_id", "iscrowd"})
+
+
+class Walk:
+    """Goes through objects and lists, and replaces with None what could hold a picture."""
+
+    def __init__(
+        self, account: Account, images: NamedImages, of_all: Allowance, by_image: bool
+    ) -> None:
+        self._account, self._images = account, images
+        self._of_all, self._by_image = of_all, by_image
+        self._allowances: dict[str, Allowance] = {}
+        self._ids: dict[Any, str] = {}
+        self._file = ""
+
+    def pruned(self, value: Any, name: str) -> Any:
+        """Return a value without what could hold a picture.
+
+        Raises
+        ------
+        TooMuchError
+            If what is left is still too much.
+        """
+        self._file = name
+        if self._by_image and isinstance(value, dict) and isinstance(value.get("images"), list):
+            self._ids = {
+                id_key(image["id"]): owner
+                for image in value["images"]
+                if isinstance(image, dict)
+                and isinstance(image.get("id"), int | str)
+                and (owner := self._owner_in(image))
+            }
+        return self._any(value, name, "")
+
+    def _any(self, value: Any, name: str, owner: str) -> Any:
+        try:
+            if isinstance(value, dict):  # an empty one costs nothing
+                return value and self._object(value, name, self._owner_in(value) or owner)
+            if isinstance(value, np.ndarray):
+                self._array(value, owner)
+                return value
+            if isinstance(value, list | tuple):
+                last = name.rpartition("/")[2]
+                shape = last if last in SHAPES else ""
+                if charge_numbers(list(value), self._allowance(owner), shape=shape):
+                    return value
+                self._allowance(owner).take_row(sum(map(count_of, value)))
+                charge_rows(value)
+                kept = [self._any(each, name, owner) for each in value]
+                lost = sum(new is None for new in kept) - sum(each is None for each in value)
+                return None if 2 * lost > len(kept) else type(value)(kept)
+            if isinstance(value, str | bytes):
+                text = decoded(value) if isinstance(value, bytes) else value
+                if text and name.rpartition("/")[2].lower() in BLURRED:
+                    msg = "is a blurred picture, by its name"
+                    raise CouldHoldPictureError(msg)
+                if not self._images.is_name(text):
+                    charge_string(text, self._allowance(owner))
+            else:
+                self._allowance(owner).take(*size_of_scalar(value))
+        except TooMuchError:
+            raise
+        except CouldHoldPictureError as error:
+            kind = kind_of(name) if name == self._file else name.rpartition("/")[2]
+            self._account.leave_out(kind, name, str(error))
+            return None
+        return value
+
+    def _object(self, value: dict[Any, Any], name: str, owner: str) -> dict[Any, Any]:
+        numbers = [key for key, each in value.items() if is_number(each) and not _is_id(key, each)]
+        self._allowance(owner).take_ids(sum(_is_id(key, each) for key, each in value.items()))
+        of_images = [str(key) for key in numbers if self._is_image(key)]
+        for image in of_images:
+            self._allowance(image).take_row(1)
+        own = sum(count_of(value[key]) for key in numbers) - len(of_images)
+        self._allowance(owner).take_line(own, alone=own == len(value))
+        found: dict[Any, Any] = {}
+        for key, each in value.items():
+            below = f"{name}/{text_of(key)}"
+            said = self._account.says_of(name, text_of(key))
+            if said is False:
+                continue
+            if self._is_image(key):
+                if not self._images.is_path(key):
+                    self._allowance(owner).take(0, size_of_string(key))
+                found[key] = each if said else self._any(each, below, str(key))
+                continue
+            if not _is_usual(key):
+                self._allowance(owner).take(0, size_of_string(text_of(key)))
+            free = said or _is_id(key, each)
+            found[key] = each if free else self._any(each, below, owner)
+        return found
+
+    def _array(self, array: npt.NDArray[Any], owner: str) -> None:
+        if array.dtype.kind not in "biuf" or array.size > BOXES:
+            msg = f"is an array of {array.size} values of type {array.dtype}"
+            raise CouldHoldPictureError(msg)
+        charge_numbers(np.atleast_1d(array).tolist(), self._allowance(owner))
+
+    def _allowance(self, owner: str) -> Allowance:
+        if not owner:
+            return self._of_all
+        return self._allowances.setdefault(self._images.account_of(owner), allowance_of(owner))
+
+    def _owner_in(self, value: dict[Any, Any]) -> str:
+        """Return the image that an object is about; empty where it does not say."""
+        if not self._by_image:
+            return ""
+        known = value.get("image_id")
+        if isinstance(known, int | str) and (owner := self._ids.get(id_key(known))):
+            return owner
+        strings = [each for each in value.values() if isinstance(each, str)]
+        named = [each for each in strings if self._is_image(each)]
+        whole = (each for each in named if is_image_name(each, of_any_kind=True))
+        return next(whole, named[0] if named else "")  # an id may be like a name without its suffix
+
+    def _is_image(self, key: Any) -> bool:
+        return self._by_image and isinstance(key, str) and self._images.is_image(key)
+
+
+def _is_id(key: Any, value: Any) -> bool:
+    """Tell whether a number only counts things, as in COCO."""
+    if isinstance(value, str):
+        return key in _IDS and value.isdecimal() and len(value) <= _MOST_DIGITS
+    return key in _IDS and isinstance(value, int) and is_number(value)
+
+
+def _is_usual(key: Any) -> bool:
+    usual = isinstance(key, str) and len(key) <= 32 and key.isidentifier()
+    return usual and len(_DIGITS.findall(key)) <= 1  # places of a grid have two numbers
