@@ -30,7 +30,7 @@ from dsguard.errors import DsguardError, InputError, TamperedError
 from dsguard.formats.folder.reader import read_or_error
 from dsguard.formats.limits import MOST_BYTES as MOST_OF_VALUE
 from dsguard.formats.names import fault_of, shard_name
-from dsguard.formats.sealing import DIGEST_BYTES, Entries, Sealer, digest_of
+from dsguard.formats.sealing import DIGEST_BYTES, Entries, Sealer, digest_of, unmarked
 
 if TYPE_CHECKING:
     from dsguard.formats.base import Source
@@ -126,9 +126,10 @@ class PieceSealer(Sealer):
         most = MOST_OF_VALUE if self._cuts else MOST_BYTES
         if len(data) > most:
             return f"is too much to be sealed: {most >> 20} MiB are the most"
-        if name in self._names:
+        own = unmarked(name) if self._cuts else name
+        if own in self._names:
             return "has the name of another that is sealed; rename it"
-        self._names.add(name)
+        self._names.add(own)
         self.count += count
         while self._held and self._size + len(data) > PIECE_BYTES:
             if self._cuts and self._size < PIECE_BYTES:

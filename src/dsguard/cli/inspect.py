@@ -62,6 +62,7 @@ def _facts_of(file: Path, key_path: Path | None) -> dict[str, Any]:
     from dsguard.api import inspect
     from dsguard.bulk.sealed_fields import is_of_fields, is_own
     from dsguard.bulk.sealed_files import opened_archive
+    from dsguard.formats.sealing import unmarked
 
     info = asdict(inspect(*_first_image(file)))
     info["image_id"] = info["image_id"] and info["image_id"].hex()
@@ -71,7 +72,10 @@ def _facts_of(file: Path, key_path: Path | None) -> dict[str, Any]:
     info["holds"] = f"{kind}, sealed"
     if key_path is not None:
         _, inner = opened_archive(file.read_bytes(), load_key(key_path))
-        info["files"] = {name: len(data) for name, data in inner.items()}
+        is_marked = is_of_fields(file.name)
+        info["files"] = {
+            unmarked(name) if is_marked else name: len(data) for name, data in inner.items()
+        }
     return info
 
 

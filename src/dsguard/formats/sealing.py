@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -128,9 +129,36 @@ def numbered(number: int | str, name: str) -> str:
     return f"{number}/{name}"
 
 
+def marked(number: int | str, name: str, published: bytes | None) -> str:
+    """Return the name of an entry that tells, by a digest, what is published in its place."""
+    return numbered(f"{number}.{_mark(published)}", name)
+
+
+def unmarked(entry: str) -> str:
+    """Return the name of an entry without what it tells of the published data."""
+    found = _MARKED.match(entry)
+    return entry[: found.start(1)] + entry[found.end(1) :] if found else entry
+
+
+def is_marked_otherwise(entry: str, published: bytes) -> bool:
+    """Tell whether other bytes than these were published in the place of an entry, or none.
+
+    Entries that an older dsguard made do not tell.
+    """
+    found = _MARKED.match(entry)
+    return found is not None and found[1] != f".{_mark(published)}"
+
+
+def _mark(published: bytes | None) -> str:
+    return "" if published is None else digest_of(published)[:8].hex()
+
+
+_MARKED = re.compile(r"(?:[0-9]+|-)(\.[0-9a-f]*)/")
+
+
 def numbered_name(entry: str) -> tuple[int, str]:
     """Return the place and the name that an entry has; -1 for what belongs to no image."""
-    number, _, name = entry.partition("/")
+    number, _, name = unmarked(entry).partition("/")
     if number == LOOSE:
         return -1, name
     return (int(number) if number.isascii() and number.isdigit() and len(number) < 10 else 0), name

@@ -62,7 +62,7 @@ class ParquetSource(ShardedSource):
     def _listed(self, part: Part) -> Iterator[tuple[str, str]]:
         """Yield name and class of the images of a part."""
         columns = self._columns(part.file)
-        for start, batch in self._batches(part, read_images=False):
+        for start, batch in self._batches(part, columns.light()):
             classes = classes_of(batch, columns)
             yield from zip(_names(part.file, start, batch, columns, classes), classes, strict=True)
 
@@ -127,7 +127,7 @@ class ParquetSource(ShardedSource):
     def rows(self, part: Part) -> Iterator[Rows]:
         wanted = None if part.names is None else set(part.names)
         columns = self._columns(part.file)
-        for start, batch in self._batches(part, read_images=True):
+        for start, batch in self._batches(part, None):
             classes = classes_of(batch, columns)
             names = _names(part.file, start, batch, columns, classes)
             if wanted is not None:
@@ -183,15 +183,18 @@ class ParquetSource(ShardedSource):
             msg = f"{self.place}/{file} has a column of which rows cannot be taken: {error}"
             raise InputError(msg) from error
 
-    def _batches(self, part: Part, *, read_images: bool) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Yield the number of the first row, and some rows."""
-        columns = self._columns(part.file)
+    def values_of(self, file: str, names: list[str]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a file with these columns alone."""
+        for _, batch in self._batches(Part(file), names):
+            yield batch
+
+    def _batches(self, part: Part, kept: list[str] | None) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Yield the number of the first row, and some rows with these columns; None for all."""
         with self.place.open(part.file) as opened:
             file = self._file(opened, part.file)
             stop = part.stop or file.metadata.num_row_groups
             groups = list(range(part.start, stop))
             row = sum(file.metadata.row_group(n).num_rows for n in range(part.start))
-            kept = None if read_images else columns.light()
             try:
                 count = rows_at_once(opened, file, groups, kept)
                 for batch in file.iter_batches(count, row_groups=groups, columns=kept):

@@ -1,137 +1,42 @@
-"""Columns of Parquet files that are not published: packed with digests of their images, and back.
-
-An entry is a small Parquet file with the rows of one chunk, called after the number of its first
-row in the published file. It has all columns of the source, those that are published as they are
-without their values, and the digests of the published images. All rows are in one: where images are
-alike the number tells whose values are whose.
-"""
+"""Columns of Parquet files that were sealed, put back into the rows that they belong to."""
 
 from __future__ import annotations
 
 import io
-import json
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from dsguard.errors import InputError
 from dsguard.formats.base import Loose, Part, Rows
-from dsguard.formats.disclosure import A_KEY
-from dsguard.formats.limits import MOST_BYTES, check_rows, load_json, most_unpacked
-from dsguard.formats.names import checked
+from dsguard.formats.limits import check_rows, most_unpacked
+from dsguard.formats.names import checked, some_of
 from dsguard.formats.parquet.columns import Columns, arrow, damage
-from dsguard.formats.parquet.dropped import undropped_column, undropped_metadata, undropped_rows
+from dsguard.formats.parquet.entries import (
+    DIGEST,
+    MARK,
+    check_own,
+    marks_in,
+    published_in,
+    schema_of,
+)
 from dsguard.formats.parquet.fields import FieldsOf
+from dsguard.formats.parquet.fitting import fitted, merged_schema, misfits
+from dsguard.formats.parquet.marks import NO_BLOCK, NULL_BLOCK, blocks, blocks_of, marks_of
 from dsguard.formats.parquet.pages import rows_at_once
-from dsguard.formats.parquet.table import Table, holds_key
-from dsguard.formats.sealing import DIGEST_BYTES, Entries, Unsealed, digest_of, numbered_name
+from dsguard.formats.parquet.table import Table
+from dsguard.formats.sealing import Entries, Unsealed, digest_of, numbered_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from dsguard.formats.parquet.reader import ParquetSource
-    from dsguard.formats.review import Review
 
-_DIGEST = "dsguard.image"
-_PUBLISHED = b"dsguard.published"
 _MOST_BYTES = 1 << 28
 _AT_ONCE = 1 << 24
-
-
-class Packed(NamedTuple):
-    """An entry.
-
-    Attributes
-    ----------
-    data : bytes
-    values : int
-        How many are in it.
-    is_needed : bool
-        Whether it has more than what is published.
-    """
-
-    data: bytes
-    values: int
-    is_needed: bool
-
-
-def packed(
-    whole: Table, published: pa.RecordBatch, rows: list[int], files: Sequence[bytes], review: Review
-) -> Packed:
-    """Return an entry with the columns that are not published as they are.
-
-    Parameters
-    ----------
-    whole : Table
-        As the rows came.
-    published : RecordBatch
-        The rows that were written, with the columns that go along.
-    rows : list of int
-        Their numbers in `whole`.
-    files : sequence of bytes
-        Their published images.
-    review : Review
-    """
-    batch = whole.batch if len(rows) == whole.batch.num_rows else whole.batch.take(rows)
-    batch = undropped_rows(batch, whole.columns, review.drops)
-    there = {name: published.column(name) for name in published.schema.names}
-    kept: list[pa.Field] = []
-    sealed: dict[str, pa.Array] = {}
-    for each in batch.schema:
-        column, path = batch.column(each.name), f"{whole.columns.file}/{each.name}"
-        if each.name != whole.columns.image:
-            column = undropped_column(column, path, review.drops, sealing=True)
-        is_same = each.name in there and column.equals(there[each.name])
-        is_published = each.name == whole.columns.image or is_same
-        if not is_published and review.account.says_of(whole.columns.file, each.name) is False:
-            continue
-        kept.append(each)
-        if is_published:
-            continue
-        if not holds_key(column, review):
-            sealed[each.name] = column
-        elif each.name not in there:
-            review.account.leave_out(each.name, path, A_KEY, len(rows))
-    metadata = undropped_metadata(batch.schema.metadata, whole.columns.file, review.drops) or {}
-    is_less = review.account.is_cut or len(kept) < len(batch.schema.names)
-    if is_less or review.drops.holds_key(repr(metadata).encode()):
-        metadata = dict(published.schema.metadata or {})  # it may tell of what does not come back
-    is_needed = bool(sealed) or metadata != dict(published.schema.metadata or {})
-    digests = list(map(digest_of, files))
-    data = _entry(kept, sealed, digests, metadata)
-    if len(data) > MOST_BYTES:
-        for name, column in sealed.items():
-            reason = f"is too much to be sealed: {MOST_BYTES >> 20} MiB are the most"
-            path = f"{whole.columns.file}/{name}"
-            review.account.leave_out(name, path, reason, len(column), sealable=False)
-        sealed = {}
-        data = _entry(kept, sealed, digests, metadata)
-    return Packed(data, len(sealed) * len(rows), is_needed)
-
-
-def _entry(
-    kept: list[pa.Field],
-    sealed: dict[str, pa.Array],
-    digests: list[bytes],
-    metadata: dict[bytes, bytes],
-) -> bytes:
-    """Return an entry with these columns, without the values of those that are not sealed."""
-    pyarrow, parquet = arrow()
-    published = json.dumps([each.name for each in kept if each.name not in sealed])
-    columns = [
-        sealed[each.name] if each.name in sealed else pyarrow.nulls(len(digests), each.type)
-        for each in kept
-    ]
-    columns.append(pyarrow.array(digests, pyarrow.binary(DIGEST_BYTES)))
-    names = [*(each.name for each in kept), _DIGEST]
-    fields = [pyarrow.field(n, column.type) for n, column in zip(names, columns, strict=True)]
-    schema = pyarrow.schema(fields, metadata={**metadata, _PUBLISHED: published.encode()})
-    out = io.BytesIO()
-    table = pyarrow.Table.from_arrays(columns, schema=schema)
-    parquet.write_table(table, out, write_statistics=False)
-    return out.getvalue()
 
 
 class SealedColumns(Unsealed):
@@ -151,7 +56,13 @@ class SealedColumns(Unsealed):
         self._widths: dict[str, float] = {}
         self._digests: list[bytes] = []
         self._row_of: dict[bytes, int | None] = {}
+        self._ever_sealed: set[str] = set()
+        self._unmarked: set[str] = set()
         self._unknown: list[str] = []
+        self._changed: set[str] = set()
+        self._misfits: frozenset[str] = frozenset()
+        self._compared: list[int] = []
+        self._is_met = False
         self._load = lru_cache(2)(self._loaded)
         self._schema: pa.Schema | None = None
         for entry in entries:
@@ -166,7 +77,7 @@ class SealedColumns(Unsealed):
     def _add(self, entry: str, first: int) -> None:
         """Note the rows of an entry, which go on where those before it end."""
         table = self._load(entry)
-        schema = _schema_of(table)
+        schema = schema_of(table)
         if self._schema is not None and not schema.equals(self._schema, check_metadata=True):
             msg = "has columns of several kinds, which dsguard never seals"
             raise InputError(msg)
@@ -177,7 +88,9 @@ class SealedColumns(Unsealed):
         self._firsts.append(first)
         self._tables.append(entry)
         self._widths[entry] = table.nbytes / max(1, table.num_rows)
-        for row, digest in enumerate(table.column(_DIGEST).to_pylist(), first):
+        self._ever_sealed.update(set(schema.names).difference(published_in(table)))
+        self._unmarked.update(_unmarked_in(table, schema))
+        for row, digest in enumerate(table.column(DIGEST).to_pylist(), first):
             self._row_of[digest] = None if digest in self._row_of else row
             self._digests.append(digest)
 
@@ -199,9 +112,7 @@ class SealedColumns(Unsealed):
                     msg = "unpacks to too much for its size"
                     raise InputError(msg)
             table = pyarrow.Table.from_batches(batches, file.schema_arrow).combine_chunks()
-            if table.schema.field(_DIGEST).type != pyarrow.binary(DIGEST_BYTES):
-                msg = "has no digests of images"
-                raise InputError(msg)
+            check_own(table.schema)
         except damage() as error:
             msg = f"has columns that are damaged: {error}"
             raise InputError(msg) from error
@@ -218,6 +129,8 @@ class SealedColumns(Unsealed):
         if self._schema is None:
             yield rows
             return
+        if not self._is_met:
+            self._meet(table)
         for runs in self._cut(self._places(rows, table)):
             start, stop = runs[0].start, runs[-1].stop
             batch = self._merged(table, start, stop, runs)
@@ -252,19 +165,19 @@ class SealedColumns(Unsealed):
             yield runs
 
     def _merged(self, table: Table, start: int, stop: int, runs: list[_Run]) -> pa.RecordBatch:
-        """Return some rows with the columns of the source."""
+        """Return some rows with the columns of the source, and those that were added since."""
         pyarrow, _ = arrow()
         assert self._schema is not None
-        arrays, fields = [], []
-        for each in self._schema:
-            if each.name == table.columns.image:
-                column = table.batch.column(each.name).slice(start, stop - start)
-            else:
-                parts = [self._values(each, table.batch, run) for run in runs]
-                column = parts[0] if len(parts) == 1 else pyarrow.concat_arrays(parts)
-            arrays.append(column)
-            fields.append(pyarrow.field(each.name, column.type))
-        schema = pyarrow.schema(fields, metadata=self._schema.metadata)
+        published = table.batch.slice(start, stop - start)
+        as_published = {table.columns.image or "", *self._misfits}
+        schema = merged_schema(self._schema, published.schema, as_published)
+        arrays = []
+        for each in schema:
+            if each.name in as_published or each.name not in self._schema.names:
+                arrays.append(published.column(each.name))
+                continue
+            parts = [self._values(each, table.batch, run) for run in runs]
+            arrays.append(parts[0] if len(parts) == 1 else pyarrow.concat_arrays(parts))
         return pyarrow.RecordBatch.from_arrays(arrays, schema=schema)
 
     def rest(self) -> Iterator[Rows]:
@@ -276,27 +189,63 @@ class SealedColumns(Unsealed):
     def _places(self, rows: Rows, table: Table) -> Iterator[tuple[str, int] | None]:
         """Yield in which entry the columns of each image lie, and where there.
 
-        Where all rows are those that were written, the number of a row says so. Where some were
-        sorted, taken or added since, the image alone does, if no other is like it.
+        The image says so, and the published values do where others are like it. Of rows that are
+        alike in both, their numbers do, where all rows are those that were written: some may have
+        been sorted, taken or added since.
         """
         digests = list(map(digest_of, rows.files))
-        numbers = table.numbers
+        several = [n for n, digest in enumerate(digests) if self._row_of.get(digest, 0) is None]
+        marks = self._marks(table, several)
+        alike = {n: self._alike.get((digests[n], marks[n]), []) for n in several}
         stays = self._has_all_rows and all(
-            self._digests[number] == digest
-            for number, digest in zip(numbers, digests, strict=True)
+            number in alike[n] if n in alike else self._digests[number] == digest
+            for n, (number, digest) in enumerate(zip(table.numbers, digests, strict=True))
             if digest in self._row_of
         )
-        for number, digest, name in zip(numbers, digests, rows.names, strict=True):
-            if digest not in self._row_of:
-                yield None
-                continue
-            row = number if stays else self._row_of[digest]
+        for n, (number, digest) in enumerate(zip(table.numbers, digests, strict=True)):
+            row = self._row_of.get(digest)
+            if n in alike:
+                row = number if stays else None
+                if len(alike[n]) == 1:
+                    row = alike[n][0]
+                elif row is None:
+                    self._unknown.append(rows.names[n])
             if row is None:
-                self._unknown.append(name)
                 yield None
                 continue
             place = bisect_right(self._firsts, row) - 1
             yield self._tables[place], row - self._firsts[place]
+
+    def _meet(self, table: Table) -> None:
+        """Note which columns of the published file have other types since, and which can tell."""
+        assert self._schema is not None
+        published, image = table.batch.schema, table.columns.image
+        wanted = arrow()[0].schema(each for each in self._schema if each.name != image)
+        self._misfits = misfits(self._source, self._part.file, published, wanted)
+        dumb = self._misfits | self._unmarked
+        names = [name if name in published.names else "" for name in self._schema.names]
+        self._compared = [n for n, name in enumerate(names) if name and name not in dumb]
+        self._is_met = True
+
+    def _marks(self, table: Table, rows: list[int]) -> dict[int, bytes]:
+        """Return what is compared of the marks of some published rows."""
+        if not rows:
+            return {}
+        assert self._schema is not None
+        marks = marks_of(table.batch.take(rows), self._schema, table.columns.image)
+        return {n: blocks(mark, self._compared) for n, mark in zip(rows, marks, strict=True)}
+
+    @cached_property
+    def _alike(self) -> dict[tuple[bytes, bytes], list[int]]:
+        """The rows of images that others are like, by image and what is compared of their marks."""
+        found: dict[tuple[bytes, bytes], list[int]] = defaultdict(list)
+        for first, entry in zip(self._firsts, self._tables, strict=True):
+            table = self._load(entry)
+            for row, mark in enumerate(marks_in(table), first):
+                digest = self._digests[row]
+                if self._row_of[digest] is None:
+                    found[digest, blocks(mark, self._compared)].append(row)
+        return found
 
     @cached_property
     def _has_all_rows(self) -> bool:
@@ -304,32 +253,67 @@ class SealedColumns(Unsealed):
         return self._source.count_of(self._part.file) == len(self._digests)
 
     def trouble(self) -> str:
+        told = [self._told_of_unknown(), self._told_of_misfits(), self._told_of_changed()]
+        return "; ".join(filter(None, told)) or super().trouble()
+
+    def _told_of_unknown(self) -> str:
         if not self._unknown:
-            return super().trouble()
+            return ""
         others = len(self._unknown) - 1
         more = f" and of {others} more" if others else ""
         return (
-            f"rows of {self._part.file} were sorted, taken or added since, and other images are "
-            f"just like that of {self._unknown[0]}{more}: whose values are whose is not known, and "
-            "they stay sealed; restore the file as it was published"
+            f"rows of {self._part.file} were sorted, taken, added or changed since, and other "
+            f"images are just like that of {self._unknown[0]}{more}: whose values are whose is not "
+            "known, and they stay sealed; restore the file as it was published"
+        )
+
+    def _told_of_misfits(self) -> str:
+        found = self._misfits & self._ever_sealed
+        if not found:
+            return ""
+        return (
+            f"{self._part.file} was published with another type of column "
+            f"{some_of(sorted(found))}, which comes back as it is now: what was sealed of it does "
+            "not fit, and stays sealed; restore the file as it was published"
+        )
+
+    def _told_of_changed(self) -> str:
+        if not self._changed:
+            return ""
+        return (
+            f"{self._part.file} has other values than were published in column "
+            f"{some_of(sorted(self._changed))}, and those that were sealed come back in their "
+            "place; give the new ones a column of their own"
         )
 
     def _values(self, wanted: pa.Field, published: pa.RecordBatch, run: _Run) -> pa.Array:
         """Return a column for a run of rows: sealed, published, or nulls."""
         pyarrow, _ = arrow()
+        rows = published.slice(run.start, len(run.rows))
         if run.entry:
             table = self._load(run.entry)
-            if wanted.name not in _published_in(table):
+            if wanted.name not in published_in(table):
                 self.used += len(run.rows)
+                self._note_changed(wanted, rows, table, run)
                 taken = table.column(wanted.name).combine_chunks().take(run.rows)
                 return taken.combine_chunks() if hasattr(taken, "chunks") else taken
-        if wanted.name in published.schema.names:
-            column = published.column(wanted.name).slice(run.start, len(run.rows))
-            try:
-                return column.cast(wanted.type)
-            except pyarrow.ArrowException:
-                pass
-        return pyarrow.nulls(len(run.rows), wanted.type)
+        column = None
+        if wanted.name in rows.schema.names:
+            column = fitted(rows.column(wanted.name), wanted.type)
+        return pyarrow.nulls(len(rows), wanted.type) if column is None else column
+
+    def _note_changed(
+        self, wanted: pa.Field, published: pa.RecordBatch, table: pa.Table, run: _Run
+    ) -> None:
+        """Note a column that has other values than were published, where sealed ones go."""
+        if wanted.name not in published.schema.names or MARK not in table.schema.names:
+            return
+        if published.column(wanted.name).null_count == published.num_rows:
+            return
+        place, marks = schema_of(table).get_field_index(wanted.name), marks_in(table, run.rows)
+        for mark, block in zip(marks, blocks_of(published, wanted), strict=True):
+            if block not in (NULL_BLOCK, blocks(mark, [place])):
+                self._changed.add(wanted.name)
 
 
 @dataclass
@@ -345,16 +329,9 @@ class _Run:
         return self.start + len(self.rows)
 
 
-def _schema_of(table: pa.Table) -> pa.Schema:
-    """Return the schema of the source."""
-    schema = table.schema
-    metadata = {k: v for k, v in (schema.metadata or {}).items() if k != _PUBLISHED}
-    return schema.remove(schema.get_field_index(_DIGEST)).with_metadata(metadata or None)
-
-
-def _published_in(table: pa.Table) -> list[str]:
-    """Return the columns that are not sealed, since they are published as they are."""
-    try:
-        return list(map(str, load_json((table.schema.metadata or {})[_PUBLISHED])))
-    except (KeyError, TypeError, ValueError, RecursionError):
-        return []
+def _unmarked_in(table: pa.Table, schema: pa.Schema) -> Iterator[str]:
+    """Yield the columns that were not published, or of which an old entry has no marks."""
+    marks = marks_in(table)
+    for n, each in enumerate(schema):
+        if not marks or blocks(marks[0], [n]) in (b"", NO_BLOCK):
+            yield each.name

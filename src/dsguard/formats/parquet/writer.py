@@ -14,8 +14,8 @@ from dsguard.formats.base import Extras, Part, Record, Rows, Source
 from dsguard.formats.images import LOSSLESS_FORMATS, original_name, with_suffix
 from dsguard.formats.names import fault_of
 from dsguard.formats.parquet.columns import NAMED, Columns, arrow
+from dsguard.formats.parquet.entries import Packed, packed
 from dsguard.formats.parquet.fields import as_text
-from dsguard.formats.parquet.sealed import Packed, packed
 from dsguard.formats.parquet.table import Table
 from dsguard.formats.sealing import LOOSE, numbered
 from dsguard.formats.sink import FileSink, Output, Results

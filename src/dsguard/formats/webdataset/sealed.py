@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING
 from dsguard.errors import InputError
 from dsguard.formats.base import Extras, Part, Rows
 from dsguard.formats.limits import Shared
-from dsguard.formats.names import fault_of, shard_name, shown
-from dsguard.formats.sealing import LOOSE, Entries, Unsealed, numbered, numbered_name
+from dsguard.formats.names import fault_of, shard_name, shown, some_of
+from dsguard.formats.sealing import (
+    LOOSE,
+    Entries,
+    Unsealed,
+    is_marked_otherwise,
+    marked,
+    numbered_name,
+)
 from dsguard.formats.webdataset.reader import (
     Kept,
     Samples,
@@ -59,7 +66,7 @@ def changed(
         data = None if own is kept.data else to_seal(name, kept.data)
         if data is not None and data != own:
             place = places[kept.sample] - 1 if kept.sample in with_image else LOOSE
-            yield numbered(place, kept.name), name, data
+            yield marked(place, kept.name, own), name, data
 
 
 _AT_ONCE = 1 << 24
@@ -81,6 +88,7 @@ class SealedMembers(Unsealed):
         self._placed = set[str]()
         self._shared = Shared(entries.size())
         self._others: list[str] = []
+        self._changed: list[str] = []
         met = set[str]()
         for entry in entries:
             place, name = numbered_name(entry)
@@ -129,15 +137,31 @@ class SealedMembers(Unsealed):
         self._placed.add(sample)
         for place, entry, name in sorted(self._of.get(sample, ())):
             member = Kept(sample, name, data := self._entries[entry])
-            _put(member, place, members)
+            self._put(member, entry, place, members)
             fields[member.field] = data
             self.used += 1
         return fields
+
+    def _put(self, member: Kept, entry: str, place: int, members: list[Kept]) -> None:
+        """Put a member in place of that of its name, else where it was."""
+        for n, other in enumerate(members):
+            if other.data is not None and other.name == member.name:
+                self._note_changed(other, entry)
+                members[n] = member
+                return
+        members.insert(min(place, len(members)), member)
+
+    def _note_changed(self, published: Kept, entry: str) -> None:
+        """Note a member that is not as it was published, where a sealed one goes."""
+        assert published.data is not None
+        if is_marked_otherwise(entry, published.data):
+            self._changed.append(published.name)
 
     def _put_over_loose(self, members: list[Kept]) -> None:
         """Put members that belong to no image in place of those of their names."""
         for n, kept in enumerate(members):
             if (entry := self._loose.pop(kept.name, "")) and self._part.names is None:
+                self._note_changed(kept, entry)
                 members[n] = replace(kept, data=self._entries[entry])
                 self.used += 1
 
@@ -175,11 +199,24 @@ class SealedMembers(Unsealed):
         )
 
     def trouble(self) -> str:
-        if self.is_strange or not self._others:
+        if self.is_strange:
             return super().trouble()
+        return "; ".join(filter(None, [self._told_of_others(), self._told_of_changed()]))
+
+    def _told_of_others(self) -> str:
+        if not self._others:
+            return ""
         return (
             f"has fields of {shown(self._others[0])}, of {len(self._others)} in all, whose images "
             "are others here: they stay sealed; get a whole copy"
+        )
+
+    def _told_of_changed(self) -> str:
+        if not self._changed:
+            return ""
+        return (
+            f"has other content than was published in {some_of(self._changed)}: what was sealed "
+            "comes back in its place; give the new content a name of its own"
         )
 
     def rest(self) -> Iterator[Rows]:
@@ -189,12 +226,3 @@ class SealedMembers(Unsealed):
                 Kept(sample_of(n), n, self._entries[entry]) for n, entry in self._loose.items()
             ]
             yield Rows([], [], record=Samples(members, shard_name(self._part.file)))
-
-
-def _put(member: Kept, place: int, members: list[Kept]) -> None:
-    """Put a member in place of that of its name, else where it was."""
-    for n, other in enumerate(members):
-        if other.data is not None and other.name == member.name:
-            members[n] = member
-            return
-    members.insert(min(place, len(members)), member)

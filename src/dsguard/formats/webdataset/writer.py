@@ -10,7 +10,7 @@ from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import Part, Record, Rows, Source, class_of
 from dsguard.formats.images import LOSSLESS_FORMATS, original_name, suffix_of, with_suffix
 from dsguard.formats.names import CLASS_NAME, LONGEST_PART, Taken, fault_of
-from dsguard.formats.sealing import numbered
+from dsguard.formats.sealing import marked
 from dsguard.formats.sink import FileSink, Output, Results
 from dsguard.formats.tar import END, packed
 from dsguard.formats.webdataset.reader import Kept, Samples, as_class
@@ -78,12 +78,13 @@ class TarSink(FileSink):
             for entry, name, data in changed(whole, self._last, good, self.review):
                 self.give(entry, name, data)
             return
+        there = {kept.name: kept.data for kept in self._last.members if kept.data is not None}
         for kept in written:
             stem = with_suffix(rows.names[kept.row], "")
             own, published = results.whole.get(kept.row, {}), results.extras.get(kept.row, {})
             for place, suffix, data in self.changed(stem, own, published):
                 name = f"{kept.sample}.{suffix}"
-                self.give(numbered(place, name), f"{stem}.{suffix}", data)
+                self.give(marked(place, name, there.get(name)), f"{stem}.{suffix}", data)
 
     def _class(self, key: str, name: str) -> dict[str, bytes]:
         """Return the class as fields: ``cls`` is a number, which readers take it for."""
