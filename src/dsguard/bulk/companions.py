@@ -287,9 +287,10 @@ class Companions:
     def _missed_by_shards(self, files: dict[str, bytes]) -> list[str]:
         """Return the files of which a clean dataset would have fields or labels in its shards.
 
-        Shards are made of what was published, before these are had again.
+        Shards are made of what was published, before these are had again. What were shards already
+        has its own fields, and files beside them are none.
         """
-        if self.destination.output.kind == "folder":
+        if self.destination.output.kind == "folder" or not isinstance(self.source, TreeSource):
             return []
         beside = texts_beside(self.source.names(), list(files))
         fields = {name for own in beside.values() for name in own}
