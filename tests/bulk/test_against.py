@@ -242,3 +242,47 @@ def test_fields_that_are_called_as_hexadecimal_come_back(tmp_path, scenes):
     restore_dataset(tmp_path / "out", tmp_path / "back", KEY, out_format="webdataset")
     back = dict(members_of(tmp_path / "back" / "0.tar"))
     assert {f"0/k.{name}": data for name, data in own.items()}.items() <= back.items()
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "parquet"])
+@pytest.mark.parametrize("folder", ["", "k/"])
+@pytest.mark.parametrize(("suffix", "text"), [("cls", "3\n"), ("json", '{"label": "x"}')])
+def test_a_class_that_a_file_beside_an_image_tells(tmp_path, scenes, kind, folder, suffix, text):
+    """A shard has it from there, a folder does not."""
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    for n, name in enumerate((f"{folder}a.png", "m/b.png")):
+        (tmp_path / "clean" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "clean" / name).write_bytes(encode_image(scenes[n]))
+    beside = tmp_path / "clean" / f"{folder}a.{suffix}"
+    beside.write_text(text)
+    protect_dataset(tmp_path / "clean", tmp_path / "out", KEY, out_format=kind)
+    report = verify_dataset(tmp_path / "out", KEY, against=tmp_path / "clean")
+    assert (report.different, report.compared) == ({}, "all")
+    beside.write_text(text.translate(str.maketrans("3x", "4z")))
+    assert verify_dataset(tmp_path / "out", KEY, against=tmp_path / "clean").different
+    beside.write_text(text)
+    (tmp_path / "clean" / folder / "a.png").write_bytes(encode_image(scenes[2]))
+    assert verify_dataset(tmp_path / "out", KEY, against=tmp_path / "clean").different
+
+
+@pytest.mark.parametrize("kind", ["npz", "webdataset", "parquet"])
+def test_a_table_that_was_sealed_beside_shards_is_missed_in_none(tmp_path, photos, scenes, kind):
+    clean = tmp_path / "clean"
+    clean.mkdir()
+    if kind == "npz":
+        np.savez(clean / "set.npz", images=scenes, labels=np.arange(len(scenes)) % 2)
+    else:
+        if kind == "parquet":
+            pytest.importorskip("pyarrow")
+        protect_dataset(photos, tmp_path / "once", KEY, out_format=kind, drop=["film.mp4"])
+        restore_dataset(tmp_path / "once", clean, KEY)
+    told = [{"row": n, "thumb": scenes[n].tobytes().hex()} for n in range(6)]
+    (clean / "metadata.jsonl").write_text("".join(json.dumps(each) + "\n" for each in told))
+    assert protect_dataset(clean, tmp_path / "out", KEY).sealed_files == 1
+    assert verify_dataset(tmp_path / "out", KEY, against=clean).different == {}
+    report = restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    assert (report.failed, report.failures) == (0, {})
+    for name in ("metadata.jsonl", "README.md"):
+        if (clean / name).exists():
+            assert (tmp_path / "back" / name).read_bytes() == (clean / name).read_bytes()

@@ -84,6 +84,36 @@ def test_a_forged_list_of_companions_removes_nothing_outside(home, key, name):
     assert mine_is_there(home)
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_forged_list_of_a_killed_shard_removes_nothing_outside(home, key, overwrite):
+    protect(home, key)
+    manifest(home).unlink()
+    names = [*(name.format(home=home) for name in FORGED), "a", {"a": 1}, None]
+    (home / "out.dsguard" / "intended").mkdir()
+    (home / "out.dsguard" / "intended" / "00000-0.json").write_text(json.dumps(names))
+    (home / "out.dsguard" / "intended" / "00000-1.json").write_bytes(b"\xff[")
+    for file in (home / "out").rglob("*.png"):  # or they may be of anybody
+        file.unlink()
+    report = protect(home, key, overwrite=overwrite)
+    assert mine_is_there(home)
+    assert (report.done, report.resumed) == (8, 0)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_list_of_a_killed_shard_does_not_remove_through_links(home, key, overwrite):
+    protect(home, key)
+    manifest(home).unlink()
+    (home / "other").mkdir()
+    (home / "other" / "mine").write_bytes(b"mine")
+    (home / "out" / "c").symlink_to(home / "other")
+    (home / "out.dsguard" / "intended").mkdir()
+    names = ["c/mine", *(f"{'ab'[n % 2]}/{n}.png" for n in range(8))]
+    (home / "out.dsguard" / "intended" / "00000-0.json").write_text(json.dumps(names))
+    with pytest.raises(InputError, match="leads out of"):
+        protect(home, key, overwrite=overwrite)
+    assert (home / "other" / "mine").exists()
+
+
 def test_a_manifest_does_not_remove_through_links(home, key):
     protect(home, key)
     (home / "other").mkdir()

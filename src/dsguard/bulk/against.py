@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ from dsguard.formats.images import original_name, with_suffix
 from dsguard.formats.names import CLASS_NAME, shown
 from dsguard.formats.parquet.reader import ParquetSource
 from dsguard.formats.sharded import ShardedSource
+from dsguard.formats.webdataset.reader import class_in
 
 if TYPE_CHECKING:
     from dsguard.bulk.report import Report
@@ -241,6 +242,8 @@ def _compare_rows(
     How many of each kind of field do not is added to `lost`.
     """
     found = _found(rows, report.digests, names)
+    if how.fields:
+        found |= _found_by_fields(rows, found, report.digests)
     for row, name in enumerate(rows.names):
         if row not in found:
             report.add_different(name, "does not come back as it is")
@@ -347,6 +350,17 @@ def _found(rows: Rows, found: Counter[bytes], names: _Names | None) -> dict[int,
                 if _takes(found, digest):
                     back[left[row]] = digest
     return back
+
+
+def _found_by_fields(rows: Rows, known: Collection[int], found: Counter[bytes]) -> dict[int, bytes]:
+    """Return the digests of images without a class that come back with the one their fields tell.
+
+    A folder has files beside its images, and its classes elsewhere; a shard has both in fields.
+    """
+    left = [row for row, own in enumerate(rows.classes) if row not in known and not own]
+    some = rows.taken(left)
+    told = replace(some, classes=[class_in(rows.extras(row)) or "" for row in left])
+    return {left[row]: digest for row, digest in _found(told, found, None).items()}
 
 
 def _of_file(rows: Rows, row: int, names: _Names | None) -> bytes:

@@ -117,14 +117,20 @@ class Destination:
         return left
 
     def _drop(self, numbers: set[int], kept: set[int]) -> None:
-        """Remove what shards have written that are done anew, or are no more."""
-        if not numbers:
+        """Remove what shards have written that are done anew, or are no more.
+
+        Those that were killed had noted what they were about to write, maybe by other options.
+        """
+        begun = self.journal.intended(but=kept)
+        if not (numbers or begun):
             return
         own = {name for number in kept for name in self._written(number)}
+        self.remove(begun - own - self.journal.before())
         for number in sorted(numbers):
             for name in self._written(number) - own:
                 self.output.place.discard(name)
             self.journal.drop(number)
+        self.journal.forget_intended(but=kept)
 
     def _written(self, number: int) -> set[str]:
         """Return the files of a shard of an earlier run."""

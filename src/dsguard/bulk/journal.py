@@ -207,11 +207,23 @@ class Journal:
         name = f"intended/{number:05d}-{start}.json"
         self.place.write(name, json.dumps(sorted(files)).encode())
 
-    def intended(self) -> set[str]:
-        """Return the files that shards were to write, of a run that did not come to its end."""
+    def intended(self, but: Collection[int] = ()) -> set[str]:
+        """Return the files that shards were to write, of a run that did not come to its end.
+
+        Those of some shards are left out.
+        """
+        return set[str]().union(*map(self._names_in, self._notes(but)))
+
+    def forget_intended(self, but: Collection[int]) -> None:
+        """Remove these notes, but for those of some shards."""
+        for note in self._notes(but):
+            self.place.discard(note)
+
+    def _notes(self, but: Collection[int]) -> list[str]:
+        """Return the files of `intend_shard`, but for those of some shards."""
         names = self.place.files() if self.place.exists("") else []
-        notes = [name for name in names if name.startswith("intended/")]
-        return set[str]().union(*map(self._names_in, notes))
+        found = filter(None, map(_NOTE.fullmatch, names))
+        return [match[0] for match in found if int(match[1]) not in but]
 
     def before(self) -> set[str]:
         """Return the files that were in the destination when the run began, and not of any."""
@@ -351,6 +363,7 @@ _OWN_FILES = re.compile(
 """Files of a journal, of damaged ones as well."""
 
 _MANIFEST = re.compile(r"shards/([0-9]{5}|[1-9][0-9]{5,17})\.jsonl")
+_NOTE = re.compile(r"intended/([0-9]{5}|[1-9][0-9]{5,17})-[0-9]+\.json")
 
 
 def _is_of_others(folder: Path) -> bool:

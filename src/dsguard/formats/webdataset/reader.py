@@ -363,10 +363,16 @@ def as_class(extras: Extras) -> str | None:
 
 
 def _class(name: str, extras: Extras) -> str:
-    """Return the class of a sample: its ``cls``, the label in its ``json``, or its folder.
+    """Return the class of a sample: what its fields tell, or its folder.
 
     The folder is one within the shard: shards are no classes.
     """
+    told = class_in(extras)
+    return class_of(name) if told is None else told
+
+
+def class_in(extras: Extras) -> str | None:
+    """Return the class that fields tell: ``cls``, or the label in ``json``; None if they do not."""
     named = as_class(extras)
     if named is not None:
         return named
@@ -376,7 +382,7 @@ def _class(name: str, extras: Extras) -> str:
         given = load_json(extras.get("json", b"null"))
         if isinstance(given, dict) and isinstance(given.get("label"), str | int):
             return str(given["label"])
-    return class_of(name)
+    return None
 
 
 def sample_of(name: str) -> str:
