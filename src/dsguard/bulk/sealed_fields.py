@@ -197,10 +197,10 @@ class PieceEntries(Entries):
     def __iter__(self) -> Iterator[str]:
         return (name for name in self._places if name != _IMAGES)
 
-    def images(self) -> frozenset[bytes]:
+    def images(self) -> list[bytes]:
         data = self[_IMAGES] if _IMAGES in self._places else b""
         starts = range(0, len(data), DIGEST_BYTES)
-        return frozenset(data[start : start + DIGEST_BYTES] for start in starts)
+        return [data[start : start + DIGEST_BYTES] for start in starts]
 
     def size(self) -> int:
         return self._size

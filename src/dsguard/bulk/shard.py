@@ -231,7 +231,7 @@ def _unsealed(spec: ShardSpec, result: ShardResult, lines: list[str]) -> Unseale
         if entries is None:
             return Unsealed()
         found = unsealed(spec.source, spec.part, entries)
-        found.images = found.images or entries.images()
+        found.bind(entries.images())
         return found
     except DsguardError as error:
         _fail(_pieces(spec), error, spec, result, lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ class Entries(ABC):
         """Go through the names, in the order in which they were given away."""
 
     @abstractmethod
-    def images(self) -> frozenset[bytes]:
-        """Return what tells the images to which all of it belongs."""
+    def images(self) -> Sequence[bytes]:
+        """Return what tells the images to which all of it belongs, in their order."""
 
     @abstractmethod
     def size(self) -> int:
@@ -76,6 +76,10 @@ class Unsealed:
     images: Collection[bytes] = ()
     _met = _strange = 0
 
+    def bind(self, images: Sequence[bytes]) -> None:
+        """Take what tells the images that were published beside it, where nothing else does."""
+        self.images = self.images or frozenset(images)
+
     def known(self, rows: Rows) -> set[int]:
         """Return the rows whose images it belongs to, and count them."""
         if not self.images:
@@ -83,10 +87,15 @@ class Unsealed:
         came: Iterable[object] = rows.files
         if rows.images is not None:
             came = (image.tobytes() for image in rows.images)
-        found = {row for row, image in enumerate(came) if digest_of(image) in self.images}
+        digests = list(map(digest_of, came))
+        found = {row for row, digest in enumerate(digests) if digest in self.images}
         self._met += len(found)
         self._strange += len(rows.names) - len(found)
+        self._follow(digests[row] for row in sorted(found))
         return found
+
+    def _follow(self, digests: Iterable[bytes]) -> None:
+        """Note which images were met, in their order."""
 
     @property
     def is_strange(self) -> bool:
@@ -113,6 +122,50 @@ class Unsealed:
         """Yield the names of what has found no place, and why."""
         yield from ()
 
+
+class UnsealedInTurn(Unsealed):
+    """The same, where nothing but the order of the images tells whose a value is.
+
+    Parameters
+    ----------
+    is_whole : bool
+        Whether all images of the shard are read.
+    """
+
+    def __init__(self, *, is_whole: bool) -> None:
+        self._is_whole = is_whole
+        self._order: Sequence[bytes] = ()
+        self._at, self._is_mixed = 0, False
+
+    def bind(self, images: Sequence[bytes]) -> None:
+        super().bind(images)
+        self._order = images
+
+    def _follow(self, digests: Iterable[bytes]) -> None:
+        for digest in digests:
+            while self._at < len(self._order) and self._order[self._at] != digest:
+                self._at += 1
+            self._is_mixed |= self._at >= len(self._order)
+            self._at += 1
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether images were moved, or taken out, since they were published."""
+        count = self._met + self._strange
+        return self._is_mixed or (self._is_whole and count < len(self._order))
+
+    @property
+    def is_strange(self) -> bool:
+        return super().is_strange or self.is_moved
+
+    def trouble(self) -> str:
+        return super().trouble() if super().is_strange or not self.is_moved else MOVED
+
+
+MOVED = (
+    "stays sealed: the images were moved or taken out since they were published, and nothing else "
+    "tells which values are whose; restore from a copy in the published order"
+)
 
 STRANGE = (
     "was sealed beside another shard, or by another run: it belongs to none of the images here, "

@@ -32,8 +32,9 @@ def unsealed(source: Source, part: Part, entries: Entries) -> Unsealed:
         return SealedMembers(source, part, entries)
     if isinstance(source, ParquetSource):
         return SealedColumns(source, part, entries)
+    is_whole = part.names is None
     if isinstance(source, NumpySource):
-        return SealedArrays(entries, partial(source.own_arrays, part.file))
+        return SealedArrays(entries, partial(source.own_arrays, part.file), is_whole=is_whole)
     if isinstance(source, CifarSource):
-        return SealedPickle(entries, source.pixels(part.file))
+        return SealedPickle(entries, source.pixels(part.file), is_whole=is_whole)
     return Unsealed()

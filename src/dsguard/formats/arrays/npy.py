@@ -21,7 +21,7 @@ import numpy.typing as npt
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.limits import MOST_BYTES, most_unpacked
 from dsguard.formats.places import LocalPlace, Place
-from dsguard.formats.sealing import Unsealed, numbered_name
+from dsguard.formats.sealing import UnsealedInTurn, numbered_name
 
 if TYPE_CHECKING:
     from dsguard.formats.sealing import Entries
@@ -144,7 +144,7 @@ class Npz(Mapping[str, Array]):
                 yield entry
 
 
-class SealedArrays(Unsealed):
+class SealedArrays(UnsealedInTurn):
     """The arrays that were sealed beside an ``.npz`` file.
 
     Parameters
@@ -152,6 +152,8 @@ class SealedArrays(Unsealed):
     entries : Entries
     published : callable
         Return the names of the arrays that the file has.
+    is_whole : bool
+        Whether all images of the file are read.
 
     Raises
     ------
@@ -159,7 +161,14 @@ class SealedArrays(Unsealed):
         If one is no array, or holds Python objects.
     """
 
-    def __init__(self, entries: Entries, published: Callable[[], Iterable[str]] = tuple) -> None:
+    def __init__(
+        self,
+        entries: Entries,
+        published: Callable[[], Iterable[str]] = tuple,
+        *,
+        is_whole: bool = True,
+    ) -> None:
+        super().__init__(is_whole=is_whole)
         self._published = published
         self._found: list[tuple[int, str, Array]] = []
         for entry in entries:

@@ -16,7 +16,7 @@ import numpy as np
 from dsguard.errors import FormatError, InputError
 from dsguard.formats.arrays.pickles import load_pickle
 from dsguard.formats.disclosure import A_KEY
-from dsguard.formats.sealing import Unsealed, numbered, numbered_name
+from dsguard.formats.sealing import UnsealedInTurn, numbered, numbered_name
 
 if TYPE_CHECKING:
     from dsguard.formats.base import Image
@@ -134,7 +134,7 @@ def _fits(cut: Cut, pixels: Image) -> bool:
     return True
 
 
-class SealedPickle(Unsealed):
+class SealedPickle(UnsealedInTurn):
     """What was sealed beside a pickle.
 
     Parameters
@@ -142,6 +142,8 @@ class SealedPickle(Unsealed):
     entries : Entries
     pixels : ndarray of uint8, shape (N, 3072)
         Those that were published.
+    is_whole : bool
+        Whether all images of the file are read.
 
     Raises
     ------
@@ -149,7 +151,8 @@ class SealedPickle(Unsealed):
         If it is no pickle that is read here, or one of other images.
     """
 
-    def __init__(self, entries: Entries, pixels: Image) -> None:
+    def __init__(self, entries: Entries, pixels: Image, *, is_whole: bool = True) -> None:
+        super().__init__(is_whole=is_whole)
         found = {numbered_name(entry)[1]: entries[entry] for entry in entries}
         if sorted(found) != sorted(_ENTRIES):
             msg = "has something else than a pickle without its pixels"
