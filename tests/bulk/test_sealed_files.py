@@ -319,3 +319,29 @@ def test_other_files_that_are_sealed_lie_beside_shards(tmp_path, photos, kind):
     report = restore_dataset(tmp_path / "out", tmp_path / "back", KEY, out_format=kind)
     assert report.sealed_files > 0
     assert report.broken == 0
+
+
+@pytest.mark.parametrize("chosen", [{"include": ("a/1.jpg", "a/2.jpg")}, {"exclude": ("b/*",)}])
+@pytest.mark.parametrize("kind", ["jsonl", "coco"])
+def test_lists_are_sealed_as_they_tell_of_images_that_are_chosen(tmp_path, scenes, chosen, kind):
+    clean, long = tmp_path / "clean", "word " * 200
+    names = ["a/1.jpg", "a/2.jpg", "b/3.jpg"]
+    for name, scene in zip(names, scenes, strict=False):
+        (clean / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(scene).save(clean / name)
+    entries = [
+        {"id": n, "file_name": name, "caption": f"{n} {long}"} for n, name in enumerate(names)
+    ]
+    if kind == "jsonl":
+        table = clean / "metadata.jsonl"
+        table.write_text("".join(json.dumps(each) + "\n" for each in entries))
+    else:
+        table = clean / "all.json"
+        table.write_text(json.dumps({"images": entries, "annotations": []}))
+    report = protect_dataset(clean, tmp_path / "out", KEY, selection=Selection(**chosen))
+    assert (report.done, report.failed, report.left_out, report.sealed_files) == (2, 0, {}, 1)
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    back = (tmp_path / "back" / table.name).read_text()
+    told = [json.loads(line) for line in back.splitlines()]
+    assert (told if kind == "jsonl" else told[0]["images"]) == entries[:2]
+    assert "b/3" not in back

@@ -40,7 +40,7 @@ from dsguard.formats.folder.writer import OWN_FAULTS
 from dsguard.formats.harmless import CouldHoldPictureError, json_of
 from dsguard.formats.images import is_image_name, with_suffix
 from dsguard.formats.insides import READERS
-from dsguard.formats.names import fault_of
+from dsguard.formats.names import fault_of, is_hidden
 from dsguard.formats.review import Review
 
 if TYPE_CHECKING:
@@ -145,6 +145,8 @@ class Companions:
         whole = original if is_own else self._undropped(name, original)
         if whole is None:  # which is named
             return False
+        cut = self._cut(name, whole, names)
+        whole = whole if cut is None else cut
         data, told = self._reviewed(name, whole)
         if data is not None:
             renamed = read_or_error(partial(self.source.renamed, name, data, names))
@@ -152,13 +154,27 @@ class Companions:
                 report.add_broken(name, renamed)
                 return False
             data = renamed
-        is_all = data == whole or (is_own and self.review.drops.could_tell(name, whole))
-        reason = "" if is_all else self._hold(name, whole)  # what is own is written anew
+        is_all = data == whole or (is_own and self.review.drops.could_tell(name, whole))  # anew
+        reason = "" if is_all else self._hold(name, whole, is_cut=cut is not None)
         if is_all or reason:
             add_up(self.review.account.left_out, told)
         if reason and data is not None and not told and self.seals and not self._is_cut:
             self.review.account.leave_out(name.rpartition("/")[2], name, f"as it was, {reason}")
         return data is not None and self.write(name, data, report)
+
+    def _cut(self, name: str, data: bytes, names: dict[str, str]) -> bytes | None:
+        """Return a list of images as it tells of those that are chosen, under their own names.
+
+        None where all are, it is no such list, or still names others.
+        """
+        if not self._is_cut or name in self._own_of_wanted:
+            return None
+        try:
+            cut = self.source.renamed(name, data, {each: each for each in names})
+            is_list = self.source.unlisted(name, cut)[1]
+        except (DsguardError, CouldHoldPictureError):  # it is not read
+            return None
+        return cut if is_list and not self.tells_of_others(name, cut) else None
 
     def tells_of_others(self, name: str, data: bytes) -> bool:
         """Tell whether a file that is published may tell of images that were not chosen.
@@ -237,11 +253,14 @@ class Companions:
             return False
         return True
 
-    def _hold(self, name: str, data: bytes) -> str:
-        """Hold a file, to seal it with others; return why it is not, empty where it is."""
+    def _hold(self, name: str, data: bytes, *, is_cut: bool = False) -> str:
+        """Hold a file, to seal it with others; return why it is not, empty where it is.
+
+        Where images are chosen, lists have to be cut: what else is about none may tell of others.
+        """
         if not self.seals or (reason := fault_of(name)):
             return reason if self.seals else "is not kept"
-        if self._is_cut and name not in self._own_of_wanted:
+        if self._is_cut and not is_cut and name not in self._own_of_wanted:
             return NOT_CHOSEN
         if len(data) > self._room:
             return f"is too much to be sealed with the others: {MOST_BYTES >> 20} MiB together"
@@ -428,6 +447,8 @@ _MANY_NAMES = (
 
 
 def _not_read(name: str) -> str:
+    if is_hidden(name):
+        return "is hidden; give it a name without a dot in front if it belongs to the dataset"
     if is_image_name(name, of_any_kind=True):
         return "is an image of a kind that is not decoded; take --keep files, or convert it to PNG"
     return "is not read as an image, nor as text"

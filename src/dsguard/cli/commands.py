@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from collections.abc import Sequence
@@ -50,6 +51,8 @@ def _told(error: Exception) -> Exit:
         message, code = str(error), exit_code(error, Exit.USAGE)
     elif isinstance(error, OSError):
         message, code = f"{error.filename or 'writing'}: {error.strerror or error}", Exit.USAGE
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            message += "; make room, and the same command goes on with what is left"
     elif isinstance(error, MemoryError):
         message = "there is not enough memory; give fewer --workers, or smaller images"
     elif os.environ.get("DSGUARD_DEBUG"):

@@ -24,7 +24,7 @@ def keygen(path: Path, *, passphrase: bool) -> None:
     if passphrase and phrase is None:
         phrase = ask_passphrase(confirm=True)
     if path.exists():
-        msg = f"there is something at {path}; a key that is overwritten takes its dataset with it"
+        msg = f"there is something at {path}, and keys are never overwritten; choose another path"
         raise click.UsageError(msg)
     key = DatasetKey.generate()
     key.save(path, phrase)

@@ -94,7 +94,8 @@ def _warn(task: Task, source: Source, report: Report, choices: Choices) -> None:
     from dsguard.bulk.selection import classes_in
     from dsguard.errors import NotProtectedError
 
-    if isinstance(task, Protect) and len(classes_in(source, choices.settings().selection)) == 1:
+    misleads = isinstance(task, Protect) and not task.codec.shows_cover_alone
+    if misleads and len(classes_in(source, choices.settings().selection)) == 1:
         warn("all images are of one class: there is nothing to learn, or to mislead")
     for remark in source.remarks():
         warn(remark)

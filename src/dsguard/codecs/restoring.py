@@ -133,7 +133,8 @@ def _check_key(key: Keys, header: Header, codec: Codec) -> None:
     """Raise WrongKeyError where a key does not open what has such a header."""
     if isinstance(key, DatasetKey):
         if header.key_id.hex() != key.key_id:
-            msg = f"was protected under key {header.key_id.hex()}, not {key.key_id}"
+            own = header.key_id.hex()
+            msg = f"was protected under key {own}, not {key.key_id}; give the key {own}"
             raise WrongKeyError(msg)
     elif not codec.has_image_keys:
         msg = f"images of codec {codec.name} have no keys of their own: give the dataset key"

@@ -85,7 +85,7 @@ def _attack(of: Ingredients) -> Cover:
 
 def _given(of: Ingredients) -> Cover:
     if of.folder is None:
-        msg = "cover given needs a folder of pictures"
+        msg = "cover given needs a folder of pictures (--covers FOLDER)"
         raise InputError(msg)
     return FolderOfCovers.of(of.key, of.folder)
 

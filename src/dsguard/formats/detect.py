@@ -196,6 +196,8 @@ def _only_kind(place: Place, by_kind: dict[str, list[str]]) -> str:
     if "folder" in found and "numpy" in found:
         found.remove("numpy")
     if len(found) > 1:
-        msg = f"{place} holds several kinds of datasets: {', '.join(found)}; choose one (in-format)"
+        msg = (
+            f"{place} holds several kinds of datasets: {', '.join(found)}; choose one (--in-format)"
+        )
         raise InputError(msg)
     return found[0] if found else "folder"

@@ -122,7 +122,7 @@ class DatasetKey:
         fields = _read_fields(Path(path))
         try:
             if "secret" in fields:
-                secret = bytes.fromhex(fields["secret"])
+                secret = _bytes_of(fields["secret"])
             else:
                 if "wrapped" not in fields:
                     msg = f"the key file {path} is damaged: it has no secret; take another copy"
@@ -219,14 +219,22 @@ def _wrap(secret: bytes, passphrase: str, salt: bytes, key_id: str, cost: dict[s
     return bytes(tag + sealed)
 
 
+def _bytes_of(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        msg = "a line of it is not hexadecimal"
+        raise ValueError(msg) from None
+
+
 _MOST_R = 64  # of scrypt, where 8 is usual
 
 
 def _unwrap(fields: dict[str, str], passphrase: str) -> bytes:
     parameters = dict(item.split("=", 1) for item in fields["scrypt"].split())
-    salt = bytes.fromhex(parameters.pop("salt"))
+    salt = _bytes_of(parameters.pop("salt"))
     cost = {name: int(parameters[name]) for name in _SCRYPT}
-    wrapped = bytes.fromhex(fields["wrapped"])
+    wrapped = _bytes_of(fields["wrapped"])
     # A hostile file must exhaust neither memory, which is 128·r·(N + p) bytes, nor patience.
     n, r, p = cost.values()
     if min(n, r, p) < 1 or r > _MOST_R or n * r > 1 << 21 or n * r * p > 1 << 22:

@@ -308,7 +308,7 @@ class _Search:
         if self.left < 0:
             msg = (
                 f"{self.file} lists {len(self.forms)} names, too many to look for in all folders "
-                "that it could be about; have the dataset read as a folder (in-format)"
+                "that it could be about; have the dataset read as a folder (--in-format)"
             )
             raise InputError(msg)
         found: dict[str, str | None] = {}

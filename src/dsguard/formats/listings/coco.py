@@ -220,7 +220,7 @@ def _labels(content: dict[str, Any], file: str) -> dict[str, tuple[float, str]]:
         reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else error
         msg = (
             f"{file} does not have the layout of COCO: {reason}; mend it, or have the dataset read "
-            "as a folder (in-format)"
+            "as a folder (--in-format)"
         )
         raise InputError(msg) from error
     return largest

@@ -243,7 +243,7 @@ def _unreadable(file: str, error: Exception) -> InputError:
     reason = str(error).partition("\n")[0]
     return InputError(
         f"{file} cannot be read as a table: {reason}; mend it, or have the dataset read as a "
-        "folder (in-format)"
+        "folder (--in-format)"
     )
 
 
