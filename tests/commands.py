@@ -29,6 +29,7 @@ OF_THE_SYSTEM = {
     "mlcroissant",
     "nginx",
     "openssl",
+    "source",
     "systemctl",
     "tar",
     "useradd",

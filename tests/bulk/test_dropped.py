@@ -123,7 +123,7 @@ def test_what_is_dropped_comes_back_to_nobody(tmp_path, make, kind):
     named = {kind: left.reason for kind, left in report.left_out.items()}
     assert make is not tabled or named.keys() == {"*.parquet"}
     if make is columns and kind == "parquet":
-        assert named == {"python": "cannot be read, to drop what is in it"}
+        assert named == {"python": "may contain what is dropped, but dsguard cannot look inside"}
 
 
 def test_columns_without_what_is_dropped_come_back_as_they_were(tmp_path):

@@ -179,7 +179,7 @@ def test_sidecars_travel_in_the_file(home, capsys, kind):
     assert run(["protect", "clean", "out", *options]) == Exit.OK
     shown = capsys.readouterr().out
     assert "protected 10 of 10" in shown
-    assert "beside the pixels" in shown
+    assert "a part of their payload in a sidecar" in shown
     shutil.make_archive("packed", "zip", "out")
     for source in ("out", "packed.zip"):
         assert run(["restore", source, "back", "--key", "k", "--overwrite"]) == Exit.OK
@@ -424,6 +424,34 @@ def test_the_journal_of_a_link_is_told_where_it_lies(tmp_path, monkeypatch, scen
         told = "".join(capsys.readouterr().err.split())
         assert f"keeptoyourselfkand{journal}see" in told
         assert Path(journal).is_dir()
+
+
+@pytest.mark.parametrize("arguments", [["demo"], ["evaluate", "clean", "--out", "study"]])
+def test_without_torch_a_study_names_its_extra(home, arguments):
+    """The extra fsp has torch as well, but not all that a study needs."""
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from dsguard.cli.commands import run\n"
+        f"sys.exit(run({arguments!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == Exit.USAGE
+    assert "torch is not installed; run: pip install 'dsguard[demo]'" in done.stderr
+
+
+def test_figures_of_a_part_say_so(home, capsys, monkeypatch):
+    """A run that goes on knows nothing of the bytes of what was done before."""
+    monkeypatch.setattr("dsguard.cli.report._WORTH_TELLING", 1)
+    arguments = ["protect", "clean", "out", "--key", "k", "--shard-size", "2"]
+    assert run(arguments) == Exit.OK
+    told = capsys.readouterr().out
+    assert "image files: " in told
+    assert "of this run" not in told
+    next((home / "out").rglob("*.png")).unlink()
+    assert run(arguments) == Exit.OK
+    told = capsys.readouterr().out
+    assert "were done before" in told
+    assert "image files of this run: " in told
 
 
 def test_how_far_a_comparison_is(home, capsys, monkeypatch):

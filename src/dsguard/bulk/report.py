@@ -76,8 +76,9 @@ class Report:
         Of what belongs to them in shards, by kind, and of texts of no image, by name.
     compared_images : int
         Images of the other dataset that were looked for so far.
-    compared : {"", "images", "all"}
-        What was compared of it: images alone where fields of shards, or arrays, became a folder.
+    compared : {"", "images", "contents", "all"}
+        What was compared of it: images alone where fields of shards, or arrays, became a folder;
+        images, fields and labels where it became shards of another format.
     different : dict of str to str
         By name, what of that other one does not come back, or changed; the first 10,000.
     differences : int

@@ -31,6 +31,8 @@ _WORTH_TELLING = 100_000  # bytes
 
 _COMES_BACK = {
     "all": "all of the clean dataset comes back as it is",
+    "contents": "all images, fields and labels of the clean dataset come back as they are, in "
+    "another format",
     "images": "all images of the clean dataset come back as they are; fields of shards, columns "
     "and arrays were not compared",
 }
@@ -61,22 +63,35 @@ def finish(task: Task, report: Report, choices: Choices) -> int:
         click.echo(f"{task.verb} {report.done} of {images} into {choices.destination}")
         if report.resumed:
             click.echo(f"{report.resumed} of {report.shards} shards were done before")
-        if report.sidecars:
-            click.echo(
-                f"{report.sidecars} with their payload beside the pixels, in the same file or, of "
-                "x.npy, in x.npy.sidecars.npz; keep the files as they are"
-            )
-        if report.samples:
-            shows = "it shows itself" if report.samples == 1 else "they show themselves"
-            click.echo(f"{counted(report.samples, 'sample')} in clear: {shows}")
-        if report.bytes_read >= _WORTH_TELLING and task.publishes:
-            times = report.bytes_written / report.bytes_read
-            click.echo(
-                f"image files: {_megabytes(report.bytes_written)}, {times:.1f} times the "
-                f"{_megabytes(report.bytes_read)} of the source"
-            )
+        _tell_files(task, report)
         _tell_sealed(task, report)
     return code_of(report) or code_of_left_out(task, report)
+
+
+def _ours(report: Report) -> str:
+    """Return what to say of figures that leave out the shards that were done before."""
+    return " of this run" if report.resumed else ""
+
+
+def _tell_files(task: Task, report: Report) -> None:
+    """Say how large the files are, and which have sidecars."""
+    ours = _ours(report)
+    if report.sidecars:
+        have, its = ("has", "its") if report.sidecars == 1 else ("have", "their")
+        click.echo(
+            f"{counted(report.sidecars, 'image')}{ours} {have} a part of {its} payload in a "
+            "sidecar, in the same file or, of x.npy, in x.npy.sidecars.npz: do not save these "
+            "files anew"
+        )
+    if report.samples:
+        shows = "it shows itself" if report.samples == 1 else "they show themselves"
+        click.echo(f"{counted(report.samples, 'sample')}{ours} in clear: {shows}")
+    if report.bytes_read >= _WORTH_TELLING and task.publishes:
+        times = report.bytes_written / report.bytes_read
+        click.echo(
+            f"image files{ours}: {_megabytes(report.bytes_written)}, {times:.1f} times the "
+            f"{_megabytes(report.bytes_read)} of the{' same images in the' if ours else ''} source"
+        )
 
 
 def _tell_sealed(task: Task, report: Report) -> None:
@@ -127,7 +142,10 @@ def _warn(task: Task, report: Report) -> None:
     if report.unfinished:
         warn("the run that writes the source is not finished: images are missing")
     for pattern in report.unmatched_drop:
-        warn(f"--drop {shlex.quote(pattern)}: nothing is called so; see how it is spelled there")
+        warn(
+            f"--drop {shlex.quote(pattern)}: no file, column, array or key is called so; check the "
+            "spelling in the dataset"
+        )
     show_leftovers(report.leftovers)
     if report.foreign and task.publishes:
         more = f" and {len(report.foreign) - 1:,} more" if len(report.foreign) > 1 else ""
@@ -137,13 +155,13 @@ def _warn(task: Task, report: Report) -> None:
         )
     if report.metadata_dropped:
         warn(
-            f"{counted(report.metadata_dropped, 'image')} had a colour profile, EXIF, XMP or "
-            "further pictures, which are not kept; the pixels are"
+            f"{counted(report.metadata_dropped, 'image')}{_ours(report)} had a colour profile, EXIF, "
+            "XMP or further pictures, which are not kept; the pixels are"
         )
     if report.as_they_are:
         warn(
-            f"{counted(report.as_they_are, 'image')}: alpha, or an eighth and more of what else "
-            "shows, is published as it is; profile sealed publishes nothing of it"
+            f"{counted(report.as_they_are, 'image')}{_ours(report)}: alpha, or an eighth and more of "
+            "what else shows, is published as it is; profile sealed publishes nothing of it"
         )
 
 

@@ -148,7 +148,7 @@ def _estimate(task: Task, source: Source, choices: Choices, *, trains: bool) -> 
     else:
         click.echo(
             f"{counted(len(names), 'image')}; of a sample of {len(sample)}, {report.failed} fail "
-            f"and {report.sidecars} have their payload beside the pixels; about "
+            f"and {report.sidecars} have a part of their payload in a sidecar; about "
             f"{facts['seconds']:g} s and {facts['bytes'] / 1e6:.1f} MB"
             + (", the training of a surrogate not counted" if trains else "")
         )

@@ -1,6 +1,12 @@
 """Does protection work? Train on clean, protected and restored images and compare."""
 
-import dsguard.networks  # noqa: F401 - says that torch is missing, and how to get it
+try:
+    import torch  # noqa: F401 - only to fail with a clear message where it is missing
+except ImportError as error:
+    from dsguard.errors import MissingExtraError
+
+    raise MissingExtraError.of("torch", "demo") from error  # noqa: EM101
+
 from dsguard.evaluation.attacks import COUNTERMEASURES, CounterMeasure
 from dsguard.evaluation.comparison import Row, cautions, learn, psnr
 from dsguard.evaluation.data import Data, digits, own_images

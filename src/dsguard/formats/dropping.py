@@ -13,7 +13,7 @@ from dsguard.formats.harmless import CouldHoldPictureError, json_of, parsed
 from dsguard.formats.mentions import keys_in
 from dsguard.formats.pairs import is_about, text_of
 
-UNREAD = "cannot be read, to drop what is in it"
+UNREAD = "may contain what is dropped, but dsguard cannot look inside"
 """Why something is left out in which a key, a column or an array may be that is dropped."""
 
 _LONGEST_PATH = 1 << 12

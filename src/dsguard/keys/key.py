@@ -85,7 +85,7 @@ class DatasetKey:
         Parameters
         ----------
         path : path-like
-            Must not exist: a key that is overwritten takes its dataset with it.
+            Must not exist: without the old key nobody can restore its datasets.
         passphrase : str, optional
             Wraps the secret: AES-SIV under a key from scrypt (N = 65536, r = 8, p = 1).
 
