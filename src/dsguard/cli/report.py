@@ -155,13 +155,13 @@ def _warn(task: Task, report: Report) -> None:
         )
     if report.metadata_dropped:
         warn(
-            f"{counted(report.metadata_dropped, 'image')}{_ours(report)} had a colour profile, EXIF, "
-            "XMP or further pictures, which are not kept; the pixels are"
+            f"{counted(report.metadata_dropped, 'image')}{_ours(report)} had a colour profile, "
+            "EXIF, XMP or further pictures, which are not kept; the pixels are"
         )
     if report.as_they_are:
         warn(
-            f"{counted(report.as_they_are, 'image')}{_ours(report)}: alpha, or an eighth and more of "
-            "what else shows, is published as it is; profile sealed publishes nothing of it"
+            f"{counted(report.as_they_are, 'image')}{_ours(report)}: alpha, or an eighth and more "
+            "of what else shows, is published as it is; profile sealed publishes nothing of it"
         )
 
 
