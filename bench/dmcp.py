@@ -31,6 +31,7 @@ from dsguard.formats.tar import END, packed
 from .dmcp_service import Service, keep, parser_of, started
 
 CLIENTS, KILLS = 50, 20
+PARTS = ("at a tenth", "at half", "at the end")
 
 
 def main() -> None:
@@ -52,7 +53,9 @@ def measure(service: Service, options: argparse.Namespace) -> dict[str, Any]:
         "frames, images/s": max(rate(service, named, 20_000)["rate"] for _ in range(3)),
         "tar, images/s": max(tar_rate(service, named) for _ in range(3)),
         f"stream of {options.images:,} images, images/s": stream["rate"],
-        "memory of the service in this stream after 10 %, 50 %, 100 %, MiB": stream["memory"],
+        "memory of the service in this stream, MiB": dict(
+            zip(PARTS, stream["memory"], strict=False)
+        ),
         **clients(service, named[:100], options.seconds),
         **kills(service),
     }
@@ -122,7 +125,10 @@ def clients(service: Service, named: list[tuple[str, bytes]], seconds: float) ->
     return {
         f"{told}: requests of 100 images": len(times),
         f"{told}: failed": len(failures),
-        f"{told}: median and p99, s": [round(float(np.percentile(times, p)), 2) for p in (50, 99)],
+        f"{told}: seconds a request": {
+            name: round(float(np.percentile(times, part)), 2)
+            for name, part in (("median", 50), ("p99", 99))
+        },
     }
 
 
@@ -148,7 +154,7 @@ def kills(service: Service) -> dict[str, Any]:
         broken += not service.verified()
     return {
         "kills of the service while grants were given": KILLS,
-        "grants confirmed, and of them lost": [len(confirmed), lost],
+        "grants": {"confirmed": len(confirmed), "of them lost": lost},
         "audit trails broken": broken,
     }
 

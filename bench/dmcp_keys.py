@@ -63,13 +63,12 @@ Options = argparse.Namespace
 def rates(service: Service, key: dsguard.DatasetKey, options: Options) -> dict[str, Any]:
     """Return how many keys one client gets, by the size of its requests."""
     del key, options
-    told = "keys/s through one client, 1,000, 10,000, 100,000 a request"
     with Client(service.url, service.token) as owner:
         return {
-            told: [
-                round(max(_ids_per_second(owner, size) for _ in range(RUNS)))
-                for size in (1000, 10_000, IDS)
-            ]
+            f"keys/s through one client, {size:,} a request": round(
+                max(_ids_per_second(owner, size) for _ in range(RUNS))
+            )
+            for size in (1000, 10_000, IDS)
         }
 
 
@@ -114,10 +113,13 @@ def clients(service: Service, key: dsguard.DatasetKey, options: Options) -> dict
     return {
         f"{told}: requests of {OF_REQUEST:,} ids": len(times),
         f"{told}, keys: failed": len(failures),
-        f"{told}, keys: median and p99, s": [
-            round(float(np.percentile(times, part)), 2) for part in (50, 99)
-        ],
-        f"{told}, keys: memory of the service before, at half, at the end, MiB": memory,
+        f"{told}, keys: seconds a request": {
+            name: round(float(np.percentile(times, part)), 2)
+            for name, part in (("median", 50), ("p99", 99))
+        },
+        f"{told}, keys: memory of the service, MiB": dict(
+            zip(("before", "at half", "at the end"), memory, strict=True)
+        ),
     }
 
 
@@ -142,11 +144,10 @@ def distinct(service: Service, key: dsguard.DatasetKey, options: Options) -> dic
     told = f"{RANDOM:,} random ids against a quota of distinct images"
     return {
         f"{told}: ids/s": round(RANDOM / sum(new)),
-        f"{told}: p99 of 1,000 of them, and median of 1,000 again, s": [
-            round(float(np.percentile(new, 99)), 3),
-            round(statistics.median(again), 3),
-        ],
-        f"{told}: bytes for each, and s to revoke": [round(size / RANDOM), round(ended, 2)],
+        f"{told}: p99 of 1,000 of them, s": round(float(np.percentile(new, 99)), 3),
+        f"{told}: median of 1,000 again, s": round(statistics.median(again), 3),
+        f"{told}: bytes for each": round(size / RANDOM),
+        f"{told}: s to revoke": round(ended, 2),
     }
 
 
@@ -207,15 +208,15 @@ def kills(service: Service, key: dsguard.DatasetKey, options: Options) -> dict[s
     uncounted = sum(line["images"] for line in released) - grants["killed"]["used"]
     return {
         "kills of the service while keys were asked for": options.kills,
-        "releases received, and of them without a line in the trail": [len(got), without.total()],
-        "keys in the trail, and of them not counted": [
-            sum(line["images"] for line in released),
-            uncounted,
-        ],
-        "grants confirmed during these kills, and of them lost": [
-            len(confirmed),
-            len(set(confirmed) - set(grants)),
-        ],
+        "releases": {"received": len(got), "of them without a line in the trail": without.total()},
+        "keys in the trail": {
+            "all": sum(line["images"] for line in released),
+            "of them not counted": uncounted,
+        },
+        "grants during these kills": {
+            "confirmed": len(confirmed),
+            "of them lost": len(set(confirmed) - set(grants)),
+        },
         "audit trails broken by these kills": broken,
     }
 

@@ -55,24 +55,24 @@ def restoring(
     )
     told = f"{images:,} sealed images in Parquet, pairs of runs: {options.runs}"
     return {
-        f"{told}; seconds, key at hand and keys released": [
-            round(at_hand.seconds, 1),
-            round(released.seconds, 1),
-        ],
-        f"{told}; key at hand over keys released": round(
+        f"{told}; seconds": {
+            "key at hand": round(at_hand.seconds, 1),
+            "keys released": round(released.seconds, 1),
+        },
+        f"{told}; time with the key, divided by time with released keys": round(
             statistics.median(first.seconds / second.seconds for first, second in pairs), 3
         ),
-        f"{told}; the same, CPU time of all processes": round(
+        f"{told}; the same of the CPU time of all processes": round(
             statistics.median(
                 first.client / (second.client + second.service) for first, second in pairs
             ),
             3,
         ),
-        f"{told}; CPU µs an image: key at hand, keys released, their service": [
-            round(at_hand.client, 1),
-            round(released.client, 1),
-            round(released.service, 1),
-        ],
+        f"{told}; CPU µs an image": {
+            "key at hand": round(at_hand.client, 1),
+            "keys released": round(released.client, 1),
+            "their service": round(released.service, 1),
+        },
     }
 
 
