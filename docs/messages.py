@@ -13,7 +13,7 @@ SOURCE = ROOT / "src" / "dsguard"
 INTRO = """# Error messages
 
 Made by `python docs/messages.py > docs/reference/messages.md` from the code; a test compares.
-Each message names the image, file or option, here `…`, and says what to do, where something can be done.
+Each message names the image, file or option, here `…`, and the remedy, where there is one.
 [Exit codes](exit-codes.md) tell what the commands end with; [the classes](api/dsguard.md) are those
 that Python raises. `Refused` is an answer of the platform.
 """
