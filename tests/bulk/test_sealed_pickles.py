@@ -10,9 +10,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import dsguard
 from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
+from dsguard.covers import FolderOfCovers
+from dsguard.formats.arrays import sealed_pickle, writer
 from dsguard.formats.arrays.npy import SealedArrays
 from dsguard.formats.arrays.sealed_pickle import SealedPickle
 from dsguard.formats.sealing import Entries
@@ -190,3 +193,36 @@ def test_a_pickle_of_strangers_is_refused(behind):
             SealedPickle(_Given(given), np.zeros((2, 2), np.uint8))
     with pytest.raises(dsguard.InputError):
         SealedArrays(_Given(entries))
+
+
+_CODE = b"'\ncposix\nsystem\n(S'touch was-run'\ntR0(dS'data'\nNs."
+_LINE = (
+    b"(dS'data'\ncnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR(I1\n"
+    b"(I2\nI3072\ntcnumpy\ndtype\n(S'u1'\nI0\nI1\ntR(I3\nS'|'\nNNNI-1\nI-1\nI0\ntbI00\nS'",
+    b"'\ntbsS'labels'\n(lI0\naI1\nas.",
+)
+
+
+@pytest.mark.parametrize("is_checked", [True, False])
+def test_restored_pixels_are_never_code(tmp_path, monkeypatch, is_checked):
+    """Whoever has the key can seal a pickle whose pixels end with a line, and go on as code."""
+    monkeypatch.chdir(tmp_path)
+    rows = np.random.default_rng(0).integers(0, 256, (2, 3072), np.uint8)
+    rows[0, : len(_CODE)] = np.frombuffer(_CODE, np.uint8)
+    (tmp_path / "clean").mkdir()
+    for file, content in (
+        ("data_batch_1", {b"data": rows, b"labels": [0, 1]}),
+        ("batches.meta", {b"label_names": ["cat", "dog"]}),
+    ):
+        (tmp_path / "clean" / file).write_bytes(pickle.dumps(content, 2))
+    (tmp_path / "mine").mkdir()
+    Image.new("RGB", (32, 32), (112, 112, 112)).save(tmp_path / "mine" / "gray.png")
+    monkeypatch.setattr(writer, "cut_of", lambda *_: _LINE)
+    cover = FolderOfCovers.of(KEY, tmp_path / "mine")
+    assert protect_dataset("clean", "out", KEY, cover=cover).failed == 0
+    if not is_checked:  # what holds of any pixels is checked when it is opened
+        monkeypatch.setattr(sealed_pickle, "_fits", lambda *_: True)
+    assert restore_dataset("out", "back", KEY).failures
+    found = pickle.loads((tmp_path / "back" / "data_batch_1").read_bytes(), encoding="latin1")
+    assert not (tmp_path / "was-run").exists()
+    np.testing.assert_array_equal(found[b"data" if b"data" in found else "data"], rows)

@@ -54,11 +54,11 @@ def clean_names(above: str, data: bytes, published: Iterable[str]) -> dict[str, 
         If they are damaged, or unpack to too much.
     """
     lines = unpacked(data, _LINE)
-    if lines is None:
+    known = dict(lines or ())
+    usual = known.pop("", "")
+    if lines is None or "/" in usual or any(map(fault_of, (f"x{usual}", *known.values()))):
         msg = "has names that are damaged; get a whole copy, or restore to a folder"
         raise InputError(msg)
-    known = dict(lines)
-    usual = known.pop("", "")
     own = (name for name in published if name.startswith(above))
     return {
         name: above + (known.get(name[len(above) :]) or with_suffix(name[len(above) :], usual))

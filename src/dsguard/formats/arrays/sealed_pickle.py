@@ -123,15 +123,21 @@ def _pixels_of(content: Any) -> Image:
 
 
 def _fits(cut: Cut, pixels: Image) -> bool:
-    """Tell whether a pickle comes of it that holds any pixels, and can be read here."""
-    for some in (pixels, 255 - pixels):
-        try:
-            found = _pixels_of(load_pickle(io.BytesIO(some.tobytes().join(cut)), ""))
-        except FormatError:
-            return False
-        if not np.array_equal(found, some):
-            return False
-    return True
+    """Tell whether a pickle comes of it that holds any pixels, and can be read here.
+
+    Where pixels ended at a sign of their own, such as the end of a line, they could go on as code.
+    """
+    every = np.resize(np.arange(256, dtype=np.uint8), pixels.shape)
+    return all(_holds(cut, some) for some in (pixels, 255 - pixels, every, every[:, ::-1]))
+
+
+def _holds(cut: Cut, pixels: Image) -> bool:
+    """Tell whether these pixels are what the pickle has, as it is read here: as data alone."""
+    try:
+        found = _pixels_of(load_pickle(io.BytesIO(pixels.tobytes().join(cut)), ""))
+    except FormatError:
+        return False
+    return np.array_equal(found, pixels)
 
 
 class SealedPickle(UnsealedInTurn):
@@ -163,8 +169,11 @@ class SealedPickle(UnsealedInTurn):
             raise InputError(msg)
         self._keys = found["keys"].decode("utf-8", "replace").splitlines()
 
-    def with_pixels(self, pixels: Image) -> bytes:
-        """Return the pickle with restored pixels."""
+    def with_pixels(self, pixels: Image) -> bytes | None:
+        """Return the pickle with restored pixels; None where it is not one of data alone."""
+        if not _holds(self._cut, pixels):
+            self._keys = self._keys or ["pickle"]  # which is named
+            return None
         self.look_through()
         return pixels.tobytes().join(self._cut)
 
@@ -173,4 +182,4 @@ class SealedPickle(UnsealedInTurn):
 
     def left(self) -> Iterator[tuple[str, str]]:
         for key in () if self.used else self._keys:
-            yield key, "only a pickle of CIFAR has room for it"
+            yield key, "only a pickle of CIFAR of these images has room for it"

@@ -145,7 +145,9 @@ class ArraySink(Sink):
         planes = self._arrays["data"].transpose(0, 3, 1, 2)
         pixels = np.ascontiguousarray(planes).reshape(len(planes), -1)
         if isinstance(self.unsealed, SealedPickle) and not self.unsealed.is_strange:
-            return self.unsealed.with_pixels(pixels)
+            whole = self.unsealed.with_pixels(pixels)
+            if whole is not None:
+                return whole
         content = self._content({b"data": pixels})
         if self.sealer is not None:
             self._seal_pickle(content)
