@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import struct
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 
 import dsguard
 from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
+from dsguard.bulk.sealed_files import SEALED_FILES, sealed
 from dsguard.covers import FolderOfCovers
 from dsguard.formats.arrays import sealed_pickle, writer
 from dsguard.formats.arrays.npy import SealedArrays
@@ -226,3 +228,24 @@ def test_restored_pixels_are_never_code(tmp_path, monkeypatch, is_checked):
     found = pickle.loads((tmp_path / "back" / "data_batch_1").read_bytes(), encoding="latin1")
     assert not (tmp_path / "was-run").exists()
     np.testing.assert_array_equal(found[b"data" if b"data" in found else "data"], rows)
+
+
+class _Runs:
+    def __reduce__(self):
+        return os.system, ("touch was-run",)
+
+
+@pytest.mark.parametrize("name", ["batches.meta", "data_batch_2", "notes.pkl"])
+def test_what_readers_of_cifar_load_is_data_alone(tmp_path, monkeypatch, scenes, name):
+    """Whoever has the key can seal any file under any name; others are the reader's business."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clean").mkdir()
+    meta = {"label_names": ["cat", "dog"], "more": "words " * 500}
+    for file, content in (("data_batch_1", _batch(scenes, "labels", 0)), ("batches.meta", meta)):
+        (tmp_path / "clean" / file).write_bytes(pickle.dumps(content, 2))
+    assert protect_dataset("clean", "out", KEY).failed == 0
+    (tmp_path / "out" / SEALED_FILES).write_bytes(sealed({name: pickle.dumps(_Runs())}, KEY))
+    failures = restore_dataset("out", "back", KEY).failures
+    assert (name in failures) == (name != "notes.pkl")
+    back = tmp_path / "back" / name
+    assert not back.exists() or b"was-run" not in back.read_bytes() or name == "notes.pkl"

@@ -462,3 +462,12 @@ def test_how_far_a_comparison_is(home, capsys, monkeypatch):
     assert re.search(r"\d+ images, \d+ of \d+ shards, \d+ images/s", told)
     count = len(list((home / "clean").rglob("*.png")))
     assert f"compared {count} images, {count} of {count} images, " in told
+
+
+@pytest.mark.parametrize("spelled", ["out/s.pt", "out/cat/s.pt", "clean/../out/s.pt"])
+def test_no_surrogate_lies_in_the_destination(home, capsys, spelled):
+    for out in ("out", f"file://{home}/out"):
+        given = ["--key", "k", "--profile", "exact", "--surrogate", spelled]
+        assert run(["protect", "clean", out, *given]) == Exit.USAGE
+        assert "the surrogate would lie in" in " ".join(capsys.readouterr().err.split())
+    assert not (home / "out").exists()

@@ -20,7 +20,8 @@ from dsguard.bulk.sealed_files import (
 )
 from dsguard.bulk.sealed_lists import DATES, NAMES, without_lists
 from dsguard.bulk.selection import Choice, Selection, others_of
-from dsguard.errors import DsguardError, InputError
+from dsguard.errors import DsguardError, FormatError, InputError
+from dsguard.formats.arrays.cifar import check_loaded
 from dsguard.formats.arrays.reader import ArraySource
 from dsguard.formats.beside import is_of_all
 from dsguard.formats.croissant import CROISSANT, is_of_protected
@@ -301,7 +302,7 @@ class Companions:
             for name, data in without_lists(found).items()
             if name not in stay and not self.selection.leaves_out(name)
         }
-        written = {name for name, data in wanted.items() if self.write(name, data, report)}
+        written = {name for name, data in wanted.items() if self._written(name, data, report)}
         report.sealed_files += len(written)
         for name in found if self.destination.output.kind == "folder" else ():
             above, slash, last = name.rpartition("/")
@@ -313,6 +314,16 @@ class Companions:
             except InputError as error:
                 report.add_broken(sealed_file, error)
         return written
+
+    def _written(self, name: str, data: bytes, report: Report) -> bool:
+        """Write a file that was sealed; whoever has the key may have sealed anything."""
+        try:
+            if self.destination.output.kind == "cifar":
+                check_loaded(name, data)
+        except FormatError as error:
+            report.add_broken(name, error.to_keep())
+            return False
+        return self.write(name, data, report)
 
     @property
     def _is_part(self) -> bool:

@@ -165,7 +165,7 @@ def protect(
     names: tuple[str, ...] = ()
     trains = False
     if name in NEED_SURROGATE:
-        _check_destination(source, choices)
+        _check_destination(source, choices, surrogate_path)
         trains = choices.dry_run and not (surrogate_path and surrogate_path.exists())
         if trains:  # any patterns will do
             name, names = "drawn", _sampled_classes(source, choices)
@@ -199,7 +199,7 @@ def _key_kept_here(choices: Choices, dataset: str | None, url: str | None) -> Da
 
 def _key_kept_there(source: Source, choices: Choices, dataset: str, url: str | None) -> DatasetKey:
     """Return a key that the platform has now, once nothing else is known to be wrong."""
-    _check_destination(source, choices)
+    _check_destination(source, choices, None)
     return deposited_key(dataset, url, choices)
 
 
@@ -262,12 +262,24 @@ def _sampled_classes(source: Source, choices: Choices) -> tuple[str, ...]:
     return tuple(sorted(classes))
 
 
-def _check_destination(source: Source, choices: Choices) -> None:
-    """Find out that the destination will not do before a surrogate is trained."""
-    from dsguard.bulk.checks import check
+def _check_destination(source: Source, choices: Choices, surrogate: Path | None) -> None:
+    """Find out that the destination will not do before a surrogate is trained.
 
-    if choices.destination is not None:
-        check(source, choices.destination, choices.settings())
+    The surrogate is as private as the key.
+    """
+    from dsguard.bulk.checks import check
+    from dsguard.formats.places import on_disk
+
+    if choices.destination is None:
+        return
+    there = on_disk(choices.destination)
+    if surrogate and there is not None and surrogate.resolve().is_relative_to(there):
+        msg = (
+            f"the surrogate would lie in {choices.destination}, and not be private; give another "
+            "place, --surrogate"
+        )
+        raise InputError(msg)
+    check(source, choices.destination, choices.settings())
 
 
 def _own_journal(choices: Choices) -> Journal | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -19,6 +20,20 @@ if TYPE_CHECKING:
     from dsguard.formats.base import Image
     from dsguard.formats.places import Place
     from dsguard.formats.review import Review
+
+
+_LOADED = re.compile(r"batches\.meta|meta|train|test|test_batch|data_batch_\d+")
+
+
+def check_loaded(name: str, data: bytes) -> None:
+    """Refuse a file that readers of CIFAR load as a pickle, where it is none of data alone.
+
+    Raises
+    ------
+    FormatError
+    """
+    if _LOADED.fullmatch(name):
+        load_pickle(io.BytesIO(data), name)
 
 
 class CifarSource(ArraySource):
