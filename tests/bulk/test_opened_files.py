@@ -230,3 +230,15 @@ def test_that_there_is_no_room_for_names_is_told(tmp_path, scenes, monkeypatch):
     monkeypatch.setattr("dsguard.bulk.companions.packed_names", lambda names: bytes(2001))
     report = protect_dataset(tmp_path / "photos", tmp_path / "out", KEY)
     assert "names of all images" in report.left_out[SEALED_FILES].reason
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("names", [("x", "x/y"), ("x/y", "x")])
+def test_files_in_each_others_way_are_named(tmp_path, scenes, kind, names):
+    _table(tmp_path / "clean", scenes)
+    protect_dataset(tmp_path / "clean", tmp_path / "out", KEY)
+    forged = sealed(dict.fromkeys(names, b"data"), KEY)
+    (tmp_path / "out" / SEALED_FILES).write_bytes(forged)
+    report = restore_dataset(tmp_path / "out", tmp_path / "back", KEY, out_format=kind)
+    assert report.done == 4
+    assert report.failures.keys() & set(names)

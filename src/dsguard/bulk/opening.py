@@ -14,9 +14,10 @@ from dsguard._atomic import temporary_subfolder
 from dsguard.bulk.clean_names import clean_names
 from dsguard.bulk.sealed_files import is_of_set, opened_in, sealed_in
 from dsguard.bulk.sealed_lists import NAMES, is_list, without_lists
-from dsguard.errors import DsguardError
+from dsguard.errors import DsguardError, InputError
 from dsguard.formats.detect import with_opened
 from dsguard.formats.folder.reader import TreeSource
+from dsguard.formats.folder.writer import OWN_FAULTS
 from dsguard.formats.places import LocalPlace
 from dsguard.formats.writers import output_kind
 
@@ -77,3 +78,7 @@ def _written(files: dict[str, bytes], place: Place) -> Iterator[tuple[str, Dsgua
             place.write(name, data)
         except DsguardError as error:  # of its name
             yield name, error.to_keep()
+        except OSError as error:
+            if error.errno not in OWN_FAULTS:
+                raise
+            yield name, InputError(f"cannot be written: {error.strerror}")
