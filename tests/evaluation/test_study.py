@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -306,6 +307,10 @@ def test_results_of_before_are_kept_or_refused(tmp_path, scenes):
             study(preset)
     np.savez(versions, protected=np.zeros((1, 8, 8, 3), np.uint8), restored=np.zeros(3))
     with pytest.raises(dsguard.InputError, match=r"versions\.npz has other images; remove it"):
+        study(preset)
+    with zipfile.ZipFile(versions, "w") as entries:  # of anybody
+        entries.writestr("protected.npy", b"\x93NUMPY\x01\x00\x04\x00((((")
+    with pytest.raises(dsguard.InputError, match=r"versions\.npz is damaged; remove it"):
         study(preset)
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "seed2").symlink_to("elsewhere")

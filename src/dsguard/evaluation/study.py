@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import platform
 import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from dsguard.evaluation.report import html_report
 from dsguard.evaluation.results import check_lengths, results_in
 from dsguard.evaluation.trainings import Shared, Training, run_all
 from dsguard.evaluation.trials import TABLE_1, Trial
+from dsguard.formats.arrays.npy import Header, read_header
 from dsguard.fsp import Surrogate, choose_device, fit_surrogate
 from dsguard.kernels.contract import Images
 from dsguard.keys import DatasetKey
@@ -239,15 +239,21 @@ def _versions(
 
 def _stored(file: Path, shape: tuple[int, ...]) -> dict[str, Images]:
     """Return protected and restored images of an earlier time."""
+    names, header = ("protected", "restored"), Header(shape, np.dtype(np.uint8))
     try:
-        with file.open("rb") as stored, np.load(stored) as entries:
-            found = {name: entries[name] for name in ("protected", "restored")}
-        if all(images.shape == shape and images.dtype == np.uint8 for images in found.values()):
-            return found
-        msg = f"{file} has other images; remove it, and it is made again"
-    except (ValueError, EOFError, KeyError, OSError, zipfile.BadZipFile, zlib.error):
+        with zipfile.ZipFile(file) as entries:
+            for name in names:  # an entry may claim to be of any size
+                with entries.open(f"{name}.npy") as entry:
+                    if read_header(entry) != header:
+                        msg = f"{file} has other images; remove it, and it is made again"
+                        raise InputError(msg)
+        with file.open("rb") as stored, np.load(stored) as arrays:
+            return {name: arrays[name] for name in names}
+    except InputError:
+        raise
+    except Exception as error:  # NumPy and zipfile raise nearly anything
         msg = f"{file} is damaged; remove it, and it is made again"
-    raise InputError(msg)
+        raise InputError(msg) from error
 
 
 def _known(

@@ -226,7 +226,11 @@ def _resume(path: Path, parts: dict[str, Any], order: torch.Generator) -> list[f
         for name, part in parts.items():
             part.load_state_dict(content[name])
         order.set_state(content["order"])
-        return list(content["history"])
+        history: list[float | None] = content["history"]
+        if type(history) is not list or not {*map(type, history)} <= {float, type(None)}:
+            msg = "its history is no list of accuracies"
+            raise ValueError(msg)
+        return history
     except torch.cuda.OutOfMemoryError:
         raise
     except Exception as error:  # damaged bytes make torch raise nearly anything
