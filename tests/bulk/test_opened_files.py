@@ -242,3 +242,20 @@ def test_files_in_each_others_way_are_named(tmp_path, scenes, kind, names):
     report = restore_dataset(tmp_path / "out", tmp_path / "back", KEY, out_format=kind)
     assert report.done == 4
     assert report.failures.keys() & set(names)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_published_texts_stay_with_images_of_one_stem(tmp_path, scenes, kind):
+    """A picture, its mask and its caption: nothing else is sealed, and one has a new name."""
+    _images(tmp_path / "clean", scenes, ["a/1.jpg", "a/1.png", "a/2.jpg", "a/2.png"])
+    for n in (1, 2):
+        (tmp_path / "clean" / "a" / f"{n}.txt").write_text(f"words of {n}")
+    protect_dataset(tmp_path / "clean", tmp_path / "out", KEY)
+    protect_dataset(tmp_path / "clean", tmp_path / "shards", KEY, out_format=kind)
+    restore_dataset(tmp_path / "shards", tmp_path / "direct", KEY)
+    assert restore_dataset(tmp_path / "out", tmp_path / "back", KEY, out_format=kind).failures == {}
+    direct, back = (
+        sum(data.count(b"words of 1") for data in files_in(tmp_path / name).values())
+        for name in ("direct", "back")
+    )
+    assert back == direct > 0

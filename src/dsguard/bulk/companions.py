@@ -116,7 +116,8 @@ class Companions:
         """Write the file with those that are held, and lists of all that is written."""
         key, held = self.task.own_key, dict(self._held)
         if isinstance(self.source, TreeSource) and self.destination.output.kind == "folder":
-            known_by_names = packed_names(names) if held else b""
+            is_told = held or (self.wanted and any(map(_has_other_stem, names, names.values())))
+            known_by_names = packed_names(names) if is_told else b""
             dates = packed_dates(self.source, {*names, *copied, *held})
             if len(known_by_names) > max(self._room, _MOST_NAMES):
                 self.review.account.leave_out(SEALED_FILES, SEALED_FILES, _MANY_NAMES)
@@ -455,6 +456,11 @@ _MANY_NAMES = (
     "has no room for the names of all images: shards of a restored folder have what is in tables, "
     "those that are restored at once have not"
 )
+
+
+def _has_other_stem(clean: str, published: str) -> bool:
+    """Tell whether texts that are called as an image is are not called as the published one."""
+    return with_suffix(clean, "") != with_suffix(published, "")
 
 
 def _not_read(name: str) -> str:
