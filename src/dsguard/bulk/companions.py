@@ -37,7 +37,7 @@ from dsguard.formats.disclosure import (
 )
 from dsguard.formats.folder.opened import OpenedSource
 from dsguard.formats.folder.reader import TreeSource, read_or_error
-from dsguard.formats.folder.writer import OWN_FAULTS
+from dsguard.formats.folder.writer import error_of_writing
 from dsguard.formats.harmless import CouldHoldPictureError, json_of
 from dsguard.formats.images import is_image_name, with_suffix
 from dsguard.formats.insides import READERS
@@ -243,17 +243,10 @@ class Companions:
         if name in self._of_shards:
             report.add_broken(name, InputError(_TAKEN))
             return False
-        try:
-            self.destination.output.place.write(name, data)
-        except DsguardError as error:  # of its name
-            report.add_broken(name, error.to_keep())
-            return False
-        except OSError as error:
-            if error.errno not in OWN_FAULTS:
-                raise
-            report.add_broken(name, InputError(f"cannot be written: {error.strerror}"))
-            return False
-        return True
+        error = error_of_writing(partial(self.destination.output.place.write, name, data))
+        if error is not None:
+            report.add_broken(name, error)
+        return error is None
 
     def _hold(self, name: str, data: bytes, *, is_cut: bool = False) -> str:
         """Hold a file, to seal it with others; return why it is not, empty where it is.

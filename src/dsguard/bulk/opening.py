@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dsguard._atomic import temporary_subfolder
 from dsguard.bulk.clean_names import clean_names
 from dsguard.bulk.sealed_files import is_of_set, opened_in, sealed_in
 from dsguard.bulk.sealed_lists import NAMES, is_list, without_lists
-from dsguard.errors import DsguardError, InputError
+from dsguard.errors import DsguardError
 from dsguard.formats.detect import with_opened
 from dsguard.formats.folder.reader import TreeSource
-from dsguard.formats.folder.writer import OWN_FAULTS
+from dsguard.formats.folder.writer import error_of_writing
 from dsguard.formats.places import LocalPlace
 from dsguard.formats.writers import output_kind
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from dsguard.bulk.settings import Settings
     from dsguard.bulk.tasks import Task
     from dsguard.formats.base import Source
-    from dsguard.formats.places import Place
     from dsguard.keys import DatasetKey, KeySource
 
 
@@ -65,20 +65,9 @@ def _opened(
         except DsguardError as error:
             failures[sealed] = error.to_keep()
             continue
-        failures.update(_written(without_lists(files), place))
+        for name, data in without_lists(files).items():
+            if fault := error_of_writing(partial(place.write, name, data)):
+                failures[name] = fault
         if not is_of_set(sealed):
             of_samples |= files.keys()
     return with_opened(source, place, clean, of_samples - failures.keys()), failures
-
-
-def _written(files: dict[str, bytes], place: Place) -> Iterator[tuple[str, DsguardError]]:
-    """Write files; yield those that cannot be written, and why."""
-    for name, data in files.items():
-        try:
-            place.write(name, data)
-        except DsguardError as error:  # of its name
-            yield name, error.to_keep()
-        except OSError as error:
-            if error.errno not in OWN_FAULTS:
-                raise
-            yield name, InputError(f"cannot be written: {error.strerror}")

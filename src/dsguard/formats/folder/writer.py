@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import Extras, Part, Record, Rows, Source
@@ -13,8 +14,27 @@ from dsguard.formats.names import shown
 from dsguard.formats.sink import Output, Results, Sink
 from dsguard.formats.webdataset.reader import sample_of
 
-OWN_FAULTS = (errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EILSEQ)
+_OWN_FAULTS = (errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EILSEQ)
 """What can be wrong with the name of one image, and with no other."""
+
+
+def error_of_writing(write: Callable[[], object]) -> DsguardError | None:
+    """Write a file, or return why it cannot be written under its name.
+
+    Raises
+    ------
+    OSError
+        If no other could be written either: a full disk will be full for the next one as well.
+    """
+    try:
+        write()
+    except DsguardError as error:  # of a name, or of a link where it was to go
+        return error.to_keep()
+    except OSError as error:
+        if error.errno not in _OWN_FAULTS:
+            raise
+        return InputError(f"cannot be written: {error.strerror}")
+    return None
 
 
 class FolderSink(Sink):
@@ -49,22 +69,23 @@ class FolderSink(Sink):
                 )
                 continue
             self._names.add(names[row])
-            try:
-                for name, data in self._beside(names[row], results.extras.get(row, {})):
-                    self._check(name)
-                    if written.get(name) is not data:  # of a sample with several images
-                        self.output.place.write(name, data)
-                        written[name] = data
-                    results.beside.setdefault(row, []).append(name)
-                self.output.place.write(names[row], file)
-            except DsguardError as error:  # of a name, or of a link where it was to go
-                errors[row] = error.to_keep()
-            except OSError as error:
-                if error.errno not in OWN_FAULTS:
-                    raise  # a full disk will be full for the next image as well
-                errors[row] = InputError(f"cannot be written: {error.strerror}")
+            image = partial(self._write_image, row, names[row], file, results, written)
+            if error := error_of_writing(image):
+                errors[row] = error
         self._write_of_no_image(rows)
         return errors
+
+    def _write_image(
+        self, row: int, image: str, file: bytes, results: Results, written: dict[str, bytes]
+    ) -> None:
+        """Write an image, after what belongs to it."""
+        for name, data in self._beside(image, results.extras.get(row, {})):
+            self._check(name)
+            if written.get(name) is not data:  # of a sample with several images
+                self.output.place.write(name, data)
+                written[name] = data
+            results.beside.setdefault(row, []).append(name)
+        self.output.place.write(image, file)
 
     def _check(self, name: str) -> None:
         """Refuse a file that belongs to an image, where a text of no image has its name."""
