@@ -266,7 +266,8 @@ def _opened(
     protected: Images, out: Images, layout: Layout, key: Keys, sidecars: dict[int, bytes]
 ) -> dict[int, DsguardError]:
     """Restore images of one rate; return by index why one could not be."""
-    fronts, bare = layout.fronts(protected, sidecars), layout.bare(protected)
+    fronts = layout.fronts(protected, sidecars)
+    bare = layout.bare(protected, fronts)
     sealed = kernels().gather(protected, layout.room, layout.masks)
     ciphers: dict[int, ImageCipher] = {}
     failures: dict[int, DsguardError] = {}
@@ -455,19 +456,19 @@ class Layout:
         if self.front_bytes < FRONT_BYTES:
             own = (sidecars.get(i, b"")[:FRONT_BYTES] for i in range(len(protected)))
             return [front if len(front) == FRONT_BYTES else None for front in own]
-        return [front.tobytes() for front in self._extracted(protected)]
+        extracted = kernels().extract(protected, FRONT_BYTES, self.geometry)
+        return [front.tobytes() for front in extracted]
 
-    def bare(self, protected: Images) -> Images:
-        """Return images with the bits of their tags at 0."""
+    def bare(self, protected: Images, fronts: list[bytes | None]) -> Images:
+        """Return images, whose fronts these are, with the bits of their tags at 0."""
         if self.front_bytes < FRONT_BYTES:
             return protected
-        untagged, bare = self._extracted(protected), protected.copy()
+        untagged = np.frombuffer(b"".join(filter(None, fronts)), np.uint8).copy()
+        untagged = untagged.reshape(len(protected), FRONT_BYTES)
         untagged[:, _TAG] = 0
+        bare = protected.copy()
         self.embed(bare, untagged)
         return bare
-
-    def _extracted(self, protected: Images) -> Bytes:
-        return kernels().extract(protected, FRONT_BYTES, self.geometry)
 
 
 _SMALL = 1 << 18
