@@ -17,7 +17,7 @@ from dsguard.dmcp.access import Refused
 from dsguard.dmcp.bodies import too_large
 from dsguard.dmcp.dependencies import identify, known
 from dsguard.dmcp.errors import CutOffError, RefusedInBody, answer_refusal
-from dsguard.dmcp.pace import RATE
+from dsguard.dmcp.pace import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -93,32 +93,17 @@ class Gate:
         return most, too_large(most)
 
 
-class _Waiting:
-    """How long a sender or reader may be waited for: some seconds, and one more for each 4 KiB.
+async def _waited_for(step: Awaitable[_T], patience: Patience, most: float) -> _T:
+    """Return the outcome of a step.
 
-    Attributes
-    ----------
-    moved : int
-        Bytes that it has sent or taken.
+    Raises
+    ------
+    TimeoutError
+        If it takes longer than so many seconds, or all steps together take too long.
     """
-
-    def __init__(self, patience: float) -> None:
-        self.moved, self._patience, self._spent = 0, patience, 0.0
-
-    async def waited_for(self, step: Awaitable[_T]) -> _T:
-        """Return the outcome of a step.
-
-        Raises
-        ------
-        TimeoutError
-            If it takes too long, or all steps together do.
-        """
-        left = self._patience + self.moved / RATE - self._spent
-        begun = time.monotonic()
-        async with asyncio.timeout(max(0.0, min(left, self._patience))):
-            outcome = await step
-        self._spent += time.monotonic() - begun
-        return outcome
+    with patience.spent():
+        async with asyncio.timeout(max(0.0, min(patience.left, most))):
+            return await step
 
 
 class _Body:
@@ -126,8 +111,8 @@ class _Body:
 
     def __init__(self, receive: Receive, most: int, refusal: Refused, patience: float) -> None:
         self._receive, self._most, self._refusal = receive, most, refusal
-        self._sender = _Waiting(patience)
-        self._size, self._whole = 0, False
+        self._sender, self._patience = Patience(patience), patience
+        self._whole = False
 
     def check(self, request: Request) -> None:
         """Refuse a body before any of it is taken: what is said of it is enough."""
@@ -142,13 +127,12 @@ class _Body:
         if self._whole:
             return await self._receive()
         try:
-            message = await self._sender.waited_for(self._receive())
+            message = await _waited_for(self._receive(), self._sender, self._patience)
         except TimeoutError:
             raise RefusedInBody(_too_slow()) from None
         self._sender.moved += len(message.get("body", b""))
-        self._size = self._sender.moved
         self._whole = not message.get("more_body", False)
-        if self._size > self._most:
+        if self._sender.moved > self._most:
             raise RefusedInBody(self._refusal)
         return message
 
@@ -158,7 +142,7 @@ class _Answer:
 
     def __init__(self, send: Send, request: Request, platform: Platform) -> None:
         self._send, self._request, self._platform = send, request, platform
-        self._reader = _Waiting(platform.settings.patience)
+        self._reader = Patience(platform.settings.patience)
         self._start = time.perf_counter()
         self._status, self._seconds = 500, 0.0
 
@@ -171,7 +155,8 @@ class _Answer:
             headers["x-content-type-options"] = "nosniff"
             headers.setdefault("cache-control", "no-store")
         try:
-            await self._reader.waited_for(self._send(message))
+            patience = self._platform.settings.patience
+            await _waited_for(self._send(message), self._reader, patience)
         except TimeoutError:  # an OSError, which would be taken for one of the service's own
             msg = "the reader stopped, or is too slow"
             raise CutOffError(msg) from None

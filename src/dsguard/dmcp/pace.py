@@ -1,10 +1,11 @@
-"""The pace of answers: nothing else ends one of which a byte comes now and then."""
+"""The pace of requests and answers: nothing else ends one of which a byte comes now and then."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,31 @@ RATE = 4096
 _SLOW = "its answer does not come, or too slowly; try again later, or tell who runs it"
 
 
+class Patience:
+    """How long somebody may be waited for: some seconds, and one more for each `RATE` bytes.
+
+    Attributes
+    ----------
+    moved : int
+        Bytes that they have sent or taken.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.moved, self._seconds, self._spent = 0, seconds, 0.0
+
+    @property
+    def left(self) -> float:
+        """The seconds that are left."""
+        return self._seconds + self.moved / RATE - self._spent
+
+    @contextlib.contextmanager
+    def spent(self) -> Iterator[None]:
+        """Count the seconds of a step, if it comes to its end."""
+        begun = time.monotonic()
+        yield
+        self._spent += time.monotonic() - begun
+
+
 class Pace:
     """Counts the seconds that are spent waiting for an answer, in each thread for itself."""
 
@@ -25,7 +51,7 @@ class Pace:
 
     def begin(self) -> dict[str, Any]:
         """Begin to count; return the extensions of the request, as httpx takes them."""
-        self._own.spent, self._own.received = 0.0, 0
+        self._own.patience = Patience(PATIENCE)
         return {"trace": self._watch}
 
     def _watch(self, event: str, told: dict[str, Any]) -> None:
@@ -39,14 +65,13 @@ class Pace:
     ) -> bytes:
         import httpcore
 
-        left = PATIENCE + self._own.received / RATE - self._own.spent
-        if left <= 0:
+        patience: Patience = self._own.patience
+        if (left := patience.left) <= 0:
             raise httpcore.ReadTimeout(_SLOW)
-        begun = time.monotonic()
         try:
-            data = read(most, left if timeout is None else min(left, timeout))
+            with patience.spent():
+                data = read(most, left if timeout is None else min(left, timeout))
         except httpcore.ReadTimeout:
             raise httpcore.ReadTimeout(_SLOW) from None
-        self._own.spent += time.monotonic() - begun
-        self._own.received += len(data)
+        patience.moved += len(data)
         return data
