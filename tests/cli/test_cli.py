@@ -464,8 +464,9 @@ def test_how_far_a_comparison_is(home, capsys, monkeypatch):
     assert f"compared {count} images, {count} of {count} images, " in told
 
 
-@pytest.mark.parametrize("spelled", ["out/s.pt", "out/cat/s.pt", "clean/../out/s.pt"])
-def test_no_surrogate_lies_in_the_destination(home, capsys, spelled):
+@pytest.mark.parametrize("spelled", ["out/s.pt", "out/cat/s.pt", "clean/../out/s.pt", "clean/s.pt"])
+def test_no_surrogate_lies_in_the_source_or_the_destination(home, capsys, spelled):
+    """It is published or sealed with what lies beside the images otherwise."""
     for out in ("out", f"file://{home}/out"):
         given = ["--key", "k", "--profile", "exact", "--surrogate", spelled]
         assert run(["protect", "clean", out, *given]) == Exit.USAGE

@@ -91,7 +91,8 @@ def test_every_attack_of_the_command_line(dataset, tmp_path, capsys):
     out = tmp_path / "study"
     options = ["--out", str(out), "--profile", "sealed", "--cover", "preview", "--cells", "4"]
     options += ["--device", "cpu", "--epochs", "1", "--known", str(dataset / "test")]
-    options += [word for name in ("cells-4", "remover", "pseudo-labels-5", "jigsaw", "ueraser")
+    options += [word for name in ("cells-4", "remover", "pseudo-labels-5",
+                                              "self-supervised-5", "jigsaw", "ueraser")
                 for word in ("--against", name)]  # fmt: skip
     assert run(["evaluate", str(dataset), *options]) == Exit.OK
     assert "tested on clean images" in capsys.readouterr().out
@@ -99,7 +100,7 @@ def test_every_attack_of_the_command_line(dataset, tmp_path, capsys):
     names = {row["name"] for trial in content["trials"] for row in trial["seeds"]}
     assert "protected, means of 4×4 cells" in names
     assert content["settings"]["cover"] == "preview"
-    assert len(content["trials"]) == 3 + 2 * 5
+    assert len(content["trials"]) == 3 + 2 * 6
 
 
 def test_presets_of_the_field():

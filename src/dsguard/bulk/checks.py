@@ -15,6 +15,8 @@ from dsguard.formats.sink import Output
 from dsguard.formats.writers import file_name, output_kind
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dsguard.bulk.settings import Settings
     from dsguard.formats.base import Part, Source
 
@@ -62,6 +64,23 @@ def _check_writable(place: Place) -> None:
     if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
         msg = f"the destination {place} cannot be made: {nearest} is not a writable folder"
         raise InputError(msg)
+
+
+def check_private(path: Path, what: str, *folders: str | os.PathLike[str] | None) -> None:
+    """Refuse a place for a secret, a key or a surrogate, in what is published or was given.
+
+    Raises
+    ------
+    InputError
+        If it lies in one of the folders, however that is spelled.
+    """
+    for folder in folders:
+        there = None if folder is None else on_disk(folder)
+        if there is not None and path.resolve().is_relative_to(there):
+            msg = (
+                f"the {what} would lie in {folder}, and not be secret; give another place, --{what}"
+            )
+            raise InputError(msg)
 
 
 def check_empty(place: Place) -> None:

@@ -109,14 +109,10 @@ def _versions(client: Client, dataset: str) -> set[str]:
 
 def _made(path: Path, choices: Choices) -> DatasetKey:
     """Make a key where it is published with nothing."""
-    from dsguard.formats.places import on_disk
+    from dsguard.bulk.checks import check_private
     from dsguard.keys import DatasetKey, passphrase_of_environment
 
-    for folder in (choices.source, str(choices.destination)):
-        there = on_disk(folder)
-        if there is not None and path.resolve().is_relative_to(there):
-            msg = f"the key would lie in {folder}, and not be secret; give another place, --key"
-            raise InputError(msg)
+    check_private(path, "key", choices.source, choices.destination)
     key = DatasetKey.generate()
     key.save(path, passphrase_of_environment())
     _say(f"made key {key.key_id} in {path}: keep it safe and secret", choices)

@@ -101,13 +101,14 @@ def demo(
     "jpeg-70, jpeg-90, bit-depth, low-pass, high-pass, contrast-1, contrast-2, contrast-4, "
     "cells-4, cells-8, jitter, ueraser, class-mean, projection, evened, informed, undone, "
     "block-means, jigsaw, disentangled, remover, few-1, few-5, pseudo-labels-1, pseudo-labels-5, "
+    "self-supervised-1, self-supervised-5, "
     "adversarial, adversarial-8, or `all`. May be repeated.",
 )
 @click.option(
     "--known",
     type=click.Path(path_type=Path),
     help="Dataset of an attacker's own, for the counter-measures that need one (remover, few, "
-    "pseudo-labels); by default images of DATA that are not trained on.",
+    "pseudo-labels, self-supervised); by default images of DATA that are not trained on.",
 )
 @click.option(
     "--network",

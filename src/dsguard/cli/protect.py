@@ -267,19 +267,12 @@ def _check_destination(source: Source, choices: Choices, surrogate: Path | None)
 
     The surrogate is as private as the key.
     """
-    from dsguard.bulk.checks import check
-    from dsguard.formats.places import on_disk
+    from dsguard.bulk.checks import check, check_private
 
-    if choices.destination is None:
-        return
-    there = on_disk(choices.destination)
-    if surrogate and there is not None and surrogate.resolve().is_relative_to(there):
-        msg = (
-            f"the surrogate would lie in {choices.destination}, and not be private; give another "
-            "place, --surrogate"
-        )
-        raise InputError(msg)
-    check(source, choices.destination, choices.settings())
+    if surrogate:
+        check_private(surrogate, "surrogate", choices.source, choices.destination)
+    if choices.destination is not None:
+        check(source, choices.destination, choices.settings())
 
 
 def _own_journal(choices: Choices) -> Journal | None:

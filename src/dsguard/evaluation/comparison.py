@@ -8,18 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
+from torch import Tensor, nn
 
 from dsguard.evaluation.attacks import Known, Setting, attack_named
-from dsguard.evaluation.attacks.base import Classify, Labels
+from dsguard.evaluation.attacks.base import Labels
 from dsguard.evaluation.data import Data
 from dsguard.kernels.contract import Images
 from dsguard.networks.small import LEARNING_RATES, build_network
 from dsguard.networks.training import (
+    Alter,
     Recipe,
     accuracy,
     choose_device,
-    classify,
     default_width,
     train,
 )
@@ -104,16 +104,21 @@ def learn(
     rate = recipe.learning_rate * LEARNING_RATES.get(network, 1.0)
     recipe = replace(recipe, learning_rate=rate)
 
-    def learned(own: Images, of: Labels) -> Classify:
-        labeller = build_network(network, own.shape[1:], classes, width, recipe.seed)
-        train(labeller, own, of, replace(recipe, augment=True), place)
-        return lambda asked: classify(labeller, asked, place)
+    def trained(own: Images, of: Labels, alter: Alter | None = None) -> nn.Module:
+        new = build_network(
+            network, own.shape[1:], max(classes, int(of.max()) + 1), width, recipe.seed
+        )
+        train(new, own, of, replace(recipe, augment=True), place, alter=alter)
+        return new
 
+    begin = None
     if measure.prepare is not None:
-        given = Setting(images, labels, test_images, learned, known, recipe.seed)
+        given = Setting(images, labels, test_images, trained, known, recipe.seed)
         made = measure.prepare(given)
-        images, labels, test_images = made.images, made.labels, made.test_images
+        images, labels, test_images, begin = made.images, made.labels, made.test_images, made.begin
     model = build_network(network, images.shape[1:], classes, width, recipe.seed)
+    if begin is not None:
+        model.load_state_dict(_fitting(begin, model), strict=False)
 
     def after_epoch(_: int, model: nn.Module = model) -> float:
         if on_epoch is not None:
@@ -124,6 +129,13 @@ def learn(
     tests = [float(test) for test in history if test is not None]
     on_own = accuracy(model, images, labels, place)
     return Row(name, on_own, tests[-1], max(tests), tuple(tests))
+
+
+def _fitting(begin: nn.Module, model: nn.Module) -> dict[str, Tensor]:
+    """Return the weights of a network that another can begin with: the heads may differ."""
+    own = model.state_dict()
+    weights: dict[str, Tensor] = begin.state_dict()
+    return {name: each for name, each in weights.items() if each.shape == own[name].shape}
 
 
 def psnr(image: Images, other: Images) -> float:

@@ -7,6 +7,9 @@ import pytest
 import torch
 
 from dsguard.evaluation.attacks import Known, Setting, attack_named
+from dsguard.evaluation.attacks.batches import quarter_turns
+from dsguard.evaluation.comparison import learn
+from dsguard.networks.training import Recipe
 
 GENERATOR = torch.Generator
 
@@ -162,10 +165,72 @@ def test_few_images_are_repeated_and_teach_labels(scenes, percent):
 
     def learn(taught, of):
         assert (taught[:, 0, 0, 0] == of).all()
-        return lambda asked: np.full(len(asked), 2, np.int64)
+        return Says(2)
 
     given = Setting(images, labels, images[:3], learn, known)
     made = attack_named(f"pseudo-labels-{percent}").prepare(given)
     assert len(made.images) == 2 * len(images)
     assert (made.labels[len(images) :] == 2).all()
     np.testing.assert_array_equal(made.images[len(images) :], images)
+
+
+class Says(torch.nn.Module):
+    """A network that takes everything to be of one class."""
+
+    def __init__(self, label):
+        super().__init__()
+        self.answer = torch.nn.Parameter(torch.eye(4)[label])
+
+    def forward(self, pixels):
+        return self.answer.expand(len(pixels), 4)
+
+
+def test_features_are_learned_without_labels(scenes):
+    """The published images are turned, and the network that tells how far is gone on with."""
+    known = Known(scenes[:3], np.arange(3), scenes[:3])
+    alone = Says(0)
+
+    def learn(taught, turns, alter):
+        np.testing.assert_array_equal(taught, scenes)
+        assert set(turns) == {0, 1, 2, 3}
+        pixels = torch.from_numpy(taught).permute(0, 3, 1, 2)
+        answers = torch.nn.functional.one_hot(torch.from_numpy(turns)).float()
+        turned, told = alter(None, pixels, answers, GENERATOR().manual_seed(0))
+        assert len(set(told.argmax(1).tolist())) == 4
+        for one, before, answer in zip(turned, pixels, told, strict=True):
+            assert (one == before.rot90(int(answer.argmax()), (1, 2))).all()
+        return alone
+
+    labels = np.zeros(len(scenes), np.int64)
+    given = Setting(scenes, labels, scenes[:3], learn, known)
+    made = attack_named("self-supervised-5").prepare(given)
+    assert made.begin is alone
+    np.testing.assert_array_equal(np.unique(made.labels), np.arange(3))
+    assert {image.tobytes() for image in made.images} == {image.tobytes() for image in scenes[:3]}
+
+
+def test_images_that_are_not_square_are_turned_in_their_middle(scenes):
+    pixels = torch.from_numpy(scenes[:, :, :20]).permute(0, 3, 1, 2)
+    turned, told = quarter_turns(None, pixels, torch.zeros(len(pixels), 4), GENERATOR())
+    assert turned.shape[2:] == (20, 20)
+    for one, before, answer in zip(turned, pixels, told, strict=True):
+        assert (one == before[:, 6:26].rot90(int(answer.argmax()), (1, 2))).all()
+
+
+@pytest.mark.parametrize("classes", [2, 10])
+def test_a_training_begins_with_the_features(scenes, classes, monkeypatch):
+    begun = []
+
+    def train(model, *_, **__):
+        begun.append(model.stem[0].weight.detach().clone())
+        with torch.no_grad():
+            model.stem[0].weight.fill_(0.25)
+        return [0.5]
+
+    monkeypatch.setattr("dsguard.evaluation.comparison.train", train)
+    labels = np.arange(len(scenes)) % classes
+    own = Known(scenes, labels, scenes)
+    learn("few", scenes, labels, scenes, labels, recipe=Recipe(epochs=1), known=own, width=8,
+          against="self-supervised-5", device="cpu")  # fmt: skip
+    assert not (begun[0] == 0.25).any()
+    assert (begun[1] == 0.25).all()

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 
 from dsguard.kernels.contract import Images
 from dsguard.networks.training import Alter
 
 Labels = npt.NDArray[np.int64]
-Classify = Callable[[Images], Labels]
+
+
+class Learn(Protocol):
+    """Training of a new network, as the trial trains its own; crops and flips are added."""
+
+    def __call__(self, images: Images, labels: Labels, alter: Alter | None = None, /) -> nn.Module:
+        """Return the network; `alter` changes each batch, as that of a `CounterMeasure` does."""
 
 
 @dataclass(frozen=True)
@@ -50,19 +58,21 @@ class Setting:
     test_images : ndarray of uint8, shape (M, H, W, C)
         Clean images, of unknown class.
     learn : callable
-        Trains a new network on (images, labels), as the trial trains its own, and returns a
-        function that tells the classes of images.
+        Trains a new network on (images, labels).
     known : Known, optional
     seed : int
         Of whatever the attack draws.
+    begin : Module, optional
+        A trained network, with whose weights that of the trial begins.
     """
 
     images: Images
     labels: Labels
     test_images: Images
-    learn: Callable[[Images, Labels], Classify]
+    learn: Learn
     known: Known | None = None
     seed: int = 0
+    begin: nn.Module | None = None
 
 
 Prepare = Callable[[Setting], Setting]

@@ -162,9 +162,7 @@ def turned_blocks(size: int) -> Alter:
         blocks = inside.reshape(count, channels, rows, size, columns, size)
         blocks = blocks.permute(0, 2, 4, 1, 3, 5)
         quarters = torch.randint(0, 4, (count, rows, columns), generator=generator)
-        quarters = quarters.to(pixels.device)[..., None, None, None]
-        for turns in range(1, 4):
-            blocks = torch.where(quarters == turns, blocks.rot90(turns, (4, 5)), blocks)
+        blocks = _turned(blocks, quarters.to(pixels.device))
         out = pixels.clone()
         out[:, :, : rows * size, : columns * size] = blocks.permute(0, 3, 1, 4, 2, 5).reshape(
             inside.shape
@@ -172,6 +170,30 @@ def turned_blocks(size: int) -> Alter:
         return out, answers
 
     return turned
+
+
+def quarter_turns(
+    _: nn.Module, pixels: Tensor, answers: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Turn each image, of those that are not square the middle, and answer how far.
+
+    The first four answers are 0 to 3 quarters (Gidaris et al., ICLR 2018).
+    """
+    height, width = pixels.shape[2:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = pixels[:, :, top : top + side, left : left + side]
+    quarters = torch.randint(0, 4, (len(pixels),), generator=generator).to(pixels.device)
+    told = functional.one_hot(quarters, answers.shape[1]).to(answers.dtype)
+    return _turned(square, quarters), told
+
+
+def _turned(pictures: Tensor, quarters: Tensor) -> Tensor:
+    """Return square pictures (…, C, S, S), each turned by its number of quarters, (…)."""
+    here = quarters[..., None, None, None]
+    for number in range(1, 4):
+        pictures = torch.where(here == number, pictures.rot90(number, (-2, -1)), pictures)
+    return pictures
 
 
 def adversarial(epsilon: int) -> Alter:

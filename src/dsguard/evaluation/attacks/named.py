@@ -6,7 +6,7 @@ from dsguard.errors import InputError
 from dsguard.evaluation.attacks import batches, filters, linear
 from dsguard.evaluation.attacks.base import CounterMeasure
 from dsguard.evaluation.attacks.disentangled import disentangled
-from dsguard.evaluation.attacks.pseudo_labels import few, pseudo_labels
+from dsguard.evaluation.attacks.few_labels import few, pseudo_labels, self_supervised
 from dsguard.evaluation.attacks.remover import cleaned
 from dsguard.evaluation.attacks.undone import undone
 from dsguard.kernels.geometry import BLOCK
@@ -113,6 +113,17 @@ COUNTERMEASURES = {
                 f"labels guessed from {percent} % of clean images",
                 "Lee, ICML workshops 2013",
                 prepare=pseudo_labels(percent),
+                alter=batches.crop_and_flip,
+                needs="labels",
+            )
+            for percent in (1, 5)
+        ),
+        *(
+            CounterMeasure(
+                f"self-supervised-{percent}",
+                f"features learned without labels, then {percent} % of clean images",
+                "Gidaris et al., ICLR 2018",
+                prepare=self_supervised(percent),
                 alter=batches.crop_and_flip,
                 needs="labels",
             )

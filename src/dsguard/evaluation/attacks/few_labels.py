@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from dsguard.evaluation.attacks.base import Labels, Prepare, Setting, known_of
+from dsguard.evaluation.attacks.batches import quarter_turns
 from dsguard.kernels.contract import Images
+from dsguard.networks.training import classify
 
 
 def few(percent: int) -> Prepare:
@@ -35,7 +37,8 @@ def pseudo_labels(percent: int) -> Prepare:
 
     def relabelled(given: Setting) -> Setting:
         images, labels = _few(given, percent)
-        guessed = given.learn(images, labels)(given.images)
+        labeller = given.learn(images, labels)
+        guessed = classify(labeller, given.images, next(labeller.parameters()).device)
         return replace(
             given,
             images=np.concatenate([images, given.images]),
@@ -43,6 +46,22 @@ def pseudo_labels(percent: int) -> Prepare:
         )
 
     return relabelled
+
+
+def self_supervised(percent: int) -> Prepare:
+    """Return training on the few images, with features that the published images teach.
+
+    A network learns which way up the published images are (Gidaris et al., ICLR 2018), and goes on
+    from there. Published labels are not looked at.
+    """
+
+    def begun(given: Setting) -> Setting:
+        images, labels = _few(given, percent)
+        turns = np.arange(len(given.images)) % 4
+        begin = given.learn(given.images, turns, quarter_turns)
+        return replace(given, images=images, labels=labels, begin=begin)
+
+    return begun
 
 
 def _few(given: Setting, percent: int) -> tuple[Images, Labels]:
