@@ -21,6 +21,7 @@ from math import isinf
 from typing import Any
 
 from dsguard.errors import InputError
+from dsguard.formats.blurred import has_blurhash, has_blurred_field
 from dsguard.formats.key_search import holds_key
 from dsguard.formats.limits import check_json, json_lines
 
@@ -37,9 +38,6 @@ SHAPES = frozenset(
     {"segmentation", "keypoints", "points", "polygon", "all_points_x", "all_points_y"}
 )
 """Keys that annotation tools give to outlines and key points."""
-
-BLURRED = frozenset({"blurhash", "blur_hash", "thumbhash", "thumb_hash", "lqip"})
-"""Keys that tools give to a blurred picture in some twenty characters."""
 
 IN_SHAPES = 1023
 """Numbers of outlines and key points of one image."""
@@ -453,6 +451,7 @@ def size_of_string(text: str) -> int:
     if "dsguard-key" in text and holds_key(text.encode("utf-8", "surrogatepass")):
         msg = "holds the key of a dataset"
         raise CouldHoldPictureError(msg)
+    _refuse_blurhash(text)
     words = _WORDS.findall(text)
     longest = max(map(len, words), default=0)
     if longest > WORD and not text.startswith(_ADDRESS):
@@ -463,6 +462,12 @@ def size_of_string(text: str) -> int:
             _refuse_code(word)
     signs = sum(_size_of_signs(line) for line in text.splitlines())
     return signs + sum(map(_cost, words))
+
+
+def _refuse_blurhash(text: str) -> None:
+    if has_blurhash(text):
+        msg = "holds a blurred picture, a blurhash"
+        raise CouldHoldPictureError(msg)
 
 
 def check_class(name: str) -> None:
@@ -588,6 +593,9 @@ def charge_text(
     if "dsguard-key" in text and holds_key(text.encode("utf-8", "surrogatepass")):
         msg = "holds the key of a dataset"
         raise CouldHoldPictureError(msg)
+    if has_blurred_field(text):
+        msg = "has a field for blurred pictures, by its name"
+        raise CouldHoldPictureError(msg)
     before, grid = _Before(), Grid()
     free: dict[str, bool] = {}
     room = _MOST_FREE
@@ -596,6 +604,7 @@ def charge_text(
         if len(line) > MOST_LINE:
             msg = f"has a line of {len(line)} characters"
             raise CouldHoldPictureError(msg)
+        _refuse_blurhash(line)
         words = _WORDS.findall(line)
         grid.add(words)
         if line in free:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dsguard.formats.beside import is_text_field
+from dsguard.formats.blurred import is_called_blurred
 from dsguard.formats.disclosure import A_KEY, NOT_CHOSEN, Account, Disclosure, kind_of
 from dsguard.formats.drops import Drops
 from dsguard.formats.harmless import (
@@ -184,6 +185,7 @@ class Review:
         try:
             if said is None:
                 size_of_string(array_name)
+                _check_name(array_name)
                 self._charge_array(array, counts, self._of_arrays[file])
             whole = np.ascontiguousarray(read() if read else array)
             if self.drops.holds_key(whole.reshape(-1).view(np.uint8).data):
@@ -255,6 +257,7 @@ class Review:
 
     def _reviewed(self, name: str, data: bytes, own: Allowance | None) -> bytes | None:
         """Return a file without the values that could hold a picture."""
+        _check_name(name.rpartition("/")[2])
         text = decoded(data)
         kind = name.lower()
         if kind.endswith((".json", ".jsonl")):
@@ -306,6 +309,13 @@ def _is_short(data: bytes) -> bool:
     except CouldHoldPictureError:
         return False
     return True
+
+
+def _check_name(name: str) -> None:
+    """Refuse a file or an array that is called as blurred pictures are."""
+    if is_called_blurred(name):
+        msg = "holds blurred pictures, by its name"
+        raise CouldHoldPictureError(msg)
 
 
 def _charge_alone(value: Any, allowance: Allowance) -> None:

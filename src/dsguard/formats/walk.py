@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dsguard.formats.blurred import is_called_blurred
 from dsguard.formats.disclosure import Account, kind_of
 from dsguard.formats.harmless import (
-    BLURRED,
     BOXES,
     SHAPES,
     Allowance,
@@ -70,6 +70,9 @@ class Walk:
 
     def _any(self, value: Any, name: str, owner: str) -> Any:
         try:
+            if _says_something(value) and is_called_blurred(name.rpartition("/")[2]):
+                msg = "is a blurred picture, by its name"
+                raise CouldHoldPictureError(msg)
             if isinstance(value, dict):  # an empty one costs nothing
                 return value and self._object(value, name, self._owner_in(value) or owner)
             if isinstance(value, np.ndarray):
@@ -87,9 +90,6 @@ class Walk:
                 return None if 2 * lost > len(kept) else type(value)(kept)
             if isinstance(value, str | bytes):
                 text = decoded(value) if isinstance(value, bytes) else value
-                if text and name.rpartition("/")[2].lower() in BLURRED:
-                    msg = "is a blurred picture, by its name"
-                    raise CouldHoldPictureError(msg)
                 if not self._images.is_name(text):
                     charge_string(text, self._allowance(owner))
             else:
@@ -152,6 +152,12 @@ class Walk:
 
     def _is_image(self, key: Any) -> bool:
         return self._by_image and isinstance(key, str) and self._images.is_image(key)
+
+
+def _says_something(value: Any) -> bool:
+    if isinstance(value, str | bytes | dict | list | tuple):
+        return bool(value)
+    return value is not None and not isinstance(value, bool)
 
 
 def _is_id(key: Any, value: Any) -> bool:
