@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import subprocess
 import sys
 import tarfile
+import textwrap
 
 import numpy as np
 import pytest
@@ -142,6 +144,26 @@ def test_blurred_pictures_in_words_are_left_out(tmp_path, photos, key, text):
     (photos / "a" / "photo0x.json").write_text(json.dumps({"blur_hash": text, "likes": 7}))
     assert "blur_hash" in left_out_of(tmp_path, key)
     assert json.loads((tmp_path / "out" / "a" / "photo0x.json").read_text())["likes"] == 7
+
+
+@pytest.mark.parametrize("encode", [bytes.hex, lambda data: base64.b32encode(data).decode()])
+@pytest.mark.parametrize("side", [8, 16])
+@pytest.mark.parametrize("form", ["txt", "yaml", "json"])
+def test_pictures_in_hexadecimal_are_left_out(tmp_path, photos, key, scenes, encode, side, form):
+    gray = scenes[0, :: 32 // side, :: 32 // side, 0].tobytes()
+    lines = textwrap.wrap(encode(gray), 60)
+    texts = {"yaml": "\n".join(["thumb:", *(f"- {each}" for each in lines)])}
+    texts |= {"txt": "\n".join(lines), "json": json.dumps({"thumb": lines})}
+    (photos / "a" / f"photo0x.{form}").write_text(texts[form])
+    assert left_out_of(tmp_path, key)
+
+
+def test_digests_go_along(tmp_path, photos, key):
+    for n, path in enumerate(sorted(photos.rglob("*.png"))):
+        data = bytes([n])
+        told = {"md5": hashlib.md5(data).hexdigest(), "sha256": hashlib.sha256(data).hexdigest()}
+        path.with_suffix(".json").write_text(json.dumps({**told, "likes": n}))
+    assert not left_out_of(tmp_path, key)
 
 
 @pytest.mark.parametrize("text", [

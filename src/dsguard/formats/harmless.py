@@ -92,6 +92,9 @@ _ENCODED = 24
 _CODE_OF_LETTERS = 40
 """The same of words without a digit."""
 _CHANGES = 0.345
+_CODE = re.compile(r"[0-9a-fA-F]{16,}|[A-Z2-7]{16,}=*")  # hexadecimal, base32
+_PRICE_OF_CODE = 5
+"""Characters that one such digit counts as: digests of 64 and 32 go along, 8×8 in gray does not."""
 _PIECES = re.compile(r"[^\W\d_A-Z]+|[A-Z][^\W\d_A-Z]+|[A-Z]+|\d+|.")
 _NEAR = 0.35
 _GRID = 8
@@ -779,8 +782,14 @@ def _size_of_signs(line: str) -> int:
 def _cost(word: str) -> int:
     """Return how many characters a word counts as: of a plain one, most signs around it."""
     if not _is_plain(word):
-        return len(word)
+        return len(word) * (_PRICE_OF_CODE if _is_code_of_digits(word) else 1)
     return max(0, len(word) - len(word.strip(_AROUND_WORDS)) - _FREE_SIGNS)
+
+
+def _is_code_of_digits(word: str) -> bool:
+    """Tell whether a word is hexadecimal or base32, and neither letters alone nor a number."""
+    is_number = word.isdecimal() and len(word) <= _LONGEST_NUMBER
+    return not is_number and any(map(str.isdigit, word)) and _CODE.fullmatch(word) is not None
 
 
 def _is_plain(word: str) -> bool:
