@@ -179,3 +179,36 @@ def test_memory_is_bounded():
         [sys.executable, "-c", PEAK], input=pickle.dumps(files), capture_output=True, check=True
     )
     assert int(done.stdout) << 10 < MOST_MEMORY
+
+
+def tiff_of(samples, extra=None):
+    """Return a TIFF file as it is: RGB of three samples and more, else gray."""
+    height, width, count = samples.shape
+    many = {258: [8] * count, **({338: extra} if extra else {})}
+    tags = {256: [width], 257: [height], 258: [], 259: [1], 262: [2 if count > 2 else 1]}
+    tags |= {273: [8], 277: [count], 278: [height], 279: [samples.size], 284: [1], **many}
+    entries, beyond, start = b"", b"", 8 + samples.size
+    for tag, values in sorted(tags.items()):
+        packed = struct.pack(f"<{len(values)}H", *values)
+        if len(packed) > 4:
+            place = start + 2 + 12 * len(tags) + 4 + len(beyond)
+            beyond, packed = beyond + packed, struct.pack("<I", place)
+        entries += struct.pack("<HHI", tag, 3, len(values)) + packed.ljust(4, b"\0")
+    head = b"II*\0" + struct.pack("<I", start)
+    return head + samples.tobytes() + struct.pack("<H", len(tags)) + entries + bytes(4) + beyond
+
+
+@pytest.mark.parametrize(("bands", "extra"), [
+    (4, [0]), (5, [0, 0]), (6, [0, 0, 0]), (5, [2, 0]), (4, [1]), (2, [0]),
+])  # fmt: skip
+def test_bands_that_would_be_lost_are_refused(bands, extra):
+    """Near infrared beside red, green and blue, say, or colours multiplied by their alpha."""
+    samples = np.random.default_rng(0).integers(0, 256, (16, 20, bands), np.uint8)
+    with pytest.raises(UnreadableImageError, match="bands or alpha that would be lost"):
+        decode_image(tiff_of(samples, extra))
+
+
+@pytest.mark.parametrize(("bands", "extra"), [(1, None), (3, None), (4, [2])])
+def test_bands_of_usual_files_are_read(bands, extra):
+    samples = np.random.default_rng(0).integers(0, 256, (16, 20, bands), np.uint8)
+    np.testing.assert_array_equal(decode_image(tiff_of(samples, extra)), samples)

@@ -40,6 +40,7 @@ SIDECAR_TAG = 65111
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
+_SAMPLES, _EXTRA_SAMPLES, _MULTIPLIED = 277, 338, 1
 _ORIENTATION, _EXIF, _GPS = 0x0112, 0x8769, 0x8825
 _XMP = ("xmp", "XML:com.adobe.xmp")
 _METADATA = ("icc_profile", "exif", "Raw profile type exif", *_XMP)
@@ -244,6 +245,9 @@ def _decoded(image: ImageFile.ImageFile) -> Decoded:
     if _is_deep(image):
         msg = "has more than 8 bits per sample; convert it to 8-bit gray, RGB or RGBA"
         raise UnreadableImageError(msg)
+    if _has_more_bands(image):
+        msg = "has bands or alpha that would be lost; save it as 8-bit gray, RGB or RGBA"
+        raise UnreadableImageError(msg)
     levels = _levels(image)
     xmp = _taken(image)  # Pillow reads orientation there, which fails for odd text
     image.load()
@@ -271,6 +275,15 @@ def _is_deep(image: ImageFile.ImageFile) -> bool:
         if codec.startswith("ppm") and max(p for p in given if type(p) is int) > 255:
             return True
     return False
+
+
+def _has_more_bands(image: ImageFile.ImageFile) -> bool:
+    """Tell whether a TIFF file has samples that Pillow drops, or colours multiplied by alpha."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return False
+    samples, others = (image.tag_v2.get(tag) for tag in (_SAMPLES, _EXTRA_SAMPLES))
+    is_multiplied = isinstance(others, tuple) and _MULTIPLIED in others
+    return is_multiplied or (isinstance(samples, int) and samples > len(image.getbands()))
 
 
 def _levels(image: ImageFile.ImageFile) -> int:
