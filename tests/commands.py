@@ -125,7 +125,7 @@ def _python(words: list[str]) -> None:
     """Look for the module, or the file, that is run."""
     if words[0] != "-m":
         assert (ROOT / words[0]).is_file(), f"there is no {words[0]}"
-    elif words[1] != "venv":
+    elif words[1] not in ("pip", "venv"):
         place = ROOT / words[1].replace(".", "/")
         assert place.is_dir() or place.with_suffix(".py").is_file(), f"there is no {words[1]}"
 

@@ -9,9 +9,10 @@ import subprocess
 import sys
 
 import pytest
-from matplotlib import pyplot as plt
 
 from tests import ROOT
+
+plt = pytest.importorskip("matplotlib.pyplot")
 
 EXAMPLES = ROOT / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.py"))

@@ -235,16 +235,26 @@ class _Runs:
         return os.system, ("touch was-run",)
 
 
-@pytest.mark.parametrize("name", ["batches.meta", "data_batch_2", "notes.pkl"])
-def test_what_readers_of_cifar_load_is_data_alone(tmp_path, monkeypatch, scenes, name):
-    """Whoever has the key can seal any file under any name; others are the reader's business."""
+@pytest.mark.parametrize(("name", "is_sealed"), [
+    ("batches.meta", True), ("data_batch_2", True), ("notes.pkl", True),
+    ("data_batch_2", False), ("test", False), ("notes.pkl", False),
+])  # fmt: skip
+def test_what_readers_of_cifar_load_is_data_alone(tmp_path, monkeypatch, scenes, name, is_sealed):
+    """Whoever has the key can seal any file under any name; others are the reader's business.
+
+    Whoever can write to the published folder can put it there.
+    """
     monkeypatch.chdir(tmp_path)
     (tmp_path / "clean").mkdir()
     meta = {"label_names": ["cat", "dog"], "more": "words " * 500}
     for file, content in (("data_batch_1", _batch(scenes, "labels", 0)), ("batches.meta", meta)):
         (tmp_path / "clean" / file).write_bytes(pickle.dumps(content, 2))
     assert protect_dataset("clean", "out", KEY).failed == 0
-    (tmp_path / "out" / SEALED_FILES).write_bytes(sealed({name: pickle.dumps(_Runs())}, KEY))
+    evil = pickle.dumps(_Runs())
+    if is_sealed:
+        (tmp_path / "out" / SEALED_FILES).write_bytes(sealed({name: evil}, KEY))
+    else:
+        (tmp_path / "out" / name).write_bytes(evil)
     failures = restore_dataset("out", "back", KEY).failures
     assert (name in failures) == (name != "notes.pkl")
     back = tmp_path / "back" / name

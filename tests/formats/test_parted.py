@@ -73,7 +73,8 @@ def test_png_files_of_any_encoder_come_back(shape, seed, stream, piece, more):
     whole = png.size_of(data) == (shape[1], shape[0])
     parts = parted(data, 8 * len(data))
     if parts is None:  # rows of runs pack so well that their samples are beyond the limit
-        assert shape[0] * (1 + shape[1] * CHANNELS[shape[2]]) > 8 * len(data)
+        is_large = shape[0] * (1 + shape[1] * CHANNELS[shape[2]]) > 8 * len(data)
+        assert is_large or data.count(b"IDAT") > 1000
     else:
         assert whole
         assert joined(parts.samples, parts.layout, len(data)) == data

@@ -162,7 +162,8 @@ class Companions:
             add_up(self.review.account.left_out, told)
         if reason and data is not None and not told and self.seals and not self._is_cut:
             self.review.account.leave_out(name.rpartition("/")[2], name, f"as it was, {reason}")
-        return data is not None and self.write(name, data, report)
+        write = self._written if self.disclosure is None else self.write
+        return data is not None and write(name, data, report)
 
     def _cut(self, name: str, data: bytes, names: dict[str, str]) -> bytes | None:
         """Return a list of images as it tells of those that are chosen, under their own names.
@@ -310,7 +311,7 @@ class Companions:
         return written
 
     def _written(self, name: str, data: bytes, report: Report) -> bool:
-        """Write a file that was sealed; whoever has the key may have sealed anything."""
+        """Write a file that comes back; strangers may have put it there, or have sealed anything."""
         try:
             if self.destination.output.kind == "cifar":
                 check_loaded(name, data)
