@@ -311,7 +311,7 @@ class Companions:
         return written
 
     def _written(self, name: str, data: bytes, report: Report) -> bool:
-        """Write a file that comes back; strangers may have put it there, or have sealed anything."""
+        """Write a file that comes back; strangers may have put it there, or have sealed it."""
         try:
             if self.destination.output.kind == "cifar":
                 check_loaded(name, data)
