@@ -10,6 +10,7 @@ import numpy as np
 
 from dsguard._atomic import write_whole
 from dsguard.api import inspect, protect_batch, restore_batch
+from dsguard.bulk.checks import check_unpublished
 from dsguard.choices import PERTURBING_PROFILE
 from dsguard.covers import Preview, shown
 from dsguard.evaluation import (
@@ -83,10 +84,13 @@ def run_demo(
 
     Raises
     ------
+    InputError
+        If `out` lies in what is published.
     MissingExtraError
         Without matplotlib, before anything is done.
     """
     check_plots()
+    check_unpublished(out, "demo")
     tell = on_step or (lambda name, done, total: None)
     key = DatasetKey.generate()
     chosen = Profile.named(profile)

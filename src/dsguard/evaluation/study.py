@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 
 from dsguard._atomic import write_whole
+from dsguard.bulk.checks import check_unpublished
 from dsguard.covers.pattern_fitting import ROUNDS
 from dsguard.errors import InputError
 from dsguard.evaluation.attacks import CounterMeasure, Known, attack_named
@@ -112,12 +113,13 @@ def run_study(
     Raises
     ------
     InputError
-        If the folder holds a study with other settings, or a trial needs images of an attacker's
-        own and there are none.
+        If the folder holds a study with other settings or lies in what is published, or a trial
+        needs images of an attacker's own and there are none.
     MissingExtraError
         Without matplotlib, which draws the curves.
     """
     check_plots()
+    check_unpublished(out, "study")
     _refuse(trials, data)
     tell = on_step or (lambda name, done, total: None)
     settings = _settings(data, preset, protection, device)
