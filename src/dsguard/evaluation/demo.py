@@ -69,7 +69,8 @@ def run_demo(
     ----------
     data : Data
     out : Path
-        Folder for ``report.html`` and ``triptychs.png``.
+        Folder for ``report.html`` and ``triptychs.png``. Both show clean images, and only their
+        owner can read them.
     attack : Attack
         How to perturb.
     profile : str
@@ -209,8 +210,8 @@ def _write(
         facts,
     )
     paths = out / "report.html", out / "triptychs.png"
-    with write_whole(paths[0]) as file:
+    with write_whole(paths[0], private=True) as file:
         file.write(page.encode())
-    with write_whole(paths[1]) as file:
+    with write_whole(paths[1], private=True) as file:
         triptychs(pictures).save(file, "png")
     return DemoResult(rows, facts, *paths)

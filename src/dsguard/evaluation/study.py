@@ -7,6 +7,7 @@ with other settings it refuses.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 import zipfile
@@ -94,7 +95,8 @@ def run_study(
     data : Data
         As many images as the preset says.
     out : Path
-        The folder that it lives in.
+        The folder that it lives in. Its files ``versions.npz`` and ``report.html`` have clean
+        images, and only their owner can read them.
     preset : Preset
     protection : Protects
         Makes protected images: a `Protection`, or anything to compare it with.
@@ -234,8 +236,10 @@ def _versions(
             surrogate,
             lambda done: tell("perturb", done, count),
         )
-        with write_whole(file) as written:
+        with write_whole(file, private=True) as written:
             np.savez(written, protected=protected, restored=restored)
+    with contextlib.suppress(PermissionError):  # of somebody else; an earlier version let all read
+        file.chmod(0o600)
     return {"clean": data.train_images, **_stored(file, data.train_images.shape)}
 
 
@@ -344,5 +348,5 @@ def _write(out: Path, study: Study, labels: npt.NDArray[np.int64]) -> None:
         study.facts,
         study.settings,
     )
-    with write_whole(out / "report.html") as file:
+    with write_whole(out / "report.html", private=True) as file:  # it shows clean images
         file.write(page.encode())
