@@ -114,6 +114,11 @@ def test_no_study_lies_in_what_is_published(home, capsys, command):
     assert is_refused([*command, "--epochs", "1"], capsys)
 
 
+def test_nothing_from_a_platform_lies_in_what_is_published(home, capsys):
+    assert is_refused(["dmcp", "restore", "photos", "photos", "shards/new"], capsys)
+    assert is_refused(["dmcp", "export-key", "photos", "1", "shards/new"], capsys)
+
+
 @pytest.mark.parametrize("text", ["", "[", "[]", "{}", '{"task": "protected"'])
 def test_a_damaged_journal_is_that_of_one(home, capsys, text):
     Path("shards.dsguard/settings.json").write_text(text)

@@ -69,8 +69,8 @@ def nearest(gray: Image, few: Few, count: int) -> list[int]:
     """Return which of many pictures could be copies of an image, the nearest first.
 
     The means of large squares are apart no more than those of the small ones in them, on average:
-    so copies of every size are found by these. The time is that of two comparisons of 16 numbers for each
-    picture: some milliseconds for ten thousand.
+    so copies of every size are found by these. The time is that of two comparisons of 16 numbers
+    for each picture: some milliseconds for ten thousand.
 
     Parameters
     ----------
