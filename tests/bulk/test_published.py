@@ -125,6 +125,14 @@ def test_a_damaged_journal_is_that_of_one(home, capsys, text):
     assert is_refused(["keygen", "shards/new"], capsys)
 
 
+def test_a_restoration_with_a_damaged_journal_begins_anew(home):
+    restore_dataset("shards", "back", KEY)
+    Path("back.dsguard/settings.json").write_text("[")
+    with pytest.raises(dsguard.FormatError, match="start anew with --overwrite"):
+        restore_dataset("shards", "back", KEY)
+    assert restore_dataset("shards", "back", KEY, overwrite=True).done == 8
+
+
 def test_a_folder_without_a_run_is_not_published(home):
     Path("mine").mkdir()
     Path("mine.dsguard").mkdir()  # of somebody else's making

@@ -102,7 +102,8 @@ def check_private(path: Path, what: str, *folders: str | os.PathLike[str] | None
 def check_unpublished(path: str | os.PathLike[str], what: str, *, may_be_it: bool = False) -> None:
     """Refuse a place for what is secret, or clean, in a folder that a run protects images into.
 
-    Its journal, which lies beside it, tells. One that cannot be read counts as one.
+    Its journal, which lies beside it, tells. One that cannot be read counts as one, but where it is
+    that of `path` itself: whoever goes on there says what is wrong, and may begin anew.
 
     Parameters
     ----------
@@ -122,7 +123,7 @@ def check_unpublished(path: str | os.PathLike[str], what: str, *, may_be_it: boo
     if there is None:
         return
     for folder in there.parents if may_be_it else (there, *there.parents):
-        if _is_published(folder):
+        if _is_published(folder, if_damaged=folder != there):
             msg = (
                 f"the {what} {path} would be published: a run protects images into {folder} "
                 f"({folder}{JOURNAL} is its journal); choose a place outside of that folder"
@@ -130,14 +131,14 @@ def check_unpublished(path: str | os.PathLike[str], what: str, *, may_be_it: boo
             raise InputError(msg)
 
 
-def _is_published(folder: Path) -> bool:
+def _is_published(folder: Path, *, if_damaged: bool) -> bool:
     """Tell whether a run protects images into a folder, or has done so."""
     try:
         if not (folder.name and folder.is_dir()):  # nothing lies beside a root
             return False
         settings = Journal.of(LocalPlace(folder)).settings()
     except (DsguardError, OSError):  # it is damaged, or of another user
-        return True
+        return if_damaged
     return settings is not None and settings.get("task", _PROTECTED) == _PROTECTED
 
 
