@@ -15,6 +15,7 @@ import dsguard
 from dsguard.bulk import protect_dataset
 from dsguard.cli.commands import Exit, run
 from dsguard.covers import FolderOfCovers
+from dsguard.covers.base import Batch
 
 KEY = dsguard.DatasetKey(bytes(32))
 
@@ -149,3 +150,87 @@ def test_one_that_changes_fails_its_own_image_alone(home, scenes):
     (home / "mine" / "x" / "1.png").write_bytes(b"")
     report = protect_dataset("photos", "out", KEY, cover=cover)
     assert report.failures.keys() == {"x/1.png"}
+
+
+COPIES = {
+    "thumbnail": lambda picture: picture.resize((32, 24), Image.Resampling.LANCZOS),
+    "small thumbnail": lambda picture: picture.resize((8, 8), Image.Resampling.BOX),
+    "larger": lambda picture: picture.resize((96, 100)),
+    "gray": lambda picture: picture.convert("L"),
+    "mirrored": lambda picture: picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    "all of it": lambda picture: picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    .convert("L").resize((20, 20), Image.Resampling.BOX),
+}  # fmt: skip
+
+
+def detailed(scenes, side=64):
+    """Return scenes of the real kind: shapes in large, and much in small that thumbnails lack."""
+    rng = np.random.default_rng(8)
+    large = [np.asarray(Image.fromarray(each).resize((side, side)), float) for each in scenes]
+    fine = rng.normal(0, 16, (len(scenes), side, side, 1))
+    return np.clip(np.stack(large) + fine, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize("name", ["x/{}", "other-{}"])
+def test_no_copy_of_an_image_is_shown(home, scenes, copy, name):
+    images = detailed(scenes)
+    for n in range(3):
+        Image.fromarray(images[n]).save(home / "photos" / "x" / f"{n}.png")
+    (home / "mine" / "x").mkdir()
+    for n, at in enumerate((0, 1, 5)):  # the last is of another scene
+        picture = copy(Image.fromarray(images[at]))
+        picture.save(home / "mine" / f"{name.format(n)}.jpg", quality=90)
+    report = protect_dataset("photos", "out", KEY, cover=FolderOfCovers.of(KEY, home / "mine"))
+    assert set(report.failures) == {"x/0.png", "x/1.png"}
+    assert all("a copy" in error.message for error in report.failures.values())
+
+
+def refused(images, covers, folder):
+    """Return which images are refused where these are the pictures."""
+    for n, picture in enumerate(covers):
+        Image.fromarray(picture).save(folder / f"{n:03}.png")
+    cover = FolderOfCovers.of(KEY, folder)
+    return set(cover.refused(Batch(np.stack(images), None, np.empty(0, np.intp))))
+
+
+@pytest.mark.parametrize("side", [8, 16, 32])
+def test_other_photos_are_no_copies(tmp_path, cifar, side):
+    images, _ = cifar
+    covers = [np.asarray(Image.fromarray(each).resize((side, side))) for each in images[100:]]
+    assert refused(images[:100], covers, tmp_path) == set()
+
+
+@pytest.mark.parametrize("noise", [0, 1, 3])
+@pytest.mark.parametrize("side", [8, 16, 48])
+def test_flat_pictures_are_no_copies(tmp_path, noise, side):
+    """Those of one grey level are all alike, and show nothing."""
+    rng = np.random.default_rng(1)
+
+    def flat(side):
+        return np.clip(120 + rng.normal(0, noise, (side, side, 3)), 0, 255).astype(np.uint8)
+
+    assert refused([flat(32) for _ in range(8)], [flat(side) for _ in range(8)], tmp_path) == set()
+
+
+def test_pages_of_text_are_no_copies(tmp_path):
+    """They are alike but for what is small."""
+    rng = np.random.default_rng(2)
+
+    def page():
+        lines = np.full((64, 64), 250.0)
+        lines[8:56:4, 6:58] -= rng.integers(0, 2, (12, 52)) * 200
+        return np.stack([lines] * 3, axis=2).astype(np.uint8)
+
+    assert refused([page() for _ in range(8)], [page() for _ in range(8)], tmp_path) == set()
+
+
+def test_a_copy_is_found_among_many(tmp_path, scenes):
+    rng = np.random.default_rng(3)
+    images = detailed(scenes)
+    like = images[0].astype(int).mean(axis=(0, 1))
+    others = [
+        np.clip(rng.normal(like, 20, (16, 16, 3)), 0, 255).astype(np.uint8) for _ in range(200)
+    ]
+    thumbnail = np.asarray(Image.fromarray(images[0]).resize((16, 16), Image.Resampling.BOX))
+    assert refused(images, [*others, thumbnail], tmp_path) == {0}

@@ -1,13 +1,19 @@
 """The report of one page: what it says of which figures."""
 
+import base64
+import io
 import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import dsguard
+from dsguard.codecs import CODECS
 from dsguard.evaluation import Row, Trial, html_report, triptychs
 from dsguard.evaluation.trials import worst
 
+KEY = dsguard.DatasetKey(bytes(32))  # that of studies
 ACCURACIES = {
     Trial("clean"): 0.9,
     Trial("protected"): 0.1,
@@ -42,8 +48,40 @@ def text_of(page):
 
 def test_it_needs_no_other_file(page):
     assert re.findall(r"https?:|src=\"(?!data:)|<script|@import|url\(", page) == []
-    assert page.count("data:image/png") == 2 * 8
+    assert page.count("data:image/png") == page.count("data:image/jpeg") == 8
     assert page.count("data:image/svg+xml") == 2  # light and dark
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
+@pytest.mark.parametrize("side", [32, 96])
+def test_protected_images_of_a_page_carry_nothing(scenes, codec, side):
+    """The key of a study is known to everybody."""
+    clean = np.stack([np.asarray(Image.fromarray(each).resize((side, side))) for each in scenes])
+    done = dsguard.protect_batch(clean, KEY, target=clean[::-1].copy(), codec=codec)
+    restored = dsguard.restore_batch(done.images, KEY, sidecars=done.sidecars)
+    assert np.abs(restored.astype(int) - clean).max() <= 1
+    versions = {"clean": clean, "what shows": done.images}
+    rows = {Trial("clean"): Row("clean", 1.0, 1.0, 1.0, (1.0,))}
+    page = html_report("t", "s", rows, versions, {})
+    drawn = [np.asarray(Image.open(io.BytesIO(data)).convert("RGB")) for data in pictures_of(page)]
+    np.testing.assert_array_equal(drawn[:8], clean)  # one looks at these
+    for n, image in enumerate(drawn[8:]):
+        beside = {0: done.sidecars[n]} if n in done.sidecars else None
+        with pytest.raises(dsguard.DsguardError):
+            dsguard.restore_batch(image[None], KEY, sidecars=beside)
+
+
+def pictures_of(page):
+    found = re.findall(r"data:image/(?:png|jpeg);base64,([^\"]*)", page)
+    return [base64.b64decode(each) for each in found]
+
+
+def test_a_page_with_clean_images_says_so(scenes):
+    told = "show it to those who may see them"
+    text = text_of(page_of(ACCURACIES, scenes, facts={}))
+    assert f"The row clean shows clean images: keep this page to yourself, or {told}." in text
+    rows = {Trial("clean"): Row("clean", 1.0, 1.0, 1.0, (1.0,))}
+    assert told not in html_report("t", "s", rows, {"what shows": scenes}, {})
 
 
 def test_words_of_others_are_text(page):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import zipfile
 from dataclasses import replace
@@ -100,7 +101,14 @@ def test_demo_on_own_images(tmp_path, capsys):
     assert re.search(r"^train: 1 of 6$", told, re.MULTILINE)
     page = (tmp_path / "out" / "report.html").read_text()
     assert "equal to the last bit" in page
-    assert (tmp_path / "out" / "triptychs.png").exists()
+    assert "shows clean images: keep it to yourself" in " ".join(shown.split())
+    for name in ("report.html", "triptychs.png"):
+        assert is_private(tmp_path / "out" / name)
+
+
+def is_private(file):
+    """Tell whether only its owner can read a file, where there are such permissions."""
+    return os.name != "posix" or file.stat().st_mode & 0o777 == 0o600
 
 
 def test_demo_needs_classes(tmp_path):
@@ -225,9 +233,15 @@ def test_evaluate_from_the_command_line(tmp_path, scenes, capsys):
     assert "protected (mean of 2)" in shown
     assert "10 to train on, 6 to test on" in shown
     assert "Caution" in shown  # that is too few to tell anything
+    assert "shows clean images: keep it to yourself" in " ".join(shown.split())
     content = json.loads((out / "results.json").read_text())
     assert content["settings"]["preset"]["training"]["epochs"] == 2
     assert [len(row["by_epoch"]) for row in content["trials"][1]["seeds"]] == [2, 2]
+    for name in ("versions.npz", "report.html"):
+        assert is_private(out / name)
+        (out / name).chmod(0o644)  # as an earlier version has it
+    assert run(["evaluate", str(tmp_path / "data"), *options]) == Exit.OK
+    assert all(is_private(out / name) for name in ("versions.npz", "report.html"))
 
 
 def test_what_curves_need_is_asked_for_before_the_trainings(tmp_path, scenes, monkeypatch, capsys):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsguard.bulk.journal import Journal
-from dsguard.errors import InputError
+from dsguard.errors import DsguardError, InputError
 from dsguard.formats.images import check_output_format
 from dsguard.formats.names import JOURNAL, checked, shard_name
 from dsguard.formats.places import Listing, LocalPlace, Place, on_disk, place_of
@@ -15,8 +16,6 @@ from dsguard.formats.sink import Output
 from dsguard.formats.writers import file_name, output_kind
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from dsguard.bulk.settings import Settings
     from dsguard.formats.base import Part, Source
 
@@ -34,18 +33,34 @@ def check(source: Source, destination: str | os.PathLike[str], settings: Setting
         check_empty(place)
 
 
-def output_of(source: Source, destination: str | os.PathLike[str], settings: Settings) -> Output:
+def output_of(
+    source: Source,
+    destination: str | os.PathLike[str],
+    settings: Settings,
+    *,
+    publishes: bool = True,
+) -> Output:
     """Return where to write and in which formats; refuse what will not do.
+
+    Parameters
+    ----------
+    source : Source
+    destination : path-like or URL
+    settings : Settings
+    publishes : bool
+        Whether a run that publishes is to write there: it may go on with what it has published.
 
     Raises
     ------
     InputError
-        If the destination lies in the source or cannot be made, or the source cannot be written so.
+        If the destination lies in the source, or in what is published, or cannot be made, or the
+        source cannot be written so.
     """
     place = place_of(destination)
     journal = Journal.of(place)
     for each in (place, journal.place):
         _check_apart(source, each)
+    check_unpublished(destination, "destination", may_be_it=publishes)
     journal.check()
     _check_writable(place)
     kind = output_kind(source, settings.out_format)
@@ -72,15 +87,63 @@ def check_private(path: Path, what: str, *folders: str | os.PathLike[str] | None
     Raises
     ------
     InputError
-        If it lies in one of the folders, however that is spelled.
+        If it lies in one of the folders, however that is spelled, or in what is published.
     """
     for folder in folders:
         there = None if folder is None else on_disk(folder)
-        if there is not None and path.resolve().is_relative_to(there):
+        if there is not None and Path(os.path.realpath(path)).is_relative_to(there):
             msg = (
                 f"the {what} would lie in {folder}, and not be secret; give another place, --{what}"
             )
             raise InputError(msg)
+    check_unpublished(path, what)
+
+
+def check_unpublished(path: str | os.PathLike[str], what: str, *, may_be_it: bool = False) -> None:
+    """Refuse a place for what is secret, or clean, in a folder that a run protects images into.
+
+    Its journal, which lies beside it, tells. One that cannot be read counts as one, but where it is
+    that of `path` itself: whoever goes on there says what is wrong, and may begin anew.
+
+    Parameters
+    ----------
+    path : path-like or URL
+        Places that are reached by fsspec are not looked at.
+    what : str
+        What would lie there, for the error.
+    may_be_it : bool
+        Whether it may be that folder itself.
+
+    Raises
+    ------
+    InputError
+        If it is such a folder or lies in one, however that is spelled.
+    """
+    there = on_disk(path)
+    if there is None:
+        return
+    for folder in there.parents if may_be_it else (there, *there.parents):
+        if _is_published(folder, if_damaged=folder != there):
+            msg = (
+                f"the {what} {path} would be published: a run protects images into {folder} "
+                f"({folder}{JOURNAL} is its journal); choose a place outside of that folder"
+            )
+            raise InputError(msg)
+
+
+def _is_published(folder: Path, *, if_damaged: bool) -> bool:
+    """Tell whether a run protects images into a folder, or has done so."""
+    try:
+        if not (folder.name and folder.is_dir()):  # nothing lies beside a root
+            return False
+        settings = Journal.of(LocalPlace(folder)).settings()
+    except (DsguardError, OSError):  # it is damaged, or of another user
+        return if_damaged
+    return settings is not None and settings.get("task", _PROTECTED) == _PROTECTED
+
+
+_PROTECTED = "protected"
+"""The task in the journals of runs whose results are published."""
 
 
 def check_empty(place: Place) -> None:

@@ -115,7 +115,7 @@ def plan_of(
     if destination is None:
         msg = "this task needs a destination"
         raise InputError(msg)
-    output = output_of(source, destination, settings)
+    output = output_of(source, destination, settings, publishes=task.publishes)
     if output.kind in ("numpy", "cifar") and wanted is not None:
         msg = (
             f"format {output.kind} is written whole; choose another out-format to write some images"

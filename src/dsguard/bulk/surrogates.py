@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dsguard.bulk.checks import check_private
 from dsguard.bulk.selection import Selection, classes_in, select, wanted_names
 from dsguard.errors import InputError
 from dsguard.formats.load import load_training_set
@@ -57,7 +58,7 @@ def dataset_surrogate(
     ------
     InputError
         If the dataset has no images or one class only, or classes that the surrogate at `path` was
-        not trained on.
+        not trained on; or if a new one would lie in what is published.
 
     Examples
     --------
@@ -74,6 +75,8 @@ def dataset_surrogate(
             msg = f"the surrogate {path} was not trained on the class(es): {some_of(unknown)}"
             raise InputError(msg)
         return surrogate
+    if path is not None:
+        check_private(path, "surrogate")
     chosen = select(wanted_names(source, selection), MOST_IMAGES)
     if not chosen:
         msg = f"{source} holds no images; expected class folders with image files"

@@ -73,6 +73,8 @@ def demo(
         say(f"{title}: {value}")
     say(f"report: {result.report}")
     say(f"picture: {result.picture}")
+    if data is not None:
+        say(f"{out} {_SHOWS_CLEAN}")
 
 
 @click.command()
@@ -195,6 +197,8 @@ def evaluate(
     has the settings of the published method, field those that most others report, and both want a
     GPU. Each goes on where it was interrupted, and with the same --out adds what is newly asked
     for: its results have all that was ever asked for there.
+
+    The folder of --out has clean images, and its report shows some: do not publish it.
     """
     from dsguard.evaluation import COUNTERMEASURES, NETWORKS, matrix, own_images
     from dsguard.evaluation.presets import PRESETS
@@ -239,6 +243,13 @@ def evaluate(
         say(f"{title}: {value}")
     say(f"results: {out / 'results.json'}")
     say(f"report: {out / 'report.html'}")
+    say(f"{out} {_SHOWS_CLEAN}")
+
+
+_SHOWS_CLEAN = (
+    "shows clean images: keep it to yourself, or show it to those who may see them; never publish "
+    "it with the protected ones"
+)
 
 
 def _all_of(known: Collection[str], given: tuple[str, ...], option: str) -> list[str]:

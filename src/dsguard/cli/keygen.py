@@ -18,8 +18,10 @@ from dsguard.cli.console import ask_passphrase, errors, say
 )
 def keygen(path: Path, *, passphrase: bool) -> None:
     """Make a new key and write it to PATH, which must not exist."""
+    from dsguard.bulk.checks import check_private
     from dsguard.keys import DatasetKey, passphrase_of_environment
 
+    check_private(path, "key")
     phrase = passphrase_of_environment() if passphrase else None
     if passphrase and phrase is None:
         phrase = ask_passphrase(confirm=True)

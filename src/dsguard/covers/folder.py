@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dsguard.covers.alike import SQUARES, few_of, gray_of, is_copy, means_of, nearest
 from dsguard.covers.base import Batch, Cover
 from dsguard.covers.draws import drawn_for_images
 from dsguard.errors import DsguardError, InputError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    from PIL.Image import Image
 
     from dsguard.kernels.contract import Images, Shape
     from dsguard.keys import DatasetKey
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
 _SMALL = 1 << 18
 """Samples of pictures that are kept in memory."""
 
-_SMALL_SIDE = 4
-"""Of small pictures, by which an image is found among the covers."""
+_TRIED = 4
+"""Pictures that are read for an image to tell whether it is among the covers."""
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -44,8 +46,8 @@ class FolderOfCovers(Cover):
         The pictures in it, sorted, by their paths in the folder; found by `of`.
     unread : tuple of str
         Why the others are not shown, one sentence each.
-    small : ndarray of float32, shape (F, 48)
-        Of each picture a small one, by which an image is found that is among them.
+    few : ndarray of float32, shape (F, 16)
+        A few means of each picture, by which an image is found that is among them.
 
     Examples
     --------
@@ -64,8 +66,8 @@ class FolderOfCovers(Cover):
     folder: Path
     files: tuple[str, ...] = field(default=(), repr=False)
     unread: tuple[str, ...] = field(default=(), repr=False)
-    small: npt.NDArray[np.float32] = field(
-        default_factory=lambda: np.empty((0, _SMALL_SIDE**2 * 3), np.float32),
+    few: npt.NDArray[np.float32] = field(
+        default_factory=lambda: np.empty((0, SQUARES**2), np.float32),
         repr=False,
         compare=False,
     )
@@ -91,16 +93,16 @@ class FolderOfCovers(Cover):
         if not found:
             msg = f"{folder} holds no pictures ({', '.join(sorted(READABLE_SUFFIXES))})"
             raise InputError(msg)
-        small: dict[str, npt.NDArray[np.float32]] = {}
+        few: dict[str, npt.NDArray[np.float32]] = {}
         unread = []
         for name in sorted(found):
             try:
-                small[name] = _small_of(_decoded(folder, name))
+                few[name] = few_of(gray_of(_decoded(folder, name)))
             except InputError as error:
                 unread.append(error.message)
-        if not small:
+        if not few:
             return cls(key, folder, tuple(sorted(found)))
-        return cls(key, folder, tuple(small), tuple(unread), np.stack(list(small.values())))
+        return cls(key, folder, tuple(few), tuple(unread), np.stack(list(few.values())))
 
     def remarks(self) -> list[str]:
         more = f", and {len(self.unread) - 1} more" if len(self.unread) > 1 else ""
@@ -111,29 +113,32 @@ class FolderOfCovers(Cover):
         return {"cover": "given", "pictures": hashlib.sha256(repr(sizes).encode()).hexdigest()}
 
     def refused(self, batch: Batch) -> dict[int, DsguardError]:
+        """Return the images that are among the covers, and why.
+
+        Of each image a few means are held against those of all pictures, and up to five pictures
+        are read: its own, and those that could be copies of it.
+        """
         errors: dict[int, DsguardError] = {}
         for n, (image, name) in enumerate(zip(batch.images, self._chosen(batch), strict=True)):
+            gray = gray_of(image)
             try:
-                if self._is_alike(name, image):
+                if self._is_alike(name, gray):
                     errors[n] = InputError(_ITSELF)
-                elif (other := self._nearest(image)) and self._is_alike(other, image):
+                elif other := self._alike(gray):
                     errors[n] = InputError(_SHOWN.format(other))
             except InputError as error:
                 errors[n] = error.to_keep()
         return errors
 
-    def _is_alike(self, name: str, image: Images) -> bool:
-        """Tell whether a picture is the image, or a copy of it."""
-        picture = self._read(name, image.shape)[..., :3].astype(np.int16)
-        return bool(np.abs(picture - image[..., :3]).mean() < _ALIKE)
+    def _is_alike(self, name: str, gray: Image) -> bool:
+        """Tell whether a picture is the image, or a smaller, gray or mirrored copy of it."""
+        read = _kept_means if gray.width * gray.height <= _SMALL else _means
+        return is_copy(gray, read(self.folder, name, gray.width, gray.height))
 
-    def _nearest(self, image: Images) -> str:
-        """Return the picture that could be the image, empty where none is."""
-        if not len(self.small):
-            return ""
-        apart = ((self.small - _small_of(image)) ** 2).mean(axis=1)
-        nearest = int(apart.argmin())
-        return self.files[nearest] if apart[nearest] < (2 * _ALIKE) ** 2 else ""
+    def _alike(self, gray: Image) -> str:
+        """Return the picture that is the image or a copy of it, empty where none is."""
+        names = (self.files[n] for n in nearest(gray, self.few, _TRIED))
+        return next((name for name in names if self._is_alike(name, gray)), "")
 
     def images(self, batch: Batch, grid: int) -> Images:
         out = np.empty_like(batch.images)
@@ -158,26 +163,15 @@ class FolderOfCovers(Cover):
 
 
 _ITSELF = (
-    "would show itself: the picture of the covers is the image; give other pictures, or name the "
-    "images that are to show themselves (cover samples)"
+    "would show itself: the picture of the covers is the image, or a copy of it (smaller, gray or "
+    "mirrored); give other pictures, or name the images that are to show themselves (cover samples)"
 )
 
 _SHOWN = (
-    "is among the covers, as {}, and other images would show it; give pictures that are none of "
-    "the dataset, or name the images that are to show themselves (cover samples)"
+    "is among the covers, as {} (it, or a copy: smaller, gray or mirrored), and other images would "
+    "show it; give pictures that are none of the dataset, or name the images that are to show "
+    "themselves (cover samples)"
 )
-
-_ALIKE = 4
-"""Grey levels, on average, that two pictures of the same are apart at most: JPEG copies are."""
-
-
-def _small_of(pixels: Images) -> npt.NDArray[np.float32]:
-    """Return the means of the squares of a picture, four a side, in three colours."""
-    from PIL import Image
-
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels[..., :3])
-    small = picture.convert("RGB").resize((_SMALL_SIDE, _SMALL_SIDE), Image.Resampling.BOX)
-    return np.asarray(small, np.float32).reshape(-1)
 
 
 def _decoded(folder: Path, name: str) -> Images:
@@ -215,4 +209,10 @@ def _picture(folder: Path, name: str, shape: Shape) -> Images:
     return np.asarray(picture).reshape(shape)
 
 
+def _means(folder: Path, name: str, width: int, height: int) -> npt.NDArray[np.uint8]:
+    """Return a picture in gray, of a size at most."""
+    return means_of(gray_of(_decoded(folder, name)), width, height)
+
+
 _kept = lru_cache(maxsize=256)(_picture)
+_kept_means = lru_cache(maxsize=256)(_means)

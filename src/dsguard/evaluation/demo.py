@@ -10,6 +10,7 @@ import numpy as np
 
 from dsguard._atomic import write_whole
 from dsguard.api import inspect, protect_batch, restore_batch
+from dsguard.bulk.checks import check_unpublished
 from dsguard.choices import PERTURBING_PROFILE
 from dsguard.covers import Preview, shown
 from dsguard.evaluation import (
@@ -68,7 +69,8 @@ def run_demo(
     ----------
     data : Data
     out : Path
-        Folder for ``report.html`` and ``triptychs.png``.
+        Folder for ``report.html`` and ``triptychs.png``. Both show clean images, and only their
+        owner can read them.
     attack : Attack
         How to perturb.
     profile : str
@@ -83,10 +85,13 @@ def run_demo(
 
     Raises
     ------
+    InputError
+        If `out` lies in what is published.
     MissingExtraError
         Without matplotlib, before anything is done.
     """
     check_plots()
+    check_unpublished(out, "demo")
     tell = on_step or (lambda name, done, total: None)
     key = DatasetKey.generate()
     chosen = Profile.named(profile)
@@ -205,8 +210,8 @@ def _write(
         facts,
     )
     paths = out / "report.html", out / "triptychs.png"
-    with write_whole(paths[0]) as file:
+    with write_whole(paths[0], private=True) as file:
         file.write(page.encode())
-    with write_whole(paths[1]) as file:
+    with write_whole(paths[1], private=True) as file:
         triptychs(pictures).save(file, "png")
     return DemoResult(rows, facts, *paths)

@@ -25,6 +25,12 @@ Rows = Mapping[Trial, "Row"]
 _SHOWN = 8
 """Images of each version."""
 
+_CLEAN = ("clean", "restored")
+"""Versions that are drawn as they are; others carry these, under a key that may be known."""
+
+_QUALITY = 90
+"""Of JPEG, in which protected images carry nothing any more."""
+
 
 @dataclass(frozen=True)
 class _Conclusion:
@@ -74,7 +80,9 @@ def html_report(
     rows : mapping of Trial to Row
         In the order of the tables. The first has the clean images.
     versions : mapping of str to ndarray of uint8, shape (N, H, W, C)
-        Versions of the same images to show side by side, under their names.
+        Versions of the same images to show side by side, under their names. Those called
+        ``"clean"`` and ``"restored"`` are drawn as they are, and the page says so. All others are
+        drawn lossy, so that nothing is restored from the page.
     facts : mapping of str to str
         Measurements to list; ``"Caution"`` is said beside the figures.
     settings : mapping of str to object, optional
@@ -101,7 +109,10 @@ def html_report(
         summary=summary,
         conclusions=conclusions,
         caution=facts.get("Caution", ""),
-        shown={name: _pictures(images) for name, images in versions.items()},
+        shown={
+            name: _pictures(images, is_clean=name in _CLEAN) for name, images in versions.items()
+        },
+        clean=[name for name in _CLEAN if name in versions],
         most_shown=_SHOWN,
         tables=[_main_table(rows), *_partial_table(rows)],
         curve=_address(curves(*lines), "svg+xml"),
@@ -198,13 +209,14 @@ def _flat(settings: Mapping[str, object], within: str = "") -> Iterable[tuple[st
             yield f"{within}{name}", value
 
 
-def _pictures(images: Images) -> list[str]:
-    return [_address(_png(tile(image)), "png") for image in images[:_SHOWN]]
+def _pictures(images: Images, *, is_clean: bool) -> list[str]:
+    kind = "png" if is_clean else "jpeg"
+    return [_address(_file(tile(image), kind), kind) for image in images[:_SHOWN]]
 
 
-def _png(image: Image.Image) -> bytes:
+def _file(image: Image.Image, kind: str) -> bytes:
     file = io.BytesIO()
-    image.save(file, "png")
+    image.save(file, kind, quality=_QUALITY)  # of no effect on PNG
     return file.getvalue()
 
 

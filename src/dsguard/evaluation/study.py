@@ -7,6 +7,7 @@ with other settings it refuses.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 import zipfile
@@ -20,6 +21,7 @@ import numpy.typing as npt
 import torch
 
 from dsguard._atomic import write_whole
+from dsguard.bulk.checks import check_unpublished
 from dsguard.covers.pattern_fitting import ROUNDS
 from dsguard.errors import InputError
 from dsguard.evaluation.attacks import CounterMeasure, Known, attack_named
@@ -93,7 +95,8 @@ def run_study(
     data : Data
         As many images as the preset says.
     out : Path
-        The folder that it lives in.
+        The folder that it lives in. Its files ``versions.npz`` and ``report.html`` have clean
+        images, and only their owner can read them.
     preset : Preset
     protection : Protects
         Makes protected images: a `Protection`, or anything to compare it with.
@@ -112,12 +115,13 @@ def run_study(
     Raises
     ------
     InputError
-        If the folder holds a study with other settings, or a trial needs images of an attacker's
-        own and there are none.
+        If the folder holds a study with other settings or lies in what is published, or a trial
+        needs images of an attacker's own and there are none.
     MissingExtraError
         Without matplotlib, which draws the curves.
     """
     check_plots()
+    check_unpublished(out, "study")
     _refuse(trials, data)
     tell = on_step or (lambda name, done, total: None)
     settings = _settings(data, preset, protection, device)
@@ -232,8 +236,10 @@ def _versions(
             surrogate,
             lambda done: tell("perturb", done, count),
         )
-        with write_whole(file) as written:
+        with write_whole(file, private=True) as written:
             np.savez(written, protected=protected, restored=restored)
+    with contextlib.suppress(PermissionError):  # of somebody else; an earlier version let all read
+        file.chmod(0o600)
     return {"clean": data.train_images, **_stored(file, data.train_images.shape)}
 
 
@@ -342,5 +348,5 @@ def _write(out: Path, study: Study, labels: npt.NDArray[np.int64]) -> None:
         study.facts,
         study.settings,
     )
-    with write_whole(out / "report.html") as file:
+    with write_whole(out / "report.html", private=True) as file:  # it shows clean images
         file.write(page.encode())

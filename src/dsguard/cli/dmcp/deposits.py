@@ -96,9 +96,12 @@ def webhook(dataset: str, *, remove: bool) -> None:
 @click.argument("path", type=click.Path(path_type=Path))
 def export_key(dataset: str, version: int, path: Path) -> None:
     """Write a key of DATASET to PATH; needs the right export-key."""
+    from dsguard.bulk.checks import check_private
+
     if path.exists():
         msg = f"there is something at {path} already; no key was asked for"
         raise InputError(msg)
+    check_private(path, "key")
     with logged_in() as client:
         key = client.export_key(dataset, version)
     key.save(path)

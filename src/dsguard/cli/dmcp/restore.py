@@ -26,6 +26,7 @@ def restore_command(dataset: str, source: Path, destination: Path, *, overwrite:
     files, and what lies beside the images, come back with: dsguard restore --dataset.
     """
     from dsguard.bulk import output_names
+    from dsguard.bulk.checks import check_unpublished
     from dsguard.dmcp.client import names_in, read_images
     from dsguard.formats.places import LocalPlace
 
@@ -33,6 +34,7 @@ def restore_command(dataset: str, source: Path, destination: Path, *, overwrite:
     if here == there or here in there.parents or there in here.parents:
         msg = "source and destination must not lie in each other"
         raise InputError(msg)
+    check_unpublished(destination, "destination")
     place = LocalPlace(destination)
     names = output_names(names_in(source), "png")
     if not names:

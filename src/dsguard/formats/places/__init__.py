@@ -34,7 +34,7 @@ def on_disk(location: str | os.PathLike[str]) -> Path | None:
     """
     text = os.fspath(location)
     path = local_path(text.rpartition("::")[2] if is_url(text) else text)
-    return None if is_url(path) else Path(path).resolve()
+    return None if is_url(path) else Path(os.path.realpath(path))  # of a loop of links as well
 
 
 _LOCAL = re.compile(r"(?:file|local)://(?:localhost(?=/))?|file:(?=/[^/])", re.IGNORECASE)

@@ -1,0 +1,140 @@
+"""Nothing clean or secret is written into a folder that a run protects images into."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import dsguard
+from dsguard.bulk import dataset_surrogate, protect_dataset, restore_dataset
+from dsguard.cli.commands import Exit, run
+from dsguard.formats import open_source
+
+KEY = dsguard.DatasetKey(bytes(32))
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch, scenes):
+    """A folder with a key, photos of two classes, and shards of them that are published."""
+    monkeypatch.chdir(tmp_path)
+    KEY.save("k")
+    for n, scene in enumerate(scenes[:8]):
+        path = Path("photos", f"class{n % 2}", f"{n}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(scene).save(path)
+    protect_dataset("photos", "shards", KEY, out_format="webdataset")
+    return tmp_path
+
+
+def files(folder: str | Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*")}
+
+
+def is_refused(command: list[str], capsys) -> bool:
+    """Tell whether a command is refused in one error, and has written nothing where it would."""
+    before = files("shards")
+    capsys.readouterr()
+    assert run(command) == Exit.USAGE
+    told = " ".join(capsys.readouterr().err.split())
+    assert "would be published: a run protects images into" in told
+    assert "choose a place outside of that folder" in told
+    return files("shards") == before and not Path("shards/new.dsguard").exists()
+
+
+@pytest.mark.parametrize("source", ["shards/00000.tar", "copy"])
+@pytest.mark.parametrize("spelled", [
+    "shards/new", "shards/a/b", "photos/../shards/new", "link/new", "file://{home}/shards/new",
+])  # fmt: skip
+def test_nothing_is_restored_into_what_is_published(home, capsys, source, spelled):
+    Path("copy").mkdir()
+    Path("copy/00000.tar").write_bytes(Path("shards/00000.tar").read_bytes())
+    Path("link").symlink_to("shards")
+    destination = spelled.format(home=home)
+    assert is_refused(["restore", source, destination, "--key", "k"], capsys)
+    with pytest.raises(dsguard.InputError, match="would be published"):
+        restore_dataset(source, destination, KEY)
+
+
+def test_nothing_is_restored_over_what_is_published(home, capsys):
+    protect_dataset("photos", "other", KEY)
+    for more in ([], ["--overwrite"]):
+        assert is_refused(["restore", "other", "shards", "--key", "k", *more], capsys)
+
+
+@pytest.mark.parametrize("destination", ["shards/new", "file://{home}/shards/new"])
+def test_nothing_is_protected_below_what_is_published(home, capsys, destination):
+    """Its journal would lie there."""
+    destination = destination.format(home=home)
+    assert is_refused(["protect", "photos", destination, "--key", "k"], capsys)
+    with pytest.raises(dsguard.InputError, match="would be published"):
+        protect_dataset("photos", destination, KEY)
+
+
+def test_what_is_published_may_go_on_and_begin_anew(home):
+    for more in ({}, {"overwrite": True}):
+        report = protect_dataset("photos", "shards", KEY, out_format="webdataset", **more)
+        assert report.done == 8
+
+
+def test_beside_it_all_is_as_it_was(home):
+    assert restore_dataset("shards/00000.tar", "shards-clean", KEY).done == 8
+    assert restore_dataset("shards", "back", KEY).done == 8
+    assert restore_dataset("shards/00000.tar", "back/again", KEY).done == 8  # of a task restored
+
+
+def test_no_key_lies_in_what_is_published(home, capsys):
+    for path in ("shards/new", "shards/a/new", "shards/../shards/new"):
+        assert is_refused(["keygen", path], capsys)
+    assert run(["keygen", "shards.key"]) == Exit.OK
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+def test_a_key_where_a_link_leads_nowhere(home, capsys):
+    Path("loop").symlink_to("loop")
+    assert run(["keygen", "loop"]) == Exit.USAGE
+    assert "there is something at loop" in " ".join(capsys.readouterr().err.split())
+
+
+def test_no_surrogate_lies_in_what_is_published(home, capsys):
+    given = ["--key", "k", "--profile", "exact", "--surrogate", "shards/s.pt"]
+    assert is_refused(["protect", "photos", "out", *given], capsys)
+    with pytest.raises(dsguard.InputError, match="would be published"):
+        dataset_surrogate(open_source("photos"), Path("shards/s.pt"))
+
+
+@pytest.mark.parametrize("command", [
+    ["evaluate", "photos", "--out", "shards/study"], ["evaluate", "photos", "--out", "shards"],
+    ["demo", "--data", "photos", "--out", "shards/demo"], ["demo", "--out", "shards/demo"],
+])  # fmt: skip
+def test_no_study_lies_in_what_is_published(home, capsys, command):
+    assert is_refused([*command, "--epochs", "1"], capsys)
+
+
+def test_nothing_from_a_platform_lies_in_what_is_published(home, capsys):
+    assert is_refused(["dmcp", "restore", "photos", "photos", "shards/new"], capsys)
+    assert is_refused(["dmcp", "export-key", "photos", "1", "shards/new"], capsys)
+
+
+@pytest.mark.parametrize("text", ["", "[", "[]", "{}", '{"task": "protected"'])
+def test_a_damaged_journal_is_that_of_one(home, capsys, text):
+    Path("shards.dsguard/settings.json").write_text(text)
+    assert is_refused(["keygen", "shards/new"], capsys)
+
+
+def test_a_restoration_with_a_damaged_journal_begins_anew(home):
+    restore_dataset("shards", "back", KEY)
+    Path("back.dsguard/settings.json").write_text("[")
+    with pytest.raises(dsguard.FormatError, match="start anew with --overwrite"):
+        restore_dataset("shards", "back", KEY)
+    assert restore_dataset("shards", "back", KEY, overwrite=True).done == 8
+
+
+def test_a_folder_without_a_run_is_not_published(home):
+    Path("mine").mkdir()
+    Path("mine.dsguard").mkdir()  # of somebody else's making
+    np.save("mine/images.npy", np.zeros((2, 32, 32, 3), np.uint8))
+    assert run(["keygen", "mine/new"]) == Exit.OK
