@@ -195,3 +195,52 @@ def test_moments_that_python_has_none_for_end_no_run(tmp_path, name, out_format)
     if out_format == "folder":
         clean, back = (tmp_path / name / "metadata.parquet" for name in ("clean", "back"))
         assert back.read_bytes() == clean.read_bytes()
+
+
+@pytest.mark.parametrize("keep", [(), ("p",)])
+def test_what_columns_say_of_themselves_comes_back(tmp_path, keep):
+    told = {b"unit": b"\0metres"}
+    fields = [
+        pa.field("image", pa.binary(), metadata={b"camera": b"\0secret"}),
+        pa.field("p", pa.int64(), metadata=told),
+        pa.field("q", pa.binary(), metadata=told),
+    ]
+    given = pa.table([PNG, [1, 2, 3], [b"\0a", b"\0b", b"\0c"]], schema=pa.schema(fields))
+    (tmp_path / "clean").mkdir()
+    pq.write_table(given.select(["image", *(keep or "pq")]), tmp_path / "clean" / "a.parquet")
+    assert protect_dataset(tmp_path / "clean", tmp_path / "out", KEY).failed == 0
+    assert not any(each.metadata for each in pq.read_schema(tmp_path / "out" / "a.parquet"))
+    assert restore_dataset(tmp_path / "out", tmp_path / "back", KEY).failed == 0
+    clean, back = (pq.read_schema(tmp_path / name / "a.parquet") for name in ("clean", "back"))
+    assert back.equals(clean, check_metadata=True)
+    dropped = protect_dataset(tmp_path / "clean", tmp_path / "less", KEY, drop=("unit",))
+    assert dropped.failed == 0
+    assert restore_dataset(tmp_path / "less", tmp_path / "rest", KEY).failed == 0
+    rest = pq.read_schema(tmp_path / "rest" / "a.parquet")
+    assert rest.field("image").metadata == fields[0].metadata
+    assert not any(rest.field(name).metadata for name in rest.names[1:])
+
+
+WITHIN = {
+    "list": (pa.list_(CATEGORIES), [["x"], None, ["x", "y" * 300], [None], [], None]),
+    "struct": (
+        pa.struct([("a", CATEGORIES)]),
+        [None, None, {"a": "x"}, {"a": "y" * 300}, None, None],
+    ),
+    "map": (pa.map_(pa.string(), CATEGORIES), [None, None, [("k", "x")], [], None, [("k", None)]]),
+}
+
+
+@pytest.mark.parametrize("rows", [2, 3, 6])
+@pytest.mark.parametrize("name", WITHIN)
+def test_categories_within_columns_come_back(tmp_path, name, rows):
+    kind, values = WITHIN[name]
+    (tmp_path / "clean").mkdir()
+    table = pa.table({"image": PNG * 2, "p": pa.array(values, kind)})
+    pq.write_table(table, tmp_path / "clean" / "a.parquet", row_group_size=rows)
+    report = protect_dataset(tmp_path / "clean", tmp_path / "out", KEY)
+    assert (report.failures, report.done) == ({}, 6)
+    assert restore_dataset(tmp_path / "out", tmp_path / "back", KEY).failures == {}
+    back = pq.ParquetFile(tmp_path / "back" / "a.parquet")
+    groups = [back.read_row_group(n, ["p"]) for n in range(back.num_row_groups)]
+    assert [row["p"] for each in groups for row in each.to_pylist()] == table["p"].to_pylist()

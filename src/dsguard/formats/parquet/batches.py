@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dsguard.formats.parquet.columns import arrow
 from dsguard.formats.parquet.pages import rows_at_once
-from dsguard.formats.parquet.types import plain_type, recast
+from dsguard.formats.parquet.types import has_categories_within, plain_type, recast
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,9 +44,13 @@ def batches_of(
     groups = list(range(file.num_row_groups) if groups is None else groups)
     count = rows_at_once(opened, file, groups, wanted)
     count = count if most is None else min(count, most)
-    for batch in file.iter_batches(count, row_groups=groups, columns=wanted):
-        batch.validate(full=True)  # text that is none would be met by whoever reads it
-        yield _plain(batch)
+    runs = [groups]
+    if any(map(has_categories_within, file.schema_arrow.types)):
+        runs = [[group] for group in groups]  # Arrow puts those of several together to none
+    for run in runs:
+        for batch in file.iter_batches(count, row_groups=run, columns=wanted):
+            batch.validate(full=True)  # text that is none would be met by whoever reads it
+            yield _plain(batch)
 
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:

@@ -81,8 +81,9 @@ def merged_schema(
     fields = [published.field(each.name) if each.name in as_published else each for each in wanted]
     fields += [each for each in published if each.name not in wanted.names]
     new = {each.name for each in fields[len(wanted) :]} | set(as_published)
+    told = {each.name: each.metadata for each in wanted}
     return pyarrow.schema(
-        [pyarrow.field(each.name, each.type) for each in fields],
+        [pyarrow.field(each.name, each.type, metadata=told.get(each.name)) for each in fields],
         metadata=_metadata(wanted.metadata, published.metadata, new),
     )
 

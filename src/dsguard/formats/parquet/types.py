@@ -87,6 +87,13 @@ def _has_views(kind: pa.DataType) -> bool:
     return any(getattr(types, check, lambda _: False)(kind) for check in checks)
 
 
+def has_categories_within(kind: pa.DataType) -> bool:
+    """Tell whether a type has dictionaries in its lists or structs, of which Arrow can do less."""
+    types = arrow()[0].types
+    inner = [kind.field(n).type for n in range(kind.num_fields)]
+    return any(types.is_dictionary(each) or has_categories_within(each) for each in inner)
+
+
 def lists_of_arrow() -> list[tuple[Check, Callable[[pa.DataType], pa.DataType]]]:
     """Return the lists of any length that Arrow has: how one is known, and how it is made."""
     pyarrow, types = arrow()[0], arrow()[0].types
