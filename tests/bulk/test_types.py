@@ -244,3 +244,19 @@ def test_categories_within_columns_come_back(tmp_path, name, rows):
     back = pq.ParquetFile(tmp_path / "back" / "a.parquet")
     groups = [back.read_row_group(n, ["p"]) for n in range(back.num_row_groups)]
     assert [row["p"] for each in groups for row in each.to_pylist()] == table["p"].to_pylist()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.struct([("bytes", pa.int64()), ("path", pa.string())]),
+        pa.struct([("bytes", pa.struct([("a", pa.int8())])), ("path", pa.string())]),
+        pa.struct([("bytes", pa.binary()), ("path", pa.map_(pa.string(), pa.int8()))]),
+    ],
+)
+def test_structs_of_other_types_are_no_images(tmp_path, kind):
+    in_parquet(tmp_path / "clean", {"p": pa.nulls(3, kind)})
+    assert protect_dataset(tmp_path / "clean", tmp_path / "out", KEY).done == 3
+    assert restore_dataset(tmp_path / "out", tmp_path / "back", KEY).failed == 0
+    clean, back = (tmp_path / name / "a.parquet" for name in ("clean", "back"))
+    assert read(back) == read(clean)
