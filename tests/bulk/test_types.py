@@ -227,6 +227,10 @@ WITHIN = {
         pa.struct([("a", CATEGORIES)]),
         [None, None, {"a": "x"}, {"a": "y" * 300}, None, None],
     ),
+    "one": (
+        pa.list_(pa.struct([("a", CATEGORIES)]), 1),
+        [None, None, [{"a": "x"}], [None], None, [{"a": None}]],
+    ),
     "map": (pa.map_(pa.string(), CATEGORIES), [None, None, [("k", "x")], [], None, [("k", None)]]),
 }
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dsguard.errors import InputError
 from dsguard.formats.limits import load_json
 from dsguard.formats.parquet.columns import arrow, damage
+from dsguard.formats.parquet.types import recast
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,12 +27,13 @@ def fitted(column: pa.Array, kind: pa.DataType) -> pa.Array | None:
     if column.null_count == len(column):
         return pyarrow.nulls(len(column), kind)
     try:
+        if column.type == kind:  # but for what its fields are called
+            return recast(column, kind)
         found = column.cast(kind)
         found.validate(full=True)
-        is_same = column.type == kind or _is_same(found.cast(column.type), column)
+        return found if _is_same(found.cast(column.type), column) else None
     except damage():
         return None
-    return found if is_same else None
 
 
 def _is_same(one: pa.Array, other: pa.Array) -> bool:
