@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from pathlib import Path
 
@@ -84,3 +85,27 @@ def test_arrays_that_were_added_come_back_and_take_no_sealed_one_away(tmp_path):
             assert np.array_equal(back["quality"], np.ones(2))
             assert len(back["features"]) == (2 if name == "features" else 2000)
         assert list(report.failures) == (["s.npz/features"] if name == "features" else [])
+
+
+def test_members_of_a_sample_without_images_stay_side_by_side(tmp_path):
+    members = {
+        "a.json": LONG,
+        "a.npy": b"\0one",
+        "a.txt": b"words",
+        "b.png": PNG,
+        "b.txt": b"words",
+        "c.bin": b"\0two",
+        "c.npy": b"\0three",
+        "d.png": PNG,
+        "e.txt": b"words",
+        "e.bin": b"\0four",
+    }
+    tarred(tmp_path / "clean" / "s.tar", list(members.items()))
+    assert protect_dataset(tmp_path / "clean", tmp_path / "out", KEY).failed == 0
+    assert restored(tmp_path) == (members, {})
+    names = [name for name, _ in members_of(tmp_path / "back" / "s.tar")]
+    samples = [name[0] for name in names]
+    assert [sample for sample, _ in itertools.groupby(samples)] == ["a", "b", "d", "e", "c"]
+    assert names[:3] == ["a.json", "a.txt", "a.npy"]  # the first is published in part
+    again = protect_dataset(tmp_path / "back", tmp_path / "again", KEY)
+    assert (again.failed, again.done) == (0, 2)

@@ -1,4 +1,4 @@
-"""JSON files: one value, or one in each line."""
+"""JSON files: one value, or one in each line; and what stands in them for other values."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ def values_of(name: str, text: str) -> list[Any]:
         with contextlib.suppress(ValueError):
             return [parsed(text)]
     return list(parsed_lines(text))
+
+
+def as_json(value: object) -> str:
+    """Return what stands for a value that JSON has no kind for: a moment, a decimal, bytes."""
+    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def lines_of(values: list[Any]) -> bytes:

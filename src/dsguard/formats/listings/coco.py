@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from dsguard.errors import InputError
+from dsguard.formats.json_files import as_json
 from dsguard.formats.limits import check_json, id_key
 from dsguard.formats.listings.base import (
     NO_CLASS,
@@ -336,9 +337,10 @@ def dumped(content: Any, encoding: str = "utf-8") -> bytes:
     """Return JSON; refuse what is nested too deep to be written."""
     try:
         try:
-            return json.dumps(content, ensure_ascii=False).encode(encoding)
+            text = json.dumps(content, default=as_json, ensure_ascii=False)
+            return text.encode(encoding)
         except UnicodeEncodeError:  # half of a surrogate pair, which JSON can have
-            return json.dumps(content).encode(encoding)
+            return json.dumps(content, default=as_json).encode(encoding)
     except RecursionError as error:
         msg = "its JSON is nested too deep to be written again"
         raise InputError(msg) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -334,9 +334,10 @@ def reviewed_table(file: str, data: bytes, review: Review) -> bytes | None:
     kept = []
     try:
         for batch in table.to_batches():
-            allowances = [review.row_of_table(row) for row in batch.to_pylist()]
+            rows = _lists(pyarrow.Table.from_batches([batch]))
+            allowances = list(map(review.row_of_table, rows))
             kept.append(Table(batch, columns).reviewed(review, allowances).batch)
-    except CouldHoldPictureError as error:
+    except (CouldHoldPictureError, ValueError) as error:
         review.account.leave_out(kind_of(file), file, str(error))
         return None
     written = io.BytesIO()
@@ -362,16 +363,15 @@ _TABLE_ALWAYS, _TABLE_RATIO = 1 << 24, 100
 
 def _table(data: bytes) -> Any:
     """Read a Parquet file, some rows at a time: it may unpack to any length."""
+    from dsguard.formats.parquet.batches import batches_of, plain_schema
     from dsguard.formats.parquet.columns import arrow
-    from dsguard.formats.parquet.pages import rows_at_once
 
     pyarrow, parquet = arrow()
     try:
         opened, batches, size = io.BytesIO(data), [], 0
         file = parquet.ParquetFile(opened)
         most = min(MOST_BYTES, max(_TABLE_ALWAYS, _TABLE_RATIO * len(data)))
-        count = min(256, rows_at_once(opened, file, range(file.num_row_groups), None))
-        for batch in file.iter_batches(count):
+        for batch in batches_of(opened, file, most=256):
             batches.append(batch)
             size += batch.nbytes
             if size > most:
@@ -379,7 +379,7 @@ def _table(data: bytes) -> Any:
                 raise InputError(msg)
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(str(error)) from error
-    return pyarrow.Table.from_batches(batches, file.schema_arrow)
+    return pyarrow.Table.from_batches(batches, plain_schema(file.schema_arrow))
 
 
 def _reason_against(kind: Any) -> str:
@@ -402,9 +402,17 @@ def _parquet_rows(data: bytes) -> Iterator[Row]:
         yield row
 
 
-def _lists(table: Any) -> Iterable[Row]:
-    for batch in table.to_batches():
-        yield from batch.to_pylist()
+def _lists(table: Any) -> Iterator[Row]:
+    """Yield the rows of a table, or of a part of one."""
+    from dsguard.formats.parquet.columns import damage
+    from dsguard.formats.parquet.fields import values_of
+
+    try:
+        for batch in table.to_batches():
+            for row in zip(*map(values_of, batch.columns), strict=True):
+                yield dict(zip(batch.schema.names, row, strict=True))
+    except damage() as error:  # a moment that Python has none for, in a list
+        raise ValueError(str(error)) from error
 
 
 def _changed_parquet(data: bytes, change: Change) -> bytes:

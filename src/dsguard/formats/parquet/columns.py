@@ -88,15 +88,22 @@ def columns_of_images(schema: pa.Schema) -> tuple[list[str], bool]:
     pyarrow, _ = arrow()
     binary = (pyarrow.binary(), pyarrow.large_binary())
     plain = [f.name for f in schema if f.type in binary and f.name in ("image", "img", "png")]
-    structs = [
-        f.name
-        for f in schema
-        if pyarrow.types.is_struct(f.type) and {g.name for g in f.type} == {"bytes", "path"}
-    ]
+    structs = [f.name for f in schema if _is_image(f.type)]
     found = structs or plain
     if len(found) > 1:  # the others are columns like others, and not published
         found = [name for name in ("image", "img", "png") if name in found][:1] or found
     return found, not structs
+
+
+def _is_image(kind: pa.DataType) -> bool:
+    """Tell whether a type is that of images and their paths; either may be missing in all rows."""
+    pyarrow, types = arrow()[0], arrow()[0].types
+    if not types.is_struct(kind) or sorted(each.name for each in kind) != ["bytes", "path"]:
+        return False
+    file, path = (type_of_values(kind.field(name).type) for name in ("bytes", "path"))
+    files = (pyarrow.binary(), pyarrow.large_binary(), pyarrow.null())
+    texts = (pyarrow.string(), pyarrow.large_string(), pyarrow.null())
+    return (file in files or types.is_fixed_size_binary(file)) and path in texts
 
 
 def no_column_of_images(file: str, found: int) -> str:

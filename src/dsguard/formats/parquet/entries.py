@@ -79,7 +79,7 @@ def packed(
         is_published = each.name == whole.columns.image or is_same
         if not is_published and review.account.says_of(whole.columns.file, each.name) is False:
             continue
-        kept.append(each)
+        kept.append(_told(each, path, review))
         if is_published:
             continue
         if not holds_key(column, review):
@@ -90,7 +90,9 @@ def packed(
     is_less = review.account.is_cut or len(kept) < len(batch.schema.names)
     if is_less or review.drops.holds_key(repr(metadata).encode()):
         metadata = dict(published.schema.metadata or {})  # it may tell of what does not come back
+        kept = [each.remove_metadata() for each in kept]
     is_needed = bool(sealed) or metadata != dict(published.schema.metadata or {})
+    is_needed |= any(each.metadata for each in kept)  # which no published column has
     digests = list(map(digest_of, files))
     marks = marks_of(published, arrow()[0].schema(kept), whole.columns.image)
     data = _entry(kept, sealed, digests, marks, metadata)
@@ -102,6 +104,14 @@ def packed(
         sealed = {}
         data = _entry(kept, sealed, digests, marks, metadata)
     return Packed(data, len(sealed) * len(rows), is_needed)
+
+
+def _told(field: pa.Field, path: str, review: Review) -> pa.Field:
+    """Return a column with what it says of itself, as far as that comes back."""
+    told = undropped_metadata(field.metadata, path, review.drops)
+    if not told or review.drops.holds_key(repr(told).encode()):
+        return field.remove_metadata()
+    return field.with_metadata(told)
 
 
 def _entry(
@@ -118,10 +128,16 @@ def _entry(
         sealed[each.name] if each.name in sealed else pyarrow.nulls(len(digests), each.type)
         for each in kept
     ]
-    columns.append(pyarrow.array(digests, pyarrow.binary(DIGEST_BYTES)))
-    columns.append(pyarrow.array(marks, pyarrow.binary(BLOCK_BYTES * len(kept))))
-    names = [*(each.name for each in kept), DIGEST, MARK]
-    fields = [pyarrow.field(n, column.type) for n, column in zip(names, columns, strict=True)]
+    fields = [
+        pyarrow.field(each.name, column.type, metadata=each.metadata)
+        for each, column in zip(kept, columns, strict=True)
+    ]
+    for name, values, width in (
+        (DIGEST, digests, DIGEST_BYTES),
+        (MARK, marks, BLOCK_BYTES * len(kept)),
+    ):
+        columns.append(pyarrow.array(values, pyarrow.binary(width)))
+        fields.append(pyarrow.field(name, columns[-1].type))
     schema = pyarrow.schema(fields, metadata={**metadata, _PUBLISHED: published.encode()})
     out = io.BytesIO()
     table = pyarrow.Table.from_arrays(columns, schema=schema)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsguard.errors import InputError
 from dsguard.formats.base import Extras
+from dsguard.formats.json_files import as_json
 from dsguard.formats.limits import load_json
 from dsguard.formats.parquet.columns import Columns, arrow, damage
 from dsguard.formats.parquet.types import bare_type
@@ -36,7 +37,7 @@ class FieldsOf:
         part = self._others.slice(row, 1)
         try:
             values = {
-                name: _values(column)[0]
+                name: values_of(column)[0]
                 for name, column in zip(part.schema.names, part.columns, strict=True)
             }
         except damage() as error:  # a moment that Python has none for
@@ -48,7 +49,7 @@ class FieldsOf:
         return fields
 
 
-def _values(column: pa.Array) -> list[Any]:
+def values_of(column: pa.Array) -> list[Any]:
     """Return the values of a column; moments that Python has none for as the numbers they are."""
     pyarrow, _ = arrow()
     bare = bare_type(column.type)
@@ -69,11 +70,7 @@ def _free(name: str, fields: Extras) -> str:
 
 
 def _dumped(values: dict[str, Any]) -> bytes:
-    return json.dumps(values, default=_as_json, ensure_ascii=False).encode()
-
-
-def _as_json(value: object) -> str:
-    return value.hex() if isinstance(value, bytes) else str(value)
+    return json.dumps(values, default=as_json, ensure_ascii=False).encode()
 
 
 def as_text(extras: Extras) -> str | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dsguard.errors import InputError
 from dsguard.formats.limits import load_json
 from dsguard.formats.parquet.columns import arrow, damage
+from dsguard.formats.parquet.types import recast
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,12 +27,13 @@ def fitted(column: pa.Array, kind: pa.DataType) -> pa.Array | None:
     if column.null_count == len(column):
         return pyarrow.nulls(len(column), kind)
     try:
+        if column.type == kind:  # but for what its fields are called
+            return recast(column, kind)
         found = column.cast(kind)
         found.validate(full=True)
-        is_same = column.type == kind or _is_same(found.cast(column.type), column)
+        return found if _is_same(found.cast(column.type), column) else None
     except damage():
         return None
-    return found if is_same else None
 
 
 def _is_same(one: pa.Array, other: pa.Array) -> bool:
@@ -81,8 +83,9 @@ def merged_schema(
     fields = [published.field(each.name) if each.name in as_published else each for each in wanted]
     fields += [each for each in published if each.name not in wanted.names]
     new = {each.name for each in fields[len(wanted) :]} | set(as_published)
+    told = {each.name: each.metadata for each in wanted}
     return pyarrow.schema(
-        [pyarrow.field(each.name, each.type) for each in fields],
+        [pyarrow.field(each.name, each.type, metadata=told.get(each.name)) for each in fields],
         metadata=_metadata(wanted.metadata, published.metadata, new),
     )
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from dsguard.formats.json_files import as_json
 from dsguard.formats.parquet.columns import arrow, damage
 from dsguard.formats.parquet.fitting import fitted
 from dsguard.formats.sealing import digest_of
@@ -92,10 +93,6 @@ def _text(value: object) -> str:
         return ""
 
 
-def _as_json(value: object) -> str:
-    return value.hex() if isinstance(value, bytes) else str(value)
-
-
 _PLAIN: dict[type, Callable[[Any], str]] = {
     int: repr,
     str: json.encoder.encode_basestring_ascii,
@@ -103,6 +100,6 @@ _PLAIN: dict[type, Callable[[Any], str]] = {
 }
 """What the encoder makes of most values, in a fifth of the time."""
 
-_ENCODER = json.JSONEncoder(default=_as_json, sort_keys=True)
+_ENCODER = json.JSONEncoder(default=as_json, sort_keys=True)
 
 NULL_BLOCK = _block("null")

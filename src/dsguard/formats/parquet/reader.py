@@ -19,6 +19,7 @@ from dsguard.formats.harmless import STRING
 from dsguard.formats.images import checked_member, suffix_of
 from dsguard.formats.limits import check_rows
 from dsguard.formats.names import fault_of, safe_name
+from dsguard.formats.parquet.batches import batches_of, plain_schema
 from dsguard.formats.parquet.columns import (
     Columns,
     arrow,
@@ -28,7 +29,6 @@ from dsguard.formats.parquet.columns import (
     no_column_of_images,
 )
 from dsguard.formats.parquet.fields import FieldsOf
-from dsguard.formats.parquet.pages import rows_at_once
 from dsguard.formats.parquet.table import Table
 from dsguard.formats.places import Place
 from dsguard.formats.sharded import ShardedSource
@@ -156,7 +156,7 @@ class ParquetSource(ShardedSource):
                 found = self._file(opened, file)
         except InputError:  # it is damaged, as whoever reads it will say
             return True
-        if found.metadata.num_rows and not columns_of_images(found.schema_arrow)[0]:
+        if found.metadata.num_rows and not columns_of_images(plain_schema(found.schema_arrow))[0]:
             if len(self.files) == 1:
                 msg = f"{self} holds no images: {no_column_of_images(file, 0)}"
                 raise InputError(msg)
@@ -196,10 +196,8 @@ class ParquetSource(ShardedSource):
             groups = list(range(part.start, stop))
             row = sum(file.metadata.row_group(n).num_rows for n in range(part.start))
             try:
-                count = rows_at_once(opened, file, groups, kept)
-                for batch in file.iter_batches(count, row_groups=groups, columns=kept):
-                    batch.validate(full=True)  # text that is none would be met by whoever reads it
-                    yield row, _without_views(batch)
+                for batch in batches_of(opened, file, groups, kept):
+                    yield row, batch
                     row += batch.num_rows
             except InputError as error:
                 msg = f"{self.place}/{part.file}: {error}; it could be meant to fill the memory"
@@ -211,7 +209,8 @@ class ParquetSource(ShardedSource):
     def _columns(self, file: str) -> Columns:
         if file not in self._known:
             with self.place.open(file) as opened:
-                self._known[file] = Columns(self._file(opened, file).schema_arrow, file)
+                schema = plain_schema(self._file(opened, file).schema_arrow)
+                self._known[file] = Columns(schema, file)
         return self._known[file]
 
     @cached_property
@@ -264,17 +263,6 @@ _NO_BYTES = InputError(
     "is not in the file, which has but its path; embed the images before to_parquet: dataset = "
     'dataset.with_format("arrow").map(datasets.table.embed_table_storage, batched=True)'
 )
-
-
-def _without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Return columns of views, of which Arrow takes no rows, as plain strings."""
-    pyarrow, _ = arrow()
-    is_view = getattr(pyarrow.types, "is_string_view", lambda kind: False)
-    for n, field in enumerate(batch.schema):
-        if is_view(field.type):
-            plain = field.with_type(pyarrow.string())
-            batch = batch.set_column(n, plain, batch.column(n).cast(plain.type))
-    return batch
 
 
 def _names(

@@ -14,6 +14,7 @@ from dsguard.errors import InputError
 from dsguard.formats.base import Loose, Part, Rows
 from dsguard.formats.limits import check_rows, most_unpacked
 from dsguard.formats.names import checked, some_of
+from dsguard.formats.parquet.batches import batches_of, plain_schema
 from dsguard.formats.parquet.columns import Columns, arrow, damage
 from dsguard.formats.parquet.entries import (
     DIGEST,
@@ -26,7 +27,6 @@ from dsguard.formats.parquet.entries import (
 from dsguard.formats.parquet.fields import FieldsOf
 from dsguard.formats.parquet.fitting import fitted, merged_schema, misfits
 from dsguard.formats.parquet.marks import NO_BLOCK, NULL_BLOCK, blocks, blocks_of, marks_of
-from dsguard.formats.parquet.pages import rows_at_once
 from dsguard.formats.parquet.table import Table
 from dsguard.formats.sealing import Entries, Unsealed, digest_of, numbered_name
 
@@ -101,17 +101,15 @@ class SealedColumns(Unsealed):
         try:
             file = parquet.ParquetFile(io.BytesIO(data))
             check_rows(file.metadata.num_rows, len(data), "what was sealed")
-            groups = list(range(file.metadata.num_row_groups))
-            count = rows_at_once(io.BytesIO(data), file, groups, None)
             batches, size = [], 0
-            for batch in file.iter_batches(count, row_groups=groups):
-                batch.validate(full=True)
+            for batch in batches_of(io.BytesIO(data), file):
                 batches.append(batch)
                 size += batch.nbytes
                 if size > most_unpacked(len(data), _MOST_BYTES):
                     msg = "unpacks to too much for its size"
                     raise InputError(msg)
-            table = pyarrow.Table.from_batches(batches, file.schema_arrow).combine_chunks()
+            schema = plain_schema(file.schema_arrow)  # an older dsguard sealed views as they came
+            table = pyarrow.Table.from_batches(batches, schema).combine_chunks()
             check_own(table.schema)
         except damage() as error:
             msg = f"has columns that are damaged: {error}"

@@ -26,6 +26,7 @@ from dsguard.formats.parquet.types import (
     bare_type,
     length_of_names,
     reason_against,
+    recast,
 )
 
 if TYPE_CHECKING:
@@ -168,15 +169,10 @@ def _stripped(column: pa.Array, name: str, review: Review) -> pa.Array:
     if column.type.equals(bare, check_metadata=True):
         return column
     try:
-        try:
-            cast = column.cast(bare)
-            cast.validate(full=True)  # Arrow makes invalid ones of lists of nothing
-        except pyarrow.ArrowException:
-            return array_of(column.to_pylist(), bare)
+        return recast(column, bare)
     except damage() as error:
         review.account.leave_out(name, name, f"cannot be written: {error}", len(column))
         return pyarrow.nulls(len(column))
-    return cast
 
 
 def holds_key(column: pa.Array, review: Review) -> bool:

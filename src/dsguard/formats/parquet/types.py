@@ -39,6 +39,61 @@ def bare_type(kind: pa.DataType) -> pa.DataType:
     return list_of(bare_type(kind.value_type)) if list_of else kind
 
 
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """Return a type with plain texts and bytes in place of views of these, at any depth.
+
+    Arrow takes no rows of views and does not put them together. A list view of such becomes a list,
+    and an extension type that is stored so what it is stored as.
+    """
+    pyarrow, _ = arrow()
+    types = pyarrow.types
+    if not _has_views(kind):
+        return kind
+    if isinstance(kind, pyarrow.BaseExtensionType):
+        return plain_type(kind.storage_type)
+    if types.is_struct(kind):
+        return pyarrow.struct([_plain_field(each) for each in kind])
+    if types.is_map(kind):
+        fields = (_plain_field(kind.key_field), _plain_field(kind.item_field))
+        return pyarrow.map_(*fields, keys_sorted=kind.keys_sorted)
+    if kind.num_fields:
+        return _plain_list(kind)
+    return pyarrow.string() if types.is_string_view(kind) else pyarrow.binary()
+
+
+def _plain_list(kind: pa.DataType) -> pa.DataType:
+    pyarrow, types = arrow()[0], arrow()[0].types
+    inner = _plain_field(kind.value_field)
+    if types.is_fixed_size_list(kind):
+        return pyarrow.list_(inner, kind.list_size)
+    is_large = types.is_large_list(kind) or types.is_large_list_view(kind)
+    return pyarrow.large_list(inner) if is_large else pyarrow.list_(inner)
+
+
+def _plain_field(field: pa.Field) -> pa.Field:
+    return field.with_type(plain_type(field.type))
+
+
+def _has_views(kind: pa.DataType) -> bool:
+    """Tell whether a type has views of texts or bytes in it; an old Arrow has none."""
+    pyarrow, _ = arrow()
+    types = pyarrow.types
+    if isinstance(kind, pyarrow.BaseExtensionType):
+        return _has_views(kind.storage_type)
+    if kind.num_fields:
+        inner = (kind.field(n).type for n in range(kind.num_fields))
+        return _is_known(kind) and any(map(_has_views, inner))
+    checks = ("is_string_view", "is_binary_view")
+    return any(getattr(types, check, lambda _: False)(kind) for check in checks)
+
+
+def has_categories_within(kind: pa.DataType) -> bool:
+    """Tell whether a type has dictionaries in its lists or structs, of which Arrow can do less."""
+    types = arrow()[0].types
+    inner = [kind.field(n).type for n in range(kind.num_fields)]
+    return any(types.is_dictionary(each) or has_categories_within(each) for each in inner)
+
+
 def lists_of_arrow() -> list[tuple[Check, Callable[[pa.DataType], pa.DataType]]]:
     """Return the lists of any length that Arrow has: how one is known, and how it is made."""
     pyarrow, types = arrow()[0], arrow()[0].types
@@ -85,6 +140,17 @@ def length_of_names(kind: pa.DataType) -> int:
     """Return how many characters the fields of a type have in their names, at any depth."""
     fields = [kind.field(n) for n in range(kind.num_fields)]
     return sum(len(field.name) + length_of_names(field.type) for field in fields)
+
+
+def recast(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Return a column as one of another type that has the same values."""
+    pyarrow, _ = arrow()
+    try:
+        cast = column.cast(kind)
+        cast.validate(full=True)  # Arrow makes invalid ones of lists of nothing, and of list views
+    except pyarrow.ArrowException:
+        return array_of(column.to_pylist(), kind)
+    return cast
 
 
 def array_of(values: list[Any], kind: pa.DataType) -> pa.Array:

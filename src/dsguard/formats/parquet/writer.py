@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,7 @@ from dsguard.formats.parquet.columns import NAMED, Columns, arrow
 from dsguard.formats.parquet.entries import Packed, packed
 from dsguard.formats.parquet.fields import as_text
 from dsguard.formats.parquet.table import Table
+from dsguard.formats.parquet.types import has_categories_within
 from dsguard.formats.sealing import LOOSE, numbered
 from dsguard.formats.sink import FileSink, Output, Results
 
@@ -50,8 +52,8 @@ class ParquetSink(FileSink):
             _, parquet = arrow()
             # Pixels do not compress twice, and statistics of images help nobody.
             self._writer = parquet.ParquetWriter(
-                self._file, table.schema, compression="none", use_dictionary=False,
-                write_statistics=False,
+                self._file, table.schema, compression="none", write_statistics=False,
+                use_dictionary=_categories_within(table.schema),
             )  # fmt: skip
         self._writer.write_batch(table)
         self._last = table
@@ -127,7 +129,8 @@ class ParquetSink(FileSink):
                 paths = pyarrow.array(named, pyarrow.string())
             files = pyarrow.StructArray.from_arrays([files, paths], ["bytes", "path"])
         place = kept_batch.schema.get_field_index(columns.image)
-        return kept_batch.set_column(place, columns.image, files).replace_schema_metadata(
+        image = kept_batch.schema.field(place).with_type(files.type)
+        return kept_batch.set_column(place, image, files).replace_schema_metadata(
             batch.schema.metadata
         )
 
@@ -183,6 +186,19 @@ def _binary(files: list[bytes]) -> Any:
         return pyarrow.array(files, pyarrow.binary())
     parts = [None, pyarrow.py_buffer(ends.astype(np.int32)), pyarrow.py_buffer(b"".join(files))]
     return pyarrow.Array.from_buffers(pyarrow.binary(), len(files), parts)
+
+
+def _categories_within(schema: Any) -> list[str] | bool:
+    """Return the paths of columns in which dictionaries lie: Arrow cannot write them otherwise."""
+    names = [each.name for each in schema if has_categories_within(each.type)]
+    if not names:
+        return False
+    _, parquet = arrow()
+    empty = io.BytesIO()
+    parquet.write_table(schema.empty_table(), empty)
+    told = parquet.ParquetFile(empty).schema
+    paths = [told.column(number).path for number in range(len(told))]
+    return [path for path in paths if any(path.startswith(f"{name}.") for name in names)]
 
 
 def _text(name: str) -> str:

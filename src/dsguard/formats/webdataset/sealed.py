@@ -84,7 +84,7 @@ class SealedMembers(Unsealed):
     def __init__(self, source: WebDatasetSource, part: Part, entries: Entries) -> None:
         self._part, self._entries = part, entries
         self._of: dict[str, list[tuple[int, str, str]]] = defaultdict(list)
-        self._loose: dict[str, str] = {}
+        self._loose: dict[str, dict[str, str]] = defaultdict(dict)
         self._placed = set[str]()
         self._shared = Shared(entries.size())
         self._others: list[str] = []
@@ -98,7 +98,7 @@ class SealedMembers(Unsealed):
                 raise InputError(msg)
             met.add(name)
             if place < 0:
-                self._loose[name] = entry
+                self._loose[sample_of(name)][name] = entry
             else:
                 self._of[sample_of(name)].append((place, entry, name))
 
@@ -129,7 +129,7 @@ class SealedMembers(Unsealed):
         rows = [kept.row for kept in members if kept.data is None]
         if not rows:
             if not self.is_strange:
-                self._put_over_loose(members)
+                self._put_loose(sample, members)
             return fields
         if known.isdisjoint(rows):
             self._others += [sample] * (sample in self._of)
@@ -157,13 +157,20 @@ class SealedMembers(Unsealed):
         if is_marked_otherwise(entry, published.data):
             self._changed.append(published.name)
 
-    def _put_over_loose(self, members: list[Kept]) -> None:
-        """Put members that belong to no image in place of those of their names."""
+    def _put_loose(self, sample: str, members: list[Kept]) -> None:
+        """Put members of a sample without images in place of those of their names, others behind.
+
+        At the end of the shard they would be a sample in two places, which no reader puts together.
+        """
+        own = self._loose.pop(sample, {})
+        if self._part.names is not None:
+            return
+        self.used += len(own)
         for n, kept in enumerate(members):
-            if (entry := self._loose.pop(kept.name, "")) and self._part.names is None:
+            if entry := own.pop(kept.name, ""):
                 self._note_changed(kept, entry)
                 members[n] = replace(kept, data=self._entries[entry])
-                self.used += 1
+        members += [Kept(sample, name, self._entries[entry]) for name, entry in own.items()]
 
     def left(self) -> Iterator[tuple[str, str]]:
         for sample, fields in self._of.items():
@@ -221,8 +228,10 @@ class SealedMembers(Unsealed):
 
     def rest(self) -> Iterator[Rows]:
         if self._loose and self._part.names is None:
-            self.used += len(self._loose)
             members = [
-                Kept(sample_of(n), n, self._entries[entry]) for n, entry in self._loose.items()
+                Kept(sample, name, self._entries[entry])
+                for sample, own in self._loose.items()
+                for name, entry in own.items()
             ]
+            self.used += len(members)
             yield Rows([], [], record=Samples(members, shard_name(self._part.file)))
