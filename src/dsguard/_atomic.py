@@ -141,16 +141,27 @@ def temporary_folder() -> Path:
     Raises
     ------
     InputError
-        If somebody else has made it.
+        If somebody else has made it, or nothing but the current folder can be written.
     """
     user = getattr(os, "getuid", lambda: "user")()
-    folder = Path(tempfile.gettempdir(), f"dsguard-{user}")
+    above = Path(tempfile.gettempdir())
+    if above == Path.cwd() and not any(map(os.environ.get, _TEMPORARY)):
+        msg = (
+            "no folder for temporary files can be written: /tmp and the like are full, or "
+            "read-only; set TMPDIR to a folder of your own"
+        )
+        raise InputError(msg)  # what lies in the current folder may be published
+    folder = above / f"dsguard-{user}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if os.name == "posix" and (folder.is_symlink() or folder.lstat().st_uid != user):
         msg = f"{folder} was made by another user; set TMPDIR to a folder of your own"
         raise InputError(msg)
     make_private(folder)
     return folder
+
+
+_TEMPORARY = ("TMPDIR", "TEMP", "TMP")
+"""Variables that name the folder for temporary files."""
 
 
 @contextlib.contextmanager

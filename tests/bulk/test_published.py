@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -138,3 +139,26 @@ def test_a_folder_without_a_run_is_not_published(home):
     Path("mine.dsguard").mkdir()  # of somebody else's making
     np.save("mine/images.npy", np.zeros((2, 32, 32, 3), np.uint8))
     assert run(["keygen", "mine/new"]) == Exit.OK
+
+
+@pytest.mark.parametrize("command", [
+    ["dmcp", "serve", "--folder", "shards/dmcp"], ["dmcp", "serve", "--folder", "shards"],
+    ["dmcp", "rotate-master-key", "shards/new.key", "--folder", "service"],
+])  # fmt: skip
+def test_no_service_keeps_its_keys_in_what_is_published(home, capsys, command):
+    assert is_refused(command, capsys)
+
+
+def test_nothing_is_unpacked_into_the_current_folder(home, capsys, monkeypatch):
+    """Where /tmp is full or read-only, tempfile takes the folder where the owner stands."""
+    subprocess.run(["tar", "czf", "photos.tar.gz", "photos"], check=True)
+    monkeypatch.chdir(home / "shards")
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(Path.cwd()))
+    before = files(".")
+    assert run(["verify", ".", "--key", "../k", "--against", "../photos.tar.gz"]) == Exit.USAGE
+    assert "set TMPDIR to a folder of your own" in " ".join(capsys.readouterr().err.split())
+    assert files(".") == before
+    monkeypatch.setenv("TMPDIR", str(home / "shards"))
+    assert run(["verify", ".", "--key", "../k", "--against", "../photos.tar.gz"]) == Exit.OK

@@ -22,7 +22,9 @@ class Restore:
     >>> clean = undecoded.map(Restore("dataset.key"), batched=True)  # doctest: +SKIP
     >>> clean = clean.cast(protected.features)  # doctest: +SKIP
 
-    A streamed dataset does not know its columns after ``map``: ``cast`` tells them again.
+    A streamed dataset does not know its columns after ``map``: ``cast`` tells them again. The cache
+    of ``datasets`` has the clean images; that of a dataset from ``load_from_disk`` lies in the
+    folder of the dataset: give both ``keep_in_memory=True`` where that is published.
 
     Attributes
     ----------

@@ -29,7 +29,10 @@ def serve(host: str | None, port: int | None, folder: Path | None) -> None:
     Settings come from the environment: DSGUARD_DMCP_DATABASE and others, see docs/dmcp.md.
     """
     settings = settings_of(host=host, port=port, folder=folder)
+    from dsguard.bulk.checks import check_unpublished
     from dsguard.dmcp.serve import run
+
+    check_unpublished(settings.folder, "folder of the service")
 
     run(settings, lambda path: click.echo(f"first owner: user owner, whose token is in {path}"))
 
@@ -70,8 +73,10 @@ def rotate_master_key(new: Path, folder: Path | None) -> None:
     DSGUARD_DMCP_MASTER_KEY_FILE; the old key opens nothing any more.
     """
     settings = settings_of(folder=folder)
+    from dsguard.bulk.checks import check_unpublished
     from dsguard.dmcp.admin import rotate
 
+    check_unpublished(new, "master key")
     count = rotate(settings, new)
     click.echo(f"wrapped {count} keys; start the service with DSGUARD_DMCP_MASTER_KEY_FILE={new}")
 
