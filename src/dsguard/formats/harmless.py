@@ -22,6 +22,7 @@ from typing import Any
 
 from dsguard.errors import InputError
 from dsguard.formats.blurred import has_blurhash, has_blurred_field
+from dsguard.formats.forms import is_drawn, is_dump
 from dsguard.formats.key_search import holds_key
 from dsguard.formats.limits import check_json, json_lines
 
@@ -455,6 +456,7 @@ def size_of_string(text: str) -> int:
         msg = "holds the key of a dataset"
         raise CouldHoldPictureError(msg)
     _refuse_blurhash(text)
+    _refuse_form(text)
     words = _WORDS.findall(text)
     longest = max(map(len, words), default=0)
     if longest > WORD and not text.startswith(_ADDRESS):
@@ -470,6 +472,15 @@ def size_of_string(text: str) -> int:
 def _refuse_blurhash(text: str) -> None:
     if has_blurhash(text):
         msg = "holds a blurred picture, a blurhash"
+        raise CouldHoldPictureError(msg)
+
+
+def _refuse_form(text: str) -> None:
+    if is_dump(text):
+        msg = "has bytes as programs print them (xxd, hexdump, od, uuencode)"
+        raise CouldHoldPictureError(msg)
+    if is_drawn(text):
+        msg = "has a picture in signs"
         raise CouldHoldPictureError(msg)
 
 
@@ -596,6 +607,7 @@ def charge_text(
     if "dsguard-key" in text and holds_key(text.encode("utf-8", "surrogatepass")):
         msg = "holds the key of a dataset"
         raise CouldHoldPictureError(msg)
+    _refuse_form(text)
     if has_blurred_field(text):
         msg = "has a field for blurred pictures, by its name"
         raise CouldHoldPictureError(msg)

@@ -1,0 +1,74 @@
+"""Pictures in texts, by their form: bytes as programs print them, and drawings in signs."""
+
+from __future__ import annotations
+
+import binascii
+import json
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from dsguard.formats.disclosure import Disclosure
+from dsguard.formats.forms import is_drawn, is_dump
+from dsguard.formats.review import Review
+
+DATA = bytes(np.random.default_rng(0).integers(0, 256, 64, np.uint8))
+PRINTERS = (["xxd"], ["xxd", "-g1"], ["xxd", "-g4"], ["hexdump"], ["hexdump", "-C"], ["od"])
+
+
+def printed(command: list[str]) -> str:
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not here")
+    return subprocess.run(command, input=DATA, capture_output=True, check=True).stdout.decode()
+
+
+@pytest.mark.parametrize("command", PRINTERS, ids=" ".join)
+def test_bytes_that_programs_print(command):
+    assert is_dump(printed(command))
+
+
+def test_uuencoded_bytes():
+    body = "".join(binascii.b2a_uu(DATA[n : n + 45]).decode() for n in range(0, len(DATA), 45))
+    assert is_dump(f"begin 644 thumb.webp\n{body}`\nend\n")
+    xxd = "".join(
+        f"{n:08x}: {' '.join(DATA[m : m + 2].hex() for m in range(n, n + 16, 2))}  ....\n"
+        for n in range(0, 64, 16)
+    )
+    assert is_dump(xxd)
+
+
+def art(picture: np.ndarray, palette: str) -> str:
+    return "\n".join("".join(palette[value] for value in row) for row in picture) + "\n"
+
+
+def test_drawings(scenes):
+    gray = scenes[0, ::2, ::2, 0]
+    assert is_drawn(art(gray // 26, " .:-=+*#%@"))
+    assert is_drawn(art(scenes[0, ::4, ::4, 0] // 64, " ▘▞█"))
+    dots = np.packbits(gray.reshape(4, 4, 8, 2).transpose(0, 2, 1, 3).reshape(4, 8, 8) > 99, axis=2)
+    braille = "".join(chr(0x2800 + value) for value in range(256))
+    assert is_drawn(art(dots[..., 0], braille))
+
+
+@pytest.mark.parametrize("text", [
+    "# Title\n\n|---|---|\n| a | b |\n\n---------\n\n* * * * *\n",
+    "00000001 12 34 56 78 90\n00000002 11 22 33 44 55\n", "2007_000027 1\n2007_000032 -1\n",
+    "0000012 2013 2014 2015 2016\n", "begin with 644 words\n", "12:30:05 13:30:05 14:30:05\n",
+    "┌────────┐\n│ a table │\n└────────┘\n", "progress ████ 40 %\n",
+    "00000000 0 0.5 0.5 0.25 0.25\n" * 9,
+])  # fmt: skip
+def test_tables_and_prose_are_none(text):
+    assert not is_dump(text)
+    assert not is_drawn(text)
+
+
+@pytest.mark.parametrize("name", ["p.txt", "p.json"])
+def test_they_are_held_back(name, scenes):
+    text = art(scenes[0, ::4, ::4, 0] // 26, " .:-=+*#%@")
+    review = Review(Disclosure())
+    whole = json.dumps({"art": text}) if name.endswith("json") else text
+    kept = review.file(name, whole.encode())
+    assert kept is None or json.loads(kept) == {"art": None}
+    assert review.account.left_out
