@@ -205,7 +205,9 @@ def test_veils_in_worker_processes_find_the_spool(home, key):
 
 def litter(folder: Path, key) -> list[str]:
     """Put into a folder of images what runs may leave there; return its names."""
-    protect_dataset("clean/a", folder / "inner", key, profile="veil")
+    protect_dataset("clean/a", "inner", key, profile="veil")
+    for name in ("inner", "inner.dsguard"):  # an earlier version began it there
+        Path(name).rename(folder / name)
     for path in (folder / ".dsguard-tmp" / "spool", folder / "a" / ".dsguard-0123456789abcdef.tmp",
                  folder / "b" / ".dsguard-tmp" / "5-0"):  # fmt: skip
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 _NAME = r"blur[\W_]?hash|thumb[\W_]?hash|lqip"
-_CALLED = re.compile(_NAME, re.IGNORECASE)
+_CALLED = re.compile(_NAME)
 _FIELD = re.compile(  # beside a sign that sets it off, as in a head, a tag or before a value
     rf"[\w.-]*(?:{_NAME})[\w.-]*[\"']?[ \t]*[:=,;|\t>]|[,;|\t<][ \t]*[\"']?[\w.-]*(?:{_NAME})",
     re.IGNORECASE,
@@ -25,12 +25,13 @@ _ENDS = {"", *",;|=:]}."}
 
 def is_called_blurred(name: str) -> bool:
     """Tell whether a key, a column or an array has the name of blurred pictures."""
-    return _CALLED.search(name) is not None
+    low = name.lower()  # most texts have neither word, which is found at once
+    return ("hash" in low or "lqip" in low) and _CALLED.search(low) is not None
 
 
 def has_blurred_field(text: str) -> bool:
     """Tell whether a table, a tag or a line of a text has a field of such a name."""
-    return _FIELD.search(text) is not None
+    return is_called_blurred(text) and _FIELD.search(text) is not None
 
 
 def has_blurhash(text: str) -> bool:

@@ -14,7 +14,7 @@ _DUMPS = re.compile(
     """,
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
-_ROW = r"^(?=.*\S)[^\w\n]{8,}$"  # signs and blanks alone, as shades of grey
+_ROW = r"^(?![ \t]+$)[^\w\n]{8,}$"  # signs and blanks alone, as shades of grey
 _ROWS = re.compile(rf"(?:{_ROW}\n){{7}}{_ROW}", re.MULTILINE)
 _SIGNS = re.compile("[\u2580-\u259f\u2800-\u28ff\U0001fb00-\U0001fbff]")  # blocks, braille
 _FEW_SIGNS = 16  # 8×8 pixels, of which a sign of braille has eight and a quadrant four

@@ -800,8 +800,9 @@ def _cost(word: str) -> int:
 
 def _is_code_of_digits(word: str) -> bool:
     """Tell whether a word is hexadecimal or base32, and neither letters alone nor a number."""
-    is_number = word.isdecimal() and len(word) <= _LONGEST_NUMBER
-    return not is_number and any(map(str.isdigit, word)) and _CODE.fullmatch(word) is not None
+    if not _CODE.fullmatch(word) or word.isalpha():
+        return False
+    return not word.isdecimal() or len(word) > _LONGEST_NUMBER
 
 
 def _is_plain(word: str) -> bool:
