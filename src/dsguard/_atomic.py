@@ -145,10 +145,11 @@ def temporary_folder() -> Path:
     """
     user = getattr(os, "getuid", lambda: "user")()
     above = Path(tempfile.gettempdir())
-    if above == Path.cwd() and not any(map(os.environ.get, _TEMPORARY)):
+    named = {Path(os.environ[name]).resolve() for name in _TEMPORARY if os.environ.get(name)}
+    if above.resolve() == Path.cwd() and Path.cwd() not in named:
         msg = (
-            "no folder for temporary files can be written: /tmp and the like are full, or "
-            "read-only; set TMPDIR to a folder of your own"
+            "no folder for temporary files can be written: TMPDIR, /tmp and the like are full, or "
+            "read-only; set TMPDIR to another folder"
         )
         raise InputError(msg)  # what lies in the current folder may be published
     folder = above / f"dsguard-{user}"

@@ -149,16 +149,25 @@ def test_no_service_keeps_its_keys_in_what_is_published(home, capsys, command):
     assert is_refused(command, capsys)
 
 
-def test_nothing_is_unpacked_into_the_current_folder(home, capsys, monkeypatch):
+@pytest.mark.parametrize(("name", "value"), [
+    ("DATABASE", "sqlite:///shards/x.sqlite"), ("MASTER_KEY_FILE", "shards/m.key"),
+])  # fmt: skip
+def test_no_file_of_a_service_lies_in_what_is_published(home, capsys, monkeypatch, name, value):
+    monkeypatch.setenv(f"DSGUARD_DMCP_{name}", value)
+    assert is_refused(["dmcp", "serve", "--folder", "service"], capsys)
+
+
+@pytest.mark.parametrize("named", ["", "/proc"])
+def test_nothing_is_unpacked_into_the_current_folder(home, capsys, monkeypatch, named):
     """Where /tmp is full or read-only, tempfile takes the folder where the owner stands."""
     subprocess.run(["tar", "czf", "photos.tar.gz", "photos"], check=True)
     monkeypatch.chdir(home / "shards")
     for name in ("TMPDIR", "TEMP", "TMP"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, named)
     monkeypatch.setattr("tempfile.tempdir", str(Path.cwd()))
     before = files(".")
     assert run(["verify", ".", "--key", "../k", "--against", "../photos.tar.gz"]) == Exit.USAGE
-    assert "set TMPDIR to a folder of your own" in " ".join(capsys.readouterr().err.split())
+    assert "set TMPDIR to another folder" in " ".join(capsys.readouterr().err.split())
     assert files(".") == before
     monkeypatch.setenv("TMPDIR", str(home / "shards"))
     assert run(["verify", ".", "--key", "../k", "--against", "../photos.tar.gz"]) == Exit.OK

@@ -6,12 +6,14 @@ import binascii
 import json
 import shutil
 import subprocess
+import time
 
 import numpy as np
 import pytest
 
+from dsguard.formats.blurred import has_blurhash, has_blurred_field
 from dsguard.formats.disclosure import Disclosure
-from dsguard.formats.forms import is_drawn, is_dump
+from dsguard.formats.forms import Shades, is_drawn, is_dump
 from dsguard.formats.review import Review
 
 DATA = bytes(np.random.default_rng(0).integers(0, 256, 64, np.uint8))
@@ -45,7 +47,6 @@ def art(picture: np.ndarray, palette: str) -> str:
 
 def test_drawings(scenes):
     gray = scenes[0, ::2, ::2, 0]
-    assert is_drawn(art(gray // 26, " .:-=+*#%@"))
     assert is_drawn(art(scenes[0, ::4, ::4, 0] // 64, " ▘▞█"))
     dots = np.packbits(gray.reshape(4, 4, 8, 2).transpose(0, 2, 1, 3).reshape(4, 8, 8) > 99, axis=2)
     braille = "".join(chr(0x2800 + value) for value in range(256))
@@ -64,11 +65,28 @@ def test_tables_and_prose_are_none(text):
     assert not is_drawn(text)
 
 
-@pytest.mark.parametrize("name", ["p.txt", "p.json"])
-def test_they_are_held_back(name, scenes):
-    text = art(scenes[0, ::4, ::4, 0] // 26, " .:-=+*#%@")
+@pytest.mark.parametrize("end", ["\n", "\r", "\u2028", "\n\n", "<br/>\n"])
+@pytest.mark.parametrize("kind", ["txt", "string", "strings", "lines", "csv"])
+def test_rows_of_signs_are_held_back(scenes, end, kind):
+    rows = art(scenes[0, ::2, ::2, 0] // 26, " .:-=+*#%@").splitlines()
+    text = "".join(f"{row}{end}" for row in rows)
+    texts = {"txt": text, "string": json.dumps({"art": text}), "strings": json.dumps({"art": rows})}
+    texts["lines"] = "".join(json.dumps(row) + "\n" for row in rows)
+    texts["csv"] = "".join(f"{y};{row}{end}" for y, row in enumerate(rows))
     review = Review(Disclosure())
-    whole = json.dumps({"art": text}) if name.endswith("json") else text
-    kept = review.file(name, whole.encode())
+    kept = review.file(f"p.{'json' if kind.startswith('string') else 'txt'}", texts[kind].encode())
     assert kept is None or json.loads(kept) == {"art": None}
     assert review.account.left_out
+
+
+@pytest.mark.parametrize("line", [
+    "a1" * 500_000,
+    "[12,34]," * 125_000 + "#", "[" * 900_000, "1,2," * 250_000 + "#", "ab-" * 300_000,
+    "blurhash" * 120_000, "a" * 900_000 + "blurhash", "." * 900_000, "begin 644 " * 90_000,
+])  # fmt: skip
+def test_long_lines_take_no_longer_than_others(line):
+    """A word of a megabyte took half a day, where each place of it was begun at."""
+    start = time.process_time()
+    for told in (is_dump, is_drawn, has_blurhash, has_blurred_field, Shades().add):
+        told(line)
+    assert time.process_time() - start < 20

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dsguard._atomic import temporary_subfolder
+from dsguard._atomic import temporary_folder, temporary_subfolder
 from dsguard._parallel.processes import ATTEMPTS, Workers
 from dsguard.bulk.shard import ShardResult, ShardSpec, process_shard
 from dsguard.errors import InputError, MissingExtraError
@@ -99,7 +99,7 @@ def _session_folder() -> Iterator[Path]:
     Ray opens its own to all users of the machine, and believes what it finds there: ports, links.
     It lies in one that they cannot enter, and whose name is short, as those of sockets have to be.
     """
-    above = tempfile.gettempdir()
+    above = str(temporary_folder().parent)
     if os.name == "posix" and len(above) > _LONGEST:
         above = "/tmp"
     with tempfile.TemporaryDirectory(

@@ -10,12 +10,12 @@ import re
 
 _NAME = r"blur[\W_]?hash|thumb[\W_]?hash|lqip"
 _CALLED = re.compile(_NAME)
-_FIELD = re.compile(  # beside a sign that sets it off, as in a head, a tag or before a value
-    rf"[\w.-]*(?:{_NAME})[\w.-]*[\"']?[ \t]*[:=,;|\t>]|[,;|\t<][ \t]*[\"']?[\w.-]*(?:{_NAME})",
-    re.IGNORECASE,
-)
+_BEHIND = re.compile(r"[\w.-]{0,64}[\"']?[ \t]{0,8}[:=,;|\t>]")  # as in a head or before a value
+_BEFORE = re.compile(r"[,;|\t<][ \t]{0,8}[\"']?[\w.-]{0,64}$")
+_NEAR = 80  # characters, which these have at most
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#$%*+,-.:;=?@[]^_{|}~"
-_SHORTEST = 12  # 2×2 parts
+_SHORTEST, _LONGEST = 12, 166  # of 2×2 parts, and of 9×9
+_LONGEST_RUN = 1 << 12  # without a blank or a quote: longer ones are no tables
 _RUN = re.compile(rf"[{re.escape(_ALPHABET)}]{{{_SHORTEST},}}")
 _SIGN = re.compile(r"[#$%*+?@^~\[\]{}]")  # in nearly all of them, and in few names
 _KINDS = (_SIGN, re.compile("[A-Z]"), re.compile("[a-z]"), re.compile("[0-9]"))
@@ -31,7 +31,12 @@ def is_called_blurred(name: str) -> bool:
 
 def has_blurred_field(text: str) -> bool:
     """Tell whether a table, a tag or a line of a text has a field of such a name."""
-    return is_called_blurred(text) and _FIELD.search(text) is not None
+    if not is_called_blurred(text):
+        return False
+    return any(
+        _BEHIND.match(text, found.end()) or _BEFORE.search(text[: found.start()][-_NEAR:])
+        for found in _CALLED.finditer(text.lower())
+    )
 
 
 def has_blurhash(text: str) -> bool:
@@ -40,8 +45,10 @@ def has_blurhash(text: str) -> bool:
 
 
 def _in_run(run: str) -> bool:
+    if len(run) > _LONGEST_RUN:
+        return False
     starts = [("", 0), *((bound[0], bound.end()) for bound in _BOUND.finditer(run))]
-    return any(_begins(run[start:], bound) for bound, start in starts)
+    return any(_begins(run[start : start + _LONGEST + 1], bound) for bound, start in starts)
 
 
 def _begins(run: str, bound: str) -> bool:

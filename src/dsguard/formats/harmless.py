@@ -22,7 +22,7 @@ from typing import Any
 
 from dsguard.errors import InputError
 from dsguard.formats.blurred import has_blurhash, has_blurred_field
-from dsguard.formats.forms import is_drawn, is_dump
+from dsguard.formats.forms import Shades, is_drawn, is_dump
 from dsguard.formats.key_search import holds_key
 from dsguard.formats.limits import check_json, json_lines
 
@@ -395,9 +395,11 @@ def charge_rows(rows: Iterable[Any]) -> None:
     CouldHoldPictureError
         If they could be a picture.
     """
-    grid = Grid()
+    grid, shades = Grid(), Shades()
     for row in rows:
         if isinstance(row, str):
+            if shades.add(row):
+                raise CouldHoldPictureError(_IN_SIGNS)
             words = _WORDS.findall(row)
             is_label = len(words) == 1 and len(row) < _LONG_ROW  # lists have many of one length
             grid.add([] if is_label else words)
@@ -475,13 +477,15 @@ def _refuse_blurhash(text: str) -> None:
         raise CouldHoldPictureError(msg)
 
 
+_IN_SIGNS = "has a picture in signs"
+
+
 def _refuse_form(text: str) -> None:
     if is_dump(text):
         msg = "has bytes as programs print them (xxd, hexdump, od, uuencode)"
         raise CouldHoldPictureError(msg)
     if is_drawn(text):
-        msg = "has a picture in signs"
-        raise CouldHoldPictureError(msg)
+        raise CouldHoldPictureError(_IN_SIGNS)
 
 
 def check_class(name: str) -> None:
@@ -611,7 +615,7 @@ def charge_text(
     if has_blurred_field(text):
         msg = "has a field for blurred pictures, by its name"
         raise CouldHoldPictureError(msg)
-    before, grid = _Before(), Grid()
+    before, grid, shades = _Before(), Grid(), Shades()
     free: dict[str, bool] = {}
     room = _MOST_FREE
     for match in _LINE.finditer(text):
@@ -620,6 +624,8 @@ def charge_text(
             msg = f"has a line of {len(line)} characters"
             raise CouldHoldPictureError(msg)
         _refuse_blurhash(line)
+        if shades.add(line):
+            raise CouldHoldPictureError(_IN_SIGNS)
         words = _WORDS.findall(line)
         grid.add(words)
         if line in free:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dsguard._atomic import temporary_folder
 from dsguard.cli.console import warn
 from dsguard.dmcp.login import allows_http, login_for, path_of_login
 from dsguard.dmcp.secret_text import check_token, text_of
@@ -76,7 +77,7 @@ class _Kept:
 
     def _lost(self, content: bytes, error: OSError) -> InputError:
         with contextlib.suppress(OSError):
-            descriptor, name = tempfile.mkstemp(prefix="dsguard-dmcp-", suffix=".json")
+            descriptor, name = tempfile.mkstemp(".json", "dmcp-", temporary_folder())
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
             msg = f"{self._path} cannot be written: {error.strerror}; move {name} there"

@@ -33,6 +33,9 @@ def serve(host: str | None, port: int | None, folder: Path | None) -> None:
     from dsguard.dmcp.serve import run
 
     check_unpublished(settings.folder, "folder of the service")
+    for path in (settings.database_file(), settings.master_key_file):
+        if path is not None:
+            check_unpublished(path, "file of the service")
 
     run(settings, lambda path: click.echo(f"first owner: user owner, whose token is in {path}"))
 
