@@ -21,6 +21,9 @@ def review():
     return Review(Disclosure(), ["p.jpg"])
 
 
+CODE = "#{:02x}{:02x}{:02x}"
+
+
 def thumbnail(side: int, channels: int = 3) -> np.ndarray:
     y, x = np.mgrid[:side, :side]
     planes = [60 + (n + 5) * x + (9 - n) * y + 29 * n for n in range(channels)]
@@ -39,9 +42,9 @@ def told(side: int) -> dict[str, str]:
         "flat.json": json.dumps({"thumb": pixels}),
         "shares.json": json.dumps({"thumb": (whole / 255).tolist()}),
         "float.json": json.dumps({"thumb": whole.astype(float).tolist()}),
-        "objects.json": json.dumps({"thumb": [dict(zip("rgb", each)) for each in pixels]}),
-        "placed.json": json.dumps({"thumb": [dict(zip("xyrgb", each)) for each in places]}),
-        "hex.json": json.dumps({"palette": ["#{:02x}{:02x}{:02x}".format(*each) for each in pixels]}),
+        "objects.json": json.dumps({"thumb": [dict(zip("rgb", p, strict=True)) for p in pixels]}),
+        "placed.json": json.dumps({"thumb": [dict(zip("xyrgb", p, strict=True)) for p in places]}),
+        "hex.json": json.dumps({"palette": [CODE.format(*each) for each in pixels]}),
         "css.json": json.dumps({"palette": ["rgb({}, {}, {})".format(*each) for each in pixels]}),
         "yaml": "thumb:\n" + "".join(f"  - {each}\n" for each in pixels),
         "nested.yaml": "thumb:\n" + "".join(
@@ -126,18 +129,19 @@ def annotated(width: int, height: int) -> dict[str, str]:
         f'<box label="cell" xtl="{a}.00" ytl="{b}.00" xbr="{c}.00" ybr="{d}.00"/>\n'
         for a, b, c, d in corners
     )
-    sides = [dict(zip(("x", "y", "width", "height"), box)) for box in found]
+    sides = [dict(zip(("x", "y", "width", "height"), box, strict=True)) for box in found]
     return {
         "coco.json": json.dumps({"images": [{"id": 1, "file_name": "p.jpg"}], "annotations": coco}),
         "json": json.dumps({"imagePath": "p.jpg", "shapes": shapes}),
         "sides.json": json.dumps({"objects": sides}),
         "txt": "".join(
-            f"0 {(x + w / 2) / width:.6f} {(y + h / 2) / height:.6f} {w / width:.6f} {h / height:.6f}\n"
+            f"0 {(x + w / 2) / width:.6f} {(y + h / 2) / height:.6f} "
+            f"{w / width:.6f} {h / height:.6f}\n"
             for x, y, w, h in found
         ),
         "xml": f"<annotation>\n<filename>p.jpg</filename>\n{voc}</annotation>\n",
         "cvat.xml": cvat,
-        "csv": "x1,y1,x2,y2,label\n" + "".join("{},{},{},{},cell\n".format(*each) for each in corners),
+        "csv": "x1,y1,x2,y2,label\n" + "".join("{},{},{},{},cell\n".format(*c) for c in corners),
     }  # fmt: skip
 
 

@@ -21,10 +21,10 @@ from math import isinf
 from typing import Any
 
 from dsguard.errors import InputError
-from dsguard.formats.blurred import has_blurhash, has_blurred_field
 from dsguard.formats.key_search import holds_key
 from dsguard.formats.limits import check_json, json_lines
 from dsguard.formats.pixels import COLOUR, pixels_in_list, pixels_in_words
+from dsguard.formats.small_pictures import has_blurhash, has_picture_field
 
 ROW = 63
 """Numbers beside one image in rows of 8 and more, or one by one; a picture of 8×8 has 64."""
@@ -629,8 +629,8 @@ def charge_text(
     if "dsguard-key" in text and holds_key(text.encode("utf-8", "surrogatepass")):
         msg = "holds the key of a dataset"
         raise CouldHoldPictureError(msg)
-    if has_blurred_field(text):
-        msg = "has a field for blurred pictures, by its name"
+    if has_picture_field(text):
+        msg = "has a field for blurred pictures or perceptual hashes, by its name"
         raise CouldHoldPictureError(msg)
     before, grid = _Before(), Grid()
     free: dict[str, bool] = {}

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dsguard.formats.blurred import is_called_blurred
 from dsguard.formats.disclosure import Account, kind_of
 from dsguard.formats.harmless import (
     BOXES,
@@ -29,6 +28,7 @@ from dsguard.formats.limits import id_key
 from dsguard.formats.named_images import NamedImages, allowance_of
 from dsguard.formats.pairs import text_of
 from dsguard.formats.pixels import BOX_NAMES, pixels_in_object
+from dsguard.formats.small_pictures import is_called_picture
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -71,8 +71,8 @@ class Walk:
 
     def _any(self, value: Any, name: str, owner: str) -> Any:
         try:
-            if _says_something(value) and is_called_blurred(name.rpartition("/")[2]):
-                msg = "is a blurred picture, by its name"
+            if _says_something(value) and is_called_picture(name.rpartition("/")[2]):
+                msg = "is a blurred picture or a perceptual hash, by its name"
                 raise CouldHoldPictureError(msg)
             if isinstance(value, dict):  # an empty one costs nothing
                 return value and self._object(value, name, self._owner_in(value) or owner)

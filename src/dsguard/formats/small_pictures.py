@@ -1,7 +1,7 @@
-"""Blurred pictures in some twenty signs or bytes, which web pages show until the picture is there.
+"""Small pictures in some twenty signs or bytes: blurred ones of web pages, and perceptual hashes.
 
 A blurhash is known by its form, https://github.com/woltapp/blurhash; others by the names that
-they have.
+they have. A perceptual hash is a picture of 8×8 or 16×16 bits, and looks like any other digest.
 """
 
 from __future__ import annotations
@@ -14,6 +14,19 @@ _FIELD = re.compile(  # beside a sign that sets it off, as in a head, a tag or b
     rf"[\w.-]*(?:{_NAME})[\w.-]*[\"']?[ \t]*[:=,;|\t>]|[,;|\t<][ \t]*[\"']?[\w.-]*(?:{_NAME})",
     re.IGNORECASE,
 )
+_KIND = (
+    r"average|avg|mean|perceptual|difference|diff|wavelet|haar|dct|image|img|colou?r|pdq|neural|"
+    r"crop[_-]?resistant|similarity|visual"
+)
+_HASH = (  # not behind a letter, but as in imagePHash; a distance between two is none
+    rf"(?:(?<![A-Za-z])|(?<=[a-z0-9])(?=[A-Z]))(?i:(?:[adpw][_-]?|(?:{_KIND})[\W_]?)hash(?:es)?)"
+    r"(?![a-z])(?!(?<=H)[A-Z])(?!(?i:[\W_]?(?:dist|sim|score|thresh|match|group|cluster|count|size)))"
+)
+_CALLED_HASH = re.compile(_HASH)
+_HASH_FIELD = re.compile(
+    rf"{_HASH}[\w.-]*[\"']?[ \t]*(?:[:=,;|\t>]|$)|[,;|\t<][ \t]*[\"']?[\w.-]*{_HASH}", re.MULTILINE
+)
+_DIGEST = re.compile(r"[0-9a-fA-F]{11,}|[A-Za-z0-9+/_-]{10,}=")  # prose on hashes has none
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#$%*+,-.:;=?@[]^_{|}~"
 _SHORTEST = 12  # 2×2 parts
 _RUN = re.compile(rf"[{re.escape(_ALPHABET)}]{{{_SHORTEST},}}")
@@ -23,14 +36,22 @@ _BOUND = re.compile(r"[,;|=:\[{]")
 _ENDS = {"", *",;|=:]}."}
 
 
-def is_called_blurred(name: str) -> bool:
-    """Tell whether a key, a column or an array has the name of blurred pictures."""
-    return _CALLED.search(name) is not None
+def is_called_picture(name: str) -> bool:
+    """Tell whether a key, a column or an array has the name of blurred pictures or such hashes."""
+    return _CALLED.search(name) is not None or (
+        "hash" in name.lower() and _CALLED_HASH.search(name) is not None
+    )
 
 
-def has_blurred_field(text: str) -> bool:
+def has_picture_field(text: str) -> bool:
     """Tell whether a table, a tag or a line of a text has a field of such a name."""
-    return _FIELD.search(text) is not None
+    return _FIELD.search(text) is not None or _has_hash_field(text)
+
+
+def _has_hash_field(text: str) -> bool:
+    if not any(each in text for each in ("hash", "Hash", "HASH")):
+        return False
+    return _HASH_FIELD.search(text) is not None and _DIGEST.search(text) is not None
 
 
 def has_blurhash(text: str) -> bool:
