@@ -21,6 +21,7 @@ from math import isinf
 from typing import Any
 
 from dsguard.errors import InputError
+from dsguard.formats.drawings import has_drawing
 from dsguard.formats.key_search import holds_key
 from dsguard.formats.limits import check_json, json_lines
 from dsguard.formats.pixels import COLOUR, pixels_in_list, pixels_in_words
@@ -480,6 +481,7 @@ def size_of_string(text: str) -> int:
         msg = "holds the key of a dataset"
         raise CouldHoldPictureError(msg)
     _refuse_blurhash(text)
+    _refuse_drawing(text)
     words = _WORDS.findall(text)
     longest = max(map(len, words), default=0)
     if longest > WORD and not text.startswith(_ADDRESS):
@@ -495,6 +497,12 @@ def size_of_string(text: str) -> int:
 def _refuse_blurhash(text: str) -> None:
     if has_blurhash(text):
         msg = "holds a blurred picture, a blurhash"
+        raise CouldHoldPictureError(msg)
+
+
+def _refuse_drawing(text: str) -> None:
+    if has_drawing(text):
+        msg = "holds a vector drawing, SVG or the data of its paths"
         raise CouldHoldPictureError(msg)
 
 
@@ -632,6 +640,7 @@ def charge_text(
     if has_picture_field(text):
         msg = "has a field for blurred pictures or perceptual hashes, by its name"
         raise CouldHoldPictureError(msg)
+    _refuse_drawing(text)
     before, grid = _Before(), Grid()
     free: dict[str, bool] = {}
     room = _MOST_FREE
