@@ -57,14 +57,17 @@ def is_pixel(numbers: list[Any]) -> bool:
     """Tell whether so many numbers of such a size may be a pixel."""
     if not _COLOURS <= len(numbers) <= _LONGEST:
         return False
-    if len(numbers) == _COLOURS:
-        return all(isinstance(each, _KINDS) and abs(each) <= _LARGEST for each in numbers)
-    return all(
-        isinstance(each, _KINDS) and 0 <= each <= _LARGEST and each == int(each) for each in numbers
-    )
+    return all(map(_is_small if len(numbers) == _COLOURS else _is_level, numbers))
 
 
-_KINDS = (int, float, Decimal)
+def _is_small(value: Any) -> bool:
+    return isinstance(value, int | float | Decimal) and -_LARGEST <= value <= _LARGEST
+
+
+def _is_level(value: Any) -> bool:
+    return _is_small(value) and float(value).is_integer() and float(value) >= 0
+
+
 _A_COLOUR = float("inf")
 
 

@@ -26,6 +26,8 @@ _CALLED_HASH = re.compile(_HASH)
 _HASH_FIELD = re.compile(
     rf"{_HASH}[\w.-]*[\"']?[ \t]*(?:[:=,;|\t>]|$)|[,;|\t<][ \t]*[\"']?[\w.-]*{_HASH}", re.MULTILINE
 )
+_ANY = re.compile("[hH][aA][sS][hH]")  # few texts have one: the others cost little
+_NEAR = 64
 _DIGEST = re.compile(r"[0-9a-fA-F]{11,}|[A-Za-z0-9+/_-]{10,}=")  # prose on hashes has none
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#$%*+,-.:;=?@[]^_{|}~"
 _SHORTEST = 12  # 2×2 parts
@@ -45,13 +47,13 @@ def is_called_picture(name: str) -> bool:
 
 def has_picture_field(text: str) -> bool:
     """Tell whether a table, a tag or a line of a text has a field of such a name."""
-    return _FIELD.search(text) is not None or _has_hash_field(text)
+    is_called = _CALLED.search(text) is not None  # much faster than to look for the field
+    return (is_called and _FIELD.search(text) is not None) or _has_hash_field(text)
 
 
 def _has_hash_field(text: str) -> bool:
-    if not any(each in text for each in ("hash", "Hash", "HASH")):
-        return False
-    return _HASH_FIELD.search(text) is not None and _DIGEST.search(text) is not None
+    around = (text[max(0, at.start() - _NEAR) : at.end() + _NEAR] for at in _ANY.finditer(text))
+    return any(map(_HASH_FIELD.search, around)) and _DIGEST.search(text) is not None
 
 
 def has_blurhash(text: str) -> bool:
