@@ -11,10 +11,11 @@ import time
 import numpy as np
 import pytest
 
-from dsguard.formats.blurred import has_blurhash, has_blurred_field
 from dsguard.formats.disclosure import Disclosure
+from dsguard.formats.drawings import has_drawing
 from dsguard.formats.forms import Shades, is_drawn, is_dump
 from dsguard.formats.review import Review
+from dsguard.formats.small_pictures import has_blurhash, has_picture_field
 
 DATA = bytes(np.random.default_rng(0).integers(0, 256, 64, np.uint8))
 PRINTERS = (["xxd"], ["xxd", "-g1"], ["xxd", "-g4"], ["hexdump"], ["hexdump", "-C"], ["od"])
@@ -83,10 +84,12 @@ def test_rows_of_signs_are_held_back(scenes, end, kind):
     "a1" * 500_000,
     "[12,34]," * 125_000 + "#", "[" * 900_000, "1,2," * 250_000 + "#", "ab-" * 300_000,
     "blurhash" * 120_000, "a" * 900_000 + "blurhash", "." * 900_000, "begin 644 " * 90_000,
+    "phash," + "g" * 900_000, "hash" * 20_000, "M12 2C" * 150_000, "M" * 900_000,
+    "1 2 " * 200_000, "<svg" * 200_000, "rgb(" * 200_000, "#aabbcc" * 120_000,
 ])  # fmt: skip
 def test_long_lines_take_no_longer_than_others(line):
     """A word of a megabyte took half a day, where each place of it was begun at."""
     start = time.process_time()
-    for told in (is_dump, is_drawn, has_blurhash, has_blurred_field, Shades().add):
+    for told in (is_dump, is_drawn, has_blurhash, has_picture_field, has_drawing, Shades().add):
         told(line)
     assert time.process_time() - start < 20

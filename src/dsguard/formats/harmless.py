@@ -21,16 +21,21 @@ from math import isinf
 from typing import Any
 
 from dsguard.errors import InputError
-from dsguard.formats.blurred import has_blurhash, has_blurred_field
+from dsguard.formats.drawings import has_drawing
 from dsguard.formats.forms import Shades, is_drawn, is_dump
 from dsguard.formats.key_search import holds_key
 from dsguard.formats.limits import check_json, json_lines
+from dsguard.formats.pixels import COLOUR, pixels_in_list, pixels_in_words
+from dsguard.formats.small_pictures import has_blurhash, has_picture_field
 
 ROW = 63
 """Numbers beside one image in rows of 8 and more, or one by one; a picture of 8×8 has 64."""
 
 BOXES = 255
 """Numbers in rows of 2 to 7, as boxes have them; a picture of 16×16 has 256."""
+
+PIXELS = 63
+"""Rows of 3 to 7 numbers that may be the colours of a pixel; a picture of 8×8 has 64."""
 
 NUMBERS = 767
 """Numbers beside one image; a picture of 16×16 has 768 in colours, or with its places."""
@@ -105,7 +110,6 @@ _DRAWN = 32
 _LONG_ROW = 16
 """Letters of one word that is such a row in a list, or with a number, or the like, in front."""
 _PAIR = re.compile(r"\d+:([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)")
-_COLOUR = re.compile(r"(?:#|0[xX])([0-9a-fA-F]{1,8})")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 
 
@@ -127,6 +131,7 @@ class Allowance:
     in_boxes: int = 2 * BOXES
     in_lists: int = 2 * BOXES
     in_shapes: int = IN_SHAPES
+    pixels: int = PIXELS
     ids: int = NUMBERS
 
     def take_row(self, numbers: int) -> None:
@@ -176,6 +181,19 @@ class Allowance:
             self.in_lists -= _price(numbers)
         if self.in_lists < 0:
             msg = f"has more than {2 * BOXES} numbers in short lists"
+            raise TooMuchError(msg)
+
+    def take_pixels(self, pixels: int) -> None:
+        """Use some of it up by rows that may be the colours of a pixel each.
+
+        Raises
+        ------
+        TooMuchError
+            If they could be a picture, with those before them.
+        """
+        self.pixels -= pixels
+        if self.pixels < 0:
+            msg = f"has more than {PIXELS} rows of numbers that may be colours"
             raise TooMuchError(msg)
 
     def take_ids(self, count: int) -> None:
@@ -381,9 +399,10 @@ def charge_string(text: str, allowance: Allowance) -> None:
     """
     if "\n" in text or "\r" in text:
         charge_rows(_LINE.findall(text))
-    numbers, characters, alone = _facts_of(text)
+    numbers, characters, alone, pixels = _facts_of(text)
     if numbers:
         allowance.take_line(numbers, alone=alone)
+        allowance.take_pixels(pixels)
     allowance.take(numbers, characters)
 
 
@@ -408,10 +427,17 @@ def charge_rows(rows: Iterable[Any]) -> None:
 
 
 @lru_cache(maxsize=1 << 14)
-def _facts_of(text: str) -> tuple[int, int, bool]:
-    """Return the numbers and characters of a string, and whether it has no other words."""
+def _facts_of(text: str) -> tuple[int, int, bool, int]:
+    """Return the numbers and characters of a string, whether it has no other words, its pixels."""
     characters = size_of_string(text)
-    return numbers_in(text), characters, not _others(_WORDS.findall(text))
+    words = _WORDS.findall(text)
+    numbers = sum(map(_numbers_in, words))
+    return numbers, characters, not _others(words), _pixels_in(words, numbers)
+
+
+def _pixels_in(words: list[str], numbers: int) -> int:
+    """Return how many pixels a line may be; one of more numbers is a row."""
+    return pixels_in_words(words) if 1 < numbers <= _SHORT_ROW else 0
 
 
 def words_of(text: str) -> list[str]:
@@ -434,7 +460,7 @@ def _numbers_in(word: str) -> int:
         return weight(word)
     if pair := _PAIR.fullmatch(word):  # a place, and a value behind it
         return 1 + weight(pair[1])
-    colour = _COLOUR.fullmatch(word)
+    colour = COLOUR.fullmatch(word)
     return (len(colour[1]) + 1) // 2 if colour else 0
 
 
@@ -459,6 +485,7 @@ def size_of_string(text: str) -> int:
         raise CouldHoldPictureError(msg)
     _refuse_blurhash(text)
     _refuse_form(text)
+    _refuse_drawing(text)
     words = _WORDS.findall(text)
     longest = max(map(len, words), default=0)
     if longest > WORD and not text.startswith(_ADDRESS):
@@ -486,6 +513,12 @@ def _refuse_form(text: str) -> None:
         raise CouldHoldPictureError(msg)
     if is_drawn(text):
         raise CouldHoldPictureError(_IN_SIGNS)
+
+
+def _refuse_drawing(text: str) -> None:
+    if has_drawing(text):
+        msg = "holds a vector drawing, SVG or the data of its paths"
+        raise CouldHoldPictureError(msg)
 
 
 def check_class(name: str) -> None:
@@ -518,10 +551,13 @@ def _is_code(word: str) -> bool:
     return mixed and digits and len(_PIECES.findall(word)) >= _CHANGES * len(word)
 
 
-def charge_numbers(values: list[Any], allowance: Allowance, *, shape: str = "") -> bool:
+def charge_numbers(
+    values: list[Any], allowance: Allowance, *, shape: str = "", boxes: bool = False
+) -> bool:
     """Charge a list of numbers, at any depth; tell whether it is one.
 
     Outlines and key points have an allowance of their own: `shape` is one of `SHAPES` then.
+    What is called `boxes` has no colours.
 
     Raises
     ------
@@ -545,6 +581,11 @@ def charge_numbers(values: list[Any], allowance: Allowance, *, shape: str = "") 
     if count > BOXES or (long and count > ROW):
         msg = f"is a list of {count} numbers"
         raise CouldHoldPictureError(msg)
+    pixels = 0 if boxes else pixels_in_list(values)
+    if pixels > PIXELS:
+        msg = f"has {pixels} rows of numbers that may be colours"
+        raise CouldHoldPictureError(msg)
+    allowance.take_pixels(pixels)
     for row in rows:  # of 1, or of 8 and more, use up one thing, others another
         allowance.take_list(row)
     allowance.take(count, 0)
@@ -612,9 +653,10 @@ def charge_text(
         msg = "holds the key of a dataset"
         raise CouldHoldPictureError(msg)
     _refuse_form(text)
-    if has_blurred_field(text):
-        msg = "has a field for blurred pictures, by its name"
+    if has_picture_field(text):
+        msg = "has a field for blurred pictures or perceptual hashes, by its name"
         raise CouldHoldPictureError(msg)
+    _refuse_drawing(text)
     before, grid, shades = _Before(), Grid(), Shades()
     free: dict[str, bool] = {}
     room = _MOST_FREE
@@ -645,6 +687,7 @@ def charge_text(
         elif words:
             before.forget()
         allowance.take_line(numbers, alone=alone)
+        allowance.take_pixels(_pixels_in(words, numbers))
         allowance.take(numbers, characters)
 
 

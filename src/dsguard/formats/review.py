@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dsguard.formats.beside import is_text_field
-from dsguard.formats.blurred import is_called_blurred
 from dsguard.formats.disclosure import A_KEY, NOT_CHOSEN, Account, Disclosure, kind_of
 from dsguard.formats.drops import Drops
 from dsguard.formats.harmless import (
@@ -38,6 +37,7 @@ from dsguard.formats.harmless import (
 from dsguard.formats.json_files import lines_of, values_of
 from dsguard.formats.named_images import NamedImages
 from dsguard.formats.names import CLASS_NAME
+from dsguard.formats.small_pictures import is_called_picture
 from dsguard.formats.walk import Walk
 
 if TYPE_CHECKING:
@@ -312,9 +312,9 @@ def _is_short(data: bytes) -> bool:
 
 
 def _check_name(name: str) -> None:
-    """Refuse a file or an array that is called as blurred pictures are."""
-    if is_called_blurred(name):
-        msg = "holds blurred pictures, by its name"
+    """Refuse a file or an array that is called as blurred pictures or perceptual hashes are."""
+    if is_called_picture(name):
+        msg = "holds blurred pictures or perceptual hashes, by its name"
         raise CouldHoldPictureError(msg)
 
 

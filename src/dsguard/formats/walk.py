@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dsguard.formats.blurred import is_called_blurred
 from dsguard.formats.disclosure import Account, kind_of
 from dsguard.formats.harmless import (
     BOXES,
@@ -28,6 +27,8 @@ from dsguard.formats.images import is_image_name
 from dsguard.formats.limits import id_key
 from dsguard.formats.named_images import NamedImages, allowance_of
 from dsguard.formats.pairs import text_of
+from dsguard.formats.pixels import BOX_NAMES, pixels_in_object
+from dsguard.formats.small_pictures import is_called_picture
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -70,8 +71,8 @@ class Walk:
 
     def _any(self, value: Any, name: str, owner: str) -> Any:
         try:
-            if _says_something(value) and is_called_blurred(name.rpartition("/")[2]):
-                msg = "is a blurred picture, by its name"
+            if _says_something(value) and is_called_picture(name.rpartition("/")[2]):
+                msg = "is a blurred picture or a perceptual hash, by its name"
                 raise CouldHoldPictureError(msg)
             if isinstance(value, dict):  # an empty one costs nothing
                 return value and self._object(value, name, self._owner_in(value) or owner)
@@ -81,7 +82,8 @@ class Walk:
             if isinstance(value, list | tuple):
                 last = name.rpartition("/")[2]
                 shape = last if last in SHAPES else ""
-                if charge_numbers(list(value), self._allowance(owner), shape=shape):
+                boxes, left = last in BOX_NAMES, self._allowance(owner)
+                if charge_numbers(list(value), left, shape=shape, boxes=boxes):
                     return value
                 self._allowance(owner).take_row(sum(map(count_of, value)))
                 charge_rows(value)
@@ -110,6 +112,7 @@ class Walk:
             self._allowance(image).take_row(1)
         own = sum(count_of(value[key]) for key in numbers) - len(of_images)
         self._allowance(owner).take_line(own, alone=own == len(value))
+        self._allowance(owner).take_pixels(pixels_in_object(value, name.rpartition("/")[2]))
         found: dict[Any, Any] = {}
         for key, each in value.items():
             below = f"{name}/{text_of(key)}"

@@ -1,4 +1,4 @@
-"""Blurred pictures that web pages show first are pictures, whatever they are written as."""
+"""Blurred pictures of web pages and perceptual hashes are pictures, whatever they are called."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 
 from dsguard.bulk import protect_dataset
 from dsguard.formats import encode_image
-from dsguard.formats.blurred import has_blurhash, has_blurred_field, is_called_blurred
 from dsguard.formats.disclosure import Disclosure
 from dsguard.formats.review import Review
+from dsguard.formats.small_pictures import has_blurhash, has_picture_field, is_called_picture
 
 HASHES = (  # of the documentation, and of the tests, of their makers
     "LEHV6nWB2yk8pyo0adR*.7kCMdnj",
@@ -59,11 +59,12 @@ def test_other_texts_are_no_hash(text):
     "thumbhash", "lqip",
 ])  # fmt: skip
 def test_names(name):
-    assert is_called_blurred(name)
-    assert has_blurred_field(f"file_name,{name}\na.jpg,1\n")
-    assert has_blurred_field(f"likes: 7\n{name}: 12\n")
-    assert not has_blurred_field(f"We have no {name} here.")
-    assert not is_called_blurred("hash of a blurred face")
+    assert is_called_picture(name)
+    assert has_picture_field(f"file_name,{name}\na.jpg,1\n")
+    assert has_picture_field(f"likes: 7\n{name}: 12\n")
+    assert has_picture_field(f"caption: \u0130stanbul\n{name}: 12\n")
+    assert not has_picture_field(f"We have no {name} here.")
+    assert not is_called_picture("hash of a blurred face")
 
 
 @pytest.mark.parametrize("name", [
@@ -115,3 +116,45 @@ def test_columns_and_arrays(tmp_path, scenes, key, review):
     array = np.array([THUMB] * 300, np.uint8)
     assert not review.array("a.npz", "thumbhash", array, {300})
     assert review.array("a.npz", "features", array, {300})
+
+
+DIGEST = "ffd8c4a09080f0e1"
+
+
+@pytest.mark.parametrize("name", [
+    "ahash", "a_hash", "phash", "p-hash", "pHash", "PHASH", "dhash", "whash", "average_hash",
+    "averageHash", "perceptual_hash", "perceptual hash", "perceptualHash", "difference_hash",
+    "wavelet_hash", "image_hash", "imagehash", "imageHash", "img_hash", "colorhash", "color_hash",
+    "x_phash", "image.phash", "imagePHash", "ahash8", "phash_16", "phash_hex", "dhashes",
+    "crop_resistant_hash", "pHashHex", "pdqhash", "imagehash.phash",
+])  # fmt: skip
+def test_perceptual_hashes_are_known_by_their_names(review, name):
+    assert is_called_picture(name)
+    for value in (DIGEST, int(DIGEST, 16), [DIGEST], {"hash": DIGEST}):
+        kept = review.file("p.json", json.dumps({name: value, "likes": 7}).encode())
+        assert json.loads(kept) == {name: None, "likes": 7}
+    for text in (
+        f"file,{name}\na.jpg,{DIGEST}\n", f"{name},file\n{DIGEST},a.jpg\n", f"{name}\n{DIGEST}\n",
+        f"likes: 7\n{name}: {DIGEST}\n", f'<p {name}="{DIGEST}"/>\n',
+        f"file\t{name}\na\t{DIGEST}\n",
+    ):  # fmt: skip
+        assert review.file("p.txt", text.encode()) is None
+    assert not review.array("a.npz", name, np.zeros(300, np.uint64), {300})
+
+
+@pytest.mark.parametrize("name", [
+    "md5", "sha256", "hash", "file_hash", "data_hash", "metahash", "commit_hash", "hashtag",
+    "phash_distance", "ahash_similarity", "phash_threshold", "rehash", "content_hash", "pixel_hash",
+    "pHashDistance", "PHASHTAG", "p_hashtags", "image_hashtag", "whashing",
+])  # fmt: skip
+def test_other_hashes_go_along(review, name):
+    text = json.dumps({name: DIGEST}).encode()
+    assert review.file("p.json", text) == text
+    table = f"file,{name}\na.jpg,{DIGEST}\n".encode()
+    assert review.file("p.csv", table) == table
+
+
+def test_prose_on_hashes_goes_along(review):
+    text = b"Duplicates were removed by pHash, dHash and a hash: see image hash, of 2019.\n"
+    assert review.file("README.txt", text) == text
+    assert review.file("phash.txt", DIGEST.encode()) is None

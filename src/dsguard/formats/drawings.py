@@ -1,0 +1,41 @@
+"""Vector drawings in texts: SVG, and the data of its paths, as sets of icons have them.
+
+A path is letters with the numbers behind each, ``M12 2C6.48 2 2 6.48 2 12z``,
+https://www.w3.org/TR/SVG2/paths.html. Outlines of annotation tools are numbers alone.
+"""
+
+from __future__ import annotations
+
+import re
+
+_COMMANDS = 8
+"""Commands of paths in one text from which on it holds a drawing."""
+_DRAWN = 4
+"""How many of them draw: tables have columns of letters such as M, but not with so many others."""
+
+_SVG = re.compile(r"(?:<|%3C|&lt;|\\u003c)(?:svg:)?svg(?:[\s>]|%20|%3E|&gt;)", re.IGNORECASE)
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_PATH = re.compile(rf"(?<!\w)[Mm]\s*{_NUMBER}\s*,?\s*{_NUMBER}[\s\d,.eE+\-MmLlHhVvCcSsQqTtAaZz]*")
+_COMMAND = re.compile(rf"([MmLlHhVvCcSsQqTtAaZz])((?:\s*,?\s*{_NUMBER})*)")
+_NUMBERS = re.compile(_NUMBER)
+_ARGUMENTS = {"m": 2, "l": 2, "h": 1, "v": 1, "c": 6, "s": 4, "q": 4, "t": 2, "a": 1}
+"""Numbers that a command takes at a time; the flags of an arc need no blank between them."""
+
+
+def has_drawing(text: str) -> bool:
+    """Tell whether a text begins an SVG, or has the data of a path with eight commands or more."""
+    if _SVG.search(text):
+        return True
+    commands = drawn = 0
+    for path in _PATH.finditer(text):
+        for letter, numbers in _COMMAND.findall(path[0]):
+            kind = letter.lower()
+            if kind != "z":
+                count = len(_NUMBERS.findall(numbers))
+                if not count or count % _ARGUMENTS[kind]:
+                    break  # no path
+                drawn += kind != "m"
+            commands += 1
+            if commands >= _COMMANDS and drawn >= _DRAWN:
+                return True
+    return False
