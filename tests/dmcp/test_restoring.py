@@ -13,6 +13,7 @@ from PIL import Image
 import dsguard
 from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
+from dsguard.dmcp.client import names_in, read_images
 from dsguard.formats import decode_image, encode_images
 from tests.dmcp.service import (
     post,
@@ -202,3 +203,17 @@ def test_carried_files_have_suffixes_of_what_they_hold(
     assert Path("out/0.jpg").read_bytes() == data.getvalue()
     assert cli(["dmcp", "restore", dataset, "in", "out"]) == Exit.SOME_FAILED
     assert owner.grants(dataset)[-1]["used"] == 4  # what is there is not asked for again
+
+
+def test_clean_images_of_a_wrong_folder_are_not_sent(tmp_path, scenes, key):
+    """Whoever gives source and destination in each other's place keeps the pictures."""
+    (tmp_path / "in").mkdir()
+    for name, file in [*protected(scenes, key)[:2], ("clean.png", encode_images(scenes[:1])[0]),
+                       ("bad.png", b"no image")]:  # fmt: skip
+        (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(file)
+    failed: dict[str, dsguard.DsguardError] = {}
+    sent = read_images(tmp_path / "in", names_in(tmp_path / "in"), failed)
+    assert {name for name, _ in sent} == {name for name, _ in protected(scenes, key)[:2]}
+    assert "was not sent" in str(failed["clean.png"])
+    assert set(failed) == {"clean.png", "bad.png"}

@@ -66,6 +66,16 @@ def test_tables_and_prose_are_none(text):
     assert not is_drawn(text)
 
 
+@pytest.mark.parametrize("key", ["strokes", "drawing", "ink", "objects"])
+def test_strokes_are_no_outlines(key):
+    """A sketch is its strokes; an outline of as many points is not the picture."""
+    points = np.random.default_rng(0).integers(0, 200, (150, 2)).tolist()
+    text = json.dumps({"likes": 7, key: [{"points": points}]})
+    kept = json.loads(Review(Disclosure()).file("p.json", text.encode()))
+    assert kept["likes"] == 7
+    assert ("[[" in json.dumps(kept)) == (key == "objects")
+
+
 @pytest.mark.parametrize("end", ["\n", "\r", "\u2028", "\n\n", "<br/>\n"])
 @pytest.mark.parametrize("kind", ["txt", "string", "strings", "lines", "csv"])
 def test_rows_of_signs_are_held_back(scenes, end, kind):

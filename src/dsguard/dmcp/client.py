@@ -596,14 +596,31 @@ def names_in(folder: Path) -> list[str]:
 def read_images(
     folder: Path, names: Iterable[str], failed: dict[str, DsguardError]
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of images under a folder; those that cannot be read go to `failed`."""
+    """Yield name and content of protected images under a folder; others go to `failed`.
+
+    Clean images, of a wrong folder, are sent to no service.
+    """
     from dsguard.formats.folder.reader import read_or_error
     from dsguard.formats.places import LocalPlace
 
     place = LocalPlace(folder)
     for name in names:
         data = read_or_error(partial(place.read, name))
-        if isinstance(data, DsguardError):
-            failed[name] = data
-        else:
+        error = data if isinstance(data, DsguardError) else _fault_of(data)
+        if isinstance(data, bytes) and error is None:
             yield name, data
+        elif error is not None:
+            failed[name] = error
+
+
+def _fault_of(data: bytes) -> DsguardError | None:
+    """Return the reason why an image file is not sent; None for a protected one."""
+    from dsguard.api import are_protected
+    from dsguard.formats.images import decode_files
+
+    groups, errors = decode_files([data])
+    if errors:
+        return errors[0]
+    if any(group.sidecars or are_protected(group.images).any() for group in groups):
+        return None
+    return InputError("is not protected, and was not sent; give the folder of protected images")

@@ -13,6 +13,7 @@ _CALLED = re.compile(_NAME, re.IGNORECASE)
 _BEHIND = re.compile(r"[\w.-]{0,64}[\"']?[ \t]{0,8}[:=,;|\t>]")  # as in a head or before a value
 _BEFORE = re.compile(r"[,;|\t<][ \t]{0,8}[\"']?[\w.-]{0,64}$")
 _MOST_BEFORE = 80  # characters
+_WORDS = ("hash", "Hash", "HASH", "lqip", "Lqip", "LQIP")
 _KIND = (
     r"average|avg|mean|perceptual|difference|diff|wavelet|haar|dct|image|img|colou?r|pdq|neural|"
     r"crop[_-]?resistant|similarity|visual"
@@ -47,8 +48,7 @@ def is_called_picture(name: str) -> bool:
 
 def has_picture_field(text: str) -> bool:
     """Tell whether a table, a tag or a line of a text has a field of such a name."""
-    low = text.lower()  # most texts have neither word, which is found at once
-    if "hash" not in low and "lqip" not in low:
+    if not any(word in text for word in _WORDS):  # of most texts, which is found at once
         return False
     fields = (_is_field(text, found) for found in _CALLED.finditer(text))
     return any(fields) or _has_hash_field(text)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _DIGITS = re.compile(r"\d+")
 _MOST_DIGITS = 19  # of 64 bits
+_DRAWN = re.compile(r"(?i)/[^/]*(?:stroke|drawing|\bink)[^/]*/")  # points below are the picture
 _IDS = frozenset({"id", "image_id", "category_id", "iscrowd"})
 
 
@@ -81,7 +82,7 @@ class Walk:
                 return value
             if isinstance(value, list | tuple):
                 last = name.rpartition("/")[2]
-                shape = last if last in SHAPES else ""
+                shape = last if last in SHAPES and not _DRAWN.search(name) else ""
                 boxes, left = last in BOX_NAMES, self._allowance(owner)
                 if charge_numbers(list(value), left, shape=shape, boxes=boxes):
                     return value
