@@ -119,7 +119,7 @@ def test_a_token_is_not_lost_where_its_place_is_gone(tmp_path, home, monkeypatch
 
     monkeypatch.setattr(connection.os, "fsync", fail_later)
     assert cli(["dmcp", "register", "mary"]) == Exit.USAGE
-    (left,) = (tmp_path / "elsewhere").iterdir()
+    (left,) = (tmp_path / "elsewhere").rglob("*.json")
     assert str(left) in told(capsys).replace(" ", "")
     assert kept(left)["token"] == TOKEN
     synced.clear()

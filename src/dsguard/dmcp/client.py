@@ -332,6 +332,7 @@ class Client:
         RefusedError
             If it is not allowed, or not any more: after the images that came before that.
         """
+        check_dataset_name(dataset)  # before any image is read
         waiting: deque[Future[_Answer]] = deque()
         bodies = _bodies(images)
         refusal: RefusedError | None = None

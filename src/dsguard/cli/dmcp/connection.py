@@ -76,7 +76,7 @@ class _Kept:
         os.fsync(self._file.fileno())
 
     def _lost(self, content: bytes, error: OSError) -> InputError:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, InputError):  # there may be no such folder
             descriptor, name = tempfile.mkstemp(".json", "dmcp-", temporary_folder())
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
