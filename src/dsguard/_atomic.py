@@ -145,8 +145,9 @@ def temporary_folder() -> Path:
     """
     user = getattr(os, "getuid", lambda: "user")()
     above = Path(tempfile.gettempdir())
-    named = {Path(os.environ[name]).resolve() for name in _TEMPORARY if os.environ.get(name)}
-    if above.resolve() == Path.cwd() and Path.cwd() not in named:
+    named = [Path(each) for each in map(os.environ.get, _TEMPORARY) if each]
+    is_named = any(each.exists() and each.samefile(above) for each in named)
+    if above.samefile(os.curdir) and not is_named:
         msg = (
             "no folder for temporary files can be written: TMPDIR, /tmp and the like are full, or "
             "read-only; set TMPDIR to another folder"

@@ -26,7 +26,7 @@ from dsguard.formats.forms import Shades, is_drawn, is_dump
 from dsguard.formats.key_search import holds_key
 from dsguard.formats.limits import check_json, json_lines
 from dsguard.formats.pixels import COLOUR, pixels_in_list, pixels_in_words
-from dsguard.formats.small_pictures import has_blurhash, has_picture_field
+from dsguard.formats.small_pictures import has_blurhash, has_picture_field, is_called_picture
 
 ROW = 63
 """Numbers beside one image in rows of 8 and more, or one by one; a picture of 8×8 has 64."""
@@ -417,8 +417,7 @@ def charge_rows(rows: Iterable[Any]) -> None:
     grid, shades = Grid(), Shades()
     for row in rows:
         if isinstance(row, str):
-            if shades.add(row):
-                raise CouldHoldPictureError(_IN_SIGNS)
+            _refuse_signs(found=shades.add(row))
             words = _WORDS.findall(row)
             is_label = len(words) == 1 and len(row) < _LONG_ROW  # lists have many of one length
             grid.add([] if is_label else words)
@@ -483,9 +482,7 @@ def size_of_string(text: str) -> int:
     if "dsguard-key" in text and holds_key(text.encode("utf-8", "surrogatepass")):
         msg = "holds the key of a dataset"
         raise CouldHoldPictureError(msg)
-    _refuse_blurhash(text)
     _refuse_form(text)
-    _refuse_drawing(text)
     words = _WORDS.findall(text)
     longest = max(map(len, words), default=0)
     if longest > WORD and not text.startswith(_ADDRESS):
@@ -498,26 +495,35 @@ def size_of_string(text: str) -> int:
     return signs + sum(map(_cost, words))
 
 
-def _refuse_blurhash(text: str) -> None:
-    if has_blurhash(text):
-        msg = "holds a blurred picture, a blurhash"
-        raise CouldHoldPictureError(msg)
-
-
-_IN_SIGNS = "has a picture in signs"
-
-
 def _refuse_form(text: str) -> None:
+    """Refuse a text that holds a picture by its form."""
     if is_dump(text):
         msg = "has bytes as programs print them (xxd, hexdump, od, uuencode)"
         raise CouldHoldPictureError(msg)
-    if is_drawn(text):
-        raise CouldHoldPictureError(_IN_SIGNS)
-
-
-def _refuse_drawing(text: str) -> None:
+    _refuse_signs(found=is_drawn(text))
+    if has_blurhash(text):
+        msg = "holds a blurred picture, a blurhash"
+        raise CouldHoldPictureError(msg)
     if has_drawing(text):
         msg = "holds a vector drawing, SVG or the data of its paths"
+        raise CouldHoldPictureError(msg)
+
+
+def _refuse_signs(*, found: bool) -> None:
+    if found:
+        msg = "has a picture in signs"
+        raise CouldHoldPictureError(msg)
+
+
+def check_name(name: str) -> None:
+    """Refuse a file, a key or an array that is called as blurred pictures or such hashes are.
+
+    Raises
+    ------
+    CouldHoldPictureError
+    """
+    if is_called_picture(name):
+        msg = "holds blurred pictures or perceptual hashes, by its name"
         raise CouldHoldPictureError(msg)
 
 
@@ -656,7 +662,6 @@ def charge_text(
     if has_picture_field(text):
         msg = "has a field for blurred pictures or perceptual hashes, by its name"
         raise CouldHoldPictureError(msg)
-    _refuse_drawing(text)
     before, grid, shades = _Before(), Grid(), Shades()
     free: dict[str, bool] = {}
     room = _MOST_FREE
@@ -665,9 +670,7 @@ def charge_text(
         if len(line) > MOST_LINE:
             msg = f"has a line of {len(line)} characters"
             raise CouldHoldPictureError(msg)
-        _refuse_blurhash(line)
-        if shades.add(line):
-            raise CouldHoldPictureError(_IN_SIGNS)
+        _refuse_signs(found=shades.add(line))
         words = _WORDS.findall(line)
         grid.add(words)
         if line in free:

@@ -25,6 +25,7 @@ from dsguard.formats.harmless import (
     CouldHoldPictureError,
     charge_text,
     check_class,
+    check_name,
     count_of,
     decoded,
     is_number,
@@ -37,7 +38,6 @@ from dsguard.formats.harmless import (
 from dsguard.formats.json_files import lines_of, values_of
 from dsguard.formats.named_images import NamedImages
 from dsguard.formats.names import CLASS_NAME
-from dsguard.formats.small_pictures import is_called_picture
 from dsguard.formats.walk import Walk
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class Review:
         try:
             if said is None:
                 size_of_string(array_name)
-                _check_name(array_name)
+                check_name(array_name)
                 self._charge_array(array, counts, self._of_arrays[file])
             whole = np.ascontiguousarray(read() if read else array)
             if self.drops.holds_key(whole.reshape(-1).view(np.uint8).data):
@@ -257,7 +257,7 @@ class Review:
 
     def _reviewed(self, name: str, data: bytes, own: Allowance | None) -> bytes | None:
         """Return a file without the values that could hold a picture."""
-        _check_name(name.rpartition("/")[2])
+        check_name(name.rpartition("/")[2])
         text = decoded(data)
         kind = name.lower()
         if kind.endswith((".json", ".jsonl")):
@@ -309,13 +309,6 @@ def _is_short(data: bytes) -> bool:
     except CouldHoldPictureError:
         return False
     return True
-
-
-def _check_name(name: str) -> None:
-    """Refuse a file or an array that is called as blurred pictures or perceptual hashes are."""
-    if is_called_picture(name):
-        msg = "holds blurred pictures or perceptual hashes, by its name"
-        raise CouldHoldPictureError(msg)
 
 
 def _charge_alone(value: Any, allowance: Allowance) -> None:

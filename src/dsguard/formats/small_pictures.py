@@ -66,7 +66,10 @@ def _has_hash_field(text: str) -> bool:
 
 def has_blurhash(text: str) -> bool:
     """Tell whether a text has a blurhash of 2×2 parts or more in it."""
-    return _SIGN.search(text) is not None and any(map(_in_run, _RUN.findall(text)))
+    if not _SIGN.search(text):
+        return False
+    runs = (found[0] for found in _RUN.finditer(text))
+    return any(_SIGN.search(run) and _in_run(run) for run in runs)
 
 
 def _in_run(run: str) -> bool:

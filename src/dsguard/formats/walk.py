@@ -17,6 +17,7 @@ from dsguard.formats.harmless import (
     charge_numbers,
     charge_rows,
     charge_string,
+    check_name,
     count_of,
     decoded,
     is_number,
@@ -28,7 +29,6 @@ from dsguard.formats.limits import id_key
 from dsguard.formats.named_images import NamedImages, allowance_of
 from dsguard.formats.pairs import text_of
 from dsguard.formats.pixels import BOX_NAMES, pixels_in_object
-from dsguard.formats.small_pictures import is_called_picture
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -72,9 +72,8 @@ class Walk:
 
     def _any(self, value: Any, name: str, owner: str) -> Any:
         try:
-            if _says_something(value) and is_called_picture(name.rpartition("/")[2]):
-                msg = "is a blurred picture or a perceptual hash, by its name"
-                raise CouldHoldPictureError(msg)
+            if _says_something(value):
+                check_name(name.rpartition("/")[2])
             if isinstance(value, dict):  # an empty one costs nothing
                 return value and self._object(value, name, self._owner_in(value) or owner)
             if isinstance(value, np.ndarray):

@@ -14,6 +14,23 @@ from dsguard.kernels.geometry import BLOCK
 _ISS = "Liu et al., ICML 2023"
 _OWN = "dsguard"
 
+_FEW_LABELS = (
+    ("few", "{} % of clean images alone", "usual", few),
+    (
+        "pseudo-labels",
+        "labels guessed from {} % of clean images",
+        "Lee, ICML workshops 2013",
+        pseudo_labels,
+    ),
+    (
+        "self-supervised",
+        "features learned without labels, then {} % of clean images",
+        "Gidaris et al., ICLR 2018",
+        self_supervised,
+    ),
+)
+"""Attacks by those who have a few labelled clean images: name, title, source, and making."""
+
 COUNTERMEASURES = {
     measure.name: measure
     for measure in (
@@ -99,34 +116,14 @@ COUNTERMEASURES = {
         ),
         *(
             CounterMeasure(
-                f"few-{percent}",
-                f"{percent} % of clean images alone",
-                prepare=few(percent),
+                f"{name}-{percent}",
+                title.format(percent),
+                source,
+                prepare=attack(percent),
                 alter=batches.crop_and_flip,
                 needs="labels",
             )
-            for percent in (1, 5)
-        ),
-        *(
-            CounterMeasure(
-                f"pseudo-labels-{percent}",
-                f"labels guessed from {percent} % of clean images",
-                "Lee, ICML workshops 2013",
-                prepare=pseudo_labels(percent),
-                alter=batches.crop_and_flip,
-                needs="labels",
-            )
-            for percent in (1, 5)
-        ),
-        *(
-            CounterMeasure(
-                f"self-supervised-{percent}",
-                f"features learned without labels, then {percent} % of clean images",
-                "Gidaris et al., ICLR 2018",
-                prepare=self_supervised(percent),
-                alter=batches.crop_and_flip,
-                needs="labels",
-            )
+            for name, title, source, attack in _FEW_LABELS
             for percent in (1, 5)
         ),
         CounterMeasure(
