@@ -95,7 +95,7 @@ def test_the_whole_story(tmp_path, server, scenes, monkeypatch, capsys):
     assert "restored 9 of 9 images into clean; 9 were there" in told
     monkeypatch.setenv("DSGUARD_DMCP_TOKEN", server.owner_token)
     assert "version 1" in run("keys xrays", "owner")
-    assert json.loads(run("grants xrays", "owner").splitlines()[-1])["used"] == 17  # one was not sent
+    assert json.loads(run("grants xrays", "owner").splitlines()[-1])["used"] == 17  # of 18
     assert "ended 1 grant" in run("revoke xrays mary", "owner")
     lines = [json.loads(line) for line in run("audit show xrays", "owner").splitlines()]
     actions = [line["action"] for line in lines]
