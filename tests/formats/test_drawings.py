@@ -6,9 +6,9 @@ import json
 
 import pytest
 
+from dsguard.formats.allowance import Allowance
 from dsguard.formats.disclosure import Disclosure
 from dsguard.formats.drawings import has_drawing
-from dsguard.formats.harmless import Allowance
 from dsguard.formats.review import Review
 
 PATHS = (

@@ -18,8 +18,10 @@ from PIL import Image
 import dsguard
 from dsguard.bulk import protect_dataset
 from dsguard.formats import encode_image, open_source
-from dsguard.formats.harmless import Allowance, CouldHoldPictureError, charge_numbers, check_class
+from dsguard.formats.allowance import Allowance, CouldHoldPictureError
+from dsguard.formats.number_lists import charge_numbers
 from dsguard.formats.places import place_of
+from dsguard.formats.strings import check_class
 
 HIDDEN = "an image"
 

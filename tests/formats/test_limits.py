@@ -11,11 +11,12 @@ from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
 from dsguard.bulk.journal import Journal
 from dsguard.errors import InputError
 from dsguard.formats import encode_images, limits, open_source
-from dsguard.formats.harmless import CouldHoldPictureError, parsed_lines
+from dsguard.formats.allowance import CouldHoldPictureError
 from dsguard.formats.limits import check_csv, check_json, json_lines
 from dsguard.formats.listings import coco, imagefolder
 from dsguard.formats.listings.base import ImageIndex
 from dsguard.formats.places import LocalPlace
+from dsguard.formats.texts import parsed_lines
 from dsguard.formats.webdataset import reader as webdataset
 
 MOST = 1000

@@ -23,8 +23,8 @@ from dsguard import DatasetKey
 from dsguard.bulk import Selection, protect_dataset, restore_dataset, verify_dataset
 from dsguard.errors import InputError
 from dsguard.formats import decode_image, open_source
+from dsguard.formats.allowance import Allowance
 from dsguard.formats.disclosure import Account, Disclosure
-from dsguard.formats.harmless import Allowance
 from dsguard.formats.listings import base, imagefolder
 from dsguard.formats.listings.base import ImageIndex, locate
 from dsguard.formats.listings.coco import _by_id, _Entries

@@ -21,6 +21,7 @@ from dsguard.bulk.sealed_files import (
 from dsguard.bulk.sealed_lists import DATES, NAMES, without_lists
 from dsguard.bulk.selection import Choice, Selection, others_of
 from dsguard.errors import DsguardError, FormatError, InputError
+from dsguard.formats.allowance import CouldHoldPictureError
 from dsguard.formats.arrays.cifar import check_loaded
 from dsguard.formats.arrays.reader import ArraySource
 from dsguard.formats.beside import is_of_all
@@ -38,11 +39,11 @@ from dsguard.formats.disclosure import (
 from dsguard.formats.folder.opened import OpenedSource
 from dsguard.formats.folder.reader import TreeSource, read_or_error
 from dsguard.formats.folder.writer import error_of_writing
-from dsguard.formats.harmless import CouldHoldPictureError, json_of
 from dsguard.formats.images import is_image_name, with_suffix
 from dsguard.formats.insides import READERS
 from dsguard.formats.names import fault_of, is_hidden
 from dsguard.formats.review import Review
+from dsguard.formats.texts import json_of
 
 if TYPE_CHECKING:
     from dsguard.bulk.destination import Destination

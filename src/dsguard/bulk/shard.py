@@ -17,15 +17,16 @@ from dsguard.bulk.sealed_fields import PieceSealer, opened_fields, pieces_of
 from dsguard.bulk.selection import Choice, others_of
 from dsguard.bulk.tasks import Batch, Task
 from dsguard.errors import DsguardError, InputError
+from dsguard.formats.allowance import CouldHoldPictureError
 from dsguard.formats.base import Extras, Part, Rows, Source
 from dsguard.formats.disclosure import NO_ROOM, Disclosure, LeftOut
-from dsguard.formats.harmless import CouldHoldPictureError, check_class
 from dsguard.formats.images import Group, is_image_name, original_name, with_suffix
 from dsguard.formats.insides import READERS
 from dsguard.formats.names import checked, fault_of, is_folder_name, shard_name
 from dsguard.formats.review import Review
 from dsguard.formats.sealing import Unsealed
 from dsguard.formats.sink import Output, Results, Sink
+from dsguard.formats.strings import check_class
 from dsguard.formats.unsealing import unsealed
 from dsguard.formats.writers import open_sink
 

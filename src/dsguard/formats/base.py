@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard.errors import DsguardError, InputError
-from dsguard.formats.harmless import decoded
 from dsguard.formats.images import Group, UnreadableImageError, decode_files, is_image_name, runs_of
 from dsguard.formats.pillow import STATED, stated_size_of
 from dsguard.formats.places import Listing, Place
+from dsguard.formats.texts import decoded
 from dsguard.formats.views import view_of
 from dsguard.kernels.geometry import LARGEST_SIDE
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from fnmatch import translate
 from typing import Any
 
+from dsguard.formats.allowance import CouldHoldPictureError
 from dsguard.formats.croissant_values import Kept, is_infinite, local_name, without_clean
-from dsguard.formats.harmless import CouldHoldPictureError, json_of, parsed
 from dsguard.formats.images import is_image_name, suffix_of, with_suffix
+from dsguard.formats.texts import json_of, parsed
 
 CROISSANT = "croissant.json"
 """The file, beside the images."""

@@ -14,20 +14,12 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from dsguard.formats.harmless import (
-    Allowance,
-    CouldHoldPictureError,
-    Grid,
-    charge_string,
-    charge_text,
-    count_of,
-    is_number,
-    numbers_in,
-    size_of_scalar,
-    size_of_string,
-    words_of,
-)
+from dsguard.formats.allowance import Allowance, CouldHoldPictureError
+from dsguard.formats.harmless import charge_string, charge_text
 from dsguard.formats.images import is_image_name
+from dsguard.formats.rows import Grid
+from dsguard.formats.strings import size_of_scalar, size_of_string
+from dsguard.formats.words import count_of, is_number, numbers_in, words_of
 
 MOST_LETTERS = 8192
 """Letters of all different words of a document: those of texts, and those of the rest."""

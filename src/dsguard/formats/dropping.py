@@ -9,9 +9,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from dsguard.formats.harmless import CouldHoldPictureError, json_of, parsed
+from dsguard.formats.allowance import CouldHoldPictureError
 from dsguard.formats.mentions import keys_in
 from dsguard.formats.pairs import is_about, text_of
+from dsguard.formats.texts import json_of, parsed
 
 UNREAD = "may contain what is dropped, but dsguard cannot look inside"
 """Why something is left out in which a key, a column or an array may be that is dropped."""

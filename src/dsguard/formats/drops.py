@@ -9,10 +9,10 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from dsguard.errors import DsguardError
+from dsguard.formats.allowance import STRING, CouldHoldPictureError
 from dsguard.formats.disclosure import NOT_CHOSEN, Account, kind_of
 from dsguard.formats.dropped_columns import without_columns
 from dsguard.formats.dropping import UNREAD, Dropper, begins_as_json
-from dsguard.formats.harmless import STRING, CouldHoldPictureError, decoded, parsed
 from dsguard.formats.json_files import lines_of, values_of
 from dsguard.formats.key_search import Forms, forms_of, holds_key, is_key
 from dsguard.formats.mentions import (
@@ -25,6 +25,7 @@ from dsguard.formats.mentions import (
 )
 from dsguard.formats.pairs import is_about, text_of
 from dsguard.formats.patterns import is_like, steps_of
+from dsguard.formats.texts import decoded, parsed
 
 if TYPE_CHECKING:
     import numpy.typing as npt

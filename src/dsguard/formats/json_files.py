@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from dsguard.formats.harmless import json_of, parsed, parsed_lines
+from dsguard.formats.texts import json_of, parsed, parsed_lines
 
 
 def values_of(name: str, text: str) -> list[Any]:

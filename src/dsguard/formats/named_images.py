@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Collection
 from functools import cached_property
 
-from dsguard.formats.harmless import NUMBERED, STRING, WORD, Allowance, numbers_in
+from dsguard.formats.allowance import NUMBERED, STRING, WORD, Allowance
 from dsguard.formats.images import is_image_name
+from dsguard.formats.words import numbers_in
 
 _LONGEST_PATH = 4096
 """Characters of a path, as systems have it: longer texts are not looked through for one."""

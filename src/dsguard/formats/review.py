@@ -14,31 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dsguard.formats.allowance import BOXES, LABELS, ROW, Allowance, CouldHoldPictureError
 from dsguard.formats.beside import is_text_field
 from dsguard.formats.disclosure import A_KEY, NOT_CHOSEN, Account, Disclosure, kind_of
 from dsguard.formats.drops import Drops
-from dsguard.formats.harmless import (
-    BOXES,
-    LABELS,
-    ROW,
-    Allowance,
-    CouldHoldPictureError,
-    charge_text,
-    check_class,
-    check_name,
-    count_of,
-    decoded,
-    is_number,
-    json_of,
-    numbers_in,
-    parsed,
-    size_of_scalar,
-    size_of_string,
-)
+from dsguard.formats.harmless import charge_text
 from dsguard.formats.json_files import lines_of, values_of
 from dsguard.formats.named_images import NamedImages
 from dsguard.formats.names import CLASS_NAME
+from dsguard.formats.strings import check_class, check_name, size_of_scalar, size_of_string
+from dsguard.formats.texts import decoded, json_of, parsed
 from dsguard.formats.walk import Walk
+from dsguard.formats.words import count_of, is_number, numbers_in
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -7,28 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dsguard.formats.allowance import BOXES, SHAPES, Allowance, CouldHoldPictureError, TooMuchError
 from dsguard.formats.disclosure import Account, kind_of
-from dsguard.formats.harmless import (
-    BOXES,
-    SHAPES,
-    Allowance,
-    CouldHoldPictureError,
-    TooMuchError,
-    charge_numbers,
-    charge_rows,
-    charge_string,
-    check_name,
-    count_of,
-    decoded,
-    is_number,
-    size_of_scalar,
-    size_of_string,
-)
+from dsguard.formats.harmless import charge_string
 from dsguard.formats.images import is_image_name
 from dsguard.formats.limits import id_key
 from dsguard.formats.named_images import NamedImages, allowance_of
+from dsguard.formats.number_lists import charge_numbers
 from dsguard.formats.pairs import text_of
 from dsguard.formats.pixels import BOX_NAMES, pixels_in_object
+from dsguard.formats.rows import charge_rows
+from dsguard.formats.strings import check_name, size_of_scalar, size_of_string
+from dsguard.formats.texts import decoded
+from dsguard.formats.words import count_of, is_number
 
 if TYPE_CHECKING:
     import numpy.typing as npt

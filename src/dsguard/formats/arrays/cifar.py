@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from dsguard.errors import FormatError
+from dsguard.formats.allowance import STRING, Allowance, allowance_of_classes
 from dsguard.formats.arrays.pickles import MOST_PICKLE_BYTES, load_pickle
 from dsguard.formats.arrays.reader import SIDECARS, ArraySource
-from dsguard.formats.harmless import STRING, Allowance, allowance_of_classes
 from dsguard.formats.names import is_folder_name
 
 if TYPE_CHECKING:

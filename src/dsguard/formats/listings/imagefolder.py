@@ -10,9 +10,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dsguard.errors import InputError
+from dsguard.formats.allowance import CouldHoldPictureError
 from dsguard.formats.base import class_of
 from dsguard.formats.disclosure import kind_of
-from dsguard.formats.harmless import CouldHoldPictureError
 from dsguard.formats.limits import MOST_BYTES, check_csv, json_lines, too_much
 from dsguard.formats.listings.base import (
     NO_CLASS,

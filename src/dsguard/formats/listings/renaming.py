@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from xml.sax.saxutils import escape, unescape
 
-from dsguard.formats.harmless import decoded
 from dsguard.formats.listings import coco, imagefolder
 from dsguard.formats.listings.base import ImageIndex, follow, locate
+from dsguard.formats.texts import decoded
 
 _FILENAME = re.compile(rb"(?<=<filename>)[^<]+(?=</filename>)")
 

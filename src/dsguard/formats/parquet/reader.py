@@ -10,12 +10,12 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from dsguard.errors import DsguardError, InputError
+from dsguard.formats.allowance import STRING
 from dsguard.formats.base import (
     Part,
     Rows,
     as_folder,
 )
-from dsguard.formats.harmless import STRING
 from dsguard.formats.images import checked_member, suffix_of
 from dsguard.formats.limits import check_rows
 from dsguard.formats.names import fault_of, safe_name

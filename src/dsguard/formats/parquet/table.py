@@ -7,16 +7,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dsguard.formats.allowance import CHARACTERS, ROW, STRING, Allowance, allowance_of_classes
 from dsguard.formats.base import Extras, Record
 from dsguard.formats.disclosure import A_KEY
-from dsguard.formats.harmless import (
-    CHARACTERS,
-    ROW,
-    STRING,
-    Allowance,
-    allowance_of_classes,
-    weight,
-)
 from dsguard.formats.limits import load_json
 from dsguard.formats.parquet.columns import NAMED, Columns, arrow, damage, type_of_values
 from dsguard.formats.parquet.dropped import undropped_column, undropped_rows
@@ -28,6 +21,7 @@ from dsguard.formats.parquet.types import (
     reason_against,
     recast,
 )
+from dsguard.formats.words import weight
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -1,0 +1,101 @@
+"""Lists of numbers, at any depth: pixels are told from boxes, outlines and key points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from typing import Any
+
+from dsguard.formats.allowance import (
+    BOXES,
+    IN_HALVES,
+    PIXELS,
+    ROW,
+    SHORT_ROW,
+    Allowance,
+    CouldHoldPictureError,
+)
+from dsguard.formats.pixels import pixels_in_list
+from dsguard.formats.words import count_of, is_number
+
+_NEAR = 0.35
+
+
+def charge_numbers(
+    values: list[Any], allowance: Allowance, *, shape: str = "", boxes: bool = False
+) -> bool:
+    """Charge a list of numbers, at any depth; tell whether it is one.
+
+    Outlines and key points have an allowance of their own: `shape` is one of `SHAPES` then.
+    What is called `boxes` has no colours.
+
+    Raises
+    ------
+    CouldHoldPictureError
+        If they could be pixels.
+    """
+    rows: list[int] = []
+    if not _add_rows(values, rows):
+        return False
+    count, long = sum(rows), sum(row for row in rows if row > SHORT_ROW or row == 1)
+    if shape:
+        most = IN_HALVES if shape in _HALVES else allowance.in_shapes
+        if count > most:
+            msg = f"is a shape of {count} numbers, with more than {most} for one image"
+            raise CouldHoldPictureError(msg)
+        if count > BOXES and _is_raster(_flat(values)):
+            msg = f"is called a shape, and its {count} numbers are like rows of pixels"
+            raise CouldHoldPictureError(msg)
+        allowance.in_shapes -= count
+        return True
+    if count > BOXES or (long and count > ROW):
+        msg = f"is a list of {count} numbers"
+        raise CouldHoldPictureError(msg)
+    pixels = 0 if boxes else pixels_in_list(values)
+    if pixels > PIXELS:
+        msg = f"has {pixels} rows of numbers that may be colours"
+        raise CouldHoldPictureError(msg)
+    allowance.take_pixels(pixels)
+    for row in rows:  # of 1, or of 8 and more, use up one thing, others another
+        allowance.take_list(row)
+    allowance.take(count, 0)
+    return True
+
+
+_HALVES = ("all_points_x", "all_points_y")
+
+
+def _flat(values: Iterable[Any]) -> Iterator[float]:
+    """Yield the numbers of lists in lists."""
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from _flat(value)
+        elif isinstance(value, int | float | Decimal):
+            yield float(value)
+
+
+def _is_raster(numbers: Iterator[float]) -> bool:
+    """Tell whether numbers taken in twos are no points: neighbours in a picture are alike.
+
+    Points of an outline lie around something, and not all near the line where x equals y.
+    """
+    pairs = list(zip(numbers, numbers, strict=False))  # the same iterator: two in turn
+    off = sum(abs(one - other) for one, other in pairs)
+    middle = sum(one + other for one, other in pairs) / max(1, 2 * len(pairs))
+    spread = sum(abs(one - middle) + abs(other - middle) for one, other in pairs)
+    return off <= _NEAR * spread
+
+
+def _add_rows(values: list[Any], rows: list[int]) -> bool:
+    """Add how many numbers each list has by itself; tell whether there is nothing else in them."""
+    own = 0
+    for value in values:
+        if isinstance(value, list | tuple):
+            if not _add_rows(list(value), rows):
+                return False
+        elif value is None or is_number(value):
+            own += max(1, count_of(value))
+        else:
+            return False
+    rows.append(own)
+    return True

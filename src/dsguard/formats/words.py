@@ -1,0 +1,143 @@
+"""Words and numbers of texts: what is one, and how much each counts as."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from datetime import date, time, timedelta
+from decimal import Decimal
+from functools import lru_cache
+
+from dsguard.formats.pixels import COLOUR
+
+LONGEST_NUMBER = 25
+_NUMBERS = (float, Decimal, date, time, timedelta)  # a datetime is a date
+_LARGEST = 1 << 64
+_LONGEST_PLAIN_WORD = 32
+_SHORT_NUMBER = 5
+_DIGITS = 16
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?%?")
+_WORDS = re.compile(r"[^\s,;|\"'()\[\]{}<>=]+")
+_PLAIN_WORD = re.compile(r"[^\W\d_]+(['’_-][^\W\d_]+)*")
+_VALUES = frozenset({"true", "false", "nan", "null", "none"})
+_JOINTS = re.compile("['’_-]")
+_AROUND_WORDS = ".:!?*#`-_/"
+ADDRESS = ("http://", "https://")
+_NO_SIGN = re.compile(r"[^\s,;|\"'()\[\]{}<>=]*\w[^\s,;|\"'()\[\]{}<>=]*")
+_BLANK = re.compile(r"\s+")
+_FREE_SIGNS = 4
+ENCODED = 24
+"""Characters of a word from which on letters and digits in wild change are taken for code."""
+_CODE_OF_LETTERS = 40
+"""The same of words without a digit."""
+_CHANGES = 0.345
+_CODE = re.compile(r"[0-9a-fA-F]{16,}|[A-Z2-7]{16,}=*")  # hexadecimal, base32
+_PRICE_OF_CODE = 5
+"""Characters that one such digit counts as: digests of 64 and 32 go along, 8×8 in gray does not."""
+_PIECES = re.compile(r"[^\W\d_A-Z]+|[A-Z][^\W\d_A-Z]+|[A-Z]+|\d+|.")
+_PAIR = re.compile(r"\d+:([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)")
+
+
+def is_number(value: object) -> bool:
+    """Tell whether a value is one number, or a date or the like."""
+    if isinstance(value, int):
+        return bool(abs(value) < _LARGEST)
+    return isinstance(value, _NUMBERS)
+
+
+def count_of(value: object) -> int:
+    """Return how many numbers a value counts as: a long one as several, what is none as 0."""
+    if not is_number(value):
+        return 0
+    return weight(str(value)) if isinstance(value, Decimal) else 1
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words and numbers of a line."""
+    return _WORDS.findall(text)
+
+
+def numbers_in(text: str) -> int:
+    """Return how many numbers a string has in it."""
+    return sum(map(numbers_in_word, words_of(text)))
+
+
+def numbers_in_word(word: str) -> int:
+    """Return how many numbers a word counts as; words such as true are one."""
+    if word.lower() in _VALUES:
+        return 1
+    if len(word) > 2 * LONGEST_NUMBER:
+        return 0
+    if len(word) <= LONGEST_NUMBER and _NUMBER.fullmatch(word):
+        return weight(word)
+    if pair := _PAIR.fullmatch(word):  # a place, and a value behind it
+        return 1 + weight(pair[1])
+    colour = COLOUR.fullmatch(word)
+    return (len(colour[1]) + 1) // 2 if colour else 0
+
+
+def weight(digits: str) -> int:
+    """Return how many numbers one counts as that is written with so many digits."""
+    return 1 + (len(digits) - 1) // _DIGITS
+
+
+@lru_cache(maxsize=1 << 14)
+def is_code(word: str) -> bool:
+    """Tell whether a word changes between capitals, letters and digits as base64 does."""
+    mixed = any(map(str.isupper, word)) and any(map(str.islower, word))
+    digits = any(map(str.isdigit, word)) or len(word) >= _CODE_OF_LETTERS
+    return mixed and digits and len(_PIECES.findall(word)) >= _CHANGES * len(word)
+
+
+def others_than_numbers(words: list[str]) -> list[str]:
+    """Return the words that are no numbers; what has no letter and no digit is no word."""
+    return [word for word in words if any(map(str.isalnum, word)) and not numbers_in_word(word)]
+
+
+@lru_cache(maxsize=1 << 16)
+def facts_of_word(word: str) -> tuple[int, int, bool]:
+    """Return the numbers and characters that a word of a line counts as, and whether it is odd."""
+    if found := numbers_in_word(word):
+        is_drawn = word.isdigit() and len(word) > _SHORT_NUMBER  # a row of a drawing in digits
+        return found, len(word) if is_drawn else 0, False
+    return 0, cost_of(word), len(word) >= ENCODED and is_code(word)
+
+
+def size_of_signs(line: str) -> int:
+    """Return how many characters the signs of a line count as, such as commas and brackets.
+
+    Those between words and numbers are free, and so are rows of one sign, as below a title.
+    """
+    if line.replace(" ", "").isalnum():
+        return 0
+    between, words = _NO_SIGN.subn("", line)
+    if not words:
+        drawn = line.strip()
+        return len(drawn) if len(set(drawn)) > 1 else 0
+    changes = sum(one != other for one, other in itertools.pairwise(_BLANK.sub("", between)))
+    return max(0, changes - _FREE_SIGNS * (1 + words))
+
+
+@lru_cache(maxsize=1 << 14)
+def cost_of(word: str) -> int:
+    """Return how many characters a word counts as: of a plain one, most signs around it."""
+    if not _is_plain(word):
+        return len(word) * (_PRICE_OF_CODE if _is_code_of_digits(word) else 1)
+    return max(0, len(word) - len(word.strip(_AROUND_WORDS)) - _FREE_SIGNS)
+
+
+def _is_code_of_digits(word: str) -> bool:
+    """Tell whether a word is hexadecimal or base32, and neither letters alone nor a number."""
+    if not _CODE.fullmatch(word) or word.isalpha():
+        return False
+    return not word.isdecimal() or len(word) > LONGEST_NUMBER
+
+
+def _is_plain(word: str) -> bool:
+    bare = word.strip(_AROUND_WORDS)
+    if not bare:
+        return len(word) <= 3
+    parts = _JOINTS.split(bare)
+    return all(len(part) <= _LONGEST_PLAIN_WORD for part in parts) and bool(
+        _PLAIN_WORD.fullmatch(bare)
+    )
