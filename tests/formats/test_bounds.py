@@ -988,7 +988,8 @@ def test_long_lines_that_cost_nothing_are_looked_at_once(monkeypatch):
     monkeypatch.setattr(
         harmless, "_size_of_line", lambda *given: looked.append(1) or size_of_line(*given)
     )
-    lines = [" ".join(LETTERS), " ".join(LETTERS * 2), " ".join(LETTERS * 200)]
+    pairs = [f"{letter}x" for letter in LETTERS]
+    lines = [" ".join(pairs), " ".join(pairs * 2), " ".join(pairs * 200)]
     assert all(len(line) > harmless.WORD // 2 for line in lines)
     harmless.charge_text("\n".join(lines * 100), lambda _: harmless.Allowance(), lambda _: False)
     assert len(looked) == len(lines)
@@ -996,7 +997,8 @@ def test_long_lines_that_cost_nothing_are_looked_at_once(monkeypatch):
 
 def test_lines_that_cost_nothing_are_kept_up_to_a_bound(monkeypatch):
     monkeypatch.setattr(harmless, "_MOST_FREE", 1 << 14)
-    lines = [" ".join(LETTERS[n:] + LETTERS * 20) for n in range(26)]
+    pairs = [f"{letter}x" for letter in LETTERS]
+    lines = [" ".join(pairs[n:] + pairs * 20) for n in range(26)]
     text = "\n".join(lines * 100)
     tracemalloc.start()
     harmless.charge_text(text, lambda _: harmless.Allowance(), lambda _: False)

@@ -17,7 +17,7 @@ from typing import Any
 from dsguard.formats.allowance import Allowance, CouldHoldPictureError
 from dsguard.formats.harmless import charge_string, charge_text
 from dsguard.formats.images import is_image_name
-from dsguard.formats.rows import Grid
+from dsguard.formats.rows import LETTERS, Rows
 from dsguard.formats.strings import size_of_scalar, size_of_string
 from dsguard.formats.words import count_of, is_number, numbers_in, words_of
 
@@ -179,7 +179,7 @@ class Kept:
         self._allowances = {True: Allowance(), False: Allowance()}
         self._words: dict[bool, set[str]] = {True: set(), False: set()}
         self._letters = Counter[bool]()
-        self._grids: dict[str, Grid] = defaultdict(Grid)
+        self._rows: dict[str, Rows] = defaultdict(Rows)
         self._times = Counter[str]()
 
     def of(self, document: dict[str, Any]) -> dict[str, Any]:
@@ -236,8 +236,8 @@ class Kept:
             return
         for line in text.splitlines():
             words = words_of(_JOINT.sub(" ", line))
-            if len(words) > 1 or key not in _IDS:
-                self._grids[key].add(words)
+            if key not in _IDS or sum(map(len, words)) >= LETTERS:
+                self._rows[key].add(" ".join(words), words)
         new = set(_LETTERS.findall(text)) - self._words[is_text]
         self._letters[is_text] += sum(map(len, new))
         if self._letters[is_text] > MOST_LETTERS:

@@ -18,16 +18,14 @@ from dsguard.formats.allowance import (
     CouldHoldPictureError,
     allowance_of_classes,
 )
-from dsguard.formats.forms import Shades
 from dsguard.formats.key_search import holds_key
 from dsguard.formats.pixels import pixels_in_words
-from dsguard.formats.rows import Grid, charge_rows
+from dsguard.formats.rows import Rows
 from dsguard.formats.small_pictures import has_picture_field
 from dsguard.formats.strings import (
     check_class,
     check_code,
     check_form,
-    refuse_signs,
     size_of_string,
 )
 from dsguard.formats.words import (
@@ -65,8 +63,6 @@ def charge_string(text: str, allowance: Allowance) -> None:
     CouldHoldPictureError
         If it could hold a picture.
     """
-    if "\n" in text or "\r" in text:
-        charge_rows(_LINE.findall(text))
     numbers, characters, alone, pixels = _facts_of(text)
     if numbers:
         allowance.take_line(numbers, alone=alone)
@@ -113,7 +109,7 @@ def charge_text(
     if has_picture_field(text):
         msg = "has a field for blurred pictures or perceptual hashes, by its name"
         raise CouldHoldPictureError(msg)
-    before, grid, shades = _Before(), Grid(), Shades()
+    before, rows, last = _Before(), Rows(), None
     free: dict[str, bool] = {}
     room = _MOST_FREE
     for match in _LINE.finditer(text):
@@ -121,16 +117,19 @@ def charge_text(
         if len(line) > MOST_LINE:
             msg = f"has a line of {len(line)} characters"
             raise CouldHoldPictureError(msg)
-        refuse_signs(found=shades.add(line))
         words = words_of(line)
-        grid.add(words)
         if line in free:
+            rows.add(line, words)
             if free[line]:
                 before.forget()
             continue
         numbers, characters = _size_of_line(words, known)
         characters += size_of_signs(line)
         allowance = allowance_of(words)
+        if allowance is not last:
+            rows.begin_image()
+        rows.add(line, words)
+        last = allowance
         if not (numbers or characters or room < 0):
             free[line] = bool(words)  # it costs nothing, each time
             room -= len(line) + WORD

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dsguard.formats.allowance import BOXES, LABELS, ROW, Allowance, CouldHoldPictureError
+from dsguard.formats.allowance import BOXES, LABELS, ROW, STRING, Allowance, CouldHoldPictureError
 from dsguard.formats.beside import is_text_field
 from dsguard.formats.disclosure import A_KEY, NOT_CHOSEN, Account, Disclosure, kind_of
 from dsguard.formats.drops import Drops
@@ -22,6 +22,7 @@ from dsguard.formats.harmless import charge_text
 from dsguard.formats.json_files import lines_of, values_of
 from dsguard.formats.named_images import NamedImages
 from dsguard.formats.names import CLASS_NAME
+from dsguard.formats.rows import ROWS, are_rows, check_rows
 from dsguard.formats.strings import check_class, check_name, size_of_scalar, size_of_string
 from dsguard.formats.texts import decoded, json_of, parsed
 from dsguard.formats.walk import Walk
@@ -86,8 +87,13 @@ class Review:
         """
         allowance = Allowance()
         found: Fields = {}
+        rows = self._rows_in(stem, fields)
         for suffix, data in fields.items():
             name, kind = f"{stem}.{suffix}", f"*.{suffix}"
+            if suffix in rows:
+                reason = f"is one of {len(rows)} texts that are like the rows of a picture"
+                self.account.leave_out(kind, name, reason)
+                continue
             is_class = suffix == CLASS_NAME and _is_short(data) and not self.drops.holds_key(data)
             if is_class and self.account.says(name) is not False:
                 found[suffix] = data
@@ -101,6 +107,16 @@ class Review:
             if kept is not None:
                 found[suffix] = kept
         return found
+
+    def _rows_in(self, stem: str, fields: Fields) -> Collection[str]:
+        """Return the fields of one line each that could be the rows of a picture together."""
+        lines = {
+            suffix: data.decode("utf-8", "replace")
+            for suffix, data in fields.items()
+            if ROWS <= len(data) <= STRING and is_text_field(suffix)
+            if self.account.says(f"{stem}.{suffix}") is None
+        }
+        return lines if len(lines) >= ROWS and are_rows(lines.values()) else ()
 
     def file(self, name: str, data: bytes) -> bytes | None:
         """Return the content with which a text file goes along, None where it does not."""
@@ -204,6 +220,8 @@ class Review:
                 msg = f"is an array of {numbers} strings for {_whom(about_images)}"
                 raise CouldHoldPictureError(msg)
             texts = array.reshape(-1).tolist()
+            for start in range(0, len(texts), numbers) if numbers >= ROWS else ():
+                check_rows(map(str, texts[start : start + numbers]))
             sizes = [size_of_scalar(text)[1] for text in texts]
             most = max((numbers_in(str(text)) for text in texts), default=0)
             if most > 1 and most * numbers > ROW:

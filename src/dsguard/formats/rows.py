@@ -1,27 +1,165 @@
-"""Rows of a picture in words, letters or signs, as texts have them one below the other."""
+"""Rows of a picture in letters, digits, words or signs, as texts have them one behind the other.
+
+A picture of 8×8 has eight rows of as many letters. Texts have words of one length as well, but not
+eight in turn, with the same signs between them, and most of them different.
+"""
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from dsguard.formats.allowance import CouldHoldPictureError
 from dsguard.formats.forms import Shades
-from dsguard.formats.strings import refuse_signs
 from dsguard.formats.words import cost_of, words_of
 
-_GRID = 8
-"""Rows, and words in each, of a picture in words."""
+ROWS = 8
+"""Rows, and letters or words in each, of the smallest picture."""
+_KINDS = 5
+"""Different ones among these: a column of labels has fewer."""
 _DRAWN = 32
 """Letters of a row of several words that may be one of a picture."""
-_LONG_ROW = 16
-"""Letters of one word that is such a row in a list, or with a number, or the like, in front."""
+_LONG = 16
+"""Letters of a word from which on it is a row whatever stands around it."""
+LETTERS = 64
+"""Letters, or words of few kinds, of a whole picture in one line."""
+_MOST_WORDS = 4096
+_GAP = 64
+
+_ROW = re.compile(
+    r"(?<![^\s,;|\"'()\[\]{}<>=:/&])[^\W_]{8,}(?![^\s,;|\"'()\[\]{}<>=:/&])", re.ASCII
+)
+_ROW_OF_ANY = re.compile(_ROW.pattern)
+_ID = re.compile(
+    r"[^\W\d_]+\d+[^\W\d_]?|\d+[^\W\d_]{1,2}\d*[^\W\d_]?"
+)  # n01440764, 20240101T120000Z
+"""Words as n01440764 and 20240101T120000Z, of which a list has nothing else."""
+_WORD = re.compile(r"\w+")
 
 
-@dataclass
-class Grid:
-    """Rows of words, or of letters, as many in each: a picture in classes or in signs.
+class Rows:
+    """Texts about one image, or about none, in their order."""
+
+    def __init__(self) -> None:
+        self._shades, self._grid = Shades(), _Grid()
+        self._letters, self._long, self._others = _Run(), _Run(), _Run()
+        self._gap = ""
+
+    def begin_image(self) -> None:
+        """Have the next line be about another image: short words and codes begin anew."""
+        self._others = _Run()
+
+    def add(self, line: str, words: list[str] | None = None) -> None:
+        """Add a line, and its words where they are known.
+
+        Raises
+        ------
+        CouldHoldPictureError
+            If it is one row too many.
+        """
+        refuse_signs(found=self._shades.add(line))
+        words = words_of(line) if words is None else words
+        if self._grid.add(words) or self._add_letters(words) or self._add_words(line):
+            msg = f"has {ROWS} rows of as many words or letters, like a picture in classes"
+            raise CouldHoldPictureError(msg)
+
+    def _add_letters(self, words: list[str]) -> bool:
+        """Add the letters of a line that has little else: they may be pixels each."""
+        if len(words) < ROWS:
+            return False
+        letters = [word for word in words if len(word) == 1 and word.isalnum()]
+        is_row = len(letters) >= ROWS and 2 * len(letters) > len(words)
+        return is_row and self._letters.add("".join(letters), "")
+
+    def _add_words(self, line: str) -> bool:
+        end = 0
+        for found in (_ROW if line.isascii() else _ROW_OF_ANY).finditer(line):
+            word = found[0]
+            if word.isalpha() and len(word) >= _LONG:
+                if self._long.add(word, ""):
+                    return True
+            elif not word.isdigit() or len(word) == self._others.length or not _has_letters(line):
+                gap = (self._gap + line[end : found.start()])[-_GAP:]
+                if self._others.add(word, gap):
+                    return True
+                self._gap, end = "", found.end()
+        self._gap = (self._gap + line[end:] + "\n")[-_GAP:]
+        return False
+
+
+def check_rows(lines: Iterable[str]) -> None:
+    """Look at texts that belong together.
+
+    Raises
+    ------
+    CouldHoldPictureError
+        If they could be the rows of a picture.
+    """
+    rows = Rows()
+    for line in lines:
+        rows.add(line)
+
+
+def are_rows(lines: Iterable[str]) -> bool:
+    """Tell whether texts that belong together could be the rows of a picture."""
+    try:
+        check_rows(lines)
+    except CouldHoldPictureError:
+        return True
+    return False
+
+
+def refuse_signs(*, found: bool) -> None:
+    """Refuse a text where a picture in signs was found."""
+    if found:
+        msg = "has a picture in signs"
+        raise CouldHoldPictureError(msg)
+
+
+def _has_letters(line: str) -> bool:
+    return any(map(str.isalpha, line))
+
+
+def _is_id(word: str) -> bool:
+    return not word.isalpha() and _ID.fullmatch(word) is not None
+
+
+@dataclass(slots=True)
+class _Run:
+    """Words of one length in turn, with the same signs and as many words between them."""
+
+    length: int = 0
+    last: str = ""
+    gap: str | None = None
+    count: int = 0
+    ids: int = 0
+    kinds: set[str] = field(default_factory=set)
+
+    def add(self, word: str, gap: str) -> bool:
+        """Add a word, and the text before it; tell whether they are rows of a picture."""
+        if len(word) != self.length:
+            self.length, self.last, self.gap = len(word), word, None
+            self._begin(word)
+            return False
+        gap = _WORD.sub("a", gap)
+        if gap != self.gap:
+            self._begin(self.last)
+        self.last, self.gap = word, gap
+        self.count += 1
+        self.ids += _is_id(word)
+        if len(self.kinds) < _KINDS:
+            self.kinds.add(word)
+        return self.count >= ROWS and len(self.kinds) >= _KINDS and 2 * self.ids <= self.count
+
+    def _begin(self, word: str) -> None:
+        self.count, self.ids, self.kinds = 1, _is_id(word), {word}
+
+
+@dataclass(slots=True)
+class _Grid:
+    """Rows of several words, as many in each: a picture in classes.
 
     Attributes
     ----------
@@ -37,32 +175,25 @@ class Grid:
     rows: int = 0
     before: list[str] = field(default_factory=list)
 
-    def add(self, words: list[str]) -> None:
-        """Add the words of a line.
-
-        Raises
-        ------
-        CouldHoldPictureError
-            If it is one row too many.
-        """
+    def add(self, words: list[str]) -> bool:
+        """Add the words of a line; tell whether it is one row too many, or a picture by itself."""
+        if len(words) < 2:
+            self.shape, self.rows, self.before = (), 0, []
+            return False
         words = [word for word in words if word.isalnum() or any(map(str.isalnum, word))]
+        if _is_flat(words):
+            return True
         if any(map(cost_of, words)):  # those are charged; a number may stand in front of a row
-            words = [word for word in words if len(word) >= _LONG_ROW and not cost_of(word)]
-        if not words:
-            self.shape, self.rows, self.before = (), 0, []
-            return
-        is_map = len(words) >= _GRID and len(set(words)) * 2 <= len(words)  # a table has others
+            words = [word for word in words if len(word) >= _LONG and not cost_of(word)]
+        is_map = len(words) >= ROWS and len(set(words)) * 2 <= len(words)  # a table has others
         shape = (len(words),) if is_map else tuple(map(len, words))
-        is_drawn = is_map or len(words) == 1 <= shape[0] // _GRID or sum(shape) >= _DRAWN
-        if not is_drawn:
+        if len(words) < 2 or not (is_map or sum(shape) >= _DRAWN):
             self.shape, self.rows, self.before = (), 0, []
-            return
-        is_other = is_map or len(words) == 1 or self._differs(words)
+            return False
+        is_other = is_map or self._differs(words)
         self.rows = self.rows + is_other if shape == self.shape else 1
         self.shape, self.before = shape, words
-        if self.rows >= _GRID:
-            msg = f"has {_GRID} rows of as many words or letters, like a picture in classes"
-            raise CouldHoldPictureError(msg)
+        return self.rows >= ROWS
 
     def _differs(self, words: list[str]) -> bool:
         """Tell whether most words are others than before: lines of a template have most alike."""
@@ -70,20 +201,15 @@ class Grid:
         return 2 * changed > len(words)
 
 
-def charge_rows(rows: Iterable[Any]) -> None:
-    """Look at the texts of a list, or the lists of words in it, as at the lines of a text.
-
-    Raises
-    ------
-    CouldHoldPictureError
-        If they could be a picture.
-    """
-    grid, shades = Grid(), Shades()
-    for row in rows:
-        if isinstance(row, str):
-            refuse_signs(found=shades.add(row))
-            words = words_of(row)
-            is_label = len(words) == 1 and len(row) < _LONG_ROW  # lists have many of one length
-            grid.add([] if is_label else words)
-        elif isinstance(row, list | tuple) and row and all(isinstance(each, str) for each in row):
-            grid.add(words_of(" ".join(row)))
+def _is_flat(words: list[str]) -> bool:
+    """Tell whether the words of one line may be all pixels of a picture: many, of few kinds."""
+    if len(words) < LETTERS:
+        return False
+    letters = [word for word in words if len(word) == 1]
+    if 2 * len(letters) > len(words) and len(letters) >= LETTERS and _has_letters("".join(letters)):
+        return True
+    plain = [word for word in words[: _MOST_WORDS + 1] if word.isalpha()]
+    if not LETTERS <= len(plain) <= _MOST_WORDS or ROWS * len(set(plain)) > len(plain):
+        return False
+    alike = sum(one == other for one, other in itertools.pairwise(plain))
+    return 4 * alike >= len(plain)  # as neighbours in a picture are

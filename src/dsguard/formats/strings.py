@@ -6,6 +6,7 @@ from dsguard.formats.allowance import LABELS, STRING, WORD, CouldHoldPictureErro
 from dsguard.formats.drawings import has_drawing
 from dsguard.formats.forms import is_drawn, is_dump
 from dsguard.formats.key_search import holds_key
+from dsguard.formats.rows import LETTERS, check_rows, refuse_signs
 from dsguard.formats.small_pictures import has_blurhash, is_called_picture
 from dsguard.formats.texts import decoded
 from dsguard.formats.words import (
@@ -60,6 +61,8 @@ def size_of_string(text: str) -> int:
         msg = "holds the key of a dataset"
         raise CouldHoldPictureError(msg)
     check_form(text)
+    if len(text) >= LETTERS:
+        check_rows(text.splitlines())
     words = words_of(text)
     longest = max(map(len, words), default=0)
     if longest > WORD and not text.startswith(ADDRESS):
@@ -83,13 +86,6 @@ def check_form(text: str) -> None:
         raise CouldHoldPictureError(msg)
     if has_drawing(text):
         msg = "holds a vector drawing, SVG or the data of its paths"
-        raise CouldHoldPictureError(msg)
-
-
-def refuse_signs(*, found: bool) -> None:
-    """Refuse a text where a picture in signs was found."""
-    if found:
-        msg = "has a picture in signs"
         raise CouldHoldPictureError(msg)
 
 

@@ -16,7 +16,7 @@ from dsguard.formats.named_images import NamedImages, allowance_of
 from dsguard.formats.number_lists import charge_numbers
 from dsguard.formats.pairs import text_of
 from dsguard.formats.pixels import BOX_NAMES, pixels_in_object
-from dsguard.formats.rows import charge_rows
+from dsguard.formats.rows import Rows, check_rows
 from dsguard.formats.strings import check_name, size_of_scalar, size_of_string
 from dsguard.formats.texts import decoded
 from dsguard.formats.words import count_of, is_number
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _DIGITS = re.compile(r"\d+")
+_MOST_KEYS = 1024
 _MOST_DIGITS = 19  # of 64 bits
 _DRAWN = re.compile(r"(?i)/[^/]*(?:stroke|drawing|\bink)[^/]*/")  # points below are the picture
 _IDS = frozenset({"id", "image_id", "category_id", "iscrowd"})
@@ -40,7 +41,8 @@ class Walk:
         self._of_all, self._by_image = of_all, by_image
         self._allowances: dict[str, Allowance] = {}
         self._ids: dict[Any, str] = {}
-        self._file = ""
+        self._rows: dict[str, Rows] = {}
+        self._owner = self._file = ""
 
     def pruned(self, value: Any, name: str) -> Any:
         """Return a value without what could hold a picture.
@@ -77,7 +79,7 @@ class Walk:
                 if charge_numbers(list(value), left, shape=shape, boxes=boxes):
                     return value
                 self._allowance(owner).take_row(sum(map(count_of, value)))
-                charge_rows(value)
+                check_rows(map(_line_of, value))
                 kept = [self._any(each, name, owner) for each in value]
                 lost = sum(new is None for new in kept) - sum(each is None for each in value)
                 return None if 2 * lost > len(kept) else type(value)(kept)
@@ -85,6 +87,7 @@ class Walk:
                 text = decoded(value) if isinstance(value, bytes) else value
                 if not self._images.is_name(text):
                     charge_string(text, self._allowance(owner))
+                    self._add_row(text, name, owner)
             else:
                 self._allowance(owner).take(*size_of_scalar(value))
         except TooMuchError:
@@ -94,6 +97,23 @@ class Walk:
             self._account.leave_out(kind, name, str(error))
             return None
         return value
+
+    def _add_row(self, text: str, name: str, owner: str) -> None:
+        """Add a string about an image to those of its key, and to those of its object.
+
+        Raises
+        ------
+        TooMuchError
+            If they could be the rows of a picture.
+        """
+        if owner != self._owner or len(self._rows) > _MOST_KEYS:
+            self._owner, self._rows = owner, {}
+        place, _, key = name.rpartition("/")
+        try:
+            for group in (f"{place}/", _DIGITS.sub("", key)):  # row0, row1, ...
+                self._rows.setdefault(group, Rows()).add(text)
+        except CouldHoldPictureError as error:
+            raise TooMuchError(str(error)) from error
 
     def _object(self, value: dict[Any, Any], name: str, owner: str) -> dict[Any, Any]:
         numbers = [key for key, each in value.items() if is_number(each) and not _is_id(key, each)]
@@ -146,6 +166,13 @@ class Walk:
 
     def _is_image(self, key: Any) -> bool:
         return self._by_image and isinstance(key, str) and self._images.is_image(key)
+
+
+def _line_of(value: Any) -> str:
+    """Return a string of a list, or the strings of a list in it, as a line; empty for others."""
+    if isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
+        return " ".join(value)
+    return value if isinstance(value, str) else ""
 
 
 def _says_something(value: Any) -> bool:

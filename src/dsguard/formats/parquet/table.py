@@ -7,6 +7,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dsguard.formats.allowance import CHARACTERS, ROW, STRING, Allowance, allowance_of_classes
 from dsguard.formats.base import Extras, Record
 from dsguard.formats.disclosure import A_KEY
@@ -21,6 +23,7 @@ from dsguard.formats.parquet.types import (
     reason_against,
     recast,
 )
+from dsguard.formats.rows import ROWS, are_rows
 from dsguard.formats.words import weight
 
 if TYPE_CHECKING:
@@ -41,7 +44,9 @@ class Table(Record):
         """Return the table without what could hold a picture; each row has an allowance."""
         pyarrow, _ = arrow()
         batch = undropped_rows(self.batch, self.columns, review.drops)
-        numbers, texts = self._numbers(review), self._texts(review)
+        numbers = self._numbers(review)
+        texts = self._texts(review)
+        reasons, drawn = self._reasons(numbers, texts), _rows_drawn(batch, texts)
         if allowances is None:
             allowances = [Allowance() for _ in range(self.batch.num_rows)]
             for own in allowances if sum(numbers.values()) <= ROW else ():
@@ -58,19 +63,14 @@ class Table(Record):
                     undropped_column(column, name, review.drops), name, review
                 )
             elif said is None:
-                reason = reason_against(field.type)
-                if len(field.name) > STRING or length_of_names(field.type) > CHARACTERS:
-                    reason = "has a name, or names in it, of too many characters"
-                elif field.name in texts and len(texts) > ROW:
-                    reason = f"is one of {len(texts)} columns of text"
-                if field.name in numbers and sum(numbers.values()) > ROW:
-                    reason = f"is one of {len(numbers)} columns of numbers"
+                reason = reasons.get(field.name) or reason_against(field.type)
                 if reason:
                     review.account.leave_out(field.name, name, reason, len(column))
                 elif field.name in numbers:
                     kept[field.name] = _without_key(column, name, review)
                 else:
-                    pruned = _pruned(column, name, review, allowances)
+                    rows = drawn if field.name in texts else ()
+                    pruned = _pruned(column, name, review, allowances, rows)
                     kept[field.name] = _without_key(pruned, name, review)
         kept = {name: _stripped(column, name, review) for name, column in kept.items()}
         schema = pyarrow.schema(
@@ -79,6 +79,18 @@ class Table(Record):
         )
         batch = pyarrow.RecordBatch.from_arrays(list(kept.values()), schema=schema)
         return Table(batch, self.columns)
+
+    def _reasons(self, numbers: dict[str, int], texts: Collection[str]) -> dict[str, str]:
+        """Return the columns that could hold a picture by their names or together, and why."""
+        found: dict[str, str] = {}
+        if len(texts) > ROW:
+            found = dict.fromkeys(texts, f"is one of {len(texts)} columns of text")
+        for field in self.batch.schema:
+            if len(field.name) > STRING or length_of_names(field.type) > CHARACTERS:
+                found[field.name] = "has a name, or names in it, of too many characters"
+        if sum(numbers.values()) > ROW:
+            found |= dict.fromkeys(numbers, f"is one of {len(numbers)} columns of numbers")
+        return found
 
     def undropped(self, fields: Extras, review: Review) -> Extras:
         if self.columns.label is not None:
@@ -156,6 +168,25 @@ class Table(Record):
         }
 
 
+def _rows_drawn(batch: pa.RecordBatch, names: Collection[str]) -> Collection[int]:
+    """Return the rows of a table in which columns of text could be the rows of a picture.
+
+    The lengths of the texts are compared first: for most that is all.
+    """
+    from pyarrow import compute, large_string  # as `arrow` does
+
+    if len(names) < ROWS or not len(batch):
+        return ()
+    order = [name for name in batch.schema.names if name in names]
+    texts = [recast(batch.column(name), large_string()) for name in order]
+    each = (compute.utf8_length(text).fill_null(0) for text in texts)
+    lengths = np.stack([length.to_numpy(zero_copy_only=False) for length in each])
+    same = (lengths[1:] == lengths[:-1]) & (lengths[1:] >= ROWS)
+    runs = np.lib.stride_tricks.sliding_window_view(same, ROWS - 1, axis=0).all(axis=-1)
+    found = np.flatnonzero(runs.any(axis=0)).tolist()
+    return {n for n in found if are_rows(text[n].as_py() or "" for text in texts)}
+
+
 def _stripped(column: pa.Array, name: str, review: Review) -> pa.Array:
     """Return a column of its bare type."""
     pyarrow, _ = arrow()
@@ -184,9 +215,18 @@ def _without_key(column: pa.Array, name: str, review: Review) -> pa.Array:
     return arrow()[0].nulls(len(column), column.type)
 
 
-def _pruned(column: pa.Array, name: str, review: Review, allowances: list[Allowance]) -> pa.Array:
+def _pruned(
+    column: pa.Array,
+    name: str,
+    review: Review,
+    allowances: list[Allowance],
+    drawn: Collection[int],
+) -> pa.Array:
     """Return a column without the values that could hold a picture, which become null."""
     pyarrow, _ = arrow()
+    if drawn:
+        reason = "is one of several columns that are like the rows of a picture"
+        review.account.leave_out(name.rpartition("/")[2], name, reason, len(drawn))
     try:
         given = column.to_pylist()
     except damage() as error:  # a moment that Python has none for
@@ -194,7 +234,10 @@ def _pruned(column: pa.Array, name: str, review: Review, allowances: list[Allowa
             name.rpartition("/")[2], name, f"cannot be read: {error}", len(column)
         )
         return pyarrow.nulls(len(column), column.type)
-    values = [review.row(name, value, own) for value, own in zip(given, allowances, strict=True)]
+    values = [
+        None if n in drawn else review.row(name, value, own)
+        for n, (value, own) in enumerate(zip(given, allowances, strict=True))
+    ]
     try:
         return array_of(values, column.type)
     except (pyarrow.ArrowException, TypeError, ValueError):  # a null where its type has none
