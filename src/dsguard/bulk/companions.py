@@ -232,6 +232,8 @@ class Companions:
             return data, {}
         before, self.review.account.left_out = self.review.account.left_out, {}
         try:
+            if name not in self._labels and self.review.account.withholds(kind_of(name), name):
+                return None, self.review.account.left_out
             kept = self.source.reviewed_companion(name, data, self.review)
             if kept is not None and self.tells_of_others(name, kept):
                 self.review.account.leave_out(kind_of(name), name, NOT_CHOSEN)
@@ -352,6 +354,11 @@ class Companions:
                 yield name
             elif said is None and (reason := self._hold_unread(name)):
                 review.account.leave_out(kind_of(name), name, reason)
+
+    @cached_property
+    def _labels(self) -> set[str]:
+        """The files with the classes of arrays, which are published in any case."""
+        return self.source.read_as_classes() if isinstance(self.source, ArraySource) else set()
 
     def _of_arrays(self) -> set[str]:
         """Return the files of arrays that are read with these, and do not go along themselves."""

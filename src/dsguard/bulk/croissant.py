@@ -48,6 +48,9 @@ def write_croissant(
         Where the key is to be had.
     """
     original, review = companions.croissant, companions.review
+    is_named = original is None or review.account.says(CROISSANT)
+    if not is_named and review.account.withholds(CROISSANT, CROISSANT):
+        original = None
     if original is None and not (wanted or access):
         return set()
     if original is None and CROISSANT in companions.wanted:  # that of the source is no document

@@ -29,6 +29,7 @@ class SettingsOptions(TypedDict, total=False):
     png_level: int
     publish: Sequence[str]
     drop: Sequence[str]
+    only_named: bool
     croissant: bool
     access: str
 
@@ -59,6 +60,9 @@ class Settings:
     publish, drop : sequence of str
         Patterns of what lies beside images, as `Disclosure` takes them: protection publishes the
         first whatever they hold, and leaves out the second without a word.
+    only_named : bool
+        Whether protection publishes nothing beside images, their names and classes but what
+        `publish` names; all else is sealed, or left out.
     croissant : bool
         Whether protection writes a Croissant document (``croissant.json``) where the source has
         none.
@@ -84,6 +88,7 @@ class Settings:
     png_level: int = 1
     publish: Sequence[str] = ()
     drop: Sequence[str] = ()
+    only_named: bool = False
     croissant: bool = False
     access: str = ""
 
@@ -104,4 +109,4 @@ class Settings:
 
     def disclosure(self) -> Disclosure:
         """Return the decisions of the owner on what lies beside images."""
-        return Disclosure(tuple(self.publish), tuple(self.drop))
+        return Disclosure(tuple(self.publish), tuple(self.drop), self.only_named)

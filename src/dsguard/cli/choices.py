@@ -42,6 +42,7 @@ class Choices:
     dry_run: bool = False
     publish: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
+    only_named: bool = False
     croissant: bool = False
     access: str = ""
 
@@ -62,6 +63,7 @@ class Choices:
             self.png_level,
             self.publish,
             self.drop,
+            self.only_named,
             self.croissant,
             self.access,
         )

@@ -10,7 +10,7 @@ GROUPS = {
         "profile", "shows", "cells", "samples", "sample_names", "covers_folder", "unlabelled",
     ),
     "What comes back": ("keep", "cover_size", "codec", "against"),
-    "What lies beside the images": ("publish", "drop", "croissant", "access"),
+    "What lies beside the images": ("publish", "drop", "only_named", "croissant", "access"),
     "Images and formats": (
         "include", "exclude", "limit", "in_format", "out_format", "image_format", "png_level",
     ),

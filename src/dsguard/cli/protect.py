@@ -69,6 +69,12 @@ if TYPE_CHECKING:
     "beside the images, even if they could hold a picture. May be repeated.",
 )
 @click.option(
+    "--only-named",
+    is_flag=True,
+    help="Publish nothing beside the images, their names and classes but what --publish names: "
+    "all else is sealed, or left out.",
+)
+@click.option(
     "--croissant",
     is_flag=True,
     help="Write croissant.json, which describes the dataset and its files, where SOURCE has none.",

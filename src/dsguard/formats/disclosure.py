@@ -24,6 +24,9 @@ THE_CLASS = "is the class of the images, which is published in any case; take it
 """Why something is named that its owner drops, and that is published."""
 
 
+UNNAMED = "is not named, and nothing else is published"
+
+
 A_KEY = "holds the key of a dataset, which is never published; keep it elsewhere"
 
 
@@ -40,10 +43,13 @@ class Disclosure:
         Patterns, as in a shell, of names that go along whatever they hold.
     drop : tuple of str
         Patterns of names that do not, however they are written, and are not reported.
+    only_named : bool
+        Whether nothing goes along but images, their names and classes, and what `publish` names.
     """
 
     publish: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
+    only_named: bool = False
 
     def __post_init__(self) -> None:
         for given in (self.publish, self.drop):
@@ -117,6 +123,17 @@ class Account:
         said = self.says(f"{file}/{whole}")
         is_dropped = said is False or any(self.says(f"{file}/{step}") is False for step in steps)
         return False if is_dropped else said
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether only that is published which its owner names."""
+        return self.disclosure.only_named
+
+    def withholds(self, kind: str, name: str) -> bool:
+        """Tell whether something that is not named goes to nobody; note it then."""
+        if self.is_strict:
+            self.leave_out(kind, name, UNNAMED)
+        return self.is_strict
 
     def leave_out(
         self, kind: str, name: str, reason: str, count: int = 1, *, sealable: bool = True

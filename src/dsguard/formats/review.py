@@ -94,7 +94,8 @@ class Review:
                 reason = f"is one of {len(rows)} texts that are like the rows of a picture"
                 self.account.leave_out(kind, name, reason)
                 continue
-            is_class = suffix == CLASS_NAME and _is_short(data) and not self.drops.holds_key(data)
+            is_class = suffix == CLASS_NAME or (suffix == "cls" and self.account.is_strict)
+            is_class = is_class and _is_short(data) and not self.drops.holds_key(data)
             if is_class and self.account.says(name) is not False:
                 found[suffix] = data
                 continue
@@ -143,6 +144,8 @@ class Review:
 
     def content(self, name: str, value: Any) -> Any:
         """Return a value of a file that is no text, pruned; None where it does not go along."""
+        if self.account.withholds(name.rpartition("/")[2], name):
+            return None
         return self.row(name, value, self._images.of_all)
 
     def row(self, name: str, value: Any, allowance: Allowance, *, alone: bool = False) -> Any:
@@ -167,6 +170,8 @@ class Review:
         array: npt.NDArray[Any],
         counts: Collection[int],
         read: Callable[[], npt.NDArray[Any]] | None = None,
+        *,
+        has_classes: bool = False,
     ) -> bool:
         """Tell whether an array goes along.
 
@@ -180,10 +185,15 @@ class Review:
             Of images in the arrays beside it: one of so many rows is about them.
         read : callable, optional
             Gives the content, where `array` has the shape alone: it is looked at last.
+        has_classes : bool
+            Whether these are the classes of images, which need not be named.
         """
         name = f"{file}/{array_name}" if file else array_name
         said = self.account.says_of(file, array_name) if file else self.account.says(name)
         if said is False or self.drops.has_dropped(name, array):
+            return False
+        is_open = said is not None or has_classes
+        if not is_open and self.account.withholds(array_name.rpartition("/")[2], name):
             return False
         try:
             if said is None:
@@ -248,6 +258,8 @@ class Review:
         left = None if said is False else self.drops.without_dropped(name, data, sealing=False)
         if said is not None or left is None:
             return left
+        if self.account.withholds(kind, name):
+            return None
         result = self._judged(name, kind, lambda: self._reviewed(name, left, own))
         return result if isinstance(result, bytes) else None
 

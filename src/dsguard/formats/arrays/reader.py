@@ -211,11 +211,13 @@ class NumpySource(ArraySource):
     def reviewed_others(self, file: str, others: list[Any], review: Review) -> dict[Any, Any]:
         content = self.content(file)
         assert isinstance(content, Npz)
-        counts = {content.header(name).shape[0] for name in self.array_names(file)}
+        images = self.array_names(file)
+        counts = {content.header(name).shape[0] for name in images}
+        labels = {self._labels_of(file, array) for array in images}
         return {
             name: content[name]
             for name in others
-            if _is_published(content, name, file, counts, review)
+            if _is_published(content, name, file, counts, review, has_classes=name in labels)
         }
 
     def reviewed_own(self, name: str, review: Review) -> bytes | None:
@@ -226,7 +228,9 @@ class NumpySource(ArraySource):
             if name in label_files(file):
                 with contextlib.suppress(InputError):  # it holds none, as its own report says
                     counts.update(len(images) for images in self.arrays(file).values())
-        if not review.array(name.rpartition("/")[0], name.rpartition("/")[2], array, counts):
+        folder, _, own = name.rpartition("/")
+        has_classes = name in self.read_as_classes()
+        if not review.array(folder, own, array, counts, has_classes=has_classes):
             return None
         out = io.BytesIO()
         np.lib.format.write_array(out, np.asarray(array), allow_pickle=False)
@@ -314,7 +318,13 @@ class NumpySource(ArraySource):
 
 
 def _is_published(
-    content: Npz, name: str, file: str, counts: Collection[int], review: Review
+    content: Npz,
+    name: str,
+    file: str,
+    counts: Collection[int],
+    review: Review,
+    *,
+    has_classes: bool,
 ) -> bool:
     """Tell whether an array goes along; read it only where its header leaves that open."""
     path = f"{file}/{name}"
@@ -325,8 +335,12 @@ def _is_published(
     header = content.header(name)
     # Of two dimensions, it may be one-hot; of strings, each is looked at.
     if said is None and len(header.shape) != 2 and header.dtype.kind not in "SU":
-        return review.array(file, name, header.blank(), counts, lambda: content[name])
-    return said is not False and review.array(file, name, content[name], counts)
+        return review.array(
+            file, name, header.blank(), counts, lambda: content[name], has_classes=has_classes
+        )
+    return said is not False and review.array(
+        file, name, content[name], counts, has_classes=has_classes
+    )
 
 
 _ROW = re.compile("[0-9]{1,18}")

@@ -11,7 +11,7 @@ import numpy as np
 
 from dsguard.formats.allowance import CHARACTERS, ROW, STRING, Allowance, allowance_of_classes
 from dsguard.formats.base import Extras, Record
-from dsguard.formats.disclosure import A_KEY
+from dsguard.formats.disclosure import A_KEY, UNNAMED
 from dsguard.formats.limits import load_json
 from dsguard.formats.parquet.columns import NAMED, Columns, arrow, damage, type_of_values
 from dsguard.formats.parquet.dropped import undropped_column, undropped_rows
@@ -46,7 +46,7 @@ class Table(Record):
         batch = undropped_rows(self.batch, self.columns, review.drops)
         numbers = self._numbers(review)
         texts = self._texts(review)
-        reasons, drawn = self._reasons(numbers, texts), _rows_drawn(batch, texts)
+        reasons, drawn = self._reasons(review, numbers, texts), _rows_drawn(batch, texts)
         if allowances is None:
             allowances = [Allowance() for _ in range(self.batch.num_rows)]
             for own in allowances if sum(numbers.values()) <= ROW else ():
@@ -80,7 +80,9 @@ class Table(Record):
         batch = pyarrow.RecordBatch.from_arrays(list(kept.values()), schema=schema)
         return Table(batch, self.columns)
 
-    def _reasons(self, numbers: dict[str, int], texts: Collection[str]) -> dict[str, str]:
+    def _reasons(
+        self, review: Review, numbers: dict[str, int], texts: Collection[str]
+    ) -> dict[str, str]:
         """Return the columns that could hold a picture by their names or together, and why."""
         found: dict[str, str] = {}
         if len(texts) > ROW:
@@ -90,6 +92,8 @@ class Table(Record):
                 found[field.name] = "has a name, or names in it, of too many characters"
         if sum(numbers.values()) > ROW:
             found |= dict.fromkeys(numbers, f"is one of {len(numbers)} columns of numbers")
+        if review.account.is_strict:
+            found |= dict.fromkeys(self.batch.schema.names, UNNAMED)
         return found
 
     def undropped(self, fields: Extras, review: Review) -> Extras:
