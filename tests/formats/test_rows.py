@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import random
@@ -14,7 +15,9 @@ import pytest
 
 from dsguard.bulk import protect_dataset
 from dsguard.formats import encode_images
+from dsguard.formats.allowance import CouldHoldPictureError
 from dsguard.formats.disclosure import Disclosure
+from dsguard.formats.harmless import MOST_LINE
 from dsguard.formats.review import Review
 from dsguard.formats.rows import ROWS, Rows, are_rows
 
@@ -126,6 +129,25 @@ def test_prose_is_no_picture(seed):
     words = ["".join(chance.choices("etaoinshrdlu", k=length)) for length in lengths]
     lines = [" ".join(words[n : n + 12]) for n in range(0, len(words), 12)]
     assert not are_rows(lines)
+
+
+@pytest.mark.parametrize(
+    "word", ["12345678 ", "abcdefgh ", "abcdefghijklmnopq.", "a1b2c3d4,", "a "]
+)
+def test_long_lines_take_no_long_time(word):
+    """What looked through the line for each of its words would take hours."""
+    looked = 0
+
+    class Line(str):
+        def __iter__(self):
+            nonlocal looked
+            looked += 1
+            return super().__iter__()
+
+    line = Line(word * (MOST_LINE // len(word)) + "x")
+    with contextlib.suppress(CouldHoldPictureError):
+        Rows().add(line)
+    assert looked <= 1
 
 
 def test_other_images_begin_anew():

@@ -32,9 +32,7 @@ _ROW = re.compile(
     r"(?<![^\s,;|\"'()\[\]{}<>=:/&])[^\W_]{8,}(?![^\s,;|\"'()\[\]{}<>=:/&])", re.ASCII
 )
 _ROW_OF_ANY = re.compile(_ROW.pattern)
-_ID = re.compile(
-    r"[^\W\d_]+\d+[^\W\d_]?|\d+[^\W\d_]{1,2}\d*[^\W\d_]?"
-)  # n01440764, 20240101T120000Z
+_ID = re.compile(r"[^\W\d_]+\d+[^\W\d_]?|\d+[^\W\d_]{1,2}\d*[^\W\d_]?")
 """Words as n01440764 and 20240101T120000Z, of which a list has nothing else."""
 _WORD = re.compile(r"\w+")
 
@@ -74,13 +72,13 @@ class Rows:
         return is_row and self._letters.add("".join(letters), "")
 
     def _add_words(self, line: str) -> bool:
-        end = 0
+        end, has_letters = 0, any(map(str.isalpha, line))
         for found in (_ROW if line.isascii() else _ROW_OF_ANY).finditer(line):
             word = found[0]
             if word.isalpha() and len(word) >= _LONG:
                 if self._long.add(word, ""):
                     return True
-            elif not word.isdigit() or len(word) == self._others.length or not _has_letters(line):
+            elif not word.isdigit() or len(word) == self._others.length or not has_letters:
                 gap = (self._gap + line[end : found.start()])[-_GAP:]
                 if self._others.add(word, gap):
                     return True
@@ -116,10 +114,6 @@ def refuse_signs(*, found: bool) -> None:
     if found:
         msg = "has a picture in signs"
         raise CouldHoldPictureError(msg)
-
-
-def _has_letters(line: str) -> bool:
-    return any(map(str.isalpha, line))
 
 
 def _is_id(word: str) -> bool:
@@ -206,7 +200,7 @@ def _is_flat(words: list[str]) -> bool:
     if len(words) < LETTERS:
         return False
     letters = [word for word in words if len(word) == 1]
-    if 2 * len(letters) > len(words) and len(letters) >= LETTERS and _has_letters("".join(letters)):
+    if 2 * len(letters) > len(words) and len(letters) >= LETTERS and any(map(str.isalpha, letters)):
         return True
     plain = [word for word in words[: _MOST_WORDS + 1] if word.isalpha()]
     if not LETTERS <= len(plain) <= _MOST_WORDS or ROWS * len(set(plain)) > len(plain):
