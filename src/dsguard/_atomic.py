@@ -140,26 +140,50 @@ def temporary_folder() -> Path:
 
     Raises
     ------
-    InputError
+    TemporaryFilesError
         If somebody else has made it, or nothing but the current folder can be written.
     """
     user = getattr(os, "getuid", lambda: "user")()
-    above = Path(tempfile.gettempdir())
+    try:
+        above = Path(tempfile.gettempdir())
+    except FileNotFoundError as error:  # not even the current folder
+        raise TemporaryFilesError(_NO_FOLDER) from error
     named = [Path(each) for each in map(os.environ.get, _TEMPORARY) if each]
     is_named = any(each.exists() and each.samefile(above) for each in named)
     if above.samefile(os.curdir) and not is_named:
-        msg = (
-            "no folder for temporary files can be written: TMPDIR, /tmp and the like are full, or "
-            "read-only; set TMPDIR to another folder"
-        )
-        raise InputError(msg)  # what lies in the current folder may be published
+        raise TemporaryFilesError(_NO_FOLDER)  # what lies in the current folder may be published
     folder = above / f"dsguard-{user}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    with temporary_writing(folder):
+        folder.mkdir(mode=0o700, exist_ok=True)
     if os.name == "posix" and (folder.is_symlink() or folder.lstat().st_uid != user):
         msg = f"{folder} was made by another user; set TMPDIR to a folder of your own"
-        raise InputError(msg)
-    make_private(folder)
+        raise TemporaryFilesError(msg)
+    with temporary_writing(folder):
+        make_private(folder)
     return folder
+
+
+class TemporaryFilesError(InputError):
+    """Temporary files cannot be written; nothing is wrong with what was read."""
+
+
+@contextlib.contextmanager
+def temporary_writing(folder: Path) -> Iterator[None]:
+    """Have it told of the folder for temporary files, where it cannot be written to."""
+    try:
+        yield
+    except OSError as error:
+        msg = (
+            f"temporary files cannot be written to {folder}: {error.strerror or error}; make room "
+            "there, or set TMPDIR to another folder"
+        )
+        raise TemporaryFilesError(msg) from error
+
+
+_NO_FOLDER = (
+    "no folder for temporary files can be written: TMPDIR, /tmp and the like are full, or "
+    "read-only; set TMPDIR to another folder"
+)
 
 
 _TEMPORARY = ("TMPDIR", "TEMP", "TMP")

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from dsguard.errors import DsguardError, InputError
+from dsguard.errors import DsguardError, InputError, raise_if_of_machine
 from dsguard.formats.base import (
     Part,
     Rows,
@@ -203,6 +203,7 @@ class ParquetSource(ShardedSource):
                 msg = f"{self.place}/{part.file}: {error}; it could be meant to fill the memory"
                 raise InputError(msg) from error
             except damage() as error:
+                raise_if_of_machine(error, f"{self.place}/{part.file}")
                 msg = f"{self.place}/{part.file} is damaged: {error}"
                 raise InputError(msg) from error
 
@@ -222,6 +223,7 @@ class ParquetSource(ShardedSource):
         try:
             file = parquet.ParquetFile(opened)
         except damage() as error:
+            raise_if_of_machine(error, f"{self.place}/{name}")
             msg = f"{self.place}/{name} is not a Parquet file, or is damaged: {error}"
             raise InputError(msg) from error
         size = opened.seek(0, os.SEEK_END)
