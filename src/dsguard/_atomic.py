@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
+from dsguard._published import check_unpublished
 from dsguard.errors import FileThereError, FormatError, InputError
 
 MOST_TEXT = 1 << 20
@@ -68,8 +69,16 @@ def write_whole(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """Open a file for writing that appears under its name only once it is complete.
 
     The bytes go to a temporary name in the same folder, which is renamed on success and removed on
-    any error. Folders are made as needed. A `private` file is one that only its owner can read.
+    any error. Folders are made as needed. A `private` file is one that only its owner can read; it
+    lies in no folder that is published.
+
+    Raises
+    ------
+    InputError
+        If a `private` file would lie in one.
     """
+    if private:
+        check_unpublished(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
     try:
@@ -93,7 +102,10 @@ def write_new(path: Path, data: bytes) -> None:
     ------
     FileThereError
         If there is something at `path`.
+    InputError
+        If it would lie in a folder that is published.
     """
+    check_unpublished(path)
     try:
         file = open_new(path, 0o600)
     except FileExistsError as error:

@@ -18,14 +18,15 @@ from typing import Any, BinaryIO
 
 from dsguard import errors as _errors
 from dsguard._atomic import lock_or_raise, make_private
+from dsguard._published import JOURNAL, SETTINGS
 from dsguard.errors import DsguardError, FormatError, InputError
 from dsguard.formats.disclosure import LeftOut
 from dsguard.formats.limits import json_lines, load_json
-from dsguard.formats.names import JOURNAL, JOURNAL_FILES, fault_of, is_hidden
+from dsguard.formats.names import JOURNAL_FILES, fault_of, is_hidden
 from dsguard.formats.places import LocalPlace, Place
 
 _DAMAGE = (ArithmeticError, AttributeError, TypeError, ValueError, RecursionError)
-_SETTINGS, _LOCK, _DONE = "settings.json", "lock", "done"  # the first two are `JOURNAL_FILES`
+_SETTINGS, _LOCK, _DONE = SETTINGS, "lock", "done"  # the first two are `JOURNAL_FILES`
 _INTENDED, _DRAWN, _BEFORE = "companions.json", "drawn.json", "before.json"
 
 
