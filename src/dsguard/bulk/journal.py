@@ -140,16 +140,17 @@ class Journal:
         InputError
             If it drew something else when the run began.
         """
-        if not drawn:
-            return
-        if not self.place.exists(_DRAWN):
-            self.place.write(_DRAWN, drawn.encode())
-        elif self.place.read(_DRAWN) != drawn.encode():
+        is_there = self.place.exists(_DRAWN)
+        before = self.place.read(_DRAWN).decode() if is_there else ""
+        if before != drawn and (is_there or self.done()):
             msg = (
-                "the images that show themselves would be others than those of the shards that are "
-                "done, since images were repaired, added or removed; begin anew with --overwrite"
+                "the images that show themselves, or pictures that none may show, would be others "
+                "than those of the shards that are done, since images were repaired, added or "
+                "removed; begin anew with --overwrite"
             )
             raise InputError(msg)
+        if drawn and not is_there:
+            self.place.write(_DRAWN, drawn.encode())
 
     def forget(self) -> None:
         """Remove what was noted of the run; whoever holds the lock removes that."""
