@@ -90,10 +90,7 @@ class ParquetSource(ShardedSource):
         return list(self._numbered_parts(file, size, wanted))
 
     def _whole_parts(self, file: str, size: int) -> list[Part]:
-        runs = list(self._runs(file, size))
-        if len(runs) == 1:  # the same part as while it was damaged, so that a run can go on
-            return [Part(file)]
-        return [Part(file, start, stop) for start, stop, _, _ in runs]
+        return [Part(file, start, stop) for start, stop, _, _ in self._runs(file, size)]
 
     def _numbered_parts(self, file: str, size: int, wanted: Collection[str]) -> Iterator[Part]:
         """Yield the parts of a file whose names end in the number of the row."""
@@ -113,15 +110,21 @@ class ParquetSource(ShardedSource):
                 yield Part(file, start, stop, mine)
 
     def _runs(self, file: str, size: int) -> Iterator[tuple[int, int, int, int]]:
-        """Yield runs of row groups with `size` rows or more, and the rows that they have."""
+        """Yield runs of row groups with `size` rows or more, and the rows that they have.
+
+        The end of one that has all is 0.
+        """
         with self.place.open(file) as opened:
             facts = self._file(opened, file).metadata
             counts = [facts.row_group(n).num_rows for n in range(facts.num_row_groups)]
         start = first = row = 0
         for number, count in enumerate(counts, 1):
             row += count
-            if row - first >= size or number == len(counts):
-                yield start, number, first, row
+            is_last = number == len(counts)
+            if row - first >= size or is_last:
+                # One that is not cut is the same part as while it was damaged, so that a run can
+                # go on.
+                yield start, 0 if is_last and not start else number, first, row
                 start, first = number, row
 
     def rows(self, part: Part) -> Iterator[Rows]:
