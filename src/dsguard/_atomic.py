@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
+from dsguard._published import check_unpublished
 from dsguard.errors import FileThereError, FormatError, InputError
 
 MOST_TEXT = 1 << 20
@@ -68,8 +69,16 @@ def write_whole(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
     """Open a file for writing that appears under its name only once it is complete.
 
     The bytes go to a temporary name in the same folder, which is renamed on success and removed on
-    any error. Folders are made as needed. A `private` file is one that only its owner can read.
+    any error. Folders are made as needed. A `private` file is one that only its owner can read; it
+    lies in no folder that is published.
+
+    Raises
+    ------
+    InputError
+        If a `private` file would lie in one.
     """
+    if private:
+        check_unpublished(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
     try:
@@ -93,7 +102,10 @@ def write_new(path: Path, data: bytes) -> None:
     ------
     FileThereError
         If there is something at `path`.
+    InputError
+        If it would lie in a folder that is published.
     """
+    check_unpublished(path)
     try:
         file = open_new(path, 0o600)
     except FileExistsError as error:
@@ -140,26 +152,50 @@ def temporary_folder() -> Path:
 
     Raises
     ------
-    InputError
+    TemporaryFilesError
         If somebody else has made it, or nothing but the current folder can be written.
     """
     user = getattr(os, "getuid", lambda: "user")()
-    above = Path(tempfile.gettempdir())
+    try:
+        above = Path(tempfile.gettempdir())
+    except FileNotFoundError as error:  # not even the current folder
+        raise TemporaryFilesError(_NO_FOLDER) from error
     named = [Path(each) for each in map(os.environ.get, _TEMPORARY) if each]
     is_named = any(each.exists() and each.samefile(above) for each in named)
     if above.samefile(os.curdir) and not is_named:
-        msg = (
-            "no folder for temporary files can be written: TMPDIR, /tmp and the like are full, or "
-            "read-only; set TMPDIR to another folder"
-        )
-        raise InputError(msg)  # what lies in the current folder may be published
+        raise TemporaryFilesError(_NO_FOLDER)  # what lies in the current folder may be published
     folder = above / f"dsguard-{user}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    with temporary_writing(folder):
+        folder.mkdir(mode=0o700, exist_ok=True)
     if os.name == "posix" and (folder.is_symlink() or folder.lstat().st_uid != user):
         msg = f"{folder} was made by another user; set TMPDIR to a folder of your own"
-        raise InputError(msg)
-    make_private(folder)
+        raise TemporaryFilesError(msg)
+    with temporary_writing(folder):
+        make_private(folder)
     return folder
+
+
+class TemporaryFilesError(InputError):
+    """Temporary files cannot be written; nothing is wrong with what was read."""
+
+
+@contextlib.contextmanager
+def temporary_writing(folder: Path) -> Iterator[None]:
+    """Have it told of the folder for temporary files, where it cannot be written to."""
+    try:
+        yield
+    except OSError as error:
+        msg = (
+            f"temporary files cannot be written to {folder}: {error.strerror or error}; make room "
+            "there, or set TMPDIR to another folder"
+        )
+        raise TemporaryFilesError(msg) from error
+
+
+_NO_FOLDER = (
+    "no folder for temporary files can be written: TMPDIR, /tmp and the like are full, or "
+    "read-only; set TMPDIR to another folder"
+)
 
 
 _TEMPORARY = ("TMPDIR", "TEMP", "TMP")

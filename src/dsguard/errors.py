@@ -6,6 +6,7 @@ image without reading a message.
 
 from __future__ import annotations
 
+import errno
 from typing import Self
 
 
@@ -214,3 +215,23 @@ class MissingExtraError(DsguardError, ImportError):
     def of(cls, package: str, extra: str) -> MissingExtraError:
         """Build the error for a missing `package` that comes with `dsguard[extra]`."""
         return cls(f"{package} is not installed; run: pip install 'dsguard[{extra}]'")
+
+
+def raise_if_of_machine(error: Exception, what: str) -> None:
+    """Raise an error of the machine as such: it says nothing of what was to be read.
+
+    Those are a full disk, a missing permission, too many open files or a lost connection. Readers
+    that take any error for damage call this first.
+
+    Raises
+    ------
+    InputError
+        If it is one.
+    """
+    for cause in (error, error.__context__):  # zipfile makes one of its own of an OSError
+        if not isinstance(cause, OSError):
+            continue
+        has_number = cause.errno not in (None, errno.EINVAL)  # which damage leads to as well
+        if has_number or isinstance(cause, (ConnectionError, PermissionError, TimeoutError)):
+            msg = f"{what} cannot be read: {cause.strerror or str(cause) or type(cause).__name__}"
+            raise InputError(msg) from error

@@ -14,7 +14,7 @@ from PIL import Image
 import dsguard
 from dsguard.bulk import protect_dataset
 from dsguard.cli.commands import Exit, run
-from dsguard.covers import FolderOfCovers
+from dsguard.covers import FolderOfCovers, Itself
 from dsguard.covers.base import Batch
 
 KEY = dsguard.DatasetKey(bytes(32))
@@ -98,6 +98,7 @@ def test_no_image_is_shown_by_another(home, scenes, kind, size):
     for n, scene in enumerate(scenes[:2]):
         copy = Image.fromarray(scene).resize(size)
         copy.save(home / "mine" / f"copy{n}.{kind}", quality=95)
+    Image.fromarray(scenes[5]).save(home / "mine" / "nice.png")
     cover = FolderOfCovers.of(KEY, home / "mine")
     report = protect_dataset("photos", "out", KEY, cover=cover)
     assert report.done == 1
@@ -234,3 +235,91 @@ def test_a_copy_is_found_among_many(tmp_path, scenes):
     ]
     thumbnail = np.asarray(Image.fromarray(images[0]).resize((16, 16), Image.Resampling.BOX))
     assert refused(images, [*others, thumbnail], tmp_path) == {0}
+
+
+def shown_by(folder):
+    """Return what the published images of a folder, shards or tables show, (32, 32, 3) each."""
+    from dsguard.formats import open_source
+    from dsguard.formats.base import decode_rows
+
+    source = open_source(folder)
+    for part in source.parts(100):
+        for rows in source.rows(part):
+            for groups, _ in decode_rows(rows):
+                for group in groups:
+                    yield from group.images.astype(np.int16)
+
+
+def nearest_to(pictures, images):
+    """Return how far the nearest of some images is from any of these pictures."""
+    return min(np.abs(image - picture).mean() for image in images for picture in pictures)
+
+
+FORMS = ["folder", "archive", "webdataset", "parquet", "numpy"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("copies", [1, 7])
+def test_a_picture_that_is_an_image_is_shown_by_none(home, scenes, form, copies):
+    """It is refused itself, and no other image shows it, however often it is among the covers."""
+    if form == "parquet":
+        pytest.importorskip("pyarrow")
+    clean = np.concatenate([scenes[:3], [scenes[n % 8][::-1] for n in range(40)]])
+    clean[3:, 8:24, 8:24] = np.random.default_rng(1).integers(0, 256, (40, 16, 16, 3))
+    for n, image in enumerate(clean):
+        Image.fromarray(image).save(home / "photos" / "x" / f"{n:02}.png")
+    source = home / "photos"
+    for old in ("0.png", "1.png", "2.png"):
+        (source / "x" / old).unlink()
+    if form == "numpy":
+        source = home / "images.npy"
+        np.save(source, clean)
+    elif form != "folder":
+        out_format = "folder" if form == "archive" else form
+        if form == "archive":
+            import shutil
+
+            source = shutil.make_archive(str(home / "photos"), "zip", home / "photos")
+        else:
+            protect_dataset(source, home / "made", KEY, out_format=out_format, cover=Itself())
+            dsguard.bulk.restore_dataset(home / "made", home / "clean", KEY)
+            source = home / "clean"
+    for n in range(copies):
+        Image.fromarray(scenes[0]).save(home / "mine" / f"copy{n}.png")
+    Image.fromarray(scenes[1]).save(home / "mine" / "other.png")
+    Image.fromarray(scenes[5]).save(home / "mine" / "nice.png")
+    cover = FolderOfCovers.of(KEY, home / "mine")
+    report = protect_dataset(source, "out", KEY, cover=cover, workers=2, shard_size=16)
+    if form != "numpy":  # where those that are refused are black
+        assert (report.done, report.failed) == (41, 2)
+    published = list(shown_by(home / "out"))
+    assert nearest_to(scenes[:2], published) > 16
+    assert nearest_to(scenes[5:6], published) < 16
+
+
+def test_a_run_that_goes_on_hides_the_same_pictures(home, scenes):
+    """Shards that are done may show a picture that turns out to be an image."""
+    broken = home / "photos" / "x" / "1.png"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[:60])
+    Image.fromarray(scenes[1]).save(home / "mine" / "copy.png")
+    Image.fromarray(scenes[5]).save(home / "mine" / "nice.png")
+    cover = FolderOfCovers.of(KEY, home / "mine")
+    options = {"cover": cover, "shard_size": 1, "keep": "pixels"}
+    assert protect_dataset("photos", "out", KEY, **options).failed == 1
+    broken.write_bytes(whole)
+    with pytest.raises(dsguard.InputError, match="begin anew with --overwrite"):
+        protect_dataset("photos", "out", KEY, **options)
+    report = protect_dataset("photos", "out", KEY, **options, overwrite=True)
+    assert list(report.failures) == ["x/1.png"]
+    assert nearest_to(scenes[1:2], shown_by(home / "out")) > 16
+    assert protect_dataset("photos", "out", KEY, **options).failed == 1
+
+
+def test_covers_that_are_all_images_leave_none(home, scenes):
+    Image.fromarray(scenes[1]).save(home / "mine" / "copy.png")
+    report = protect_dataset("photos", "out", KEY, cover=FolderOfCovers.of(KEY, home / "mine"))
+    assert report.done == 0
+    told = {name: error.message for name, error in report.failures.items()}
+    assert "is among the covers" in told["x/1.png"]
+    assert all("give other pictures" in told[f"x/{n}.png"] for n in (0, 2))

@@ -111,6 +111,36 @@ def test_parquet(tmp_path, images, key):
     assert raw.schema.metadata[b"huggingface"] == given.metadata[b"huggingface"]
 
 
+@pytest.mark.parametrize("is_done", [False, True])
+def test_parts_that_an_earlier_version_has_named_stay(tmp_path, scenes, key, monkeypatch, is_done):
+    """The first part of a file was called as the file, and sorted behind all others."""
+
+    def earlier(cls, part, number):
+        del number
+        stem = part.file.removesuffix(".parquet")
+        return f"{stem}-{part.start:05d}{cls.suffix}" if part.start else part.file
+
+    files = encode_images(np.concatenate([scenes, scenes]))
+    if not is_done:
+        files[0] = files[0][:60]
+    columns = {"image": pa.array(files, pa.binary()), "mask": [b"x" * 300] * 16}
+    pq.write_table(pa.table(columns), tmp_path / "data.parquet", row_group_size=4)
+    options = {"shard_size": 6, "keep": "pixels"} if not is_done else {"shard_size": 6}
+    with monkeypatch.context() as patch:
+        patch.setattr("dsguard.formats.parquet.writer.ParquetSink.file_of", classmethod(earlier))
+        protect_dataset(tmp_path / "data.parquet", tmp_path / "safe", key, **options)
+    report = protect_dataset(tmp_path / "data.parquet", tmp_path / "safe", key, **options)
+    assert (report.resumed, report.foreign) == (1 + is_done, [])
+    first = "data.parquet" if is_done else "data-00000.parquet"
+    found = {path.name for path in (tmp_path / "safe").iterdir() if path.suffix == ".parquet"}
+    assert found == {first, "data-00002.parquet"}
+    report = verify_dataset(tmp_path / "safe", key)
+    assert (report.failed, report.lost, report.done) == (0, 0, 15 + is_done)
+    if is_done:
+        restored = restore_dataset(tmp_path / "safe", tmp_path / "back", key)
+        assert (restored.failed, restored.sealed_fields) == (0, 16)
+
+
 def test_parquet_is_cut_at_row_groups(tmp_path, scenes, key):
     files = encode_images(np.concatenate([scenes, scenes]))
     table = pa.table({"image": pa.array(files, pa.binary()), "y": [0, 1] * len(scenes)})
@@ -120,11 +150,11 @@ def test_parquet_is_cut_at_row_groups(tmp_path, scenes, key):
     )
     assert (report.shards, report.done) == (2, 16)
     assert sorted(path.name for path in (tmp_path / "safe").iterdir()) == [
+        "data-00000.parquet",
         "data-00002.parquet",
-        "data.parquet",
     ]
     restore_dataset(tmp_path / "safe", tmp_path / "back", key)
-    back = [pq.read_table(tmp_path / "back" / f"data{cut}.parquet") for cut in ("", "-00002")]
+    back = [pq.read_table(tmp_path / "back" / f"data-{cut}.parquet") for cut in ("00000", "00002")]
     found = [decode_image(data) for part in back for data in part["image"].to_pylist()]
     np.testing.assert_array_equal(found, np.concatenate([scenes, scenes]))
     assert [value for part in back for value in part["y"].to_pylist()] == [0, 1] * len(scenes)

@@ -125,6 +125,12 @@ def digests_of_loose(rows: Rows) -> list[tuple[str, bytes]]:
     return [(name, _digest_of_loose(name, data)) for name, data in texts]
 
 
+def digests_of_facts(rows: Rows) -> set[tuple[str, bytes]]:
+    """Return what a file says of itself: names, and what tells each value from all others."""
+    facts = rows.record.facts() if rows.record else ()
+    return {(name, _digest(b"fact", name, "", value)) for name, value in facts}
+
+
 def _digest_of_loose(name: str, data: bytes) -> bytes:
     return _digest(b"loose", name, "", data)
 
@@ -161,12 +167,17 @@ def compare(
     as_folder = isinstance(published, TreeSource) and not isinstance(source, TreeSource)
     is_beside = partial(_is_beside, published, {*published.companions(), *published.left_out()})
     parts, lost = source.parts(CHUNK_IMAGES), Counter[str]()
+    untold = set[tuple[str, str, bytes]]()
     for part in source.with_fields(parts) if how.fields else parts:
         for rows in source.rows(part):
             some = _in_folders(rows, source) if as_folder else rows
             _compare_rows(some, names, how, is_beside, report, lost)
+            if isinstance(published, ParquetSource):
+                untold |= {(part.file, *fact) for fact in digests_of_facts(rows) - report.facts}
             report.compared_images += len(rows.names)
             tell()
+    for file, name, _ in sorted(untold):
+        report.add_different(f"{file}/{name}", "is metadata that does not come back as it is")
     left = sum(report.digests.values())
     if left:
         more = "1 image more" if left == 1 else f"{left} images more"

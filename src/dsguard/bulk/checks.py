@@ -7,10 +7,12 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dsguard import _published
+from dsguard._published import JOURNAL
 from dsguard.bulk.journal import Journal
-from dsguard.errors import DsguardError, InputError
+from dsguard.errors import InputError
 from dsguard.formats.images import check_output_format
-from dsguard.formats.names import JOURNAL, checked, shard_name
+from dsguard.formats.names import checked, shard_name
 from dsguard.formats.places import Listing, LocalPlace, Place, on_disk, place_of
 from dsguard.formats.sink import Output
 from dsguard.formats.writers import file_name, output_kind
@@ -102,48 +104,16 @@ def check_private(path: Path, what: str, *folders: str | os.PathLike[str] | None
 def check_unpublished(path: str | os.PathLike[str], what: str, *, may_be_it: bool = False) -> None:
     """Refuse a place for what is secret, or clean, in a folder that a run protects images into.
 
-    Its journal, which lies beside it, tells. One that cannot be read counts as one, but where it is
-    that of `path` itself: whoever goes on there says what is wrong, and may begin anew.
-
-    Parameters
-    ----------
-    path : path-like or URL
-        Places that are reached by fsspec are not looked at.
-    what : str
-        What would lie there, for the error.
-    may_be_it : bool
-        Whether it may be that folder itself.
+    Arguments are those of `_published.check_unpublished`, and URLs: places that are reached by
+    fsspec are not looked at.
 
     Raises
     ------
     InputError
         If it is such a folder or lies in one, however that is spelled.
     """
-    there = on_disk(path)
-    if there is None:
-        return
-    for folder in there.parents if may_be_it else (there, *there.parents):
-        if _is_published(folder, if_damaged=folder != there):
-            msg = (
-                f"the {what} {path} would be published: a run protects images into {folder} "
-                f"({folder}{JOURNAL} is its journal); choose a place outside of that folder"
-            )
-            raise InputError(msg)
-
-
-def _is_published(folder: Path, *, if_damaged: bool) -> bool:
-    """Tell whether a run protects images into a folder, or has done so."""
-    try:
-        if not (folder.name and folder.is_dir()):  # nothing lies beside a root
-            return False
-        settings = Journal.of(LocalPlace(folder)).settings()
-    except (DsguardError, OSError):  # it is damaged, or of another user
-        return if_damaged
-    return settings is not None and settings.get("task", _PROTECTED) == _PROTECTED
-
-
-_PROTECTED = "protected"
-"""The task in the journals of runs whose results are published."""
+    if (there := on_disk(path)) is not None:
+        _published.check_unpublished(there, what, may_be_it=may_be_it)
 
 
 def check_empty(place: Place) -> None:

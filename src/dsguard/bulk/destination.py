@@ -268,6 +268,8 @@ class Destination:
         for spec in self.specs:
             file = file_name(self.output.kind, spec.part, spec.number)
             own |= {file, f"{file}.sidecars.npz", *self.journal.also(spec.number)}
+            if spec.part.stop and not spec.part.start:  # an earlier version named it as the source
+                own |= self._written(spec.number)
         return own
 
     def _clear_scratch(self) -> None:

@@ -18,14 +18,15 @@ from typing import Any, BinaryIO
 
 from dsguard import errors as _errors
 from dsguard._atomic import lock_or_raise, make_private
+from dsguard._published import JOURNAL, SETTINGS
 from dsguard.errors import DsguardError, FormatError, InputError
 from dsguard.formats.disclosure import LeftOut
 from dsguard.formats.limits import json_lines, load_json
-from dsguard.formats.names import JOURNAL, JOURNAL_FILES, fault_of, is_hidden
+from dsguard.formats.names import JOURNAL_FILES, fault_of, is_hidden
 from dsguard.formats.places import LocalPlace, Place
 
 _DAMAGE = (ArithmeticError, AttributeError, TypeError, ValueError, RecursionError)
-_SETTINGS, _LOCK, _DONE = "settings.json", "lock", "done"  # the first two are `JOURNAL_FILES`
+_SETTINGS, _LOCK, _DONE = SETTINGS, "lock", "done"  # the first two are `JOURNAL_FILES`
 _INTENDED, _DRAWN, _BEFORE = "companions.json", "drawn.json", "before.json"
 
 
@@ -139,16 +140,17 @@ class Journal:
         InputError
             If it drew something else when the run began.
         """
-        if not drawn:
-            return
-        if not self.place.exists(_DRAWN):
-            self.place.write(_DRAWN, drawn.encode())
-        elif self.place.read(_DRAWN) != drawn.encode():
+        is_there = self.place.exists(_DRAWN)
+        before = self.place.read(_DRAWN).decode() if is_there else ""
+        if before != drawn and (is_there or self.done()):
             msg = (
-                "the images that show themselves would be others than those of the shards that are "
-                "done, since images were repaired, added or removed; begin anew with --overwrite"
+                "the images that show themselves, or pictures that none may show, would be others "
+                "than those of the shards that are done, since images were repaired, added or "
+                "removed; begin anew with --overwrite"
             )
             raise InputError(msg)
+        if drawn and not is_there:
+            self.place.write(_DRAWN, drawn.encode())
 
     def forget(self) -> None:
         """Remove what was noted of the run; whoever holds the lock removes that."""

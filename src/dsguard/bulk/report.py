@@ -74,6 +74,8 @@ class Report:
         Of all images that come back, where a dataset is compared with another.
     fields : dict of str to Counter of bytes
         Of what belongs to them in shards, by kind, and of texts of no image, by name.
+    facts : set of tuple of str and bytes
+        What Parquet files say of themselves and of their columns: names, and digests of the values.
     compared_images : int
         Images of the other dataset that were looked for so far.
     compared : {"", "images", "contents", "all"}
@@ -117,6 +119,7 @@ class Report:
     fields: defaultdict[str, Counter[bytes]] = field(
         default_factory=lambda: defaultdict(Counter), repr=False
     )
+    facts: set[tuple[str, bytes]] = field(default_factory=set, repr=False)
     compared_images: int = 0
     compared: str = ""
     different: dict[str, str] = field(default_factory=dict)
@@ -145,6 +148,7 @@ class Report:
         self.digests.update(result.digests)
         for kind, digests in result.fields.items():
             self.fields[kind].update(digests)
+        self.facts |= result.facts
         self.done += result.done
         self.sidecars += result.sidecars
         self.metadata_dropped += result.metadata_dropped

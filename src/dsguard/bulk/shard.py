@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from dsguard.bulk.against import digests_of_fields, digests_of_loose
+from dsguard.bulk.against import digests_of_facts, digests_of_fields, digests_of_loose
 from dsguard.bulk.ahead import KeyedRun, with_keys
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.sealed_fields import PieceSealer, opened_fields, pieces_of
@@ -105,6 +105,8 @@ class ShardResult:
         Of all images that come back, where they are to be compared.
     fields : dict of str to list of bytes
         Of what belongs to them, by kind, and of texts of no image, by name.
+    facts : set of tuple of str and bytes
+        What files say of themselves and of their columns: names, and digests of the values.
     left_out : dict of str to LeftOut
         What lies beside images and was not published, by kind.
     met : set of str
@@ -131,6 +133,7 @@ class ShardResult:
     bytes_written: int = 0
     digests: list[bytes] = field(default_factory=list, repr=False)
     fields: dict[str, list[bytes]] = field(default_factory=dict, repr=False)
+    facts: set[tuple[str, bytes]] = field(default_factory=set, repr=False)
     left_out: dict[str, LeftOut] = field(default_factory=dict)
     met: set[str] = field(default_factory=set, repr=False)
     sealed_fields: int = 0
@@ -381,6 +384,7 @@ def _tell_fields(rows: Rows, results: Results, result: ShardResult) -> None:
                 result.fields.setdefault(kind, []).append(told)
     for name, told in digests_of_loose(rows):
         result.fields.setdefault(name, []).append(told)
+    result.facts.update(digests_of_facts(rows))
 
 
 def _count_bytes(rows: Rows, results: Results, result: ShardResult) -> None:

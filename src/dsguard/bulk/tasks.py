@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard import covers
+from dsguard._published import PROTECTED
 from dsguard.api import are_protected, keys_for, protect_batch, restore_batch
 from dsguard.bulk.against import Comparison
 from dsguard.bulk.carried import file_of, fitted_to_files
@@ -271,7 +272,7 @@ class Protect(Task):
     False
     """
 
-    verb = "protected"
+    verb = PROTECTED
     key: DatasetKey
     cover: Cover
     codec: Codec

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import math
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dsguard.covers.alike import SQUARES, few_of, gray_of, is_copy, means_of, nearest
-from dsguard.covers.base import Batch, Cover
+from dsguard.covers.base import Batch, Cover, ImageSet
 from dsguard.covers.draws import drawn_for_images
 from dsguard.errors import DsguardError, InputError
 
@@ -27,7 +31,10 @@ _SMALL = 1 << 18
 """Samples of pictures that are kept in memory."""
 
 _TRIED = 4
-"""Pictures that are read for an image to tell whether it is among the covers."""
+"""Pictures that are read for an image, and are none of it, until no more are looked for."""
+
+_AT_ONCE = 1 << 24
+"""Samples of images that are read at a time, when all of a dataset are looked at."""
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -36,7 +43,8 @@ _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 class FolderOfCovers(Cover):
     """Each image shows a picture of a folder: that of its own name, else one drawn by the key.
 
-    Pictures are brought to the size of the image.
+    Pictures are brought to the size of the image. One that is an image of the dataset, or a copy of
+    one, is shown by none: all images are looked at before the first is protected.
 
     Attributes
     ----------
@@ -48,6 +56,8 @@ class FolderOfCovers(Cover):
         Why the others are not shown, one sentence each.
     few : ndarray of float32, shape (F, 16)
         A few means of each picture, by which an image is found that is among them.
+    hidden : frozenset of str
+        The pictures that are images of the dataset; set by `prepared`.
 
     Examples
     --------
@@ -71,7 +81,9 @@ class FolderOfCovers(Cover):
         repr=False,
         compare=False,
     )
+    hidden: frozenset[str] = field(default=frozenset(), repr=False)
     is_like = False
+    needs_whole_set = True
 
     @classmethod
     def of(cls, key: DatasetKey, folder: Path) -> FolderOfCovers:
@@ -112,20 +124,41 @@ class FolderOfCovers(Cover):
         sizes = [(name, (self.folder / name).stat().st_size) for name in self.files]
         return {"cover": "given", "pictures": hashlib.sha256(repr(sizes).encode()).hexdigest()}
 
+    @contextmanager
+    def prepared(self, whole: ImageSet) -> Iterator[FolderOfCovers]:
+        found = set[str]()
+        for shape, count in whole.counts.items():
+            some = max(1, _AT_ONCE // math.prod(shape))
+            for start in range(0, count, some):
+                for image in whole.read(shape, slice(start, min(start + some, count))):
+                    with contextlib.suppress(InputError):  # those that would show it fail by it
+                        found.update(self._copies(gray_of(image)))
+        yield replace(self, hidden=frozenset(found))
+
+    def drawn(self) -> str:
+        """Return the pictures that are hidden: shards that are done may show what others are."""
+        return json.dumps(sorted(self.hidden)) if self.hidden else ""
+
+    @cached_property
+    def _shown(self) -> tuple[str, ...]:
+        return tuple(name for name in self.files if name not in self.hidden)
+
     def refused(self, batch: Batch) -> dict[int, DsguardError]:
         """Return the images that are among the covers, and why.
 
-        Of each image a few means are held against those of all pictures, and up to five pictures
-        are read: its own, and those that could be copies of it.
+        Of each image a few means are held against those of all pictures, and a few pictures are
+        read: its own, and those that could be copies of it.
         """
         errors: dict[int, DsguardError] = {}
-        for n, (image, name) in enumerate(zip(batch.images, self._chosen(batch), strict=True)):
+        for n, (image, own) in enumerate(zip(batch.images, self._named(batch), strict=True)):
             gray = gray_of(image)
             try:
-                if self._is_alike(name, gray):
+                if own and self._is_alike(own, gray):
                     errors[n] = InputError(_ITSELF)
-                elif other := self._alike(gray):
+                elif other := next(self._copies(gray), ""):
                     errors[n] = InputError(_SHOWN.format(other))
+                elif not self._shown:
+                    errors[n] = InputError(_NONE_LEFT)
             except InputError as error:
                 errors[n] = error.to_keep()
         return errors
@@ -135,10 +168,15 @@ class FolderOfCovers(Cover):
         read = _kept_means if gray.width * gray.height <= _SMALL else _means
         return is_copy(gray, read(self.folder, name, gray.width, gray.height))
 
-    def _alike(self, gray: Image) -> str:
-        """Return the picture that is the image or a copy of it, empty where none is."""
-        names = (self.files[n] for n in nearest(gray, self.few, _TRIED))
-        return next((name for name in names if self._is_alike(name, gray)), "")
+    def _copies(self, gray: Image) -> Iterator[str]:
+        """Yield the pictures that are the image or copies of it, which are the nearest to it."""
+        others = 0
+        for n in nearest(gray, self.few, len(self.few)):
+            if self._is_alike(self.files[n], gray):
+                yield self.files[n]
+                others = 0
+            elif (others := others + 1) == _TRIED:
+                return
 
     def images(self, batch: Batch, grid: int) -> Images:
         out = np.empty_like(batch.images)
@@ -146,16 +184,20 @@ class FolderOfCovers(Cover):
             image[...] = self._read(name, image.shape)
         return out
 
-    def _chosen(self, batch: Batch) -> list[str]:
-        """Return the picture for each image."""
+    def _named(self, batch: Batch) -> list[str | None]:
+        """Return the picture of the name of each image, None where there is none."""
         from dsguard.formats.images import suffix_of
 
         named = {name.removesuffix(suffix_of(name)): name for name in self.files}
         own = [named.get(name.removesuffix(suffix_of(name))) for name in batch.names]
-        own += [None] * (len(batch.images) - len(own))
+        return own + [None] * (len(batch.images) - len(own))
+
+    def _chosen(self, batch: Batch) -> list[str]:
+        """Return the picture that each image shows."""
+        own = [None if name in self.hidden else name for name in self._named(batch)]
         drawn = drawn_for_images(self.key, b"covers", batch.images)[:, :8].copy().view("<u8")[:, 0]
-        count = len(self.files)
-        return [name or self.files[n % count] for n, name in zip(drawn.tolist(), own, strict=True)]
+        shown, count = self._shown, len(self._shown)
+        return [name or shown[n % count] for n, name in zip(drawn.tolist(), own, strict=True)]
 
     def _read(self, name: str, shape: Shape) -> Images:
         read = _kept if math.prod(shape) <= _SMALL else _picture
@@ -168,10 +210,12 @@ _ITSELF = (
 )
 
 _SHOWN = (
-    "is among the covers, as {} (it, or a copy: smaller, gray or mirrored), and other images would "
-    "show it; give pictures that are none of the dataset, or name the images that are to show "
+    "is among the covers, as {} (it, or a copy: smaller, gray or mirrored), which no other image "
+    "shows; give pictures that are none of the dataset, or name the images that are to show "
     "themselves (cover samples)"
 )
+
+_NONE_LEFT = "has no cover: all pictures are images of the dataset, or copies; give other pictures"
 
 
 def _decoded(folder: Path, name: str) -> Images:

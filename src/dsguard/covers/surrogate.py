@@ -18,7 +18,7 @@ from dsguard.choices import LAYERS
 from dsguard.covers.base import check_labels
 from dsguard.covers.pattern_fitting import fit_patterns
 from dsguard.covers.patterns import GRID, Patterns
-from dsguard.errors import FormatError, InputError
+from dsguard.errors import FormatError, InputError, raise_if_of_machine
 from dsguard.kernels.contract import Images
 from dsguard.networks.resnet import ResNet18, build
 from dsguard.networks.training import (
@@ -291,6 +291,7 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise
     except Exception as error:
+        raise_if_of_machine(error, str(path))
         msg = f"{path} is not a dsguard surrogate, or is damaged"
         raise FormatError(msg) from error
     if not isinstance(content, dict) or content.get("kind") != _KIND:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from dsguard._atomic import write_whole
+from dsguard._published import check_unpublished
 from dsguard.dmcp import frames
 from dsguard.dmcp.names import check_dataset_name
 from dsguard.dmcp.pace import PATIENCE, Pace
@@ -366,7 +367,14 @@ class Client:
         return self._object("GET", f"/v1/jobs/{quote(number, safe='')}", **fields)
 
     def fetch_job(self, number: str, tar: Path) -> None:
-        """Write the restored images of a finished job to a tar, whole or not at all."""
+        """Write the restored images of a finished job to a tar, whole or not at all.
+
+        Raises
+        ------
+        InputError
+            If it would lie in a folder that is published.
+        """
+        check_unpublished(tar, "tar")
         path = f"/v1/jobs/{quote(number, safe='')}/result"
         try:
             with write_whole(tar) as file, self._stream("GET", path) as answer:

@@ -23,7 +23,7 @@ import torch
 from dsguard._atomic import write_whole
 from dsguard.bulk.checks import check_unpublished
 from dsguard.covers.pattern_fitting import ROUNDS
-from dsguard.errors import InputError
+from dsguard.errors import InputError, raise_if_of_machine
 from dsguard.evaluation.attacks import CounterMeasure, Known, attack_named
 from dsguard.evaluation.comparison import Row, cautions, psnr
 from dsguard.evaluation.data import Data
@@ -258,6 +258,7 @@ def _stored(file: Path, shape: tuple[int, ...]) -> dict[str, Images]:
     except InputError:
         raise
     except Exception as error:  # NumPy and zipfile raise nearly anything
+        raise_if_of_machine(error, str(file))
         msg = f"{file} is damaged; remove it, and it is made again"
         raise InputError(msg) from error
 

@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO
 
-from dsguard.errors import DsguardError, InputError
+from dsguard.errors import DsguardError, InputError, raise_if_of_machine
 from dsguard.formats.archive_dates import date_in_tar, date_in_zip
 from dsguard.formats.base import Part
 from dsguard.formats.folder.reader import TreeSource, read_or_error
@@ -164,7 +164,10 @@ def _zip(place: Place, file: str, stamp: str) -> tuple[zipfile.ZipFile, dict[str
         opened = place.open(file)
         size = opened.seek(0, os.SEEK_END)
         archive = _ClosingZip(opened)
+    except DsguardError:
+        raise
     except Exception as error:  # zipfile fails in many ways on a damaged directory
+        raise_if_of_machine(error, path)
         msg = f"{path} is damaged or truncated: {error}"
         raise InputError(msg) from error
     unpacked = sum(member.file_size for member in archive.infolist())

@@ -82,6 +82,10 @@ class Record:
         """Yield the text files that belong to no image, for sinks of other formats."""
         yield from ()
 
+    def facts(self) -> Iterator[tuple[str, bytes]]:
+        """Yield what the file says of itself and of its columns: a name of each, and the value."""
+        yield from ()
+
     def passed_over(self) -> Iterator[tuple[str, str]]:
         """Yield the names of files that belong to no image and cannot be taken, and why."""
         yield from ()

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from dsguard.errors import InputError
+from dsguard.errors import InputError, raise_if_of_machine
 from dsguard.formats.archive import TarSource, ZipSource
 from dsguard.formats.arrays.cifar import CifarSource
 from dsguard.formats.arrays.reader import NumpySource, is_array_file, label_files
@@ -149,6 +149,7 @@ def _of_file(place: Place, file: str, kind: str) -> Source:
         if is_zip:  # with something before it
             return ZipSource(place, file)
     except (EOFError, OSError, zipfile.BadZipFile) as error:
+        raise_if_of_machine(error, f"{place}/{file}")
         msg = f"{place}/{file} cannot be read: {error}"
         raise InputError(msg) from error
     msg = f"{place}/{file} is neither a folder nor a tar, zip, Parquet or NumPy file"

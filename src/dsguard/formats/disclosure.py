@@ -109,6 +109,7 @@ class Account:
         self.met: set[str] = set()
         self.seals = False
         self.is_cut = False
+        self._noted: set[str] = set()
 
     def says(self, name: str) -> bool | None:
         """Tell whether a name is to be published; None where the owner has not decided."""
@@ -139,12 +140,21 @@ class Account:
         self, kind: str, name: str, reason: str, count: int = 1, *, sealable: bool = True
     ) -> None:
         """Note that something is not published, and not sealed."""
-        if self.seals and sealable and reason != A_KEY:
+        if self._is_sealed(reason, sealable=sealable):
             return
         is_suffix = kind.startswith("*.") and name.endswith(kind[1:])
         literal = kind[2:] if is_suffix and name.rpartition("/")[2] != kind else kind
         kind = f"{kind[: len(kind) - len(literal)]}{glob.escape(literal)}"  # a pattern of it alone
         add_up(self.left_out, {kind: LeftOut(count, name, reason)})
+
+    def leave_out_once(self, name: str, reason: str, *, sealable: bool = True) -> None:
+        """Note the same of something that many rows share, which is met again with each of them."""
+        if name not in self._noted and not self._is_sealed(reason, sealable=sealable):
+            self._noted.add(name)
+            self.leave_out(name.rpartition("/")[2], name, reason, sealable=sealable)
+
+    def _is_sealed(self, reason: str, *, sealable: bool) -> bool:
+        return self.seals and sealable and reason != A_KEY
 
     def keep_class(self, name: str) -> None:
         """Name what has the class of images, and is published, where its owner would drop it."""

@@ -14,15 +14,13 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from urllib.parse import unquote
 
+from dsguard._published import JOURNAL, SETTINGS
 from dsguard.errors import InputError
 
 SCRATCH = ".dsguard-tmp"
 """Folder of a destination for what is not whole yet; a run begins and ends by removing it."""
 
-JOURNAL = ".dsguard"
-"""Ending of the folder with the journal of a run."""
-
-JOURNAL_FILES = ("settings.json", "lock", "surrogate.pt")
+JOURNAL_FILES = (SETTINGS, "lock", "surrogate.pt")
 """One of these makes a journal of a folder with that ending: classes may be called so as well."""
 
 CLASS_NAME = "classname.txt"

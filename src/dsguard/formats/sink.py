@@ -126,7 +126,7 @@ class Sink(ABC):
         if not part.file:
             return f"{number:05d}{cls.suffix}"
         stem = shard_name(part.file).removesuffix(".parquet")
-        cut = f"-{part.start:05d}" if part.start else ""
+        cut = f"-{part.start:05d}" if part.stop else ""  # the first as well: they sort in order
         return f"{stem}{cut}{cls.suffix}"
 
     @abstractmethod

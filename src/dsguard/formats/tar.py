@@ -22,8 +22,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeAlias, cast
 
-from dsguard._atomic import lock, open_new, remove_left, temporary_folder
-from dsguard.errors import DsguardError, InputError
+from dsguard._atomic import (
+    TemporaryFilesError,
+    lock,
+    open_new,
+    remove_left,
+    temporary_folder,
+    temporary_writing,
+)
+from dsguard.errors import DsguardError, InputError, raise_if_of_machine
 from dsguard.formats.limits import check_rows, check_size, most_unpacked, too_much
 from dsguard.formats.places import LocalPlace, Place
 
@@ -349,15 +356,18 @@ class Tars:
         remove_left(folder, "unpacked-*")
         path = folder / f"unpacked-{secrets.token_hex(8)}"
         with contextlib.ExitStack() as stack:
-            plain = open_new(path, 0o600)
+            with temporary_writing(folder):
+                plain = open_new(path, 0o600)
             stack.callback(path.unlink, missing_ok=True)
             stack.enter_context(plain)
             lock(plain)  # which tells it from one of a killed run
             while piece := content.read(_AT_ONCE):
                 if plain.tell() + len(piece) > most:
                     raise self._too_much(file, most)
-                plain.write(piece)
-            plain.flush()
+                with temporary_writing(folder):
+                    plain.write(piece)
+            with temporary_writing(folder):
+                plain.flush()
             weakref.finalize(self, stack.pop_all().close)
         return path
 
@@ -440,10 +450,17 @@ def _unpacker(start: bytes) -> _Unpack | None:
 
 
 def damaged(path: str, error: Exception) -> InputError:
-    """Return what is said of a damaged archive."""
+    """Return what is said of a damaged archive.
+
+    Raises
+    ------
+    InputError
+        If the error is that of the machine, or of the folder for temporary files.
+    """
     if isinstance(error, InputError) and path in error.message:
         return error
-    if isinstance(error, OSError) and error.errno is not None:
-        return InputError(f"{path} cannot be read: {error.strerror}")
+    if isinstance(error, TemporaryFilesError):
+        raise error
+    raise_if_of_machine(error, path)
     reason = error.message if isinstance(error, DsguardError) else str(error)
     return InputError(f"{path} is damaged or truncated: {reason or type(error).__name__}")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dsguard._atomic import write_whole
-from dsguard.errors import InputError
+from dsguard.errors import InputError, raise_if_of_machine
 from dsguard.kernels.contract import Images
 from dsguard.networks.stored import looked_through
 
@@ -234,6 +234,7 @@ def _resume(path: Path, parts: dict[str, Any], order: torch.Generator) -> list[f
     except torch.cuda.OutOfMemoryError:
         raise
     except Exception as error:  # damaged bytes make torch raise nearly anything
+        raise_if_of_machine(error, str(path))
         msg = f"{path} is damaged, or of another training; remove it, and its training starts over"
         raise InputError(msg) from error
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dsguard._atomic import temporary_folder
+from dsguard._published import check_unpublished
 from dsguard.cli.console import warn
 from dsguard.dmcp.login import allows_http, login_for, path_of_login
 from dsguard.dmcp.secret_text import check_token, text_of
@@ -35,6 +36,7 @@ class _Kept:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        check_unpublished(path, "login")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor, name = tempfile.mkstemp(prefix=".dmcp-", dir=path.parent)

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from dsguard.errors import DsguardError, InputError
+from dsguard.errors import DsguardError, InputError, raise_if_of_machine
 from dsguard.formats.limits import MOST_BYTES, most_unpacked
 from dsguard.formats.places import LocalPlace, Place
 from dsguard.formats.sealing import UnsealedInTurn, numbered_name
@@ -330,6 +330,7 @@ def _told(what: str) -> Iterator[None]:
     except DsguardError:
         raise
     except Exception as error:  # zipfile, zlib, NumPy and Python's parser fail in many ways
+        raise_if_of_machine(error, what)
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         msg = f"{what} is damaged, or holds what dsguard does not load: {reason}"
         raise InputError(msg) from error

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
-from dsguard.errors import FormatError
+from dsguard.errors import FormatError, raise_if_of_machine
 from dsguard.formats.base import Image
 
 Value: TypeAlias = Any
@@ -62,6 +62,7 @@ def load_pickle(file: BinaryIO, name: str) -> Value:
         msg = f"{name} {error.message}"
         raise FormatError(msg) from error
     except Exception as error:  # a step may find anything on the stack
+        raise_if_of_machine(error, name)
         msg = f"{name} is not a CIFAR batch, or is damaged: {str(error) or type(error).__name__}"
         raise FormatError(msg) from error
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from dsguard.formats.dropping import UNREAD
 from dsguard.formats.parquet.columns import Columns, arrow, type_of_values
-from dsguard.formats.parquet.types import array_of, lists_of_arrow
+from dsguard.formats.parquet.metadata import Told, retold
+from dsguard.formats.parquet.types import array_of, lists_of_arrow, recast
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,29 +36,39 @@ def undropped(table: pa.Table, data: bytes, file: str, drops: Drops, *, sealing:
     left, changed = table.select(kept), bool(gone) or len(kept) < len(table.schema.names)
     if gone:
         left = left.take(pyarrow.array([n for n in range(len(left)) if n not in gone], "int64"))
-    for place, field in enumerate(left.schema):
+    schema = undropped_schema(left.schema, file, drops)
+    for place, field in enumerate(schema):
         chunks = left.column(place).chunks
         cut = [undropped_column(c, f"{file}/{field.name}", drops, sealing=sealing) for c in chunks]
-        told = field.metadata
-        told_less = undropped_metadata(told, file, drops)
         is_same = all(new is old for new, old in zip(cut, chunks, strict=True))
-        if not is_same or told_less != told:
-            column = pyarrow.chunked_array(cut, field.type)
-            left, changed = left.set_column(place, field.with_metadata(told_less), column), True
-    told = undropped_metadata(left.schema.metadata, file, drops)
-    if told != left.schema.metadata:
-        left, changed = left.replace_schema_metadata(told), True
+        if not (is_same and field.equals(left.field(place), check_metadata=True)):
+            column = pyarrow.chunked_array([retyped(each, field.type) for each in cut], field.type)
+            left, changed = left.set_column(place, field, column), True
+    if schema.metadata != left.schema.metadata:
+        left, changed = left.replace_schema_metadata(schema.metadata), True
+    if not changed:
+        return data
     written = io.BytesIO()
     parquet.write_table(left, written)
-    return written.getvalue() if changed else data
+    return written.getvalue()
 
 
-def undropped_metadata(
-    told: dict[bytes, bytes] | None, file: str, drops: Drops
-) -> dict[bytes, bytes] | None:
-    """Return what a file or a column says of itself without what is dropped."""
-    left: Any = drops.undropped(file, told, sealing=True)
-    return left and {key: value for key, value in left.items() if value is not None}
+def undropped_schema(schema: pa.Schema, file: str, drops: Drops) -> pa.Schema:
+    """Return what a file, its columns and fields say of themselves without what is dropped."""
+    if not drops.has_any:
+        return schema
+
+    def undropped_told(told: Told, path: str) -> Told:
+        left: Any = drops.undropped(path, told, sealing=True)
+        return left and {key: value for key, value in left.items() if value is not None}
+
+    fields = [retold(each, f"{file}/{each.name}", undropped_told) for each in schema]
+    return arrow()[0].schema(fields, metadata=undropped_told(schema.metadata, file))
+
+
+def retyped(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Return a column as one of a type whose fields say something else of themselves."""
+    return column if column.type.equals(kind, check_metadata=True) else recast(column, kind)
 
 
 def undropped_rows(batch: pa.RecordBatch, columns: Columns, drops: Drops) -> pa.RecordBatch:

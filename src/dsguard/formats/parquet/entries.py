@@ -16,9 +16,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from dsguard.errors import InputError
 from dsguard.formats.disclosure import A_KEY
 from dsguard.formats.limits import MOST_BYTES, load_json
-from dsguard.formats.parquet.columns import arrow
-from dsguard.formats.parquet.dropped import undropped_column, undropped_metadata, undropped_rows
+from dsguard.formats.parquet.columns import Columns, arrow
+from dsguard.formats.parquet.dropped import (
+    retyped,
+    undropped_column,
+    undropped_rows,
+    undropped_schema,
+)
 from dsguard.formats.parquet.marks import BLOCK_BYTES, marks_of
+from dsguard.formats.parquet.metadata import COULD_TELL, Told, leave_out, retold, tells_of_itself
 from dsguard.formats.parquet.table import Table, holds_key
 from dsguard.formats.sealing import DIGEST_BYTES, digest_of
 
@@ -68,10 +74,11 @@ def packed(
     """
     batch = whole.batch if len(rows) == whole.batch.num_rows else whole.batch.take(rows)
     batch = undropped_rows(batch, whole.columns, review.drops)
+    given = undropped_schema(batch.schema, whole.columns.file, review.drops)
     there = {name: published.column(name) for name in published.schema.names}
     kept: list[pa.Field] = []
     sealed: dict[str, pa.Array] = {}
-    for each in batch.schema:
+    for each in given:
         column, path = batch.column(each.name), f"{whole.columns.file}/{each.name}"
         if each.name != whole.columns.image:
             column = undropped_column(column, path, review.drops, sealing=True)
@@ -86,13 +93,9 @@ def packed(
             sealed[each.name] = column
         elif each.name not in there:
             review.account.leave_out(each.name, path, A_KEY, len(rows))
-    metadata = undropped_metadata(batch.schema.metadata, whole.columns.file, review.drops) or {}
-    is_less = review.account.is_cut or len(kept) < len(batch.schema.names)
-    if is_less or review.drops.holds_key(repr(metadata).encode()):
-        metadata = dict(published.schema.metadata or {})  # it may tell of what does not come back
-        kept = [each.remove_metadata() for each in kept]
+    kept, metadata = _telling(given, kept, published.schema, whole.columns, review)
     is_needed = bool(sealed) or metadata != dict(published.schema.metadata or {})
-    is_needed |= any(each.metadata for each in kept)  # which no published column has
+    is_needed |= any(map(tells_of_itself, kept))
     digests = list(map(digest_of, files))
     marks = marks_of(published, arrow()[0].schema(kept), whole.columns.image)
     data = _entry(kept, sealed, digests, marks, metadata)
@@ -106,12 +109,31 @@ def packed(
     return Packed(data, len(sealed) * len(rows), is_needed)
 
 
+def _telling(
+    given: pa.Schema, kept: list[pa.Field], published: pa.Schema, columns: Columns, review: Review
+) -> tuple[list[pa.Field], dict[bytes, bytes]]:
+    """Return columns, and the metadata of their table, as far as that comes back; name the rest."""
+    metadata = dict(given.metadata or {})
+    is_less = review.account.is_cut or len(kept) < len(given)
+    if is_less or review.drops.holds_key(repr(metadata).encode()):
+        metadata = dict(published.metadata or {})  # it may tell of what does not come back
+        kept = [retold(each, each.name, lambda *_: None) for each in kept]
+    come_back = [
+        each.with_type(published.field(each.name).type) if each.name == columns.image else each
+        for each in kept
+    ]
+    schema = arrow()[0].schema(come_back, metadata=metadata)
+    leave_out(given, schema, columns.file, review, reason=COULD_TELL)
+    return kept, metadata
+
+
 def _told(field: pa.Field, path: str, review: Review) -> pa.Field:
-    """Return a column with what it says of itself, as far as that comes back."""
-    told = undropped_metadata(field.metadata, path, review.drops)
-    if not told or review.drops.holds_key(repr(told).encode()):
-        return field.remove_metadata()
-    return field.with_metadata(told)
+    """Return a column with what it says of itself, without a key."""
+
+    def without_key(told: Told, _: str) -> Told:
+        return None if told and review.drops.holds_key(repr(told).encode()) else told
+
+    return retold(field, path, without_key)
 
 
 def _entry(
@@ -125,7 +147,9 @@ def _entry(
     pyarrow, parquet = arrow()
     published = json.dumps([each.name for each in kept if each.name not in sealed])
     columns = [
-        sealed[each.name] if each.name in sealed else pyarrow.nulls(len(digests), each.type)
+        retyped(sealed[each.name], each.type)
+        if each.name in sealed
+        else pyarrow.nulls(len(digests), each.type)
         for each in kept
     ]
     fields = [

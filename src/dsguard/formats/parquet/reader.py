@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from dsguard.errors import DsguardError, InputError
+from dsguard.errors import DsguardError, InputError, raise_if_of_machine
 from dsguard.formats.allowance import STRING
 from dsguard.formats.base import (
     Part,
@@ -90,10 +90,7 @@ class ParquetSource(ShardedSource):
         return list(self._numbered_parts(file, size, wanted))
 
     def _whole_parts(self, file: str, size: int) -> list[Part]:
-        runs = list(self._runs(file, size))
-        if len(runs) == 1:  # the same part as while it was damaged, so that a run can go on
-            return [Part(file)]
-        return [Part(file, start, stop) for start, stop, _, _ in runs]
+        return [Part(file, start, stop) for start, stop, _, _ in self._runs(file, size)]
 
     def _numbered_parts(self, file: str, size: int, wanted: Collection[str]) -> Iterator[Part]:
         """Yield the parts of a file whose names end in the number of the row."""
@@ -113,15 +110,21 @@ class ParquetSource(ShardedSource):
                 yield Part(file, start, stop, mine)
 
     def _runs(self, file: str, size: int) -> Iterator[tuple[int, int, int, int]]:
-        """Yield runs of row groups with `size` rows or more, and the rows that they have."""
+        """Yield runs of row groups with `size` rows or more, and the rows that they have.
+
+        The end of one that has all is 0.
+        """
         with self.place.open(file) as opened:
             facts = self._file(opened, file).metadata
             counts = [facts.row_group(n).num_rows for n in range(facts.num_row_groups)]
         start = first = row = 0
         for number, count in enumerate(counts, 1):
             row += count
-            if row - first >= size or number == len(counts):
-                yield start, number, first, row
+            is_last = number == len(counts)
+            if row - first >= size or is_last:
+                # One that is not cut is the same part as while it was damaged, so that a run can
+                # go on.
+                yield start, 0 if is_last and not start else number, first, row
                 start, first = number, row
 
     def rows(self, part: Part) -> Iterator[Rows]:
@@ -203,6 +206,7 @@ class ParquetSource(ShardedSource):
                 msg = f"{self.place}/{part.file}: {error}; it could be meant to fill the memory"
                 raise InputError(msg) from error
             except damage() as error:
+                raise_if_of_machine(error, f"{self.place}/{part.file}")
                 msg = f"{self.place}/{part.file} is damaged: {error}"
                 raise InputError(msg) from error
 
@@ -222,6 +226,7 @@ class ParquetSource(ShardedSource):
         try:
             file = parquet.ParquetFile(opened)
         except damage() as error:
+            raise_if_of_machine(error, f"{self.place}/{name}")
             msg = f"{self.place}/{name} is not a Parquet file, or is damaged: {error}"
             raise InputError(msg) from error
         size = opened.seek(0, os.SEEK_END)

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dsguard.formats.allowance import CHARACTERS, ROW, STRING, Allowance, allowance_of_classes
 from dsguard.formats.base import Extras, Record
-from dsguard.formats.disclosure import A_KEY, UNNAMED
+from dsguard.formats.disclosure import A_KEY, NO_ROOM, UNNAMED
 from dsguard.formats.limits import load_json
 from dsguard.formats.parquet.columns import NAMED, Columns, arrow, damage, type_of_values
-from dsguard.formats.parquet.dropped import undropped_column, undropped_rows
+from dsguard.formats.parquet.dropped import undropped_column, undropped_rows, undropped_schema
+from dsguard.formats.parquet.metadata import (
+    facts_of,
+    is_of_columns,
+    leave_out,
+    published_of,
+    retold,
+)
 from dsguard.formats.parquet.types import (
     Check,
     array_of,
@@ -73,10 +81,7 @@ class Table(Record):
                     pruned = _pruned(column, name, review, allowances, rows)
                     kept[field.name] = _without_key(pruned, name, review)
         kept = {name: _stripped(column, name, review) for name, column in kept.items()}
-        schema = pyarrow.schema(
-            {name: column.type for name, column in kept.items()},
-            metadata=self._metadata(kept, review),
-        )
+        schema = self._schema(kept, review)
         batch = pyarrow.RecordBatch.from_arrays(list(kept.values()), schema=schema)
         return Table(batch, self.columns)
 
@@ -97,6 +102,7 @@ class Table(Record):
         return found
 
     def undropped(self, fields: Extras, review: Review) -> Extras:
+        self._leave_out_facts(review)
         if self.columns.label is not None:
             review.account.keep_class(f"{self.columns.file}/{self.columns.label}")
         if self.columns.named:
@@ -121,7 +127,35 @@ class Table(Record):
         parts = [column.field("bytes"), pyarrow.array(paths, pyarrow.string())]
         return pyarrow.StructArray.from_arrays(parts, ["bytes", "path"])
 
-    def _metadata(self, kept: Collection[str], review: Review) -> dict[bytes, bytes]:
+    def _schema(self, kept: dict[str, pa.Array], review: Review) -> pa.Schema:
+        """Return the schema of the columns that are kept; name what it does not say of them."""
+        pyarrow, file = arrow()[0], self.columns.file
+        given = undropped_schema(self.batch.schema, file, review.drops)
+        fields = []
+        for name, column in kept.items():
+            told = published_of(given.field(name).metadata, f"{file}/{name}", review)
+            fields.append(pyarrow.field(name, column.type, metadata=told))
+        told = self._features(kept, review) | published_of(given.metadata, file, review)
+        schema = pyarrow.schema(fields, metadata=told)
+        leave_out(given, schema, file, review)
+        return schema
+
+    def _leave_out_facts(self, review: Review) -> None:
+        """Name what the file says of itself, and of its columns: other formats have no such."""
+        if all(is_of_columns(path) for path, _ in self._facts):
+            return
+        given = undropped_schema(self.batch.schema, self.columns.file, review.drops)
+        bare = [retold(each, each.name, lambda *_: None) for each in given]
+        leave_out(given, arrow()[0].schema(bare), self.columns.file, review, reason=NO_ROOM)
+
+    @cached_property
+    def _facts(self) -> list[tuple[str, bytes]]:
+        return list(facts_of(self.batch.schema))
+
+    def facts(self) -> Iterator[tuple[str, bytes]]:
+        yield from self._facts
+
+    def _features(self, kept: Collection[str], review: Review) -> dict[bytes, bytes]:
         """Return what the file says of the columns that are kept, and nothing else."""
         given = self.batch.schema.metadata or {}
         found = {NAMED: b"1"} if NAMED in given else {}

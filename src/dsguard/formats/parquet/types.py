@@ -39,6 +39,28 @@ def bare_type(kind: pa.DataType) -> pa.DataType:
     return list_of(bare_type(kind.value_type)) if list_of else kind
 
 
+def fields_within(kind: pa.DataType) -> list[pa.Field]:
+    """Return the fields of a type that `refielded` takes, which may have metadata; else none."""
+    return [kind.field(n) for n in range(kind.num_fields)] if _is_known(kind) else []
+
+
+def refielded(kind: pa.DataType, field_for: Callable[[pa.Field], pa.Field]) -> pa.DataType:
+    """Return a type with other fields in it, of the same names; types with none as they are."""
+    pyarrow, types = arrow()[0], arrow()[0].types
+    if isinstance(kind, pyarrow.BaseExtensionType) or not fields_within(kind):
+        return kind
+    if types.is_struct(kind):
+        return pyarrow.struct(list(map(field_for, kind)))
+    if types.is_map(kind):
+        entry = (field_for(kind.key_field), field_for(kind.item_field))
+        return pyarrow.map_(*entry, keys_sorted=kind.keys_sorted)
+    inner = field_for(kind.value_field)
+    if types.is_fixed_size_list(kind):
+        return pyarrow.list_(inner, kind.list_size)
+    list_of = next((list_of for is_such, list_of in lists_of_arrow() if is_such(kind)), None)
+    return list_of(inner) if list_of else kind
+
+
 def plain_type(kind: pa.DataType) -> pa.DataType:
     """Return a type with plain texts and bytes in place of views of these, at any depth.
 
