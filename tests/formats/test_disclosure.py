@@ -608,7 +608,7 @@ def test_paths_and_types_of_parquet_hold_no_picture(tmp_path, scenes, key, pictu
     assert found_in(tmp_path / "clean", picture)
     report = protected(tmp_path / "clean", tmp_path, key)
     assert found_in(tmp_path / "safe", picture) == []
-    assert report.left_out.keys() == {"path"}
+    assert report.left_out.keys() == {"path", "note"}
     safe = pq.read_table(tmp_path / "safe" / "x.parquet")
     assert safe["box"].to_pylist() == table["box"].to_pylist()
 
@@ -674,7 +674,7 @@ def test_no_type_of_parquet_says_anything_of_its_fields(tmp_path, scenes, key, p
     (tmp_path / "clean").mkdir()
     pq.write_table(table, tmp_path / "clean" / "x.parquet", compression="none")
     report = protected(tmp_path / "clean", tmp_path, key)
-    assert (report.done, report.left_out) == (8, {})
+    assert (report.done, list(report.left_out)) == (8, ["preview"])
     safe = pq.read_table(tmp_path / "safe" / "x.parquet")
     assert [field for field in safe.schema if says_something(field)] == []
     assert safe.drop_columns("image").to_pylist() == table.drop_columns("image").to_pylist()
