@@ -46,6 +46,12 @@ ENCODINGS = {
     "base64 in quotes": lambda data: in_lines(data, 20, '",\n    "'),
     "hexadecimal": lambda data: data.hex(" "),
     "hexadecimal in C": lambda data: ", ".join(f"0x{each:02x}" for each in data),
+    "hexadecimal with addresses": lambda data: "".join(
+        f"{n:06x}  {data[n : n + 16].hex(' ')}\n" for n in range(0, len(data), 16)
+    ),
+    "hexadecimal escapes": lambda data: "\n".join(
+        "".join(f"\\x{each:02x}" for each in data[n : n + 15]) for n in range(0, len(data), 15)
+    ),
     "hexadecimal in fours": lambda data: data.hex(" ", 2),
 }
 
@@ -68,7 +74,9 @@ def test_thumbnails_are_held_back(data, encoding):
     review = Review(Disclosure())
     assert review.file("p.txt", text.encode()) is None
     table = f"file,thumb\np.png,{text}"  # where lines of uuencode would not begin
-    assert "uuencode" in encoding or review.file("p.csv", table.encode()) is None
+    assert {"uuencode", "addresses"} & {*encoding.split()} or review.file(
+        "p.csv", table.encode()
+    ) is None
     kept = json.loads(review.file("p.json", json.dumps({"thumb": text, "likes": 7}).encode()))
     assert kept == {"thumb": None, "likes": 7}
 

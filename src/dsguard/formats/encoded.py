@@ -83,7 +83,7 @@ _QUOTED_BYTE = re.compile("=([0-9A-F]{2})")
 _CONTROLS = frozenset(f"{n:02X}" for n in range(32)) - {"09", "0A", "0D", "1B"} | {"7F"}
 _FEWEST_CONTROLS = 3
 _HEX_ROW = re.compile(
-    r"(?:^|[,;:=\t\"'{\[])[ \t]*(?:(?:(?:0x)?[0-9a-f]{2}[ ,]{1,2}){7,}"
+    r"(?:^|[,;:=\t\"'{\[])[ \t]*(?:[0-9a-f]{6,16}:?[ \t]+)?(?:(?:(?:0x)?[0-9a-f]{2}[ ,]{1,2}){7,}"
     r"|(?:(?:0x)?[0-9a-f]{4}[ ,]{1,2}){4,}|(?:(?:0x)?[0-9a-f]{8}[ ,]{1,2}){3,})"
     r"(?:0x)?[0-9a-f]{2,8}\b",
     re.IGNORECASE | re.MULTILINE,
@@ -192,6 +192,7 @@ def _is_quoted(text: str) -> bool:
 
 def _is_hexadecimal(text: str) -> bool:
     """Tell whether rows of a text are bytes in hexadecimal, two, four or eight digits a word."""
+    text = text.replace("\\x", " ")  # as strings of programs have them
     words = [word for row in _HEX_ROW.findall(text) for word in _HEX.findall(row)]
     if sum(map(len, words)) < 2 * _FEWEST_BYTES:
         return False
