@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import io
 import json
@@ -17,6 +18,7 @@ from PIL import Image
 import dsguard
 from dsguard.bulk import protect_dataset
 from dsguard.formats.disclosure import A_KEY
+from dsguard.formats.encoded import z85
 from dsguard.formats.key_search import forms_of, holds_key, is_key, texts_in
 
 KEY = dsguard.DatasetKey(hashlib.sha256(b"a key").digest())
@@ -87,6 +89,53 @@ SPELLED = {
     "yaml": "".join(f"- {each}\n" for each in NUMBERS),
     "address": "https://example.org/?" + "".join(f"%{each:02X}" for each in NUMBERS),
 }
+
+
+def dumped(words: list[str], each: int, after: str = "", colon: str = "") -> str:
+    """Return lines with addresses, as ``xxd`` and ``od`` print the secret."""
+    rows = [words[n : n + each] for n in range(0, len(words), each)]
+    return "".join(f"{16 * n:08x}{colon} {' '.join(row)}{after}\n" for n, row in enumerate(rows))
+
+
+PAIRS = [SECRET[n : n + 2] for n in range(0, 64, 2)]
+HALVES = np.frombuffer(KEY.secret, "<u2").tolist()
+IN_FILE = FILE.encode().hex(" ", 2).split()
+PRINTED = {
+    "octal": " ".join(f"{each:03o}" for each in NUMBERS),
+    "octal without zeros": " ".join(f"{each:o}" for each in NUMBERS),
+    "od": dumped([f"{each:06o}" for each in HALVES], 8),
+    "od -b": dumped([f"{each:03o}" for each in NUMBERS], 16),
+    "od -x": dumped([f"{each:04x}" for each in HALVES], 8),
+    "xxd": dumped([SECRET[n : n + 4] for n in range(0, 64, 4)], 8, "  ab cd be..ab", ":"),
+    "xxd -g1": dumped(PAIRS, 16, "  abcdef0123456789", ":"),
+    "xxd of a file": dumped(IN_FILE, 8, "  dead beef", ":"),
+    "hexdump -C": dumped(PAIRS, 16, "  |abcdef0123456789|"),
+    "base32": base64.b32encode(KEY.secret).decode(),
+    "ascii85": base64.a85encode(KEY.secret).decode(),
+    "ascii85 of Adobe": base64.a85encode(KEY.secret, adobe=True).decode(),
+    "base85": base64.b85encode(KEY.secret).decode(),
+    "z85": z85(KEY.secret).decode(),
+    "uuencode": f"begin 644 k\n{binascii.b2a_uu(KEY.secret).decode()}`\nend\n",
+    "uuencode of perl": binascii.b2a_uu(KEY.secret, backtick=True).decode(),
+}
+
+
+@pytest.mark.parametrize("form", PRINTED)
+def test_a_key_is_known_as_tools_print_it(form):
+    text, forms = PRINTED[form], forms_of(KEY.secret)
+    assert holds_key(f"the key:\n{text}\n".encode(), forms)
+    assert holds_key(json.dumps({"a": text}).encode(), forms)
+    assert is_key([{"a": text}], forms)
+    assert not holds_key(text.encode(), forms_of(hashlib.sha256(b"other").digest()))
+
+
+def test_it_does_not_go_along_as_tools_print_it(tmp_path, scenes):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes(png(scenes[0]))
+    for n, text in enumerate(PRINTED.values()):
+        (tmp_path / "photos" / f"note{n}.txt").write_text(text)
+    protect_dataset(tmp_path / "photos", tmp_path / "safe", KEY, publish=("*.txt",))
+    assert not [*(tmp_path / "safe").rglob("*.txt")]
 
 
 @pytest.mark.parametrize("form", SPELLED)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from dsguard.formats.encoded import is_encoded
+from dsguard.formats.shades import BAR, Shades
+
+__all__ = ["Shades", "is_drawn", "is_dump"]
 
 _DUMPS = re.compile(
     r"""
@@ -15,39 +19,23 @@ _DUMPS = re.compile(
     """,
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
-_SHADES = re.compile(r"[^\w\n]{8,}")  # signs and blanks, as shades of grey
-_ROWS, _KINDS = 8, 3
 _SIGNS = re.compile("[\u2580-\u259f\u2800-\u28ff\U0001fb00-\U0001fbff]")  # blocks, braille
 _FEW_SIGNS = 16  # 8×8 pixels, of which a sign of braille has eight and a quadrant four
 
 
 def is_dump(text: str) -> bool:
-    """Tell whether a text has bytes in it as ``xxd``, ``hexdump``, ``od`` or ``uuencode`` print."""
-    return _DUMPS.search(text) is not None
+    """Tell whether a text has bytes in it as ``xxd``, ``od`` or ``base64`` and others print."""
+    return _DUMPS.search(text) is not None or is_encoded(text)
 
 
 def is_drawn(text: str) -> bool:
-    """Tell whether a text has a picture of 8×8 or more in signs of blocks or braille."""
-    return not text.isascii() and len(_SIGNS.findall(text)) >= _FEW_SIGNS
+    r"""Tell whether a text has a picture of 8×8 or more in signs of blocks or braille.
 
-
-@dataclass
-class Shades:
-    """Lines, or texts of a list, of which each may be a row of a picture in signs.
-
-    Attributes
-    ----------
-    rows : int
-        How many in turn have been such rows; empty ones do not count.
+    Examples
+    --------
+    >>> is_drawn("▚▞▘▝\n" * 4), is_drawn("epoch 1: 100%|██████████████████| 10/10")
+    (True, False)
     """
-
-    rows: int = 0
-
-    def add(self, line: str) -> bool:
-        """Add a line; tell whether it is the eighth row in turn, of eight signs and more."""
-        found = _SHADES.search(line)
-        if found is None or len(set(found[0])) < _KINDS:
-            self.rows = 0 if line.strip() else self.rows
-        else:
-            self.rows += 1
-        return self.rows >= _ROWS
+    if text.isascii() or len(_SIGNS.findall(text)) < _FEW_SIGNS:
+        return False
+    return len(_SIGNS.findall(BAR.sub("", text))) >= _FEW_SIGNS

@@ -1,12 +1,14 @@
 """The search for the key of a dataset in what lies beside its images, however it is spelled.
 
-Bytes are read in two ways: for the secret as it is, in hexadecimal and in base64; and, of texts,
-letters and digits alone, of which numbers, escapes and lists of parts have the same as the key.
+Bytes are read in two ways: for the secret as it is, in hexadecimal, base64, base85 and uuencode;
+and, of texts, letters and digits alone, of which numbers, escapes and lists of parts have the same
+as the key. Of what ``xxd`` and the like print, addresses and the text beside it are not read.
 """
 
 from __future__ import annotations
 
 import base64
+import binascii
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,6 +16,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import cast
+
+from dsguard.formats.encoded import z85
 
 _KEY_BYTES = 32
 _KEY = re.compile(rb"dsguard-key[\s\xa0\xc2]+\d|secret[^0-9a-f]{1,8}[0-9a-f]{64}(?![0-9a-f])")
@@ -28,6 +32,11 @@ _ESCAPED = re.compile(
 _SIGNS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 _NAME = re.compile(rb'"[^"]*"\s*:')
 """The key of a JSON object."""
+_DUMPED = re.compile(
+    rb"(?:^|[\":,])[ \t]*[0-9a-f]{6,16}(:?)[ \t]+((?:[0-9a-f]{2,8}[ ]{1,2})*[0-9a-f]{2,8})\b",
+    re.MULTILINE,
+)
+_UU_LINE = 45
 _LENGTHS, _FEWEST_ROWS = 2, 4
 """Different lengths of rows by which the columns of a text are read, and rows of each."""
 _DIGITS = b"0123456789"
@@ -79,6 +88,8 @@ def forms_of(secret: bytes) -> Forms:
     in_base64 = (base64.b64encode(secret), base64.urlsafe_b64encode(secret))
     plain = [secret, secret.decode("latin-1").encode(), secret.hex().encode()]
     plain += [form.rstrip(b"=") for form in in_base64]
+    plain += [encode(secret) for encode in (base64.a85encode, base64.b85encode, z85)]
+    plain += [_uuencoded(secret, backtick=backtick) for backtick in (False, True)]
     steps = {after - before for before, after in pairwise(secret)}
     is_row = len(steps) == 1  # 0, 1, 2, …: as numbers they are everywhere
     spelled = set() if is_row else {_letters_of(each) for each in _spellings(secret)}
@@ -86,6 +97,11 @@ def forms_of(secret: bytes) -> Forms:
         _long(dict.fromkeys(form.replace(b"\0", b"").lower() for form in plain)),
         _long(sorted(spelled)),
     )
+
+
+def _uuencoded(secret: bytes, *, backtick: bool) -> bytes:
+    """Return the line of a secret without its length, and without what may fill its end."""
+    return binascii.b2a_uu(secret[:_UU_LINE], backtick=backtick)[1:].rstrip(b" `\n")
 
 
 def _long(forms: Sequence[bytes] | dict[bytes, None]) -> tuple[bytes, ...]:
@@ -105,8 +121,12 @@ def _spellings(secret: bytes) -> Iterator[str]:
     yield from (in_base64, base64.b32encode(secret).decode(), repr(secret))
     for text in (secret.hex(), secret.hex().upper(), in_base64.rstrip("=")):
         yield "".join(str(ord(each)) for each in text)
-    for form in ("{:03d}", "{}.0", "{:.18e}", "x{:02x}", "{:08b}"):
+        yield text.encode().hex()  # a key file as xxd prints it
+        yield "".join(f"{ord(each):03o}" for each in text)
+    for form in ("{:03d}", "{}.0", "{:.18e}", "x{:02x}", "{:08b}", "{:03o}", "{:o}", "0{:o}"):
         yield "".join(form.format(each) for each in secret)
+    words = (secret[n : n + 2] for n in range(0, len(secret), 2))
+    yield "".join(f"{int.from_bytes(each, 'little'):06o}" for each in words)  # as od has them
     for width in (1, 2, 4, 8, len(secret)):
         parts = [secret[n : n + width] for n in range(0, len(secret), width)]
         for order in ("little", "big"):
@@ -168,13 +188,22 @@ def _spells(text: bytes, forms: Forms) -> bool:
 
     Keys of JSON stand between its values, and are read by themselves.
     """
-    if forms.are_in(text):
+    if forms.are_in(text) or forms.are_in(_undumped(text)):
         return True
     if names := _NAME.findall(text):
         text = _NAME.sub(b"", text)
         if forms.are_in(b"".join(names)) or forms.are_in(text):
             return True
     return any(map(forms.are_in, _columns(text)))
+
+
+def _undumped(text: bytes) -> bytes:
+    """Return the digits of lines that begin with an address, as ``xxd`` and ``od`` print them.
+
+    The text beside them is behind two blanks or a sign.
+    """
+    found = _DUMPED.findall(text)
+    return b" ".join(row.partition(b"  ")[0] if colon else row for colon, row in found)
 
 
 def _columns(text: bytes) -> Iterator[bytes]:

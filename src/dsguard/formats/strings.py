@@ -78,7 +78,7 @@ def size_of_string(text: str) -> int:
 def check_form(text: str) -> None:
     """Refuse a text that holds a picture by its form."""
     if is_dump(text):
-        msg = "has bytes as programs print them (xxd, hexdump, od, uuencode)"
+        msg = "has bytes as programs print them (xxd, od, uuencode, base64, base85)"
         raise CouldHoldPictureError(msg)
     refuse_signs(found=is_drawn(text))
     if has_blurhash(text):
