@@ -105,6 +105,10 @@ def charge_text(
     if "dsguard-key" in text and holds_key(text.encode("utf-8", "surrogatepass")):
         msg = "holds the key of a dataset"
         raise CouldHoldPictureError(msg)
+    longest = max((found.end() - found.start() for found in _LINE.finditer(text)), default=0)
+    if longest > MOST_LINE:  # which the checks below would take long for
+        msg = f"has a line of {longest} characters"
+        raise CouldHoldPictureError(msg)
     check_form(text)
     if has_picture_field(text):
         msg = "has a field for blurred pictures or perceptual hashes, by its name"
@@ -114,9 +118,6 @@ def charge_text(
     room = _MOST_FREE
     for match in _LINE.finditer(text):
         line = match[0]
-        if len(line) > MOST_LINE:
-            msg = f"has a line of {len(line)} characters"
-            raise CouldHoldPictureError(msg)
         words = words_of(line)
         if line in free:
             rows.add(line, words)
