@@ -69,19 +69,23 @@ class Rows:
             return False
         letters = [word for word in words if len(word) == 1 and word.isalnum()]
         is_row = len(letters) >= ROWS and 2 * len(letters) > len(words)
-        return is_row and self._letters.add("".join(letters), "")
+        if not is_row or len(letters) != self._letters.length:
+            self._letters.begin("".join(letters))
+            return False
+        return self._letters.add("".join(letters), "")
 
     def _add_words(self, line: str) -> bool:
         end, has_letters = 0, any(map(str.isalpha, line))
         for found in (_ROW if line.isascii() else _ROW_OF_ANY).finditer(line):
             word = found[0]
-            if word.isalpha() and len(word) >= _LONG:
-                if self._long.add(word, ""):
-                    return True
-            elif not word.isdigit() or len(word) == self._others.length or not has_letters:
-                gap = (self._gap + line[end : found.start()])[-_GAP:]
-                if self._others.add(word, gap):
-                    return True
+            run = self._long if len(word) >= _LONG and word.isalpha() else self._others
+            if has_letters and len(word) != run.length and word.isdigit():
+                continue
+            if len(word) != run.length:
+                run.begin(word)
+            elif run.add(word, "" if run is self._long else self._gap + line[end : found.start()]):
+                return True
+            if run is self._others:
                 self._gap, end = "", found.end()
         self._gap = (self._gap + line[end:] + "\n")[-_GAP:]
         return False
@@ -131,24 +135,21 @@ class _Run:
     ids: int = 0
     kinds: set[str] = field(default_factory=set)
 
+    def begin(self, word: str) -> None:
+        """Have a word of another length be the first."""
+        self.length, self.last, self.gap = len(word), word, None
+
     def add(self, word: str, gap: str) -> bool:
-        """Add a word, and the text before it; tell whether they are rows of a picture."""
-        if len(word) != self.length:
-            self.length, self.last, self.gap = len(word), word, None
-            self._begin(word)
-            return False
-        gap = _WORD.sub("a", gap)
+        """Add one of the length, and the text before it; tell whether they are a picture."""
+        gap = _WORD.sub("a", gap[-_GAP:])
         if gap != self.gap:
-            self._begin(self.last)
+            self.count, self.ids, self.kinds = 1, _is_id(self.last), {self.last}
         self.last, self.gap = word, gap
         self.count += 1
         self.ids += _is_id(word)
         if len(self.kinds) < _KINDS:
             self.kinds.add(word)
         return self.count >= ROWS and len(self.kinds) >= _KINDS and 2 * self.ids <= self.count
-
-    def _begin(self, word: str) -> None:
-        self.count, self.ids, self.kinds = 1, _is_id(word), {word}
 
 
 @dataclass(slots=True)
@@ -171,22 +172,18 @@ class _Grid:
 
     def add(self, words: list[str]) -> bool:
         """Add the words of a line; tell whether it is one row too many, or a picture by itself."""
-        if len(words) < 2:
-            self.shape, self.rows, self.before = (), 0, []
-            return False
-        words = [word for word in words if word.isalnum() or any(map(str.isalnum, word))]
-        if _is_flat(words):
-            return True
-        if any(map(cost_of, words)):  # those are charged; a number may stand in front of a row
-            words = [word for word in words if len(word) >= _LONG and not cost_of(word)]
-        is_map = len(words) >= ROWS and len(set(words)) * 2 <= len(words)  # a table has others
+        is_map = len(words) >= ROWS and 2 * len(set(words)) <= len(words)  # a table has others
         shape = (len(words),) if is_map else tuple(map(len, words))
-        if len(words) < 2 or not (is_map or sum(shape) >= _DRAWN):
-            self.shape, self.rows, self.before = (), 0, []
+        if is_map and _is_flat(words):
+            return True
+        if shape != self.shape:
+            self.shape, self.rows, self.before = shape, 1, words
             return False
-        is_other = is_map or self._differs(words)
-        self.rows = self.rows + is_other if shape == self.shape else 1
-        self.shape, self.before = shape, words
+        if len(words) < 2 or not (is_map or sum(shape) >= _DRAWN) or any(map(cost_of, words)):
+            self.rows = 1
+        else:
+            self.rows += is_map or self._differs(words)
+        self.before = words
         return self.rows >= ROWS
 
     def _differs(self, words: list[str]) -> bool:
