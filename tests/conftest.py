@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import io
 import os
 import tarfile
@@ -33,8 +34,13 @@ settings.load_profile("dsguard")
 
 def pytest_collection_modifyitems(items):
     here = Path(__file__).parent
+
+    @functools.cache
+    def is_slow(path):
+        return any(path.is_relative_to(here / name) for name in SLOW)
+
     for item in items:
-        if any(item.path.is_relative_to(here / name) for name in SLOW):
+        if is_slow(item.path):
             item.add_marker("slow")
 
 
