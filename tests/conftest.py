@@ -57,6 +57,14 @@ def backend():
     native.set_isa(None)
 
 
+@pytest.fixture
+def narrow(monkeypatch):
+    """Have networks be narrower than those of users where a command chooses their width."""
+    pytest.importorskip("torch")
+    for module in ("covers.surrogate", "evaluation.comparison", "evaluation.demo"):
+        monkeypatch.setattr(f"dsguard.{module}.default_width", lambda device: 12)
+
+
 @pytest.fixture(scope="session")
 def cifar():
     """200 real images of CIFAR-10's training set, 20 per class, with labels."""

@@ -83,7 +83,7 @@ def test_own_images(tmp_path, split):
     assert len(data.test_images) == (12 if split else 4)
 
 
-def test_demo_on_own_images(tmp_path, capsys):
+def test_demo_on_own_images(narrow, tmp_path, capsys):
     rng = np.random.default_rng(0)
     for label in ("cat", "dog"):
         for n in range(12):
