@@ -58,11 +58,13 @@ def backend():
 
 
 @pytest.fixture
-def narrow(monkeypatch):
-    """Have networks be narrower than those of users where a command chooses their width."""
+def quick_networks(monkeypatch):
+    """Have commands train narrower networks than those of users, and fit patterns in few rounds."""
     pytest.importorskip("torch")
     for module in ("covers.surrogate", "evaluation.comparison", "evaluation.demo"):
         monkeypatch.setattr(f"dsguard.{module}.default_width", lambda device: 12)
+    for module in ("covers.pattern_fitting", "evaluation.study"):
+        monkeypatch.setattr(f"dsguard.{module}.ROUNDS", 8)
 
 
 @pytest.fixture(scope="session")

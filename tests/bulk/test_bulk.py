@@ -337,7 +337,7 @@ def test_whole_datasets_take_any_cover(home, key, cover):
     assert content(home / "back") == content(home / "clean")
 
 
-def test_an_attack_on_each_image_needs_a_file_that_workers_can_read(home, key):
+def test_an_attack_on_each_image_needs_a_file_that_workers_can_read(quick_networks, home, key):
     pytest.importorskip("torch")
     from dsguard.fsp import Attack, Recipe, fit_surrogate
 
