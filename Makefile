@@ -23,6 +23,9 @@ FUZZ_TARGETS := png trace decode reveal round_trip compress spread
 SECONDS ?= 60
 CMAKE = $(BIN)/cmake -S . -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja
 
+# Or each of some thousand processes of the tests would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 CROSS := x86_64-windows-gnu aarch64-windows-gnu x86_64-macos aarch64-macos aarch64-linux-musl \
          s390x-linux-gnu
 MANYLINUX := manylinux_2_17_$(shell uname -m)
@@ -41,7 +44,7 @@ test-fast: $(VENV)/.dev
 
 # The core alone, under the address and undefined-behaviour sanitizers; fuzz targets run over
 # their corpora.
-test-c: $(VENV)/.dev
+test-c: $(VENV)/.cmake
 	$(SANITIZED)
 	$(BIN)/cmake --build build/sanitized
 	CTEST_OUTPUT_ON_FAILURE=1 $(BIN)/cmake --build build/sanitized --target test
@@ -133,7 +136,13 @@ $(VENV)/.demo: $(BIN)/pip $(NATIVE)
 	$(BIN)/pip install --quiet -c constraints-dev.txt -e '.[demo]'
 	touch $@
 
-$(VENV)/.dev: $(BIN)/pip $(NATIVE)
+# What builds the core; it can do so while all else is installed.
+$(VENV)/.cmake: $(BIN)/pip
+	$(BIN)/pip install --quiet -c constraints-dev.txt cmake ninja
+	mkdir -p build
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.cmake $(NATIVE)
 	$(BIN)/pip install --quiet -c constraints-dev.txt -e '.[dev]'
 	mkdir -p build
 	touch $@ $(VENV)/.demo

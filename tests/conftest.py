@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import io
 import os
 import tarfile
@@ -33,8 +34,13 @@ settings.load_profile("dsguard")
 
 def pytest_collection_modifyitems(items):
     here = Path(__file__).parent
+
+    @functools.cache
+    def is_slow(path):
+        return any(path.is_relative_to(here / name) for name in SLOW)
+
     for item in items:
-        if any(item.path.is_relative_to(here / name) for name in SLOW):
+        if is_slow(item.path):
             item.add_marker("slow")
 
 
@@ -49,6 +55,16 @@ def backend():
     yield kernels.set_backend
     kernels.set_backend(None)
     native.set_isa(None)
+
+
+@pytest.fixture
+def quick_networks(monkeypatch):
+    """Have commands train narrower networks than those of users, and fit patterns in few rounds."""
+    pytest.importorskip("torch")
+    for module in ("covers.surrogate", "evaluation.comparison", "evaluation.demo"):
+        monkeypatch.setattr(f"dsguard.{module}.default_width", lambda device: 12)
+    for module in ("covers.pattern_fitting", "evaluation.study"):
+        monkeypatch.setattr(f"dsguard.{module}.ROUNDS", 8)
 
 
 @pytest.fixture(scope="session")

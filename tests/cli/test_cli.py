@@ -48,7 +48,7 @@ def test_a_perturbation_of_nothing_is_warned_of(home, capsys):
     assert not capsys.readouterr().err
 
 
-def test_protect_and_restore(home, capsys):
+def test_protect_and_restore(quick_networks, home, capsys):
     pytest.importorskip("torch")
     clean = home / "clean"
     rgb = Image.open(clean / "train" / "cat" / "1.png")
@@ -98,7 +98,7 @@ def test_protect_and_restore(home, capsys):
     assert not list(home.rglob("*.tmp"))
 
 
-def test_limit_and_archives(home, capsys):
+def test_limit_and_archives(quick_networks, home, capsys):
     pytest.importorskip("torch")
     shutil.make_archive("clean", "gztar", "clean")
     options = ["--key", "k", "--kind", "class-wise", "--epochs", "1", "--device", "cpu"]
@@ -146,7 +146,7 @@ def test_each_trouble_has_its_own_error_and_touches_nothing(home, capsys, troubl
     assert not list(home.rglob("*.tmp"))
 
 
-def test_capacity_is_reported_per_image(home, capsys):
+def test_capacity_is_reported_per_image(quick_networks, home, capsys):
     pytest.importorskip("torch")
     tiny = np.zeros((8, 8, 1), np.uint8)
     (home / "clean" / "train" / "cat" / "tiny.png").write_bytes(encode_image(tiny))
@@ -159,7 +159,7 @@ def test_capacity_is_reported_per_image(home, capsys):
 
 
 @pytest.mark.parametrize("kind", ["png", "tiff"])
-def test_sidecars_travel_in_the_file(home, capsys, kind):
+def test_sidecars_travel_in_the_file(quick_networks, home, capsys, kind):
     pytest.importorskip("torch")
     noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     (home / "clean" / "train" / "cat" / "noise.png").write_bytes(encode_image(noise))
@@ -313,7 +313,7 @@ def test_inspect(home, capsys):
         assert "missing.png: cannot be read: No such file" in capsys.readouterr().err
 
 
-def test_a_surrogate_must_know_the_classes(home, capsys):
+def test_a_surrogate_must_know_the_classes(quick_networks, home, capsys):
     pytest.importorskip("torch")
     options = ["--key", "k", "--kind", "class-wise", "--epochs", "1", "--device", "cpu"]
     assert run(["protect", "clean", "out", *options, "--surrogate", "s.pt"]) == Exit.OK
@@ -363,7 +363,7 @@ def test_importing_dsguard_is_light():
 
 
 @pytest.fixture
-def two_classes(tmp_path, monkeypatch, scenes, key):
+def two_classes(tmp_path, monkeypatch, scenes, key, quick_networks):
     """A folder with images of two classes and a key, from which a surrogate can be trained."""
     pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)

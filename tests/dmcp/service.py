@@ -26,14 +26,17 @@ from dsguard.dmcp.model import connect, transaction
 from dsguard.dmcp.settings import Settings
 from dsguard.dmcp.vault import Vault
 from dsguard.formats import encode_images
+from tests.dmcp import forked
+from tests.dmcp.forked import Forked
 
 _numbers = itertools.count()
 
 
 class Server:
-    """A service in a process of its own."""
+    """A service in a process of its own, which is `python -m dsguard` from the start if `whole`."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, *, whole: bool = False, **settings: str) -> None:
+        self.whole = whole
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -50,14 +53,7 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "dsguard", "dmcp", "serve"],
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        self.process = self._process()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         for _ in range(600):
@@ -69,6 +65,18 @@ class Server:
                 time.sleep(0.05)
         with suppress(FileNotFoundError):
             self.owner_token = (self.folder / "owner.token").read_text().strip()
+
+    def _process(self) -> Forked | subprocess.Popen[str]:
+        if not self.whole:
+            return Forked("dmcp", "serve", env=self.environment)
+        return subprocess.Popen(
+            [sys.executable, "-m", "dsguard", "dmcp", "serve"],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -93,18 +101,12 @@ class Server:
         return Client(self.url, token)
 
     def operate(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "dsguard", "dmcp", *arguments],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return forked.run("dmcp", *arguments, env=self.environment)
 
 
 @contextmanager
-def running(folder: Path, **settings: str):
-    server = Server(folder, **settings)
+def running(folder: Path, *, whole: bool = False, **settings: str):
+    server = Server(folder, whole=whole, **settings)
     try:
         yield server
     finally:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 import time
 
@@ -13,6 +11,7 @@ import httpx
 import dsguard
 from dsguard.cli.commands import Exit
 from dsguard.dmcp.client import RefusedError
+from tests.dmcp import forked
 from tests.dmcp.fake_hub import Sender
 from tests.dmcp.service import (
     protected,
@@ -99,15 +98,7 @@ def test_operators_are_told_what_is_wrong(tmp_path, server):
             if not name.startswith("DSGUARD_DMCP_")
         }
         environment |= {f"DSGUARD_DMCP_{name}": value for name, value in settings.items()}
-        done = subprocess.run(
-            [sys.executable, "-m", "dsguard", "dmcp", *arguments],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=600,
-        )
+        done = forked.run("dmcp", *arguments, env=environment, cwd=tmp_path)
         assert done.returncode == code, done
         assert "Traceback" not in done.stderr, done
         return " ".join((done.stdout + done.stderr).split())

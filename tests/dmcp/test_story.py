@@ -37,7 +37,7 @@ def test_the_story_in_the_docs(tmp_path, scenes, monkeypatch, capsys):
         path = Path("photos", "odd" if n % 2 else "even", f"{n}.png")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode_images(image[None] ^ np.uint8(n))[0])
-    with running(tmp_path / "service") as server:
+    with running(tmp_path / "service", whole=True) as server:
         for who, line in lines:
             if who:
                 home = "owner" if who == "The owner" else "user"

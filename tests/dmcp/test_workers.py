@@ -30,7 +30,7 @@ def group_of(pid: int) -> list[int]:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="/proc tells the processes")
 def test_workers_that_die_are_replaced(tmp_path, scenes):
-    with running(tmp_path / "service") as server:
+    with running(tmp_path / "service", whole=True) as server:
         key = dsguard.DatasetKey.generate()
         images = protected(scenes, key)
         with server.client(server.owner_token) as owner:
@@ -53,7 +53,7 @@ def test_workers_that_die_are_replaced(tmp_path, scenes):
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="/proc tells the processes")
 def test_workers_end_with_the_service(tmp_path, scenes):
-    with running(tmp_path / "service") as server:
+    with running(tmp_path / "service", whole=True) as server:
         key = dsguard.DatasetKey.generate()
         with server.client(server.owner_token) as owner:
             owner.deposit("d", key)

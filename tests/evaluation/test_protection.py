@@ -87,7 +87,7 @@ def test_attacks_that_need_what_is_not_there_are_refused(dataset, tmp_path):
     assert not (tmp_path / "study").exists()
 
 
-def test_every_attack_of_the_command_line(dataset, tmp_path, capsys):
+def test_every_attack_of_the_command_line(quick_networks, dataset, tmp_path, capsys):
     out = tmp_path / "study"
     options = ["--out", str(out), "--profile", "sealed", "--cover", "preview", "--cells", "4"]
     options += ["--device", "cpu", "--epochs", "1", "--known", str(dataset / "test")]

@@ -83,7 +83,7 @@ def test_own_images(tmp_path, split):
     assert len(data.test_images) == (12 if split else 4)
 
 
-def test_demo_on_own_images(tmp_path, capsys):
+def test_demo_on_own_images(quick_networks, tmp_path, capsys):
     rng = np.random.default_rng(0)
     for label in ("cat", "dog"):
         for n in range(12):
@@ -129,7 +129,7 @@ def two_classes(scenes):
     return Data("made", images.astype(np.uint8), labels, images[:8].astype(np.uint8), labels[:8])
 
 
-def test_a_study_goes_on_where_it_was_interrupted(tmp_path, scenes):
+def test_a_study_goes_on_where_it_was_interrupted(quick_networks, tmp_path, scenes):
     data = two_classes(scenes)
     recipe = Recipe(epochs=3, batch_size=8)
     preset = Preset("tiny", None, None, 8, recipe, Recipe(epochs=4, batch_size=8), (0, 1))
@@ -185,7 +185,7 @@ def test_a_study_goes_on_where_it_was_interrupted(tmp_path, scenes):
         run_study(data, tmp_path / "mine", preset, protection, device="cpu")
 
 
-def test_trainings_side_by_side(tmp_path, scenes):
+def test_trainings_side_by_side(quick_networks, tmp_path, scenes):
     recipe = Recipe(epochs=3, batch_size=8)
     preset = Preset("tiny", None, None, 8, recipe, Recipe(epochs=1, batch_size=8), (0, 1, 2))
     protection = Protection("exact", Attack.carried_by("exact", epsilon=8))
@@ -220,7 +220,7 @@ def test_trainings_side_by_side(tmp_path, scenes):
                 study("side by side", workers=workers)
 
 
-def test_evaluate_from_the_command_line(tmp_path, scenes, capsys):
+def test_evaluate_from_the_command_line(quick_networks, tmp_path, scenes, capsys):
     for n, image in enumerate(np.concatenate([scenes, 255 - scenes])):
         path = tmp_path / "data" / ("light", "dark")[n % 2] / f"{n}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -295,7 +295,7 @@ def test_results_are_figures_of_trials(tmp_path, what):
         results_in(file)
 
 
-def test_results_of_before_are_kept_or_refused(tmp_path, scenes):
+def test_results_of_before_are_kept_or_refused(quick_networks, tmp_path, scenes):
     recipe = Recipe(epochs=1, batch_size=8)
     preset = Preset("tiny", None, None, 8, recipe, recipe, (0, 1))
     protection = Protection("exact", Attack.carried_by("exact", epsilon=8))

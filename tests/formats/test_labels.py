@@ -78,7 +78,7 @@ def test_they_do_not_end_a_run(tmp_path, images, key, made, out_format):
 
 
 @pytest.mark.parametrize("made", [in_json])
-def test_a_surrogate_learns_them(tmp_path, images, made, capsys, monkeypatch):
+def test_a_surrogate_learns_them(quick_networks, tmp_path, images, made, capsys, monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
     dsguard.DatasetKey(bytes(32)).save("k")

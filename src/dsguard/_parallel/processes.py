@@ -47,19 +47,19 @@ class Workers:
     Parameters
     ----------
     count : int
-    preload : str
-        The module that has what they will do, imported once for all of them.
+    *preload : str
+        The module that has what they will do, and others; imported once for all of them.
     on_death : callable, optional
         Called when one has died.
     """
 
     def __init__(
-        self, count: int, preload: str, on_death: Callable[[], None] = lambda: None
+        self, count: int, *preload: str, on_death: Callable[[], None] = lambda: None
     ) -> None:
         end_if_imported()
         self._context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
         if os.name == "posix":
-            self._context.set_forkserver_preload([preload])
+            self._context.set_forkserver_preload(list(preload))
         self._on_death = on_death
         self._threads = ThreadPoolExecutor(count, "dsguard-worker", _leave_interrupts_to_others)
         self._own = _Own()

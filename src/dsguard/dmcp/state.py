@@ -56,7 +56,7 @@ class Platform:
         with transaction(self.engine) as session:
             self.vault = Vault.of(settings, new=not Vault.is_needed(session))
             self.vault.open(session)
-        self.workers = Workers(settings.workers, "dsguard.dmcp.restoring", _tell_of_death)
+        self.workers = Workers(settings.workers, "dsguard.dmcp.restoring", on_death=_tell_of_death)
         self.jobs = Jobs(self)
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._limit = RateLimitItemPerMinute(settings.requests_per_minute)

@@ -142,7 +142,7 @@ def _side_by_side(
         with (folder / "shared").open("wb") as file:
             pickle.dump(shared, file)  # once, not once for each
         board = _Board.new(folder, len(trainings))
-        pool = Workers(workers, __name__)
+        pool = Workers(workers, __name__, "torch._dynamo")  # which optimizers import at last
         try:
             futures = [
                 pool.submit(_run_one, folder, number, training, threads)
