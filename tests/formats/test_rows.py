@@ -194,3 +194,16 @@ def test_strings_of_an_array_are_looked_at_together(tmp_path, scenes, key):
     np.savez(tmp_path / "clean" / "x.npz", images=scenes, rows=rows, few=rows[:, :7])
     report = protect_dataset(tmp_path / "clean", tmp_path / "safe", key, profile="veil")
     assert report.left_out.keys() == {"rows"}
+
+
+@pytest.mark.parametrize("keys", [range(64), [f"p{n}" for n in range(64)]])
+def test_a_map_of_numbers_is_one_row(tmp_path, scenes, key, keys):
+    images = pa.array([{"bytes": file, "path": None} for file in encode_images(scenes)])
+    kind = pa.map_(pa.array(list(keys)).type, pa.uint8())
+    pixels = pa.array([list(zip(keys, range(64), strict=True))] * 8, kind)
+    few = pa.array([list(zip(keys, range(9), strict=False))] * 8, kind)
+    (tmp_path / "clean").mkdir()
+    table = pa.table({"image": images, "pixels": pixels, "few": few})
+    pq.write_table(table, tmp_path / "clean" / "x.parquet")
+    report = protect_dataset(tmp_path / "clean", tmp_path / "safe", key, profile="veil")
+    assert report.left_out.keys() == {"pixels"}

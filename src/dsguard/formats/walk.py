@@ -73,6 +73,8 @@ class Walk:
                 self._array(value, owner)
                 return value
             if isinstance(value, list | tuple):
+                if _is_map(value):  # whose numbers are one row, as those of an object
+                    self._allowance(owner).take_row(sum(count_of(each) for _, each in value))
                 last = name.rpartition("/")[2]
                 shape = last if last in SHAPES and not _DRAWN.search(name) else ""
                 boxes, left = last in BOX_NAMES, self._allowance(owner)
@@ -166,6 +168,11 @@ class Walk:
 
     def _is_image(self, key: Any) -> bool:
         return self._by_image and isinstance(key, str) and self._images.is_image(key)
+
+
+def _is_map(value: Any) -> bool:
+    """Tell whether a list has the entries of a map of Arrow."""
+    return all(type(each) is tuple and len(each) == 2 for each in value)
 
 
 def _line_of(value: Any) -> str:
