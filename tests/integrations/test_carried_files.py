@@ -100,7 +100,9 @@ def test_webdataset_gives_files(published, originals, pictures, key):
     samples = [{"__key__": str(n), "png": file} for n, file in enumerate(published)]
     stage = restore(key, batch_size=3)
     assert [sample["png"] for sample in stage(samples)] == originals
-    shown = webdataset.DataPipeline(lambda: iter(samples), stage, webdataset.decode("rgb8"))
+    shown = webdataset.DataPipeline(
+        lambda: iter(samples), stage, webdataset.decode("rgb8", only=["png"])
+    )
     np.testing.assert_array_equal([sample["png"] for sample in shown], pictures)
 
 
