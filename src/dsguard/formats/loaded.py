@@ -5,6 +5,11 @@ from __future__ import annotations
 _PICKLES = frozenset({"pickle", "pkl", "pt", "pth", "pyd"})
 """Kinds of fields that decoders of WebDataset, or of torch, give to `pickle` or `torch.load`."""
 
+A_PICKLE = (
+    "is a pickle, which readers of WebDataset run, and was not sealed: anybody can have put it "
+    "there. It does not come back; take it from the published data yourself if you trust its author"
+)
+
 
 def is_loaded(name: str) -> bool:
     """Tell whether readers of WebDataset load a member, or a field, as a pickle.
