@@ -118,3 +118,24 @@ def test_ray_gives_files_or_pictures(tmp_path, published, originals, pictures, k
         np.testing.assert_array_equal(np.stack(found["image"]), pictures)
     else:
         assert found["image"].tolist() == originals
+
+
+@pytest.mark.parametrize("kind", ["loader", "ray"])
+def test_no_file_of_several_pictures_becomes_one(tmp_path, scenes, key, kind):
+    film = b"".join(b"P6 32 32 255 " + scene.tobytes() for scene in scenes)
+    carried = {0: dsguard.File("film.ppm", film)}
+    done = dsguard.protect_batch(scenes[:1], key, codec=Sealed(48), files=carried)
+    files = encode_images(done.images, sidecars=done.sidecars)
+    key.save(tmp_path / "k")
+
+    def read(decode):
+        if kind == "loader":
+            return RestoredDataset([(files[0], 0)], key, decode=decode)[0][0]
+        from dsguard.integrations.ray import Restore
+
+        rows = {"image": np.array(files, object)}
+        return Restore(tmp_path / "k", decode=decode)(rows)["image"][0]
+
+    assert read(decode=False) == film
+    with pytest.raises(dsguard.DsguardError, match="carries is animated or has several pages"):
+        read(decode=True)
