@@ -6,7 +6,7 @@ import io
 import struct
 
 import numpy as np
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 SIZE = (24, 20)
 """Width and height of all of them."""
@@ -97,7 +97,14 @@ def printed() -> dict[str, bytes]:
 def several() -> dict[str, bytes]:
     """Return files that hold more than one picture."""
     kinds = {"moves.gif": "gif", "moves.png": "png", "moves.webp": "webp", "pages.tiff": "tiff"}
+    below = TiffImagePlugin.ImageFileDirectory_v2()
+    below[330] = 8  # of which Pillow shows the picture above alone
+    colours, gray = _saved(_COLOURS, "ppm"), _saved(_GRAY, "ppm")
     return {
+        "frames.ppm": colours + colours,
+        "frames.pgm": gray + gray,
+        "camera.tif": _saved(_COLOURS, "tiff", tiffinfo=below),
+    } | {
         name: _saved(_COLOURS, kind, save_all=True, append_images=_more())
         for name, kind in kinds.items()
     }

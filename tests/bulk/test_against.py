@@ -298,3 +298,13 @@ def test_a_table_that_was_sealed_beside_shards_is_missed_in_none(tmp_path, photo
     for name in ("metadata.jsonl", "README.md"):
         if (clean / name).exists():
             assert (tmp_path / "back" / name).read_bytes() == (clean / name).read_bytes()
+
+
+def test_a_file_with_more_pictures_than_came_back_is_named(tmp_path, scenes):
+    frames = [b"P6 32 32 255 " + scene.tobytes() for scene in scenes[:2]]
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "film.ppm").write_bytes(frames[0])
+    protect_dataset(tmp_path / "in", tmp_path / "out", KEY, keep="pixels")
+    assert not verify_dataset(tmp_path / "out", KEY, against=tmp_path / "in").different
+    (tmp_path / "in" / "film.ppm").write_bytes(b"".join(frames))
+    assert verify_dataset(tmp_path / "out", KEY, against=tmp_path / "in").different

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 import dsguard
 from dsguard.bulk import protect_dataset, verify_dataset
@@ -133,6 +133,48 @@ def test_sequences_are_refused(scenes, kind):
     file = saved(pictures[0], kind, save_all=True, append_images=pictures[1:])
     with pytest.raises(UnreadableImageError, match="animated or has several pages"):
         decode_image(file)
+
+
+def with_tag(image, tag, value) -> bytes:
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[tag] = value
+    return saved(image, "TIFF", tiffinfo=tags)
+
+
+HIDDEN = {
+    "slices": lambda image: with_tag(image, 32997, 16),
+    "picture below": lambda image: with_tag(image, 330, 8),
+    "planes": lambda image: with_tag(image, 33629, 3),
+    "ImageJ": lambda image: with_tag(image, 270, "ImageJ=1.53\nimages=16\nslices=16\n"),
+    "tifffile": lambda image: with_tag(image, 270, '{"shape": [2, 8, 8], "truncated": true}'),
+    "PPM": lambda image: 2 * saved(image, "PPM"),
+    "PPM with blanks": lambda image: saved(image, "PPM") + b"\n" + saved(image, "PPM"),
+    "PGM": lambda image: 2 * saved(image.convert("L"), "PPM"),
+    "PBM": lambda image: 2 * saved(image.convert("1"), "PPM"),
+    "PGM of few values": lambda image: 2 * (b"P5 2 2 3\n" + bytes(4)),
+    "plain PGM": lambda image: 2 * b"P2\n# one\n2 1\n255\n1 2\n",
+    **{
+        kind: lambda image, kind=kind: 2 * saved(image, kind)
+        for kind in ("PNG", "GIF", "BMP", "WEBP")
+    },
+}
+"""Files of several pictures of which Pillow shows one, and tells of no other."""
+
+
+@pytest.mark.parametrize("kind", HIDDEN)
+def test_pictures_of_which_pillow_does_not_tell_are_not_lost(scenes, kind):
+    with pytest.raises(UnreadableImageError, match="animated or has several pages"):
+        decode_image(HIDDEN[kind](Image.fromarray(scenes[0])))
+
+
+@pytest.mark.parametrize("kind", ["PPM", "PNG", "BMP", "WEBP", "TIFF"])
+def test_bytes_behind_a_picture_are_no_other(scenes, kind):
+    image = Image.fromarray(scenes[0])
+    options = {"lossless": True} if kind == "WEBP" else {}
+    decoded = decode_image(saved(image, kind, **options) + b"\n\nAP5\n")
+    np.testing.assert_array_equal(decoded, scenes[0])
+    for tag, value in ((32997, 1), (270, "ImageJ=1.53\nimages=1\n")):
+        assert (decode_image(with_tag(image, tag, value)) == scenes[0]).all()
 
 
 TURNED = {

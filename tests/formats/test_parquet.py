@@ -22,6 +22,7 @@ from dsguard.formats.parquet.pages import (
     pages_of,
     rows_at_once,
 )
+from dsguard.integrations.images import as_bytes
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -356,3 +357,21 @@ def test_fields_of_any_name_come_back():
     }
     assert _from_text(as_text(fields)) == fields
     assert _from_text('{"x:hex": "ff00"}') == {"x": b"\xff\x00"}
+
+
+ELSEWHERE = ["/etc/hostname", "../x.png", "a/../../x", "https://a.b/x.png", "zip://a::b.zip",
+             r"C:\\x.png", r"..\\x.png", r"\\\\server\\x.png", "~/x.png", "file:///x"]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", [*ELSEWHERE, "cat/0.png"])
+def test_nobody_is_told_to_read_files_that_a_stranger_names(tmp_path, path):
+    rows = pa.array([{"bytes": None, "path": path}], IMAGE)
+    pq.write_table(pa.table({"image": rows}), tmp_path / "a.parquet")
+    source = open_source(tmp_path / "a.parquet")
+    (row,) = [file for part in source.parts(8) for rows in source.rows(part) for file in rows.files]
+    with pytest.raises(InputError) as told:
+        as_bytes({"bytes": None, "path": path}, 0)
+    for message in (str(row), told.value.message):
+        assert ("embed_table_storage" in message) == (path not in ELSEWHERE)
+        assert ("URL or any file" in message) == (path in ELSEWHERE)
+        assert path in ELSEWHERE or "do it with no dataset of others" in message

@@ -100,7 +100,9 @@ def test_webdataset_gives_files(published, originals, pictures, key):
     samples = [{"__key__": str(n), "png": file} for n, file in enumerate(published)]
     stage = restore(key, batch_size=3)
     assert [sample["png"] for sample in stage(samples)] == originals
-    shown = webdataset.DataPipeline(lambda: iter(samples), stage, webdataset.decode("rgb8"))
+    shown = webdataset.DataPipeline(
+        lambda: iter(samples), stage, webdataset.decode("rgb8", only=["png"])
+    )
     np.testing.assert_array_equal([sample["png"] for sample in shown], pictures)
 
 
@@ -116,3 +118,24 @@ def test_ray_gives_files_or_pictures(tmp_path, published, originals, pictures, k
         np.testing.assert_array_equal(np.stack(found["image"]), pictures)
     else:
         assert found["image"].tolist() == originals
+
+
+@pytest.mark.parametrize("kind", ["loader", "ray"])
+def test_no_file_of_several_pictures_becomes_one(tmp_path, scenes, key, kind):
+    film = b"".join(b"P6 32 32 255 " + scene.tobytes() for scene in scenes)
+    carried = {0: dsguard.File("film.ppm", film)}
+    done = dsguard.protect_batch(scenes[:1], key, codec=Sealed(48), files=carried)
+    files = encode_images(done.images, sidecars=done.sidecars)
+    key.save(tmp_path / "k")
+
+    def read(decode):
+        if kind == "loader":
+            return RestoredDataset([(files[0], 0)], key, decode=decode)[0][0]
+        from dsguard.integrations.ray import Restore
+
+        rows = {"image": np.array(files, object)}
+        return Restore(tmp_path / "k", decode=decode)(rows)["image"][0]
+
+    assert read(decode=False) == film
+    with pytest.raises(dsguard.DsguardError, match="carries is animated or has several pages"):
+        read(decode=True)

@@ -93,13 +93,14 @@ def test_webdataset(tmp_path, clean, protected, key):
                 member.size = len(data)
                 archive.addfile(member, io.BytesIO(data))
     data = webdataset.WebDataset(str(tmp_path / "0.tar"), shardshuffle=False)
-    found = list(data.compose(restore(key, batch_size=4)).decode("rgb8"))
+    found = list(data.compose(restore(key, batch_size=4)).decode("rgb8", only=["png", "cls"]))
     np.testing.assert_array_equal([sample["png"] for sample in found], clean)
     assert [sample["__key__"] for sample in found] == [f"{n:03d}" for n in range(len(clean))]
     assert {sample["cls"] for sample in found} == {7}
     with pytest.raises(dsguard.InputError, match="rename them to png"):
         restore(key, "jpg")
-    decoded = webdataset.WebDataset(str(tmp_path / "0.tar"), shardshuffle=False).decode("rgb8")
+    decoded = webdataset.WebDataset(str(tmp_path / "0.tar"), shardshuffle=False)
+    decoded = decoded.decode("rgb8", only=["png"])
     with pytest.raises(dsguard.InputError, match=r"restore before \.decode"):
         list(decoded.compose(restore(key)))
     with pytest.raises(dsguard.InputError, match="has no such field"):

@@ -117,7 +117,8 @@ def read_webdataset(root: Path) -> Read:
     webdataset = pytest.importorskip("webdataset")
     (shard,) = root.glob("*.tar")
     with quiet():
-        samples = webdataset.WebDataset(str(shard), shardshuffle=False).decode("rgb8")
+        samples = webdataset.WebDataset(str(shard), shardshuffle=False)
+        samples = samples.decode("rgb8", only=["png", "jpg", "cls"])
         return [(s["cls"], s.get("png", s.get("jpg"))) for s in samples]
 
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import gzip
+import io
 import pickle
+import re
+import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,3 +76,59 @@ def test_a_stage_of_webdataset_can_be_sent_to_workers(scenes, key):
     for options in ({"field": "jpg"}, {"batch_size": 0}):
         with pytest.raises(InputError):
             restore(key, **options)
+
+
+class Program:
+    """A pickle that makes a file where it is loaded."""
+
+    def __init__(self, path):
+        self._path = path
+
+    def __reduce__(self):
+        return Path.touch, (self._path,)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # its files
+@pytest.mark.parametrize("kind", ["pyd", "PKL", "pickle", "pth", "pkl.gz", "x.pkl"])
+def test_pickles_of_strangers_are_not_run(tmp_path, scenes, key, kind):
+    webdataset = pytest.importorskip("webdataset")
+    from dsguard.integrations.webdataset import restore
+
+    program = pickle.dumps(Program(tmp_path / "ran"))
+    if kind == "pth":
+        stored = io.BytesIO()
+        pytest.importorskip("torch").save(Program(tmp_path / "ran"), stored)
+        program = stored.getvalue()
+    if kind.endswith(".gz"):
+        program = gzip.compress(program)
+    done = dsguard.protect_batch(scenes[:1], key, target=scenes[1:2])
+    image = encode_image(done.images[0])
+    with tarfile.open(tmp_path / "0.tar", "w") as archive:
+        for suffix, data in (("png", image), (kind, program)):
+            member = tarfile.TarInfo(f"a.{suffix}")
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+
+    def read(**options):
+        data = webdataset.WebDataset(str(tmp_path / "0.tar"), shardshuffle=False)
+        return data.compose(restore(key, **options))
+
+    with pytest.raises(InputError, match=r"sample 'a' has a pickle.*trusted=True"):
+        list(read().decode("rgb8"))
+    (sample,) = read(trusted=True).decode("rgb8", only=["png"])
+    assert (sample["png"] == scenes[0]).all()
+    assert not (tmp_path / "ran").exists()
+    list(read(trusted=True).decode("rgb8"))  # which is what the caller asked for
+    assert (tmp_path / "ran").exists()
+    gc.collect()
+
+
+def test_docs_decode_named_fields_alone():
+    """Those of shards that anybody made: without a name, WebDataset runs pickles in them."""
+    files = [*ROOT.rglob("docs/**/*.md"), *ROOT.glob("*.md"), *ROOT.rglob("src/**/*.py")]
+    files += [*ROOT.rglob("examples/*"), *ROOT.rglob("tests/**/*.py")]
+    own = Path(__file__)
+    texts = [file.read_text("utf-8") for file in files if file.is_file() and file != own]
+    found = [call for text in texts for call in re.findall(r"decode\(\"rgb8?\"[^)]*\)", text)]
+    assert len(found) >= 6
+    assert [call for call in found if "only=" not in call] == []

@@ -22,12 +22,14 @@ from dsguard.formats.base import Extras, Part, Rows, Source
 from dsguard.formats.disclosure import NO_ROOM, Disclosure, LeftOut
 from dsguard.formats.images import Group, is_image_name, original_name, with_suffix
 from dsguard.formats.insides import READERS
+from dsguard.formats.loaded import A_PICKLE
 from dsguard.formats.names import checked, fault_of, is_folder_name, shard_name
 from dsguard.formats.review import Review
 from dsguard.formats.sealing import Unsealed
 from dsguard.formats.sink import Output, Results, Sink
 from dsguard.formats.strings import check_class
 from dsguard.formats.unsealing import unsealed
+from dsguard.formats.webdataset.pickles import PublishedPickles
 from dsguard.formats.writers import open_sink
 
 
@@ -252,9 +254,15 @@ def _rows(
 ) -> Iterator[Rows]:
     """Yield what can be read of the shard; damage of its file is a failure like others."""
     try:
+        if spec.task.publishes:
+            yield from spec.source.rows(spec.part)
+            return
+        pickles = PublishedPickles(spec.source, found)
         for rows in spec.source.rows(spec.part):
-            yield from found.put_into(rows, found.known(rows))
-        yield from [] if found.is_strange else found.rest()
+            yield from pickles.taken_out(rows)
+        yield from pickles.rest()
+        for name in pickles.left():
+            _fail(name, InputError(A_PICKLE), spec, result, lines)
         if trouble := found.trouble():
             _fail(_pieces(spec), InputError(trouble), spec, result, lines)
     except DsguardError as error:

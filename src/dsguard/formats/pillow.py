@@ -22,6 +22,7 @@ from PIL import (
 from dsguard.errors import InputError
 from dsguard.formats.limits import most_blocks
 from dsguard.formats.metadata_limits import check_metadata
+from dsguard.formats.more_pictures import has_more_pictures
 from dsguard.formats.png import has_all_rows, is_likely, size_of
 from dsguard.formats.quiet import quiet
 from dsguard.formats.sizes import told_size
@@ -52,6 +53,8 @@ _MARKER = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
 _START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 _LEVELS = {"1": 2, "L;1": 2, "L;2": 4, "L;4": 16}
 """How many values a gray sample can have, by the layout in which Pillow finds it."""
+
+_SEVERAL = "is animated or has several pages; split it into single images"
 
 
 class UnreadableImageError(InputError):
@@ -140,6 +143,8 @@ def decode(data: bytes) -> Decoded:
     try:
         with _opened(data) as image:
             _check_claims(image, data)
+            if has_more_pictures(image, data):
+                raise UnreadableImageError(_SEVERAL)
             decoded = _decoded(image)
             if image.format == "PNG" and not has_all_rows(data):
                 msg = "ends before its last row; replace it by an undamaged copy"
@@ -240,8 +245,7 @@ def _scans(data: bytes) -> int:
 
 def _decoded(image: ImageFile.ImageFile) -> Decoded:
     if image.format != "MPO" and _is_sequence(image):  # pictures of a camera begin with the picture
-        msg = "is animated or has several pages; split it into single images"
-        raise UnreadableImageError(msg)
+        raise UnreadableImageError(_SEVERAL)
     if _is_deep(image):
         msg = "has more than 8 bits per sample; convert it to 8-bit gray, RGB or RGBA"
         raise UnreadableImageError(msg)

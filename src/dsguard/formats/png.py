@@ -205,6 +205,8 @@ def read_plain(data: bytes, wanted: bytes) -> tuple[tuple[int, int, int], bytes,
         elif position != 8 and not _is_idle(kind, content):  # where the header is
             raise NotPlainError
         position = end
+    if data.startswith(SIGNATURE, position + len(END)):  # another, which is told
+        raise NotPlainError
     return shape, b"".join(packed), found
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from dsguard.api import keys_for, restore_batch
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.images import Group, decode_files, decode_image, encode_image
+from dsguard.formats.path_images import told_of_path
 from dsguard.keys import DatasetKey, KeySource, passphrase_of_environment
 
 if TYPE_CHECKING:
@@ -157,11 +158,11 @@ def as_bytes(value: object, row: int) -> bytes:
     found = value.get("bytes") if isinstance(value, dict) else value
     if isinstance(found, bytes):
         return found
-    kind = "a path" if isinstance(value, dict) else type(value).__name__
+    if isinstance(value, dict):
+        raise InputError(told_of_path(value.get("path")), row)
     msg = (
-        f"expected the bytes of an image file, got {kind}; decoded images lose or change their "
-        'low bits on their way back: use dataset.cast_column("image", Image(decode=False)) and '
-        "map(..., batched=True); embed files that are stored as paths "
-        '(dataset.with_format("arrow").map(datasets.table.embed_table_storage, batched=True))'
+        f"expected the bytes of an image file, got {type(value).__name__}; decoded images lose or "
+        'change their low bits on their way back: use dataset.cast_column("image", '
+        "Image(decode=False)) and map(..., batched=True)"
     )
     raise InputError(msg, row)

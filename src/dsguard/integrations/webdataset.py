@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from dsguard.errors import InputError
+from dsguard.formats.loaded import is_loaded
 from dsguard.integrations.images import restored_files
 
 if TYPE_CHECKING:
@@ -25,7 +26,11 @@ class restore:
     Where images carry files, `field` has these as they were, JPEG or other: ``decode`` looks at
     what they are, not at the name of the field.
 
-    >>> data = WebDataset(urls).compose(restore(key)).decode("rgb8")  # doctest: +SKIP
+    Decode the fields that are needed, and no others. By itself ``decode`` unpickles some kinds of
+    fields, which runs what whoever made the shard has put into them.
+
+    >>> data = WebDataset(urls).compose(restore(key))  # doctest: +SKIP
+    >>> data = data.decode("rgb8", only=["png", "cls"])  # doctest: +SKIP
 
     Parameters
     ----------
@@ -35,11 +40,14 @@ class restore:
         named ``jpg`` would be saved as JPEG.
     batch_size : int
         Samples restored at once.
+    trusted : bool
+        Whether samples may have fields that ``decode`` unpickles: where the shards are your own.
 
     Raises
     ------
     InputError
-        If `field` is one that WebDataset saves as JPEG, or a sample lacks it or has it decoded.
+        If `field` is one that WebDataset saves as JPEG, or a sample lacks it or has it decoded. Or
+        a sample has a pickle, and is not `trusted`.
     DsguardError
         If an image cannot be restored; the message names its place in the batch.
     """
@@ -47,6 +55,7 @@ class restore:
     key: DatasetKey | KeySource
     field: str = "png"
     batch_size: int = 256
+    trusted: bool = False
 
     def __post_init__(self) -> None:
         if self.field.rpartition(".")[2].lower() in _LOSSY:
@@ -63,9 +72,23 @@ class restore:
         """Yield the samples with restored images: files that were carried, else PNG files."""
         source = iter(samples)
         while batch := list(islice(source, self.batch_size)):
+            if not self.trusted:
+                _check_loaded(batch)
             files = [_file(sample, self.field) for sample in batch]
             for sample, file in zip(batch, restored_files(files, self.key), strict=True):
                 yield {**sample, self.field: file}
+
+
+def _check_loaded(samples: list[Sample]) -> None:
+    """Refuse fields that a decoder behind this stage would run."""
+    for sample in samples:
+        for field in filter(is_loaded, sample):
+            msg = (
+                f"field {field!r}: sample {sample.get('__key__')!r} has a pickle, and .decode() of "
+                "WebDataset runs what is in it; leave it out (select_files= of WebDataset), or "
+                "give trusted=True if you made the shard yourself"
+            )
+            raise InputError(msg)
 
 
 def _file(sample: Sample, field: str) -> bytes:

@@ -30,6 +30,7 @@ from dsguard.formats.parquet.columns import (
 )
 from dsguard.formats.parquet.fields import FieldsOf
 from dsguard.formats.parquet.table import Table
+from dsguard.formats.path_images import told_of_path
 from dsguard.formats.places import Place
 from dsguard.formats.sharded import ShardedSource
 
@@ -251,7 +252,9 @@ def _files(column: pa.Array, columns: Columns, size: int) -> list[bytes | Dsguar
     if None in files and not columns.is_plain:
         paths = column.field("path").to_pylist()
     return [
-        (_NO_BYTES if path else _NULL) if file is None else _believed(file, size)
+        (InputError(told_of_path(path)) if path else _NULL)
+        if file is None
+        else _believed(file, size)
         for file, path in zip(files, paths, strict=True)
     ]
 
@@ -264,10 +267,6 @@ def _believed(file: bytes, size: int) -> bytes | DsguardError:
 
 
 _NULL = InputError("is null in its row, which has no image; take the row out, or put one in")
-_NO_BYTES = InputError(
-    "is not in the file, which has but its path; embed the images before to_parquet: dataset = "
-    'dataset.with_format("arrow").map(datasets.table.embed_table_storage, batched=True)'
-)
 
 
 def _names(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dsguard.errors import InputError
 from dsguard.formats.base import Extras, Part, Rows
 from dsguard.formats.limits import Shared
+from dsguard.formats.loaded import is_loaded
 from dsguard.formats.names import fault_of, shard_name, shown, some_of
 from dsguard.formats.sealing import (
     LOOSE,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 def changed(
     whole: Samples, published: Samples, good: Collection[str], review: Review
 ) -> Iterator[tuple[str, str, bytes]]:
-    """Yield the members that are not published as they are.
+    """Yield the members that are not published as they are, and pickles.
 
     Parameters
     ----------
@@ -63,8 +64,9 @@ def changed(
             continue
         name = f"{whole.shard}/{kept.name}"
         to_seal = review.drops.to_seal if kept.sample in with_image else review.drops.loose_to_seal
-        data = None if own is kept.data else to_seal(name, kept.data)
-        if data is not None and data != own:
+        again = is_loaded(kept.name)  # a published one does not come back
+        data = None if own is kept.data and not again else to_seal(name, kept.data)
+        if data is not None and (data != own or again):
             place = places[kept.sample] - 1 if kept.sample in with_image else LOOSE
             yield marked(place, kept.name, own), name, data
 

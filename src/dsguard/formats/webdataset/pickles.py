@@ -1,0 +1,96 @@
+"""Pickles in published shards: anybody can put one there, and readers of WebDataset run it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dsguard.formats.base import Extras, Rows
+from dsguard.formats.folder.reader import TreeSource
+from dsguard.formats.images import with_suffix
+from dsguard.formats.loaded import is_loaded
+from dsguard.formats.sealing import Unsealed, digest_of
+from dsguard.formats.webdataset.reader import Samples
+
+if TYPE_CHECKING:
+    from dsguard.formats.base import Source
+
+
+class PublishedPickles:
+    """Takes pickles out of what was published, and names those that were not sealed as well.
+
+    What is sealed has been put there by somebody with the key. Files beside the images of a folder
+    are no fields, unless they were sealed.
+    """
+
+    def __init__(self, source: Source, found: Unsealed) -> None:
+        self._found, self._is_tree = found, isinstance(source, TreeSource)
+        self._published: dict[str, bytes] = {}
+        self._sealed: dict[str, bytes] = {}
+
+    def taken_out(self, rows: Rows) -> Iterator[Rows]:
+        """Yield rows with what was sealed of them, and without the pickles that were published."""
+        published = self._without(rows)
+        start = 0
+        for each in self._found.put_into(published, self._found.known(published)):
+            self._sealed |= _pickles_of(each)
+            is_plain = self._is_tree or isinstance(each.record, Samples)
+            yield each if is_plain else self._sealed_alone(each, published, start)
+            start += len(each.names)
+
+    def rest(self) -> Iterator[Rows]:
+        """Yield what was sealed of no image."""
+        for rows in [] if self._found.is_strange else self._found.rest():
+            self._sealed |= _pickles_of(rows)
+            yield rows
+
+    def left(self) -> Iterator[str]:
+        """Yield the names of the pickles that were published, and do not come back."""
+        for name, digest in self._published.items():
+            if self._sealed.get(name) != digest:
+                yield name
+
+    def _without(self, rows: Rows) -> Rows:
+        """Return rows of a shard without the pickles in it."""
+        pickles = _pickles_of(rows)
+        if not isinstance(rows.record, Samples) or not pickles:
+            return rows
+        self._published |= pickles
+        members = [
+            kept for kept in rows.record.members if kept.data is None or not is_loaded(kept.name)
+        ]
+        plain = rows.extras
+
+        def extras(row: int) -> Extras:
+            return {name: data for name, data in plain(row).items() if not is_loaded(name)}
+
+        return replace(rows, record=replace(rows.record, members=members), extras=extras)
+
+    def _sealed_alone(self, rows: Rows, published: Rows, start: int) -> Rows:
+        """Return rows of a table without the pickles that were published as they are."""
+        plain = rows.extras
+
+        def extras(row: int) -> Extras:
+            fields = plain(row)
+            if not any(map(is_loaded, fields)):
+                return fields
+            own = published.extras(start + row)
+            theirs = {name for name in filter(is_loaded, fields) if own.get(name) == fields[name]}
+            stem = with_suffix(rows.names[row], "")
+            self._published |= {f"{stem}.{name}": b"" for name in theirs}
+            return {name: data for name, data in fields.items() if name not in theirs}
+
+        return replace(rows, extras=extras)
+
+
+def _pickles_of(rows: Rows) -> dict[str, bytes]:
+    """Return digests of the pickles among the members of a shard, by name."""
+    if not isinstance(rows.record, Samples):
+        return {}
+    shard = rows.record.shard
+    return {
+        f"{shard}/{kept.name}": digest_of(kept.data)
+        for kept in rows.record.members
+        if kept.data is not None and is_loaded(kept.name)
+    }
