@@ -100,6 +100,8 @@ class Shades:
         if len(self.lines) < _ROWS:
             return False
         lines, self.lines = self.lines, self.lines[_ROWS // 2 :]
+        if len({"".join(_LETTER.findall(line)) for line in lines}) < _OTHERS:
+            return False  # the words of a template, with numbers between
         text = "\n".join(lines)
         letters = _LETTER.findall(text)
         twins, kinds = len(_TWINS.findall(text)), set(letters)
@@ -123,7 +125,7 @@ def _row_in(line: str, row: str) -> str | None:
     Such as may be one begin nothing anew: one area all along, or a frame.
     """
     if len(row) >= _SHORTEST and (_has_few(row) or _JP2A.fullmatch(row)):
-        return row if not _FRAMES.issuperset(row) else None
+        return None if _FRAMES.issuperset(row) or len(set(row)) == 1 else row
     found = _SIGNS.search(line)
     if found is None:
         return ""
