@@ -219,6 +219,10 @@ class Cover(ABC):
         """Return what the owner should know before anything is protected, one sentence each."""
         return []
 
+    def without_labels(self) -> Cover | None:
+        """Return a cover like this one that tells nothing of the class; None if there is none."""
+        return None if self.needs_labels else self
+
     @contextmanager
     def prepared(self, whole: ImageSet) -> Iterator[Cover]:
         """Yield the cover that knows all images, where it needs to."""
@@ -350,6 +354,12 @@ class Marked(Cover):
 
     def remarks(self) -> list[str]:
         return self.base.remarks()
+
+    def without_labels(self) -> Cover | None:
+        base = self.base.without_labels()
+        if base is None or not self.mark.needs_labels:
+            return None if base is None else replace(self, base=base)
+        return None if base.is_like else base  # which the mark is to mislead about
 
     @contextmanager
     def prepared(self, whole: ImageSet) -> Iterator[Self]:

@@ -80,6 +80,9 @@ class Samples(Cover):
     def _blank(self) -> Blank:
         return Blank(self.key, self.labelled)
 
+    def without_labels(self) -> Samples:
+        return replace(self, labelled=False)
+
     @contextmanager
     def prepared(self, whole: ImageSet) -> Iterator[Samples]:
         yield self if self.names else replace(self, chosen=self._draw(whole))
