@@ -233,6 +233,14 @@ class Cover(ABC):
         """Return what was drawn from the whole set, if a run that goes on has to draw the same."""
         return ""
 
+    def drawn_before(self, told: str, *, is_all: bool) -> Cover:
+        """Return the cover that knows what `drawn` told of an earlier run.
+
+        `is_all` tells whether that run goes on, and nothing else may be drawn.
+        """
+        del told, is_all
+        return self
+
     def refused(self, batch: Batch) -> dict[int, DsguardError]:
         """Return by index the images that have no cover, and why."""
         del batch
@@ -368,6 +376,9 @@ class Marked(Cover):
 
     def drawn(self) -> str:
         return self.base.drawn()
+
+    def drawn_before(self, told: str, *, is_all: bool) -> Self:
+        return replace(self, base=self.base.drawn_before(told, is_all=is_all))
 
     def refused(self, batch: Batch) -> dict[int, DsguardError]:
         return self.base.refused(batch)
