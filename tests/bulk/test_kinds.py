@@ -172,7 +172,8 @@ def test_what_is_not_decoded_shows_a_drawn_picture(tmp_path, shows, cover_size):
         copy = Image.new("RGB", SIZE, (255, 0, 0))
         copy.save(tmp_path / "covers" / "class" / f"{name}.png")
         copy.save((tmp_path / "covers" / "class" / name).with_suffix(".png"))
-    of = Ingredients(KEY, labelled=False, samples=9, folder=tmp_path / "covers")
+    names = tuple(f"class/{name}" for name in files)
+    of = Ingredients(KEY, labelled=False, names=names, folder=tmp_path / "covers")
     report = protect_dataset(
         source, tmp_path / "out", KEY,
         keep="files", cover=cover_named(shows, of), cover_size=cover_size,

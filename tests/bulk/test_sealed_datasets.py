@@ -13,6 +13,7 @@ from PIL import Image
 
 import dsguard
 from dsguard.bulk import fitting, protect_dataset, restore_dataset
+from dsguard.bulk.journal import Journal
 from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
 from dsguard.codecs import Sealed
@@ -131,6 +132,11 @@ def test_no_more_than_a_quarter_of_all_images_are_samples(home, key, capsys):
     given = ["--key", "k", "--cover", "samples", "--no-labels"]
     assert cli(["protect", "set.npz", "out", *given]) == Exit.OK
     assert "1 sample in clear" in capsys.readouterr().out
+    for count in ("40", "4"):  # of 24 images of two classes
+        given = ["--key", "k", "--cover", "samples", "--samples", count]
+        assert cli(["protect", "clean", f"out{count}", *given]) == Exit.USAGE
+    assert "no more than a quarter" in " ".join(capsys.readouterr().err.split())
+    assert cli(["protect", "clean", "three", *given[:-1], "3"]) == Exit.OK
 
 
 def test_images_that_the_owner_names_show_themselves(home, key):
@@ -229,27 +235,90 @@ def test_the_smallest_images_are_sealed_under_any_cover(home, cover):
         assert {int(out[f"a/dot-{n}.png"][0, 0, 0]) for n in range(6)} == {128}
 
 
-def test_a_run_that_goes_on_shows_no_more_samples_than_it_began_with(home, key):
-    target = home / "clean" / "a" / "0.png"
+@pytest.mark.parametrize("is_old", [False, True])
+def test_a_run_that_goes_on_shows_no_more_samples_than_it_began_with(home, monkeypatch, is_old):
+    """Earlier versions drew by the places of images: of runs that they began a few are refused."""
+    clean, target = pictures(home / "clean"), home / "clean" / "a" / "0.png"
     whole = target.read_bytes()
     target.write_bytes(b"damaged")
-    for seed in range(4):
-        own = dsguard.DatasetKey(bytes([seed]) * 32)
+    keys = [dsguard.DatasetKey(bytes([seed]) * 32) for seed in range(4)]
+    before, refused = [], 0
+    for seed, own in enumerate(keys):
+        with monkeypatch.context() as patched:
+            if is_old:
+                patched.setattr(Journal, "drawn", lambda self: ('{"(32, 32, 3)": []}', True))
+            protect_dataset("clean", f"out{seed}", own, cover=Samples(own, 1), shard_size=4)
+        noted = Path(f"out{seed}.dsguard/drawn.json").read_text()
+        assert ("(32, 32, 3)" in noted) == is_old
+        before.append(shown_in(f"out{seed}", clean))
         protect_dataset("clean", f"out{seed}", own, cover=Samples(own, 1), shard_size=4)
-        protect_dataset("clean", f"out{seed}", own, cover=Samples(own, 1), shard_size=4)
+        assert shown_in(f"out{seed}", clean) == before[-1]
+        assert Path(f"out{seed}.dsguard/drawn.json").read_text() == noted
     target.write_bytes(whole)
-    refused = 0
-    for seed in range(4):
-        own = dsguard.DatasetKey(bytes([seed]) * 32)
+    for seed, own in enumerate(keys):
         try:
             protect_dataset("clean", f"out{seed}", own, cover=Samples(own, 1), shard_size=4)
         except InputError as error:
             assert "would be others than those of the shards" in str(error)  # noqa: PT017
             refused += 1
-        clean, out = pictures(home / "clean"), pictures(home / f"out{seed}")
-        seen = [name[0] for name in out if shows(out[name], clean[name], rate_of(f"out{seed}"))]
-        assert max(map(seen.count, "ab")) <= 1
-    assert refused
+        left = shown_in(f"out{seed}", clean)  # less a shard that is to be done again
+        assert set(left) <= set(before[seed]) if is_old else left == before[seed]
+    assert bool(refused) == is_old
+
+
+def shown_in(destination: str, clean: dict[str, np.ndarray] | None = None) -> list[str]:
+    """Return the images that show themselves."""
+    clean, out = clean or pictures(Path("clean")), pictures(Path(destination))
+    rate = rate_of(destination)
+    same = [name for name in out if name in clean and out[name].shape == clean[name].shape]
+    return [name for name in same if shows(out[name], clean[name], rate)]
+
+
+@pytest.mark.parametrize("options", [{}, {"overwrite": True}])
+def test_releases_of_a_set_that_grows_show_the_same_samples(home, key, options):
+    """What was published once cannot be taken back: each other draw shows more."""
+    seen = set[str]()
+    for release in range(6):
+        name = "out" if options else f"out{release}"
+        given = options if release else {}
+        protect_dataset("clean", name, key, cover=Samples(key, 1), **given)
+        seen |= set(shown_in(name))
+        noise = np.random.default_rng(release).integers(0, 256, (1, 32, 32, 3), np.uint8)
+        for folder in "ab":  # before all others
+            Path(f"clean/{folder}/+{release}.png").write_bytes(encode_images(noise)[0])
+    old = {name for name in seen if "+" not in name}
+    assert sorted(name[0] for name in old) == ["a", "b"]
+    assert not options or seen == old  # with --overwrite, no new image takes a place
+
+
+def test_a_run_that_begins_anew_shows_what_was_shown_whatever_lies_between(home, key):
+    protect_dataset("clean", "out", key, cover=Samples(key, 1))
+    before = shown_in("out")
+    for seed in range(40):
+        noise = np.random.default_rng(seed).integers(0, 256, (1, 32, 32, 3), np.uint8)
+        Path(f"clean/{'ab'[seed % 2]}/+{seed}.png").write_bytes(encode_images(noise)[0])
+    protect_dataset("clean", "out", key, overwrite=True)
+    protect_dataset("clean", "out", key, cover=Samples(key, 1), overwrite=True)
+    assert shown_in("out") == before
+    other = dsguard.DatasetKey(bytes(range(1, 33)))
+    protect_dataset("clean", "out", other, cover=Samples(other, 1), overwrite=True)
+    assert len(shown_in("out")) == 2
+
+
+def test_samples_are_the_same_in_every_format_and_order(home, key):
+    clean = pictures(home / "clean")
+    protect_dataset("clean", "out", key, cover=Samples(key, 2), shard_size=5, workers=2)
+    expected = {clean[name].tobytes() for name in shown_in("out")}
+    names = sorted(clean, reverse=True)
+    images = np.stack([clean[name] for name in names])
+    np.savez("set.npz", images=images, labels=["ab".index(name[0]) for name in names])
+    protect_dataset("set.npz", "arrays", key, cover=Samples(key, 2))
+    [file] = Path("arrays").rglob("*.npz") if Path("arrays").is_dir() else [Path("arrays")]
+    out = np.load(file)["images"]
+    rate = rate_of("arrays")
+    found = {b.tobytes() for a, b in zip(out, images, strict=True) if shows(a, b, rate)}
+    assert found == expected
+    assert len(found) == 4
 
 
 def test_samples_that_there_are_not_are_told(home, capsys):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsguard.bulk.clean_names import packed_names
 from dsguard.bulk.dates import packed_dates, set_dates
+from dsguard.bulk.hidden_classes import files_with_classes, loses_classes, shows_class
 from dsguard.bulk.sealed_fields import is_own
 from dsguard.bulk.sealed_files import (
     MOST_BYTES,
@@ -93,7 +94,10 @@ class Companions:
     def review(self) -> Review:
         """The account of what is left out."""
         names = self.source.names() if isinstance(self.source, TreeSource) else ()
-        return Review(self.disclosure or Disclosure(), names, self.task.own_key, READERS)
+        review = Review(self.disclosure or Disclosure(), names, self.task.own_key, READERS)
+        kind = self.destination.output.kind
+        review.account.shows_class = shows_class(self.task, self.source, kind)
+        return review
 
     def copy(self, report: Report) -> set[str]:
         """Copy the files beside the images that go along; return the names of what was written."""
@@ -104,6 +108,8 @@ class Companions:
         for name, error in self._broken.items():
             report.add_broken(name, error)
         copied = {name for name in self.wanted if self._copied(name, names, report)}
+        for name in sorted(self._with_classes - copied):
+            self.review.account.leave_class_out(name)
         if self.seals:
             copied |= self._seal(names, copied, report)
         if isinstance(self.source, OpenedSource):
@@ -151,6 +157,8 @@ class Companions:
         cut = self._cut(name, whole, names)
         whole = whole if cut is None else cut
         data, told = self._reviewed(name, whole)
+        if name in self._with_classes and loses_classes(self.source, name, whole, data):
+            self.review.account.leave_class_out(name)
         if data is not None:
             renamed = read_or_error(partial(self.source.renamed, name, data, names))
             if isinstance(renamed, DsguardError):
@@ -165,6 +173,11 @@ class Companions:
             self.review.account.leave_out(name.rpartition("/")[2], name, f"as it was, {reason}")
         write = self._written if self.disclosure is None else self.write
         return data is not None and write(name, data, report)
+
+    @cached_property
+    def _with_classes(self) -> set[str]:
+        """The files that have classes of images which the pictures tell."""
+        return files_with_classes(self.source) if self.review.account.shows_class else set()
 
     def _cut(self, name: str, data: bytes, names: dict[str, str]) -> bytes | None:
         """Return a list of images as it tells of those that are chosen, under their own names.

@@ -28,6 +28,7 @@ from dsguard.formats.places import LocalPlace, Place
 _DAMAGE = (ArithmeticError, AttributeError, TypeError, ValueError, RecursionError)
 _SETTINGS, _LOCK, _DONE = SETTINGS, "lock", "done"  # the first two are `JOURNAL_FILES`
 _INTENDED, _DRAWN, _BEFORE = "companions.json", "drawn.json", "before.json"
+_DRAWN_BEFORE = "drawn-before.json"
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,9 @@ class Journal:
         return {str(name): str(value) for name, value in content.items()}
 
     def begin(self, settings: dict[str, str]) -> None:
-        """Forget earlier runs and note what this one does."""
+        """Forget earlier runs, but for what they have drawn, and note what this one does."""
+        if told := self.drawn()[0]:
+            self.place.write(_DRAWN_BEFORE, told.encode())
         self._clear()
         self.place.write(_SETTINGS, (json.dumps(settings, indent=2) + "\n").encode())
 
@@ -131,6 +134,13 @@ class Journal:
         """Note the files that are in the destination already, and of no run."""
         if files:
             self.place.write(_BEFORE, json.dumps(sorted(files)).encode())
+
+    def drawn(self) -> tuple[str, bool]:
+        """Return what a cover has drawn, empty for nothing; and whether it was for this run."""
+        for name in (_DRAWN, _DRAWN_BEFORE):
+            if self.place.exists(name):
+                return self.place.read(name).decode(errors="replace"), name == _DRAWN
+        return "", False
 
     def keep_drawn(self, drawn: str) -> None:
         """Note what a cover has drawn from the whole set.
@@ -155,6 +165,8 @@ class Journal:
     def forget(self) -> None:
         """Remove what was noted of the run; whoever holds the lock removes that."""
         self.place.discard(_SETTINGS)
+        if self.place.exists(_DRAWN_BEFORE):
+            self.place.discard(_DRAWN_BEFORE)
         self._clear()
 
     def _clear(self) -> None:
@@ -358,7 +370,7 @@ def _manifest(number: int) -> str:
 
 
 _OWN_FILES = re.compile(
-    r"settings\.json|lock|surrogate\.(pt|tag)|done|companions\.json|drawn\.json"
+    r"settings\.json|lock|surrogate\.(pt|tag)|done|companions\.json|drawn(-before)?\.json"
     r"|before\.json|shards/[^/]*\.jsonl|stamps/\d+|(beside|left-out)/\d+\.json"
     r"|intended/\d+-\d+\.json"
 )

@@ -15,6 +15,7 @@ from dsguard.bulk.companions import Companions
 from dsguard.bulk.croissant import write_croissant
 from dsguard.bulk.destination import CODE, CONTENTS, Destination
 from dsguard.bulk.fitting import fitted
+from dsguard.bulk.hidden_classes import without_hidden_class
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.sealed_files import SEALED_FILES
 from dsguard.bulk.selection import Choice, Selection, classes_of, output_names
@@ -130,6 +131,8 @@ def plan_of(
     if output.kind != "folder":
         parts = source.with_fields(parts, of_fields)
     journal = Journal.of(output.place)
+    told = of_fields.account if of_fields else None
+    task = without_hidden_class(task, source, output.kind, disclosure, told)
     task = fitted(task, source, parts, None if settings.overwrite else journal.settings())
     is_cut = wanted is not None and disclosure is not None
     choice = Choice(source, settings.selection) if is_cut else None

@@ -50,7 +50,9 @@ def _with_whole_set(
             if spec.number in wanted:
                 places[spec.number] = own
         names = task.class_names or tuple(sorted(classes))
-        with task.cover.prepared(spool.finish()) as cover:
+        told, is_all = journal.drawn()
+        before = task.cover.drawn_before(told, is_all=is_all)
+        with before.prepared(spool.finish()) as cover:
             journal.keep_drawn(cover.drawn())
             task = replace(task, cover=cover, class_names=names)
             yield [replace(spec, task=replace(task, places=places[spec.number])) for spec in left]

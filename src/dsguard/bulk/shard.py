@@ -12,6 +12,7 @@ from typing import Any
 
 from dsguard.bulk.against import digests_of_facts, digests_of_fields, digests_of_loose
 from dsguard.bulk.ahead import KeyedRun, with_keys
+from dsguard.bulk.hidden_classes import shows_class
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.sealed_fields import PieceSealer, opened_fields, pieces_of
 from dsguard.bulk.selection import Choice, others_of
@@ -165,6 +166,8 @@ def process_shard(spec: ShardSpec) -> ShardResult:
     review = None
     if spec.disclosure is not None:
         review = Review(spec.disclosure, key=spec.task.own_key, readers=READERS)
+        kind = spec.output.kind if spec.output else ""
+        review.account.shows_class = shows_class(spec.task, spec.source, kind)
         if spec.choice is not None:
             review.others = partial(others_of, spec.choice)
     found = _unsealed(spec, result, lines)

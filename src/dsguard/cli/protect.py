@@ -171,7 +171,7 @@ def protect(
     names: tuple[str, ...] = ()
     trains = False
     if name in NEED_SURROGATE:
-        _check_destination(source, choices, surrogate_path)
+        _check_before_training(source, choices, surrogate_path)
         trains = choices.dry_run and not (surrogate_path and surrogate_path.exists())
         if trains:  # any patterns will do
             name, names = "drawn", _sampled_classes(source, choices)
@@ -279,6 +279,16 @@ def _check_destination(source: Source, choices: Choices, surrogate: Path | None)
         check_private(surrogate, "surrogate", choices.source, choices.destination)
     if choices.destination is not None:
         check(source, choices.destination, choices.settings())
+
+
+def _check_before_training(source: Source, choices: Choices, surrogate: Path | None) -> None:
+    """Find out what else will not do: to show classes that are not published."""
+    from dsguard.bulk.hidden_classes import check_hidden
+    from dsguard.formats.writers import output_kind
+
+    _check_destination(source, choices, surrogate)
+    settings = choices.settings()
+    check_hidden(source, output_kind(source, settings.out_format), settings.disclosure())
 
 
 def _own_journal(choices: Choices) -> Journal | None:

@@ -196,17 +196,19 @@ def _facts(task: Task, report: Report, total: int) -> dict[str, Any]:
 
 def show_left_out(task: Task, report: Report) -> None:
     """Name what lies beside the images and was not written, and how to decide on it."""
-    from dsguard.formats.disclosure import A_KEY, NO_ROOM, THE_CLASS
+    from dsguard.formats.disclosure import A_KEY, NO_ROOM, SHOWN_CLASS, THE_CLASS
     from dsguard.formats.dropping import UNREAD
 
+    told_as = {THE_CLASS: "dropped, and published", SHOWN_CLASS: "left out, and shown"}
     publish = ", or publish it as it is: --publish {}".format
     other_remedies = {NO_ROOM: "", UNREAD: ", or say where else: --drop FILE/NAME"}
     for kind, each in list(report.left_out.items())[:_SHOWN_KINDS]:
         more = f" and {each.count - 1:,} more" if each.count > 1 else ""
         quoted = shlex.quote(kind)
         remedy = f"; --drop {quoted}{other_remedies.get(each.reason, publish(quoted))}"
-        remedy = remedy if task.publishes and each.reason not in (A_KEY, THE_CLASS) else ""
-        what = "dropped, and published" if each.reason == THE_CLASS else "left out"
+        has_remedy = each.reason not in (A_KEY, THE_CLASS, SHOWN_CLASS)
+        remedy = remedy if task.publishes and has_remedy else ""
+        what = told_as.get(each.reason, "left out")
         warn(f"{what}: {shortened(each.first)}{more}: {each.reason}{remedy}")
     kinds = len(report.left_out) - _SHOWN_KINDS
     if kinds > 0:

@@ -107,7 +107,7 @@ def _estimate(task: Task, source: Source, choices: Choices, *, trains: bool) -> 
     """Try a sample; print how many images there are, what may fail and how long it may take."""
     from dsguard._atomic import temporary_subfolder
     from dsguard.bulk import Selection, run, select
-    from dsguard.formats.disclosure import NO_ROOM, NOT_CHOSEN
+    from dsguard.formats.disclosure import NO_ROOM, NOT_CHOSEN, THE_CLASS
     from dsguard.formats.writers import output_kind
 
     settings = replace(choices.settings(), most_errors=None)
@@ -138,7 +138,8 @@ def _estimate(task: Task, source: Source, choices: Choices, *, trains: bool) -> 
     # Neither a sample nor a folder of it is a choice of the owner's.
     is_ours = wanted is None or len(sample) < len(names)
     ours = {NOT_CHOSEN} if is_ours else set[str]()
-    ours |= {NO_ROOM} if output_kind(source, settings.out_format) == source.kind else set[str]()
+    if output_kind(source, settings.out_format) == source.kind:
+        ours |= {NO_ROOM} if source.kind == "cifar" else {NO_ROOM, THE_CLASS}
     found = report.left_out.items()
     report.left_out = {kind: each for kind, each in found if each.reason not in ours}
     show(report.failures, report.failed)

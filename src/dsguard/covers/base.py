@@ -219,6 +219,10 @@ class Cover(ABC):
         """Return what the owner should know before anything is protected, one sentence each."""
         return []
 
+    def without_labels(self) -> Cover | None:
+        """Return a cover like this one that tells nothing of the class; None if there is none."""
+        return None if self.needs_labels else self
+
     @contextmanager
     def prepared(self, whole: ImageSet) -> Iterator[Cover]:
         """Yield the cover that knows all images, where it needs to."""
@@ -228,6 +232,14 @@ class Cover(ABC):
     def drawn(self) -> str:
         """Return what was drawn from the whole set, if a run that goes on has to draw the same."""
         return ""
+
+    def drawn_before(self, told: str, *, is_all: bool) -> Cover:
+        """Return the cover that knows what `drawn` told of an earlier run.
+
+        `is_all` tells whether that run goes on, and nothing else may be drawn.
+        """
+        del told, is_all
+        return self
 
     def refused(self, batch: Batch) -> dict[int, DsguardError]:
         """Return by index the images that have no cover, and why."""
@@ -351,6 +363,12 @@ class Marked(Cover):
     def remarks(self) -> list[str]:
         return self.base.remarks()
 
+    def without_labels(self) -> Cover | None:
+        base = self.base.without_labels()
+        if base is None or not self.mark.needs_labels:
+            return None if base is None else replace(self, base=base)
+        return None if base.is_like else base  # which the mark is to mislead about
+
     @contextmanager
     def prepared(self, whole: ImageSet) -> Iterator[Self]:
         with self.base.prepared(whole) as base:
@@ -358,6 +376,9 @@ class Marked(Cover):
 
     def drawn(self) -> str:
         return self.base.drawn()
+
+    def drawn_before(self, told: str, *, is_all: bool) -> Self:
+        return replace(self, base=self.base.drawn_before(told, is_all=is_all))
 
     def refused(self, batch: Batch) -> dict[int, DsguardError]:
         return self.base.refused(batch)

@@ -6,7 +6,7 @@ once, and nothing else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,6 +64,9 @@ class Blank(Cover):
         if self.key is None:
             return {"cover": "blank, gray"}
         return {"cover": f"blank, {'by label' if self.labelled else 'without labels'}"}
+
+    def without_labels(self) -> Blank:
+        return replace(self, labelled=False)
 
     def images(self, batch: Batch, grid: int) -> Images:
         out = batch.images.copy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dsguard.covers.base import Batch, Cover, ImageSet
+from dsguard.covers.base import Batch, Cover, ImageSet, Labels
 from dsguard.covers.blank import Blank
+from dsguard.covers.draws import drawn_for_images
 from dsguard.errors import InputError
 from dsguard.keys.derived import randomness
 
@@ -20,6 +22,52 @@ if TYPE_CHECKING:
 
     from dsguard.kernels.contract import Images, Shape
     from dsguard.keys import DatasetKey
+
+    Draws = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a run drew, as its journal has it.
+
+    Attributes
+    ----------
+    pairs : frozenset of (int, int)
+        Class and draw of each image.
+    is_all : bool
+        Whether it is all that this run may show, and not only what comes first.
+    by_place : bool
+        Whether it is of an earlier version, which drew by the places of images in the set.
+    told : str
+    """
+
+    pairs: frozenset[tuple[int, int]] = frozenset()
+    is_all: bool = False
+    by_place: bool = False
+    told: str = ""
+
+    @classmethod
+    def of(cls, told: str, *, is_all: bool) -> Drawn:
+        """Return what was told of a draw; nothing where it is of no use."""
+        try:
+            content = json.loads(told or "{}")
+            pairs = frozenset((int(label), int(draw)) for label, draw in content["drawn"])
+        except KeyError:  # places, by shape
+            return cls(by_place=bool(told) and is_all)
+        except (TypeError, ValueError, RecursionError):
+            return cls()
+        return cls(pairs, is_all, told=told)
+
+    def has(self, labels: Labels, draws: Draws) -> npt.NDArray[np.bool_]:
+        """Tell which images were drawn."""
+        pairs = zip(labels.tolist(), draws.tolist(), strict=True)
+        return np.array([pair in self.pairs for pair in pairs], bool)
+
+
+def told_of(labels: Labels, draws: Draws) -> str:
+    """Return what is drawn as `Drawn.of` reads it; the same wherever images are in the set."""
+    pairs = sorted(zip(labels.tolist(), draws.tolist(), strict=True))
+    return json.dumps({"drawn": pairs}) if pairs else ""
 
 
 @dataclass(frozen=True)
@@ -32,14 +80,19 @@ class Samples(Cover):
         Draws the images, and the pictures of all others.
     count : int
         How many images of each class, drawn by the key; fewer where a class has fewer. No more than
-        a quarter of all images are shown so: with measured numbers as labels, or a class for each
-        person, all could be.
+        a quarter of all images are shown so, or one: with measured numbers as labels, or a class
+        for each person, all could be. A set that grew shows the same ones, but for new images that
+        are drawn before these.
     names : tuple of str
         The images, where the owner names them; none is drawn then.
     labelled : bool
         Whether there are labels; without, all images are one class.
+    earlier : Drawn
+        What a run drew before this one: those come first, or are all.
     chosen : mapping of shape to ndarray of int
         Places of the images that were drawn; set by `prepared`.
+    told : str
+        What was drawn, for runs to come; set by `prepared`.
 
     Examples
     --------
@@ -55,7 +108,9 @@ class Samples(Cover):
     count: int = 1
     names: tuple[str, ...] = ()
     labelled: bool = True
+    earlier: Drawn = field(default_factory=Drawn, repr=False)
     chosen: Mapping[Shape, npt.NDArray[np.intp]] = field(default_factory=dict, repr=False)
+    told: str = field(default="", repr=False)
     is_like = False
     any_labels = True
 
@@ -80,33 +135,57 @@ class Samples(Cover):
     def _blank(self) -> Blank:
         return Blank(self.key, self.labelled)
 
+    def without_labels(self) -> Samples:
+        return replace(self, labelled=False)
+
+    def drawn_before(self, told: str, *, is_all: bool) -> Samples:
+        return replace(self, earlier=Drawn.of(told, is_all=is_all))
+
     @contextmanager
     def prepared(self, whole: ImageSet) -> Iterator[Samples]:
-        yield self if self.names else replace(self, chosen=self._draw(whole))
+        yield self if self.names else self._drawing(whole)
 
     def drawn(self) -> str:
-        """Return the places: other ones, beside those that are shown already, would be too many."""
-        places = {str(shape): each.tolist() for shape, each in self.chosen.items()}
-        return json.dumps(places) if places else ""
+        """Return what was drawn: others, beside those that are shown already, would be too many."""
+        return self.told
 
-    def _draw(self, whole: ImageSet) -> dict[Shape, npt.NDArray[np.intp]]:
+    def _drawing(self, whole: ImageSet) -> Samples:
         """Draw so many images of each class, of whatever shape."""
         shapes, counts = list(whole.counts), list(whole.counts.values())
         if self.labelled:
             labels = np.concatenate([whole.labels[shape] for shape in shapes])
         else:
             labels = np.zeros(sum(counts), np.int64)
-        draws = np.frombuffer(randomness(self.key, 8 * len(labels), b"samples"), "<u8")
-        order = np.lexsort((draws, labels))  # by class, and as drawn within a class
-        ranks = np.arange(len(order))
-        starts = np.flatnonzero(np.diff(labels[order], prepend=labels[order][:1] - 1))
-        ranks -= np.repeat(starts, np.diff(starts, append=len(order)))
-        shows = np.zeros(len(order), bool)
-        shows[order] = ranks < self.count
-        if shows.sum() > max(self.count, len(shows) * _MOST_SHOWN):
-            raise InputError(_TOO_MANY.format(int(shows.sum()), len(shows), len(starts)))
+        by_place = self.earlier.by_place
+        draws = self._by_place(len(labels)) if by_place else self._by_content(whole)
+        known = self.earlier.has(labels, draws)
+        shows = _first_of_each(self.count, labels, draws, known)
+        if self.earlier.is_all:
+            shows &= known
+        elif not by_place and shows.sum() > max(1, len(shows) * _MOST_SHOWN):
+            raise InputError(_TOO_MANY.format(shows.sum(), len(shows), len(np.unique(labels))))
         parts = np.split(shows, np.cumsum(counts)[:-1])
-        return {shape: np.flatnonzero(part) for shape, part in zip(shapes, parts, strict=True)}
+        chosen = {shape: np.flatnonzero(part) for shape, part in zip(shapes, parts, strict=True)}
+        if by_place:
+            places = {str(shape): each.tolist() for shape, each in chosen.items()}
+            return replace(self, chosen=chosen, told=json.dumps(places) if places else "")
+        told = self.earlier.told if self.earlier.is_all else told_of(labels[shows], draws[shows])
+        return replace(self, chosen=chosen, told=told)
+
+    def _by_content(self, whole: ImageSet) -> Draws:
+        """Draw a number for each image, the same in whatever set it is, and wherever in it."""
+        found = [np.empty(0, np.uint64)]
+        for shape, count in whole.counts.items():
+            step = max(1, _READ_AT_ONCE // math.prod(shape))
+            for start in range(0, count, step):
+                images = whole.read(shape, slice(start, min(start + step, count)))
+                drawn = drawn_for_images(self.key, b"samples", images)
+                found.append(drawn[:, :8].copy().view("<u8")[:, 0])
+        return np.concatenate(found)
+
+    def _by_place(self, count: int) -> Draws:
+        """Draw as earlier versions did, for runs that they began."""
+        return np.frombuffer(randomness(self.key, 8 * count, b"samples"), "<u8")
 
     def images(self, batch: Batch, grid: int) -> Images:
         out = self._blank.images(batch, grid)
@@ -129,10 +208,26 @@ class Samples(Cover):
         return np.array([name in named for name in batch.names], bool)
 
 
+def _first_of_each(
+    count: int, labels: Labels, draws: Draws, known: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """Tell which images are the first of their class: those that are known, then as drawn."""
+    order = np.lexsort((draws, ~known, labels))
+    starts = np.flatnonzero(np.diff(labels[order], prepend=labels[order][:1] - 1))
+    ranks = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+    shows = np.zeros(len(order), bool)
+    shows[order] = ranks < count
+    return shows
+
+
+_READ_AT_ONCE = 1 << 24
+"""Samples of images that are looked at together."""
+
 _MOST_SHOWN = 0.25
-"""Part of all images that samples are at most, where the owner does not name them."""
+"""Part of all images that samples are at most, where the owner does not name them; or one."""
 
 _TOO_MANY = (
-    "{} of {} images would show themselves, as they have {} classes; name those that are to be "
-    "shown (--sample NAME), draw them from all images (--no-labels), or take cover blank"
+    "{} of {} images would show themselves (classes: {}), and no more than a quarter may; draw "
+    "fewer (--samples), name those that are to be shown (--sample NAME), draw them from all images "
+    "(--no-labels), or take cover blank"
 )

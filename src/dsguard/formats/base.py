@@ -22,6 +22,7 @@ from dsguard.formats.views import view_of
 from dsguard.kernels.geometry import LARGEST_SIDE
 
 if TYPE_CHECKING:
+    from dsguard.formats.disclosure import ClassPlace
     from dsguard.formats.review import Review
 
 Image: TypeAlias = npt.NDArray[np.uint8]
@@ -332,6 +333,10 @@ class Source(ABC):
         Without what the owner drops in them, by their own names, where there is a `review`.
         """
         return parts
+
+    def class_places(self) -> list[ClassPlace]:
+        """Return where the classes of images lie, but for folders."""
+        return []
 
     def remarks(self) -> list[str]:
         """Return what the owner of the dataset should know, one sentence each."""

@@ -24,6 +24,13 @@ THE_CLASS = "is the class of the images, which is published in any case; take it
 """Why something is named that its owner drops, and that is published."""
 
 
+SHOWN_CLASS = (
+    "has the class of the images, which is not published, and shows in the drawn pictures; add "
+    "--no-labels, or publish it (--publish)"
+)
+"""Why something is named that has the class of images, where their pictures tell it."""
+
+
 UNNAMED = "is not named, and nothing else is published"
 
 
@@ -56,6 +63,29 @@ class Disclosure:
             if type(given) is not tuple or not all(isinstance(each, str) for each in given):
                 msg = f"publish and drop are tuples of patterns, not {given!r}"
                 raise InputError(msg)
+
+
+@dataclass(frozen=True)
+class ClassPlace:
+    """Where the class of images lies in a dataset.
+
+    Attributes
+    ----------
+    file : str
+        A file, a field, or an object in one.
+    key : str
+        The key, column or array in it; empty for all of it.
+    is_named : bool
+        Whether it goes along as the class of images, and not as any other value.
+    """
+
+    file: str
+    key: str = ""
+    is_named: bool = True
+
+    @property
+    def name(self) -> str:
+        return f"{self.file}/{self.key}" if self.key else self.file
 
 
 @dataclass
@@ -101,6 +131,8 @@ class Account:
         Whether what is not published is sealed: then only that is left out which cannot be.
     is_cut : bool
         Whether images are chosen: what belongs to no image may tell of the others.
+    shows_class : bool
+        Whether the pictures that are published tell the class of images.
     """
 
     def __init__(self, disclosure: Disclosure) -> None:
@@ -109,6 +141,7 @@ class Account:
         self.met: set[str] = set()
         self.seals = False
         self.is_cut = False
+        self.shows_class = False
         self._noted: set[str] = set()
 
     def says(self, name: str) -> bool | None:
@@ -159,7 +192,22 @@ class Account:
     def keep_class(self, name: str) -> None:
         """Name what has the class of images, and is published, where its owner would drop it."""
         if self.says(name) is False:
-            self.leave_out(name.rpartition("/")[2], name, THE_CLASS, sealable=False)
+            self.name_class(name)
+
+    def name_class(self, name: str) -> None:
+        """Name what has the class of images, is dropped, and is published."""
+        self.leave_out(name.rpartition("/")[2], name, THE_CLASS, sealable=False)
+
+    def leave_class_out(self, name: str) -> None:
+        """Name what has the class of images, and goes not along, where pictures tell it."""
+        if self.shows_class:
+            add_up(self.left_out, {"class of the images": LeftOut(1, name, SHOWN_CLASS)})
+
+    def drops_class(self, place: ClassPlace) -> bool:
+        """Tell whether its owner drops what has the class of images."""
+        if place.key:
+            return self.says_of(place.file, place.key) is False
+        return self.says(place.file) is False
 
 
 def kind_of(name: str) -> str:

@@ -14,6 +14,7 @@ from dsguard.errors import FormatError
 from dsguard.formats.allowance import STRING, Allowance, allowance_of_classes
 from dsguard.formats.arrays.pickles import MOST_PICKLE_BYTES, load_pickle
 from dsguard.formats.arrays.reader import SIDECARS, ArraySource
+from dsguard.formats.disclosure import ClassPlace
 from dsguard.formats.names import is_folder_name
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ class CifarSource(ArraySource):
 
     def read_as_classes(self) -> set[str]:
         return {self._meta}
+
+    def class_places(self) -> list[ClassPlace]:
+        return [ClassPlace(file, self._labels.decode()) for file in self.array_files]
 
     def beside_images(self, file: str, *, published: bool) -> list[str]:
         own = {b"data", self._labels, *((SIDECARS.encode(),) if published else ())}

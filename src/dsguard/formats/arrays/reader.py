@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dsguard.errors import InputError
+from dsguard.errors import DsguardError, InputError
 from dsguard.formats.arrays.npy import Array, Header, Npz, load_npy
 from dsguard.formats.base import (
     CHUNK_IMAGES,
@@ -25,6 +25,7 @@ from dsguard.formats.base import (
     as_folder,
 )
 from dsguard.formats.beside import strays_among, texts_among
+from dsguard.formats.disclosure import ClassPlace
 from dsguard.formats.limits import check_rows
 from dsguard.formats.names import safe_name
 from dsguard.formats.places import Place
@@ -191,6 +192,15 @@ class NumpySource(ArraySource):
         beside = label_files(file) if file.endswith(".npy") else ()
         return next((name for name in beside if name in self.label_files), "")
 
+    def class_places(self) -> list[ClassPlace]:
+        found = [ClassPlace(file) for file in sorted(self.read_as_classes() - {""})]
+        for file in self.array_files:
+            with contextlib.suppress(DsguardError):  # told by whoever reads its images
+                own = () if file.endswith(".npy") else self.array_names(file)
+                labels = {self._labels_of(file, array) for array in own} - {""}
+                found += [ClassPlace(file, name) for name in sorted(labels)]
+        return found
+
     def own_arrays(self, file: str) -> list[str]:
         """Return the names of the arrays of a file whose images are protected, but for sidecars."""
         return [name for name in self.content(file) if not name.startswith(SIDECARS)]
@@ -214,11 +224,14 @@ class NumpySource(ArraySource):
         images = self.array_names(file)
         counts = {content.header(name).shape[0] for name in images}
         labels = {self._labels_of(file, array) for array in images}
-        return {
+        found = {
             name: content[name]
             for name in others
             if _is_published(content, name, file, counts, review, has_classes=name in labels)
         }
+        for name in sorted(labels.intersection(others).difference(found)):
+            review.account.leave_class_out(f"{file}/{name}")
+        return found
 
     def reviewed_own(self, name: str, review: Review) -> bytes | None:
         """Return labels, written anew: behind its end a file may have more."""

@@ -25,6 +25,7 @@ from dsguard.formats.beside import is_text, others_among, stem_of, texts_among, 
 from dsguard.formats.listings.base import ImageIndex, Listing
 
 if TYPE_CHECKING:
+    from dsguard.formats.disclosure import ClassPlace
     from dsguard.formats.review import Review
 
 
@@ -101,6 +102,13 @@ class TreeSource(Source):
             replace(part, fields=tuple(fields.get(name, b"") for name in part.names or ()))
             for part in parts
         ]
+
+    def class_places(self) -> list[ClassPlace]:
+        return self._listed.class_places() if self._listed else []
+
+    def classes_in(self, companion: str, data: bytes) -> object:
+        """Return all that a file tells of classes, to be compared; None if it lists no images."""
+        return self._listed.classes_in(companion, data) if self._listed else None
 
     def remarks(self) -> list[str]:
         return self._listed.remarks() if self._listed else []

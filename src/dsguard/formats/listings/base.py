@@ -16,6 +16,7 @@ from dsguard.formats.limits import MOST_LOOSE, most_unpacked
 from dsguard.formats.names import top
 
 if TYPE_CHECKING:
+    from dsguard.formats.disclosure import ClassPlace
     from dsguard.formats.folder.reader import TreeSource
     from dsguard.formats.review import Review
 
@@ -51,6 +52,14 @@ class Listing(ABC):
     @abstractmethod
     def class_of(self, name: str) -> str:
         """Return the class of an image."""
+
+    @abstractmethod
+    def class_places(self) -> list[ClassPlace]:
+        """Return the files that tell the classes of images, and where in them."""
+
+    @abstractmethod
+    def classes_in(self, file: str, data: bytes) -> object:
+        """Return all that the content of such a file tells of classes, to be compared."""
 
     def whole(self) -> list[str]:
         """Return those of which nothing is lost where `fields` stand in their place."""

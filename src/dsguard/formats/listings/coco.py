@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from dsguard.errors import InputError
+from dsguard.formats.disclosure import ClassPlace
 from dsguard.formats.json_files import as_json
 from dsguard.formats.limits import check_json, id_key
 from dsguard.formats.listings.base import (
@@ -62,6 +63,18 @@ class CocoListing(Listing):
 
     def class_of(self, name: str) -> str:
         return self._known[1].get(name, NO_CLASS)
+
+    def class_places(self) -> list[ClassPlace]:
+        return [
+            ClassPlace(f"{file}{above}", key, is_named=False)
+            for file in self.files()
+            for above, key in (("", ""), ("", "annotations"), ("/annotations", "category_id"))
+        ]
+
+    def classes_in(self, file: str, data: bytes) -> object:
+        told = (_listed(data) or {}).get("annotations") or ()
+        ids = ("image_id", "category_id")
+        return Counter(repr([each.get(name) for name in ids]) for each in told)
 
     def remarks(self) -> list[str]:
         return [

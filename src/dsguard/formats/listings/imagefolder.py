@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from dsguard.errors import InputError
 from dsguard.formats.allowance import CouldHoldPictureError
 from dsguard.formats.base import class_of
-from dsguard.formats.disclosure import kind_of
+from dsguard.formats.disclosure import ClassPlace, kind_of
 from dsguard.formats.limits import MOST_BYTES, check_csv, json_lines, too_much
 from dsguard.formats.listings.base import (
     NO_CLASS,
@@ -60,6 +60,19 @@ class MetadataListing(Listing):
         if labels is None:
             return class_of(name)
         return labels.get(name) or NO_CLASS
+
+    def class_places(self) -> list[ClassPlace]:
+        found = ((file, _label_column(list(self._rows(file)))) for file in self.files())
+        return [
+            ClassPlace(file, key, is_named=False)
+            for file, column in found
+            if column is not None
+            for key in ("", column)
+        ]
+
+    def classes_in(self, file: str, data: bytes) -> object:
+        index = self.source.index_of(file)
+        return _labels([(row, _images(row, file, index)) for row in _rows(file, data)])
 
     def remarks(self) -> list[str]:
         _, doubtful = self._labels
@@ -143,17 +156,26 @@ def _names_images(source: TreeSource, file: str) -> bool:
 
 def _labels(rows: list[tuple[Row, list[str]]]) -> list[tuple[str, str | None]] | None:
     """Return image and label of each row; None where no column has labels."""
+    column = _label_column(rows)
+    if column is None:
+        return None
+    values = [row.get(column) for row, _ in rows]
+    return [
+        (image, None if value in (None, "") else str(value))
+        for value, (_, images) in zip(values, rows, strict=True)
+        for image in images
+    ]
+
+
+def _label_column(rows: list[tuple[Row, list[str]]]) -> str | None:
+    """Return the column with the labels, None where there is none."""
     from dsguard.formats.parquet.columns import LABELS
 
     for name in LABELS:
         values = [row.get(name) for row, _ in rows]
         plain = all(isinstance(value, str | int | None) for value in values)
         if plain and any(value not in (None, "") for value in values):
-            return [
-                (image, None if value in (None, "") else str(value))
-                for value, (_, images) in zip(values, rows, strict=True)
-                for image in images
-            ]
+            return name
     return None
 
 

@@ -16,6 +16,7 @@ from dsguard.formats.base import (
     Rows,
     as_folder,
 )
+from dsguard.formats.disclosure import ClassPlace
 from dsguard.formats.images import checked_member, suffix_of
 from dsguard.formats.limits import check_rows
 from dsguard.formats.names import fault_of, safe_name
@@ -56,6 +57,13 @@ class ParquetSource(ShardedSource):
                 if len(self.files) == 1:
                     raise
         return sorted(found)
+
+    def class_places(self) -> list[ClassPlace]:
+        found = []
+        for file in self.files:
+            with contextlib.suppress(DsguardError):  # told by whoever reads its images
+                found.append((file, self._columns(file).label))
+        return [ClassPlace(file, label) for file, label in found if label is not None]
 
     def _names_in(self, part: Part) -> list[str]:
         return [name for name, _ in self._listed(part)]

@@ -19,7 +19,7 @@ from dsguard.formats.base import (
     class_of,
 )
 from dsguard.formats.beside import is_text, is_text_field
-from dsguard.formats.disclosure import kind_of
+from dsguard.formats.disclosure import ClassPlace, kind_of
 from dsguard.formats.images import checked_member, has_image_suffix
 from dsguard.formats.limits import Shared, load_json
 from dsguard.formats.names import (
@@ -111,6 +111,9 @@ class Samples(Record):
         going = {
             sample: review.fields(f"{self.shard}/{sample}", own) for sample, own in fields.items()
         }
+        for sample, own in fields.items() if review.account.shows_class else ():
+            if class_in(going[sample]) != class_in(own):
+                review.account.leave_class_out(f"{self.shard}/{sample}")
         found: list[Kept] = []
         for kept in self.members:
             data = kept.data
@@ -121,6 +124,17 @@ class Samples(Record):
             if kept.data is None or data is not None:
                 found.append(replace(kept, data=data))
         return Samples(found, self.shard)
+
+    def class_places(self) -> list[ClassPlace]:
+        """Return where the class of the first image lies."""
+        sample = next(kept.sample for kept in self.members if kept.data is None)
+        fields = {k.field: k.data for k in self.members if k.sample == sample and k.data}
+        stem = f"{self.shard}/{sample}"
+        if named := [name for name in ("cls", CLASS_NAME) if name in fields]:
+            return [ClassPlace(f"{stem}.{name}") for name in named]
+        if class_in(fields) is None:
+            return []
+        return [ClassPlace(f"{stem}.json", key, is_named=False) for key in ("", "label")]
 
     def of_no_image(self) -> Iterator[tuple[str, bytes]]:
         with_image = {kept.sample for kept in self.members if kept.data is None}
@@ -162,6 +176,15 @@ class WebDatasetSource(ShardedSource):
             if self._shows(member.name)
         ]
         return distinct(found, str(self))
+
+    def class_places(self) -> list[ClassPlace]:
+        """Return where those of the first sample lie; others are as a rule like it."""
+        for file in self.files:
+            with contextlib.suppress(DsguardError):
+                rows = next((rows for rows in self.rows(Part(file)) if rows.names), None)
+                if rows is not None and isinstance(rows.record, Samples):
+                    return rows.record.class_places()
+        return []
 
     def has_images(self) -> bool:
         try:
