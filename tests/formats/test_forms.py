@@ -13,8 +13,9 @@ import pytest
 
 from dsguard.formats.disclosure import Disclosure
 from dsguard.formats.drawings import has_drawing
-from dsguard.formats.forms import Shades, is_drawn, is_dump
+from dsguard.formats.forms import is_drawn, is_dump
 from dsguard.formats.review import Review
+from dsguard.formats.shades import Shades
 from dsguard.formats.small_pictures import has_blurhash, has_picture_field
 
 DATA = bytes(np.random.default_rng(0).integers(0, 256, 64, np.uint8))

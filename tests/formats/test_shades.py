@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from dsguard.formats.disclosure import Disclosure
-from dsguard.formats.forms import Shades, is_drawn
+from dsguard.formats.forms import is_drawn
 from dsguard.formats.review import Review
+from dsguard.formats.shades import Shades
 
 from .honest_texts import HONEST
 

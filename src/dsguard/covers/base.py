@@ -5,6 +5,7 @@ How the clean image is carried in it is no business of a cover: that is the code
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -140,6 +141,17 @@ class ImageSet(ABC):
     @abstractmethod
     def read(self, shape: Shape, places: Places) -> Images:
         """Return the images of a shape that stand in these places."""
+
+    def pieces(self) -> Iterator[Images]:
+        """Yield all images, shape by shape, as many at a time as memory should hold."""
+        for shape, count in self.counts.items():
+            some = max(1, _AT_ONCE // math.prod(shape))
+            for start in range(0, count, some):
+                yield self.read(shape, slice(start, min(start + some, count)))
+
+
+_AT_ONCE = 1 << 24
+"""Samples of images that are read at a time, when all of a dataset are looked at."""
 
 
 @dataclass(frozen=True)

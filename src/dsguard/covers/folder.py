@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import math
 from collections.abc import Iterator
@@ -32,9 +33,6 @@ _SMALL = 1 << 18
 
 _TRIED = 4
 """Pictures that are read for an image, and are none of it, until no more are looked for."""
-
-_AT_ONCE = 1 << 24
-"""Samples of images that are read at a time, when all of a dataset are looked at."""
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -127,12 +125,9 @@ class FolderOfCovers(Cover):
     @contextmanager
     def prepared(self, whole: ImageSet) -> Iterator[FolderOfCovers]:
         found = set[str]()
-        for shape, count in whole.counts.items():
-            some = max(1, _AT_ONCE // math.prod(shape))
-            for start in range(0, count, some):
-                for image in whole.read(shape, slice(start, min(start + some, count))):
-                    with contextlib.suppress(InputError):  # those that would show it fail by it
-                        found.update(self._copies(gray_of(image)))
+        for image in itertools.chain.from_iterable(whole.pieces()):
+            with contextlib.suppress(InputError):  # those that would show it fail by it
+                found.update(self._copies(gray_of(image)))
         yield replace(self, hidden=frozenset(found))
 
     def drawn(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -175,12 +174,9 @@ class Samples(Cover):
     def _by_content(self, whole: ImageSet) -> Draws:
         """Draw a number for each image, the same in whatever set it is, and wherever in it."""
         found = [np.empty(0, np.uint64)]
-        for shape, count in whole.counts.items():
-            step = max(1, _READ_AT_ONCE // math.prod(shape))
-            for start in range(0, count, step):
-                images = whole.read(shape, slice(start, min(start + step, count)))
-                drawn = drawn_for_images(self.key, b"samples", images)
-                found.append(drawn[:, :8].copy().view("<u8")[:, 0])
+        for images in whole.pieces():
+            drawn = drawn_for_images(self.key, b"samples", images)
+            found.append(drawn[:, :8].copy().view("<u8")[:, 0])
         return np.concatenate(found)
 
     def _by_place(self, count: int) -> Draws:
@@ -219,9 +215,6 @@ def _first_of_each(
     shows[order] = ranks < count
     return shows
 
-
-_READ_AT_ONCE = 1 << 24
-"""Samples of images that are looked at together."""
 
 _MOST_SHOWN = 0.25
 """Part of all images that samples are at most, where the owner does not name them; or one."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 
 from dsguard.formats.encoded import is_encoded
-from dsguard.formats.shades import BAR, Shades
-
-__all__ = ["Shades", "is_drawn", "is_dump"]
+from dsguard.formats.shades import BAR
 
 _DUMPS = re.compile(
     r"""

@@ -18,7 +18,6 @@ from dsguard.formats.allowance import (
     CouldHoldPictureError,
     allowance_of_classes,
 )
-from dsguard.formats.key_search import holds_key
 from dsguard.formats.pixels import pixels_in_words
 from dsguard.formats.rows import Rows
 from dsguard.formats.small_pictures import has_picture_field
@@ -26,6 +25,7 @@ from dsguard.formats.strings import (
     check_class,
     check_code,
     check_form,
+    check_key,
     size_of_string,
 )
 from dsguard.formats.words import (
@@ -102,9 +102,7 @@ def charge_text(
     CouldHoldPictureError
         If it could hold a picture.
     """
-    if "dsguard-key" in text and holds_key(text.encode("utf-8", "surrogatepass")):
-        msg = "holds the key of a dataset"
-        raise CouldHoldPictureError(msg)
+    check_key(text)
     longest = max((found.end() - found.start() for found in _LINE.finditer(text)), default=0)
     if longest > MOST_LINE:  # which the checks below would take long for
         msg = f"has a line of {longest} characters"

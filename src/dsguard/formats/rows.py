@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from dsguard.formats.allowance import CouldHoldPictureError
-from dsguard.formats.forms import Shades
+from dsguard.formats.shades import Shades
 from dsguard.formats.words import cost_of, words_of
 
 ROWS = 8

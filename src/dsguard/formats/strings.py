@@ -57,9 +57,7 @@ def size_of_string(text: str) -> int:
     if len(text) > STRING:
         msg = f"is a string of {len(text)} characters"
         raise CouldHoldPictureError(msg)
-    if "dsguard-key" in text and holds_key(text.encode("utf-8", "surrogatepass")):
-        msg = "holds the key of a dataset"
-        raise CouldHoldPictureError(msg)
+    check_key(text)
     check_form(text)
     if len(text) >= LETTERS:
         check_rows(text.splitlines())
@@ -73,6 +71,13 @@ def size_of_string(text: str) -> int:
             check_code(word)
     signs = sum(size_of_signs(line) for line in text.splitlines())
     return signs + sum(map(cost_of, words))
+
+
+def check_key(text: str) -> None:
+    """Refuse a text with a key file in it."""
+    if "dsguard-key" in text and holds_key(text.encode("utf-8", "surrogatepass")):
+        msg = "holds the key of a dataset"
+        raise CouldHoldPictureError(msg)
 
 
 def check_form(text: str) -> None:
