@@ -24,7 +24,8 @@ import numpy as np
 import dsguard
 from dsguard.bulk import load_training_set, select
 from dsguard.covers.patterns import Patterns
-from dsguard.dmcp.client import Client, RefusedError
+from dsguard.dmcp.client import Client
+from dsguard.dmcp.connection import RefusedError
 from dsguard.formats import encode_images, open_source
 from dsguard.formats.tar import END, packed
 

@@ -26,7 +26,7 @@ import numpy as np
 
 import dsguard
 from dsguard.dmcp import Client
-from dsguard.dmcp.client import RefusedError
+from dsguard.dmcp.connection import RefusedError
 
 from .dmcp_restoring import restoring
 from .dmcp_service import Service, keep, parser_of, started

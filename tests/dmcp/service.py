@@ -21,7 +21,8 @@ import numpy as np
 import pytest
 
 import dsguard
-from dsguard.dmcp.client import Client, RefusedError
+from dsguard.dmcp.client import Client
+from dsguard.dmcp.connection import RefusedError
 from dsguard.dmcp.model import connect, transaction
 from dsguard.dmcp.settings import Settings
 from dsguard.dmcp.vault import Vault

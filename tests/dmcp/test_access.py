@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, text
 
 import dsguard
 import dsguard.dmcp
-from dsguard.dmcp.client import RefusedError
+from dsguard.dmcp.connection import RefusedError
 from dsguard.dmcp.model import Base, migrate
 from tests.dmcp.service import (
     browser,

@@ -10,7 +10,7 @@ import httpx
 
 import dsguard
 from dsguard.cli.commands import Exit
-from dsguard.dmcp.client import RefusedError
+from dsguard.dmcp.connection import RefusedError
 from tests.dmcp import forked
 from tests.dmcp.fake_hub import Sender
 from tests.dmcp.service import (

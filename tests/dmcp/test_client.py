@@ -18,7 +18,8 @@ from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
 from dsguard.cli.dmcp import connection
 from dsguard.dmcp import frames
-from dsguard.dmcp.client import Client, RefusedError
+from dsguard.dmcp.client import Client
+from dsguard.dmcp.connection import RefusedError
 from dsguard.errors import InputError
 
 TOKEN = "dsg_" + "s3cret" * 7 + "x"
@@ -282,7 +283,7 @@ def test_nothing_travels_in_clear_to_another_machine(monkeypatch, capsys, url):
 def test_what_cannot_be_read_on_the_way_is_not_warned_of(monkeypatch, url):
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
     with Client(url, TOKEN) as client:
-        assert client._http.trust_env == url.startswith("https")
+        assert client._service._http.trust_env == url.startswith("https")
 
 
 @pytest.mark.parametrize(
@@ -401,7 +402,8 @@ def test_the_client_trusts_no_names(scenes):
         return httpx.Response(200, content=frames.packed("../evil.png", frames.OK, b"x"))
 
     with Client("https://x", "t") as client:
-        client._http = httpx.Client(base_url="https://x", transport=httpx.MockTransport(answer))
+        transport = httpx.MockTransport(answer)
+        client._service._http = httpx.Client(base_url="https://x", transport=transport)
         with pytest.raises(RefusedError, match="other images"):
             list(client.restore("d", [("good.png", b"x")]))
 

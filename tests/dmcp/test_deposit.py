@@ -104,7 +104,7 @@ def test_without_a_deposit_nothing_is_protected(home, owner, mary, name, monkeyp
     assert "may not deposit datasets" in " ".join(capsys.readouterr().err.split())
     made = dsguard.DatasetKey.load(f"{name}.key")
     assert not Path("safe").exists()
-    monkeypatch.setenv("DSGUARD_DMCP_TOKEN", owner._token)
+    monkeypatch.setenv("DSGUARD_DMCP_TOKEN", owner._service._token)
     assert protect(name) == Exit.OK
     assert set(versions(owner, name)) == {made.key_id}
     other = new_name()

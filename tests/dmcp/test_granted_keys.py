@@ -17,7 +17,7 @@ from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
 from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
 from dsguard.codecs import Sealed
-from dsguard.dmcp import GrantedKeys, client
+from dsguard.dmcp import GrantedKeys, connection
 from dsguard.errors import InputError, NoKeysError, NotProtectedError, WrongKeyError
 from dsguard.formats import decode_image, encode_images
 from dsguard.integrations.torch import RestoredDataset
@@ -122,7 +122,7 @@ def test_who_asks_too_often_waits(tmp_path, monkeypatch):
         running(tmp_path / "service", **settings) as server,
         server.client(server.owner_token) as owner,
     ):
-        monkeypatch.setattr(client, "time", SimpleNamespace(sleep=wait))
+        monkeypatch.setattr(connection, "time", SimpleNamespace(sleep=wait))
         owner.deposit("d")
         assert len(owner.keys("d", [bytes(16)])) == 1
         owner.me()
@@ -133,8 +133,8 @@ def test_who_asks_too_often_waits(tmp_path, monkeypatch):
 
 
 def test_an_answer_that_is_no_keys_is_refused(mary, dataset, granted, monkeypatch):
-    monkeypatch.setattr(mary, "_send", lambda *_: bytes(33))
-    with pytest.raises(client.RefusedError, match="no keys of images"):
+    monkeypatch.setattr(mary._service, "send", lambda *_: bytes(33))
+    with pytest.raises(connection.RefusedError, match="no keys of images"):
         mary.keys(dataset, [bytes(16)])
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import select
 import dsguard
 from dsguard.dmcp import jobs
 from dsguard.dmcp.audit import Origin
-from dsguard.dmcp.client import RefusedError
+from dsguard.dmcp.connection import RefusedError
 from dsguard.dmcp.jobs import Turns
 from dsguard.dmcp.model import Entry, Job, User, transaction
 from dsguard.dmcp.sealed_files import PIECE, SealedWriter, open_sealed

@@ -15,7 +15,7 @@ import pytest
 
 import dsguard
 from dsguard.dmcp import GrantedKeys
-from dsguard.dmcp.client import RefusedError
+from dsguard.dmcp.connection import RefusedError
 from tests.dmcp.service import account, new_name, refused
 
 KILLS, CLIENTS = 3, 3
@@ -74,7 +74,7 @@ def test_a_grant_that_is_taken_ends_what_runs(owner, mary, dataset, key, monkeyp
     """A client that has many ids asks several times: after a revocation it gets no more."""
     owner.grant(dataset, mary.name, quota=100, distinct=True)
     monkeypatch.setattr("dsguard.dmcp.client._IDS", 2)
-    send, sent = mary._send, []
+    send, sent = mary._service.send, []
 
     def revoke_after_two(*args):
         if len(sent) == 2:
@@ -82,7 +82,7 @@ def test_a_grant_that_is_taken_ends_what_runs(owner, mary, dataset, key, monkeyp
         sent.append(args)
         return send(*args)
 
-    monkeypatch.setattr(mary, "_send", revoke_after_two)
+    monkeypatch.setattr(mary._service, "send", revoke_after_two)
     with refused(403, "no-grant"):
         mary.keys(dataset, IDS)
     assert len(sent) == 3
@@ -106,7 +106,7 @@ def test_a_replay_gets_the_same_keys_and_its_own_line(server, owner, mary, datas
     first, second = lines(owner, dataset)
     assert first["digest"] == second["digest"]
     assert first["request"] != second["request"]
-    mary._answer("POST", "/v1/tokens")
+    mary._service.answer("POST", "/v1/tokens")
     with refused(401, "bad-token"):
         mary.keys(dataset, IDS)
     assert len(lines(owner, dataset)) == 2
@@ -120,7 +120,7 @@ def test_forged_ids_cost_the_budget_and_open_nothing(owner, mary, dataset, key, 
     opened = mary.keys(dataset, forged)
     with pytest.raises(dsguard.DsguardError):
         dsguard.restore_batch(images, image_keys=dict(zip(real, opened.values(), strict=False)))
-    keys = GrantedKeys(dataset, server.url, mary._token)
+    keys = GrantedKeys(dataset, server.url, mary._service._token)
     np.testing.assert_array_equal(dsguard.restore_batch(images, keys), scenes)
     with refused(403, "quota"):
         mary.keys(dataset, [os.urandom(16)])

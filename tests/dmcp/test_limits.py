@@ -276,7 +276,7 @@ def test_names_of_no_dataset_do_not_fill_the_trail(server, owner, mary, dataset)
     assert len(noted) == len({code for code, _, _ in noted})  # each once a minute
     for path in ("keys", "grants"):
         with refused(403, "no-grant"):
-            mary._objects(f"/v1/datasets/{dataset}/{path}")
+            mary._service.objects(f"/v1/datasets/{dataset}/{path}")
     owner.deposit("planted-0")
     assert [line["action"] for line in owner.audit("planted-0")] == ["deposit"]
     assert [line["outcome"] for line in owner.audit(dataset)][-1:] == ["no-grant"]

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import pytest
 
 from dsguard.dmcp import hub
-from dsguard.dmcp.client import Client, RefusedError
+from dsguard.dmcp.client import Client
+from dsguard.dmcp.connection import RefusedError
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n"
 TOKEN = "dsg_" + "7" * 40

@@ -13,7 +13,7 @@ from PIL import Image
 import dsguard
 from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
-from dsguard.dmcp.client import names_in, read_images
+from dsguard.dmcp.outgoing import names_in, read_images
 from dsguard.formats import decode_image, encode_images
 from tests.dmcp.service import (
     post,

@@ -22,7 +22,7 @@ import dsguard
 from dsguard.bulk.sealed_files import sealed
 from dsguard.cli.commands import Exit, run
 from dsguard.dmcp import samples
-from dsguard.dmcp.client import RefusedError
+from dsguard.dmcp.connection import RefusedError
 from dsguard.dmcp.model import Base, Entry
 from dsguard.dmcp.usage import DAYS, Usage, by_day
 from dsguard.formats import decode_image, encode_images

@@ -97,7 +97,7 @@ def _journal_of(destination: str) -> str:
 
 def _versions(client: Client, dataset: str) -> set[str]:
     """Return the ids of the keys that the platform has of a dataset of ours."""
-    from dsguard.dmcp.client import RefusedError
+    from dsguard.dmcp.connection import RefusedError
 
     try:
         return {str(row["key_id"]) for row in client.key_versions(dataset)}

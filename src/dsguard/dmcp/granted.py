@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
 
-from dsguard.dmcp.client import Client, RefusedError
+from dsguard.dmcp.client import Client
+from dsguard.dmcp.connection import RefusedError
 from dsguard.dmcp.login import allows_http, login_for, secret_of_user
 from dsguard.dmcp.names import check_dataset_name
 from dsguard.errors import DsguardError, InputError, NoKeysError, WrongKeyError

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
-from dsguard.dmcp.client import check_address
+from dsguard.dmcp.connection import check_address
 from dsguard.dmcp.pace import Pace
 from dsguard.errors import DsguardError, InputError, MissingExtraError
 from dsguard.formats.limits import load_json

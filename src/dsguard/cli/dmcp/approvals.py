@@ -96,7 +96,7 @@ def _tell(plan: Plan) -> int:
 
 def _did(failed: dict[str, DsguardError], user: str, change: Callable[[str], object]) -> bool:
     """Make a change; what the service refuses of one user does not end it for the others."""
-    from dsguard.dmcp.client import RefusedError
+    from dsguard.dmcp.connection import RefusedError
 
     try:
         change(user)

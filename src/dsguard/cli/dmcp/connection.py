@@ -134,7 +134,7 @@ def logged_in() -> Client:
 def granted_keys(dataset: str, url: str | None) -> GrantedKeys:
     """Return the keys of a dataset on a platform, whose address and token are tried first."""
     from dsguard.dmcp import GrantedKeys
-    from dsguard.dmcp.client import RefusedError
+    from dsguard.dmcp.connection import RefusedError
 
     keys = GrantedKeys(dataset, *(login := login_for(url)), allow_http=allows_http())
     try:

@@ -27,7 +27,7 @@ def restore_command(dataset: str, source: Path, destination: Path, *, overwrite:
     """
     from dsguard.bulk import output_names
     from dsguard.bulk.checks import check_unpublished
-    from dsguard.dmcp.client import names_in, read_images
+    from dsguard.dmcp.outgoing import names_in, read_images
     from dsguard.formats.places import LocalPlace
 
     here, there = source.resolve(), destination.resolve()
