@@ -159,6 +159,16 @@ def test_backends_agree_end_to_end(scenes, key, backend, name):
     np.testing.assert_array_equal(results[0][1], results[1][1])
 
 
+@pytest.mark.parametrize("name", ["native", "numba", "reference"])
+@pytest.mark.parametrize("profile", ["sealed", "veil"])
+def test_any_backend_restores_a_batch(scenes, key, backend, name, profile):
+    backend("native")
+    protected = dsguard.protect_batch(scenes, key, profile=profile)
+    backend(name)
+    restored = dsguard.restore_batch(protected.images, key, sidecars=protected.sidecars)
+    np.testing.assert_array_equal(restored, scenes)
+
+
 def test_a_backend_is_chosen_by_call_variable_or_what_is_there(backend, monkeypatch):
     assert dsguard.get_backend() == "native"
     monkeypatch.setenv("DSGUARD_BACKEND", "reference")

@@ -27,4 +27,5 @@ def gather(images: Images, size: int, masks: Bytes) -> Bytes:
     """See `dsguard.kernels.contract.Kernels.gather`."""
     places = np.unpackbits(masks.reshape(-1, 1), axis=1, bitorder="little").astype(bool)
     bits = np.unpackbits(images.reshape(len(images), masks.size, 1), axis=2, bitorder="little")
-    return np.packbits(bits[:, places][:, : 8 * size], axis=1, bitorder="little")
+    gathered = np.packbits(bits[:, places][:, : 8 * size], axis=1, bitorder="little")
+    return np.ascontiguousarray(gathered)  # each row is taken as bytes
