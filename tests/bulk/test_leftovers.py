@@ -408,11 +408,37 @@ def test_places_at_urls_do_not_lie_in_each_other(home, key):
         ("memory://apart/in", "memory://apart"),
         ("memory://apart/in", "memory://apart/in/out"),
         ("memory://apart/in", "memory://apart/in/"),
+        ("memory://apart/in", "memory:///apart/in"),
+        ("memory:///apart/in", "memory://apart//in/out"),
+        ("memory://apart/in", "memory://apart/x/../in"),
+        ("memory://apart/in", "simplecache::memory:///apart/in"),
         ("clean", (home / "clean" / "out").as_uri()),
     ):
         with pytest.raises(InputError, match="must not lie in each other"):
             protect_dataset(source, destination, key, profile="veil", overwrite=True)
     assert protect_dataset("memory://apart/in", "memory://apart/in2", key, profile="veil").done
+
+
+_MOUNTED = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+
+
+def test_a_source_that_is_mounted_twice_is_no_destination(home):
+    """As volumes of containers are, and shares."""
+    (home / "mounted").mkdir()
+    try:
+        subprocess.run([*_MOUNTED, f"mount --bind {home}/clean {home}/mounted"], check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("nothing can be mounted here")
+    before = {path: path.read_bytes() for path in (home / "clean").rglob("*.png")}
+    for source, destination in (("clean", "mounted"), ("mounted", "clean/out")):
+        command = (
+            f"mount --bind {home}/clean {home}/mounted; exec {sys.executable} -m dsguard "
+            f"protect {source} {destination} --key k --overwrite"
+        )
+        done = subprocess.run([*_MOUNTED, command], capture_output=True, text=True, check=False)
+        assert done.returncode == Exit.USAGE, done.stderr
+        assert "must not lie in each other" in done.stderr
+    assert before == {path: path.read_bytes() for path in (home / "clean").rglob("*.png")}
 
 
 def test_foreign_files_of_a_store_are_named(home, key):

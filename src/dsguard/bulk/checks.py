@@ -14,6 +14,7 @@ from dsguard.errors import InputError
 from dsguard.formats.images import check_output_format
 from dsguard.formats.names import checked, shard_name
 from dsguard.formats.places import Listing, LocalPlace, Place, on_disk, place_of
+from dsguard.formats.places.local import is_within
 from dsguard.formats.sink import Output
 from dsguard.formats.writers import file_name, output_kind
 
@@ -93,7 +94,7 @@ def check_private(path: Path, what: str, *folders: str | os.PathLike[str] | None
     """
     for folder in folders:
         there = None if folder is None else on_disk(folder)
-        if there is not None and Path(os.path.realpath(path)).is_relative_to(there):
+        if there is not None and is_within(path, there):
             msg = (
                 f"the {what} would lie in {folder}, and not be secret; give another place, --{what}"
             )
@@ -129,10 +130,9 @@ def check_empty(place: Place) -> None:
 
 def _check_apart(source: Source, destination: Place) -> None:
     """Refuse a destination, or a journal, that the source lies in, or that lies in the source."""
-    here, there = _whole(source.place), _whole(destination)
-    inside = there.startswith(f"{here}/") and not source.is_file
-    same = here == there or inside or here.startswith(f"{there}/")
-    if same:
+    here, there = _uncached(source.place), _uncached(destination)
+    inside = there.lies_in(here) and not source.is_file
+    if inside or here.lies_in(there):
         msg = (
             f"source and destination, and the journal beside that (*{JOURNAL}), must not lie in "
             "each other; choose another destination"
@@ -140,11 +140,10 @@ def _check_apart(source: Source, destination: Place) -> None:
         raise InputError(msg)
 
 
-def _whole(place: Place) -> str:
-    """Return a place as one text, the same for the same folder."""
-    path = place.path.resolve() if isinstance(place, LocalPlace) else on_disk(str(place))
-    text = str(place).rpartition("::")[2] if path is None else path.as_posix()
-    return text.rstrip("/")
+def _uncached(place: Place) -> Place:
+    """Return the place that a cache, or the like, stands before."""
+    url = str(place).rpartition("::")[2]
+    return place if isinstance(place, LocalPlace) or url == str(place) else place_of(url)
 
 
 def check_files(kind: str, source: Source, parts: list[Part]) -> None:

@@ -115,6 +115,10 @@ class Place(ABC):
         return False
 
     @abstractmethod
+    def lies_in(self, other: Place) -> bool:
+        """Tell whether this is another place or lies in it, by whatever paths both are reached."""
+
+    @abstractmethod
     def beside(self, suffix: str) -> Place:
         """Return the private place whose name is that of this one and `suffix`."""
 

@@ -286,6 +286,9 @@ class LocalPlace(Place):
         with contextlib.suppress(FileNotFoundError):
             self._folder(folder, make=False).clear(last)
 
+    def lies_in(self, other: Place) -> bool:
+        return isinstance(other, LocalPlace) and is_within(self.path, other.path)
+
     def lies_beside(self, other: LocalPlace) -> bool:
         """Tell whether two folders lie in one, and not only by their paths; both are held."""
         return self._folder("").identity_above() == other._folder("").identity_above()
@@ -333,6 +336,28 @@ class LocalPlace(Place):
         except FileNotFoundError:
             status = os.lstat(path)  # a link that leads nowhere
         return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def is_within(path: Path, folder: Path) -> bool:
+    """Tell whether a path is a folder or leads into it.
+
+    Paths of many spellings lead to one folder: links, mounts, other capitals on some disks.
+    """
+    real = Path(os.path.realpath(path))  # of a loop of links as well
+    if real.is_relative_to(os.path.realpath(folder)):
+        return True
+    try:
+        wanted = identity_of(folder.stat())
+    except OSError:  # it is not there, and nothing is in it
+        return False
+    return any(_identity(each) == wanted for each in (real, *real.parents))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        return identity_of(path.stat())
+    except OSError:
+        return None
 
 
 def _is_journal(path: str) -> bool:

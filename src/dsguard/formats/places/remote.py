@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import posixpath
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -24,6 +25,9 @@ from dsguard.formats.places.schemes import check_schemes
 
 _PARTS_OF_ROOT = {"memory": 0, "hf": 2, "smb": 2}
 """How many parts of a path name a bucket, server, share or repository, where it is not one."""
+
+_PORTS = {"FTPFileSystem": 21, "SFTPFileSystem": 22, "SMBFileSystem": 445}
+"""Those that a URL need not name."""
 
 _KINDS_OF_HUB = ("buckets", "datasets", "spaces")
 
@@ -145,6 +149,18 @@ class RemotePlace(Place):
     def clear_scratch(self) -> None:
         """Remove what runs that were killed have spooled; each removes its other files itself."""
         remove_left(self.scratch(), "spool-*")
+
+    def lies_in(self, other: Place) -> bool:
+        return isinstance(other, RemotePlace) and f"{self._whole}/".startswith(f"{other._whole}/")
+
+    @property
+    def _whole(self) -> str:
+        """The place as one text, the same however its URL is spelled."""
+        system, path = self._opened
+        host = str(getattr(system, "host", "")).lower()
+        port = getattr(system, "port", None) or _PORTS.get(type(system).__name__, "")
+        plain = posixpath.normpath("/" + path.lstrip("/")).rstrip("/")
+        return f"{type(system).__qualname__}:{host}:{port}{plain}"
 
     def is_root(self) -> bool:
         """Tell whether this is a whole bucket or server: one beside it may be anybody's."""
