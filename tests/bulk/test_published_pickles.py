@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+import pickle
+import shutil
 
+import numpy as np
 import pytest
 
 import dsguard
@@ -11,6 +15,7 @@ from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
 from dsguard.cli.commands import Exit, run
 from dsguard.formats import encode_image
 
+from .folders import files_in
 from .test_sealed_fields import members_of, tarred
 
 KEY = dsguard.DatasetKey(bytes(32))
@@ -91,3 +96,94 @@ def test_fields_of_a_table_that_are_pickles(tmp_path, clean, is_sealed):
     else:
         assert len(told) == 3
         assert b"theirs" not in found.values()
+
+
+# Files beside the images of folders
+
+
+def npy(array) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    return file.getvalue()
+
+
+FILES = {
+    "labels/train.cache": npy(np.array({"version": "1"}, object)),  # as Ultralytics keeps labels
+    "labels/0.cache": b"",
+    "features.npy": npy(np.array([None])),
+    "infos.pkl": b"x",
+    "infos.pkl.gz": b"x",
+    "notes.P": b"x",
+    "embedding.pt": b"x",
+    "model.joblib": b"x",
+    "index.dill": b"x",
+    "vocabulary": pickle.dumps([1]),
+    "sizes.bin": pickle.dumps([1], 2),
+}
+HARMLESS = {"sizes.npy": npy(np.arange(3)), "raw.bin": b"\x80\x00\x01", "a.dat": b"\x93NUMBER"}
+
+
+@pytest.fixture
+def folder(tmp_path, scenes):
+    for n in range(3):
+        path = tmp_path / "photos" / "images" / f"{n}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_image(scenes[n]))
+    return tmp_path / "photos"
+
+
+def put(folder, files) -> None:
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+
+
+def beside(folder) -> dict[str, bytes]:
+    found = files_in(folder)
+    return {name: data for name, data in found.items() if not name.startswith("images/")}
+
+
+@pytest.mark.parametrize("publish", [(), tuple(FILES)])
+def test_files_of_the_owner_come_back(tmp_path, folder, publish):
+    put(folder, FILES | HARMLESS)
+    protect_dataset(folder, tmp_path / "safe", KEY, publish=publish, workers=1)
+    assert set(beside(tmp_path / "safe")) >= set(publish)
+    report = verify_dataset(tmp_path / "safe", KEY, against=folder, workers=1)
+    assert not report.failures
+    assert not report.different
+    assert not restore_dataset(tmp_path / "safe", tmp_path / "back", KEY, workers=1).failures
+    assert beside(tmp_path / "back") == FILES | HARMLESS
+
+
+@pytest.mark.parametrize("out_format", ["auto", "webdataset", "parquet"])
+def test_files_of_strangers_do_not(tmp_path, folder, out_format):
+    protect_dataset(folder, tmp_path / "safe", KEY, workers=1)
+    put(tmp_path / "safe", FILES | HARMLESS)
+    report = restore_dataset(
+        tmp_path / "safe", tmp_path / "back", KEY, out_format=out_format, workers=1
+    )
+    for each in (report, verify_dataset(tmp_path / "safe", KEY, workers=1)):
+        assert set(each.failures) == set(FILES)
+        assert all("is a pickle, which trainers run" in str(e) for e in each.failures.values())
+    assert not set(FILES) & set(beside(tmp_path / "back"))
+    assert set(HARMLESS) <= set(beside(tmp_path / "back"))
+
+
+def test_a_file_of_a_stranger_takes_the_place_of_none(tmp_path, folder):
+    put(folder, {"infos.pkl": b"own"})
+    protect_dataset(folder, tmp_path / "safe", KEY, publish=("*.pkl",), workers=1)
+    put(tmp_path / "safe", {"infos.pkl": b"theirs"})
+    assert not restore_dataset(tmp_path / "safe", tmp_path / "back", KEY, workers=1).failures
+    assert beside(tmp_path / "back") == {"infos.pkl": b"own"}
+
+
+def test_files_of_strangers_in_archives_do_not_come_back(tmp_path, folder):
+    protect_dataset(folder, tmp_path / "safe", KEY, workers=1)
+    put(tmp_path / "safe", FILES)
+    archive = shutil.make_archive(str(tmp_path / "safe"), "zip", tmp_path / "safe")
+    for report in (
+        restore_dataset(archive, tmp_path / "back", KEY, workers=1),
+        verify_dataset(archive, KEY, workers=1),
+    ):
+        assert set(report.failures) == set(FILES)
+    assert not set(FILES) & set(beside(tmp_path / "back"))

@@ -42,6 +42,7 @@ from dsguard.formats.folder.reader import TreeSource, read_or_error
 from dsguard.formats.folder.writer import error_of_writing
 from dsguard.formats.images import is_image_name, with_suffix
 from dsguard.formats.insides import READERS
+from dsguard.formats.loaded import A_PICKLED_FILE, STARTS_IN, is_pickle
 from dsguard.formats.names import fault_of, is_hidden
 from dsguard.formats.review import Review
 from dsguard.formats.texts import json_of
@@ -84,6 +85,8 @@ class Companions:
     _broken: dict[str, DsguardError] = field(default_factory=dict, init=False, repr=False)
     _held: dict[str, bytes] = field(default_factory=dict, init=False, repr=False)
     _room: int = field(default=MOST_BYTES, init=False)
+    _pickles: set[str] = field(default_factory=set, init=False, repr=False)
+    """Those that were published: anybody can have put them there."""
 
     @property
     def seals(self) -> bool:
@@ -112,12 +115,18 @@ class Companions:
             self.review.account.leave_class_out(name)
         if self.seals:
             copied |= self._seal(names, copied, report)
-        if isinstance(self.source, OpenedSource):
-            report.sealed_files += len(self.source.opened & (copied | self._in_shards()))
-            return copied
-        for name in sealed_in(self.source) if self.disclosure is None else ():
+        report.sealed_files += len(self._opened & (copied | self._in_shards()))
+        is_closed = self.disclosure is None and not isinstance(self.source, OpenedSource)
+        for name in sealed_in(self.source) if is_closed else ():
             copied |= self._unsealed(name, copied, report)
+        for name in sorted(self._pickles - copied):
+            report.add_broken(name, InputError(A_PICKLED_FILE))
         return copied
+
+    @property
+    def _opened(self) -> frozenset[str]:
+        """The files that had been sealed, and are there as they were."""
+        return self.source.opened if isinstance(self.source, OpenedSource) else frozenset()
 
     def _seal(self, names: dict[str, str], copied: set[str], report: Report) -> set[str]:
         """Write the file with those that are held, and lists of all that is written."""
@@ -139,18 +148,33 @@ class Companions:
         is_written = self.write(SEALED_FILES, sealed(held, key), report)
         return {SEALED_FILES} if is_written else set()
 
+    def _read(self, name: str, report: Report) -> bytes | None:
+        """Return the content of a file that may be copied; None where that is seen to otherwise."""
+        data = read_or_error(partial(self.source.read_companion, name))
+        if isinstance(data, DsguardError):
+            report.add_broken(name, data)
+        elif self.disclosure is not None and self.review.drops.holds_key(data):
+            self.review.account.leave_out(name.rpartition("/")[2], name, A_KEY)
+        elif self._is_loaded(name, data) and self.disclosure is None and name not in self._opened:
+            self._pickles.add(name)
+        elif not (name == CROISSANT and self._is_croissant(data)):
+            return data
+        return None
+
+    def _is_own(self, name: str) -> bool:
+        """Tell whether a file beside arrays is read with these."""
+        return isinstance(self.source, ArraySource) and name in self.source.own_companions()
+
+    def _is_loaded(self, name: str, data: bytes) -> bool:
+        """Tell whether trainers run a file, and nothing here reads it as data."""
+        return is_pickle(name, data[:STARTS_IN]) and not self._is_own(name)
+
     def _copied(self, name: str, names: dict[str, str], report: Report) -> bool:
         """Copy a file, if it goes along; hold it where it does not, or not as it was."""
-        original = read_or_error(partial(self.source.read_companion, name))
-        if isinstance(original, DsguardError):
-            report.add_broken(name, original)
+        original = self._read(name, report)
+        if original is None:
             return False
-        if self.disclosure is not None and self.review.drops.holds_key(original):
-            self.review.account.leave_out(name.rpartition("/")[2], name, A_KEY)
-            return False
-        if name == CROISSANT and self._is_croissant(original):
-            return False
-        is_own = isinstance(self.source, ArraySource) and name in self.source.own_companions()
+        is_own = self._is_own(name)
         whole = original if is_own else self._undropped(name, original)
         if whole is None:  # which is named
             return False
@@ -166,7 +190,8 @@ class Companions:
                 return False
             data = renamed
         is_all = data == whole or (is_own and self.review.drops.could_tell(name, whole))  # anew
-        reason = "" if is_all else self._hold(name, whole, is_cut=cut is not None)
+        again = self.seals and self._is_loaded(name, whole)  # a published one does not come back
+        reason = "" if is_all and not again else self._hold(name, whole, is_cut=cut is not None)
         if is_all or reason:
             add_up(self.review.account.left_out, told)
         if reason and data is not None and not told and self.seals and not self._is_cut:

@@ -14,6 +14,7 @@ from dsguard._parallel.processes import end_if_imported
 from dsguard.bulk.against import Comparison, compare
 from dsguard.bulk.engines import engine_of
 from dsguard.bulk.opening import opened
+from dsguard.bulk.pickles import look_for_pickles
 from dsguard.bulk.plan import Plan, plan_of
 from dsguard.bulk.preparing import prepared
 from dsguard.bulk.report import Progress, Report
@@ -131,6 +132,7 @@ def _carry_out(
         if plan.destination is None:
             seen = _work(plan, plan.specs, settings, report, progress)
             sealed = _look_at_sealed(source, task, report)
+            look_for_pickles(source, settings.selection, sealed, report)
             if against is not None:
                 told = partial(progress or _untold, report, len(plan.specs))
                 compare(against, source, task.key, report, sealed, told)
