@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+from dsguard.bulk.chosen import Chosen
 from dsguard.bulk.clean_names import packed_names
 from dsguard.bulk.dates import packed_dates, set_dates
 from dsguard.bulk.hidden_classes import files_with_classes, loses_classes, shows_class
@@ -20,12 +21,10 @@ from dsguard.bulk.sealed_files import (
     start_of,
 )
 from dsguard.bulk.sealed_lists import DATES, NAMES, without_lists
-from dsguard.bulk.selection import Choice, Selection, others_of
+from dsguard.bulk.selection import Selection
 from dsguard.errors import DsguardError, FormatError, InputError
-from dsguard.formats.allowance import CouldHoldPictureError
 from dsguard.formats.arrays.cifar import check_loaded
 from dsguard.formats.arrays.reader import ArraySource
-from dsguard.formats.beside import is_of_all
 from dsguard.formats.croissant import CROISSANT, is_of_protected
 from dsguard.formats.croissant import read as read_croissant
 from dsguard.formats.disclosure import (
@@ -52,7 +51,6 @@ if TYPE_CHECKING:
     from dsguard.bulk.report import Report
     from dsguard.bulk.tasks import Task
     from dsguard.formats.base import Source
-    from dsguard.formats.others import Others
 
 
 @dataclass
@@ -92,6 +90,11 @@ class Companions:
     def seals(self) -> bool:
         """Whether what does not go along is sealed."""
         return self.task.seals
+
+    @cached_property
+    def chosen(self) -> Chosen:
+        """The images that are chosen, and the files that are theirs."""
+        return Chosen(self.source, self.selection, self.destination.specs)
 
     @cached_property
     def review(self) -> Review:
@@ -178,7 +181,7 @@ class Companions:
         whole = original if is_own else self._undropped(name, original)
         if whole is None:  # which is named
             return False
-        cut = self._cut(name, whole, names)
+        cut = self.chosen.cut(name, whole, names)
         whole = whole if cut is None else cut
         data, told = self._reviewed(name, whole)
         if name in self._with_classes and loses_classes(self.source, name, whole, data):
@@ -194,7 +197,7 @@ class Companions:
         reason = "" if is_all and not again else self._hold(name, whole, is_cut=cut is not None)
         if is_all or reason:
             add_up(self.review.account.left_out, told)
-        if reason and data is not None and not told and self.seals and not self._is_cut:
+        if reason and data is not None and not told and self.seals and not self.chosen.is_cut:
             self.review.account.leave_out(name.rpartition("/")[2], name, f"as it was, {reason}")
         write = self._written if self.disclosure is None else self.write
         return data is not None and write(name, data, report)
@@ -203,41 +206,6 @@ class Companions:
     def _with_classes(self) -> set[str]:
         """The files that have classes of images which the pictures tell."""
         return files_with_classes(self.source) if self.review.account.shows_class else set()
-
-    def _cut(self, name: str, data: bytes, names: dict[str, str]) -> bytes | None:
-        """Return a list of images as it tells of those that are chosen, under their own names.
-
-        None where all are, it is no such list, or still names others.
-        """
-        if not self._is_cut or name in self._own_of_wanted:
-            return None
-        try:
-            cut = self.source.renamed(name, data, {each: each for each in names})
-            is_list = self.source.unlisted(name, cut)[1]
-        except (DsguardError, CouldHoldPictureError):  # it is not read
-            return None
-        return cut if is_list and not self.tells_of_others(name, cut) else None
-
-    def tells_of_others(self, name: str, data: bytes) -> bool:
-        """Tell whether a file that is published may tell of images that were not chosen.
-
-        Lists of images are cut by their source: only what is left of them is looked at, in which
-        numbers are those of categories and the like.
-        """
-        if self.others is None or name in self._own_of_wanted:
-            return False
-        try:
-            left, is_list = self.source.unlisted(name, data)
-        except (DsguardError, CouldHoldPictureError):  # it is not read
-            return True
-        return self.others.are_told_by(name, left, numbers=not is_list)
-
-    @cached_property
-    def others(self) -> Others | None:
-        """The images that are not wanted; None where all are."""
-        if not self._is_cut:
-            return None
-        return others_of(Choice(self.source, self.selection))
 
     def _is_croissant(self, data: bytes) -> bool:
         """Tell whether a Croissant document is not copied as it is.
@@ -273,7 +241,7 @@ class Companions:
             if name not in self._labels and self.review.account.withholds(kind_of(name), name):
                 return None, self.review.account.left_out
             kept = self.source.reviewed_companion(name, data, self.review)
-            if kept is not None and self.tells_of_others(name, kept):
+            if kept is not None and self.chosen.tells_of_others(name, kept):
                 self.review.account.leave_out(kind_of(name), name, NOT_CHOSEN)
                 kept = None
             return kept, self.review.account.left_out
@@ -297,7 +265,7 @@ class Companions:
         """
         if not self.seals or (reason := fault_of(name)):
             return reason if self.seals else "is not kept"
-        if self._is_cut and not is_cut and name not in self._own_of_wanted:
+        if self.chosen.is_cut and not is_cut and name not in self.chosen.own:
             return NOT_CHOSEN
         if len(data) > self._room:
             return f"is too much to be sealed with the others: {MOST_BYTES >> 20} MiB together"
@@ -332,7 +300,7 @@ class Companions:
         except DsguardError as error:
             report.add_broken(sealed_file, error.to_keep())
             return set()
-        stay = copied if self._is_part else set[str]()
+        stay = copied if self.chosen.is_part else set[str]()
         wanted = {
             name: data
             for name, data in without_lists(found).items()
@@ -361,11 +329,6 @@ class Companions:
             return False
         return self.write(name, data, report)
 
-    @property
-    def _is_part(self) -> bool:
-        """Whether some of the images are chosen, and others are not."""
-        return self.selection != Selection()
-
     @cached_property
     def wanted(self) -> list[str]:
         """The files that may go along; those that nothing here reads are noted."""
@@ -374,7 +337,7 @@ class Companions:
     def _wanted(self) -> Iterator[str]:
         """Yield the files that may go along; note those that nothing here reads."""
         source, review = self.source, self.review
-        own = self._in_shards() | self._of_others() | self._of_arrays()
+        own = self._in_shards() | self.chosen.of_others() | self._of_arrays()
         for name in source.companions():
             if self.selection.leaves_out(name) or name in own:
                 continue
@@ -431,47 +394,12 @@ class Companions:
         beside = {name for of_part in texts for of_image in of_part for name in of_image}
         return beside.union(self.source.listings())
 
-    def _of_others(self) -> set[str]:
-        """Return the files beside images alone that are not wanted."""
-        if not self._is_cut:
-            return set()
-        of_others = {text for own in self._beside.values() for text in own} - self._of_wanted
-        return {text for text in of_others if not is_of_all(text)}
-
-    @cached_property
-    def _is_cut(self) -> bool:
-        """Whether there are images that are not wanted; of shards, whether there may be."""
-        if not self._is_part or not isinstance(self.source, TreeSource):
-            return self._is_part
-        return len(set(self._images())) < len(self.source.names())
-
-    @cached_property
-    def _beside(self) -> dict[str, tuple[str, ...]]:
-        """The files beside each image of a folder."""
-        if not isinstance(self.source, TreeSource):
-            return {}
-        texts = [*self.source.companions(), *self.source.left_out()]
-        return self.source.texts_beside(self.source.names(), texts)
-
-    @cached_property
-    def _of_wanted(self) -> set[str]:
-        """The files beside the images that are wanted."""
-        return {text for name in set(self._images()) for text in self._beside.get(name, ())}
-
-    @cached_property
-    def _own_of_wanted(self) -> set[str]:
-        """Those of them that tell of no other image, by their names."""
-        return {name for name in self._of_wanted if not is_of_all(name)}
-
-    def _images(self) -> Iterator[str]:
-        """Yield the names of the images that are wanted."""
-        return (name for spec in self.destination.specs for name in spec.part.names or ())
-
     def _new_names(self, report: Report) -> dict[str, str]:
         """Return the names of the images that were written, by their names in the source."""
         suffix = self.destination.specs[0].suffix
         names = {
-            name: self.renamed.get(name) or with_suffix(name, suffix) for name in self._images()
+            name: self.renamed.get(name) or with_suffix(name, suffix)
+            for name in self.chosen.images()
         }
         # Restored files have the names that they once had, which only the manifests tell.
         restored = self.disclosure is None and self.destination.output.kind == "folder"

@@ -70,7 +70,7 @@ def write_croissant(
         data, is_cut = croissant.mended(original, files, images, new_name, access, whole=whole)
         if is_cut and not companions.seals:
             review.account.leave_out(CROISSANT, CROISSANT, _IN_PART)
-        if not whole and companions.others and _tells_of(companions.others, data):
+        if not whole and companions.chosen.others and _tells_of(companions.chosen.others, data):
             review.account.left_out.pop(CROISSANT, None)  # that it is not sealed as it was
             review.account.leave_out(CROISSANT, CROISSANT, NOT_CHOSEN)
             return set()
