@@ -17,13 +17,23 @@ _LONGEST_PLAIN_WORD = 32
 _SHORT_NUMBER = 5
 _DIGITS = 16
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?%?")
+_WITH_UNIT = re.compile(
+    r"([-+]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?)"  # no dot before letters: 12.jpg is a name
+    r"(?:_?[^\W\d_]{1,3}|_?[iuf](?:8|16|32|64)|°[^\W\d_]?)"
+)
+"""As of sensors (``35.58°C``) and of languages (``211L``, ``0.5f``, ``8u8``)."""
+
+_OF_ASSEMBLERS = re.compile(r"\$[0-9a-fA-F]{1,8}|[0-9a-fA-F]{2}h")
 _WORDS = re.compile(r"[^\s,;|\"'()\[\]{}<>=]+")
+_ROW_OF_LATEX = "\\\\"
 _PLAIN_WORD = re.compile(r"[^\W\d_]+(['’_-][^\W\d_]+)*")
 _VALUES = frozenset({"true", "false", "nan", "null", "none"})
 _JOINTS = re.compile("['’_-]")
 _AROUND_WORDS = ".:!?*#`-_/"
 ADDRESS = ("http://", "https://")
-_NO_SIGN = re.compile(r"[^\s,;|\"'()\[\]{}<>=]*\w[^\s,;|\"'()\[\]{}<>=]*")
+_NO_SIGN = re.compile(
+    r"(?<![^\s,;|\"'()\[\]{}<>=])[^\s,;|\"'()\[\]{}<>=]*\w[^\s,;|\"'()\[\]{}<>=]*"
+)
 _BLANK = re.compile(r"\s+")
 _FREE_SIGNS = 4
 ENCODED = 24
@@ -54,7 +64,7 @@ def count_of(value: object) -> int:
 
 def words_of(text: str) -> list[str]:
     """Return the words and numbers of a line."""
-    return _WORDS.findall(text)
+    return _WORDS.findall(text.replace(_ROW_OF_LATEX, " "))
 
 
 def numbers_in(text: str) -> int:
@@ -68,8 +78,12 @@ def numbers_in_word(word: str) -> int:
         return 1
     if len(word) > 2 * LONGEST_NUMBER:
         return 0
-    if len(word) <= LONGEST_NUMBER and _NUMBER.fullmatch(word):
-        return weight(word)
+    word = word.removeprefix("\\")
+    if len(word) <= LONGEST_NUMBER:
+        if _NUMBER.fullmatch(word) or _OF_ASSEMBLERS.fullmatch(word):
+            return weight(word)
+        if found := _WITH_UNIT.fullmatch(word):
+            return weight(found[1])
     if pair := _PAIR.fullmatch(word):  # a place, and a value behind it
         return 1 + weight(pair[1])
     colour = COLOUR.fullmatch(word)
