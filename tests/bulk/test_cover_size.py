@@ -85,6 +85,20 @@ def test_files_come_back_from_smaller_images(tmp_path, photos, scenes, shows):
     assert files_in(tmp_path / "back") == files_in(photos)
 
 
+def test_the_same_images_show_themselves_in_any_size(tmp_path, photos):
+    """Others, in each release, would show more than were chosen."""
+    drawn = []
+    for number, (keep, size) in enumerate(
+        (("files", "own"), ("files", "fit"), ("auto", "fit"), ("pixels", "own"))
+    ):
+        out = tmp_path / f"out{number}"
+        cover = cover_named("samples", Ingredients(KEY, samples=1, labelled=False))
+        protect_dataset(photos, out, KEY, cover=cover, keep=keep, cover_size=size)
+        drawn.append((out.with_name(f"{out.name}.dsguard") / "drawn.json").read_text())
+    assert '"drawn": [[' in drawn[0]
+    assert len(set(drawn)) == 1
+
+
 def test_they_take_less_room_than_images_of_their_own_size(tmp_path, photos):
     written = {
         size: protect_dataset(photos, tmp_path / size, KEY, keep="files", cover_size=size)

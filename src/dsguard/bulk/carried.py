@@ -10,6 +10,7 @@ from PIL import Image
 
 from dsguard.api import are_protected
 from dsguard.codecs import File
+from dsguard.covers.draws import digests_of
 from dsguard.errors import InputError
 from dsguard.formats.images import Group, suffix_by_content, with_suffix
 
@@ -54,10 +55,10 @@ def fitted_to_files(
     file_of_row : callable
         Return the file of a row as it is carried.
     """
-    fitted: dict[tuple[Shape, bool], list[tuple[int, Bytes]]] = defaultdict(list)
+    fitted: dict[tuple[Shape, bool], list[tuple[int, Bytes, Bytes]]] = defaultdict(list)
     others: list[Group] = []
     for group in groups:
-        protected = are_protected(group.images)
+        protected, digests = are_protected(group.images), digests_of(group.images)
         stay = []
         for n, row in enumerate(group.rows):
             shape = None
@@ -67,14 +68,15 @@ def fitted_to_files(
                 stay.append(n)
             else:
                 picture = _resized(group.images[n], shape)
-                fitted[shape, group.is_seen].append((row, picture))
+                fitted[shape, group.is_seen].append((row, picture, digests[n]))
         if stay:
             own = {k: group.sidecars[n] for k, n in enumerate(stay) if n in group.sidecars}
             rows_of = [group.rows[n] for n in stay]
             others.append(Group(rows_of, group.images[stay], own, is_seen=group.is_seen))
     for (_, is_seen), members in sorted(fitted.items()):
-        numbers, images = zip(*members, strict=True)
-        others.append(Group(list(numbers), np.stack(images), {}, is_seen=is_seen))
+        numbers = [row for row, _, _ in members]
+        images, digests = (np.stack([member[k] for member in members]) for k in (1, 2))
+        others.append(Group(numbers, images, {}, is_seen=is_seen, digests=digests))
     return others
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from dsguard.bulk.spool import Spool
 from dsguard.bulk.tasks import Protect, known_by, number_of
+from dsguard.covers.draws import digests_of
 from dsguard.errors import DsguardError
 from dsguard.formats.folder.reader import TreeSource
 
@@ -70,8 +71,9 @@ def _spooled(spec: ShardSpec, spool: Spool, classes: set[str]) -> dict[bytes, in
                     names = (rows.names[row] for row in group.rows)
                     own = [rows.classes[row] for row in group.rows]
                     images = group.images  # what stands for a file has its digest, not to be shown
+                    digests = digests_of(images) if group.digests is None else group.digests
                     images = images if group.is_seen else np.full_like(images, 128)
-                    appended = spool.append(images, map(number_of, own))
+                    appended = spool.append(images, map(number_of, own), digests)
                     known = map(known_by, names, group.images)
                     places |= zip(known, appended, strict=True)
                     classes.update(own)

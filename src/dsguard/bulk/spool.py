@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from dsguard._atomic import lock, open_new
 from dsguard.covers.base import ImageSet, Places
+from dsguard.covers.draws import digests_of
 from dsguard.kernels.contract import Shape
 
 Image = npt.NDArray[np.uint8]
@@ -34,22 +35,28 @@ class Spool:
         self._pixels, self._index = folder / name, folder / f"{name}-index"
         self._starts: dict[Shape, array[int]] = {}
         self._labels: dict[Shape, array[int]] = {}
+        self._digests: dict[Shape, bytearray] = {}
         self._end = 0
         self._files: list[BinaryIO] = []
         for path in (self._pixels, self._index):
             self._files.append(open_new(path, 0o600))
             lock(self._files[-1])
 
-    def append(self, images: Image, labels: Iterable[int] = ()) -> range:
+    def append(
+        self, images: Image, labels: Iterable[int] = (), digests: Image | None = None
+    ) -> range:
         """Add images of one shape, (N, H, W, C); return their places among those of that shape.
 
-        `labels` are their classes, as numbers, where these are known.
+        `labels` are their classes, as numbers, where these are known; `digests` tell the
+        pictures that are in another size here.
         """
         height, width, channels = images.shape[1:]
         self._files[0].write(np.ascontiguousarray(images).data)
         starts = self._starts.setdefault((height, width, channels), array("q"))
         first, size = len(starts), height * width * channels
         self._labels.setdefault((height, width, channels), array("q")).extend(labels)
+        digests = digests_of(images) if digests is None else digests
+        self._digests.setdefault((height, width, channels), bytearray()).extend(digests.tobytes())
         starts.extend(range(self._end, self._end + size * len(images), size))
         self._end += size * len(images)
         return range(first, len(starts))
@@ -64,7 +71,11 @@ class Spool:
         for file in self._files:
             file.flush()
         labels = {shape: np.array(each, np.int64) for shape, each in self._labels.items()}
-        return SpooledSet(self._pixels, self._index, sections, labels)
+        digests = {
+            shape: np.frombuffer(bytes(each), np.uint8).reshape(-1, 16)
+            for shape, each in self._digests.items()
+        }
+        return SpooledSet(self._pixels, self._index, sections, labels, digests)
 
     def remove(self) -> None:
         """Remove the files, whole or not."""
@@ -88,12 +99,19 @@ class SpooledSet(ImageSet):
         Where in the index a shape begins, and how many images it has.
     labels : mapping of shape to ndarray of int64
         The classes of its images, as numbers.
+    known : mapping of shape to ndarray of uint8, shape (N, 16)
+        The digests of their pictures.
     """
 
     pixels: Path
     index: Path
     sections: Mapping[Shape, tuple[int, int]]
     labels: Mapping[Shape, npt.NDArray[np.int64]] = field(default_factory=dict, repr=False)
+
+    known: Mapping[Shape, Image] = field(default_factory=dict, repr=False)
+
+    def digests(self) -> Iterator[Image]:
+        return iter(self.known.values())
 
     @property
     def counts(self) -> Mapping[Shape, int]:  # type: ignore[override]

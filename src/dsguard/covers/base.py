@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard.choices import STRENGTHS
+from dsguard.covers.draws import digests_of
 from dsguard.errors import DsguardError, InputError
 
 if TYPE_CHECKING:
-    from dsguard.kernels.contract import Images, Shape
+    from dsguard.kernels.contract import Bytes, Images, Shape
 
 Labels: TypeAlias = npt.NDArray[np.int64]
 Places: TypeAlias = "slice | npt.NDArray[np.intp]"
@@ -141,6 +142,13 @@ class ImageSet(ABC):
     @abstractmethod
     def read(self, shape: Shape, places: Places) -> Images:
         """Return the images of a shape that stand in these places."""
+
+    def digests(self) -> Iterator[Bytes]:
+        """Yield 16 bytes for each image, (N, 16), shape by shape.
+
+        They tell its picture, whatever size it has here.
+        """
+        return map(digests_of, self.pieces())
 
     def pieces(self) -> Iterator[Images]:
         """Yield all images, shape by shape, as many at a time as memory should hold."""

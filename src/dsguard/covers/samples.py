@@ -12,7 +12,7 @@ import numpy as np
 
 from dsguard.covers.base import Batch, Cover, ImageSet, Labels
 from dsguard.covers.blank import Blank
-from dsguard.covers.draws import drawn_for_images
+from dsguard.covers.draws import drawn_for
 from dsguard.errors import InputError
 from dsguard.keys.derived import randomness
 
@@ -174,8 +174,8 @@ class Samples(Cover):
     def _by_content(self, whole: ImageSet) -> Draws:
         """Draw a number for each image, the same in whatever set it is, and wherever in it."""
         found = [np.empty(0, np.uint64)]
-        for images in whole.pieces():
-            drawn = drawn_for_images(self.key, b"samples", images)
+        for digests in whole.digests():
+            drawn = drawn_for(self.key, b"samples", map(bytes, digests))
             found.append(drawn[:, :8].copy().view("<u8")[:, 0])
         return np.concatenate(found)
 

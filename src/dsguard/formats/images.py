@@ -168,6 +168,8 @@ class Group:
         How many of the files have a colour profile, EXIF, XMP or further pictures.
     is_seen : bool
         Whether these are the pictures of the files; others stand for files that are not decoded.
+    digests : ndarray of uint8, shape (N, 16), optional
+        Of the pictures, as `covers.draws.digests_of` tells them, where these are in another size.
     """
 
     rows: list[int]
@@ -175,6 +177,7 @@ class Group:
     sidecars: dict[int, bytes]
     with_more: int = 0
     is_seen: bool = True
+    digests: npt.NDArray[np.uint8] | None = None
 
 
 def check_output_format(name: str) -> str:
