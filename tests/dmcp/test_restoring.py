@@ -15,6 +15,7 @@ from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
 from dsguard.dmcp.outgoing import names_in, read_images
 from dsguard.formats import decode_image, encode_images
+from dsguard.formats.places.spelling import Spelling
 from tests.dmcp.service import (
     post,
     protected,
@@ -217,3 +218,22 @@ def test_clean_images_of_a_wrong_folder_are_not_sent(tmp_path, scenes, key):
     assert {name for name, _ in sent} == {name for name, _ in protected(scenes, key)[:2]}
     assert "was not sent" in str(failed["clean.png"])
     assert set(failed) == {"clean.png", "bad.png"}
+
+
+def test_of_two_names_that_are_one_on_this_disk_the_second_is_named(
+    tmp_path, server, owner, user, dataset, scenes, key, monkeypatch, capsys
+):
+    owner.grant(dataset, user.name)
+    (tmp_path / "in").mkdir()
+    for name, (_, file) in zip(["A.png", "a.png"], protected(scenes, key), strict=False):
+        (tmp_path / "in" / name).write_bytes(file)
+    monkeypatch.setattr(Spelling, "of", lambda _: Spelling(ignores_case=True))
+    monkeypatch.setenv("DSGUARD_DMCP_URL", server.url)
+    monkeypatch.setenv("DSGUARD_DMCP_TOKEN", user.token)
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert cli(["dmcp", "restore", dataset, "in", "out"]) == Exit.SOME_FAILED
+        told = capsys.readouterr()
+        assert "a.png: 'A' and 'a' would be one file" in told.err
+        assert "restored 1 of 2 images" in told.out
+    assert [path.name for path in Path("out").iterdir()] == ["A.png"]

@@ -29,6 +29,7 @@ from dsguard.formats.folder.reader import TreeSource, read_or_error
 from dsguard.formats.images import original_name, with_suffix
 from dsguard.formats.names import CLASS_NAME, shown
 from dsguard.formats.parquet.reader import ParquetSource
+from dsguard.formats.places.spelling import Spelling
 from dsguard.formats.sharded import ShardedSource
 from dsguard.formats.webdataset.reader import class_in
 
@@ -332,18 +333,26 @@ class _Names:
     """Paths of images in a folder or archive, as they are compared."""
 
     start: int
-    published: dict[str, str]
+    published: tuple[dict[str, str], ...]
 
     @classmethod
     def of(cls, source: Source, published: Source) -> _Names | None:
         """Return them; None where images of one of both have no paths of files."""
         if not names_matter(source, published):
             return None
-        return cls(len(common_folder(source)), output_names(source.names(), "png"))
+        names = source.names()
+        apart, folded = output_names(names, "png"), output_names(names, "png", folded=_ANY.folded)
+        return cls(len(common_folder(source)), (apart, folded) if apart != folded else (apart,))
 
-    def of_pixels(self, name: str) -> str:
-        """Return what an image is called whose pixels come back: its suffix may be another."""
-        return with_suffix(self.published[name], "")[self.start :]
+    def of_pixels(self, name: str) -> set[str]:
+        """Return what an image may be called whose pixels come back: its suffix may be another.
+
+        It may have been written where names are one that differ in capitals alone.
+        """
+        return {with_suffix(names[name], "")[self.start :] for names in self.published}
+
+
+_ANY = Spelling(ignores_case=True, ignores_forms=True)
 
 
 def _found(rows: Rows, found: Counter[bytes], names: _Names | None) -> dict[int, bytes]:
@@ -357,10 +366,10 @@ def _found(rows: Rows, found: Counter[bytes], names: _Names | None) -> dict[int,
     for groups, _ in decode_rows(some) if left else ():
         for group in groups:
             for row, pixels in zip(group.rows, group.images, strict=True):
-                name = "" if names is None else names.of_pixels(some.names[row])
-                digest = digest_of_pixels(_class_of(some, row, names), name, pixels)
-                if _takes(found, digest):
-                    back[left[row]] = digest
+                for name in {""} if names is None else names.of_pixels(some.names[row]):
+                    digest = digest_of_pixels(_class_of(some, row, names), name, pixels)
+                    if left[row] not in back and _takes(found, digest):
+                        back[left[row]] = digest
     return back
 
 

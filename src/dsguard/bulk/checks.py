@@ -15,6 +15,7 @@ from dsguard.formats.images import check_output_format
 from dsguard.formats.names import checked, shard_name
 from dsguard.formats.places import Listing, LocalPlace, Place, on_disk, place_of
 from dsguard.formats.places.local import is_within
+from dsguard.formats.places.spelling import Apart
 from dsguard.formats.sink import Output
 from dsguard.formats.writers import file_name, output_kind
 
@@ -77,8 +78,7 @@ def _check_writable(place: Place) -> None:
     if place.path.is_file():
         msg = f"the destination {place} is a file; give a folder"
         raise InputError(msg)
-    folders = (place.path, *place.path.resolve().parents)
-    nearest = next(folder for folder in folders if folder.exists())
+    nearest = place.nearest()
     if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
         msg = f"the destination {place} cannot be made: {nearest} is not a writable folder"
         raise InputError(msg)
@@ -146,15 +146,16 @@ def _uncached(place: Place) -> Place:
     return place if isinstance(place, LocalPlace) or url == str(place) else place_of(url)
 
 
-def check_files(kind: str, source: Source, parts: list[Part]) -> None:
+def check_files(output: Output, source: Source, parts: list[Part]) -> None:
     """Refuse parts of which two would come out as one file."""
-    if kind == "folder" and source.kind == "webdataset":
+    if output.kind == "folder" and source.kind == "webdataset":
         names = Counter(shard_name(part.file) for part in parts)
     else:
-        names = Counter(file_name(kind, part, number) for number, part in enumerate(parts))
-    for name, count in names.items():
-        if name:
-            checked(name)
-        if name and count > 1:
-            msg = f"two files of {source} would come out as {name}; rename one of them"
+        names = Counter(file_name(output.kind, part, number) for number, part in enumerate(parts))
+    apart = Apart(output.place)
+    for name in filter(None, names):
+        other = apart.other(checked(name))
+        if other or names[name] > 1:
+            alike = f"{other} and {name}, one file to {output.place}" if other else name
+            msg = f"two files of {source} would come out as {alike}; rename one of them"
             raise InputError(msg)

@@ -43,6 +43,7 @@ from dsguard.formats.images import is_image_name, with_suffix
 from dsguard.formats.insides import READERS
 from dsguard.formats.loaded import A_PICKLED_FILE, STARTS_IN, is_pickle
 from dsguard.formats.names import fault_of, is_hidden
+from dsguard.formats.places.spelling import Apart, alike
 from dsguard.formats.review import Review
 from dsguard.formats.texts import json_of
 
@@ -250,13 +251,25 @@ class Companions:
 
     def write(self, name: str, data: bytes, report: Report) -> bool:
         """Write a file; tell the report where that cannot be done."""
+        place = self.destination.output.place
         if name in self._of_shards:
             report.add_broken(name, InputError(_TAKEN))
             return False
-        error = error_of_writing(partial(self.destination.output.place.write, name, data))
+        if other := self._apart.other(name):
+            report.add_broken(name, alike(other, name, place))
+            return False
+        error = error_of_writing(partial(place.write, name, data))
         if error is not None:
             report.add_broken(name, error)
         return error is None
+
+    @cached_property
+    def _apart(self) -> Apart:
+        """The names of all that is written, those of shards first."""
+        apart = Apart(self.destination.output.place)
+        for name in sorted(self._of_shards):
+            apart.other(name)
+        return apart
 
     def _hold(self, name: str, data: bytes, *, is_cut: bool = False) -> str:
         """Hold a file, to seal it with others; return why it is not, empty where it is.

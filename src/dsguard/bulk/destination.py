@@ -13,6 +13,7 @@ from dsguard.bulk.shard import ShardResult, ShardSpec
 from dsguard.errors import DsguardError, InputError, NotProtectedError, WrongKeyError
 from dsguard.formats.names import is_hidden
 from dsguard.formats.places import LocalPlace, Place
+from dsguard.formats.places.spelling import Apart, alike
 from dsguard.formats.sink import Output
 from dsguard.formats.writers import file_name
 
@@ -125,10 +126,9 @@ class Destination:
         if not (numbers or begun):
             return
         own = {name for number in kept for name in self._written(number)}
-        self.remove(begun - own - self.journal.before())
+        self.remove(begun, but=own | self.journal.before())
+        self.remove({name for number in numbers for name in self._written(number)}, but=own)
         for number in sorted(numbers):
-            for name in self._written(number) - own:
-                self.output.place.discard(name)
             self.journal.drop(number)
         self.journal.forget_intended(but=kept)
 
@@ -172,11 +172,13 @@ class Destination:
         self.remove(written | intended)
         return left
 
-    def remove(self, names: Iterable[str]) -> None:
-        """Remove files that are there."""
+    def remove(self, names: Iterable[str], but: Iterable[str] = ()) -> None:
+        """Remove files that are there, but for some, of which these may be other spellings."""
+        place = self.output.place
+        kept = set(map(place.folded, but))
         for name in names:
-            if self.output.place.exists(name):
-                self.output.place.discard(name)
+            if place.folded(name) not in kept and place.exists(name):
+                place.discard(name)
 
     def _check_same(self, earlier: dict[str, str]) -> None:
         names = {**self.facts, **earlier}
@@ -231,18 +233,38 @@ class Destination:
     def look_for_twice(self, report: Report) -> None:
         """Report files that two shards have written: images, what belongs to them or to none.
 
-        Restored ones may have had one name; whoever adds a shard may call its members so.
+        Restored ones may have had one name; whoever adds a shard may call its members so. Names
+        that differ may be one to a disk.
         """
-        first: dict[str, tuple[int, str]] = {}
+        place = self.output.place
+        first: dict[str, tuple[int, str, str]] = {}
         for spec in self.specs:
             for file, name in self._files_and_origins(spec):
-                number, other = first.setdefault(file, (spec.number, name))
-                if number != spec.number:
+                own = (spec.number, file, name)
+                number, earlier, other = first.setdefault(place.folded(file), own)
+                if earlier != file:
+                    lost = "came out as one file, and one was overwritten"
+                    report.add_broken(file, alike(earlier, file, place, lost))
+                elif number != spec.number:
                     msg = (
                         f"{other} and {name} both came back under this name, and one was "
                         "overwritten; rename one of the two, and begin anew with --overwrite"
                     )
                     report.add_broken(file, InputError(msg))
+        self._look_for_merged(report, (file for _, file, _ in first.values()))
+
+    def _look_for_merged(self, report: Report, files: Iterable[str]) -> None:
+        """Report folders that became one: they are classes, or splits, to many."""
+        place, seen = self.output.place, {""}
+        apart = Apart(place)
+        for file in files:
+            folder = file.rpartition("/")[0]
+            while folder not in seen:
+                seen.add(folder)
+                if other := apart.other(folder):
+                    error = alike(other, folder, place, "became one folder")
+                    report.add_broken(f"{folder}/", error)
+                folder = folder.rpartition("/")[0]
 
     def _files_and_origins(self, spec: ShardSpec) -> Iterator[tuple[str, str]]:
         """Yield the files of a shard, and the images or shards that they came of."""

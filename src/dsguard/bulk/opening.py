@@ -20,6 +20,7 @@ from dsguard.formats.detect import with_opened
 from dsguard.formats.folder.reader import TreeSource
 from dsguard.formats.folder.writer import error_of_writing
 from dsguard.formats.places import LocalPlace
+from dsguard.formats.places.spelling import Apart, alike
 from dsguard.formats.writers import output_kind
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def _opened(
 ) -> tuple[Source, dict[str, DsguardError]]:
     folder.mkdir()
     place, clean, failures = LocalPlace(folder), dict[str, str](), dict[str, DsguardError]()
-    images, of_samples = source.names(), set[str]()
+    images, of_samples, apart = source.names(), set[str](), Apart(place)
     for sealed in sealed_in(source):
         try:
             files = opened_in(source, sealed, key)
@@ -66,7 +67,9 @@ def _opened(
             failures[sealed] = error.to_keep()
             continue
         for name, data in without_lists(files).items():
-            if fault := error_of_writing(partial(place.write, name, data)):
+            if other := apart.other(name):
+                failures[name] = alike(other, name, place)
+            elif fault := error_of_writing(partial(place.write, name, data)):
                 failures[name] = fault
         if not is_of_set(sealed):
             of_samples |= files.keys()

@@ -81,7 +81,7 @@ class Plan:
         journal.intend([*self.companions.wanted, SEALED_FILES, CROISSANT])
         copied = self.companions.copy(report)
         kept = copied | self.destination.of_shards()
-        self.destination.remove(earlier - kept)  # they may go along no more
+        self.destination.remove(earlier, but=kept)  # they may go along no more
         if self.companions.disclosure is not None:
             written = self.destination.own_files() | copied
             copied |= write_croissant(
@@ -122,10 +122,11 @@ def plan_of(
             f"format {output.kind} is written whole; choose another out-format to write some images"
         )
         raise InputError(msg)
-    renames = _renames(source, wanted, output, cuts=task.keeps_files)
+    renames = _renames(source, wanted, output, task)
     if output.kind in ("parquet", "webdataset"):
         output = replace(output, class_names=_class_names(source, wanted, task))
-    check_files(output.kind, source, parts)
+    check_files(output, source, parts)
+    output.place.folded("")  # looks at the disk, so that not every worker has to
     disclosure = settings.disclosure() if task.publishes else None
     of_fields = None if disclosure is None else Review(disclosure)
     if output.kind != "folder":
@@ -220,11 +221,12 @@ def _specs(
 
 
 def _renames(
-    source: Source, wanted: list[str] | None, output: Output, *, cuts: bool
+    source: Source, wanted: list[str] | None, output: Output, task: Task
 ) -> dict[str, str]:
     """Return the images whose name with the new suffix another image would have as well.
 
     Where files are carried, which have their names inside, those too long for a file as well.
+    Images that come back have their own names, or none: others would not find them by another.
     """
     kind, image_format = output.kind, output.image_format
     if kind not in ("folder", "parquet", "webdataset") or source.kind == "numpy":
@@ -237,7 +239,8 @@ def _renames(
         return {}
     suffix = LOSSLESS_FORMATS[image_format]
     names = source.names() if wanted is None else wanted
-    outputs = output_names(names, image_format, cuts=cuts)
+    folded = output.place.folded if task.publishes and kind == "folder" else None
+    outputs = output_names(names, image_format, cuts=task.keeps_files, folded=folded)
     return {name: out for name, out in outputs.items() if out != with_suffix(name, suffix)}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -97,13 +97,19 @@ def select(names: Sequence[str], limit: int | None) -> list[str]:
 
 
 def output_names(
-    names: Collection[str], output_format: str, *, cuts: bool = False
+    names: Collection[str],
+    output_format: str,
+    *,
+    cuts: bool = False,
+    folded: Callable[[str], str] | None = None,
 ) -> dict[str, str]:
     """Return the name that each image is written under: its own with the format's suffix.
 
     Where that would give two images one name (``a.jpg`` and ``a.bmp``), they keep their old suffix
     before the new one, but for one that has the name already; where that is taken as well, a number
     comes between. No two are alike. Where it `cuts`, what is too long with its new suffix is cut.
+    `folded` returns what two names have in common that are one file where they are written, as
+    ``A.png`` and ``a.png`` are on some disks; without it all that differ are two.
 
     Examples
     --------
@@ -115,15 +121,20 @@ def output_names(
     fitting = _fitting if cuts else _unchanged
     plain = {name: fitting(name, with_suffix(name, suffix), suffix) for name in names}
     wanted = Counter(plain.values())
-    outputs = {name: out for name, out in plain.items() if wanted[out] == 1 or name == out}
-    taken = set(outputs.values())
+    fold = folded or str
+    outputs, taken = dict[str, str](), set[str]()
+    for name in sorted(plain, key=lambda name: (name != plain[name], name)) if folded else plain:
+        out = plain[name]
+        if (wanted[out] == 1 or name == out) and fold(out) not in taken:
+            outputs[name] = out
+            taken.add(fold(out))
     for name in sorted(set(names) - set(outputs)):
         out, number = fitting(name, name + suffix, suffix), 2
-        while out in taken:
+        while fold(out) in taken:
             end = f".{number}{suffix}"
             out, number = fitting(name, name + end, end), number + 1
         outputs[name] = out
-        taken.add(out)
+        taken.add(fold(out))
     return outputs
 
 

@@ -6,12 +6,16 @@ import contextlib
 import shlex
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dsguard.cli.console import Exit, show, warn
 from dsguard.cli.dmcp.connection import logged_in
 from dsguard.errors import DsguardError, InputError
+
+if TYPE_CHECKING:
+    from dsguard.formats.places import LocalPlace
 
 
 @click.command("restore")
@@ -40,10 +44,11 @@ def restore_command(dataset: str, source: Path, destination: Path, *, overwrite:
     if not names:
         msg = f"there are no image files in {source}; of other formats restore a tar, or a job"
         raise InputError(msg)
+    failed = _not_apart(names, place)
     there_are = partial(_is_there, destination)
-    left = [name for name, out in names.items() if overwrite or not there_are(out)]
-    done = len(names) - len(left)
-    failed: dict[str, DsguardError] = {}
+    meant = {name: out for name, out in names.items() if name not in failed}
+    left = [name for name, out in meant.items() if overwrite or not there_are(out)]
+    before = done = len(meant) - len(left)
     try:
         with logged_in() as client:
             for image in client.restore(dataset, read_images(source, left, failed)):
@@ -62,7 +67,7 @@ def restore_command(dataset: str, source: Path, destination: Path, *, overwrite:
         _warn_of_companions(source, dataset)
         click.echo(
             f"restored {done} of {len(names)} images into {destination}"
-            + (f"; {len(names) - len(left)} were there" if len(left) < len(names) else "")
+            + (f"; {before} were there" if before else "")
         )
     return Exit.SOME_FAILED if failed else Exit.OK
 
@@ -80,6 +85,19 @@ def _warn_of_companions(source: Path, dataset: str) -> None:
                 f"{beside[0]}{more}: lies beside the images, and does not come back so; take: "
                 f"dsguard restore {shlex.quote(str(source))} DESTINATION --dataset {dataset}"
             )
+
+
+def _not_apart(names: dict[str, str], place: LocalPlace) -> dict[str, DsguardError]:
+    """Return the images that would come out as a file that another comes out as, and why."""
+    from dsguard.formats.images import with_suffix
+    from dsguard.formats.places.spelling import Apart, alike
+
+    apart, failed = Apart(place), dict[str, DsguardError]()
+    for name, out in names.items():
+        stem = with_suffix(out, "")  # its suffix is known once it came back
+        if other := apart.other(stem):
+            failed[name] = alike(other, stem, place)
+    return failed
 
 
 def _name_for(name: str, data: bytes, dataset: str) -> str:

@@ -11,6 +11,7 @@ from dsguard.formats.base import Extras, Part, Record, Rows, Source
 from dsguard.formats.folder.reader import TreeSource
 from dsguard.formats.images import with_suffix
 from dsguard.formats.names import shown
+from dsguard.formats.places.spelling import Apart, alike
 from dsguard.formats.sink import Output, Results, Sink
 from dsguard.formats.webdataset.reader import sample_of
 
@@ -47,6 +48,7 @@ class FolderSink(Sink):
         super().__init__(output, source, part, number)
         self._names: set[str] = set()
         self._taken: set[str] = set()  # by what belongs to images
+        self._apart = Apart(output.place)
 
     def wants_extras(self, rows: Rows) -> bool:
         return not isinstance(self.source, TreeSource)  # whose text files are copied as they are
@@ -68,6 +70,9 @@ class FolderSink(Sink):
                     f"another image comes out as {shown(names[row])}; rename it"
                 )
                 continue
+            if other := self._apart.other(names[row]):
+                errors[row] = alike(other, names[row], self.output.place)
+                continue
             self._names.add(names[row])
             image = partial(self._write_image, row, names[row], file, results, written)
             if error := error_of_writing(image):
@@ -79,8 +84,10 @@ class FolderSink(Sink):
         self, row: int, image: str, file: bytes, results: Results, written: dict[str, bytes]
     ) -> None:
         """Write an image, after what belongs to it."""
-        for name, data in self._beside(image, results.extras.get(row, {})):
+        own = list(self._beside(image, results.extras.get(row, {})))
+        for name, _ in own:
             self._check(name)
+        for name, data in own:
             if written.get(name) is not data:  # of a sample with several images
                 self.output.place.write(name, data)
                 written[name] = data
@@ -92,15 +99,19 @@ class FolderSink(Sink):
         if name in self.also:
             msg = f"a text that belongs to no image is called {shown(name)} as well; rename it"
             raise InputError(msg)
+        if other := self._apart.other(name):
+            raise alike(other, name, self.output.place)
         self._taken.add(name)
 
     def _write_of_no_image(self, rows: Rows) -> None:
         for name, data in rows.record.of_no_image() if rows.record else ():
-            if name not in self._taken | self._names:
+            if name in self._taken | self._names:
+                self.refuse(name)
+            elif other := self._apart.other(name):
+                self.refuse(name, alike(other, name, self.output.place).message)
+            else:
                 self.output.place.write(name, data)
                 self.also.append(name)
-            else:
-                self.refuse(name)
 
     def can_seal(self) -> bool:
         return not isinstance(self.source, TreeSource)  # whose files are sealed with those of all

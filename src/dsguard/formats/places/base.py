@@ -110,6 +110,10 @@ class Place(ABC):
     def release(self) -> None:  # noqa: B027 - some hold nothing
         """Close the folders that are held open, so that a disk can be taken away."""
 
+    def folded(self, name: str) -> str:
+        """Return what is the same for all names that are one file here, and for no others."""
+        return name
+
     def is_root(self) -> bool:
         """Tell whether nothing can lie beside this place but what may be of somebody else."""
         return False

@@ -27,6 +27,7 @@ from dsguard.formats.names import (
 )
 from dsguard.formats.places.base import Listing, Place
 from dsguard.formats.places.inside import Folder, Inside, identity_of, open_file
+from dsguard.formats.places.spelling import Spelling
 
 _AT_ONCE = 1 << 16
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
@@ -56,7 +57,8 @@ class LocalPlace(Place):
         return str(self.path)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _place, (self.path, self.private, self.asked_for, self._inside.identity)
+        known = self._inside.identity, self.__dict__.get("_spelling")
+        return _place, (self.path, self.private, self.asked_for, *known)
 
     def listing(self) -> Listing:
         found, seen, left = Listing(), set[tuple[int, int]](), [""]
@@ -286,6 +288,19 @@ class LocalPlace(Place):
         with contextlib.suppress(FileNotFoundError):
             self._folder(folder, make=False).clear(last)
 
+    def folded(self, name: str) -> str:
+        return self._spelling.folded(name)
+
+    @cached_property
+    def _spelling(self) -> Spelling:
+        """What is not told apart in names, looked at once for a run and all its workers."""
+        return Spelling.of(self.nearest())
+
+    def nearest(self) -> Path:
+        """Return the folder itself, or the nearest above it that is there."""
+        folders = (self.path, *self.path.resolve().parents)
+        return next(folder for folder in folders if folder.exists())
+
     def lies_in(self, other: Place) -> bool:
         return isinstance(other, LocalPlace) and is_within(self.path, other.path)
 
@@ -366,9 +381,15 @@ def _is_journal(path: str) -> bool:
 
 
 def _place(
-    path: Path, private: bool, asked_for: str, identity: tuple[int, int] | None
+    path: Path,
+    private: bool,
+    asked_for: str,
+    identity: tuple[int, int] | None,
+    spelling: Spelling | None,
 ) -> LocalPlace:
     """Return a place in another process."""
     place = LocalPlace(path, private, asked_for)
     place._inside.identity = identity
+    if spelling is not None:
+        place.__dict__["_spelling"] = spelling
     return place

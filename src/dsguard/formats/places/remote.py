@@ -150,6 +150,10 @@ class RemotePlace(Place):
         """Remove what runs that were killed have spooled; each removes its other files itself."""
         remove_left(self.scratch(), "spool-*")
 
+    def folded(self, name: str) -> str:
+        is_share = self.url.rpartition("::")[2].startswith("smb://")  # of Windows, or as there
+        return name.casefold() if is_share else name
+
     def lies_in(self, other: Place) -> bool:
         return isinstance(other, RemotePlace) and f"{self._whole}/".startswith(f"{other._whole}/")
 
