@@ -18,6 +18,7 @@ from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
 from dsguard.formats import encode_images, open_source
 from dsguard.formats.archive import _tar
 from dsguard.formats.places import RemotePlace
+from dsguard.formats.places.http import AT_ONCE
 from dsguard.formats.places.stamps import stamp_in
 
 pytest.importorskip("fsspec")
@@ -30,8 +31,10 @@ class Files(dict[str, bytes]):
     def __init__(self, **headers: str) -> None:
         super().__init__()
         self.headers, self.asked = headers, Counter[tuple[str, str]]()
-        self.status, self.at_once, self.most_at_once = 200, 0, 0
-        self.address = ""
+        self.status, self.address = 200, ""
+        self.at_once = self.most_at_once = 0
+        self.together = threading.Barrier(1)
+        """Answers to `HEAD` wait until so many are asked for."""
 
     def heads(self) -> dict[str, int]:
         return {name: times for (way, name), times in self.asked.items() if way == "HEAD"}
@@ -55,9 +58,11 @@ def serving(files: Files) -> Iterator[Files]:
             self.send_header("content-length", str(len(body)))
             for header, value in files.headers.items():
                 self.send_header(header, value.format(hash(body)))
-            self.end_headers()
+            if self.command == "HEAD":
+                files.together.wait(timeout=10)
             with lock:
                 files.at_once -= 1
+            self.end_headers()
             if self.command == "GET":
                 self.wfile.write(body)
 
@@ -65,7 +70,10 @@ def serving(files: Files) -> Iterator[Files]:
 
         def log_message(self, *_: object) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 64  # of 5 that wait, others try again a second later
+
+    server = Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     files.address = f"http://127.0.0.1:{server.server_port}/d"
     try:
@@ -156,18 +164,22 @@ def test_texts_that_changed_at_a_web_server_are_packed_again(tmp_path, scenes, k
             assert report.resumed == resumed
 
 
-def test_one_request_tells_of_a_file_and_several_are_sent_at_once(scenes):
+@pytest.mark.parametrize(
+    "cache", ["", "simplecache::", "filecache::", "blockcache::", "simplecache::filecache::"]
+)
+def test_one_request_tells_of_a_file_and_several_are_sent_at_once(scenes, cache):
     image = encode_images(scenes)[0]
-    names = [f"{number:03d}.png" for number in range(100)]
+    names = [f"{number:03d}.png" for number in range(4 * AT_ONCE)]
     with serving(Files(ETag='"{}"')) as files:
         files.update(dict.fromkeys(names, image))
-        source = open_source(files.address)
-        parts = source.parts(50)
+        source = open_source(f"{cache}{files.address}")
+        parts = source.parts(2 * AT_ONCE)
         files.asked.clear()
+        files.together = threading.Barrier(AT_ONCE)
         assert len(set(map(source.stamp, parts))) == 2
         assert files.heads() == dict.fromkeys(names, 1)
-        assert sum(files.asked.values()) == 100
-    assert 1 < files.most_at_once <= 16
+        assert sum(files.asked.values()) == len(names)
+    assert files.most_at_once == AT_ONCE
 
 
 @pytest.mark.parametrize("headers", [{}, {"ETag": '"{}"'}])

@@ -122,17 +122,24 @@ class RemotePlace(Place):
         return bool(self._opened[0].isfile(self._at(name)))
 
     def stamp(self, name: str) -> str:
-        if not http.is_of_web(self._opened[0]):
+        if not http.is_of_web(self._store):
             return self.stamps([name])[0]
         if name not in self._stamps:  # an archive asks for each text in it: one request tells it
             (self._stamps[name],) = self.stamps([name])
         return self._stamps[name]
 
     def stamps(self, names: Collection[str]) -> list[str]:
-        system, _ = self._opened
-        paths = list(map(self._at, names))
-        infos = http.infos(system, paths) if http.is_of_web(system) else map(system.info, paths)
+        store, paths = self._store, list(map(self._at, names))
+        infos = http.infos(store, paths) if http.is_of_web(store) else map(store.info, paths)
         return [stamp_in(info) or self._untold for info in infos]
+
+    @property
+    def _store(self) -> Any:
+        """What fsspec reaches, without caches before it: those list a folder for each file."""
+        store = self._opened[0]
+        for _ in range(self.url.count("::")):
+            store = store.fs
+        return store
 
     @cached_property
     def _stamps(self) -> dict[str, str]:
