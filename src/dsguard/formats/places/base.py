@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -149,3 +150,7 @@ class Place(ABC):
         """Return what changes when the file does, as far as can be told without reading it."""
         with self.open(name) as file:
             return str(file.seek(0, os.SEEK_END))
+
+    def stamps(self, names: Collection[str]) -> list[str]:
+        """Return the stamps of files, in their order; some servers are asked for many at once."""
+        return list(map(self.stamp, names))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from dsguard.errors import InputError
 from dsguard.formats.names import leads_out_of_url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _PROTOCOLS = ("http", "https")
 
@@ -17,6 +18,9 @@ MOST_FOLDERS = 25_000
 
 MOST_FILES = 1_000_000
 DEEPEST = 30
+
+AT_ONCE = 16
+"""Requests that wait for their answers at a time."""
 
 
 def options_of(url: str) -> Mapping[str, Any]:
@@ -62,6 +66,29 @@ def find(system: Any, root: str) -> list[str]:
             continue
         raise InputError(msg)
     return sorted(found)
+
+
+def infos(system: Any, paths: Sequence[str]) -> list[dict[str, Any]]:
+    """Return what a server tells of files, for a request each; nothing of what it does not give."""
+    from fsspec.asyn import sync
+
+    found: list[dict[str, Any]] = sync(system.loop, _infos, system, paths)
+    return found
+
+
+async def _infos(system: Any, paths: Sequence[str]) -> list[dict[str, Any]]:
+    found, waiting = dict[str, dict[str, Any]](), iter(dict.fromkeys(paths))
+
+    async def ask() -> None:
+        for path in waiting:
+            try:
+                found[path] = await system._info(path)
+            except FileNotFoundError:  # or it is refused: who reads it is told why
+                found[path] = {}
+
+    await system.set_session()  # one for all of them
+    await asyncio.gather(*(ask() for _ in range(AT_ONCE)))
+    return [found[path] for path in paths]
 
 
 def lies_below(root: str, address: str) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
+import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -22,6 +24,7 @@ from dsguard.formats.names import (
 from dsguard.formats.places import addresses, http
 from dsguard.formats.places.base import Listing, Place
 from dsguard.formats.places.schemes import check_schemes
+from dsguard.formats.places.stamps import stamp_in
 
 _PARTS_OF_ROOT = {"memory": 0, "hf": 2, "smb": 2}
 """How many parts of a path name a bucket, server, share or repository, where it is not one."""
@@ -119,7 +122,33 @@ class RemotePlace(Place):
         return bool(self._opened[0].isfile(self._at(name)))
 
     def stamp(self, name: str) -> str:
-        return str(self._opened[0].ukey(self._at(name)))
+        if not http.is_of_web(self._store):
+            return self.stamps([name])[0]
+        if name not in self._stamps:  # an archive asks for each text in it: one request tells it
+            (self._stamps[name],) = self.stamps([name])
+        return self._stamps[name]
+
+    def stamps(self, names: Collection[str]) -> list[str]:
+        store, paths = self._store, list(map(self._at, names))
+        infos = http.infos(store, paths) if http.is_of_web(store) else map(store.info, paths)
+        return [stamp_in(info) or self._untold for info in infos]
+
+    @property
+    def _store(self) -> Any:
+        """What fsspec reaches, without caches before it: those list a folder for each file."""
+        store = self._opened[0]
+        for _ in range(self.url.count("::")):
+            store = store.fs
+        return store
+
+    @cached_property
+    def _stamps(self) -> dict[str, str]:
+        return {}
+
+    @cached_property
+    def _untold(self) -> str:
+        """The stamp of what nothing is told of: no later run has it."""
+        return f"untold {secrets.token_hex(16)}"
 
     def write(self, name: str, data: bytes) -> None:
         self._opened[0].pipe_file(self._with_folder(name), data)
