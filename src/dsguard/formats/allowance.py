@@ -94,6 +94,13 @@ class Allowance:
             raise CouldHoldPictureError(msg)
         self.in_rows -= numbers
 
+    def take_rest(self, numbers: int) -> None:
+        """Use some of it up by a short line of numbers right behind a row of 8 and more."""
+        if numbers > self.in_rows:
+            msg = f"has rows of numbers, with more than {ROW} in all"
+            raise CouldHoldPictureError(msg)
+        self.in_rows -= numbers
+
     def take_line(self, numbers: int, *, alone: bool) -> None:
         """Use some of it up by a line of a text; `alone` says that one number is a pixel by itself.
 

@@ -36,6 +36,7 @@ from dsguard.formats.words import (
     size_of_signs,
     words_of,
 )
+from dsguard.formats.wrapped import Wrapped
 
 MOST_LINE = 1 << 20
 """Characters of a line of text."""
@@ -111,7 +112,7 @@ def charge_text(
     if has_picture_field(text):
         msg = "has a field for blurred pictures or perceptual hashes, by its name"
         raise CouldHoldPictureError(msg)
-    before, rows, last = _Before(), Rows(), None
+    before, rows, wrapped, last = _Before(), Rows(), Wrapped(), None
     free: dict[str, bool] = {}
     room = _MOST_FREE
     for match in _LINE.finditer(text):
@@ -138,6 +139,7 @@ def charge_text(
             alone = before.is_alone(others_than_numbers(words), allowance)
         elif words:
             before.forget()
+        wrapped.add(words, numbers, allowance)
         allowance.take_line(numbers, alone=alone)
         allowance.take_pixels(_pixels_in(words, numbers))
         allowance.take(numbers, characters)
