@@ -45,6 +45,20 @@ def test_files_come_back(given_files, shape, rate):
         assert (back.images[n] == (0 if n in files else images[n])).all()
 
 
+@pytest.mark.parametrize("start", [b"%!PS-Adobe-3.0 EPSF-3.0\n", b"\xc5\xd0\xd3\xc6\x20"])
+def test_programs_are_not_carried(scenes, monkeypatch, start):
+    """Pillow runs Ghostscript on what begins so, whatever its name is."""
+    with pytest.raises(dsguard.InputError, match=r"'a\.png' is PostScript, a program"):
+        File("a.png", start)
+    with monkeypatch.context() as strangers:
+        strangers.setattr(content, "_POSTSCRIPT", ())
+        files = {0: File("a.png", start), 1: File("b.png", b"x")}
+        out = dsguard.protect_batch(scenes[:2], KEY, files=files)
+    back = dsguard.restore_batch(out.images, KEY, sidecars=out.sidecars, on_error="report")
+    assert set(back.files) == {1}
+    assert "carries a file that is PostScript" in str(back.errors[0])
+
+
 def test_the_cover_is_made_of_the_image(scenes):
     files = {0: File("a.jpg", b"file")}
     with_file = dsguard.protect_batch(scenes[:2], KEY, cover=Preview(4), files=files)

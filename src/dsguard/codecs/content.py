@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 _HEAD = struct.Struct("<BI")
 _NAME = struct.Struct("<H")
 
+_POSTSCRIPT = (b"%!PS", b"\xc5\xd0\xd3\xc6")
+"""How files of PostScript begin, plain and with a preview (EPS)."""
+
+_A_PROGRAM = (
+    "is PostScript, a program: image libraries such as Pillow start Ghostscript on it, whatever "
+    "its name is"
+)
+
 HEAD_BYTES = _HEAD.size
 MOST_CONTENT_BYTES = HEAD_BYTES + _NAME.size + 255 + MOST_FILE_BYTES
 
@@ -60,7 +68,7 @@ class File:
     name : str
         Without folders; 1 to 255 bytes, in UTF-8 as a rule.
     data : bytes
-        1 GiB at most.
+        1 GiB at most; no PostScript.
     coded : bool
         Whether it is carried in parts where that is shorter, its samples coded as those of an image
         are: PNG files, and BMP, TIFF, PPM and PGM without compression. The same bytes come back.
@@ -70,7 +78,7 @@ class File:
     Raises
     ------
     InputError
-        If the name is none, or the file too large.
+        If the name is none, or the file too large, or a program that readers of images would run.
 
     Examples
     --------
@@ -95,6 +103,9 @@ class File:
         data: object = self.data
         if not isinstance(data, bytes) or len(data) > MOST_FILE_BYTES:
             msg = f"{self.name!r}: expected bytes, {MOST_FILE_BYTES} at most"
+            raise InputError(msg)
+        if self.data.startswith(_POSTSCRIPT) and not self.is_beside:
+            msg = f"{self.name!r} {_A_PROGRAM}; convert it to PNG, or call it .eps"
             raise InputError(msg)
 
     def __repr__(self) -> str:
@@ -200,6 +211,8 @@ def _carried(contents: Mapping[int, tuple[int, bytes]]) -> dict[int, DsguardErro
         data = None if each is None else joined.get(n, each[1])
         if each is None or data is None or len(data) > MOST_FILE_BYTES:
             errors[n] = TamperedError(MALFORMED)
+        elif data.startswith(_POSTSCRIPT):
+            errors[n] = FormatError(f"carries a file that {_A_PROGRAM}; do not trust who made it")
         else:
             is_beside = contents[n][0] == Kind.BESIDE
             errors[n] = CarriesFileError.of(File(each[0], data, is_beside=is_beside))
