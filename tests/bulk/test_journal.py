@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import stat
+import subprocess
 import sys
 import tarfile
 import types
@@ -199,6 +201,22 @@ def test_only_the_owner_reads_a_journal(home, key):
 
 
 @posix
+def test_a_journal_in_a_repository_is_not_committed(home, key):
+    """In a repository, the folder above the destination is what is published."""
+    git = shutil.which("git")
+    if git is None:
+        pytest.skip("git is not here")
+    subprocess.run([git, "-C", home, "init", "-q"], check=True)
+    protect_dataset(home / "clean", home / "data", key, profile="veil")
+    told = subprocess.run(
+        [git, "-C", home, "status", "--porcelain", "-uall"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert " data/" in told
+    assert "data.dsguard" not in told
+    assert verify_dataset(home / "data", key).failed == 0
+
+
 def test_what_is_not_whole_is_the_owners(home, key, monkeypatch):
     before = os.umask(0)
     try:

@@ -255,6 +255,15 @@ def test_keys_with_passphrases(home, capsys, monkeypatch):
     assert "wrong passphrase" in capsys.readouterr().err
 
 
+def test_a_key_in_a_repository_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("photos/.git").mkdir(parents=True)
+    assert run(["keygen", "photos/k"]) == Exit.OK
+    assert "git repository" in capsys.readouterr().err
+    assert run(["keygen", "k"]) == Exit.OK
+    assert "git repository" not in capsys.readouterr().err
+
+
 def test_names_cannot_steer_the_terminal(home, capsys):
     bad = home / "safe" / "train" / "cat" / "\x1b[31m\n.png"
     bad.write_bytes(b"no image")

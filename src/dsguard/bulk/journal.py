@@ -62,12 +62,14 @@ class Journal:
         try:
             with self.place.lock_file(_LOCK) as file:
                 _lock(file, str(self.place))
+                self.place.hide_from_git()
                 try:
                     yield
                 finally:
                     if not self.place.exists(_SETTINGS):  # only a surrogate may have been begun
                         with contextlib.suppress(PermissionError):  # Windows: while it is open
                             self.place.discard(_LOCK)
+                        self.place.show_to_git()
                         self.place.clear_scratch()
                         self.place.remove_if_empty()
         finally:

@@ -32,6 +32,7 @@ from dsguard.formats.places.spelling import Spelling
 _AT_ONCE = 1 << 16
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 _IS_LINK = (errno.ELOOP, errno.EMLINK)  # what `_NO_LINKS` gives; the latter on FreeBSD
+_IGNORE = ".gitignore"
 _count = itertools.count()
 _UNGUESSED = secrets.token_hex(8)  # nobody can lay a link where a file will be
 
@@ -259,6 +260,20 @@ class LocalPlace(Place):
     def lock_file(self, name: str) -> BinaryIO:
         """Open the file of this folder that a run locks."""
         return os.fdopen(self._folder("").open_lock(name), "r+b")
+
+    def hide_from_git(self) -> None:
+        """Have git pass over this folder, also where all files of a repository are added."""
+        with contextlib.suppress(FileExistsError):
+            file = self._folder("").create(_IGNORE, 0o600)
+            try:
+                os.write(file, b"*\n")
+            finally:
+                os.close(file)
+
+    def show_to_git(self) -> None:
+        """Undo `hide_from_git`."""
+        with contextlib.suppress(FileNotFoundError):
+            self._folder("").discard(_IGNORE)
 
     def drop(self, name: str) -> None:
         self._folder(SCRATCH).discard(name)
