@@ -122,6 +122,10 @@ def write_new(path: Path, data: bytes) -> None:
         raise
 
 
+IGNORE = ".gitignore"
+"""Where git looks for what it is to pass over."""
+
+
 def open_new(path: Path, mode: int) -> BinaryIO:
     """Open a new file for writing, with these permissions less those that the umask takes."""
     binary = getattr(os, "O_BINARY", 0)

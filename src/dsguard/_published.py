@@ -1,9 +1,11 @@
-"""Folders that a run protects images into, and that are published: no secret may lie in one."""
+"""Folders that are published, by a run or with a repository: no secret may lie in one."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 from dsguard.errors import InputError
@@ -65,3 +67,18 @@ def _is_published(folder: Path, *, if_damaged: bool) -> bool:
     except (OSError, TypeError, ValueError, RecursionError):  # it is damaged, or of another user
         return if_damaged
     return bool(settings.get("task", PROTECTED) == PROTECTED)
+
+
+def repository_of(path: Path) -> Path | None:
+    """Return the git repository that would take a file along; None where git is told to ignore it.
+
+    Datasets are published as repositories, and whoever adds all files adds a key.
+    """
+    there = Path(os.path.realpath(path))
+    found = next((each for each in there.parents if (each / ".git").exists()), None)
+    git = shutil.which("git")
+    if found is None or git is None:
+        return found
+    command = [git, "-C", str(found), "check-ignore", "--quiet", str(there)]
+    is_ignored = subprocess.run(command, check=False, capture_output=True).returncode == 0
+    return None if is_ignored else found

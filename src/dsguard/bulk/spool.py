@@ -1,4 +1,8 @@
-"""A spool: the pixels of a whole dataset in temporary files, to be had in any order."""
+"""A spool: the pixels of a whole dataset in temporary files, to be had in any order.
+
+They are clean, so they are encrypted: AES-256 in counter mode, under a key that is in memory alone.
+Whatever ends a run, and whoever copies its folder meanwhile, the files are noise.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,11 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+from Crypto.Cipher import AES
 
 from dsguard._atomic import lock, open_new
 from dsguard.covers.base import ImageSet, Places
@@ -22,7 +27,7 @@ Image = npt.NDArray[np.uint8]
 
 
 class Spool:
-    """Images of any shapes, outside of memory: they are clean, and for their owner alone.
+    """Images of any shapes, outside of memory.
 
     Parameters
     ----------
@@ -36,6 +41,7 @@ class Spool:
         self._starts: dict[Shape, array[int]] = {}
         self._labels: dict[Shape, array[int]] = {}
         self._digests: dict[Shape, bytearray] = {}
+        self._key = secrets.token_bytes(32)
         self._end = 0
         self._files: list[BinaryIO] = []
         for path in (self._pixels, self._index):
@@ -51,9 +57,13 @@ class Spool:
         pictures that are in another size here.
         """
         height, width, channels = images.shape[1:]
-        self._files[0].write(np.ascontiguousarray(images).data)
         starts = self._starts.setdefault((height, width, channels), array("q"))
-        first, size = len(starts), height * width * channels
+        first, size = len(starts), _whole_blocks(height * width * channels)
+        plain = np.zeros((len(images), size), np.uint8)
+        plain[:, : height * width * channels] = images.reshape(len(images), -1)
+        flat = plain.reshape(-1).data
+        _cipher(self._key, self._end).encrypt(flat, flat)
+        self._files[0].write(flat)
         self._labels.setdefault((height, width, channels), array("q")).extend(labels)
         digests = digests_of(images) if digests is None else digests
         self._digests.setdefault((height, width, channels), bytearray()).extend(digests.tobytes())
@@ -75,7 +85,7 @@ class Spool:
             shape: np.frombuffer(bytes(each), np.uint8).reshape(-1, 16)
             for shape, each in self._digests.items()
         }
-        return SpooledSet(self._pixels, self._index, sections, labels, digests)
+        return SpooledSet(self._pixels, self._index, self._key, sections, labels, digests)
 
     def remove(self) -> None:
         """Remove the files, whole or not."""
@@ -95,6 +105,8 @@ class SpooledSet(ImageSet):
     ----------
     pixels, index : Path
         One image after the other; and where each begins, by shape.
+    key : bytes
+        Of the pixels.
     sections : mapping of shape to (int, int)
         Where in the index a shape begins, and how many images it has.
     labels : mapping of shape to ndarray of int64
@@ -105,6 +117,7 @@ class SpooledSet(ImageSet):
 
     pixels: Path
     index: Path
+    key: bytes = field(repr=False)
     sections: Mapping[Shape, tuple[int, int]]
     labels: Mapping[Shape, npt.NDArray[np.int64]] = field(default_factory=dict, repr=False)
 
@@ -128,4 +141,15 @@ class SpooledSet(ImageSet):
                 if file.readinto(image.data) != image.nbytes:
                     msg = "the spool of images is shorter than it was"
                     raise OSError(msg)
+                flat = image.reshape(-1).data
+                _cipher(self.key, start).decrypt(flat, flat)
         return out
+
+
+def _cipher(key: bytes, start: int) -> Any:
+    """Return the cipher of what begins there, at a whole block."""
+    return AES.new(key, AES.MODE_CTR, nonce=b"", initial_value=start // AES.block_size)
+
+
+def _whole_blocks(size: int) -> int:
+    return -(-size // AES.block_size) * AES.block_size

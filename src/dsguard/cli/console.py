@@ -136,6 +136,14 @@ def warn(message: str) -> None:
     complain(message, "[bold yellow]warning:[/]")
 
 
+def warn_of_repository(key: Path) -> None:
+    """Say where a key would be committed."""
+    from dsguard._published import repository_of
+
+    if repository := repository_of(key):
+        warn(f"{key} lies in the git repository {repository}: do not commit it")
+
+
 def say(text: str) -> None:
     """Print a line of the result, which may have names that strangers gave."""
     click.echo(printable(text))

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsguard.cli.console import errors, load_key, printable
+from dsguard.cli.console import errors, load_key, printable, warn_of_repository
 from dsguard.errors import InputError
 
 if TYPE_CHECKING:
@@ -109,13 +109,22 @@ def _versions(client: Client, dataset: str) -> set[str]:
 
 def _made(path: Path, choices: Choices) -> DatasetKey:
     """Make a key where it is published with nothing."""
+    from dsguard._published import repository_of
     from dsguard.bulk.checks import check_private
     from dsguard.keys import DatasetKey, passphrase_of_environment
 
     check_private(path, "key", choices.source, choices.destination)
+    repository = repository_of(path)
+    if repository is not None and choices.key_path is None:
+        msg = (
+            f"the key would lie in the git repository {repository}, and be committed with it; give "
+            "--key a place outside of it"
+        )
+        raise InputError(msg)
     key = DatasetKey.generate()
     key.save(path, passphrase_of_environment())
     _say(f"made key {key.key_id} in {path}: keep it safe and secret", choices)
+    warn_of_repository(path)
     return key
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from dsguard.cli.console import ask_passphrase, errors, say
+from dsguard.cli.console import ask_passphrase, errors, say, warn_of_repository
 
 
 @click.command()
@@ -32,10 +32,4 @@ def keygen(path: Path, *, passphrase: bool) -> None:
     key.save(path, phrase)
     say(f"wrote key {key.key_id} to {path}")
     errors.print("keep it safe and secret: without it nobody can restore what it protects")
-    if repository := _repository_of(path):
-        errors.print(f"it lies in the git repository {repository}: do not commit it")
-
-
-def _repository_of(path: Path) -> Path | None:
-    """Return the git repository that a path lies in."""
-    return next((each for each in path.resolve().parents if (each / ".git").exists()), None)
+    warn_of_repository(path)

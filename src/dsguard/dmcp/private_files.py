@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
 from pathlib import Path
 from typing import BinaryIO
 
+from dsguard._atomic import IGNORE, open_new
 from dsguard.errors import InputError
 
 _OURS = ("master.key", "dmcp.sqlite", "jobs")
@@ -38,7 +40,7 @@ def make_folder(folder: Path) -> None:
             msg = f"{path} is a link, and the service would write there; remove it"
             raise InputError(msg)
     jobs = folder / "jobs"
-    names = {path.name for path in folder.iterdir()} if there else set()
+    names = {path.name for path in folder.iterdir()} - {IGNORE} if there else set()
     inside = {path.name for path in jobs.iterdir()} if jobs.is_dir() else set()
     foreign = sorted(name for name in inside if not JOB_FILE.fullmatch(name))
     if foreign or (names and names.isdisjoint(_OURS)):
@@ -48,7 +50,9 @@ def make_folder(folder: Path) -> None:
         )
         raise InputError(msg)
     _close(folder, 0o700)
-    for path in (*own, *jobs.glob("*")):
+    with contextlib.suppress(FileExistsError), open_new(folder / IGNORE, 0o600) as file:
+        file.write(b"*\n")  # whoever adds all files of a repository adds no key of the service
+    for path in (*own, folder / IGNORE, *jobs.glob("*")):
         if path.exists() and not path.is_symlink():
             _close(path, 0o700 if path.is_dir() else 0o600)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from dsguard.cli.console import counted, load_key, say
+from dsguard.cli.console import counted, load_key, say, warn_of_repository
 from dsguard.cli.dmcp.connection import logged_in
 from dsguard.errors import InputError
 
@@ -106,3 +106,4 @@ def export_key(dataset: str, version: int, path: Path) -> None:
         key = client.export_key(dataset, version)
     key.save(path)
     click.echo(f"wrote key {key.key_id} to {path}")
+    warn_of_repository(path)

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dsguard._atomic import make_private, sync_disk
+from dsguard._atomic import IGNORE, make_private, sync_disk
 from dsguard.errors import InputError
 from dsguard.formats.images import has_image_suffix
 from dsguard.formats.limits import MOST_LOOSE, check_size
@@ -32,7 +32,6 @@ from dsguard.formats.places.spelling import Spelling
 _AT_ONCE = 1 << 16
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 _IS_LINK = (errno.ELOOP, errno.EMLINK)  # what `_NO_LINKS` gives; the latter on FreeBSD
-_IGNORE = ".gitignore"
 _count = itertools.count()
 _UNGUESSED = secrets.token_hex(8)  # nobody can lay a link where a file will be
 
@@ -264,7 +263,7 @@ class LocalPlace(Place):
     def hide_from_git(self) -> None:
         """Have git pass over this folder, also where all files of a repository are added."""
         with contextlib.suppress(FileExistsError):
-            file = self._folder("").create(_IGNORE, 0o600)
+            file = self._folder("").create(IGNORE, 0o600)
             try:
                 os.write(file, b"*\n")
             finally:
@@ -273,7 +272,7 @@ class LocalPlace(Place):
     def show_to_git(self) -> None:
         """Undo `hide_from_git`."""
         with contextlib.suppress(FileNotFoundError):
-            self._folder("").discard(_IGNORE)
+            self._folder("").discard(IGNORE)
 
     def drop(self, name: str) -> None:
         self._folder(SCRATCH).discard(name)
