@@ -45,13 +45,16 @@ def test_files_come_back(given_files, shape, rate):
         assert (back.images[n] == (0 if n in files else images[n])).all()
 
 
-@pytest.mark.parametrize("start", [b"%!PS-Adobe-3.0 EPSF-3.0\n", b"\xc5\xd0\xd3\xc6\x20"])
+@pytest.mark.parametrize(
+    "start",
+    [b"%!PS-Adobe-3.0 EPSF-3.0\n", b"\xc5\xd0\xd3\xc6\x20", b"\x1c\x03\x3c\0\4", b"\x1c\xf0\0"],
+)
 def test_programs_are_not_carried(scenes, monkeypatch, start):
     """Pillow runs Ghostscript on what begins so, whatever its name is."""
     with pytest.raises(dsguard.InputError, match=r"'a\.png' is PostScript, a program"):
         File("a.png", start)
     with monkeypatch.context() as strangers:
-        strangers.setattr(content, "_POSTSCRIPT", ())
+        strangers.setattr(content, "_PROGRAMS", ())
         files = {0: File("a.png", start), 1: File("b.png", b"x")}
         out = dsguard.protect_batch(scenes[:2], KEY, files=files)
     back = dsguard.restore_batch(out.images, KEY, sidecars=out.sidecars, on_error="report")

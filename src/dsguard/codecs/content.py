@@ -30,9 +30,13 @@ _NAME = struct.Struct("<H")
 _POSTSCRIPT = (b"%!PS", b"\xc5\xd0\xd3\xc6")
 """How files of PostScript begin, plain and with a preview (EPS)."""
 
+_IPTC = tuple(bytes((0x1C, record)) for record in (*range(1, 10), 240))
+"""How files of IPTC/NAA begin, in which Pillow looks for an image of any kind."""
+
+_PROGRAMS = (*_POSTSCRIPT, *_IPTC)
 _A_PROGRAM = (
-    "is PostScript, a program: image libraries such as Pillow start Ghostscript on it, whatever "
-    "its name is"
+    "is PostScript, a program, or IPTC/NAA, which may hold one: image libraries such as Pillow "
+    "start Ghostscript on it, whatever its name is"
 )
 
 HEAD_BYTES = _HEAD.size
@@ -104,7 +108,7 @@ class File:
         if not isinstance(data, bytes) or len(data) > MOST_FILE_BYTES:
             msg = f"{self.name!r}: expected bytes, {MOST_FILE_BYTES} at most"
             raise InputError(msg)
-        if self.data.startswith(_POSTSCRIPT) and not self.is_beside:
+        if self.data.startswith(_PROGRAMS) and not self.is_beside:
             msg = f"{self.name!r} {_A_PROGRAM}; convert it to PNG, or call it .eps"
             raise InputError(msg)
 
@@ -211,7 +215,7 @@ def _carried(contents: Mapping[int, tuple[int, bytes]]) -> dict[int, DsguardErro
         data = None if each is None else joined.get(n, each[1])
         if each is None or data is None or len(data) > MOST_FILE_BYTES:
             errors[n] = TamperedError(MALFORMED)
-        elif data.startswith(_POSTSCRIPT):
+        elif data.startswith(_PROGRAMS):
             errors[n] = FormatError(f"carries a file that {_A_PROGRAM}; do not trust who made it")
         else:
             is_beside = contents[n][0] == Kind.BESIDE
