@@ -25,7 +25,7 @@ from dsguard.bulk.journal import Journal
 from dsguard.bulk.settings import Settings
 from dsguard.errors import InputError
 from dsguard.formats import encode_images, open_source
-from dsguard.formats.places import LocalPlace, RemotePlace
+from dsguard.formats.places import LocalPlace, RemotePlace, without_password
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs permissions and links of POSIX")
 
@@ -201,6 +201,16 @@ def test_only_the_owner_reads_a_journal(home, key):
 
 
 @posix
+@pytest.mark.parametrize(("url", "noted"), [
+    ("http://me:secret@host/a@b", "http://me:***@host/a@b"),
+    ("simplecache::ftp://me:p@host/x", "simplecache::ftp://me:***@host/x"),
+    ("http://me@host:80/a@b", "http://me@host:80/a@b"), ("s3://b/p:q@r", "s3://b/p:q@r"),
+    ("a:b@c", "a:b@c"),
+])  # fmt: skip
+def test_a_journal_has_no_password(url, noted):
+    assert without_password(url) == noted
+
+
 def test_a_journal_in_a_repository_is_not_committed(home, key):
     """In a repository, the folder above the destination is what is published."""
     git = shutil.which("git")

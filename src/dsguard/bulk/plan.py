@@ -31,6 +31,7 @@ from dsguard.formats.folder.reader import TreeSource
 from dsguard.formats.harmless import harmless_classes
 from dsguard.formats.images import LOSSLESS_FORMATS, is_image_name, with_suffix
 from dsguard.formats.names import distinct
+from dsguard.formats.places import without_password
 from dsguard.formats.review import Review
 from dsguard.formats.sink import Output
 from dsguard.keys import KeySource
@@ -141,7 +142,7 @@ def plan_of(
     formats = f"{source.kind} to {output.kind} of {output.image_format}, level {output.png_level}"
     facts = {
         **task.settings(),
-        "source": str(source),
+        "source": without_password(source),
         "shard size": str(settings.shard_size),
         "selection": _told(settings.selection),
         "formats": formats,

@@ -62,6 +62,8 @@ def tell_what_to_publish(
     """Say which of all that is there now others may have, and how it comes back."""
     there, key = str(choices.destination), choices.key_path
     quoted = shlex.quote(there)
+    from dsguard.formats.places import without_password
+
     if dataset is not None:
         key = key_file(dataset, choices)
         how = (
@@ -75,7 +77,7 @@ def tell_what_to_publish(
             f"then they restore: {how}"
         )
     else:
-        against = shlex.quote(choices.source)
+        against = shlex.quote(without_password(choices.source))
         then = (
             f"see that it comes back: dsguard verify {quoted} --key {shlex.quote(str(key))} "
             f"--against {against}"
