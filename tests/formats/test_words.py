@@ -24,6 +24,11 @@ NUMBERS = {
     "Rust": lambda a: ",\n".join(", ".join(f"{v}u8" for v in row) for row in a),
     "WGSL": lambda a: ", ".join(f"{v}_u8" for v in a.ravel()),
     "LaTeX": lambda a: r"\\".join(" & ".join(map(str, row)) for row in a),
+    "sympy": lambda a: (
+        r"\left[\begin{matrix}"
+        + r"\\".join(" & ".join(map(str, row)) for row in a)
+        + r"\end{matrix}"
+    ),
     "6502": lambda a: "\n".join(".byte " + ",".join(f"${v:02x}" for v in row) for row in a),
     "8051": lambda a: "\n".join("db " + ",".join(f"{v:02x}h" for v in row) for row in a),
     "octal": lambda a: " ".join(f"\\{v:03o}" for v in a.ravel()),

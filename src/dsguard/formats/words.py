@@ -25,7 +25,8 @@ _WITH_UNIT = re.compile(
 
 _OF_ASSEMBLERS = re.compile(r"\$[0-9a-fA-F]{1,8}|[0-9a-fA-F]{2}h")
 _WORDS = re.compile(r"[^\s,;|\"'()\[\]{}<>=]+")
-_ROW_OF_LATEX = "\\\\"
+_OF_LATEX = re.compile(r"\\\\|(?<=\d)\\(?=[a-z])")
+"""The end of a row, and a command behind a number: ``12\\end{matrix}``."""
 _PLAIN_WORD = re.compile(r"[^\W\d_]+(['’_-][^\W\d_]+)*")
 _VALUES = frozenset({"true", "false", "nan", "null", "none"})
 _JOINTS = re.compile("['’_-]")
@@ -64,7 +65,7 @@ def count_of(value: object) -> int:
 
 def words_of(text: str) -> list[str]:
     """Return the words and numbers of a line."""
-    return _WORDS.findall(text.replace(_ROW_OF_LATEX, " "))
+    return _WORDS.findall(_OF_LATEX.sub(" ", text) if "\\" in text else text)
 
 
 def numbers_in(text: str) -> int:

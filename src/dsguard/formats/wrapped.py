@@ -42,8 +42,8 @@ class Wrapped:
             self._go_on(values)
         else:
             self._count = numbers if numbers <= SHORT_ROW else 0  # of a first line behind a name
-        if values and self._is_long and len(values) <= SHORT_ROW:
-            allowance.take_rest(numbers)
+        if self._is_long and numbers <= SHORT_ROW:
+            allowance.take_rest(numbers)  # with the end of what they stand in, as of a call
         self._is_long = numbers > SHORT_ROW
 
     def _begin(self, width: int, allowance: Allowance) -> None:
