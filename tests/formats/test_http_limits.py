@@ -130,13 +130,14 @@ def test_a_listing_has_a_bounded_number_of_links(monkeypatch):
         open_source(address)
 
 
-def test_folders_in_folders_end():
+@pytest.mark.parametrize("cache", ["", "simplecache::"])
+def test_folders_in_folders_end(cache):
     endless = links("a/", "b/", "c/")
     with (
         serving(lambda path: (endless, {}) if is_folder(path) else None) as (address, asked),
         pytest.raises(InputError, match="folders in folders without end"),
     ):
-        open_source(address)
+        open_source(cache + address)
     assert len(asked) < 100
 
 

@@ -68,7 +68,7 @@ class RemotePlace(Place):
             return self._opened[1]
         system, root = self._opened
         path = f"{root}/{name}"
-        if leads_out_of_url(name) or (http.is_of_web(system) and not http.lies_below(root, path)):
+        if leads_out_of_url(name) or (self._is_of_web and not http.lies_below(root, path)):
             raise self._leading_out(name)
         return path
 
@@ -86,7 +86,7 @@ class RemotePlace(Place):
         start = f"{root}/" if root else ""
         found, names = Listing(), list[str]()
         try:
-            paths = http.find(system, root) if http.is_of_web(system) else system.find(root)
+            paths = http.find(self._store, root) if self._is_of_web else system.find(root)
         except RecursionError as error:
             msg = f"{self} has folders in folders without end"
             raise InputError(msg) from error
@@ -122,7 +122,7 @@ class RemotePlace(Place):
         return bool(self._opened[0].isfile(self._at(name)))
 
     def stamp(self, name: str) -> str:
-        if not http.is_of_web(self._store):
+        if not self._is_of_web:
             return self.stamps([name])[0]
         if name not in self._stamps:  # an archive asks for each text in it: one request tells it
             (self._stamps[name],) = self.stamps([name])
@@ -130,16 +130,21 @@ class RemotePlace(Place):
 
     def stamps(self, names: Collection[str]) -> list[str]:
         store, paths = self._store, list(map(self._at, names))
-        infos = http.infos(store, paths) if http.is_of_web(store) else map(store.info, paths)
+        infos = http.infos(store, paths) if self._is_of_web else map(store.info, paths)
         return [stamp_in(info) or self._untold for info in infos]
 
     @property
     def _store(self) -> Any:
-        """What fsspec reaches, without caches before it: those list a folder for each file."""
+        """The store that fsspec reaches, without caches before it."""
         store = self._opened[0]
         for _ in range(self.url.count("::")):
             store = store.fs
         return store
+
+    @cached_property
+    def _is_of_web(self) -> bool:
+        """Whether it is a web server, which can tell of any files; a cache may stand before it."""
+        return http.is_of_web(self._store)
 
     @cached_property
     def _stamps(self) -> dict[str, str]:
