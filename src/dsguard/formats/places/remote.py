@@ -66,7 +66,7 @@ class RemotePlace(Place):
     def _at(self, name: str) -> str:
         if not name:
             return self._opened[1]
-        system, root = self._opened
+        root = self._opened[1]
         path = f"{root}/{name}"
         if leads_out_of_url(name) or (self._is_of_web and not http.lies_below(root, path)):
             raise self._leading_out(name)
