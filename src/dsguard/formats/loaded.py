@@ -7,6 +7,7 @@ import pickletools
 import re
 import zipfile
 import zlib
+from functools import lru_cache
 from typing import BinaryIO
 
 from dsguard.formats.arrays.npy import read_header
@@ -24,7 +25,9 @@ _PACKED = (".bz2", ".gz", ".lz4", ".lzma", ".tar", ".xz", ".z", ".zip", ".zst")
 _STARTS_IN = 1 << 14
 """Bytes of a file that tell whether it is one."""
 
-_PROTOCOL = re.compile(rb"\x80[\x02-\x05]")
+_ARRAY = b"\x93NUMPY"
+_STEPS = "".join(step.code for step in pickletools.opcodes).encode("latin-1")
+_PROTOCOL = re.compile(rb"\x80[\x02-\x05](?:[" + re.escape(_STEPS) + rb"]|\Z)")
 _IMPORTS = frozenset({"GLOBAL", "STACK_GLOBAL", "INST"})
 _ARGUMENTS = frozenset({"MARK", "EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"})
 _CALLS = frozenset({"REDUCE", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX"})
@@ -68,6 +71,8 @@ def is_pickle(name: str, content: bytes | BinaryIO) -> bool:
     start = _unpacked(file.read(_STARTS_IN))
     if start.startswith(b"PK\3\4"):
         return _is_zip_of_pickles(file, is_npz=_ending(name) == "npz")
+    if _ending(name) in ("npy", "npz") and _could_be_steps(start):
+        return True
     return bool(_PROTOCOL.match(start)) or _has_objects(start) or _calls(start)
 
 
@@ -90,13 +95,22 @@ def _unpacked(start: bytes) -> bytes:
 
 def _has_objects(start: bytes) -> bool:
     """Tell whether a file is an array of Python objects, or one that cannot be read."""
-    if not start.startswith(b"\x93NUMPY"):
-        return False
+    return start.startswith(_ARRAY) and _tells_of_objects(start[: start.find(b"\n", 12) + 1])
+
+
+@lru_cache(maxsize=256)  # arrays of a shard have few headers, and to parse one takes long
+def _tells_of_objects(header: bytes) -> bool:
+    """Tell whether a header, which a line ends with, is of objects, or cannot be read."""
     try:
-        read_header(io.BytesIO(start))
+        read_header(io.BytesIO(header))
     except Exception:  # NumPy and Python's parser raise nearly anything
         return True
     return False
+
+
+def _could_be_steps(start: bytes) -> bool:
+    """Tell whether NumPy, which unpickles what is no array, may do so with a file."""
+    return start != b"" and start[0] in _STEPS and not start.startswith(_ARRAY)
 
 
 def _calls(start: bytes) -> bool:
@@ -112,8 +126,8 @@ def _calls(start: bytes) -> bool:
             has_names = has_names or isinstance(given, str)
             if step.name in _CALLS and has_names and met & _IMPORTS and met & _ARGUMENTS:
                 return True
-    except ValueError:
-        pass
+    except Exception:  # no step, or not what belongs to it
+        return False
     return False
 
 
@@ -128,7 +142,7 @@ def _is_zip_of_pickles(file: BinaryIO, *, is_npz: bool) -> bool:
         return False
     with archive:
         return any(
-            entry.filename.endswith("data.pkl")
+            entry.filename.lower().endswith("data.pkl")
             or ((is_npz or entry.filename.endswith(".npy")) and _is_of_objects(archive, entry))
             for entry in archive.infolist()
         )
