@@ -1,11 +1,14 @@
-"""Pickles in shards: published ones are not handed on, since anybody can have put them there."""
+"""Pickles in shards and folders: published ones do not come back, since anybody can add them."""
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import pickle
 import shutil
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,25 +16,56 @@ import pytest
 import dsguard
 from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
 from dsguard.cli.commands import Exit, run
-from dsguard.formats import encode_image
+from dsguard.formats import encode_image, open_source
 
 from .folders import files_in
 from .test_sealed_fields import members_of, tarred
 
 KEY = dsguard.DatasetKey(bytes(32))
-PICKLES = [("0.pkl", b"a"), ("1.PTH", b"b"), ("1.x.pyd.gz", b"c"), ("notes.pickle", b"d")]
-MESSAGE = "is a pickle, which readers of WebDataset run"
+MESSAGE = "is a pickle, which readers of datasets run"
+
+
+def npy(array) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    return file.getvalue()
+
+
+def npz(array, save=np.savez) -> bytes:
+    file = io.BytesIO()
+    save(file, numbers=np.arange(3), x=array)
+    return file.getvalue()
+
+
+def zipped(**files: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return file.getvalue()
+
+
+OBJECTS = np.array([None])
+OF_TORCH = zipped(**{"model/data.pkl": b"x", "model/version": b"3"})
+UNMARKED = pickle.dumps(Path("a"), 0)
+PICKLES = [
+    *[("0.pkl", b"a"), ("1.PTH", b"b"), ("1.x.pyd.gz", b"c"), ("notes.pickle", b"d")],
+    *[("0.cache", b"e"), ("0.joblib", b"f"), ("2.dill", b"g"), ("labels.cache", b"h")],
+    *[("0.npy", npy(OBJECTS)), ("1.npz", npz(OBJECTS)), ("2.bin", OF_TORCH), ("2.dat", UNMARKED)],
+]
+NUMBERS = [("1.npy", npy(np.arange(3))), ("2.npz", npz(np.ones(2))), ("sizes.npy", npy(np.ones(2)))]
 
 
 @pytest.fixture
 def clean(tmp_path, scenes):
     """A shard with pickles, one of them of no image."""
     images = [(f"{n}.png", encode_image(scenes[n])) for n in range(3)]
-    tarred(tmp_path / "in" / "0.tar", sorted([*images, ("0.txt", b"cat"), *PICKLES]))
+    members = [*images, ("0.txt", b"cat"), *NUMBERS, *PICKLES]
+    tarred(tmp_path / "in" / "0.tar", sorted(members))
     return tmp_path / "in"
 
 
-@pytest.mark.parametrize("publish", [(), ("0.pkl", "*.PTH", "*.gz", "*.pickle")])
+@pytest.mark.parametrize("publish", [(), tuple(name for name, _ in PICKLES)])
 def test_those_of_the_owner_come_back(tmp_path, clean, publish):
     protect_dataset(clean, tmp_path / "safe", KEY, publish=publish, workers=1)
     published = dict(members_of(tmp_path / "safe" / "0.tar"))
@@ -49,10 +83,15 @@ def test_those_of_the_owner_come_back(tmp_path, clean, publish):
 def test_those_of_strangers_do_not(tmp_path, clean):
     protect_dataset(clean, tmp_path / "safe", KEY, workers=1)
     shard = tmp_path / "safe" / "0.tar"
-    theirs = [("1.pkl", b"x"), ("2.pyd", b"x"), ("2.txt", b"dog"), ("3.pth", b"x"), ("0.pkl", b"x")]
-    tarred(shard, sorted([*members_of(shard), *theirs]))
+    theirs = [("1.pkl", b"x"), ("2.pyd", b"x"), ("3.pth", b"x"), ("0.pkl", b"x"), ("1.cache", b"x")]
+    objects = [
+        ("2.npy", npy(np.array(["theirs"], object))),
+        ("more.npz", npz(np.array([3], object))),
+    ]
+    harmless = [("2.txt", b"dog"), ("0.npz", npz(np.zeros(1))), ("more.npy", npy(np.zeros(1)))]
+    tarred(shard, sorted([*members_of(shard), *theirs, *objects, *harmless]))
     KEY.save(tmp_path / "k")
-    failed = {"0/0.pkl", "0/1.pkl", "0/2.pyd", "0/3.pth"}
+    failed = {f"0/{name}" for name, _ in (*theirs, *objects)}
     for report in (
         verify_dataset(tmp_path / "safe", KEY, workers=1),
         restore_dataset(tmp_path / "safe", tmp_path / "back", KEY, workers=1),
@@ -64,9 +103,11 @@ def test_those_of_strangers_do_not(tmp_path, clean):
         assert all(MESSAGE in str(report.failures[name]) for name in failed)
     came = dict(members_of(tmp_path / "back" / "0.tar"))
     assert {name: came[name] for name, _ in PICKLES} == dict(PICKLES)
-    assert came["2.txt"] == b"dog"
+    assert dict(harmless).items() <= came.items()
     assert b"x" not in came.values()
-    assert not any(file.read_bytes() == b"x" for file in (tmp_path / "folder").rglob("*.p*"))
+    assert not {name for name, _ in objects} & set(came)
+    in_folder = files_in(tmp_path / "folder").values()
+    assert not {b"x", *dict(objects).values()} & set(in_folder)
     assert run(["verify", str(tmp_path / "safe"), "--key", str(tmp_path / "k"), "--quiet"]) == (
         Exit.SOME_FAILED
     )
@@ -101,12 +142,6 @@ def test_fields_of_a_table_that_are_pickles(tmp_path, clean, is_sealed):
 # Files beside the images of folders
 
 
-def npy(array) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array, allow_pickle=True)
-    return file.getvalue()
-
-
 FILES = {
     "labels/train.cache": npy(np.array({"version": "1"}, object)),  # as Ultralytics keeps labels
     "labels/0.cache": b"",
@@ -119,8 +154,28 @@ FILES = {
     "index.dill": b"x",
     "vocabulary": pickle.dumps([1]),
     "sizes.bin": pickle.dumps([1], 2),
+    "features.npz": npz(OBJECTS),
+    "features-2.NPZ": npz(OBJECTS, np.savez_compressed),
+    "model.bin": OF_TORCH,
+    "model": OF_TORCH,
+    "data.pk": b"x",
+    "data.pickle5": b"x",
+    "model.sav": b"x",
+    "data.pklz": b"x",
+    "data.pgz": b"x",
+    "data.gz": gzip.compress(pickle.dumps([1])),
+    "infos0": UNMARKED,
+    "infos1.bin": pickle.dumps(Path("a"), 1),
 }
-HARMLESS = {"sizes.npy": npy(np.arange(3)), "raw.bin": b"\x80\x00\x01", "a.dat": b"\x93NUMBER"}
+THEIRS = FILES | {"model.pth.tar": b"x"}  # by which a folder could be one of shards
+HARMLESS = {
+    "sizes.npy": npy(np.arange(3)),
+    "sizes.npz": npz(np.ones(3)),
+    "raw.bin": b"\x80\x00\x01",
+    "a.dat": b"\x93NUMBER",
+    "texts.zip": zipped(a=b"cat"),
+    "texts.gz": gzip.compress(b"cat\ndog\n"),
+}
 
 
 @pytest.fixture
@@ -158,14 +213,13 @@ def test_files_of_the_owner_come_back(tmp_path, folder, publish):
 @pytest.mark.parametrize("out_format", ["auto", "webdataset", "parquet"])
 def test_files_of_strangers_do_not(tmp_path, folder, out_format):
     protect_dataset(folder, tmp_path / "safe", KEY, workers=1)
-    put(tmp_path / "safe", FILES | HARMLESS)
-    report = restore_dataset(
-        tmp_path / "safe", tmp_path / "back", KEY, out_format=out_format, workers=1
-    )
-    for each in (report, verify_dataset(tmp_path / "safe", KEY, workers=1)):
-        assert set(each.failures) == set(FILES)
-        assert all("is a pickle, which trainers run" in str(e) for e in each.failures.values())
-    assert not set(FILES) & set(beside(tmp_path / "back"))
+    put(tmp_path / "safe", THEIRS | HARMLESS)
+    source = open_source(tmp_path / "safe", "folder")
+    report = restore_dataset(source, tmp_path / "back", KEY, out_format=out_format, workers=1)
+    for each in (report, verify_dataset(source, KEY, workers=1)):
+        assert set(each.failures) == set(THEIRS)
+        assert all(MESSAGE in str(e) for e in each.failures.values())
+    assert not set(THEIRS) & set(beside(tmp_path / "back"))
     assert set(HARMLESS) <= set(beside(tmp_path / "back"))
 
 
@@ -179,11 +233,11 @@ def test_a_file_of_a_stranger_takes_the_place_of_none(tmp_path, folder):
 
 def test_files_of_strangers_in_archives_do_not_come_back(tmp_path, folder):
     protect_dataset(folder, tmp_path / "safe", KEY, workers=1)
-    put(tmp_path / "safe", FILES)
+    put(tmp_path / "safe", THEIRS)
     archive = shutil.make_archive(str(tmp_path / "safe"), "zip", tmp_path / "safe")
     for report in (
         restore_dataset(archive, tmp_path / "back", KEY, workers=1),
         verify_dataset(archive, KEY, workers=1),
     ):
-        assert set(report.failures) == set(FILES)
-    assert not set(FILES) & set(beside(tmp_path / "back"))
+        assert set(report.failures) == set(THEIRS)
+    assert not set(THEIRS) & set(beside(tmp_path / "back"))

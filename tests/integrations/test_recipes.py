@@ -88,6 +88,23 @@ class Program:
         return Path.touch, (self._path,)
 
 
+def test_fields_that_hold_objects_are_refused(scenes, key):
+    from dsguard.integrations.webdataset import restore
+
+    image = encode_image(dsguard.protect_batch(scenes[:1], key, target=scenes[1:2]).images[0])
+
+    def restored(array, **options):
+        stored = io.BytesIO()
+        np.save(stored, array, allow_pickle=True)
+        sample = {"__key__": "a", "png": image, "npy": stored.getvalue(), "cls": 3}
+        return list(restore(key, **options)([sample]))
+
+    with pytest.raises(InputError, match=r"field 'npy': sample 'a' has a pickle"):
+        restored(np.array([None]))
+    assert restored(np.array([None]), trusted=True)
+    assert restored(np.arange(3))
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # its files
 @pytest.mark.parametrize("kind", ["pyd", "PKL", "pickle", "pth", "pkl.gz", "x.pkl"])
 def test_pickles_of_strangers_are_not_run(tmp_path, scenes, key, kind):

@@ -41,7 +41,7 @@ from dsguard.formats.folder.reader import TreeSource, read_or_error
 from dsguard.formats.folder.writer import error_of_writing
 from dsguard.formats.images import is_image_name, with_suffix
 from dsguard.formats.insides import READERS
-from dsguard.formats.loaded import A_PICKLED_FILE, STARTS_IN, is_pickle
+from dsguard.formats.loaded import A_PICKLE, is_pickle
 from dsguard.formats.names import fault_of, is_hidden
 from dsguard.formats.places.spelling import Apart, alike
 from dsguard.formats.review import Review
@@ -124,7 +124,7 @@ class Companions:
         for name in sealed_in(self.source) if is_closed else ():
             copied |= self._unsealed(name, copied, report)
         for name in sorted(self._pickles - copied):
-            report.add_broken(name, InputError(A_PICKLED_FILE))
+            report.add_broken(name, InputError(A_PICKLE))
         return copied
 
     @property
@@ -171,7 +171,7 @@ class Companions:
 
     def _is_loaded(self, name: str, data: bytes) -> bool:
         """Tell whether trainers run a file, and nothing here reads it as data."""
-        return is_pickle(name, data[:STARTS_IN]) and not self._is_own(name)
+        return is_pickle(name, data) and not self._is_own(name)
 
     def _copied(self, name: str, names: dict[str, str], report: Report) -> bool:
         """Copy a file, if it goes along; hold it where it does not, or not as it was."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dsguard.bulk.sealed_files import is_sealed
 from dsguard.errors import InputError
 from dsguard.formats.folder.reader import read_or_error
-from dsguard.formats.loaded import A_PICKLED_FILE, STARTS_IN, is_pickle
+from dsguard.formats.loaded import A_PICKLE, is_pickle
 
 if TYPE_CHECKING:
     from dsguard.bulk.report import Report
@@ -24,13 +24,12 @@ def look_for_pickles(
     for name in source.left_out():
         if name in sealed or is_sealed(name) or selection.leaves_out(name):
             continue
-        start = read_or_error(partial(_start, source, name))
-        if isinstance(start, bytes) and is_pickle(name, start):
-            report.add_broken(name, InputError(A_PICKLED_FILE))
+        if read_or_error(partial(_is_pickle, source, name)) is True:
+            report.add_broken(name, InputError(A_PICKLE))
 
 
-def _start(source: Source, name: str) -> bytes:
+def _is_pickle(source: Source, name: str) -> bool:
     if source.is_file:
-        return source.read_companion(name)
+        return is_pickle(name, source.read_companion(name))
     with source.place.open(name) as file:
-        return file.read(STARTS_IN)
+        return is_pickle(name, file)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, ClassVar
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import Extras, Image, Part, Rows, Source
 from dsguard.formats.images import encode_images
-from dsguard.formats.loaded import is_loaded
+from dsguard.formats.loaded import is_pickle
 from dsguard.formats.names import shard_name
 from dsguard.formats.places import Place
 
@@ -178,7 +178,7 @@ class Sink(ABC):
         assert self.review is not None
         for number, (suffix, data) in enumerate(whole.items(), 1):
             kept = self.review.drops.to_seal(f"{stem}.{suffix}", data)
-            if kept is not None and (published.get(suffix) != kept or is_loaded(suffix)):
+            if kept is not None and (published.get(suffix) != kept or is_pickle(suffix, kept)):
                 yield number, suffix, kept
 
     def close(self) -> None:  # noqa: B027 - some have nothing to do

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from dsguard.errors import InputError
-from dsguard.formats.loaded import is_loaded
+from dsguard.formats.loaded import is_loaded, is_pickle
 from dsguard.integrations.images import restored_files
 
 if TYPE_CHECKING:
@@ -82,11 +82,13 @@ class restore:
 def _check_loaded(samples: list[Sample]) -> None:
     """Refuse fields that a decoder behind this stage would run."""
     for sample in samples:
-        for field in filter(is_loaded, sample):
+        for field, data in sample.items():
+            if not (is_pickle(field, data) if isinstance(data, bytes) else is_loaded(field)):
+                continue
             msg = (
-                f"field {field!r}: sample {sample.get('__key__')!r} has a pickle, and .decode() of "
-                "WebDataset runs what is in it; leave it out (select_files= of WebDataset), or "
-                "give trusted=True if you made the shard yourself"
+                f"field {field!r}: sample {sample.get('__key__')!r} has a pickle, and whoever "
+                "decodes it (.decode() of WebDataset) runs what is in it; leave it out "
+                "(select_files= of WebDataset), or give trusted=True if you made the shard yourself"
             )
             raise InputError(msg)
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import (
@@ -27,6 +27,8 @@ from dsguard.formats.listings.base import ImageIndex, Listing
 if TYPE_CHECKING:
     from dsguard.formats.disclosure import ClassPlace
     from dsguard.formats.review import Review
+
+Read = TypeVar("Read")
 
 
 class TreeSource(Source):
@@ -255,7 +257,7 @@ def _with_texts(
     return rows
 
 
-def read_or_error(read: Callable[[], bytes]) -> bytes | DsguardError:
+def read_or_error(read: Callable[[], Read]) -> Read | DsguardError:
     """Read a file, or return why it cannot be read."""
     try:
         return read()

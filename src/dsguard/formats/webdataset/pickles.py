@@ -1,4 +1,4 @@
-"""Pickles in published shards: anybody can put one there, and readers of WebDataset run it."""
+"""Pickles in published shards: anybody can put one there, and readers of datasets run it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dsguard.formats.base import Extras, Rows
 from dsguard.formats.folder.reader import TreeSource
 from dsguard.formats.images import with_suffix
-from dsguard.formats.loaded import is_loaded
+from dsguard.formats.loaded import is_pickle
 from dsguard.formats.sealing import Unsealed, digest_of
 from dsguard.formats.webdataset.reader import Samples
 
@@ -58,12 +58,14 @@ class PublishedPickles:
             return rows
         self._published |= pickles
         members = [
-            kept for kept in rows.record.members if kept.data is None or not is_loaded(kept.name)
+            kept
+            for kept in rows.record.members
+            if kept.data is None or not is_pickle(kept.name, kept.data)
         ]
         plain = rows.extras
 
         def extras(row: int) -> Extras:
-            return {name: data for name, data in plain(row).items() if not is_loaded(name)}
+            return {n: data for n, data in plain(row).items() if not is_pickle(n, data)}
 
         return replace(rows, record=replace(rows.record, members=members), extras=extras)
 
@@ -73,10 +75,11 @@ class PublishedPickles:
 
         def extras(row: int) -> Extras:
             fields = plain(row)
-            if not any(map(is_loaded, fields)):
+            pickles = {name for name, data in fields.items() if is_pickle(name, data)}
+            if not pickles:
                 return fields
             own = published.extras(start + row)
-            theirs = {name for name in filter(is_loaded, fields) if own.get(name) == fields[name]}
+            theirs = {name for name in pickles if own.get(name) == fields[name]}
             stem = with_suffix(rows.names[row], "")
             self._published |= {f"{stem}.{name}": b"" for name in theirs}
             return {name: data for name, data in fields.items() if name not in theirs}
@@ -92,5 +95,5 @@ def _pickles_of(rows: Rows) -> dict[str, bytes]:
     return {
         f"{shard}/{kept.name}": digest_of(kept.data)
         for kept in rows.record.members
-        if kept.data is not None and is_loaded(kept.name)
+        if kept.data is not None and is_pickle(kept.name, kept.data)
     }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dsguard.errors import InputError
 from dsguard.formats.base import Extras, Part, Rows
 from dsguard.formats.limits import Shared
-from dsguard.formats.loaded import is_loaded
+from dsguard.formats.loaded import is_pickle
 from dsguard.formats.names import fault_of, shard_name, shown, some_of
 from dsguard.formats.sealing import (
     LOOSE,
@@ -64,7 +64,7 @@ def changed(
             continue
         name = f"{whole.shard}/{kept.name}"
         to_seal = review.drops.to_seal if kept.sample in with_image else review.drops.loose_to_seal
-        again = is_loaded(kept.name)  # a published one does not come back
+        again = is_pickle(kept.name, kept.data)  # a published one does not come back
         data = None if own is kept.data and not again else to_seal(name, kept.data)
         if data is not None and (data != own or again):
             place = places[kept.sample] - 1 if kept.sample in with_image else LOOSE

@@ -1,0 +1,112 @@
+"""What counts as a pickle, by name and by content."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import pickle
+import wave
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dsguard.formats.loaded import is_pickle
+
+NAMED = pickle.dumps(Path("a"), 4)
+"""It calls what it names."""
+
+
+def npy(array) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    return file.getvalue()
+
+
+OBJECTS = npy(np.array([None]))
+
+
+def npz(name="x.npy", data=OBJECTS, packing=zipfile.ZIP_DEFLATED) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", packing) as archive:
+        archive.writestr("numbers.npy", npy(np.arange(3)))
+        archive.writestr(name, data)
+    return file.getvalue()
+
+
+def damaged(data: bytes) -> bytes:
+    """Return an archive whose checksums are wrong: NumPy loads objects before it sees that."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for entry in archive.infolist():
+            data = data.replace(entry.CRC.to_bytes(4, "little"), bytes(4))
+    return data
+
+
+def wav() -> bytes:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(os.urandom(1000))
+    return file.getvalue()
+
+
+PICKLES = {
+    **{f"protocol-{n}": pickle.dumps(Path("a"), n) for n in range(6)},
+    "without-its-protocol": NAMED[2:],
+    "old-instance": b"(S'true'\nios\nsystem\n.",
+    "without-an-end": b"cos\nsystem\n(S'true'\ntR",
+    "data.gz": gzip.compress(pickle.dumps(Path("a"), 0)),
+    "npy": OBJECTS,
+    "structured": npy(np.zeros(2, [("a", "u1"), ("b", "O")])),
+    "long.npy": b"S'" + b"a" * 100_000 + b"'\n0" + NAMED,  # NumPy unpickles what is no array
+    "x.npz": npz(),
+    "any.bin": npz(),
+    "entry-of-any-name.npz": npz("x"),
+    "stored.npz": npz(packing=zipfile.ZIP_STORED),
+    "odd.npz": npz(packing=zipfile.ZIP_LZMA),
+    "damaged.npz": damaged(npz()),
+    "torch.bin": npz("archive/data.pkl", b"x"),
+    "in-any-case": npz("ARCHIVE/DATA.PKL", b"x"),
+    "MODEL.PTH.TAR": b"",
+    "0.cache": b"",
+}
+
+
+@pytest.mark.parametrize("name", PICKLES)
+def test_pickles(name):
+    assert is_pickle(name, PICKLES[name])
+    assert is_pickle(name, io.BytesIO(PICKLES[name]))
+
+
+HONEST = {
+    "0.json": b'{"label": 3}',
+    "0.txt": b"cos\nsystem\n(a cat)\n",
+    "names": b"cat\ndog\nbird\nrabbit\n",
+    "boxes.txt": b"0 0.5 0.5 0.2 0.2\n",
+    "0.cls": b"3",
+    "empty": b"",
+    "0.npy": npy(np.arange(3)),
+    "0.npz": npz(data=npy(np.ones(3))),
+    "texts.npz": npz(data=npy(np.array(["a"]))),
+    "0.zip": npz("notes.txt", b"cat"),
+    "pointer.npy": b"version https://git-lfs.github.com/spec/v1\n",
+    "empty.npy": b"",
+    "no-archive.npz": b"PK\3\4 and nothing else",
+    "0.mp4": b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41",
+    "0.wav": wav(),
+    "0.bin": np.random.default_rng(0).bytes(100_000),
+    "marked.bin": b"\x80\4\0\1\2\3",
+    "ones.bin": b"(" * 1000,
+    "floats.bin": np.linspace(0, 1, 1000, dtype="f4").tobytes(),
+    "0.png": b"\x89PNG\r\n\x1a\n",
+    "0.json.gz": gzip.compress(b"[1]"),
+    "damaged.gz": b"\x1f\x8b" + bytes(9),
+}
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_others(name):
+    assert not is_pickle(name, HONEST[name])
+    assert not is_pickle(name, io.BytesIO(HONEST[name]))
