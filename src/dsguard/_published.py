@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
 from dsguard.errors import InputError
@@ -70,15 +68,10 @@ def _is_published(folder: Path, *, if_damaged: bool) -> bool:
 
 
 def repository_of(path: Path) -> Path | None:
-    """Return the git repository that would take a file along; None where git is told to ignore it.
+    """Return the git repository that a path lies in, which may be published with all that it has.
 
-    Datasets are published as repositories, and whoever adds all files adds a key.
+    Git itself is not asked what it ignores: it runs programs that a repository names, and this one
+    may be a stranger's dataset.
     """
     there = Path(os.path.realpath(path))
-    found = next((each for each in there.parents if (each / ".git").exists()), None)
-    git = shutil.which("git")
-    if found is None or git is None:
-        return found
-    command = [git, "-C", str(found), "check-ignore", "--quiet", str(there)]
-    is_ignored = subprocess.run(command, check=False, capture_output=True).returncode == 0
-    return None if is_ignored else found
+    return next((each for each in there.parents if (each / ".git").exists()), None)

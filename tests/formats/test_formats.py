@@ -706,6 +706,8 @@ def test_kinds_that_do_not_fit_are_refused(tmp_path, scenes, key):
         open_source(tmp_path / "clean", "tfrecord")
     with pytest.raises(dsguard.InputError, match="holds no parquet"):
         open_source(tmp_path / "clean", "parquet")
+    (tmp_path / "clean" / "model.pth.tar").write_bytes(b"")  # a checkpoint of torch, no archive
+    assert open_source(tmp_path / "clean").kind == "folder"
     (tmp_path / "clean" / "x.parquet").write_bytes(b"")
     with pytest.raises(dsguard.InputError, match="several kinds"):
         open_source(tmp_path / "clean")

@@ -17,6 +17,7 @@ from dsguard.formats.folder.reader import FolderSource, TreeSource
 from dsguard.formats.images import is_image_name
 from dsguard.formats.listings.coco import CocoListing
 from dsguard.formats.listings.imagefolder import MetadataListing, is_metadata
+from dsguard.formats.loaded import is_loaded
 from dsguard.formats.parquet.reader import ParquetSource
 from dsguard.formats.places import LocalPlace, Place, RemotePlace, is_url, local_path
 from dsguard.formats.tar import is_tar
@@ -165,7 +166,9 @@ def _of_folder(place: Place, kind: str, images_of_any_kind: bool) -> Source:
     files = [name for name in found.files if not name.rpartition("/")[2].startswith(".")]
     by_kind = {
         "parquet": [name for name in files if name.endswith(".parquet")],
-        "webdataset": [name for name in files if name.endswith(_TAR_SUFFIXES)],
+        "webdataset": [
+            name for name in files if name.endswith(_TAR_SUFFIXES) and not is_loaded(name)
+        ],  # torch calls its checkpoints .pth.tar
         "numpy": [name for name in files if is_array_file(name)],
         "folder": [name for name in files if is_image_name(name, of_any_kind=images_of_any_kind)],
     }
