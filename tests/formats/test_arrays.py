@@ -131,6 +131,17 @@ def test_names_of_classes_and_arrays_stay_in_their_folder(tmp_path):
         open_source(pack(tmp_path / "y.npz", {"../../x.npy": IMAGES})).names()
 
 
+@pytest.mark.parametrize("keep", ["auto", "pixels"])
+def test_arrays_one_behind_the_other_are_refused(tmp_path, scenes, key, keep):
+    """As the page of `numpy.save` writes them: readers see the first alone."""
+    with (tmp_path / "images.npy").open("wb") as file:
+        np.save(file, scenes[:4])
+        np.save(file, scenes[4:])
+    report = protect_dataset(tmp_path / "images.npy", tmp_path / "out", key, keep=keep, workers=1)
+    assert report.done == 0
+    assert "has more behind its array" in str(report.failures["images.npy"])
+
+
 def test_what_nobody_asks_for_is_not_unpacked(tmp_path, monkeypatch):
     path = pack(
         tmp_path / "x.npz",

@@ -285,6 +285,27 @@ def load_npy(place: Place, file: str) -> Array:
         return np.memmap(opened, dtype, "r", opened.tell(), shape, order)
 
 
+def check_alone(place: Place, file: str) -> None:
+    """Refuse an ``.npy`` file that has more behind its array, which readers of it do not see.
+
+    `numpy.save` writes one array after the other into an open file.
+
+    Raises
+    ------
+    InputError
+    """
+    with _told(f"{place}/{file}"), place.open(file) as opened:
+        header = read_header(opened)
+        opened.seek(0)
+        version = np.lib.format.read_magic(opened)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else _READ_LATER
+        read(opened)
+        opened.seek(opened.tell() + header.nbytes)
+        if opened.read(1):
+            msg = "it has more behind its array; save each in a file of its own, or all as .npz"
+            raise ValueError(msg)
+
+
 def _check_text(array: Array) -> None:
     """Refuse characters that there are not, which Python fails at whenever it looks at them."""
     if array.dtype.kind != "U" or not array.size:

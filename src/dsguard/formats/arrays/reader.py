@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dsguard.errors import DsguardError, InputError
-from dsguard.formats.arrays.npy import Array, Header, Npz, load_npy
+from dsguard.formats.arrays.npy import Array, Header, Npz, check_alone, load_npy
 from dsguard.formats.base import (
     CHUNK_IMAGES,
     Image,
@@ -271,8 +271,10 @@ class NumpySource(ArraySource):
         return found
 
     def arrays(self, file: str) -> dict[str, Image]:
-        content = self.content(file)
-        return {name: content[name] for name in self.array_names(file)}
+        content, names = self.content(file), self.array_names(file)
+        if names and file.endswith(".npy"):
+            check_alone(self.place, file)
+        return {name: content[name] for name in names}
 
     def _header(self, file: str, name: str) -> Header:
         """Return what an array is; only that is read, where the file has many."""
