@@ -427,3 +427,31 @@ def test_long_images_that_do_not_pack_are_read(tmp_path):
     data = bmp(6000, 6000)[:1078] + noise * 900
     path = zipped(tmp_path / "s.zip", [("a.bmp", data)], method=zipfile.ZIP_DEFLATED)
     assert errors(path) == {}
+
+
+def test_links_in_zip_archives_are_named(tmp_path, files, key):
+    """Their content is a path, and they are called as images are: `zip -y` packs them so."""
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w") as packing:
+        packing.writestr("all/0.png", files[0])
+        for name in ("cat/0.png", "cat/0.txt", "dog"):
+            info = zipfile.ZipInfo(name)
+            info.create_system, info.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+            packing.writestr(info, b"../all/0.png")
+    report = protect_dataset(path, tmp_path / "out", key, workers=1)
+    assert report.done == 1
+    assert set(report.failures) == {"cat/0.png", "cat/0.txt", "dog"}
+    assert all("is a link" in str(error) for error in report.failures.values())
+    assert sorted(each.name for each in (tmp_path / "out").rglob("*.*")) == ["0.png"]
+
+
+@pytest.mark.parametrize("kind", ["GNU.sparse.major", "GNU.sparse.map", "SCHILY.realsize"])
+def test_sparse_files_are_refused(tmp_path, files, kind):
+    """A map of the zeros that were left out lies before them: they are no images."""
+    path = tmp_path / "photos.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as packing:
+        info = tarfile.TarInfo("cat/0.png")
+        info.size, info.pax_headers = len(files[0]), {kind: "1"}
+        packing.addfile(info, io.BytesIO(files[0]))
+    with pytest.raises(dsguard.InputError, match="a member is sparse"):
+        open_source(path).names()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import struct
 import sys
 import zipfile
@@ -217,6 +218,9 @@ _WINDOWS = (0, 10, 14)  # FAT, NTFS and VFAT, by the ZIP specification
 
 def _unzip(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     check_size(member.file_size)
+    if stat.S_ISLNK(member.external_attr >> 16):  # its content is the path that it leads to
+        msg = "is a link, and links in zip archives are not followed; pack it anew without -y"
+        raise InputError(msg)
     if member.compress_type == zipfile.ZIP_BZIP2:  # of which 4 KB may be gigabytes, all at once
         msg = "is packed by bzip2, which dsguard reads in tar archives alone; pack it anew"
         raise InputError(msg)

@@ -17,7 +17,7 @@ import sys
 import tarfile
 import weakref
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeAlias, cast
@@ -119,6 +119,7 @@ def members(archive: Content, start: int = 0, stop: int = 0) -> Iterator[Member]
             content = archive[data : data + length]
             if kind == PAX:
                 given = dict(pax_records(content))
+                _check_whole(given)
                 name, link = given.get("path", name), given.get("linkpath", link)
                 size = _decimal(given["size"]) if "size" in given else size
             elif kind == _LONG_NAME:
@@ -200,6 +201,17 @@ def _name(header: bytes) -> str:
 
 def _text(field: bytes) -> str:
     return field.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
+
+
+def _check_whole(given: Mapping[str, str]) -> None:
+    """Refuse a file without its zeros, before which a map of them lies."""
+    if any(key.startswith(_SPARSE) for key in given):
+        msg = "a member is sparse, which dsguard does not read; pack it anew without -S"
+        raise InputError(msg)
+
+
+_SPARSE = ("GNU.sparse.", "SCHILY.realsize", "SCHILY.sparse")
+"""Records of GNU tar, which bsdtar of macOS writes as well, and of star."""
 
 
 def pax_records(content: bytes) -> Iterator[tuple[str, str]]:
