@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from dsguard.bulk import protect_dataset
 from dsguard.errors import InputError
 from dsguard.formats import decode_image, encode_images, open_source
 from dsguard.formats.base import decode_rows
@@ -202,3 +203,71 @@ def test_links_are_those_that_fsspec_finds(page):
 def test_odd_pages_take_no_longer(page):
     """Each of these took the search of fsspec for ever."""
     assert not http_client.links_in(page, "u")
+
+
+@pytest.mark.parametrize(
+    ("link", "found"),
+    [
+        ('"it\'s.png"', "it%27s.png"),  # Apache writes it so
+        ('"x&amp;y.png"', "x&y.png"),
+        ("'a&#x22;b.png'", "a%22b.png"),
+        ('"./a.png"', "a.png"),  # and Caddy so
+        ('"&lt;i&gt;.png"', "%3Ci%3E.png"),
+        ('"../a.png"', "../a.png"),
+    ],
+)
+def test_links_are_what_browsers_take_them_for(link, found):
+    assert http_client.links_in(f"<a href={link}>x</a>".encode(), "u") == [found]
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    monkeypatch.setattr(http, "PAUSES", (0.0, 0.0))
+
+
+def failing(files, status: int):
+    """Return the answers of a server that does not list one of two classes; 0 lists it."""
+    pages = {"/d": links("a/", "b/"), "/d/a": links("0.png"), "/d/b": links("1.png")}
+
+    def answer(path):
+        path = path.rstrip("/")
+        if path == "/d/b" and status:
+            return None if status == 404 else (b"<p>please log in</p>", {})
+        if path.endswith(".png"):
+            return files[int(path[-5])], {}
+        return (pages[path], {}) if path in pages else None
+
+    return answer
+
+
+@pytest.mark.parametrize("status", [404, 200])
+def test_a_folder_that_lists_nothing_is_named(tmp_path, scenes, key, status, at_once):
+    """A class would be missing without a word, of a login page or of a page that is gone."""
+    answer = failing(encode_images(scenes), status)
+    with serving(answer) as (address, _):
+        report = protect_dataset(address, tmp_path / "out", key, workers=1)
+    assert report.done == 1
+    assert "lists nothing" in str(report.failures["b/"])
+
+
+@pytest.mark.parametrize(("times", "is_read"), [(2, True), (99, False)])
+def test_a_busy_server_is_asked_again(scenes, monkeypatch, at_once, times, is_read):
+    """Resets, times that are over, 429 and 5xx pass as a rule; what does not pass is told."""
+    from aiohttp import ClientError
+
+    files, left = encode_images(scenes), [times]
+    with serving(failing(files, 0)) as (address, _):
+        real = http_client._Response.text
+
+        async def text(self, *given, **more):
+            if str(self.url).rstrip("/").endswith("/b") and left[0]:
+                left[0] -= 1
+                raise ClientError(503)
+            return await real(self, *given, **more)
+
+        monkeypatch.setattr(http_client._Response, "text", text)
+        if is_read:
+            assert open_source(address).names() == ["a/0.png", "b/1.png"]
+        else:
+            with pytest.raises(InputError, match=r"/d/b cannot be listed: 503; try again later"):
+                open_source(address)

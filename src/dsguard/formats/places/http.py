@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 from dsguard.errors import InputError
@@ -40,18 +41,24 @@ def is_of_web(system: Any) -> bool:
     return system.protocol == "http" or "http" in tuple(system.protocol)
 
 
-def find(system: Any, root: str) -> list[str]:
-    """Return the addresses of all files under one, sorted.
+def find(system: Any, root: str) -> tuple[list[str], list[str]]:
+    """Return the addresses of all files under one, and those of folders that list nothing, sorted.
+
+    A folder that lists nothing may be a page of another kind, such as that of a login.
 
     Raises
     ------
     InputError
-        If there is no end to them: a server can make up folders as it is asked for them.
+        If a folder cannot be listed, or there is no end to them: a server can make up folders as it
+        is asked for them.
     """
-    found, seen, waiting = set[str](), {root}, [(root, 0)]
+    found, seen, waiting, empty = set[str](), {root}, [(root, 0)], list[str]()
     while waiting:
         folder, depth = waiting.pop()
-        for entry in _listed(system, folder):
+        entries = _listed(system, folder)
+        if not entries and folder != root:
+            empty.append(folder)
+        for entry in entries:
             path = entry["name"].rstrip("/")
             if entry["type"] != "directory" or not lies_below(root, path):
                 found.add(entry["name"])  # who asked for it is told that it leads out
@@ -65,7 +72,7 @@ def find(system: Any, root: str) -> list[str]:
         else:
             continue
         raise InputError(msg)
-    return sorted(found)
+    return sorted(found), sorted(empty)
 
 
 def infos(system: Any, paths: Sequence[str]) -> list[dict[str, Any]]:
@@ -111,7 +118,24 @@ def lies_below(root: str, address: str) -> bool:
 
 def _listed(system: Any, folder: str) -> list[dict[str, Any]]:
     """Return what a folder holds; nothing of one that is not there."""
-    try:
-        return list(system.ls(folder, detail=True))
-    except OSError:
-        return []
+    from aiohttp import ClientError
+
+    for pause in (*PAUSES, None):
+        try:
+            return list(system.ls(folder, detail=True))
+        except FileNotFoundError as error:
+            if isinstance(error.__cause__, InputError):  # a refusal, which says more
+                raise error.__cause__ from None
+            return []
+        except (ClientError, OSError) as error:  # that of a time that is over among them
+            is_final = getattr(error, "status", 500) in (401, 403, 410)
+            if is_final or pause is None:
+                told = str(error) or type(error).__name__
+                msg = f"{folder} cannot be listed: {told}; try again later, or download it"
+                raise InputError(msg) from error
+            time.sleep(pause)
+    raise AssertionError
+
+
+PAUSES = (0.2, 1.0, 3.0)
+"""Seconds between tries to list a folder: servers are busy now and then."""

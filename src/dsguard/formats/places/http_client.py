@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import html
 import re
 import socket
 from typing import Any
@@ -24,10 +25,14 @@ PATIENCE = 5
 """Seconds that one of several addresses of a server has to answer in."""
 
 _LINK = re.compile(
-    r"""<a\s(?:[^<>]*?\s)?href=["']([^\s"'<>]+(?:\ [^\s"'<>]+)*)  # looks no further than a tag
+    r"""<a\s(?:[^<>]*?\s)?href=  # looks no further than a tag
+    (?:"([^\s"<>]+(?:\ [^\s"<>]+)*)|'([^\s'<>]+(?:\ [^\s'<>]+)*))
     |(https?://[-a-zA-Z0-9@:%_+.~\#?&/=]+)""",
     re.IGNORECASE | re.VERBOSE,
 )
+_QUOTED = re.compile("[\"'<>\0-\x1f]")
+"""Signs that would end a link for whoever reads it next."""
+
 _RANGE = re.compile(r"bytes=(\d+)-(\d+)")
 
 
@@ -131,7 +136,9 @@ def links_in(page: bytes, url: str) -> list[str]:
     """
     links = []
     for found in _LINK.finditer(page.decode("utf-8", "ignore")):  # some encodings take very long
-        links.append(found[1] or found[2])
+        link = html.unescape(found[1] or found[2] or found[3])
+        link = _QUOTED.sub(lambda sign: f"%{ord(sign[0]):02X}", link)
+        links.append(link.removeprefix("./"))  # as Caddy writes them
         if len(links) > MOST_LINKS:
             msg = f"{url} lists more than {MOST_LINKS} files; pack them into shards"
             raise InputError(msg)

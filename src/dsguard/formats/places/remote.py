@@ -86,7 +86,10 @@ class RemotePlace(Place):
         start = f"{root}/" if root else ""
         found, names = Listing(), list[str]()
         try:
-            paths = http.find(self._store, root) if self._is_of_web else system.find(root)
+            if self._is_of_web:
+                paths, empty = http.find(self._store, root)
+            else:
+                paths, empty = system.find(root), []
         except RecursionError as error:
             msg = f"{self} has folders in folders without end"
             raise InputError(msg) from error
@@ -97,6 +100,11 @@ class RemotePlace(Place):
                 found.refused[path] = self._leading_out(path)
             else:
                 names.append(name)
+        for folder in empty:
+            found.refused[f"{folder[len(start) :]}/"] = InputError(
+                f"{folder} lists nothing: it is empty, or the server sent something else; remove "
+                "it, or look at that address"
+            )
         journals = journals_among(names)
         found.leftovers += journals
         for name in names:
