@@ -103,6 +103,28 @@ def odd_files(scenes) -> dict[str, bytes]:
     }
 
 
+NO_IMAGES = {
+    "pointer.jpg": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+    "page.png": b"\xef\xbb\xbf\n<!DOCTYPE HTML><title>Log in</title>",
+    "old.jpg": b"<html><body>404</body></html>",
+}
+
+
+@pytest.mark.parametrize("keep", ["auto", "files", "pixels"])
+def test_what_a_download_left_in_place_of_images_is_named(tmp_path, scenes, keep):
+    root = tmp_path / "photos"
+    root.mkdir()
+    for name, data in NO_IMAGES.items():
+        (root / name).write_bytes(data)
+    (root / "plain.png").write_bytes(saved(scenes[0], "png"))
+    report = protect_dataset(root, tmp_path / "out", KEY, keep=keep)
+    assert report.done == 1
+    assert set(report.failures) == set(NO_IMAGES)
+    if keep != "pixels":
+        assert "git lfs pull" in str(report.failures["pointer.jpg"])
+        assert "is a web page" in str(report.failures["page.png"])
+
+
 @pytest.mark.parametrize("kind", ["folder", "webdataset"])
 def test_files_that_are_not_read_are_carried_as_well(tmp_path, scenes, kind):
     root = tmp_path / "photos" / "x"

@@ -16,7 +16,7 @@ import pytest
 import dsguard
 from dsguard.bulk import protect_dataset
 from dsguard.errors import InputError
-from dsguard.formats import encode_image
+from dsguard.formats import decode_image, encode_image
 from tests import ROOT
 
 
@@ -138,6 +138,29 @@ def test_pickles_of_strangers_are_not_run(tmp_path, scenes, key, kind):
     list(read(trusted=True).decode("rgb8"))  # which is what the caller asked for
     assert (tmp_path / "ran").exists()
     gc.collect()
+
+
+def test_all_images_of_a_sample_come_back(tmp_path, scenes, key):
+    """A mask that comes as its cover would be a wrong picture without a word."""
+    from dsguard.integrations.webdataset import restore
+
+    masks = (scenes > 128).astype(np.uint8) * 255
+    plain = encode_image(scenes[0])
+    done, hidden = (
+        dsguard.protect_batch(each, key, profile="veil").images for each in (scenes, masks)
+    )
+    samples = [
+        {"__key__": str(n), "png": encode_image(image), "plain.png": plain, "text.png": b"none"}
+        | ({"seg.PNG": encode_image(hidden[n])} if n % 2 else {})
+        for n, image in enumerate(done)
+    ]
+    back = list(restore(key, batch_size=3)(samples))
+    for n, sample in enumerate(back):
+        assert sample.keys() == samples[n].keys()
+        np.testing.assert_array_equal(decode_image(sample["png"]), scenes[n])
+        assert (sample["plain.png"], sample["text.png"]) == (plain, b"none")
+        if n % 2:
+            np.testing.assert_array_equal(decode_image(sample["seg.PNG"]), masks[n])
 
 
 def test_docs_decode_named_fields_alone():

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard.errors import DsguardError, InputError
+from dsguard.formats import no_images
 from dsguard.formats.images import Group, UnreadableImageError, decode_files, is_image_name, runs_of
 from dsguard.formats.pillow import STATED, stated_size_of
 from dsguard.formats.places import Listing, Place
@@ -201,6 +202,9 @@ def _undecoded(
     for row, error in list(errors.items()):
         data = files[row]
         if isinstance(error, UnreadableImageError) and isinstance(data, bytes):
+            if told := no_images.told_of(data):
+                errors[row] = InputError(told)
+                continue
             del errors[row]
             view = view_of(data) if views else None
             if view is not None and 0 < max(view.shape[:2]) <= LARGEST_SIDE:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dsguard.api import keys_for, restore_batch
+from dsguard.api import are_protected, keys_for, restore_batch
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.images import Group, decode_files, decode_image, encode_image
 from dsguard.formats.path_images import told_of_path
@@ -71,6 +71,17 @@ def restored_files(
         encode_image(np.atleast_3d(image)) if file is None else file.data
         for image, file in _restored(images, key, threads)
     ]
+
+
+def which_protected(files: Sequence[bytes]) -> list[bool]:
+    """Return which image files are protected, by what they show."""
+    groups, _ = decode_files(list(files))
+    found = [False] * len(files)
+    for group in groups:
+        flags = are_protected(group.images)
+        for n, row in enumerate(group.rows):
+            found[row] = bool(flags[n]) or n in group.sidecars
+    return found
 
 
 def _picture(file: File, place: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

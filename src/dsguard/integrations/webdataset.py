@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsguard.errors import InputError
 from dsguard.formats.loaded import is_loaded, is_pickle
-from dsguard.integrations.images import restored_files
+from dsguard.integrations.images import restored_files, which_protected
 
 if TYPE_CHECKING:
     from dsguard.keys import DatasetKey, KeySource
@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 Sample = dict[str, Any]
 
 _LOSSY = ("jpg", "jpeg", "webp", "gif")
+_LOSSLESS = ("png", "tif", "tiff")
 
 
 @dataclass(frozen=True)
 class restore:
     """A stage for a WebDataset pipeline; worker processes can be sent it.
+
+    All images of a sample are restored, a mask as well as a photo.
 
     Where images carry files, `field` has these as they were, JPEG or other: ``decode`` looks at
     what they are, not at the name of the field.
@@ -36,8 +39,8 @@ class restore:
     ----------
     key : DatasetKey or KeySource
     field : str
-        Suffix of the images. Where a writer is to store the samples again it must be ``"png"``: one
-        named ``jpg`` would be saved as JPEG.
+        Suffix of the image that each sample has. Where a writer is to store the samples again it
+        must be ``"png"``: one named ``jpg`` would be saved as JPEG.
     batch_size : int
         Samples restored at once.
     trusted : bool
@@ -58,7 +61,7 @@ class restore:
     trusted: bool = False
 
     def __post_init__(self) -> None:
-        if self.field.rpartition(".")[2].lower() in _LOSSY:
+        if _ending(self.field) in _LOSSY:
             msg = (
                 f"field {self.field!r}: protected images are never stored under it; rename them "
                 "to png"
@@ -75,8 +78,27 @@ class restore:
             if not self.trusted:
                 _check_loaded(batch)
             files = [_file(sample, self.field) for sample in batch]
-            for sample, file in zip(batch, restored_files(files, self.key), strict=True):
-                yield {**sample, self.field: file}
+            others = [(n, name) for n, each in enumerate(batch) for name in self._others(each)]
+            protected = which_protected([batch[n][name] for n, name in others])
+            others = [place for place, is_so in zip(others, protected, strict=True) if is_so]
+            files += [batch[n][name] for n, name in others]
+            places = [*((n, self.field) for n in range(len(batch))), *others]
+            back: list[Sample] = [dict(sample) for sample in batch]
+            for (n, name), file in zip(places, restored_files(files, self.key), strict=True):
+                back[n][name] = file
+            yield from back
+
+    def _others(self, sample: Sample) -> list[str]:
+        """Return the fields that may have further protected images, such as a mask."""
+        return [
+            name
+            for name, data in sample.items()
+            if name != self.field and isinstance(data, bytes) and _ending(name) in _LOSSLESS
+        ]
+
+
+def _ending(field: str) -> str:
+    return field.rpartition(".")[2].lower()
 
 
 def _check_loaded(samples: list[Sample]) -> None:
