@@ -107,6 +107,9 @@ NO_IMAGES = {
     "pointer.jpg": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
     "page.png": b"\xef\xbb\xbf\n<!DOCTYPE HTML><title>Log in</title>",
     "old.jpg": b"<html><body>404</body></html>",
+    "denied.jpg": b'<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>',
+    "noted.jpg": b"<!-- a\nb --><!doctype html>",
+    "limit.jpg": b' {"error": "rate limit"}\n',
 }
 
 
@@ -122,7 +125,7 @@ def test_what_a_download_left_in_place_of_images_is_named(tmp_path, scenes, keep
     assert set(report.failures) == set(NO_IMAGES)
     if keep != "pixels":
         assert "git lfs pull" in str(report.failures["pointer.jpg"])
-        assert "is a web page" in str(report.failures["page.png"])
+        assert "answer of a web server" in str(report.failures["page.png"])
 
 
 @pytest.mark.parametrize("kind", ["folder", "webdataset"])

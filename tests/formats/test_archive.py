@@ -455,3 +455,23 @@ def test_sparse_files_are_refused(tmp_path, files, kind):
         packing.addfile(info, io.BytesIO(files[0]))
     with pytest.raises(dsguard.InputError, match="a member is sparse"):
         open_source(path).names()
+
+
+def test_one_zip_archive_behind_another_is_refused(tmp_path, files):
+    """Readers see the last alone."""
+    one = zipped(tmp_path / "one.zip", [("a/0.png", files[0])]).read_bytes()
+    two = zipped(tmp_path / "two.zip", [("a/1.png", files[1])]).read_bytes()
+    (tmp_path / "both.zip").write_bytes(one + two)
+    with pytest.raises(dsguard.InputError, match="another archive lies before it"):
+        open_source(tmp_path / "both.zip").names()
+    (tmp_path / "program.zip").write_bytes(b"#!/bin/sh\nexit\n" + two)  # unpacks itself
+    assert open_source(tmp_path / "program.zip").names() == ["a/1.png"]
+
+
+def test_what_macos_packs_beside_files_is_passed_over(tmp_path, files, key):
+    beside = [("__MACOSX/a/._0.png", b"\0\5\x16\7"), ("__MACOSX/._a", b"\0\5\x16\7")]
+    path = zipped(tmp_path / "x.zip", [("a/0.png", files[0]), *beside])
+    report = protect_dataset(path, tmp_path / "out", key, workers=1)
+    assert (report.done, report.left_out, report.failures) == (1, {}, {})
+    path = zipped(tmp_path / "y.zip", [("a/0.png", files[0]), ("a/._1.png", files[1])])
+    assert protect_dataset(path, tmp_path / "more", key, workers=1).left_out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zipfile
 import zlib
 
@@ -129,6 +130,20 @@ def test_names_of_classes_and_arrays_stay_in_their_folder(tmp_path):
     assert names == ["x/x/%2E.%2F..%2Fa/0000000.png", "x/x/%2Fb/0000001.png", "x/x/c/0000002.png"]
     with pytest.raises(dsguard.InputError, match="outside its folder"):
         open_source(pack(tmp_path / "y.npz", {"../../x.npy": IMAGES})).names()
+
+
+@pytest.mark.parametrize("again", ["images.npy", "images"])
+def test_two_arrays_of_one_name_are_refused(tmp_path, scenes, key, again):
+    """NumPy shows one of both."""
+    np.savez(tmp_path / "x.npz", images=scenes)
+    with zipfile.ZipFile(tmp_path / "x.npz") as packed:
+        whole = packed.read("images.npy")
+    with zipfile.ZipFile(tmp_path / "x.npz", "a") as packed, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        packed.writestr(again, whole)
+    report = protect_dataset(tmp_path / "x.npz", tmp_path / "out", key, workers=1)
+    assert report.done == 0
+    assert "has two arrays 'images'" in str(report.failures["x.npz"])
 
 
 @pytest.mark.parametrize("keep", ["auto", "pixels"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import struct
 import sys
@@ -73,6 +74,7 @@ class ArchiveSource(TreeSource):
     def _hidden_images(self) -> list[str]:
         names = (name.removeprefix("./") for name in self._named())
         hidden = {name for name in names if is_hidden(name) and not leads_out(name)}
+        hidden = {name for name in hidden if not _OF_FINDER.match(name)}
         return sorted(filter(has_image_suffix, hidden))
 
     def _others(self) -> list[str]:
@@ -95,6 +97,10 @@ class ArchiveSource(TreeSource):
         except OSError as error:
             msg = f"{self} cannot be read: {error.strerror or error}"
             raise InputError(msg) from error
+
+
+_OF_FINDER = re.compile(r"__MACOSX/(.*/)?\._")
+"""Files that macOS packs beside each file, with what its disk has noted of that."""
 
 
 class ZipSource(ArchiveSource):
@@ -143,6 +149,11 @@ class _ClosingZip(zipfile.ZipFile):
         record = self._given.read(_END.size)
         if len(record) == _END.size and record.startswith(b"PK\5\6"):
             said = _END.unpack(record)[4]
+        first = min((member.header_offset for member in self.filelist), default=0)
+        self._given.seek(max(0, first - _END.size - 0xFFFF))
+        if b"PK\5\6" in self._given.read(min(first, _END.size + 0xFFFF)):
+            msg = "another archive lies before it in the file; unpack each by itself"
+            raise zipfile.BadZipFile(msg)
         if said not in (0xFFFF, len(self.filelist)):
             msg = f"its end tells of {said} members, and there are {len(self.filelist)}"
             raise zipfile.BadZipFile(msg)

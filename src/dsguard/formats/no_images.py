@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import re
 
+from dsguard.formats.limits import load_json
+
 _POINTER = b"version https://git-lfs.github.com/"
-_PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
+_PAGE = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*|<!--.*?-->\s*)*"
+    rb"<(?:!doctype\s+html|html|head|body|error)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Also what S3 and the like answer, where they refuse a file."""
 _STARTS_IN = 1 << 10
 
 
@@ -15,11 +22,20 @@ def told_of(data: bytes) -> str:
     Damaged images are carried as they are. Of these the owner has no image.
 
     >>> told_of(b"<!DOCTYPE html><title>Log in</title>")
-    'is a web page, and no image; download it again'
+    'is the answer of a web server, and no image; download it again'
     """
     start = data[:_STARTS_IN]
     if start.startswith(_POINTER):
         return "is a pointer of Git LFS, and no image; fetch the images with git lfs pull"
-    if _PAGE.match(start):
-        return "is a web page, and no image; download it again"
+    if _PAGE.match(start) or _is_json(data):
+        return "is the answer of a web server, and no image; download it again"
     return ""
+
+
+def _is_json(data: bytes) -> bool:
+    if data.lstrip()[:1] != b"{" or len(data) > _STARTS_IN:
+        return False
+    try:
+        return isinstance(load_json(data), dict)
+    except (ValueError, RecursionError):
+        return False

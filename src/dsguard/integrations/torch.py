@@ -44,7 +44,8 @@ class RestoredDataset(_Dataset[tuple[Any, Label]]):
     ----------
     base : sequence
         Of pairs: a protected image, as bytes of its file, or as array of uint8 of shape (H, W, C)
-        that came undecoded from a lossless file; and anything, a label as a rule.
+        that came undecoded from a lossless file; and anything, a label as a rule. It is given as
+        it is: a mask that is protected as well needs a dataset of its own.
     key : DatasetKey or KeySource
         A source of keys is asked once for all images of a batch.
     transform : callable, optional

@@ -12,6 +12,7 @@ import os
 import sys
 import weakref
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
@@ -79,6 +80,11 @@ class Npz(Mapping[str, Array]):
             self._archive = zipfile.ZipFile(opened)
         members = self._archive.infolist()
         self._members = {member.filename.removesuffix(".npy"): member for member in members}
+        if len(self._members) < len(members):  # NumPy would show one of both
+            counts = Counter(member.filename.removesuffix(".npy") for member in members)
+            twice = next(name for name, count in counts.items() if count > 1)
+            msg = f"{self._path} has two arrays {twice[:80]!r}; save it anew"
+            raise InputError(msg)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._members)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import posixpath
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
@@ -117,11 +117,14 @@ class RemotePlace(Place):
 
     def open(self, name: str) -> BinaryIO:
         try:
-            return cast("BinaryIO", self._opened[0].open(self._at(name), "rb"))
+            file = cast("BinaryIO", self._opened[0].open(self._at(name), "rb"))
         except FileNotFoundError as error:
             if isinstance(error.__cause__, InputError):  # a refusal, which says more
                 raise error.__cause__ from None
             raise
+        if self._is_of_web and getattr(file, "size", 0) is None:
+            file.seek = partial(_sought, file.seek, f"{self}/{name}")  # type: ignore[method-assign]
+        return file
 
     def exists(self, name: str) -> bool:
         return bool(self._opened[0].exists(self._at(name)))
@@ -226,6 +229,15 @@ class RemotePlace(Place):
             )
             raise InputError(msg)
         return RemotePlace(url + suffix)
+
+
+def _sought(seek: Callable[..., int], address: str, *to: int) -> int:
+    """Go to a place in a file that may be readable only from its start."""
+    try:
+        return seek(*to)
+    except ValueError as error:
+        msg = f"{address} is sent without its length, and so only from its start; download it"
+        raise InputError(msg) from error
 
 
 def _in_worker(url: str, found: dict[str, dict[str, Any]]) -> RemotePlace:
