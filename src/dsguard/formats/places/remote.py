@@ -25,6 +25,7 @@ from dsguard.formats.places import addresses, http
 from dsguard.formats.places.base import Listing, Place
 from dsguard.formats.places.schemes import check_schemes
 from dsguard.formats.places.stamps import stamp_in
+from dsguard.formats.places.walked import is_walked, walked
 
 _PARTS_OF_ROOT = {"memory": 0, "hf": 2, "smb": 2}
 """How many parts of a path name a bucket, server, share or repository, where it is not one."""
@@ -88,6 +89,8 @@ class RemotePlace(Place):
         try:
             if self._is_of_web:
                 paths, empty = http.find(self._store, root)
+            elif is_walked(self._store):
+                paths, empty = walked(self._store, root)
             else:
                 paths, empty = system.find(root), []
         except RecursionError as error:

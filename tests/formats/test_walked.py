@@ -1,0 +1,70 @@
+"""Stores that are listed folder by folder: what cannot be listed is told, and is not empty."""
+
+from __future__ import annotations
+
+import pytest
+
+from dsguard.errors import InputError
+from dsguard.formats.places import RemotePlace
+from dsguard.formats.places.walked import is_walked, walked
+
+fsspec = pytest.importorskip("fsspec")
+
+
+class Store(fsspec.AbstractFileSystem):
+    """A store with two classes, of which one cannot be listed."""
+
+    protocol = "ftp"
+    fault: Exception | bool | None = None
+
+    def ls(self, path, detail=True, **_):
+        known = {"/d": ["a/", "b/", "x.txt"], "/d/a": ["0.png"], "/d/b": ["1.png"]}
+        if path not in known:
+            raise FileNotFoundError(path)
+        if path == "/d/b" and self.fault is False:
+            return []
+        if path == "/d/b" and self.fault is not None:
+            raise self.fault
+        kinds = {True: "directory", False: "file"}
+        return [
+            {"name": f"{path}/{name}".rstrip("/"), "type": kinds[name.endswith("/")], "size": 1}
+            for name in known[path]
+        ]
+
+
+@pytest.fixture
+def store():
+    return Store(skip_instance_cache=True)
+
+
+def test_all_files_are_found(store):
+    assert is_walked(store)
+    assert walked(store, "/d") == (["/d/a/0.png", "/d/b/1.png", "/d/x.txt"], [])
+    assert walked(store, "/none") == ([], [])
+    assert not is_walked(fsspec.filesystem("memory"))
+
+
+@pytest.mark.parametrize(
+    "fault", [ConnectionResetError("reset"), TimeoutError(), PermissionError("no"),
+              FileNotFoundError("gone")]
+)  # fmt: skip
+def test_a_folder_that_cannot_be_listed_is_told(store, fault):
+    store.fault = fault
+    with pytest.raises(InputError, match=r"/d/b cannot be listed: \w+; try again later"):
+        walked(store, "/d")
+
+
+def test_a_folder_of_ftp_that_lists_nothing_is_named(store, monkeypatch):
+    """Its client lists nothing of a folder that it may not read."""
+    store.fault = False
+    assert walked(store, "/d")[1] == ["/d/b"]
+    monkeypatch.setattr(RemotePlace, "_opened", (store, "/d"))
+    found = RemotePlace("ftp://host/d").listing()
+    assert found.files == ["a/0.png", "x.txt"]
+    assert "lists nothing" in str(found.refused["b/"])
+
+
+def test_folders_without_end_are_refused(store, monkeypatch):
+    monkeypatch.setattr(store, "ls", lambda path, **_: [{"name": f"{path}/a", "type": "directory"}])
+    with pytest.raises(InputError, match="folders in folders without end"):
+        walked(store, "/d")
