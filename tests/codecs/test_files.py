@@ -62,6 +62,14 @@ def test_programs_are_not_carried(scenes, monkeypatch, start):
     assert "carries a file that is PostScript" in str(back.errors[0])
 
 
+def test_an_archive_of_files_beside_images_begins_as_it_likes(scenes):
+    """It begins with the name of its first file, and no reader of images is given it."""
+    files = {0: File("files.tar", b"%!PS.txt", is_beside=True)}
+    out = dsguard.protect_batch(scenes[:1], KEY, files=files)
+    back = dsguard.restore_batch(out.images, KEY, sidecars=out.sidecars, on_error="report")
+    assert back.files == files
+
+
 def test_the_cover_is_made_of_the_image(scenes):
     files = {0: File("a.jpg", b"file")}
     with_file = dsguard.protect_batch(scenes[:2], KEY, cover=Preview(4), files=files)

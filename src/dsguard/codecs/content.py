@@ -108,7 +108,7 @@ class File:
         if not isinstance(data, bytes) or len(data) > MOST_FILE_BYTES:
             msg = f"{self.name!r}: expected bytes, {MOST_FILE_BYTES} at most"
             raise InputError(msg)
-        if self.data.startswith(_PROGRAMS) and not self.is_beside:
+        if not self.is_beside and self.data.startswith(_PROGRAMS):
             msg = f"{self.name!r} {_A_PROGRAM}; convert it to PNG, or call it .eps"
             raise InputError(msg)
 
@@ -213,12 +213,12 @@ def _carried(contents: Mapping[int, tuple[int, bytes]]) -> dict[int, DsguardErro
     errors: dict[int, DsguardError] = {}
     for n, each in named.items():
         data = None if each is None else joined.get(n, each[1])
+        is_beside = contents[n][0] == Kind.BESIDE
         if each is None or data is None or len(data) > MOST_FILE_BYTES:
             errors[n] = TamperedError(MALFORMED)
-        elif data.startswith(_PROGRAMS):
+        elif not is_beside and data.startswith(_PROGRAMS):
             errors[n] = FormatError(f"carries a file that {_A_PROGRAM}; do not trust who made it")
         else:
-            is_beside = contents[n][0] == Kind.BESIDE
             errors[n] = CarriesFileError.of(File(each[0], data, is_beside=is_beside))
     return errors
 
