@@ -42,7 +42,11 @@ def file_of(of: Batch | Rows, number: int, *, coded: bool = False) -> File:
 
 
 def fitted_to_files(
-    groups: Sequence[Group], codec: Codec, file_of_row: Callable[[int], File]
+    groups: Sequence[Group],
+    codec: Codec,
+    file_of_row: Callable[[int], File],
+    *,
+    told: bool = False,
 ) -> list[Group]:
     """Return images by the shapes of the smallest covers that hold the files they came in.
 
@@ -54,11 +58,14 @@ def fitted_to_files(
     codec : Codec
     file_of_row : callable
         Return the file of a row as it is carried.
+    told : bool
+        Whether groups are to have the digests of their pictures.
     """
-    fitted: dict[tuple[Shape, bool], list[tuple[int, Bytes, Bytes]]] = defaultdict(list)
+    fitted: dict[tuple[Shape, bool], list[tuple[int, Bytes, Bytes | None]]] = defaultdict(list)
     others: list[Group] = []
     for group in groups:
-        protected, digests = are_protected(group.images), digests_of(group.images)
+        protected = are_protected(group.images)
+        digests = digests_of(group.images) if told else [None] * len(group.images)
         stay = []
         for n, row in enumerate(group.rows):
             shape = None
@@ -74,9 +81,9 @@ def fitted_to_files(
             rows_of = [group.rows[n] for n in stay]
             others.append(Group(rows_of, group.images[stay], own, is_seen=group.is_seen))
     for (_, is_seen), members in sorted(fitted.items()):
-        numbers = [row for row, _, _ in members]
-        images, digests = (np.stack([member[k] for member in members]) for k in (1, 2))
-        others.append(Group(numbers, images, {}, is_seen=is_seen, digests=digests))
+        numbers, images, known = map(list, zip(*members, strict=True))
+        pictures = np.stack(known) if told else None
+        others.append(Group(numbers, np.stack(images), {}, is_seen=is_seen, digests=pictures))
     return others
 
 

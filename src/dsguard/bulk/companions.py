@@ -159,7 +159,7 @@ class Companions:
             report.add_broken(name, data)
         elif self.disclosure is not None and self.review.drops.holds_key(data):
             self.review.account.leave_out(name.rpartition("/")[2], name, A_KEY)
-        elif self._is_loaded(name, data) and self.disclosure is None and name not in self._opened:
+        elif self.disclosure is None and name not in self._opened and self._is_loaded(name, data):
             self._pickles.add(name)
         elif not (name == CROISSANT and self._is_croissant(data)):
             return data

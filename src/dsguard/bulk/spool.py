@@ -120,7 +120,6 @@ class SpooledSet(ImageSet):
     key: bytes = field(repr=False)
     sections: Mapping[Shape, tuple[int, int]]
     labels: Mapping[Shape, npt.NDArray[np.int64]] = field(default_factory=dict, repr=False)
-
     known: Mapping[Shape, Image] = field(default_factory=dict, repr=False)
 
     def digests(self) -> Iterator[Image]:

@@ -349,7 +349,8 @@ class Protect(Task):
         """Return images in the size of their covers, and errors with what can be done."""
         groups, errors = decoded
         if self.cover_size == "fit" and rows.images is None:
-            groups = fitted_to_files(groups, self.codec, partial(self.file_of, rows))
+            told = self.cover.needs_whole_set  # which a shard of any other does not need
+            groups = fitted_to_files(groups, self.codec, partial(self.file_of, rows), told=told)
         if self.codec.carries_files and not self.keeps_files:
             errors = {n: _advised(error) for n, error in errors.items()}
         return groups, errors

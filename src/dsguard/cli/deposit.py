@@ -60,10 +60,10 @@ def tell_what_to_publish(
     dataset: str | None, choices: Choices, *, has_image_keys: bool = True
 ) -> None:
     """Say which of all that is there now others may have, and how it comes back."""
-    there, key = str(choices.destination), choices.key_path
-    quoted = shlex.quote(there)
     from dsguard.formats.places import without_password
 
+    there, key = str(choices.destination), choices.key_path
+    quoted = shlex.quote(there)
     if dataset is not None:
         key = key_file(dataset, choices)
         how = (

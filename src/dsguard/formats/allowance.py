@@ -89,15 +89,18 @@ class Allowance:
         """
         if _is_short(numbers):
             return
-        if numbers > self.in_rows:
-            msg = f"has a row of {numbers} numbers, with more than {ROW} in all"
-            raise CouldHoldPictureError(msg)
-        self.in_rows -= numbers
+        self.take_rest(numbers)
 
     def take_rest(self, numbers: int) -> None:
-        """Use some of it up by a short line of numbers right behind a row of 8 and more."""
+        """Use some of it up as `take_row` does, by a line of any length: the rest of a long one.
+
+        Raises
+        ------
+        CouldHoldPictureError
+            If they could be pixels, with those before them.
+        """
         if numbers > self.in_rows:
-            msg = f"has rows of numbers, with more than {ROW} in all"
+            msg = f"has a row of {numbers} numbers, with more than {ROW} in all"
             raise CouldHoldPictureError(msg)
         self.in_rows -= numbers
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from dsguard.errors import InputError
@@ -74,27 +74,26 @@ class restore:
     def __call__(self, samples: Iterable[Sample]) -> Iterator[Sample]:
         """Yield the samples with restored images: files that were carried, else PNG files."""
         source = iter(samples)
-        while batch := list(islice(source, self.batch_size)):
+        while batch := list(itertools.islice(source, self.batch_size)):
             if not self.trusted:
                 _check_loaded(batch)
-            files = [_file(sample, self.field) for sample in batch]
-            others = [(n, name) for n, each in enumerate(batch) for name in self._others(each)]
-            protected = which_protected([batch[n][name] for n, name in others])
-            others = [place for place, is_so in zip(others, protected, strict=True) if is_so]
-            files += [batch[n][name] for n, name in others]
-            places = [*((n, self.field) for n in range(len(batch))), *others]
-            back: list[Sample] = [dict(sample) for sample in batch]
-            for (n, name), file in zip(places, restored_files(files, self.key), strict=True):
-                back[n][name] = file
+            back = [dict(sample) for sample in batch]
+            images = [(sample, self.field) for sample in back] + self._others(back)
+            files = [_file(sample, field) for sample, field in images]
+            for (sample, field), file in zip(images, restored_files(files, self.key), strict=True):
+                sample[field] = file
             yield from back
 
-    def _others(self, sample: Sample) -> list[str]:
-        """Return the fields that may have further protected images, such as a mask."""
-        return [
-            name
-            for name, data in sample.items()
-            if name != self.field and isinstance(data, bytes) and _ending(name) in _LOSSLESS
+    def _others(self, samples: list[Sample]) -> list[tuple[Sample, str]]:
+        """Return the samples and fields with further protected images, such as a mask."""
+        found = [
+            (sample, field)
+            for sample in samples
+            for field, data in sample.items()
+            if field != self.field and isinstance(data, bytes) and _ending(field) in _LOSSLESS
         ]
+        protected = which_protected([sample[field] for sample, field in found])
+        return list(itertools.compress(found, protected))
 
 
 def _ending(field: str) -> str:

@@ -283,12 +283,18 @@ def load_npy(place: Place, file: str) -> Array:
             array: Array = np.lib.format.read_array(opened, allow_pickle=False)
             _check_text(array)
             return array
-        version = np.lib.format.read_magic(opened)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else _READ_LATER
-        shape, is_fortran, dtype = read(opened)
+        shape, is_fortran, dtype = _to_content(opened)
         order: Literal["C", "F"] = "F" if is_fortran else "C"
         # Of the file that was opened, not of what may lie under its name by now.
         return np.memmap(opened, dtype, "r", opened.tell(), shape, order)
+
+
+def _to_content(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Go behind the header of a file, at its start; return shape, order and type."""
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(file)
+    return np.lib.format.read_array_header_2_0(file)  # later ones differ in names of fields alone
 
 
 def check_alone(place: Place, file: str) -> None:
@@ -303,9 +309,7 @@ def check_alone(place: Place, file: str) -> None:
     with _told(f"{place}/{file}"), place.open(file) as opened:
         header = read_header(opened)
         opened.seek(0)
-        version = np.lib.format.read_magic(opened)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else _READ_LATER
-        read(opened)
+        _to_content(opened)
         opened.seek(opened.tell() + header.nbytes)
         if opened.read(1):
             msg = "it has more behind its array; save each in a file of its own, or all as .npz"
@@ -322,9 +326,6 @@ def _check_text(array: Array) -> None:
         raise ValueError(msg)
 
 
-_READ_LATER = np.lib.format.read_array_header_2_0
-
-
 def read_header(file: IO[bytes]) -> Header:
     """Return the header that a file begins with.
 
@@ -335,10 +336,8 @@ def read_header(file: IO[bytes]) -> Header:
     """
     start = io.BytesIO(file.read(_HEADER_BYTES))  # a header can claim to have gigabytes itself
     version = np.lib.format.read_magic(start)
-    if version == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(start)
-    else:  # later ones differ in names of fields alone
-        shape, _, dtype = np.lib.format.read_array_header_2_0(start)
+    start.seek(0)
+    shape, _, dtype = _to_content(start)
     good = version in {(1, 0), (2, 0), (3, 0)} and len(shape) <= _MOST_DIMENSIONS
     if not good or min(shape, default=0) < 0:
         msg = "its header is of an unknown layout"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsguard.errors import InputError
 from dsguard.formats.names import leads_out_of_url
+from dsguard.formats.places.walked import not_listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -120,7 +121,8 @@ def _listed(system: Any, folder: str) -> list[dict[str, Any]]:
     """Return what a folder holds; nothing of one that is not there."""
     from aiohttp import ClientError
 
-    for pause in (*PAUSES, None):
+    pauses = iter(PAUSES)
+    while True:
         try:
             return list(system.ls(folder, detail=True))
         except FileNotFoundError as error:
@@ -129,12 +131,10 @@ def _listed(system: Any, folder: str) -> list[dict[str, Any]]:
             return []
         except (ClientError, OSError) as error:  # that of a time that is over among them
             is_final = getattr(error, "status", 500) in (401, 403, 410)
-            if is_final or pause is None:
-                told = str(error) or type(error).__name__
-                msg = f"{folder} cannot be listed: {told}; try again later, or download it"
-                raise InputError(msg) from error
+            pause = None if is_final else next(pauses, None)
+            if pause is None:
+                raise not_listed(folder, error) from error
             time.sleep(pause)
-    raise AssertionError
 
 
 PAUSES = (0.2, 1.0, 3.0)

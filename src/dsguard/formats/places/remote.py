@@ -65,9 +65,9 @@ class RemotePlace(Place):
         return _in_worker, (self.url, dict(addresses.KEPT))
 
     def _at(self, name: str) -> str:
+        root = str(self._opened[1])
         if not name:
-            return self._opened[1]
-        root = self._opened[1]
+            return root
         path = f"{root}/{name}"
         if leads_out_of_url(name) or (self._is_of_web and not http.lies_below(root, path)):
             raise self._leading_out(name)

@@ -50,6 +50,10 @@ def _listed(store: Any, folder: str, root: str) -> list[dict[str, Any]]:
     except OSError as error:
         if folder == root and isinstance(error, FileNotFoundError):
             return []
-        told = str(error) or type(error).__name__
-        msg = f"{folder} cannot be listed: {told}; try again later, or download it"
-        raise InputError(msg) from error
+        raise not_listed(folder, error) from error
+
+
+def not_listed(folder: str, error: Exception) -> InputError:
+    """Return the error of a folder that cannot be listed."""
+    told = str(error) or type(error).__name__
+    return InputError(f"{folder} cannot be listed: {told}; try again later, or download it")
