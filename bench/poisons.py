@@ -83,6 +83,41 @@ def class_wise_blur(images: Images, labels: Labels, rng: np.random.Generator) ->
     return _levels(255 * blurred / np.maximum(brightest, 1))
 
 
+def autoregressive(images: Images, labels: Labels, rng: np.random.Generator) -> Images:
+    """AR: a linear process of its own for each class, 1 by the L2 norm (NeurIPS 2022)."""
+    noise = np.empty(images.shape)
+    for label in np.unique(labels):
+        own = labels == label
+        for channel in range(images.shape[3]):
+            noise[own, :, :, channel] = _process((own.sum(), *images.shape[1:3]), rng)
+    noise *= 255 / np.sqrt((noise**2).sum(axis=(1, 2, 3), keepdims=True))
+    return _levels(images + noise)
+
+
+def _process(shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Return noise whose pixels are weighted sums of the eight before them, by a stable process."""
+    count, height, width = shape
+    while True:
+        weights = np.append(rng.normal(size=8), 0).reshape(3, 3)
+        weights /= weights.sum()
+        noise = rng.normal(size=(count, height + 4, width + 4))
+        for row in range(height + 2):
+            for column in range(width + 2):
+                window = noise[:, row : row + 3, column : column + 3]
+                noise[:, row + 2, column + 2] = (window * weights).sum(axis=(1, 2))
+            if np.abs(noise[:, row + 2]).max() > 50:
+                break
+        else:
+            return noise[:, 4:, 4:]
+
+
+def class_colour(images: Images, labels: Labels, rng: np.random.Generator) -> Images:
+    """Colour: one for each class, of ±16 levels, as of digits by Kim et al. (CVPR 2019)."""
+    colours = np.stack(np.meshgrid(*[[-16, 0, 16]] * images.shape[3], indexing="ij"), -1)
+    drawn = rng.permutation(colours.reshape(-1, images.shape[3]))
+    return _levels(images + drawn[labels % len(drawn)][:, None, None].astype(np.float32))
+
+
 def _levels(values: npt.NDArray[np.floating[Any]]) -> Images:
     levels: Images = values.round().clip(0, 255).astype(np.uint8)
     return levels
@@ -92,4 +127,6 @@ POISONS: dict[str, Callable[[Images, Labels, np.random.Generator], Images]] = {
     "lsp": linear_separable,
     "ops": one_pixel,
     "cuda": class_wise_blur,
+    "ar": autoregressive,
+    "colour": class_colour,
 }
