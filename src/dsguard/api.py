@@ -17,7 +17,15 @@ import numpy as np
 
 from dsguard._checks import as_batch, as_output, as_single, like_input
 from dsguard._parallel import threads as pool
-from dsguard.codecs import CarriesFileError, File, Header, codec_named, codec_of, restoring
+from dsguard.codecs import (
+    CarriesArchiveError,
+    CarriesFileError,
+    File,
+    Header,
+    codec_named,
+    codec_of,
+    restoring,
+)
 from dsguard.covers import EPSILON, ArraySet, Batch, Cover, Given, check_cover, check_labels
 from dsguard.errors import (
     DsguardError,
@@ -68,6 +76,7 @@ _STATUS_OF: dict[type[DsguardError], Status] = {
     TamperedError: Status.TAMPERED,
     FormatError: Status.UNKNOWN_FORMAT,
     CarriesFileError: Status.FILE,
+    CarriesArchiveError: Status.UNKNOWN_FORMAT,
 }
 
 

@@ -67,7 +67,10 @@ def test_an_archive_of_files_beside_images_begins_as_it_likes(scenes):
     files = {0: File("files.tar", b"%!PS.txt", is_beside=True)}
     out = dsguard.protect_batch(scenes[:1], KEY, files=files)
     back = dsguard.restore_batch(out.images, KEY, sidecars=out.sidecars, on_error="report")
-    assert back.files == files
+    assert back.files == {}
+    assert back.errors[0].archive == files[0]
+    with pytest.raises(content.CarriesArchiveError, match="image 0: carries files that lie beside"):
+        dsguard.restore_batch(out.images, KEY, sidecars=out.sidecars)
 
 
 def test_the_cover_is_made_of_the_image(scenes):

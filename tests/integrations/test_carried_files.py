@@ -11,6 +11,7 @@ from PIL import Image
 import dsguard
 from dsguard.codecs import Sealed
 from dsguard.formats import decode_image, encode_image, encode_images
+from dsguard.integrations.images import restored_files, restored_images
 from dsguard.integrations.torch import RestoredDataset
 
 PIXELS = 3
@@ -139,3 +140,12 @@ def test_no_file_of_several_pictures_becomes_one(tmp_path, scenes, key, kind):
     assert read(decode=False) == film
     with pytest.raises(dsguard.DsguardError, match="carries is animated or has several pages"):
         read(decode=True)
+
+
+@pytest.mark.parametrize("read", [restored_images, restored_files])
+def test_no_archive_of_files_beside_images_becomes_one(scenes, key, read):
+    """Whoever reads images could run it: an archive may begin as a program does."""
+    archive = {0: dsguard.File("1.png", b"%!PS-Adobe-3.0 EPSF-3.0", is_beside=True)}
+    done = dsguard.protect_batch(scenes[:1], key, codec=Sealed(48), files=archive)
+    with pytest.raises(dsguard.FormatError, match="image 0: carries files that lie beside images"):
+        read(encode_images(done.images, sidecars=done.sidecars), key)

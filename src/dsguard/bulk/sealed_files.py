@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dsguard.api import protect_batch, restore_batch
-from dsguard.codecs import File, Sealed
+from dsguard.codecs import CarriesArchiveError, File, Sealed
 from dsguard.codecs.sealed import MOST_FITTED
 from dsguard.covers import Blank
 from dsguard.errors import DsguardError, InputError, TamperedError
@@ -116,16 +116,17 @@ def opened_archive(data: bytes, key: DatasetKey | KeySource) -> tuple[str, dict[
     """Return the name of the archive that a PNG file carries, and its files, as `opened` does."""
     image, _ = decode_protected(data)
     done = restore_batch(image[None], key, on_error="report")
-    if 0 in done.files and not done.files[0].is_beside:
+    if 0 in done.files:
         msg = "carries the file of an image; somebody put that image here under this name"
         raise TamperedError(msg)
-    if 0 not in done.files:
-        raise done.errors.get(0) or TamperedError("carries an image, not files beside images")
-    archive = done.files[0].data
+    error = done.errors.get(0) or TamperedError("carries an image, not files beside images")
+    if not isinstance(error, CarriesArchiveError) or error.archive is None:
+        raise error
+    name, archive = error.archive.name, error.archive.data
     found: dict[str, bytes] = {}
     for member in members(archive):
         if member.link or member.name in found:
             msg = f"has a member that dsguard has not written, {member.name[:200]!r}"
             raise InputError(msg)
         found[member.name] = content_of(archive, member)
-    return done.files[0].name, found
+    return name, found

@@ -192,15 +192,9 @@ class Restore(Task):
         done = restore_batch(
             batch.images, key, sidecars=batch.sidecars, on_error="report", threads=threads
         )
-        files = {n: file for n, file in done.files.items() if not file.is_beside}
-        errors = {n: error for n, error in done.errors.items() if n not in files}
-        errors |= {n: InputError(_BESIDE) for n in done.files.keys() - files.keys()}
+        files = done.files
+        errors = {n: error.to_keep() for n, error in done.errors.items() if n not in files}
         return Processed(done.images, errors, profiles=done.profiles, files=files)
-
-
-_BESIDE = (
-    "carries files that lie beside images, and is no image; it was called sealed-files.dsguard"
-)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dsguard.codecs.base import Codec
-from dsguard.codecs.content import CarriesFileError, File
+from dsguard.codecs.content import CarriesArchiveError, CarriesFileError, File
 from dsguard.codecs.exact import Exact
 from dsguard.codecs.header import HEADER_BYTES, Header
 from dsguard.codecs.paper import Paper
@@ -11,8 +11,8 @@ from dsguard.codecs.sealed import Sealed
 from dsguard.errors import FormatError, InputError
 
 __all__ = [
-    "CODECS", "HEADER_BYTES", "CarriesFileError", "Codec", "Exact", "File", "Header", "Paper",
-    "Sealed",
+    "CODECS", "HEADER_BYTES", "CarriesArchiveError", "CarriesFileError", "Codec", "Exact", "File",
+    "Header", "Paper", "Sealed",
     "codec_named", "codec_of",
 ]  # fmt: skip
 

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -179,6 +179,34 @@ class CarriesFileError(FormatError):
         return error
 
 
+class CarriesArchiveError(FormatError):
+    """The image carries the files beside the images of a dataset, and is no image itself.
+
+    No reader of images may be given these, whatever they begin with: so it is no
+    `CarriesFileError`.
+
+    Attributes
+    ----------
+    archive : File or None
+    """
+
+    archive: File | None = None
+
+    @classmethod
+    def of(cls, archive: File) -> CarriesArchiveError:
+        """Return the error that has the archive."""
+        error = cls(
+            "carries files that lie beside images, and is no image; dsguard restore writes them "
+            "where it is called sealed-files.dsguard"
+        )
+        error.archive = archive
+        return error
+
+    def to_keep(self) -> Self:
+        self.archive = None
+        return super().to_keep()
+
+
 def contents_of(images: Images, files: Mapping[int, File] | None = None) -> list[bytes]:
     """Return what is sealed in each image, without the zeros: a file, where one is given."""
     files = files or {}
@@ -213,13 +241,14 @@ def _carried(contents: Mapping[int, tuple[int, bytes]]) -> dict[int, DsguardErro
     errors: dict[int, DsguardError] = {}
     for n, each in named.items():
         data = None if each is None else joined.get(n, each[1])
-        is_beside = contents[n][0] == Kind.BESIDE
         if each is None or data is None or len(data) > MOST_FILE_BYTES:
             errors[n] = TamperedError(MALFORMED)
-        elif not is_beside and data.startswith(_PROGRAMS):
+        elif contents[n][0] == Kind.BESIDE:
+            errors[n] = CarriesArchiveError.of(File(each[0], data, is_beside=True))
+        elif data.startswith(_PROGRAMS):
             errors[n] = FormatError(f"carries a file that {_A_PROGRAM}; do not trust who made it")
         else:
-            errors[n] = CarriesFileError.of(File(each[0], data, is_beside=is_beside))
+            errors[n] = CarriesFileError.of(File(each[0], data))
     return errors
 
 

@@ -134,9 +134,6 @@ def restore_chunk(images: list[Upload], ring: Ring) -> Chunk:
             for k, carried in done.files.items():
                 used.add(version)
                 row = rows[left[k]]
-                if carried.is_beside:  # one of these may hold what lies beside any number of images
-                    done.errors[k] = InputError(_BESIDE)
-                    continue
                 status[row], data[row] = OK, carried.data
                 suffixes[row] = suffix_of(carried.name) or ".file"
             good = [k for k in range(len(left)) if k not in done.errors]
@@ -154,12 +151,6 @@ def restore_chunk(images: list[Upload], ring: Ring) -> Chunk:
     digest = hashlib.sha256(b"".join(hashlib.sha256(image.data).digest() for image in images))
     restored = list(map(Restored, (image.name for image in images), status, data, suffixes))
     return Chunk(restored, digest.hexdigest(), tuple(sorted(used)))
-
-
-_BESIDE = (
-    "holds what lies beside images, and is no image; who has keys restores it: dsguard restore "
-    "SOURCE DESTINATION --dataset NAME"
-)
 
 
 def _told(error: DsguardError) -> str:
