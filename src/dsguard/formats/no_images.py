@@ -8,7 +8,7 @@ from dsguard.formats.limits import load_json
 
 _POINTER = b"version https://git-lfs.github.com/"
 _PAGE = re.compile(
-    rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*|<!--.*?-->\s*)*"
+    rb"(?:\xef\xbb\xbf)?\s*+(?:<\?xml[^>]*>\s*+|<!--(?:(?!-->).)*+-->\s*+)*+"
     rb"<(?:!doctype\s+html|html|head|body|error)\b",
     re.IGNORECASE | re.DOTALL,
 )
