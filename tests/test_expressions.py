@@ -7,7 +7,7 @@ import pkgutil
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from re import _constants as op
 from re import _parser
@@ -15,6 +15,7 @@ from typing import Any
 
 import dsguard
 
+_REPEATS = (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT)
 AGAIN = 40
 """An expression with two ways through each repetition tries 2^40 of them."""
 
@@ -41,24 +42,7 @@ def shortest(node: Any) -> str:
 
 def _taken(item: tuple[Any, Any]) -> str:
     kind, value = item
-    match kind:
-        case op.LITERAL:
-            return chr(value)
-        case op.NOT_LITERAL:
-            return "a" if value != ord("a") else "b"
-        case op.ANY:
-            return "a"
-        case op.IN:
-            return _one_of(value)
-        case op.BRANCH:
-            return min(map(shortest, value[1]), key=len)
-        case op.SUBPATTERN:
-            return shortest(value[3])
-        case op.ATOMIC_GROUP:
-            return shortest(value)
-        case op.MAX_REPEAT | op.MIN_REPEAT | op.POSSESSIVE_REPEAT:
-            return shortest(value[2]) * value[0]
-    return ""
+    return _TAKEN.get(kind, lambda _: "")(value)
 
 
 def _one_of(choices: list[tuple[Any, Any]]) -> str:
@@ -74,34 +58,46 @@ def _one_of(choices: list[tuple[Any, Any]]) -> str:
     return {op.CATEGORY_DIGIT: "0", op.CATEGORY_SPACE: " "}.get(value, "a")
 
 
+_TAKEN: dict[Any, Callable[[Any], str]] = {
+    op.LITERAL: chr,
+    op.NOT_LITERAL: lambda value: "b" if value == ord("a") else "a",
+    op.ANY: lambda _: "a",
+    op.IN: _one_of,
+    op.BRANCH: lambda value: min(map(shortest, value[1]), key=len),
+    op.SUBPATTERN: lambda value: shortest(value[3]),
+    op.ATOMIC_GROUP: shortest,
+    **dict.fromkeys(_REPEATS, lambda value: shortest(value[2]) * value[0]),
+}
+
+
+def within(item: tuple[Any, Any]) -> list[Any]:
+    """Return the parts in an item of an expression."""
+    kind, value = item
+    if kind is op.BRANCH:
+        return list(value[1])
+    if kind in _REPEATS:
+        return [value[2]]
+    found = {op.SUBPATTERN: lambda: value[3], op.ATOMIC_GROUP: lambda: value}
+    found |= dict.fromkeys((op.ASSERT, op.ASSERT_NOT), lambda: value[1])
+    return [found[kind]()] if kind in found else []
+
+
 def repeated(node: Any) -> Iterator[str]:
     """Yield texts that a part of an expression takes again and again, one for each alternative."""
-    for kind, value in node:
-        inner: list[Any] = []
-        if kind is op.BRANCH:
-            inner = value[1]
-        elif kind is op.SUBPATTERN:
-            inner = [value[3]]
-        elif kind in (op.ASSERT, op.ASSERT_NOT):
-            inner = [value[1]]
-        elif kind is op.ATOMIC_GROUP:
-            inner = [value]
-        elif kind in (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT):
-            inner = [value[2]]
-            if value[1] > AGAIN:
-                yield from alternatives(value[2])
-        for each in inner:
+    for item in node:
+        if item[0] in _REPEATS and item[1][1] > AGAIN:
+            yield from alternatives(item[1][2])
+        for each in within(item):
             yield from repeated(each)
 
 
 def alternatives(node: Any) -> Iterator[str]:
-    """Yield the shortest text of a part, and that of each of its branches."""
+    """Yield the shortest text of a part with each of its branches, the others at their shortest."""
     yield shortest(node)
-    for kind, value in node:
-        if kind is op.SUBPATTERN:
-            yield from alternatives(value[3])
-        elif kind is op.BRANCH:
-            yield from map(shortest, value[1])
+    for n, item in enumerate(node):
+        before, after = shortest(node[:n]), shortest(node[n + 1 :])
+        for each in within(item):
+            yield from (before + text + after for text in alternatives(each))
 
 
 def hard_texts(pattern: re.Pattern[Any]) -> list[str]:
@@ -134,7 +130,7 @@ def test_no_expression_has_many_ways_through_a_text():
 def try_all() -> None:
     """Match every expression against its hard texts; the last name printed is the slow one."""
     for name, pattern in expressions().items():
-        print(name, flush=True)
+        sys.stderr.write(f"{name}\n")
         for text in hard_texts(pattern):
             data = text if isinstance(pattern.pattern, str) else text.encode("latin-1", "replace")
             pattern.search(data)

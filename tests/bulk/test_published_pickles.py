@@ -19,6 +19,7 @@ from dsguard.cli.commands import Exit, run
 from dsguard.formats import encode_image, open_source
 
 from .folders import files_in
+from .test_ahead import Derived
 from .test_sealed_fields import members_of, tarred
 
 KEY = dsguard.DatasetKey(bytes(32))
@@ -241,3 +242,45 @@ def test_files_of_strangers_in_archives_do_not_come_back(tmp_path, folder):
     ):
         assert set(report.failures) == set(THEIRS)
     assert not set(THEIRS) & set(beside(tmp_path / "back"))
+
+
+# Keys of images, with which others than the owner can seal
+
+
+@pytest.mark.parametrize("out_format", ["webdataset", "folder"])
+def test_fields_that_others_can_have_sealed(tmp_path, clean, out_format):
+    protect_dataset(clean, tmp_path / "safe", KEY, workers=1)
+    report = restore_dataset(
+        tmp_path / "safe", tmp_path / "back", Derived(KEY), out_format=out_format, workers=1
+    )
+    assert set(report.failures) == {f"0/{name}" for name, _ in PICKLES}
+    assert all(MESSAGE in str(error) for error in report.failures.values())
+    if out_format == "webdataset":
+        back = members_of(tmp_path / "back" / "0.tar")
+        assert sorted(back) == sorted({*members_of(clean / "0.tar")} - {*PICKLES})
+
+
+@pytest.mark.parametrize("out_format", ["auto", "webdataset"])
+def test_files_that_others_can_have_sealed(tmp_path, folder, out_format):
+    put(folder, FILES | HARMLESS)
+    protect_dataset(folder, tmp_path / "safe", KEY, workers=1)
+    key = Derived(KEY)
+    report = restore_dataset(
+        tmp_path / "safe", tmp_path / "back", key, out_format=out_format, workers=1
+    )
+    for each in (report, verify_dataset(tmp_path / "safe", key, workers=1)):
+        assert set(each.failures) == set(FILES)
+        assert all(MESSAGE in str(error) for error in each.failures.values())
+    if out_format == "auto":
+        assert beside(tmp_path / "back") == HARMLESS
+
+
+def test_fields_of_a_table_that_others_can_have_sealed(tmp_path, clean):
+    pytest.importorskip("pyarrow")
+    protect_dataset(clean, tmp_path / "safe", KEY, out_format="parquet", workers=1)
+    report = restore_dataset(
+        tmp_path / "safe", tmp_path / "back", Derived(KEY), out_format="webdataset", workers=1
+    )
+    assert any(MESSAGE in str(error) for error in report.failures.values())
+    (shard,) = (tmp_path / "back").glob("*.tar")
+    assert not {name for name, _ in members_of(shard)} & {name for name, _ in PICKLES}

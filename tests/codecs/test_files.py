@@ -62,6 +62,15 @@ def test_programs_are_not_carried(scenes, monkeypatch, start):
     assert "carries a file that is PostScript" in str(back.errors[0])
 
 
+def test_no_pickle_comes_back_as_an_image(scenes):
+    """Trainers run `labels.cache`; somebody who has the key of an image can make it carry one."""
+    files = {0: File("train.cache", b""), 1: File("0.png", b"\x80\4N."), 2: File("b.png", b"x")}
+    out = dsguard.protect_batch(scenes[:3], KEY, files=files)
+    back = dsguard.restore_batch(out.images, KEY, sidecars=out.sidecars, on_error="report")
+    assert set(back.files) == {2}
+    assert "carries the file 'train.cache' in place of an image: a pickle" in str(back.errors[0])
+
+
 def test_an_archive_of_files_beside_images_begins_as_it_likes(scenes):
     """It begins with the name of its first file, and no reader of images is given it."""
     files = {0: File("files.tar", b"%!PS.txt", is_beside=True)}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import os
 import pickle
+import tarfile
 import wave
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -52,12 +56,47 @@ def wav() -> bytes:
     return file.getvalue()
 
 
+def one(data: bytes, packing=zipfile.ZIP_DEFLATED) -> bytes:
+    """Return a zip file with one entry."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", packing) as archive:
+        archive.writestr("labels", data)
+    return file.getvalue()
+
+
+def tar(data: bytes, mode: str = "w") -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=mode) as archive:
+        member = tarfile.TarInfo("labels")
+        member.size = len(data)
+        archive.addfile(member, io.BytesIO(data))
+    return file.getvalue()
+
+
+LONG = b"\x80\4X" + (1 << 20).to_bytes(4, "little") + np.random.default_rng(0).bytes(1 << 20)
+LARGE_WINDOW = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 28}]
 PICKLES = {
     **{f"protocol-{n}": pickle.dumps(Path("a"), n) for n in range(6)},
     "without-its-protocol": NAMED[2:],
     "old-instance": b"(S'true'\nios\nsystem\n.",
     "without-an-end": b"cos\nsystem\n(S'true'\ntR",
     "data.gz": gzip.compress(pickle.dumps(Path("a"), 0)),
+    "labels.bz2": bz2.compress(NAMED),
+    "long.pbz": bz2.compress(LONG),
+    "labels.xz": lzma.compress(NAMED),
+    "labels.lzma": lzma.compress(NAMED, lzma.FORMAT_ALONE),
+    "large-window.xz": lzma.compress(NAMED, filters=LARGE_WINDOW),
+    "features.dat": zlib.compress(NAMED),
+    "cut.gz": gzip.compress(NAMED + os.urandom(2000))[:1900] + bytes(2000),
+    "labels.zip": one(NAMED),
+    "packed.zip": one(NAMED, zipfile.ZIP_LZMA),
+    "damaged.zip": damaged(one(NAMED + os.urandom(100_000))),
+    "labels.tar": tar(NAMED),
+    "labels.tar.xz": tar(NAMED, "w:xz"),
+    "labels.zst": b"\x28\xb5\x2f\xfd",
+    "labels.lz4": b"\x04\x22\x4d\x18",
+    "0.jl": b"",
+    "0.pbz2": b"",
     "npy": OBJECTS,
     "structured": npy(np.zeros(2, [("a", "u1"), ("b", "O")])),
     "long.npy": b"S'" + b"a" * 100_000 + b"'\n0" + NAMED,  # NumPy unpickles what is no array
@@ -103,6 +142,15 @@ HONEST = {
     "0.png": b"\x89PNG\r\n\x1a\n",
     "0.json.gz": gzip.compress(b"[1]"),
     "damaged.gz": b"\x1f\x8b" + bytes(9),
+    "labels.csv.bz2": bz2.compress(b"0,cat\n"),
+    "damaged.bz2": b"BZh9" + bytes(9),
+    "labels.json.xz": lzma.compress(b"[1]"),
+    "labels.json.zst": b"\x28\xb5\x2f\xfd",
+    "texts.zip": one(b"cat"),
+    "texts.tar": tar(b"cat"),
+    "texts.tar.gz": tar(b"cat", "w:gz"),
+    "empty.tar": bytes(10240),
+    "x.bin": b"x\x9c" + bytes(9),
 }
 
 

@@ -11,6 +11,7 @@ from dsguard.bulk.chosen import Chosen
 from dsguard.bulk.clean_names import packed_names
 from dsguard.bulk.dates import packed_dates, set_dates
 from dsguard.bulk.hidden_classes import files_with_classes, loses_classes, shows_class
+from dsguard.bulk.pickles import without_pickles
 from dsguard.bulk.sealed_fields import is_own
 from dsguard.bulk.sealed_files import (
     MOST_BYTES,
@@ -313,6 +314,7 @@ class Companions:
         except DsguardError as error:
             report.add_broken(sealed_file, error.to_keep())
             return set()
+        found = without_pickles(found, self.task.key, report.add_broken)
         stay = copied if self.chosen.is_part else set[str]()
         wanted = {
             name: data

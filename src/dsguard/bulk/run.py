@@ -14,7 +14,7 @@ from dsguard._parallel.processes import end_if_imported
 from dsguard.bulk.against import Comparison, compare
 from dsguard.bulk.engines import engine_of
 from dsguard.bulk.opening import opened
-from dsguard.bulk.pickles import look_for_pickles
+from dsguard.bulk.pickles import look_for_pickles, without_pickles
 from dsguard.bulk.plan import Plan, plan_of
 from dsguard.bulk.preparing import prepared
 from dsguard.bulk.report import Progress, Report
@@ -169,6 +169,7 @@ def _look_at_sealed(source: Source, task: Task, report: Report) -> dict[str, byt
         except DsguardError as error:
             report.add_broken(name, error.to_keep())
         else:
+            files = without_pickles(files, task.key, report.add_broken)
             found |= {inner: hashlib.sha256(data).digest() for inner, data in files.items()}
     report.sealed_files += len(found)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -23,7 +23,7 @@ from dsguard.formats.base import Extras, Part, Rows, Source
 from dsguard.formats.disclosure import NO_ROOM, Disclosure, LeftOut
 from dsguard.formats.images import Group, is_image_name, original_name, with_suffix
 from dsguard.formats.insides import READERS
-from dsguard.formats.loaded import A_PICKLE
+from dsguard.formats.loaded import A_PICKLE, OF_ANY_KEY
 from dsguard.formats.names import checked, fault_of, is_folder_name, shard_name
 from dsguard.formats.review import Review
 from dsguard.formats.sealing import Unsealed
@@ -171,6 +171,8 @@ def process_shard(spec: ShardSpec) -> ShardResult:
         if spec.choice is not None:
             review.others = partial(others_of, spec.choice)
     found = _unsealed(spec, result, lines)
+    trusts = spec.task.own_key is not None
+    pickles = PublishedPickles(spec.source, found, trusts_sealed=trusts)
     noted = set[str]()
     sealer = None
     if spec.output is not None:
@@ -178,13 +180,14 @@ def process_shard(spec: ShardSpec) -> ShardResult:
         sink.unsealed = found
         sealer = _sealer(spec, sink, noted)
     try:
-        for rows, runs in with_keys(spec.task, _rows(spec, result, lines, found)):
+        for rows, runs in with_keys(spec.task, _rows(spec, result, lines, pickles)):
             lines += _work(spec, rows, runs, sink, result, noted)
         if sink is not None:
             sink.close()
             _refuse_arrays(spec, sink)
             lines += _refused(spec, sink, result)
-        _look_for_left(spec, found, result, lines)
+        for name, reason in _left(spec, found, pickles, result.failures):
+            _fail(name, InputError(reason), spec, result, lines)
         if sink is not None and sealer is not None:
             sealer.close()
             sink.also += sealer.written
@@ -253,21 +256,16 @@ def _pieces(spec: ShardSpec) -> str:
 
 
 def _rows(
-    spec: ShardSpec, result: ShardResult, lines: list[str], found: Unsealed
+    spec: ShardSpec, result: ShardResult, lines: list[str], pickles: PublishedPickles
 ) -> Iterator[Rows]:
     """Yield what can be read of the shard; damage of its file is a failure like others."""
     try:
         if spec.task.publishes:
             yield from spec.source.rows(spec.part)
             return
-        pickles = PublishedPickles(spec.source, found)
         for rows in spec.source.rows(spec.part):
             yield from pickles.taken_out(rows)
         yield from pickles.rest()
-        for name in pickles.left():
-            _fail(name, InputError(A_PICKLE), spec, result, lines)
-        if trouble := found.trouble():
-            _fail(_pieces(spec), InputError(trouble), spec, result, lines)
     except DsguardError as error:
         _fail(spec.part.file or f"shard {spec.number}", error, spec, result, lines)
 
@@ -291,17 +289,24 @@ def _refuse_arrays(spec: ShardSpec, sink: Sink) -> None:
             sink.refuse(f"{spec.part.file}/{name}", NO_ROOM)
 
 
-def _look_for_left(spec: ShardSpec, found: Unsealed, result: ShardResult, lines: list[str]) -> None:
-    """Fail what was sealed beside a shard, and has found no place among its images."""
-    if found.is_strange:  # and told
+def _left(
+    spec: ShardSpec, found: Unsealed, pickles: PublishedPickles, failures: Mapping[str, object]
+) -> Iterator[tuple[str, str]]:
+    """Yield the names of what has not come back beside the images of a shard, and why."""
+    for name in pickles.left():
+        yield name, OF_ANY_KEY if spec.task.own_key is None else A_PICKLE
+    is_whole = (spec.part.file or f"shard {spec.number}") not in failures
+    if is_whole and (trouble := found.trouble()):
+        yield _pieces(spec), trouble
+    if found.is_strange:
         return
     if spec.output is None:
         with contextlib.suppress(DsguardError):
             found.look_through()
-    if spec.part.names is None and spec.part.file not in result.failures:
+    if spec.part.names is None and is_whole:
         for name, reason in found.left():
-            error = InputError(f"was sealed, and does not come back: {reason}")
-            _fail(f"{shard_name(spec.part.file)}/{name}", error, spec, result, lines)
+            told = f"was sealed, and does not come back: {reason}"
+            yield f"{shard_name(spec.part.file)}/{name}", told
 
 
 def _refused(spec: ShardSpec, sink: Sink, result: ShardResult) -> list[str]:

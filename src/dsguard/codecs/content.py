@@ -39,6 +39,11 @@ _A_PROGRAM = (
     "start Ghostscript on it, whatever its name is"
 )
 
+_A_PICKLE = (
+    "carries the file {0!r} in place of an image: a pickle, which readers of datasets run; do not "
+    "trust who made it"
+)
+
 HEAD_BYTES = _HEAD.size
 MOST_CONTENT_BYTES = HEAD_BYTES + _NAME.size + 255 + MOST_FILE_BYTES
 
@@ -235,6 +240,8 @@ def _unpacked(data: bytes) -> tuple[str, bytes] | None:
 
 def _carried(contents: Mapping[int, tuple[int, bytes]]) -> dict[int, DsguardError]:
     """Return the file in each content, kind and data, as the error that has it."""
+    from dsguard.formats.loaded import is_pickle  # whoever carries no files needs none of this
+
     named = {n: _unpacked(data) for n, (_, data) in contents.items()}
     parts = {n: each[1] for n, each in named.items() if each and contents[n][0] == Kind.PARTS}
     joined = from_parts(parts)
@@ -247,6 +254,8 @@ def _carried(contents: Mapping[int, tuple[int, bytes]]) -> dict[int, DsguardErro
             errors[n] = CarriesArchiveError.of(File(each[0], data, is_beside=True))
         elif data.startswith(_PROGRAMS):
             errors[n] = FormatError(f"carries a file that {_A_PROGRAM}; do not trust who made it")
+        elif is_pickle(each[0], data):
+            errors[n] = FormatError(_A_PICKLE.format(each[0]))
         else:
             errors[n] = CarriesFileError.of(File(each[0], data))
     return errors

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import bz2
 import io
+import lzma
 import pickletools
 import re
+import tarfile
 import zipfile
 import zlib
-from functools import lru_cache
-from typing import BinaryIO
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any, BinaryIO
 
 from dsguard.formats.arrays.npy import read_header
 
 _KINDS = frozenset(
-    {"cache", "ckpt", "dill", "joblib", "p", "pck", "pgz", "pickle", "pickle5", "pk", "pkl", "pklz"}
-    | {"pt", "pth", "pyd", "sav"}
+    {"cache", "ckpt", "dill", "jbl", "jl", "joblib", "p", "pbz2", "pck", "pckl", "pgz", "pickle"}
+    | {"pickle5", "pk", "pkl", "pklz", "plzma", "pt", "pth", "pxz", "pyd", "sav"}
 )
 """Suffixes of what readers of WebDataset, torch or trainers load so: Ultralytics its
 ``labels.cache`` before all others."""
@@ -24,6 +28,20 @@ _PACKED = (".bz2", ".gz", ".lz4", ".lzma", ".tar", ".xz", ".z", ".zip", ".zst")
 
 _STARTS_IN = 1 << 14
 """Bytes of a file that tell whether it is one."""
+
+_BZIP2 = b"BZh"
+_BLOCK = 1 << 20
+"""Bytes of a bzip2 file that have its first block, before which nothing can be unpacked."""
+_PIECE = 512
+_READERS: tuple[tuple[tuple[bytes, ...], Callable[[], Any]], ...] = (
+    ((b"\x1f\x8b",), partial(zlib.decompressobj, zlib.MAX_WBITS | 16)),
+    ((b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"), zlib.decompressobj),
+    ((_BZIP2,), bz2.BZ2Decompressor),
+    ((b"\xfd7zXZ", b"\x5d\0\0"), partial(lzma.LZMADecompressor, memlimit=1 << 27)),
+)
+"""How packed files begin, and what unpacks them."""
+_UNSEEN = (b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")
+"""How files of Zstandard and LZ4 begin: a name has to tell what is in them."""
 
 _ARRAY = b"\x93NUMPY"
 _STEPS = "".join(step.code for step in pickletools.opcodes).encode("latin-1")
@@ -35,6 +53,12 @@ _CALLS = frozenset({"REDUCE", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX"})
 A_PICKLE = (
     "is a pickle, which readers of datasets run, and was not sealed: anybody can have put it "
     "there. It does not come back; take it from the published data yourself if you trust its author"
+)
+
+
+OF_ANY_KEY = (
+    "is a pickle, which readers of datasets run, and keys of images do not tell whether the owner "
+    "sealed it. It does not come back; restore with the key of the dataset, or ask its owner for it"
 )
 
 
@@ -53,8 +77,8 @@ def is_loaded(name: str) -> bool:
 def is_pickle(name: str, content: bytes | BinaryIO) -> bool:
     r"""Tell whether a file, a member or a field is a pickle, by its name or by its content.
 
-    Of the content, the first bytes are read, and of zip files the directory and the first bytes of
-    arrays.
+    Of the content, the first bytes are read, also of what is packed, and of zip files the directory
+    and the first bytes of what readers load of them.
 
     Parameters
     ----------
@@ -68,29 +92,68 @@ def is_pickle(name: str, content: bytes | BinaryIO) -> bool:
     if is_loaded(name):
         return True
     file = io.BytesIO(content) if isinstance(content, bytes) else content
-    start = _unpacked(file.read(_STARTS_IN))
+    packed = file.read(_STARTS_IN)
+    if packed.startswith(_UNSEEN) and "." not in _without_packing(name):
+        return True
+    if packed.startswith(_BZIP2):
+        packed += file.read(_BLOCK)
+    start = _unpacked(packed)
+    if start is None:
+        return True
+    if ".tar" in name.lower():
+        start = _first_member(start)
     if start.startswith(b"PK\3\4"):
         return _is_zip_of_pickles(file, is_npz=_ending(name) == "npz")
     if _ending(name) in ("npy", "npz") and _could_be_steps(start):
         return True
+    return _begins_one(start)
+
+
+def _begins_one(start: bytes) -> bool:
     return bool(_PROTOCOL.match(start)) or _has_objects(start) or _calls(start)
 
 
 def _ending(name: str) -> str:
+    return _without_packing(name).rpartition(".")[2]
+
+
+def _without_packing(name: str) -> str:
     name = name.lower()
     while name.endswith(_PACKED):
         name = name.rpartition(".")[0]
-    return name.rpartition(".")[2]
+    return name
 
 
-def _unpacked(start: bytes) -> bytes:
-    """Return what a gzip file begins with, and the start of any other file as it is."""
-    if not start.startswith(b"\x1f\x8b"):
+def _unpacked(start: bytes) -> bytes | None:
+    """Return what a packed file begins with, as joblib and pandas unpack it; others as they are.
+
+    Readers see what comes before damage, so a little is unpacked at a time. None stands for what
+    wants more memory than there should be, which readers may have.
+    """
+    make = next((make for mark, make in _READERS if start.startswith(mark)), None)
+    if make is None:
         return start
+    reader, found = make(), b""
     try:
-        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(start, _STARTS_IN)
-    except zlib.error:
+        for at in range(0, len(start), _PIECE):
+            found += reader.decompress(start[at : at + _PIECE], _STARTS_IN)
+            if len(found) >= _STARTS_IN or reader.eof:
+                break
+    except lzma.LZMAError:
+        return found or None
+    except (zlib.error, OSError):
+        return found or start
+    return found
+
+
+def _first_member(start: bytes) -> bytes:
+    """Return what the first member of a tar archive begins with, which pandas unpacks as well."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(start), mode="r:") as archive:
+            first = archive.next()
+    except tarfile.TarError:
         return start
+    return start if first is None else start[first.offset_data :]
 
 
 def _has_objects(start: bytes) -> bool:
@@ -132,31 +195,44 @@ def _calls(start: bytes) -> bool:
 
 
 def _is_zip_of_pickles(file: BinaryIO, *, is_npz: bool) -> bool:
-    """Tell whether a zip file is one of torch, or has arrays of Python objects.
+    """Tell whether a zip file is one of torch, has arrays of Python objects, or one pickle alone.
 
-    NumPy takes entries of ``.npz`` files for arrays by their content alone.
+    NumPy takes entries of ``.npz`` files for arrays by their content alone; pandas unpacks zip
+    files that have one entry.
     """
     try:
         archive = zipfile.ZipFile(file)
     except Exception:  # NumPy cannot read it either
         return False
     with archive:
+        entries = archive.infolist()
+        if len(entries) == 1 and _begins_one(_start_of(archive, entries[0]) or b""):
+            return True
         return any(
             entry.filename.lower().endswith("data.pkl")
             or ((is_npz or entry.filename.endswith(".npy")) and _is_of_objects(archive, entry))
-            for entry in archive.infolist()
+            for entry in entries
         )
 
 
 def _is_of_objects(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
-    """Tell whether an entry is an array of Python objects, or one that cannot be read.
-
-    NumPy loads objects before the checksum is compared: one that is wrong is no excuse.
-    """
+    """Tell whether an entry is an array of Python objects, or one that cannot be read."""
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return True  # nothing that saves arrays packs them so, and a little may unpack to much
+    start = _start_of(archive, entry)
+    return start is None or _has_objects(start)
+
+
+def _start_of(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | None:
+    """Return what an entry begins with; None if it cannot be read.
+
+    Readers load objects before the checksum is compared: one that is wrong is no excuse.
+    """
+    found = b""
     try:
         with archive.open(entry) as opened:
-            return _has_objects(opened.read(_STARTS_IN))
+            while len(found) < _STARTS_IN and (piece := opened.read(_PIECE)):
+                found += piece
     except Exception:
-        return True
+        return found or None
+    return found

@@ -22,10 +22,18 @@ class PublishedPickles:
 
     What is sealed has been put there by somebody with the key. Files beside the images of a folder
     are no fields, unless they were sealed.
+
+    Parameters
+    ----------
+    source : Source
+    found : Unsealed
+    trusts_sealed : bool
+        Whether sealed pickles come back: with keys of images, others than the owner can seal.
     """
 
-    def __init__(self, source: Source, found: Unsealed) -> None:
+    def __init__(self, source: Source, found: Unsealed, *, trusts_sealed: bool = True) -> None:
         self._found, self._is_tree = found, isinstance(source, TreeSource)
+        self._trusts_sealed = trusts_sealed
         self._published: dict[str, bytes] = {}
         self._sealed: dict[str, bytes] = {}
 
@@ -34,22 +42,28 @@ class PublishedPickles:
         published = self._without(rows)
         start = 0
         for each in self._found.put_into(published, self._found.known(published)):
-            self._sealed |= _pickles_of(each)
             is_plain = self._is_tree or isinstance(each.record, Samples)
-            yield each if is_plain else self._sealed_alone(each, published, start)
+            trusted = self._trusted(each)
+            yield trusted if is_plain else self._sealed_alone(trusted, published, start)
             start += len(each.names)
 
     def rest(self) -> Iterator[Rows]:
         """Yield what was sealed of no image."""
         for rows in [] if self._found.is_strange else self._found.rest():
-            self._sealed |= _pickles_of(rows)
-            yield rows
+            yield self._trusted(rows)
 
     def left(self) -> Iterator[str]:
         """Yield the names of the pickles that were published, and do not come back."""
         for name, digest in self._published.items():
             if self._sealed.get(name) != digest:
                 yield name
+
+    def _trusted(self, rows: Rows) -> Rows:
+        """Return rows of a shard with what may come back of that which was sealed."""
+        if not self._trusts_sealed:
+            return self._without(rows)
+        self._sealed |= _pickles_of(rows)
+        return rows
 
     def _without(self, rows: Rows) -> Rows:
         """Return rows of a shard without the pickles in it."""
@@ -79,7 +93,9 @@ class PublishedPickles:
             if not pickles:
                 return fields
             own = published.extras(start + row)
-            theirs = {name for name in pickles if own.get(name) == fields[name]}
+            theirs = {
+                name for name in pickles if not self._trusts_sealed or own.get(name) == fields[name]
+            }
             stem = with_suffix(rows.names[row], "")
             self._published |= {f"{stem}.{name}": b"" for name in theirs}
             return {name: data for name, data in fields.items() if name not in theirs}
