@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import posixpath
 import secrets
 from collections.abc import Callable, Collection
@@ -127,6 +128,9 @@ class RemotePlace(Place):
             raise
         if self._is_of_web and getattr(file, "size", 0) is None:
             file.seek = partial(_sought, file.seek, f"{self}/{name}")  # type: ignore[method-assign]
+        cache = getattr(file, "cache", None)
+        if not self._is_of_web and hasattr(cache, "fetcher"):
+            cache.fetcher = partial(_fetched, cache.fetcher, getattr(file, "size", None))
         return file
 
     def exists(self, name: str) -> bool:
@@ -241,6 +245,28 @@ def _sought(seek: Callable[..., int], address: str, *to: int) -> int:
     except ValueError as error:
         msg = f"{address} is sent without its length, and so only from its start; download it"
         raise InputError(msg) from error
+
+
+def _fetched(fetch: Callable[..., bytes], size: int | None, start: int, end: int) -> bytes:
+    """Return a part of a file, all of it.
+
+    Raises
+    ------
+    OSError
+        If the server ends it early, or its library raises whatever it has for that, as that of FTP
+        does.
+    """
+    try:
+        found = fetch(start, end)
+    except OSError:
+        raise
+    except Exception as error:
+        told = str(error) or type(error).__name__
+        raise OSError(errno.EIO, f"the server failed: {told}") from error
+    wanted = end - start if size is None else min(end, size) - start
+    if size is not None and len(found) < wanted:
+        raise OSError(errno.EIO, f"the server sent {len(found)} of {wanted} bytes; try again")
+    return found
 
 
 def _in_worker(url: str, found: dict[str, dict[str, Any]]) -> RemotePlace:
