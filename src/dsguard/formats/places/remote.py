@@ -129,7 +129,7 @@ class RemotePlace(Place):
         if self._is_of_web and getattr(file, "size", 0) is None:
             file.seek = partial(_sought, file.seek, f"{self}/{name}")  # type: ignore[method-assign]
         cache = getattr(file, "cache", None)
-        if not self._is_of_web and hasattr(cache, "fetcher"):
+        if cache is not None and not self._is_of_web and hasattr(cache, "fetcher"):
             cache.fetcher = partial(_fetched, cache.fetcher, getattr(file, "size", None))
         return file
 
