@@ -284,3 +284,18 @@ def test_fields_of_a_table_that_others_can_have_sealed(tmp_path, clean):
     assert any(MESSAGE in str(error) for error in report.failures.values())
     (shard,) = (tmp_path / "back").glob("*.tar")
     assert not {name for name, _ in members_of(shard)} & {name for name, _ in PICKLES}
+
+
+@pytest.mark.parametrize("name", ["train.py", "index.html", "run.desktop"])
+def test_no_script_comes_back_as_an_image(tmp_path, scenes, folder, name):
+    protect_dataset(folder, tmp_path / "safe", KEY, workers=1)
+    files = {0: dsguard.File(name, b"import os")}
+    theirs = dsguard.protect_batch(scenes[:1], KEY, files=files)
+    image = next((tmp_path / "safe").rglob("*.png"))
+    image.write_bytes(encode_image(theirs.images[0]))
+    restore_dataset(tmp_path / "safe", tmp_path / "back", KEY, workers=1)
+    assert image.stem in {Path(file).name for file in files_in(tmp_path / "back")}
+    restore_dataset(tmp_path / "safe", tmp_path / "shards", KEY, out_format="webdataset", workers=1)
+    (shard,) = (tmp_path / "shards").glob("*.tar")
+    found = [member for member, _ in members_of(shard)]
+    assert not any(member.endswith(Path(name).suffix) for member in found)

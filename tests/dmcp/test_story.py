@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
 from dsguard.formats import decode_image, encode_images
 from tests import ROOT
+from tests.bulk.folders import files_in
 from tests.dmcp.service import (
     protected,
     running,
@@ -92,7 +94,11 @@ def test_the_whole_story(tmp_path, server, scenes, monkeypatch, capsys):
     Path("published/a/0.png").write_bytes(encode_images(scenes[:1])[0])
     assert "was not sent" in run("restore xrays published again", "mary", 3)
     told = run("restore xrays published clean", "mary")
-    assert "restored 9 of 9 images into clean; 9 were there" in told
+    assert "restored 9 of 9 images into clean; 9 were there, and were not compared" in told
+    before = files_in(Path(shutil.copytree("published", "copy")))
+    told = run("restore xrays published copy --overwrite", "mary", 3)
+    assert "is there already, and is protected: restore into another folder" in told
+    assert files_in(Path("copy")).items() >= {n: before[n] for n in before if "0" not in n}.items()
     monkeypatch.setenv("DSGUARD_DMCP_TOKEN", server.owner_token)
     assert "version 1" in run("keys xrays", "owner")
     assert json.loads(run("grants xrays", "owner").splitlines()[-1])["used"] == 17  # of 18

@@ -12,7 +12,13 @@ from dsguard.api import are_protected
 from dsguard.codecs import File
 from dsguard.covers.draws import digests_of
 from dsguard.errors import InputError
-from dsguard.formats.images import Group, suffix_by_content, with_suffix
+from dsguard.formats.images import (
+    Group,
+    has_image_suffix,
+    suffix_by_content,
+    suffix_of,
+    with_suffix,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,6 +45,17 @@ def file_of(of: Batch | Rows, number: int, *, coded: bool = False) -> File:
     if of.originals:
         name = of.originals[number] or with_suffix(name, suffix_by_content(data))
     return File(name, data, coded)
+
+
+def name_in(kind: str, file: File) -> str:
+    """Return the name under which a carried file comes back in a format.
+
+    A table may tell any name. Elsewhere one that is no image's has the suffix of its content, or
+    none: somebody with the key of an image could have it come back as a script.
+    """
+    if kind == "parquet" or not suffix_of(file.name) or has_image_suffix(file.name):
+        return file.name
+    return with_suffix(file.name, suffix_by_content(file.data))
 
 
 def fitted_to_files(

@@ -12,6 +12,7 @@ from typing import Any
 
 from dsguard.bulk.against import digests_of_facts, digests_of_fields, digests_of_loose
 from dsguard.bulk.ahead import KeyedRun, with_keys
+from dsguard.bulk.carried import name_in
 from dsguard.bulk.hidden_classes import shows_class
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.sealed_fields import PieceSealer, opened_fields, pieces_of
@@ -497,7 +498,8 @@ def _process(
         results.images |= {group.rows[n]: done.images[n] for n in good}
     elif sink is not None:
         results.files |= {group.rows[n]: file.data for n, file in done.files.items()}
-        results.originals |= {group.rows[n]: file.name for n, file in done.files.items()}
+        kind = sink.output.kind
+        results.originals |= {group.rows[n]: name_in(kind, file) for n, file in done.files.items()}
         own = [n for n in good if n not in done.files]
         if own:
             images = done.images if len(own) == len(group.rows) else done.images[own]

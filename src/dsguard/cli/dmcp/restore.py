@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,16 +25,17 @@ if TYPE_CHECKING:
 def restore_command(dataset: str, source: Path, destination: Path, *, overwrite: bool) -> int:
     """Have the protected images of the folder SOURCE restored into DESTINATION.
 
-    What is there already is left as it is, and not counted against a quota again. Names of carried
-    files, and what lies beside the images, come back with: dsguard restore --dataset.
+    What is there already is left as it is, and not counted against a quota again: restore another
+    release of a dataset into another folder. Names of carried files, and what lies beside the
+    images, come back with: dsguard restore --dataset.
     """
     from dsguard.bulk import output_names
     from dsguard.bulk.checks import check_unpublished
     from dsguard.dmcp.outgoing import names_in, read_images
     from dsguard.formats.places import LocalPlace
+    from dsguard.formats.places.local import is_within
 
-    here, there = source.resolve(), destination.resolve()
-    if here == there or here in there.parents or there in here.parents:
+    if is_within(source, destination) or is_within(destination, source):
         msg = "source and destination must not lie in each other"
         raise InputError(msg)
     check_unpublished(destination, "destination")
@@ -45,10 +45,10 @@ def restore_command(dataset: str, source: Path, destination: Path, *, overwrite:
         msg = f"there are no image files in {source}; of other formats restore a tar, or a job"
         raise InputError(msg)
     failed = _not_apart(names, place)
-    there_are = partial(_is_there, destination)
-    meant = {name: out for name, out in names.items() if name not in failed}
-    left = [name for name, out in meant.items() if overwrite or not there_are(out)]
-    before = done = len(meant) - len(left)
+    found = {name: there for name, out in names.items() if (there := _there(destination, out))}
+    failed |= {name: InputError(_PROTECTED) for name, file in found.items() if _is_protected(file)}
+    left = [name for name in names if name not in failed and (overwrite or name not in found)]
+    before = done = len(names) - len(failed) - len(left)
     try:
         with logged_in() as client:
             for image in client.restore(dataset, read_images(source, left, failed)):
@@ -67,7 +67,7 @@ def restore_command(dataset: str, source: Path, destination: Path, *, overwrite:
         _warn_of_companions(source, dataset)
         click.echo(
             f"restored {done} of {len(names)} images into {destination}"
-            + (f"; {before} were there" if before else "")
+            + (f"; {before} were there, and were not compared" if before else "")
         )
     return Exit.SOME_FAILED if failed else Exit.OK
 
@@ -118,8 +118,24 @@ def _name_for(name: str, data: bytes, dataset: str) -> str:
     return with_suffix(name, suffix)
 
 
-def _is_there(destination: Path, name: str) -> bool:
-    """Tell whether an image was restored already, as a file of any kind."""
+_PROTECTED = "is there already, and is protected: restore into another folder"
+
+
+def _there(destination: Path, name: str) -> Path | None:
+    """Return the file that an image was restored as, of any kind; None where none is there."""
     from dsguard.formats.images import KNOWN_SUFFIXES, with_suffix
 
-    return any((destination / with_suffix(name, each)).exists() for each in KNOWN_SUFFIXES)
+    files = (destination / with_suffix(name, each) for each in sorted(KNOWN_SUFFIXES))
+    return next((file for file in files if file.exists()), None)
+
+
+def _is_protected(file: Path) -> bool:
+    """Tell whether an image is protected: it was not restored, and may be published."""
+    from dsguard.api import are_protected
+    from dsguard.formats.images import decode_files
+
+    try:
+        groups, _ = decode_files([file.read_bytes()])
+    except OSError:
+        return False
+    return any(are_protected(group.images)[0] or group.sidecars for group in groups)
