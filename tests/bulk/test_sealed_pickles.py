@@ -23,6 +23,7 @@ from dsguard.formats.arrays.sealed_pickle import SealedPickle
 from dsguard.formats.sealing import Entries
 
 from .folders import files_in
+from .test_ahead import Derived
 
 KEY = dsguard.DatasetKey(bytes(32))
 
@@ -120,6 +121,14 @@ def test_all_of_a_pickle_comes_back(tmp_path, clean, request):
             assert _same(pickle.loads(came[name], encoding=encoding), given)
     if "protocol 0" not in request.node.name:
         assert came == was
+
+
+def test_data_alone_comes_back_by_keys_of_images(tmp_path, clean):
+    protect_dataset(clean, tmp_path / "out", KEY)
+    back = restore_dataset(tmp_path / "out", tmp_path / "back", Derived(KEY))
+    assert back.failures == {}
+    assert not verify_dataset(tmp_path / "out", Derived(KEY)).failures
+    assert files_in(tmp_path / "back").keys() == files_in(clean).keys()
 
 
 def test_what_does_not_come_back_is_told(tmp_path, clean):

@@ -45,30 +45,50 @@ def test_files_come_back(given_files, shape, rate):
         assert (back.images[n] == (0 if n in files else images[n])).all()
 
 
+IPTC = b"\x1c\x03\x3c\0\2\1\0" + b"\x1c\2\0\x82\0\0\3abc" + b"\x1c\3\x14\x80\0"
+"""Fields with lengths of all kinds."""
+
+
+def _is_refused(scenes, monkeypatch, file: bytes, name: str, told: str) -> bool:
+    """Tell whether a file is refused at both ends; strangers have none at theirs."""
+    with pytest.raises(dsguard.InputError, match=f"{name!r} {told}"):
+        File(name, file)
+    with monkeypatch.context() as strangers:
+        strangers.setattr(content, "_fault_of", lambda *_: "")
+        files = {0: File(name, file), 1: File("b.png", b"x")}
+        out = dsguard.protect_batch(scenes[:2], KEY, files=files)
+    back = dsguard.restore_batch(out.images, KEY, sidecars=out.sidecars, on_error="report")
+    what = f"carries the file {name!r} in place of an image, which {told}"
+    return set(back.files) == {1} and what in str(back.errors[0])
+
+
 @pytest.mark.parametrize(
     "start",
-    [b"%!PS-Adobe-3.0 EPSF-3.0\n", b"\xc5\xd0\xd3\xc6\x20", b"\x1c\x03\x3c\0\4", b"\x1c\xf0\0"],
+    [
+        *(b"%!PS-Adobe-3.0 EPSF-3.0\n", b"\xc5\xd0\xd3\xc6\x20"),
+        *(b"\x1c\x08\x0a\0\4", IPTC + b"\x1c\x08\x0a\0\4", b"\x1c\xf0\0\0\0" * 5000),
+    ],
 )
 def test_programs_are_not_carried(scenes, monkeypatch, start):
     """Pillow runs Ghostscript on what begins so, whatever its name is."""
-    with pytest.raises(dsguard.InputError, match=r"'a\.png' is PostScript, a program"):
-        File("a.png", start)
-    with monkeypatch.context() as strangers:
-        strangers.setattr(content, "_PROGRAMS", ())
-        files = {0: File("a.png", start), 1: File("b.png", b"x")}
-        out = dsguard.protect_batch(scenes[:2], KEY, files=files)
-    back = dsguard.restore_batch(out.images, KEY, sidecars=out.sidecars, on_error="report")
-    assert set(back.files) == {1}
-    assert "carries a file that is PostScript" in str(back.errors[0])
+    assert _is_refused(scenes, monkeypatch, start, "a.png", "is PostScript, a program")
 
 
-def test_no_pickle_comes_back_as_an_image(scenes):
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x1c\2\0\0n+2\0\r\n\x1a\n" + bytes(532),  # NIfTI-2
+        *(b"\x1c\1", IPTC, IPTC + b"\x1c\0\0\0\0", b"\x1c\3\x3c\x85" + bytes(500)),
+    ],
+)
+def test_what_begins_as_iptc_is_carried(data):
+    assert File("a.nii", data).data == data
+
+
+@pytest.mark.parametrize(("name", "data"), [("train.cache", b""), ("0.png", b"\x80\4N.")])
+def test_no_pickle_stands_in_place_of_an_image(scenes, monkeypatch, name, data):
     """Trainers run `labels.cache`; somebody who has the key of an image can make it carry one."""
-    files = {0: File("train.cache", b""), 1: File("0.png", b"\x80\4N."), 2: File("b.png", b"x")}
-    out = dsguard.protect_batch(scenes[:3], KEY, files=files)
-    back = dsguard.restore_batch(out.images, KEY, sidecars=out.sidecars, on_error="report")
-    assert set(back.files) == {2}
-    assert "carries the file 'train.cache' in place of an image: a pickle" in str(back.errors[0])
+    assert _is_refused(scenes, monkeypatch, data, name, "is a pickle")
 
 
 def test_an_archive_of_files_beside_images_begins_as_it_likes(scenes):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dsguard.bulk.sealed_files import is_sealed
 from dsguard.errors import InputError
+from dsguard.formats.arrays.cifar import is_data_alone
 from dsguard.formats.folder.reader import read_or_error
 from dsguard.formats.loaded import A_PICKLE, OF_ANY_KEY, is_pickle
 from dsguard.keys import DatasetKey
@@ -42,7 +43,11 @@ def without_pickles(
     """
     if isinstance(key, DatasetKey):
         return dict(files)
-    pickles = {name for name, data in files.items() if is_pickle(name, data)}
+    pickles = {
+        name
+        for name, data in files.items()
+        if is_pickle(name, data) and not is_data_alone(name, data)
+    }
     for name in sorted(pickles):
         report(name, InputError(OF_ANY_KEY))
     return {name: data for name, data in files.items() if name not in pickles}

@@ -30,19 +30,16 @@ _NAME = struct.Struct("<H")
 _POSTSCRIPT = (b"%!PS", b"\xc5\xd0\xd3\xc6")
 """How files of PostScript begin, plain and with a preview (EPS)."""
 
-_IPTC = tuple(bytes((0x1C, record)) for record in (*range(1, 10), 240))
-"""How files of IPTC/NAA begin, in which Pillow looks for an image of any kind."""
+_IPTC = frozenset((*range(1, 10), 240))
+"""Records of IPTC/NAA, behind whose fields Pillow looks for an image of any kind."""
+_IPTC_IMAGE = (8, 10)
+_MOST_FIELDS = 1000
 
-_PROGRAMS = (*_POSTSCRIPT, *_IPTC)
 _A_PROGRAM = (
     "is PostScript, a program, or IPTC/NAA, which may hold one: image libraries such as Pillow "
-    "start Ghostscript on it, whatever its name is"
+    "start Ghostscript on it, whatever its name is; convert it to PNG, or call it .eps"
 )
-
-_A_PICKLE = (
-    "carries the file {0!r} in place of an image: a pickle, which readers of datasets run; do not "
-    "trust who made it"
-)
+_A_PICKLE = "is a pickle, which readers of datasets run, and no image; call it .pkl, as what it is"
 
 HEAD_BYTES = _HEAD.size
 MOST_CONTENT_BYTES = HEAD_BYTES + _NAME.size + 255 + MOST_FILE_BYTES
@@ -77,7 +74,7 @@ class File:
     name : str
         Without folders; 1 to 255 bytes, in UTF-8 as a rule.
     data : bytes
-        1 GiB at most; no PostScript.
+        1 GiB at most; no PostScript, and no pickle.
     coded : bool
         Whether it is carried in parts where that is shorter, its samples coded as those of an image
         are: PNG files, and BMP, TIFF, PPM and PGM without compression. The same bytes come back.
@@ -113,8 +110,8 @@ class File:
         if not isinstance(data, bytes) or len(data) > MOST_FILE_BYTES:
             msg = f"{self.name!r}: expected bytes, {MOST_FILE_BYTES} at most"
             raise InputError(msg)
-        if not self.is_beside and self.data.startswith(_PROGRAMS):
-            msg = f"{self.name!r} {_A_PROGRAM}; convert it to PNG, or call it .eps"
+        if not self.is_beside and (fault := _fault_of(self.name, self.data)):
+            msg = f"{self.name!r} {fault}"
             raise InputError(msg)
 
     def __repr__(self) -> str:
@@ -130,6 +127,33 @@ class File:
         name = _as_bytes(self.name)
         head = _HEAD.pack(kind, _NAME.size + len(name) + len(data))
         return head + _NAME.pack(len(name)) + name + data
+
+
+def _fault_of(name: str, data: bytes) -> str:
+    """Return why a file may not stand in place of an image; empty where it may."""
+    from dsguard.formats.loaded import is_pickle  # whoever carries no files needs none of this
+
+    if data.startswith(_POSTSCRIPT) or _is_iptc(data):
+        return _A_PROGRAM
+    return _A_PICKLE if is_pickle(name, data) else ""
+
+
+def _is_iptc(data: bytes) -> bool:
+    """Tell whether a file has an image among its fields of IPTC/NAA, as Pillow reads them.
+
+    What merely begins so is left alone: NIfTI-2 does.
+    """
+    at = 0
+    for _ in range(_MOST_FIELDS):
+        head = data[at : at + 5]
+        if len(head) < 5 or head[0] != 0x1C or head[1] not in _IPTC or head[3] > 132:
+            return False
+        if (head[1], head[2]) == _IPTC_IMAGE:
+            return True
+        more = max(head[3] - 128, 0)  # bytes of a length that follows
+        length = data[at + 5 : at + 5 + more] if head[3] >= 128 else head[3:5]
+        at += 5 + more + int.from_bytes(length, "big")
+    return True
 
 
 def is_file_name(name: object) -> bool:
@@ -240,8 +264,6 @@ def _unpacked(data: bytes) -> tuple[str, bytes] | None:
 
 def _carried(contents: Mapping[int, tuple[int, bytes]]) -> dict[int, DsguardError]:
     """Return the file in each content, kind and data, as the error that has it."""
-    from dsguard.formats.loaded import is_pickle  # whoever carries no files needs none of this
-
     named = {n: _unpacked(data) for n, (_, data) in contents.items()}
     parts = {n: each[1] for n, each in named.items() if each and contents[n][0] == Kind.PARTS}
     joined = from_parts(parts)
@@ -252,10 +274,9 @@ def _carried(contents: Mapping[int, tuple[int, bytes]]) -> dict[int, DsguardErro
             errors[n] = TamperedError(MALFORMED)
         elif contents[n][0] == Kind.BESIDE:
             errors[n] = CarriesArchiveError.of(File(each[0], data, is_beside=True))
-        elif data.startswith(_PROGRAMS):
-            errors[n] = FormatError(f"carries a file that {_A_PROGRAM}; do not trust who made it")
-        elif is_pickle(each[0], data):
-            errors[n] = FormatError(_A_PICKLE.format(each[0]))
+        elif fault := _fault_of(each[0], data):
+            msg = f"carries the file {each[0]!r} in place of an image, which {fault}"
+            errors[n] = FormatError(msg)
         else:
             errors[n] = CarriesFileError.of(File(each[0], data))
     return errors

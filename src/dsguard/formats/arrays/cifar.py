@@ -37,6 +37,15 @@ def check_loaded(name: str, data: bytes) -> None:
         load_pickle(io.BytesIO(data), name)
 
 
+def is_data_alone(name: str, data: bytes) -> bool:
+    """Tell whether a file is one that readers of CIFAR load, and calls nothing."""
+    try:
+        check_loaded(name, data)
+    except FormatError:
+        return False
+    return _LOADED.fullmatch(name) is not None
+
+
 class CifarSource(ArraySource):
     """CIFAR-10 and CIFAR-100 as their authors publish them: pickled batches of rows of planes."""
 
