@@ -27,8 +27,11 @@ NAMES = st.text(
 ).filter(lambda name: name not in (".", ".."))
 
 
+FILES = st.tuples(NAMES, st.binary(max_size=4000)).filter(lambda each: not content._fault_of(*each))
+
+
 @given(
-    st.dictionaries(st.integers(0, 4), st.tuples(NAMES, st.binary(max_size=4000))),
+    st.dictionaries(st.integers(0, 4), FILES),
     st.sampled_from([(1, 1, 3), (7, 9, 1), (32, 32, 3), (24, 24, 4)]),
     st.integers(LEAST_RATE, MOST_RATE),
 )

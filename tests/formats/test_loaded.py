@@ -19,6 +19,7 @@ import pytest
 
 from dsguard.formats.loaded import is_pickle
 
+UNMARKED = pickle.dumps(Path("a"), 0)
 NAMED = pickle.dumps(Path("a"), 4)
 """It calls what it names."""
 
@@ -64,10 +65,16 @@ def one(data: bytes, packing=zipfile.ZIP_DEFLATED) -> bytes:
     return file.getvalue()
 
 
-def tar(data: bytes, mode: str = "w") -> bytes:
+def extra(data: bytes) -> bytes:
+    """Return a gzip file with an extra field of 64 KiB, before which nothing is unpacked."""
+    plain = gzip.compress(data)
+    return plain[:3] + b"\4" + plain[4:10] + b"\xff\xff" + bytes(65535) + plain[10:]
+
+
+def tar(data: bytes, mode: str = "w", name: str = "labels") -> bytes:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode=mode) as archive:
-        member = tarfile.TarInfo("labels")
+        member = tarfile.TarInfo(name)
         member.size = len(data)
         archive.addfile(member, io.BytesIO(data))
     return file.getvalue()
@@ -88,6 +95,19 @@ PICKLES = {
     "large-window.xz": lzma.compress(NAMED, filters=LARGE_WINDOW),
     "features.dat": zlib.compress(NAMED),
     "cut.gz": gzip.compress(NAMED + os.urandom(2000))[:1900] + bytes(2000),
+    "two-streams.gz": gzip.compress(b"") + bytes(7) + gzip.compress(NAMED),
+    "two-streams.bz2": bz2.compress(b"") + bz2.compress(NAMED),
+    "two-streams.xz": lzma.compress(b"") + lzma.compress(NAMED),
+    "extra-field.gz": extra(NAMED),
+    "empty-blocks.zlib": b"\x78\x01" + b"\0\0\0\xff\xff" * 9000 + zlib.compress(NAMED)[2:],
+    "no-end.zlib": b"\x78\x01" + b"\0\0\0\xff\xff" * 300_000,
+    "behind-bytes.zip": b"#!/bin/sh\n" + one(NAMED),
+    "long-name.tar": tar(NAMED, name="n" * 20_000),
+    "late": b"I1\n0" * 6000 + UNMARKED,
+    "very-late": b"I1\n0" * 300_000 + UNMARKED,
+    "behind-a-line": b"V" + b"a" * 20_000 + b"\n0" + UNMARKED,
+    "behind-a-string": b"X" + (20_000).to_bytes(4, "little") + b"a" * 20_000 + b"0" + UNMARKED,
+    "behind-another": b"N." + UNMARKED,
     "labels.zip": one(NAMED),
     "packed.zip": one(NAMED, zipfile.ZIP_LZMA),
     "damaged.zip": damaged(one(NAMED + os.urandom(100_000))),
@@ -142,6 +162,11 @@ HONEST = {
     "0.png": b"\x89PNG\r\n\x1a\n",
     "0.json.gz": gzip.compress(b"[1]"),
     "damaged.gz": b"\x1f\x8b" + bytes(9),
+    "one-line.txt": b"The cat. " * 300_000,
+    "table.csv": b"X,Y\n1,2\n" * 200_000,
+    "B.json": b"Begin: " + b"[1, 2], " * 200_000,
+    "letters": b"CATG" * 100_000,
+    "of-no-colour.raw": bytes(100_000),
     "labels.csv.bz2": bz2.compress(b"0,cat\n"),
     "damaged.bz2": b"BZh9" + bytes(9),
     "labels.json.xz": lzma.compress(b"[1]"),

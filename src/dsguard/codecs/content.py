@@ -135,7 +135,8 @@ def _fault_of(name: str, data: bytes) -> str:
 
     if data.startswith(_POSTSCRIPT) or _is_iptc(data):
         return _A_PROGRAM
-    return _A_PICKLE if is_pickle(name, data) else ""
+    loaded = name if "." in name else ""  # fields have such names, files do not
+    return _A_PICKLE if is_pickle(loaded, data) else ""
 
 
 def _is_iptc(data: bytes) -> bool:

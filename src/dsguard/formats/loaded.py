@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import bz2
 import io
-import lzma
 import pickletools
 import re
-import tarfile
 import zipfile
-import zlib
-from collections.abc import Callable
-from functools import lru_cache, partial
-from typing import Any, BinaryIO
+from functools import lru_cache
+from typing import BinaryIO
 
 from dsguard.formats.arrays.npy import read_header
+from dsguard.formats.unpacked import MOST_SEEN, SEEN, first_member, start_of
 
 _KINDS = frozenset(
     {"cache", "ckpt", "dill", "jbl", "jl", "joblib", "p", "pbz2", "pck", "pckl", "pgz", "pickle"}
@@ -26,25 +22,19 @@ _KINDS = frozenset(
 _PACKED = (".bz2", ".gz", ".lz4", ".lzma", ".tar", ".xz", ".z", ".zip", ".zst")
 """Suffixes behind these: torch's checkpoints are often called ``.pth.tar``, and are no archives."""
 
-_STARTS_IN = 1 << 14
-"""Bytes of a file that tell whether it is one."""
-
-_BZIP2 = b"BZh"
-_BLOCK = 1 << 20
-"""Bytes of a bzip2 file that have its first block, before which nothing can be unpacked."""
-_PIECE = 512
-_READERS: tuple[tuple[tuple[bytes, ...], Callable[[], Any]], ...] = (
-    ((b"\x1f\x8b",), partial(zlib.decompressobj, zlib.MAX_WBITS | 16)),
-    ((b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"), zlib.decompressobj),
-    ((_BZIP2,), bz2.BZ2Decompressor),
-    ((b"\xfd7zXZ", b"\x5d\0\0"), partial(lzma.LZMADecompressor, memlimit=1 << 27)),
-)
-"""How packed files begin, and what unpacks them."""
 _UNSEEN = (b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")
 """How files of Zstandard and LZ4 begin: a name has to tell what is in them."""
 
 _ARRAY = b"\x93NUMPY"
 _STEPS = "".join(step.code for step in pickletools.opcodes).encode("latin-1")
+_BY_CODE = {step.code: step for step in pickletools.opcodes}
+_LENGTHS = {
+    pickletools.TAKEN_FROM_ARGUMENT4: 4,
+    pickletools.TAKEN_FROM_ARGUMENT4U: 4,
+    pickletools.TAKEN_FROM_ARGUMENT8U: 8,
+}
+_LONGEST = 1 << 28
+"""Bytes of a string; four letters, taken for a length, are more."""
 _PROTOCOL = re.compile(rb"\x80[\x02-\x05](?:[" + re.escape(_STEPS) + rb"]|\Z)")
 _IMPORTS = frozenset({"GLOBAL", "STACK_GLOBAL", "INST"})
 _ARGUMENTS = frozenset({"MARK", "EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"})
@@ -92,25 +82,31 @@ def is_pickle(name: str, content: bytes | BinaryIO) -> bool:
     if is_loaded(name):
         return True
     file = io.BytesIO(content) if isinstance(content, bytes) else content
-    packed = file.read(_STARTS_IN)
-    if packed.startswith(_UNSEEN) and "." not in _without_packing(name):
+    mark = file.read(4)
+    if mark in _UNSEEN and "." not in _without_packing(name):
         return True
-    if packed.startswith(_BZIP2):
-        packed += file.read(_BLOCK)
-    start = _unpacked(packed)
-    if start is None:
-        return True
-    if ".tar" in name.lower():
-        start = _first_member(start)
-    if start.startswith(b"PK\3\4"):
+    if mark == b"PK\3\4" or name.lower().endswith(".zip"):
         return _is_zip_of_pickles(file, is_npz=_ending(name) == "npz")
-    if _ending(name) in ("npy", "npz") and _could_be_steps(start):
+    start = _start_of_content(name, file)
+    if start is None or (_ending(name) in ("npy", "npz") and _could_be_steps(start)):
         return True
-    return _begins_one(start)
+    is_one = _begins_one(start)
+    if is_one is None:  # what was seen does not tell
+        more = _start_of_content(name, file, MOST_SEEN)
+        is_one = more is None or _begins_one(more, MOST_SEEN) is not False
+    return is_one
 
 
-def _begins_one(start: bytes) -> bool:
-    return bool(_PROTOCOL.match(start)) or _has_objects(start) or _calls(start)
+def _start_of_content(name: str, file: BinaryIO, most: int = SEEN) -> bytes | None:
+    start = start_of(file, most)
+    return first_member(start) if start and ".tar" in name.lower() else start
+
+
+def _begins_one(start: bytes, most: int = SEEN) -> bool | None:
+    """Tell whether a pickle begins so; None where that is not seen in so many bytes."""
+    if _PROTOCOL.match(start) or _has_objects(start):
+        return True
+    return _calls(start, is_cut=len(start) >= most)
 
 
 def _ending(name: str) -> str:
@@ -122,38 +118,6 @@ def _without_packing(name: str) -> str:
     while name.endswith(_PACKED):
         name = name.rpartition(".")[0]
     return name
-
-
-def _unpacked(start: bytes) -> bytes | None:
-    """Return what a packed file begins with, as joblib and pandas unpack it; others as they are.
-
-    Readers see what comes before damage, so a little is unpacked at a time. None stands for what
-    wants more memory than there should be, which readers may have.
-    """
-    make = next((make for mark, make in _READERS if start.startswith(mark)), None)
-    if make is None:
-        return start
-    reader, found = make(), b""
-    try:
-        for at in range(0, len(start), _PIECE):
-            found += reader.decompress(start[at : at + _PIECE], _STARTS_IN)
-            if len(found) >= _STARTS_IN or reader.eof:
-                break
-    except lzma.LZMAError:
-        return found or None
-    except (zlib.error, OSError):
-        return found or start
-    return found
-
-
-def _first_member(start: bytes) -> bytes:
-    """Return what the first member of a tar archive begins with, which pandas unpacks as well."""
-    try:
-        with tarfile.open(fileobj=io.BytesIO(start), mode="r:") as archive:
-            first = archive.next()
-    except tarfile.TarError:
-        return start
-    return start if first is None else start[first.offset_data :]
 
 
 def _has_objects(start: bytes) -> bool:
@@ -176,22 +140,35 @@ def _could_be_steps(start: bytes) -> bool:
     return start != b"" and start[0] in _STEPS and not start.startswith(_ARRAY)
 
 
-def _calls(start: bytes) -> bool:
+def _calls(start: bytes, *, is_cut: bool) -> bool | None:
     """Tell whether a file begins as a pickle without a protocol does, which calls something.
 
     Protocols 0 and 1 have no mark. Texts and numbers soon have a byte that is no step of a pickle;
-    words that could be names of functions are not called.
+    words that could be names of functions are not called. None stands for steps up to a cut.
     """
-    met, has_names = set[str](), False
+    data = io.BytesIO(start)
+    met, has_names, at = set[str](), False, 0
     try:
-        for step, given, _ in pickletools.genops(start):
-            met.add(step.name)
-            has_names = has_names or isinstance(given, str)
-            if step.name in _CALLS and has_names and met & _IMPORTS and met & _ARGUMENTS:
-                return True
+        while at < len(start):  # some files have one pickle behind the other
+            for step, given, _ in pickletools.genops(data):
+                at = data.tell()
+                met.add(step.name)
+                has_names = has_names or isinstance(given, str)
+                if step.name in _CALLS and has_names and met & _IMPORTS and met & _ARGUMENTS:
+                    return True
     except Exception:  # no step, or not what belongs to it
-        return False
-    return False
+        if data.tell() < len(start) or not _takes_more(start[at:]):
+            return False
+    return None if is_cut else False
+
+
+def _takes_more(step: bytes) -> bool:
+    """Tell whether a step may have more bytes than these: lengths of texts are none of strings."""
+    known = _BY_CODE.get(step[:1].decode("latin-1"))
+    if not step or known is None or known.arg is None:
+        return not step
+    size = _LENGTHS.get(known.arg.n)
+    return size is None or int.from_bytes(step[1 : 1 + size], "little") <= _LONGEST
 
 
 def _is_zip_of_pickles(file: BinaryIO, *, is_npz: bool) -> bool:
@@ -231,7 +208,7 @@ def _start_of(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | None:
     found = b""
     try:
         with archive.open(entry) as opened:
-            while len(found) < _STARTS_IN and (piece := opened.read(_PIECE)):
+            while len(found) < SEEN and (piece := opened.read(512)):
                 found += piece
     except Exception:
         return found or None
