@@ -12,6 +12,7 @@ from dsguard.bulk.lines import fail, hashes_of, line_of
 from dsguard.bulk.tasks import Batch, Task
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.allowance import CouldHoldPictureError
+from dsguard.formats.base import Extras
 from dsguard.formats.images import Group, is_image_name, original_name, with_suffix
 from dsguard.formats.names import checked, is_folder_name
 from dsguard.formats.review import Review
@@ -21,7 +22,7 @@ from dsguard.formats.strings import check_class
 if TYPE_CHECKING:
     from dsguard.bulk.ahead import KeyedRun
     from dsguard.bulk.shard import ShardResult, ShardSpec
-    from dsguard.formats.base import Extras, Rows
+    from dsguard.formats.base import Rows
 
 
 def work(
