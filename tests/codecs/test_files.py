@@ -88,6 +88,12 @@ def test_what_begins_as_iptc_is_carried(data):
     assert File("a.nii", data).data == data
 
 
+@pytest.mark.parametrize("start", [b"II*\0", b"BM\0\0\1\0", b"P5 9 9 255\n", b"\x89PNG"])
+def test_large_images_of_few_colours_are_carried(start):
+    for value in b"\0N0(\xff":
+        assert File("mask.png", start + bytes([value]) * (1 << 21))
+
+
 @pytest.mark.parametrize(("name", "data"), [("train.cache", b""), ("0.png", b"\x80\4N.")])
 def test_no_pickle_stands_in_place_of_an_image(scenes, monkeypatch, name, data):
     """Trainers run `labels.cache`; somebody who has the key of an image can make it carry one."""

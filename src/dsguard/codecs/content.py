@@ -131,12 +131,16 @@ class File:
 
 def _fault_of(name: str, data: bytes) -> str:
     """Return why a file may not stand in place of an image; empty where it may."""
-    from dsguard.formats.loaded import is_pickle  # whoever carries no files needs none of this
+    # Whoever carries no files needs none of this.
+    from dsguard.formats.images import suffix_by_content
+    from dsguard.formats.loaded import is_loaded, is_pickle
 
     if data.startswith(_POSTSCRIPT) or _is_iptc(data):
         return _A_PROGRAM
-    loaded = name if "." in name else ""  # fields have such names, files do not
-    return _A_PICKLE if is_pickle(loaded, data) else ""
+    is_one = "." in name and is_loaded(name)  # fields have other names of that kind, files do not
+    if not is_one and not suffix_by_content(data):
+        is_one = is_pickle("", data)
+    return _A_PICKLE if is_one else ""
 
 
 def _is_iptc(data: bytes) -> bool:

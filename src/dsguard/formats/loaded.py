@@ -27,14 +27,7 @@ _UNSEEN = (b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")
 
 _ARRAY = b"\x93NUMPY"
 _STEPS = "".join(step.code for step in pickletools.opcodes).encode("latin-1")
-_BY_CODE = {step.code: step for step in pickletools.opcodes}
-_LENGTHS = {
-    pickletools.TAKEN_FROM_ARGUMENT4: 4,
-    pickletools.TAKEN_FROM_ARGUMENT4U: 4,
-    pickletools.TAKEN_FROM_ARGUMENT8U: 8,
-}
-_LONGEST = 1 << 28
-"""Bytes of a string; four letters, taken for a length, are more."""
+_STEPS_OF_ONE = 8
 _PROTOCOL = re.compile(rb"\x80[\x02-\x05](?:[" + re.escape(_STEPS) + rb"]|\Z)")
 _IMPORTS = frozenset({"GLOBAL", "STACK_GLOBAL", "INST"})
 _ARGUMENTS = frozenset({"MARK", "EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"})
@@ -144,31 +137,23 @@ def _calls(start: bytes, *, is_cut: bool) -> bool | None:
     """Tell whether a file begins as a pickle without a protocol does, which calls something.
 
     Protocols 0 and 1 have no mark. Texts and numbers soon have a byte that is no step of a pickle;
-    words that could be names of functions are not called. None stands for steps up to a cut.
+    words that could be names of functions are not called. None stands for steps up to a cut: a few
+    may be the start of anything, an image of one colour for example.
     """
     data = io.BytesIO(start)
-    met, has_names, at = set[str](), False, 0
+    met, has_names, count = set[str](), False, 0
     try:
-        while at < len(start):  # some files have one pickle behind the other
+        while data.tell() < len(start):  # some files have one pickle behind the other
             for step, given, _ in pickletools.genops(data):
-                at = data.tell()
+                count += 1
                 met.add(step.name)
                 has_names = has_names or isinstance(given, str)
                 if step.name in _CALLS and has_names and met & _IMPORTS and met & _ARGUMENTS:
                     return True
     except Exception:  # no step, or not what belongs to it
-        if data.tell() < len(start) or not _takes_more(start[at:]):
+        if data.tell() < len(start):
             return False
-    return None if is_cut else False
-
-
-def _takes_more(step: bytes) -> bool:
-    """Tell whether a step may have more bytes than these: lengths of texts are none of strings."""
-    known = _BY_CODE.get(step[:1].decode("latin-1"))
-    if not step or known is None or known.arg is None:
-        return not step
-    size = _LENGTHS.get(known.arg.n)
-    return size is None or int.from_bytes(step[1 : 1 + size], "little") <= _LONGEST
+    return None if is_cut and count >= _STEPS_OF_ONE else False
 
 
 def _is_zip_of_pickles(file: BinaryIO, *, is_npz: bool) -> bool:
