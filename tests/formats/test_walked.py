@@ -68,3 +68,13 @@ def test_folders_without_end_are_refused(store, monkeypatch):
     monkeypatch.setattr(store, "ls", lambda path, **_: [{"name": f"{path}/a", "type": "directory"}])
     with pytest.raises(InputError, match="folders in folders without end"):
         walked(store, "/d")
+
+
+def test_folders_that_a_server_makes_up_are_refused(store, monkeypatch):
+    monkeypatch.setattr("dsguard.formats.places.walked.MOST_FOLDERS", 50)
+    made_up = [{"name": name, "type": "directory"} for name in "ab"]
+    monkeypatch.setattr(
+        store, "ls", lambda path, **_: [e | {"name": f"{path}/{e['name']}"} for e in made_up]
+    )
+    with pytest.raises(InputError, match="has more than 50 folders; download it"):
+        walked(store, "/d")

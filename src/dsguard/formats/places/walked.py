@@ -7,6 +7,8 @@ from typing import Any
 from dsguard.errors import InputError
 
 DEEPEST = 200
+MOST_FOLDERS = 100_000
+"""A server may make up folders in folders; each costs a request."""
 
 
 def is_walked(store: Any) -> bool:
@@ -26,9 +28,13 @@ def walked(store: Any, root: str) -> tuple[list[str], list[str]]:
     InputError
         If a folder cannot be listed, or there is no end to them.
     """
-    found, empty, waiting = set[str](), list[str](), [(root, 0)]
+    found, empty, waiting, count = set[str](), list[str](), [(root, 0)], 0
     while waiting:
         folder, depth = waiting.pop()
+        count += 1
+        if count > MOST_FOLDERS:
+            msg = f"{root} has more than {MOST_FOLDERS} folders; download it"
+            raise InputError(msg)
         if depth > DEEPEST:
             msg = f"{root} has folders in folders without end"
             raise InputError(msg)
