@@ -165,6 +165,8 @@ HONEST = {
     "B.json": b"Begin: " + b"[1, 2], " * 200_000,
     "mask.tif": b"II*\0" + bytes(1 << 21),
     "mask.bmp": b"BM\0\0\1\0" + bytes(1 << 21),
+    "one-sign.raw": b"(" * (1 << 21),
+    "silence.wav": b"RIFF" + bytes(1 << 21),
     "letters": b"CATG" * 100_000,
     "of-no-colour.raw": bytes(100_000),
     "labels.csv.bz2": bz2.compress(b"0,cat\n"),

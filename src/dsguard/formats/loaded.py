@@ -137,8 +137,8 @@ def _calls(start: bytes, *, is_cut: bool) -> bool | None:
     """Tell whether a file begins as a pickle without a protocol does, which calls something.
 
     Protocols 0 and 1 have no mark. Texts and numbers soon have a byte that is no step of a pickle;
-    words that could be names of functions are not called. None stands for steps up to a cut: a few
-    may be the start of anything, an image of one colour for example.
+    words that could be names of functions are not called. None stands for steps up to a cut: a few,
+    or one over and over, may be the start of anything, an image of one colour for example.
     """
     data = io.BytesIO(start)
     met, has_names, count = set[str](), False, 0
@@ -153,7 +153,7 @@ def _calls(start: bytes, *, is_cut: bool) -> bool | None:
     except Exception:  # no step, or not what belongs to it
         if data.tell() < len(start):
             return False
-    return None if is_cut and count >= _STEPS_OF_ONE else False
+    return None if is_cut and count >= _STEPS_OF_ONE and len(met) > 1 else False
 
 
 def _is_zip_of_pickles(file: BinaryIO, *, is_npz: bool) -> bool:
