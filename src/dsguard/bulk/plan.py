@@ -234,7 +234,7 @@ def _renames(
         return {}
     if source.kind == "parquet":
         if kind == "folder":
-            distinct(source.file_names(), str(source))
+            distinct(source.file_names(), str(source), "image named {}; take --out-format parquet")
         return {}
     if kind == source.kind == "webdataset":
         return {}

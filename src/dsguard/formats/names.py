@@ -251,11 +251,13 @@ class Taken:
         return free
 
 
-def distinct(names: list[str], archive: str) -> list[str]:
-    """Return the names sorted; refuse an archive that has one of them twice."""
+def distinct(
+    names: list[str], source: str, fault: str = "member named {}; unpack it and pack it anew"
+) -> list[str]:
+    """Return the names sorted; refuse a source that has one of them twice."""
     ordered = sorted(names)
     for name, following in itertools.pairwise(ordered):
         if name == following:
-            msg = f"{archive} has more than one member named {name}; unpack it and pack it anew"
+            msg = f"{source} has more than one {fault.format(name)}"
             raise InputError(msg)
     return ordered
