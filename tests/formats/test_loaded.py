@@ -106,6 +106,7 @@ PICKLES = {
     "late": b"I1\n0" * 6000 + UNMARKED,
     "very-late": b"I1\n0" * 300_000 + UNMARKED,
     "behind-another": b"N." + UNMARKED,
+    "no-zip.zip": NAMED,
     "labels.zip": one(NAMED),
     "packed.zip": one(NAMED, zipfile.ZIP_LZMA),
     "damaged.zip": damaged(one(NAMED + os.urandom(100_000))),

@@ -78,8 +78,9 @@ def is_pickle(name: str, content: bytes | BinaryIO) -> bool:
     mark = file.read(4)
     if mark in _UNSEEN and "." not in _without_packing(name):
         return True
-    if mark == b"PK\3\4" or name.lower().endswith(".zip"):
-        return _is_zip_of_pickles(file, is_npz=_ending(name) == "npz")
+    could_be_zip = mark == b"PK\3\4" or name.lower().endswith(".zip")
+    if could_be_zip and _is_zip_of_pickles(file, is_npz=_ending(name) == "npz"):
+        return True
     start = _start_of_content(name, file)
     if start is None or (_ending(name) in ("npy", "npz") and _could_be_steps(start)):
         return True
