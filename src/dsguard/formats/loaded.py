@@ -78,8 +78,9 @@ def is_pickle(name: str, content: bytes | BinaryIO) -> bool:
     mark = file.read(4)
     if mark in _UNSEEN and "." not in _without_packing(name):
         return True
-    could_be_zip = mark == b"PK\3\4" or name.lower().endswith(".zip")
-    if could_be_zip and _is_zip_of_pickles(file, is_npz=_ending(name) == "npz"):
+    if mark == b"PK\3\4":
+        return _is_zip_of_pickles(file, is_npz=_ending(name) == "npz")
+    if name.lower().endswith(".zip") and _is_zip_of_pickles(file):  # with bytes before it
         return True
     start = _start_of_content(name, file)
     if start is None or (_ending(name) in ("npy", "npz") and _could_be_steps(start)):
@@ -157,7 +158,7 @@ def _calls(start: bytes, *, is_cut: bool) -> bool | None:
     return None if is_cut and count >= _STEPS_OF_ONE and len(met) > 1 else False
 
 
-def _is_zip_of_pickles(file: BinaryIO, *, is_npz: bool) -> bool:
+def _is_zip_of_pickles(file: BinaryIO, *, is_npz: bool = False) -> bool:
     """Tell whether a zip file is one of torch, has arrays of Python objects, or one pickle alone.
 
     NumPy takes entries of ``.npz`` files for arrays by their content alone; pandas unpacks zip
