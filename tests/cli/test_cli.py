@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from PIL import Image
 import dsguard
 from dsguard.cli.commands import Exit, run
 from dsguard.formats import decode_image, encode_image, encode_images
+from tests.bulk.test_sealed_fields import tarred
 
 
 @pytest.fixture
@@ -482,3 +484,16 @@ def test_no_surrogate_lies_in_the_source_or_the_destination(home, capsys, spelle
         assert run(["protect", "clean", out, *given]) == Exit.USAGE
         assert "the surrogate would lie in" in " ".join(capsys.readouterr().err.split())
     assert not (home / "out").exists()
+
+
+@pytest.mark.parametrize("named", [[], ["--in-format", "webdataset"]])
+def test_what_is_advised_after_protecting_can_be_run(tmp_path, monkeypatch, capsys, scenes, named):
+    monkeypatch.chdir(tmp_path)
+    dsguard.DatasetKey(bytes(32)).save("k.key")
+    shard = Path("clean/0.tar")
+    shard.parent.mkdir()
+    tarred(shard, [("0.png", encode_image(scenes[0])), ("0.txt", b"a cat")])
+    assert run(["protect", "clean", "safe", "--key", "k.key", *named]) == Exit.OK
+    advice = capsys.readouterr().err.partition("see that it comes back: dsguard ")[2]
+    assert run(shlex.split(advice)) == Exit.OK
+    assert ("--in-format" in advice) == bool(named)

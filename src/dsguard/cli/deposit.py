@@ -80,9 +80,15 @@ def tell_what_to_publish(
         against = shlex.quote(without_password(choices.source))
         then = (
             f"see that it comes back: dsguard verify {quoted} --key {shlex.quote(str(key))} "
-            f"--against {against}"
+            f"--against {against}" + _read_as(choices)
         )
     _say(f"publish {there}; keep to yourself {key} and {_journal_of(there)}\n{then}", choices)
+
+
+def _read_as(choices: Choices) -> str:
+    """Return the option that both sets were named to be read with, if there is one."""
+    same = choices.out_format in ("auto", choices.in_format)
+    return f" --in-format {choices.in_format}" if choices.in_format != "auto" and same else ""
 
 
 def _journal_of(destination: str) -> str:
