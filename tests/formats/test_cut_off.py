@@ -52,3 +52,18 @@ def test_a_file_comes_whole_or_not_at_all(monkeypatch, sends, told):
             place.read("0.jpg")
     else:
         assert place.read("0.jpg") == DATA
+
+
+class Paramiko(File):
+    """A file whose `seek` returns nothing, as that of SFTP."""
+
+    def seek(self, *to):
+        super().seek(*to)
+
+
+def test_a_file_tells_where_it_is(monkeypatch):
+    store = Store(len(DATA))
+    monkeypatch.setattr(store, "_open", lambda path, *_, **__: Paramiko(store, path, size=200))
+    monkeypatch.setattr(RemotePlace, "_opened", (store, "/d"))
+    with RemotePlace("sftp://host/d").open("0.zip") as file:
+        assert (file.seek(0, 2), file.seek(-10, 1), file.read(1)) == (200, 190, DATA[190:191])

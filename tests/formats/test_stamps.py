@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import pickle
 import tarfile
 import threading
@@ -17,7 +18,7 @@ import pytest
 from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
 from dsguard.formats import encode_images, open_source
 from dsguard.formats.archive import _tar
-from dsguard.formats.places import RemotePlace
+from dsguard.formats.places import LocalPlace, RemotePlace
 from dsguard.formats.places.http import AT_ONCE
 from dsguard.formats.places.stamps import stamp_in
 
@@ -267,3 +268,16 @@ def test_other_stores_notice_what_changed():
     store.pipe_file("/stamps/a.png", b"2")
     assert place.stamp("a.png") != first
     store.rm("/stamps", recursive=True)
+
+
+def test_a_file_of_the_same_length_and_date_is_another(tmp_path):
+    """Archives that tell no dates leave one date on all that is unpacked from them."""
+    stamps = set()
+    for content in (b"1", b"2"):
+        new = tmp_path / "new"
+        new.write_bytes(content)
+        new.replace(tmp_path / "images.npy")
+        os.utime(tmp_path / "images.npy", (0, 0))
+        stamps.add(LocalPlace(tmp_path).stamp("images.npy"))
+        assert LocalPlace(tmp_path).stamp("images.npy") in stamps
+    assert len(stamps) == 2

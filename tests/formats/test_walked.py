@@ -78,3 +78,32 @@ def test_folders_that_a_server_makes_up_are_refused(store, monkeypatch):
     )
     with pytest.raises(InputError, match="has more than 50 folders; download it"):
         walked(store, "/d")
+
+
+class Bucket(fsspec.AbstractFileSystem):
+    """A store of objects, as S3, with folders that a console has made."""
+
+    protocol = ("s3", "s3a")
+
+    def find(self, path, **_):
+        return [f"{path}/", f"{path}/a/", f"{path}/a/0.png"]
+
+    def makedirs(self, path, exist_ok=False):
+        pytest.fail("made a bucket")
+
+    def pipe_file(self, path, value, **_):
+        self.written = path
+
+
+def test_objects_that_stand_for_folders_are_no_files(monkeypatch):
+    store = Bucket(skip_instance_cache=True)
+    monkeypatch.setattr(RemotePlace, "_opened", (store, "bucket/d"))
+    place = RemotePlace("s3://bucket/d")
+    found = place.listing()
+    assert (found.files, found.refused) == (["a/0.png"], {})
+    place.write("a/1.png", b"x")
+    assert store.written == "bucket/d/a/1.png"
+
+
+def test_passwords_are_not_shown():
+    assert str(RemotePlace("sftp://me:secret@host/d")) == "sftp://me:***@host/d"

@@ -13,7 +13,7 @@ from dsguard.bulk.journal import Journal
 from dsguard.errors import InputError
 from dsguard.formats.images import check_output_format
 from dsguard.formats.names import checked, shard_name
-from dsguard.formats.places import Listing, LocalPlace, Place, on_disk, place_of
+from dsguard.formats.places import Listing, LocalPlace, Place, RemotePlace, on_disk, place_of
 from dsguard.formats.places.local import is_within
 from dsguard.formats.places.spelling import Apart
 from dsguard.formats.sink import Output
@@ -142,8 +142,9 @@ def _check_apart(source: Source, destination: Place) -> None:
 
 def _uncached(place: Place) -> Place:
     """Return the place that a cache, or the like, stands before."""
-    url = str(place).rpartition("::")[2]
-    return place if isinstance(place, LocalPlace) or url == str(place) else place_of(url)
+    if not isinstance(place, RemotePlace) or "::" not in place.url:
+        return place
+    return place_of(place.url.rpartition("::")[2])
 
 
 def check_files(output: Output, source: Source, parts: list[Part]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -248,14 +249,18 @@ def _check_covers(covers: Path, clean: str) -> None:
 
 
 def _check_samples(source: Source, names: tuple[str, ...]) -> None:
-    """Raise an error where images are to show themselves that there are not."""
+    """Raise an error where an image is to show itself that is not there, or no single one."""
     if names and options.was_given("samples"):
         msg = "give --samples, or --sample for each image that shows itself, not both"
         raise InputError(msg)
-    missing = set(names).difference(source.names()) if names else set[str]()
-    if missing:
-        msg = f"{source} has no image {min(missing)!r}, which is to show itself"
-        raise InputError(msg)
+    if not names:
+        return
+    counts = Counter(source.names())
+    for name in sorted(names):
+        if counts[name] != 1:
+            has = f"has {counts[name]} images called" if counts[name] else "has no image"
+            msg = f"{source} {has} {name!r}, which is to show itself"
+            raise InputError(msg)
 
 
 def _sampled_classes(source: Source, choices: Choices) -> tuple[str, ...]:

@@ -133,14 +133,14 @@ def _fault_of(name: str, data: bytes) -> str:
     """Return why a file may not stand in place of an image; empty where it may."""
     # Whoever carries no files needs none of this.
     from dsguard.formats.images import suffix_by_content
-    from dsguard.formats.loaded import is_loaded, is_pickle
+    from dsguard.formats.loaded import is_pickle
 
     if data.startswith(_POSTSCRIPT) or _is_iptc(data):
         return _A_PROGRAM
-    is_one = "." in name and is_loaded(name)  # fields have other names of that kind, files do not
-    if not is_one and not suffix_by_content(data):
-        is_one = is_pickle("", data)
-    return _A_PICKLE if is_one else ""
+    if suffix_by_content(data):  # which it has where it comes back as a file
+        return ""
+    loaded = name if "." in name else ""  # fields have names of that kind, files do not
+    return _A_PICKLE if is_pickle(loaded, data) else ""
 
 
 def _is_iptc(data: bytes) -> bool:

@@ -385,6 +385,10 @@ class Source(ABC):
         """Return the names that all images have as files of a folder, but for the suffix."""
         return self.names()
 
+    def comes_back_whole(self) -> bool:
+        """Tell whether all that this tells of its images comes back, names included."""
+        return True
+
     def stamp(self, part: Part) -> str:
         """Return what changes when the file of a part does."""
         return self.place.stamp(part.file) if part.file else ""

@@ -75,6 +75,14 @@ class ParquetSource(ShardedSource):
             classes = classes_of(batch, columns)
             yield from zip(_names(part.file, start, batch, columns, classes), classes, strict=True)
 
+    def comes_back_whole(self) -> bool:
+        return all(
+            all(map(_keeps_path, _paths(batch, columns)))
+            for file in self.files
+            if not (columns := self._columns(file)).is_plain
+            for batch in self.values_of(file, [f"{columns.image}.path"])
+        )
+
     def file_names(self) -> list[str]:
         found: list[str] = []
         for file in self.files:
@@ -282,7 +290,7 @@ def _names(
 ) -> list[str]:
     """Return a name for each row: its own where it has one, else its file, class and number."""
     if columns.named:
-        paths = batch.column(columns.image).field("path").to_pylist()
+        paths = _paths(batch, columns)
         return [safe_name(path or "", file) for path in paths]
     stem = _stem(file)
     folders = {
@@ -299,9 +307,18 @@ def _originals(batch: pa.RecordBatch, columns: Columns) -> list[str]:
         return []
     if columns.is_plain:
         return [""] * batch.num_rows
-    paths = batch.column(columns.image).field("path").to_pylist()
-    lasts = [(path or "").replace("\\", "/").rpartition("/")[2] for path in paths]
+    lasts = [(path or "").replace("\\", "/").rpartition("/")[2] for path in _paths(batch, columns)]
     return ["" if fault_of(last) or not suffix_of(last) else last for last in lasts]
+
+
+def _paths(batch: pa.RecordBatch, columns: Columns) -> list[str | None]:
+    paths: list[str | None] = batch.column(columns.image).field("path").to_pylist()
+    return paths
+
+
+def _keeps_path(path: str | None) -> bool:
+    """Tell whether a path comes back as it is: one of a file in a folder, or none."""
+    return path is None or (not fault_of(path) and suffix_of(path) != "")
 
 
 def _stem(file: str) -> str:

@@ -10,6 +10,7 @@ from urllib.request import url2pathname
 from dsguard.formats.places.base import Listing, Place
 from dsguard.formats.places.local import LocalPlace
 from dsguard.formats.places.remote import RemotePlace
+from dsguard.formats.places.schemes import without_password
 
 __all__ = [
     "Listing",
@@ -46,12 +47,6 @@ def on_disk(location: str | os.PathLike[str]) -> Path | None:
     return None if is_url(path) else Path(os.path.realpath(path))  # of a loop of links as well
 
 
-def without_password(location: object) -> str:
-    """Return a URL as it is shown and noted: without the password in it."""
-    return _PASSWORD.sub(r"\1:***@", str(location))
-
-
-_PASSWORD = re.compile(r"(://[^/@:\s]*):[^/@\s]*@")
 _LOCAL = re.compile(r"(?:file|local)://(?:localhost(?=/))?|file:(?=/[^/])", re.IGNORECASE)
 """Before a path, as RFC 8089 and fsspec spell it."""
 

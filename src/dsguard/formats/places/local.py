@@ -364,7 +364,8 @@ class LocalPlace(Place):
             status = os.stat(path)  # noqa: PTH116 - no Path for a million names
         except FileNotFoundError:
             status = os.lstat(path)  # a link that leads nowhere
-        return f"{status.st_size}-{status.st_mtime_ns}"
+        # Archives without dates leave one date: what was unpacked over a file is told by the other.
+        return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}"
 
 
 def is_within(path: Path, folder: Path) -> bool:

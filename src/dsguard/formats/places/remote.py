@@ -24,12 +24,15 @@ from dsguard.formats.names import (
 )
 from dsguard.formats.places import addresses, http
 from dsguard.formats.places.base import Listing, Place
-from dsguard.formats.places.schemes import check_schemes
+from dsguard.formats.places.schemes import check_schemes, without_password
 from dsguard.formats.places.stamps import stamp_in
 from dsguard.formats.places.walked import is_walked, walked
 
 _PARTS_OF_ROOT = {"memory": 0, "hf": 2, "smb": 2}
 """How many parts of a path name a bucket, server, share or repository, where it is not one."""
+
+_BUCKETS = frozenset({"abfs", "abfss", "az", "gcs", "gs", "oss", "s3", "s3a"})
+"""Stores whose folders are parts of names: to make one would make a bucket, of a mistyped name."""
 
 _PORTS = {"FTPFileSystem": 21, "SFTPFileSystem": 22, "SMBFileSystem": 445}
 """Those that a URL need not name."""
@@ -47,7 +50,7 @@ class RemotePlace(Place):
         check_schemes(self.url)
 
     def __str__(self) -> str:
-        return self.url
+        return without_password(self.url)
 
     @cached_property
     def _opened(self) -> tuple[Any, str]:
@@ -80,7 +83,8 @@ class RemotePlace(Place):
     def _with_folder(self, name: str) -> str:
         """Return where a file is to lie, in a folder that is there."""
         path = self._at(checked(name))
-        self._opened[0].makedirs(str(PurePosixPath(path).parent), exist_ok=True)
+        if not _BUCKETS & {*_protocols(self._store)}:
+            self._opened[0].makedirs(str(PurePosixPath(path).parent), exist_ok=True)
         return path
 
     def listing(self) -> Listing:
@@ -98,6 +102,8 @@ class RemotePlace(Place):
             msg = f"{self} has folders in folders without end"
             raise InputError(msg) from error
         for path in paths:
+            if path.endswith("/"):  # an object without content, which stands for a folder
+                continue
             inside = path.startswith(start)
             name = path[len(start) :] if root else path.removeprefix("/")
             if not inside or leads_out_of_url(name):
@@ -128,6 +134,8 @@ class RemotePlace(Place):
             raise
         if self._is_of_web and getattr(file, "size", 0) is None:
             file.seek = partial(_sought, file.seek, f"{self}/{name}")  # type: ignore[method-assign]
+        if not self._is_of_web and file.seek(0) is None:  # as of sftp
+            file.seek = partial(_told_where, file, file.seek)  # type: ignore[method-assign]
         cache = getattr(file, "cache", None)
         if cache is not None and not self._is_of_web and hasattr(cache, "fetcher"):
             cache.fetcher = partial(_fetched, cache.fetcher, getattr(file, "size", None))
@@ -245,6 +253,17 @@ def _sought(seek: Callable[..., int], address: str, *to: int) -> int:
     except ValueError as error:
         msg = f"{address} is sent without its length, and so only from its start; download it"
         raise InputError(msg) from error
+
+
+def _told_where(file: BinaryIO, seek: Callable[..., object], *to: int) -> int:
+    """Go to a place in a file, and return it, as files do."""
+    seek(*to)
+    return file.tell()
+
+
+def _protocols(store: Any) -> tuple[str, ...]:
+    known = store.protocol
+    return (known,) if isinstance(known, str) else tuple(known)
 
 
 def _fetched(fetch: Callable[..., bytes], size: int | None, start: int, end: int) -> bytes:

@@ -1,10 +1,12 @@
-"""URL schemes at which datasets may lie.
+"""URLs at which datasets may lie: their schemes, and how they are shown.
 
 fsspec knows many more. Some of them do what a file on a server says: read other files, fill in
 templates, run commands. Those are not for data that strangers hand out.
 """
 
 from __future__ import annotations
+
+import re
 
 from dsguard.errors import InputError
 
@@ -48,3 +50,11 @@ def _refusal(url: str, scheme: str, known: frozenset[str]) -> InputError:
         f"{url[:200]}: dsguard does not go to {scheme[:40]!r}; copy the dataset to this machine, "
         f"or to one of: {names}"
     )
+
+
+_PASSWORD = re.compile(r"(://[^/@:\s]*):[^/@\s]*@")
+
+
+def without_password(location: object) -> str:
+    """Return a URL as it is shown and noted: without the password in it."""
+    return _PASSWORD.sub(r"\1:***@", str(location))
