@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import tarfile
@@ -110,6 +111,7 @@ NO_IMAGES = {
     "denied.jpg": b'<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>',
     "noted.jpg": b"<!-- a\nb --><!doctype html>",
     "limit.jpg": b' {"error": "rate limit"}\n',
+    "packed.bmp": gzip.compress(b"BM" + bytes(3000)),
 }
 
 

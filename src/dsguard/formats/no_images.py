@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import re
 
+from dsguard.formats.images import suffix_by_content
 from dsguard.formats.limits import load_json
+from dsguard.formats.unpacked import start_of
 
+_GZIP = b"\x1f\x8b\x08"
 _POINTER = b"version https://git-lfs.github.com/"
 _PAGE = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*+(?:<\?xml[^>]*>\s*+|<!--(?:(?!-->).)*+-->\s*+)*+"
@@ -25,6 +29,10 @@ def told_of(data: bytes) -> str:
     'is the answer of a web server, and no image; download it again'
     """
     start = data[:_STARTS_IN]
+    if start.startswith(_GZIP) and suffix_by_content(start_of(io.BytesIO(data)) or b""):
+        return (
+            "is an image that gzip packed, as stores keep files with a content encoding; unpack it"
+        )
     if start.startswith(_POINTER):
         return "is a pointer of Git LFS, and no image; fetch the images with git lfs pull"
     if _PAGE.match(start) or _is_json(data):
