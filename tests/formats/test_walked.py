@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ftplib
+
 import pytest
 
 from dsguard.errors import InputError
@@ -107,3 +109,30 @@ def test_objects_that_stand_for_folders_are_no_files(monkeypatch):
 
 def test_passwords_are_not_shown():
     assert str(RemotePlace("sftp://me:secret@host/d")) == "sftp://me:***@host/d"
+
+
+class Stale(fsspec.AbstractFileSystem):
+    """A store whose listings are of before, and which raises errors of its own, as FTP."""
+
+    protocol = "ftp"
+    is_there = True
+
+    def makedirs(self, path, exist_ok=False):
+        msg = "550 File exists."
+        raise ftplib.error_perm(msg)
+
+    def isdir(self, path):
+        return self.is_there
+
+    def pipe_file(self, path, value, **_):
+        msg = "452 no space"
+        raise ftplib.error_temp(msg)
+
+
+@pytest.mark.parametrize(("is_there", "told"), [(True, "452 no space"), (False, "550 File exists")])
+def test_a_folder_that_is_there_is_made_by_nobody(monkeypatch, is_there, told):
+    store = Stale(skip_instance_cache=True)
+    store.is_there = is_there
+    monkeypatch.setattr(RemotePlace, "_opened", (store, "/d"))
+    with pytest.raises(OSError, match=f"the server failed: {told}"):
+        RemotePlace("ftp://host/d").write("a/1.png", b"x")

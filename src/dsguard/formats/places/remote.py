@@ -8,12 +8,12 @@ import posixpath
 import secrets
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, partial, wraps
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, ParamSpec, TypeVar, cast
 
 from dsguard._atomic import remove_left, temporary_folder
-from dsguard.errors import InputError, MissingExtraError
+from dsguard.errors import DsguardError, InputError, MissingExtraError
 from dsguard.formats.names import (
     checked,
     is_hidden,
@@ -28,6 +28,9 @@ from dsguard.formats.places.schemes import check_schemes, without_password
 from dsguard.formats.places.stamps import stamp_in
 from dsguard.formats.places.walked import is_walked, walked
 
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
+
 _PARTS_OF_ROOT = {"memory": 0, "hf": 2, "smb": 2}
 """How many parts of a path name a bucket, server, share or repository, where it is not one."""
 
@@ -38,6 +41,22 @@ _PORTS = {"FTPFileSystem": 21, "SFTPFileSystem": 22, "SMBFileSystem": 445}
 """Those that a URL need not name."""
 
 _KINDS_OF_HUB = ("buckets", "datasets", "spaces")
+
+
+def _telling(use: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
+    """Return what uses a store, with OSError for whatever its library raises, as that of FTP."""
+
+    @wraps(use)
+    def told(*args: _Given.args, **kwargs: _Given.kwargs) -> _Result:
+        try:
+            return use(*args, **kwargs)
+        except (OSError, DsguardError):
+            raise
+        except Exception as error:
+            what = str(error) or type(error).__name__
+            raise OSError(errno.EIO, f"the server failed: {what}") from error
+
+    return told
 
 
 @dataclass(frozen=True)
@@ -83,8 +102,15 @@ class RemotePlace(Place):
     def _with_folder(self, name: str) -> str:
         """Return where a file is to lie, in a folder that is there."""
         path = self._at(checked(name))
-        if not _BUCKETS & {*_protocols(self._store)}:
-            self._opened[0].makedirs(str(PurePosixPath(path).parent), exist_ok=True)
+        folder = str(PurePosixPath(path).parent)
+        if folder not in self._made and not _BUCKETS & {*_protocols(self._store)}:
+            try:
+                self._opened[0].makedirs(folder, exist_ok=True)
+            except Exception:  # it may be there since its listing was asked for
+                self._opened[0].invalidate_cache()
+                if not self._opened[0].isdir(folder):
+                    raise
+        self._made.add(folder)
         return path
 
     def listing(self) -> Listing:
@@ -177,17 +203,25 @@ class RemotePlace(Place):
         return {}
 
     @cached_property
+    def _made(self) -> set[str]:
+        """The folders that this process has made."""
+        return set()
+
+    @cached_property
     def _untold(self) -> str:
         """The stamp of what nothing is told of: no later run has it."""
         return f"untold {secrets.token_hex(16)}"
 
+    @_telling
     def write(self, name: str, data: bytes) -> None:
         self._opened[0].pipe_file(self._with_folder(name), data)
 
+    @_telling
     def discard(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             self._opened[0].rm_file(self._at(checked(name)))
 
+    @_telling
     def clear(self, folder: str) -> None:
         if self.exists(checked(folder)):
             self._opened[0].rm(self._at(folder), recursive=True)
@@ -198,6 +232,7 @@ class RemotePlace(Place):
     def drop(self, name: str) -> None:
         (self.scratch() / name).unlink(missing_ok=True)
 
+    @_telling
     def take(self, file: str, name: str) -> None:
         path = self.scratch() / file
         self._opened[0].put_file(str(path), self._with_folder(name))
@@ -267,21 +302,8 @@ def _protocols(store: Any) -> tuple[str, ...]:
 
 
 def _fetched(fetch: Callable[..., bytes], size: int | None, start: int, end: int) -> bytes:
-    """Return a part of a file, all of it.
-
-    Raises
-    ------
-    OSError
-        If the server ends it early, or its library raises whatever it has for that, as that of FTP
-        does.
-    """
-    try:
-        found = fetch(start, end)
-    except OSError:
-        raise
-    except Exception as error:
-        told = str(error) or type(error).__name__
-        raise OSError(errno.EIO, f"the server failed: {told}") from error
+    """Return a part of a file, all of it; raise OSError if the server ends it early."""
+    found = _telling(fetch)(start, end)
     wanted = end - start if size is None else min(end, size) - start
     if size is not None and len(found) < wanted:
         raise OSError(errno.EIO, f"the server sent {len(found)} of {wanted} bytes; try again")
