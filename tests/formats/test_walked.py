@@ -115,24 +115,34 @@ class Stale(fsspec.AbstractFileSystem):
     """A store whose listings are of before, and which raises errors of its own, as FTP."""
 
     protocol = "ftp"
-    is_there = True
+    listed = ()
+    there = ("/d",)
+
+    def invalidate_cache(self, path=None):
+        self.listed = self.there
 
     def makedirs(self, path, exist_ok=False):
-        msg = "550 File exists."
-        raise ftplib.error_perm(msg)
-
-    def isdir(self, path):
-        return self.is_there
+        if "/d" not in self.listed:
+            msg = "550 File exists."
+            raise ftplib.error_perm(msg)
+        self.there = (*self.there, path)
 
     def pipe_file(self, path, value, **_):
-        msg = "452 no space"
-        raise ftplib.error_temp(msg)
+        if path.endswith("large.png"):
+            msg = "452 no space"
+            raise ftplib.error_temp(msg)
+        self.written = path
 
 
-@pytest.mark.parametrize(("is_there", "told"), [(True, "452 no space"), (False, "550 File exists")])
-def test_a_folder_that_is_there_is_made_by_nobody(monkeypatch, is_there, told):
+def test_a_folder_that_is_there_is_not_made_again(monkeypatch):
     store = Stale(skip_instance_cache=True)
-    store.is_there = is_there
     monkeypatch.setattr(RemotePlace, "_opened", (store, "/d"))
-    with pytest.raises(OSError, match=f"the server failed: {told}"):
-        RemotePlace("ftp://host/d").write("a/1.png", b"x")
+    place = RemotePlace("ftp://host/d")
+    place.write("a/1.png", b"x")
+    assert (store.there, store.written) == (("/d", "/d/a"), "/d/a/1.png")
+    with pytest.raises(OSError, match="the server failed: 452 no space"):
+        place.write("a/large.png", b"x")
+    monkeypatch.setattr(store, "invalidate_cache", lambda: None)
+    store.listed = ()
+    with pytest.raises(OSError, match="the server failed: 550 File exists"):
+        place.write("b/1.png", b"x")

@@ -31,8 +31,8 @@ _WORTH_TELLING = 100_000  # bytes
 
 _COMES_BACK = {
     "all": "all of the clean dataset comes back as it is",
-    "contents": "all images, fields and labels of the clean dataset come back as they are, in "
-    "another format",
+    "contents": "all images, fields and labels of the clean dataset come back as they are; its "
+    "format, or paths in its tables, do not",
     "images": "all images of the clean dataset come back as they are; fields of shards, columns "
     "and arrays were not compared",
 }
@@ -40,6 +40,8 @@ _COMES_BACK = {
 
 def finish(task: Task, report: Report, choices: Choices) -> int:
     """Print what became of a dataset; return the exit code."""
+    from dsguard.formats.places import without_password
+
     manifest = ", named in the manifest" if task.writes else ""
     show(report.failures, report.failed, manifest)
     total = report.done + report.failed - report.broken + report.lost
@@ -59,8 +61,8 @@ def finish(task: Task, report: Report, choices: Choices) -> int:
         if report.compared and not report.differences:
             click.echo(_COMES_BACK[report.compared])
     else:
-        images = counted(total, "image")
-        click.echo(f"{task.verb} {report.done} of {images} into {choices.destination}")
+        images, there = counted(total, "image"), without_password(choices.destination)
+        click.echo(f"{task.verb} {report.done} of {images} into {there}")
         if report.resumed:
             click.echo(f"{report.resumed} of {report.shards} shards were done before")
         _tell_files(task, report)

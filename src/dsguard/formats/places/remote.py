@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial, wraps
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, ParamSpec, TypeVar, cast
+from weakref import ref
 
 from dsguard._atomic import remove_left, temporary_folder
 from dsguard.errors import DsguardError, InputError, MissingExtraError
@@ -106,10 +107,9 @@ class RemotePlace(Place):
         if folder not in self._made and not _BUCKETS & {*_protocols(self._store)}:
             try:
                 self._opened[0].makedirs(folder, exist_ok=True)
-            except Exception:  # it may be there since its listing was asked for
+            except Exception:  # a part of it may be there since a listing was asked for
                 self._opened[0].invalidate_cache()
-                if not self._opened[0].isdir(folder):
-                    raise
+                self._opened[0].makedirs(folder, exist_ok=True)
         self._made.add(folder)
         return path
 
@@ -161,7 +161,8 @@ class RemotePlace(Place):
         if self._is_of_web and getattr(file, "size", 0) is None:
             file.seek = partial(_sought, file.seek, f"{self}/{name}")  # type: ignore[method-assign]
         if not self._is_of_web and file.seek(0) is None:  # as of sftp
-            file.seek = partial(_told_where, file, file.seek)  # type: ignore[method-assign]
+            # Not by a bound method: a file that holds itself is closed late, when none answers.
+            file.seek = partial(_told_where, ref(file))  # type: ignore[method-assign]
         cache = getattr(file, "cache", None)
         if cache is not None and not self._is_of_web and hasattr(cache, "fetcher"):
             cache.fetcher = partial(_fetched, cache.fetcher, getattr(file, "size", None))
@@ -290,9 +291,11 @@ def _sought(seek: Callable[..., int], address: str, *to: int) -> int:
         raise InputError(msg) from error
 
 
-def _told_where(file: BinaryIO, seek: Callable[..., object], *to: int) -> int:
+def _told_where(known: ref[BinaryIO], *to: int) -> int:
     """Go to a place in a file, and return it, as files do."""
-    seek(*to)
+    file = known()
+    assert file is not None
+    type(file).seek(file, *to)
     return file.tell()
 
 
