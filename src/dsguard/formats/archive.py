@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import stat
@@ -188,6 +189,9 @@ def _zip(place: Place, file: str, stamp: str) -> tuple[zipfile.ZipFile, dict[str
         msg = f"{path} {too_much(most)}"
         raise InputError(msg)
     return archive, {safe_name(name, path): member for name, member in _named(archive, path)}
+
+
+atexit.register(_zip.cache_clear)  # later, the threads are gone by which sftp closes a file
 
 
 def _named(archive: zipfile.ZipFile, path: str) -> list[tuple[str, zipfile.ZipInfo]]:
