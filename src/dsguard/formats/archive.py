@@ -172,6 +172,9 @@ _END = struct.Struct("<4s4H2LH")
 def _zip(place: Place, file: str, stamp: str) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
     """Return an archive and its members: to read its directory for each shard would take long."""
     del stamp  # a file that was replaced is another archive
+    # Closed before the library that opens it: sftp waits for an answer, and later none comes.
+    atexit.unregister(_zip.cache_clear)
+    atexit.register(_zip.cache_clear)
     path = f"{place}/{file}"
     try:
         opened = place.open(file)
@@ -189,9 +192,6 @@ def _zip(place: Place, file: str, stamp: str) -> tuple[zipfile.ZipFile, dict[str
         msg = f"{path} {too_much(most)}"
         raise InputError(msg)
     return archive, {safe_name(name, path): member for name, member in _named(archive, path)}
-
-
-atexit.register(_zip.cache_clear)  # later, the threads are gone by which sftp closes a file
 
 
 def _named(archive: zipfile.ZipFile, path: str) -> list[tuple[str, zipfile.ZipInfo]]:
