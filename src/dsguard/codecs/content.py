@@ -222,6 +222,19 @@ class CarriesArchiveError(FormatError):
     Attributes
     ----------
     archive : File or None
+
+    Examples
+    --------
+    >>> import dsguard, numpy as np
+    >>> from dsguard.codecs import CarriesArchiveError
+    >>> key, room = dsguard.DatasetKey(bytes(32)), np.zeros((1, 32, 32, 3), np.uint8)
+    >>> files = dsguard.File("files.tar", b"an archive", is_beside=True)
+    >>> out = dsguard.protect_batch(room, key, files={0: files})
+    >>> try:
+    ...     dsguard.restore_batch(out.images, key)
+    ... except CarriesArchiveError as error:
+    ...     print(error.archive.name)
+    files.tar
     """
 
     archive: File | None = None

@@ -128,10 +128,10 @@ class RemotePlace(Place):
             msg = f"{self} has folders in folders without end"
             raise InputError(msg) from error
         for path in paths:
-            if path.endswith("/"):  # an object without content, which stands for a folder
-                continue
             inside = path.startswith(start)
             name = path[len(start) :] if root else path.removeprefix("/")
+            if inside and path.endswith("/") and not leads_out_of_url(name.rstrip("/") or "."):
+                continue  # an object without content, which stands for a folder
             if not inside or leads_out_of_url(name):
                 found.refused[path] = self._leading_out(path)
             else:
