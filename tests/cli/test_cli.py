@@ -497,3 +497,20 @@ def test_what_is_advised_after_protecting_can_be_run(tmp_path, monkeypatch, caps
     advice = capsys.readouterr().err.partition("see that it comes back: dsguard ")[2]
     assert run(shlex.split(advice)) == Exit.OK
     assert ("--in-format" in advice) == bool(named)
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "parquet"])
+def test_arrays_that_were_published_beside_shards_are_no_dataset(
+    tmp_path, monkeypatch, capsys, scenes, kind
+):
+    monkeypatch.chdir(tmp_path)
+    dsguard.DatasetKey(bytes(32)).save("k.key")
+    Path("clean/a").mkdir(parents=True)
+    Path("clean/a/0.png").write_bytes(encode_image(scenes[0]))
+    np.save("clean/features.npy", np.ones((8, 64)))
+    options = ["--publish", "*.npy", "--out-format", kind]
+    assert run(["protect", "clean", "safe", "--key", "k.key", *options]) == Exit.OK
+    advice = capsys.readouterr().err.partition("see that it comes back: dsguard ")[2]
+    assert run(shlex.split(advice)) == Exit.OK
+    assert run(["restore", "safe", "back", "--key", "k.key"]) == Exit.OK
+    assert Path("back/features.npy").read_bytes() == Path("clean/features.npy").read_bytes()

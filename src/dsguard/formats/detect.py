@@ -189,15 +189,24 @@ def _of_folder(place: Place, kind: str, images_of_any_kind: bool) -> Source:
     return FolderSource(place)
 
 
+def _have_images(place: Place, arrays: list[str]) -> bool:
+    try:
+        return bool(NumpySource(place, arrays).names())
+    except InputError:
+        return False
+
+
 def _only_kind(place: Place, by_kind: dict[str, list[str]]) -> str:
     """Return the kind of the files in a folder.
 
-    Loose arrays among images are no dataset, and neither is their table of metadata.
+    Loose arrays among images are no dataset, neither are those without images beside shards, nor a
+    table of metadata.
     """
     if by_kind["folder"]:
         by_kind["parquet"] = [name for name in by_kind["parquet"] if not is_metadata(name)]
     found = [kind for kind, names in by_kind.items() if names]
-    if "folder" in found and "numpy" in found:
+    is_one_of_several = "numpy" in found and len(found) > 1
+    if is_one_of_several and ("folder" in found or not _have_images(place, by_kind["numpy"])):
         found.remove("numpy")
     if len(found) > 1:
         msg = (
