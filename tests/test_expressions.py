@@ -120,7 +120,7 @@ def test_no_expression_has_many_ways_through_a_text():
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
         cwd=Path(__file__).parents[1],
     )
