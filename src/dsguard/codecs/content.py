@@ -292,12 +292,18 @@ def _carried(contents: Mapping[int, tuple[int, bytes]]) -> dict[int, DsguardErro
             errors[n] = TamperedError(MALFORMED)
         elif contents[n][0] == Kind.BESIDE:
             errors[n] = CarriesArchiveError.of(File(each[0], data, is_beside=True))
-        elif fault := _fault_of(each[0], data):
-            msg = f"carries the file {each[0]!r} in place of an image, which {fault}"
-            errors[n] = FormatError(msg)
         else:
-            errors[n] = CarriesFileError.of(File(each[0], data))
+            errors[n] = _file_in(each[0], data)
     return errors
+
+
+def _file_in(name: str, data: bytes) -> DsguardError:
+    """Return the error that has a file, or that of one which may not stand in place of an image."""
+    try:
+        return CarriesFileError.of(File(name, data))
+    except InputError:
+        fault = _fault_of(name, data)
+    return FormatError(f"carries the file {name!r} in place of an image, which {fault}")
 
 
 def lengths_in(images: Images) -> list[int]:

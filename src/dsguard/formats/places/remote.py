@@ -307,8 +307,7 @@ def _protocols(store: Any) -> tuple[str, ...]:
 def _fetched(fetch: Callable[..., bytes], size: int | None, start: int, end: int) -> bytes:
     """Return a part of a file, all of it; raise OSError if the server ends it early."""
     found = _telling(fetch)(start, end)
-    wanted = end - start if size is None else min(end, size) - start
-    if size is not None and len(found) < wanted:
+    if size is not None and len(found) < (wanted := min(end, size) - start):
         raise OSError(errno.EIO, f"the server sent {len(found)} of {wanted} bytes; try again")
     return found
 
