@@ -20,16 +20,7 @@ from typing import TYPE_CHECKING, Any
 import dsguard._moved  # noqa: F401 - says where former modules are
 
 if TYPE_CHECKING:
-    from dsguard.api import (
-        ImageInfo,
-        ProtectedBatch,
-        RestoredBatch,
-        Status,
-        image_ids,
-        inspect,
-        protect_batch,
-        restore_batch,
-    )
+    from dsguard.api import image_ids, inspect, protect_batch, restore_batch
     from dsguard.codecs import CarriesFileError, File
     from dsguard.errors import (
         CapacityError,
@@ -46,6 +37,7 @@ if TYPE_CHECKING:
     from dsguard.kernels import get_backend, set_backend
     from dsguard.keys import DatasetKey, image_key
     from dsguard.profiles import Profile
+    from dsguard.results import ImageInfo, ProtectedBatch, RestoredBatch, Status
 
     __version__: str
 
@@ -85,16 +77,16 @@ _HOMES = {
     "DsguardError": "dsguard.errors",
     "File": "dsguard.codecs",
     "FormatError": "dsguard.errors",
-    "ImageInfo": "dsguard.api",
+    "ImageInfo": "dsguard.results",
     "InputError": "dsguard.errors",
     "MissingExtraError": "dsguard.errors",
     "MissingSidecarError": "dsguard.errors",
     "NoKeysError": "dsguard.errors",
     "NotProtectedError": "dsguard.errors",
     "Profile": "dsguard.profiles",
-    "ProtectedBatch": "dsguard.api",
-    "RestoredBatch": "dsguard.api",
-    "Status": "dsguard.api",
+    "ProtectedBatch": "dsguard.results",
+    "RestoredBatch": "dsguard.results",
+    "Status": "dsguard.results",
     "TamperedError": "dsguard.errors",
     "WrongKeyError": "dsguard.errors",
     "get_backend": "dsguard.kernels",

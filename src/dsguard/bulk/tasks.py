@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dsguard import covers
+from dsguard._arguments import keys_for
 from dsguard._published import PROTECTED
-from dsguard.api import are_protected, keys_for, protect_batch, restore_batch
+from dsguard.api import are_protected, protect_batch, restore_batch
 from dsguard.bulk.against import Comparison
 from dsguard.bulk.carried import file_of, fitted_to_files
 from dsguard.choices import COVER_SIZES, KEPT

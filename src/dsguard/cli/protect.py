@@ -127,7 +127,7 @@ def protect(
     With --dataset the key is deposited first on the platform that you are logged in to, or that of
     --dmcp, for others to be granted the images.
     """
-    from dsguard.api import unwise
+    from dsguard._arguments import unwise
     from dsguard.bulk import Protect, class_names_of
     from dsguard.bulk.keeping import keep_of
     from dsguard.codecs import codec_named

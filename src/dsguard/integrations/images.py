@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dsguard.api import are_protected, keys_for, restore_batch
+from dsguard._arguments import keys_for
+from dsguard.api import are_protected, restore_batch
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.images import Group, decode_files, decode_image, encode_image
 from dsguard.formats.path_images import told_of_path
