@@ -22,12 +22,12 @@ from dsguard.bulk.selection import Choice, Selection, classes_of, output_names
 from dsguard.bulk.settings import Settings
 from dsguard.bulk.shard import ShardSpec
 from dsguard.bulk.source_journal import state_of
+from dsguard.bulk.stamps import stamps_of
 from dsguard.bulk.tasks import Task
 from dsguard.errors import InputError
 from dsguard.formats.base import Part, as_label
 from dsguard.formats.croissant import CROISSANT
 from dsguard.formats.disclosure import Disclosure, add_up
-from dsguard.formats.folder.reader import TreeSource
 from dsguard.formats.harmless import harmless_classes
 from dsguard.formats.images import LOSSLESS_FORMATS, is_image_name, with_suffix
 from dsguard.formats.names import distinct
@@ -194,14 +194,7 @@ def _specs(
     disclosure: Disclosure | None = None,
     choice: Choice | None = None,
 ) -> list[ShardSpec]:
-    # Where shards hold what lies beside images, they change with it, and with decisions on it.
-    in_shards = output and not (output.kind == "folder" and isinstance(source, TreeSource))
-    decided = f" {disclosure}" if in_shards and disclosure not in (None, Disclosure()) else ""
-
-    def stamp_of(part: Part) -> str:
-        texts = source.stamp_of_texts(part) if in_shards else ""
-        return f"{source.stamp(part)} {part.start}-{part.stop}{decided}{texts}"
-
+    stamps = stamps_of(source, task, parts, output, disclosure) if output else [""] * len(parts)
     suffix = LOSSLESS_FORMATS[output.image_format] if output else ""
     return [
         ShardSpec(
@@ -213,11 +206,11 @@ def _specs(
             journal,
             suffix,
             {name: renames[name] for name in part.names or renames if name in renames},
-            stamp_of(part) if journal else "",
+            stamp,
             disclosure=disclosure,
             choice=choice,
         )
-        for number, part in enumerate(parts)
+        for number, (part, stamp) in enumerate(zip(parts, stamps, strict=True))
     ]
 
 

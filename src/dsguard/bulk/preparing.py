@@ -29,7 +29,7 @@ def prepared(left: list[ShardSpec], everything: list[ShardSpec]) -> Iterator[lis
         with _with_whole_set(task, left, everything) as ready:
             yield ready
     else:
-        if task.cover.needs_labels and not (task.class_names or task.cover.any_labels):
+        if task.needs_other_shards:
             task = replace(task, class_names=_class_names(everything))
         yield [replace(spec, task=task) for spec in left]
 

@@ -10,6 +10,7 @@ all pieces of another shard or run are noticed as well; a shard may be renamed w
 from __future__ import annotations
 
 import hashlib
+import itertools
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -223,7 +224,7 @@ def opened_fields(source: Source, file: str, key: DatasetKey | KeySource) -> Pie
     """
     start, end = pieces_of(file, 0)
     found, number, chain = PieceEntries(), 0, _Chain()
-    while _has(source, name := f"{start}.{number}.{end}"):
+    for name in names_of_pieces(source, file):
         data: Any = read_or_error(partial(start_of, source, name))
         if isinstance(data, DsguardError):
             raise data
@@ -242,8 +243,18 @@ def opened_fields(source: Source, file: str, key: DatasetKey | KeySource) -> Pie
     raise InputError(msg)
 
 
-def _has(source: Source, name: str) -> bool:
-    return not fault_of(name) and source.place.has_file(name)
+def names_of_pieces(source: Source, file: str) -> Iterator[str]:
+    """Yield the names of the pieces beside a file of a source, up to the first that is missing.
+
+    None where each image has a file of its own, and `file` is empty.
+    """
+    if not file:
+        return iter(())
+    start, end = pieces_of(file, 0)
+    names = (f"{start}.{number}.{end}" for number in itertools.count())
+    return itertools.takewhile(
+        lambda name: not fault_of(name) and source.place.has_file(name), names
+    )
 
 
 def strays_in(source: Source) -> Iterator[str]:

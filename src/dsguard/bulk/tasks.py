@@ -295,6 +295,13 @@ class Protect(Task):
     def needs_network(self) -> bool:
         return self.cover.needs_network
 
+    @property
+    def needs_other_shards(self) -> bool:
+        """Whether what an image shows depends on images or classes of other shards."""
+        cover = self.cover
+        numbers_classes = cover.needs_labels and not (self.class_names or cover.any_labels)
+        return cover.needs_whole_set or numbers_classes
+
     def process(self, batch: Batch, threads: int | None) -> Processed:
         errors = self._refused(batch)
         good = [n for n in range(len(batch.names)) if n not in errors]

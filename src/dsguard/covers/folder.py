@@ -120,7 +120,8 @@ class FolderOfCovers(Cover):
 
     def settings(self) -> dict[str, str]:
         sizes = [(name, (self.folder / name).stat().st_size) for name in self.files]
-        return {"cover": "given", "pictures": hashlib.sha256(repr(sizes).encode()).hexdigest()}
+        told = repr(sizes).encode() + self.few.tobytes()
+        return {"cover": "given", "pictures": hashlib.sha256(told).hexdigest()}
 
     @contextmanager
     def prepared(self, whole: ImageSet) -> Iterator[FolderOfCovers]:

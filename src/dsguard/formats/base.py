@@ -393,6 +393,11 @@ class Source(ABC):
         """Return what changes when the file of a part does."""
         return self.place.stamp(part.file) if part.file else ""
 
+    def read_with(self, part: Part) -> list[str]:
+        """Return the files beside that of a part in which labels or sidecars of its images lie."""
+        del part
+        return []
+
     def stamp_of_texts(self, part: Part) -> str:
         """Return what changes when text beside the images of a part does, in files of its own."""
         del part

@@ -109,6 +109,11 @@ class ArraySource(Source):
         """Return the files in which sidecars of protected images lie."""
         return [f"{file}.sidecars.npz" for file in self.array_files if file.endswith(".npy")]
 
+    def read_with(self, part: Part) -> list[str]:
+        sidecars = f"{part.file}.sidecars.npz"
+        own = [sidecars] if self.place.has_file(sidecars) else []
+        return [*self.own_companions(), *own]
+
     def classes(self, file: str, array: str) -> list[str]:
         """Return the class of each image of an array, empty where nothing tells."""
         raise NotImplementedError
