@@ -6,6 +6,7 @@ import io
 import pickle
 import struct
 import tracemalloc
+from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
@@ -98,6 +99,23 @@ def test_large_images_of_few_colours_are_carried(start):
 def test_no_pickle_stands_in_place_of_an_image(scenes, monkeypatch, name, data):
     """Trainers run `labels.cache`; somebody who has the key of an image can make it carry one."""
     assert _is_refused(scenes, monkeypatch, data, name, "is a pickle")
+
+
+@pytest.mark.parametrize("name", ["train.cache", "0.pkl", "0.pth.tar", "0.npy"])
+def test_no_pickle_that_begins_as_an_image_has_the_name_of_one(scenes, monkeypatch, name):
+    """Its first step is B, a string of so many bytes as the rest of a bitmap's mark tells."""
+    data = b"BM\0\0\0" + bytes(ord("M")) + b"0" + pickle.dumps(PurePosixPath("x"), 2)[2:]
+    assert pickle.loads(data) == PurePosixPath("x")
+    assert _is_refused(scenes, monkeypatch, data, name, "is a pickle")
+
+
+@pytest.mark.parametrize("name", ["0.p", "0.cache", "0.pt", "0"])
+@pytest.mark.parametrize("kind", ["bmp", "png", "jpeg", "tiff", "webp", "gif", "ppm"])
+def test_tables_call_images_by_any_name(scenes, name, kind):
+    for scene in scenes:
+        file = io.BytesIO()
+        Image.fromarray(scene).save(file, kind)
+        assert File(name, file.getvalue())
 
 
 def test_an_archive_of_files_beside_images_begins_as_it_likes(scenes):

@@ -139,7 +139,7 @@ def test_what_cannot_be_shown_is_named_and_no_image_fails_for_it(home, scenes, c
     assert "and 1 more" in told
     cover = FolderOfCovers.of(KEY, home / "mine")
     assert cover.files == ("good.png",)
-    assert "mode F" in cover.unread[1]
+    assert "fractions" in cover.unread[1]
 
 
 def test_one_that_changes_fails_its_own_image_alone(home, scenes):
@@ -297,8 +297,8 @@ def test_a_picture_that_is_an_image_is_shown_by_none(home, scenes, form, copies)
     assert nearest_to(scenes[5:6], published) < 16
 
 
-def test_a_run_that_goes_on_hides_the_same_pictures(home, scenes):
-    """Shards that are done may show a picture that turns out to be an image."""
+def test_a_run_that_goes_on_hides_what_turns_out_to_be_an_image(home, scenes):
+    """Shards that were done show it, and are done anew."""
     broken = home / "photos" / "x" / "1.png"
     whole = broken.read_bytes()
     broken.write_bytes(whole[:60])
@@ -308,12 +308,25 @@ def test_a_run_that_goes_on_hides_the_same_pictures(home, scenes):
     options = {"cover": cover, "shard_size": 1, "keep": "pixels"}
     assert protect_dataset("photos", "out", KEY, **options).failed == 1
     broken.write_bytes(whole)
-    with pytest.raises(dsguard.InputError, match="begin anew with --overwrite"):
-        protect_dataset("photos", "out", KEY, **options)
-    report = protect_dataset("photos", "out", KEY, **options, overwrite=True)
+    report = protect_dataset("photos", "out", KEY, **options)
+    assert report.resumed == 0
     assert list(report.failures) == ["x/1.png"]
     assert nearest_to(scenes[1:2], shown_by(home / "out")) > 16
     assert protect_dataset("photos", "out", KEY, **options).failed == 1
+
+
+def test_other_pictures_of_the_same_length_are_noticed(home, scenes):
+    """All BMP files of a size have one length; and pictures are kept in memory."""
+    Image.fromarray(scenes[4]).save(home / "mine" / "nice.bmp")
+    cover = FolderOfCovers.of(KEY, home / "mine")
+    protect_dataset("photos", "out", KEY, cover=cover)
+    Image.fromarray(scenes[5]).save(home / "mine" / "nice.bmp")
+    other = FolderOfCovers.of(KEY, home / "mine")
+    with pytest.raises(dsguard.InputError, match="pictures was"):
+        protect_dataset("photos", "out", KEY, cover=other)
+    protect_dataset("photos", "out", KEY, cover=other, overwrite=True)
+    assert nearest_to(scenes[5:6], shown_by(home / "out")) < 16
+    assert nearest_to(scenes[4:5], shown_by(home / "out")) > 16
 
 
 def test_covers_that_are_all_images_leave_none(home, scenes):

@@ -66,6 +66,22 @@ def test_carried_files_come_back_as_they_were(server, owner, user, dataset, scen
         assert tar.extractfile("0.JPG").read() == files[0].data
 
 
+def test_what_begins_as_an_image_has_the_suffix_of_one(server, owner, user, dataset, scenes, key):
+    """A script can begin so as well, and tables call images by any name."""
+    owner.grant(dataset, user.name)
+    bitmap = b"BM" + bytes(60)
+    names = ["labels.cache", "x.py", "x.desktop", "photo.jpg"]
+    files = {n: dsguard.File(name, bitmap) for n, name in enumerate(names)}
+    out = dsguard.protect_batch(scenes[:4], key, files=files)
+    sent = [
+        (f"{n}.png", file)
+        for n, file in enumerate(encode_images(out.images, sidecars=out.sidecars))
+    ]
+    answer = post(server, user.token, dataset, tar_of(sent), "application/x-tar")
+    with tarfile.open(fileobj=io.BytesIO(answer.content)) as tar:
+        assert tar.getnames() == ["0.bmp", "1.bmp", "2.bmp", "3.jpg"]
+
+
 ODD = {
     "x.\x1b]0;owned\x07": "0.png",
     "x.\\..\\..\\evil": "1.png",
@@ -75,7 +91,8 @@ ODD = {
     "x." + "y" * 250: "five-5.png",
     "x.\u202egnp": "6.png",
     "x.a:b": "7.png",
-    "x.jpg.": "8.file",
+    "x.jpg.": "8.png",
+    "x.sh.x": "9.png",
 }
 
 
@@ -91,7 +108,8 @@ def test_the_suffix_of_a_carried_file_makes_no_odd_name(server, owner, user, dat
         found = {member.name: tar.extractfile(member).read() for member in tar}
         assert len(found) == len(tar.getnames())
     assert b"not an image" in found.pop("bad.png.error.txt")
-    assert found == {name: files[n].data for n, name in enumerate(ODD.values())}
+    told = {f"{name.rpartition('.')[0]}.file": files[n].data for n, name in enumerate(ODD.values())}
+    assert found == told
 
 
 def test_a_protected_image_that_is_called_a_text_has_a_name_of_its_own(

@@ -275,6 +275,54 @@ def test_odd_images_are_expanded_or_refused(scenes):
             decode_image(data)
 
 
+def tiff(planes: np.ndarray, kind: int, order: str, *, planar: bool) -> bytes:
+    """Return an uncompressed TIFF file of planes of samples, (C, H, W), of a kind of sample."""
+    bands, height, width = planes.shape
+    samples = planes if planar else planes.transpose(1, 2, 0)
+    data = samples.astype(samples.dtype.newbyteorder(order)).tobytes()
+    bits = 8 * planes.dtype.itemsize
+    strips = [len(data) // bands] * bands if planar else [len(data)]
+    tags: list[tuple[int, int, list[int]]] = [
+        (256, 3, [width]), (257, 3, [height]), (258, 3, [bits] * bands), (259, 3, [1]),
+        (262, 3, [2 if bands > 1 else 1]), (273, 4, strips), (277, 3, [bands]), (278, 3, [height]),
+        (279, 4, strips), (284, 3, [2 if planar else 1]), (338, 3, [2] * (bands - 3)),
+        (339, 3, [kind] * bands),
+    ]  # fmt: skip
+    tags = [tag for tag in tags if tag[2]]
+    place = 8 + 2 + 12 * len(tags) + 4
+    more = sum(
+        size for tag in tags if (size := struct.calcsize("HI"[tag[1] - 3]) * len(tag[2])) > 4
+    )
+    starts = [place + more + sum(strips[:n]) for n in range(len(strips))]
+    entries, values = b"", b""
+    for tag, form, numbers in tags:
+        told = starts if tag == 273 else numbers
+        packed = struct.pack(f"{order}{len(told)}{'HI'[form - 3]}", *told)
+        if len(packed) > 4:
+            values += packed
+            packed = struct.pack(f"{order}I", place + len(values) - len(packed))
+        entries += struct.pack(f"{order}HHI", tag, form, len(told)) + packed.ljust(4, b"\0")
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, len(tags))
+    return head + entries + bytes(4) + values + data
+
+
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("bands", [1, 3, 4])
+@pytest.mark.parametrize(
+    ("samples", "kind"),
+    [("u1", 1), ("i1", 2), ("u2", 1), ("i2", 2), ("f2", 3), ("u4", 1), ("f4", 3), ("f8", 3)],
+)
+def test_tiff_files_are_decoded_to_their_samples_or_refused(planar, order, bands, samples, kind):
+    planes = np.arange(bands * 20 * 12).reshape(bands, 20, 12).astype(samples)
+    data = tiff(planes, kind, order, planar=planar)
+    if samples != "u1":
+        with pytest.raises(UnreadableImageError):
+            decode_image(data)
+        return
+    np.testing.assert_array_equal(decode_image(data), planes.transpose(1, 2, 0))
+
+
 def test_unreadable_images_do_not_stop_the_others(folder):
     (folder / "train" / "cat" / "1.png").write_bytes(b"broken")
     images = read_all(open_source(folder))

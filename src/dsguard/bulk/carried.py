@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,7 +56,9 @@ def name_in(kind: str, file: File) -> str:
     """
     if kind == "parquet" or not suffix_of(file.name) or has_image_suffix(file.name):
         return file.name
-    return with_suffix(file.name, suffix_by_content(file.data))
+    suffix = suffix_by_content(file.data)
+    stem = with_suffix(file.name, "")
+    return stem + suffix if suffix else stem.replace(".", "_")  # of `run.sh.x` no `run.sh` is left
 
 
 def fitted_to_files(
@@ -78,7 +81,7 @@ def fitted_to_files(
     told : bool
         Whether groups are to have the digests of their pictures.
     """
-    fitted: dict[tuple[Shape, bool], list[tuple[int, Bytes, Bytes | None]]] = defaultdict(list)
+    fitted = defaultdict[tuple[Shape, bool, bool], list[tuple[int, Bytes, Bytes | None]]](list)
     others: list[Group] = []
     for group in groups:
         protected = are_protected(group.images)
@@ -92,15 +95,17 @@ def fitted_to_files(
                 stay.append(n)
             else:
                 picture = _resized(group.images[n], shape)
-                fitted[shape, group.is_seen].append((row, picture, digests[n]))
+                fitted[shape, group.is_seen, group.is_damaged].append((row, picture, digests[n]))
         if stay:
             own = {k: group.sidecars[n] for k, n in enumerate(stay) if n in group.sidecars}
             rows_of = [group.rows[n] for n in stay]
-            others.append(Group(rows_of, group.images[stay], own, is_seen=group.is_seen))
-    for (_, is_seen), members in sorted(fitted.items()):
+            kept = replace(group, rows=rows_of, images=group.images[stay], sidecars=own)
+            others.append(kept)
+    for (_, is_seen, is_damaged), members in sorted(fitted.items()):
         numbers, images, known = map(list, zip(*members, strict=True))
         pictures = np.stack(known) if told else None
-        others.append(Group(numbers, np.stack(images), {}, is_seen=is_seen, digests=pictures))
+        seen = {"is_seen": is_seen, "is_damaged": is_damaged}
+        others.append(Group(numbers, np.stack(images), {}, digests=pictures, **seen))
     return others
 
 

@@ -81,6 +81,8 @@ class Plan:
         earlier = set(journal.companions()) - journal.before()
         journal.intend([*self.companions.wanted, SEALED_FILES, CROISSANT])
         copied = self.companions.copy(report)
+        if self.companions.disclosure is not None:
+            report.published = sorted(copied - {SEALED_FILES})
         kept = copied | self.destination.of_shards()
         self.destination.remove(earlier, but=kept)  # they may go along no more
         if self.companions.disclosure is not None:
@@ -179,6 +181,8 @@ def _no_images(source: Source, *, selected: bool) -> InputError:
     carried = [name for name in source.left_out() if is_image_name(name, of_any_kind=True)]
     if carried:
         msg += f" that are decoded; {carried[0]} and others like it are carried by --keep files"
+    if not selected and (remarks := source.remarks()):
+        msg += f"; {remarks[0]}"
     if not selected and source.kind == "archive":
         msg += "; if it holds a dataset of another format, unpack it and give the folder"
     return InputError(msg)

@@ -51,6 +51,8 @@ class Report:
         and are no part of a dataset: remove them before it is published.
     foreign : list of str
         Files in a finished destination that no run has written.
+    published : list of str
+        Files beside the images that a protected set has for all to read: tables, texts, labels.
     metadata_dropped : int
         Images read that had a colour profile, EXIF, XMP or further pictures, which are not written;
         counted as `sidecars` are.
@@ -60,6 +62,10 @@ class Report:
         as `sidecars` are.
     samples : int
         Images that show themselves, where others do not (cover samples); counted as `sidecars` are.
+    not_shown : dict of str to LeftOut
+        By kind, images of which a drawn picture shows, though the owner may expect another: damaged
+        ones, and those that are not decoded where the cover shows something of each. Counted as
+        `sidecars` are.
     bytes_read, bytes_written : int
         Of image files before and after; counted as `sidecars` are.
     shards, resumed : int
@@ -111,6 +117,7 @@ class Report:
     metadata_dropped: int = 0
     as_they_are: int = 0
     samples: int = 0
+    not_shown: dict[str, LeftOut] = field(default_factory=dict)
     bytes_read: int = 0
     bytes_written: int = 0
     sealed_files: int = 0
@@ -129,6 +136,7 @@ class Report:
     unmatched_drop: list[str] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
+    published: list[str] = field(default_factory=list)
 
     def add_broken(self, name: str, error: DsguardError) -> None:
         """Add a file that cannot be read and is no image."""
@@ -154,6 +162,7 @@ class Report:
         self.metadata_dropped += result.metadata_dropped
         self.as_they_are += result.as_they_are
         self.samples += result.samples
+        add_up(self.not_shown, result.not_shown)
         self.bytes_read += result.bytes_read
         self.bytes_written += result.bytes_written
         self.sealed_fields += result.sealed_fields

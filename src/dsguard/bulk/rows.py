@@ -13,6 +13,7 @@ from dsguard.bulk.tasks import Batch, Task
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.allowance import CouldHoldPictureError
 from dsguard.formats.base import Extras
+from dsguard.formats.disclosure import add_up
 from dsguard.formats.images import Group, is_image_name, original_name, with_suffix
 from dsguard.formats.names import checked, is_folder_name
 from dsguard.formats.review import Review
@@ -189,12 +190,14 @@ def _process(
         else [],
         [rows.originals[row] for row in group.rows] if rows.originals else [],
         group.is_seen,
+        group.is_damaged,
     )
     done = task.checked(batch, threads)
     if sink is not None and not sink.takes_files:
         done.errors |= dict.fromkeys(done.files, InputError("carries a file, and this is an array"))
     result.as_they_are += done.as_they_are
     result.samples += done.samples
+    add_up(result.not_shown, done.not_shown)
     results.digests |= {group.rows[n]: digest for n, digest in done.digests.items()}
     errors |= {group.rows[n]: error for n, error in done.errors.items()}
     for row, profile in zip(group.rows, done.profiles, strict=False):

@@ -246,10 +246,8 @@ def opened_fields(source: Source, file: str, key: DatasetKey | KeySource) -> Pie
 def names_of_pieces(source: Source, file: str) -> Iterator[str]:
     """Yield the names of the pieces beside a file of a source, up to the first that is missing.
 
-    None where each image has a file of its own, and `file` is empty.
+    A web server may have any number of them: none is to be asked for before the last was opened.
     """
-    if not file:
-        return iter(())
     start, end = pieces_of(file, 0)
     names = (f"{start}.{number}.{end}" for number in itertools.count())
     return itertools.takewhile(

@@ -97,6 +97,8 @@ class ShardResult:
         Images of which alpha or wide margins are published as they are.
     samples : int
         Images that show themselves, where others do not.
+    not_shown : dict of str to LeftOut
+        By kind, images of which a drawn picture shows, though the owner may expect another.
     bytes_read, bytes_written : int
         Of the files of images that were done, where source and output have such files.
     digests : list of bytes
@@ -127,6 +129,7 @@ class ShardResult:
     metadata_dropped: int = 0
     as_they_are: int = 0
     samples: int = 0
+    not_shown: dict[str, LeftOut] = field(default_factory=dict)
     bytes_read: int = 0
     bytes_written: int = 0
     digests: list[bytes] = field(default_factory=list, repr=False)

@@ -22,7 +22,8 @@ from dsguard.choices import COVER_SIZES, KEPT
 from dsguard.covers import Blank, Cover, Given
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import decode_rows
-from dsguard.formats.images import UnreadableImageError
+from dsguard.formats.disclosure import LeftOut, add_up
+from dsguard.formats.images import READABLE_SUFFIXES, UnreadableImageError, suffix_of
 from dsguard.formats.names import shown
 from dsguard.formats.views import sees_dicom
 from dsguard.kernels.geometry import LARGEST_SIDE
@@ -51,6 +52,8 @@ class Batch:
     """Names of these files, where they are not those of the images."""
     is_seen: bool = True
     """Whether the images are those of the files, and do not stand for others."""
+    is_damaged: bool = False
+    """Whether the files are damaged, or of no kind that is decoded."""
 
     def taken(self, rows: list[int]) -> Batch:
         """Return some of the images, without their sidecars."""
@@ -72,6 +75,8 @@ class Processed:
     """Images of which a good part is published as it is."""
     samples: int = 0
     """Images that show themselves, where others do not."""
+    not_shown: dict[str, LeftOut] = field(default_factory=dict)
+    """By kind, images of which no picture shows that the owner may expect."""
     digests: dict[int, bytes] = field(default_factory=dict)
     """Of all that comes back, where it is to be compared."""
 
@@ -334,7 +339,18 @@ class Protect(Task):
         profiles = [self.codec.name] * len(batch.names)
         outcome = Processed(images, errors, sidecars, profiles)
         outcome.as_they_are, outcome.samples = as_they_are, samples
+        outcome.not_shown = self._not_shown([batch.names[n] for n in good], batch)
         return outcome
+
+    def _not_shown(self, names: list[str], batch: Batch) -> dict[str, LeftOut]:
+        """Return those of which drawn pictures show, though the owner may expect others."""
+        found: dict[str, LeftOut] = {}
+        for name in names if not batch.is_seen else ():
+            if batch.is_damaged and suffix_of(name).lower() in READABLE_SUFFIXES:
+                add_up(found, {"damaged": LeftOut(1, name, _DAMAGED)})
+            elif not isinstance(self.cover, Blank):
+                add_up(found, {"not decoded": LeftOut(1, name, _NOT_DECODED)})
+        return found
 
     @property
     def keeps_files(self) -> bool:
@@ -423,7 +439,7 @@ class Protect(Task):
         return covers.Batch(batch.images, labels, places, batch.names)
 
 
-_DICOM = (".dcm", ".dicom")
+_DICOM = (".dcm", ".dicom", ".ima")
 _NO_DICOM = "DICOM without pydicom shows drawn pictures, no previews; pip install 'dsguard[dicom]'"
 
 
@@ -434,6 +450,8 @@ def _advised(error: DsguardError) -> DsguardError:
     return UnreadableImageError(f"{error.message} (or take --keep files, which carries any file)")
 
 
+_DAMAGED = "damaged, or no image; it is carried, and comes back, as it is"
+_NOT_DECODED = "not decoded: a drawn picture shows, and not what the cover shows of others"
 _NOT_SEEN = "could not be read, or was another, when the run began; start it again"
 
 

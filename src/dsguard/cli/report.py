@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dsguard.bulk.tasks import Task
 
 _SHOWN_KINDS = 12
+_SHOWN_FILES = 6
 _WORTH_TELLING = 100_000  # bytes
 
 
@@ -65,7 +66,7 @@ def finish(task: Task, report: Report, choices: Choices) -> int:
         click.echo(f"{task.verb} {report.done} of {images} into {there}")
         if report.resumed:
             click.echo(f"{report.resumed} of {report.shards} shards were done before")
-        _tell_files(task, report)
+        _tell_files(task, report, choices)
         _tell_sealed(task, report)
     return code_of(report) or code_of_left_out(task, report)
 
@@ -75,19 +76,25 @@ def _ours(report: Report) -> str:
     return " of this run" if report.resumed else ""
 
 
-def _tell_files(task: Task, report: Report) -> None:
+def _tell_files(task: Task, report: Report, choices: Choices) -> None:
     """Say how large the files are, and which have sidecars."""
     ours = _ours(report)
     if report.sidecars:
         have, its = ("has", "its") if report.sidecars == 1 else ("have", "their")
         click.echo(
             f"{counted(report.sidecars, 'image')}{ours} {have} a part of {its} payload in a "
-            "sidecar, in the same file or, of x.npy, in x.npy.sidecars.npz: do not save these "
-            "files anew"
+            "sidecar (in the same file, or beside an .npy file): do not save these files anew"
         )
     if report.samples:
         shows = "it shows itself" if report.samples == 1 else "they show themselves"
         click.echo(f"{counted(report.samples, 'sample')}{ours} in clear: {shows}")
+    if report.published:
+        told = ", ".join(map(shortened, report.published[:_SHOWN_FILES]))
+        more = len(report.published) - _SHOWN_FILES
+        told += f" and {more:,} more" if more > 0 else ""
+        them = "it" if len(report.published) == 1 else "them"
+        keeps = "" if choices.only_named else f" (--only-named keeps {them} back)"
+        click.echo(f"published beside the images, for all to read: {told}{keeps}")
     if report.bytes_read >= _WORTH_TELLING and task.publishes:
         times = report.bytes_written / report.bytes_read
         click.echo(
@@ -146,7 +153,7 @@ def _warn(task: Task, report: Report) -> None:
     for pattern in report.unmatched_drop:
         warn(
             f"--drop {shlex.quote(pattern)}: no file, column, array or key is called so; check the "
-            "spelling in the dataset"
+            "spelling in the dataset (tags within image files, of DICOM or EXIF, stay as they are)"
         )
     show_leftovers(report.leftovers)
     if report.foreign and task.publishes:
@@ -155,6 +162,9 @@ def _warn(task: Task, report: Report) -> None:
             f"{report.foreign[0]}{more}: lies in the destination and was not written by this run; "
             "remove what is not to be published"
         )
+    for each in report.not_shown.values():
+        more = f" and {each.count - 1:,} more" if each.count > 1 else ""
+        warn(f"{shortened(each.first)}{more}{_ours(report)}: {each.reason}")
     if report.metadata_dropped:
         warn(
             f"{counted(report.metadata_dropped, 'image')}{_ours(report)} had a colour profile, "
@@ -177,6 +187,8 @@ def _facts(task: Task, report: Report, total: int) -> dict[str, Any]:
         "metadata_dropped": report.metadata_dropped,
         "as_they_are": report.as_they_are,
         **({"samples": report.samples} if report.samples else {}),
+        **({"published": report.published} if task.publishes else {}),
+        "not_shown": {kind: asdict(each) for kind, each in report.not_shown.items()},
         "bytes_read": report.bytes_read,
         "bytes_written": report.bytes_written,
         "sealed_files": report.sealed_files,

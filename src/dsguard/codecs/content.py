@@ -132,14 +132,15 @@ class File:
 def _fault_of(name: str, data: bytes) -> str:
     """Return why a file may not stand in place of an image; empty where it may."""
     # Whoever carries no files needs none of this.
-    from dsguard.formats.images import suffix_by_content
-    from dsguard.formats.loaded import is_pickle
+    from dsguard.formats.images import has_image_suffix, suffix_by_content
+    from dsguard.formats.loaded import holds_pickle, is_pickle
 
     if data.startswith(_POSTSCRIPT) or _is_iptc(data):
         return _A_PROGRAM
-    if suffix_by_content(data):  # which it has where it comes back as a file
-        return ""
     loaded = name if "." in name else ""  # fields have names of that kind, files do not
+    if suffix_by_content(data):  # tables call images by any name, and a pickle can begin as one
+        is_safe = has_image_suffix(name) or not holds_pickle(loaded, data)
+        return "" if is_safe else _A_PICKLE
     return _A_PICKLE if is_pickle(loaded, data) else ""
 
 

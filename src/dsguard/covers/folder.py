@@ -7,12 +7,12 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from dsguard.kernels.contract import Images, Shape
     from dsguard.keys import DatasetKey
+
+    Array = npt.NDArray[np.uint8]
 
 _SMALL = 1 << 18
 """Samples of pictures that are kept in memory."""
@@ -119,9 +121,8 @@ class FolderOfCovers(Cover):
         return [f"not shown: {self.unread[0]}{more}"] if self.unread else []
 
     def settings(self) -> dict[str, str]:
-        sizes = [(name, (self.folder / name).stat().st_size) for name in self.files]
-        told = repr(sizes).encode() + self.few.tobytes()
-        return {"cover": "given", "pictures": hashlib.sha256(told).hexdigest()}
+        told = [(name, _digest_of(self.folder / name)) for name in self.files]
+        return {"cover": "given", "pictures": hashlib.sha256(repr(told).encode()).hexdigest()}
 
     @contextmanager
     def prepared(self, whole: ImageSet) -> Iterator[FolderOfCovers]:
@@ -254,5 +255,32 @@ def _means(folder: Path, name: str, width: int, height: int) -> npt.NDArray[np.u
     return means_of(gray_of(_decoded(folder, name)), width, height)
 
 
-_kept = lru_cache(maxsize=256)(_picture)
-_kept_means = lru_cache(maxsize=256)(_means)
+def _digest_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _until_changed(read: Callable[..., Array]) -> Callable[..., Array]:
+    """Return a reader that keeps pictures, each until its file is another."""
+
+    @lru_cache(maxsize=256)
+    def kept(stamp: tuple[int, ...], folder: Path, name: str, *form: Any) -> Array:
+        del stamp
+        return read(folder, name, *form)
+
+    def read_now(folder: Path, name: str, *form: Any) -> Array:
+        return kept(_stamp_of(folder / name), folder, name, *form)
+
+    return read_now
+
+
+def _stamp_of(path: Path) -> tuple[int, ...]:
+    """Return what changes when a file does, nothing where it is not there."""
+    with contextlib.suppress(OSError):
+        status = path.stat()
+        return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    return ()
+
+
+_kept = _until_changed(_picture)
+_kept_means = _until_changed(_means)

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from dsguard.api import restore_batch
+from dsguard.bulk.carried import name_in
 from dsguard.dmcp import tiff
 from dsguard.dmcp.frames import OK, REFUSED
 from dsguard.errors import DsguardError, InputError, WrongKeyError
@@ -135,7 +136,7 @@ def restore_chunk(images: list[Upload], ring: Ring) -> Chunk:
                 used.add(version)
                 row = rows[left[k]]
                 status[row], data[row] = OK, carried.data
-                suffixes[row] = suffix_of(carried.name) or ".file"
+                suffixes[row] = suffix_of(name_in("folder", carried)) or ".file"
             good = [k for k in range(len(left)) if k not in done.errors]
             if good:
                 used.add(version)

@@ -15,7 +15,14 @@ import numpy.typing as npt
 
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats import no_images
-from dsguard.formats.images import Group, UnreadableImageError, decode_files, is_image_name, runs_of
+from dsguard.formats.images import (
+    DamagedImageError,
+    Group,
+    UnreadableImageError,
+    decode_files,
+    is_image_name,
+    runs_of,
+)
 from dsguard.formats.pillow import STATED, stated_size_of
 from dsguard.formats.places import Listing, Place
 from dsguard.formats.texts import decoded
@@ -210,7 +217,9 @@ def _undecoded(
             if view is not None and 0 < max(view.shape[:2]) <= LARGEST_SIDE:
                 yield Group([row], np.ascontiguousarray(view)[None], {})
                 continue
-            yield Group([row], _stand_in(stated_size_of(data), data), {}, is_seen=False)
+            stand_in = _stand_in(stated_size_of(data), data)
+            is_damaged = isinstance(error, DamagedImageError)
+            yield Group([row], stand_in, {}, is_seen=False, is_damaged=is_damaged)
 
 
 def _stand_in(size: tuple[int, int], data: object) -> Image:

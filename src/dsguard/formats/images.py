@@ -17,6 +17,7 @@ from dsguard.formats.limits import check_unpacked
 from dsguard.formats.pillow import (
     SIDECAR_CHUNK,
     SIDECAR_TAG,
+    DamagedImageError,
     UnreadableImageError,
     decode,
     pixels_of,
@@ -31,6 +32,7 @@ from dsguard.formats.png import (
     size_of,
     unpacked,
 )
+from dsguard.formats.sizes import is_dicom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -43,9 +45,9 @@ READABLE_SUFFIXES = frozenset(
 )
 
 CARRIED_SUFFIXES = frozenset(
-    {".apng", ".avif", ".dcm", ".dicom", ".exr", ".heic", ".heif", ".hif", ".ico", ".j2k", ".jp2",
-     ".jpx", ".jxl", ".mha", ".mpo", ".nii", ".nrrd", ".pbm", ".pcx", ".pfm", ".pnm", ".psd",
-     ".sgi", ".tga", ".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2",
+    {".apng", ".avif", ".dcm", ".dicom", ".exr", ".heic", ".heif", ".hif", ".ico", ".ima", ".j2k",
+     ".jp2", ".jpx", ".jxl", ".mha", ".mpo", ".nii", ".nrrd", ".pbm", ".pcx", ".pfm", ".pnm",
+     ".psd", ".sgi", ".tga", ".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2",
      ".srw"}
 )  # fmt: skip
 """Of further images, which can be carried as files, with those of cameras at the end."""
@@ -59,6 +61,7 @@ __all__ = [
     "READABLE_SUFFIXES",
     "SIDECAR_CHUNK",
     "SIDECAR_TAG",
+    "DamagedImageError",
     "Group",
     "UnreadableImageError",
     "check_output_format",
@@ -138,19 +141,21 @@ def original_name(name: str, original: str) -> str:
 
 
 _CUT = 60  # characters of 4 bytes, nearly as many as a name may have
+_TIFF, _DICOM = ".tiff", ".dcm"
 _BEGINNINGS = {
     b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif", b"RIFF": ".webp", b"BM": ".bmp",
-    b"II*\0": ".tiff", b"MM\0*": ".tiff", b"P5": ".pgm", b"P6": ".ppm",
+    b"II*\0": _TIFF, b"MM\0*": _TIFF, b"P5": ".pgm", b"P6": ".ppm",
 }  # fmt: skip
 
-KNOWN_SUFFIXES = frozenset(_BEGINNINGS.values())
+KNOWN_SUFFIXES = frozenset({*_BEGINNINGS.values(), _DICOM})
 """Suffixes that `suffix_by_content` gives."""
 
 
 def suffix_by_content(data: bytes) -> str:
     """Return the suffix of an image file that has no name; empty where its kind is not known."""
-    found = (suffix for start, suffix in _BEGINNINGS.items() if data.startswith(start))
-    return next(found, "")
+    found = next((suffix for start, suffix in _BEGINNINGS.items() if data.startswith(start)), "")
+    # Of others that begin as DICOM nothing is known: those 128 bytes can be of anything.
+    return _DICOM if found == _TIFF and is_dicom(data) else found
 
 
 @dataclass
@@ -168,6 +173,8 @@ class Group:
         How many of the files have a colour profile, EXIF, XMP or further pictures.
     is_seen : bool
         Whether these are the pictures of the files; others stand for files that are not decoded.
+    is_damaged : bool
+        Whether the files are no images of a kind that is decoded, or have lost a part.
     digests : ndarray of uint8, shape (N, 16), optional
         Of the pictures, as `covers.draws.digests_of` tells them, where these are in another size.
     """
@@ -177,6 +184,7 @@ class Group:
     sidecars: dict[int, bytes]
     with_more: int = 0
     is_seen: bool = True
+    is_damaged: bool = False
     digests: npt.NDArray[np.uint8] | None = None
 
 

@@ -72,8 +72,14 @@ def is_pickle(name: str, content: bytes | BinaryIO) -> bool:
     >>> is_pickle("train.cache", b""), is_pickle("meta", b"\x80\x04"), is_pickle("a.txt", b"cat")
     (True, True, False)
     """
-    if is_loaded(name):
-        return True
+    return is_loaded(name) or holds_pickle(name, content)
+
+
+def holds_pickle(name: str, content: bytes | BinaryIO) -> bool:
+    """Tell whether a file is a pickle by its content, as readers of such names take it.
+
+    Arguments as of `is_pickle`.
+    """
     file = io.BytesIO(content) if isinstance(content, bytes) else content
     mark = file.read(4)
     if mark in _UNSEEN and "." not in _without_packing(name):

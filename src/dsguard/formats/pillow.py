@@ -25,7 +25,7 @@ from dsguard.formats.metadata_limits import check_metadata
 from dsguard.formats.more_pictures import has_more_pictures
 from dsguard.formats.png import has_all_rows, is_likely, size_of
 from dsguard.formats.quiet import quiet
-from dsguard.formats.sizes import told_size
+from dsguard.formats.sizes import is_dicom, told_size
 from dsguard.kernels.geometry import LARGEST_SIDE
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ SIDECAR_TAG = 65111
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _SAMPLES, _EXTRA_SAMPLES, _MULTIPLIED = 277, 338, 1
+_BITS, _SAMPLE_FORMAT, _UNSIGNED = 258, 339, (1, 4)  # 4: not told
+_PLANES, _APART = 284, 2
 _ORIENTATION, _EXIF, _GPS = 0x0112, 0x8769, 0x8825
 _XMP = ("xmp", "XML:com.adobe.xmp")
 _METADATA = ("icc_profile", "exif", "Raw profile type exif", *_XMP)
@@ -59,6 +61,10 @@ _SEVERAL = "is animated or has several pages; split it into single images"
 
 class UnreadableImageError(InputError):
     """A file is no image, is truncated, or of a kind that dsguard does not take."""
+
+
+class DamagedImageError(UnreadableImageError):
+    """A file of a kind that is decoded has lost a part, or is no image at all."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ def pixels_of(data: bytes) -> int:
 
     Of a TIFF file in tiles they are those of whole tiles, of a DICOM file as many as it has bytes.
     """
-    if data[128:132] == b"DICM":  # seen without decoding, as views are
+    if is_dicom(data):  # seen without decoding, as views are
         return len(data)
     size = size_of(data)
     if size is not None and data.count(b"IHDR") == 1:  # some decoders take the last one
@@ -148,7 +154,7 @@ def decode(data: bytes) -> Decoded:
             decoded = _decoded(image)
             if image.format == "PNG" and not has_all_rows(data):
                 msg = "ends before its last row; replace it by an undamaged copy"
-                raise UnreadableImageError(msg)
+                raise DamagedImageError(msg)
             return decoded
     except UnreadableImageError:
         raise
@@ -157,10 +163,10 @@ def decode(data: bytes) -> Decoded:
         raise UnreadableImageError(msg) from error
     except UnidentifiedImageError as error:
         msg = "is not an image file, or its beginning is damaged"
-        raise UnreadableImageError(msg) from error
+        raise DamagedImageError(msg) from error
     except Exception as error:  # a damaged file can fail in any way inside a decoder
         msg = f"cannot be read: {error}; replace it by an undamaged copy"
-        raise UnreadableImageError(msg) from error
+        raise DamagedImageError(msg) from error
 
 
 def first_picture(data: bytes, deep: tuple[str, ...]) -> npt.NDArray[Any]:
@@ -183,6 +189,9 @@ def first_picture(data: bytes, deep: tuple[str, ...]) -> npt.NDArray[Any]:
     """
     with _opened(data) as image:
         _check_claims(image, data)
+        if _APART in _tiff_numbers(image, _PLANES) and _is_deep(image):
+            msg = "has separate planes of more than 8 bits, which Pillow decodes to other values"
+            raise UnreadableImageError(msg)
         image.load()
         return np.array(image if image.mode in deep else image.convert("RGB"))
 
@@ -246,6 +255,9 @@ def _scans(data: bytes) -> int:
 def _decoded(image: ImageFile.ImageFile) -> Decoded:
     if image.format != "MPO" and _is_sequence(image):  # pictures of a camera begin with the picture
         raise UnreadableImageError(_SEVERAL)
+    if _is_signed(image):
+        msg = "has negative samples or fractions; convert it to 8-bit gray, RGB or RGBA"
+        raise UnreadableImageError(msg)
     if _is_deep(image):
         msg = "has more than 8 bits per sample; convert it to 8-bit gray, RGB or RGBA"
         raise UnreadableImageError(msg)
@@ -273,12 +285,27 @@ def _is_sequence(image: Image.Image) -> bool:
 
 def _is_deep(image: ImageFile.ImageFile) -> bool:
     """Tell whether an opened file has samples of more than 8 bits, whatever mode it decodes to."""
+    if any(bits > 8 for bits in _tiff_numbers(image, _BITS)):
+        return True  # Pillow decodes those of separate planes as if they had 8
     for codec, given in _tiles(image):  # arguments name the stored layout or the largest value
         if any(isinstance(part, str) and ";16" in part for part in given):
             return True
         if codec.startswith("ppm") and max(p for p in given if type(p) is int) > 255:
             return True
     return False
+
+
+def _is_signed(image: ImageFile.ImageFile) -> bool:
+    """Tell whether an opened TIFF file has samples below zero, or fractions."""
+    return any(kind not in _UNSIGNED for kind in _tiff_numbers(image, _SAMPLE_FORMAT))
+
+
+def _tiff_numbers(image: ImageFile.ImageFile, tag: int) -> list[int]:
+    """Return the whole numbers of a tag of a TIFF file, none of another file."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return []
+    found = image.tag_v2.get(tag)
+    return [n for n in (found if isinstance(found, tuple) else (found,)) if isinstance(n, int)]
 
 
 def _has_more_bands(image: ImageFile.ImageFile) -> bool:

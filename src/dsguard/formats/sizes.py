@@ -11,10 +11,15 @@ _BEGINNING = 1 << 16
 """Bytes that are looked at."""
 
 
+def is_dicom(data: bytes) -> bool:
+    """Tell whether a file begins as DICOM; the 128 bytes before that may be those of a TIFF."""
+    return data[128:132] == b"DICM"
+
+
 def told_size(data: bytes) -> tuple[int, int] | None:
     """Return height and width of a DICOM, HEIF, AVIF, JPEG 2000 or NIfTI file, None of others."""
     start = data[:_BEGINNING]
-    if start[128:132] == b"DICM":
+    if is_dicom(start):
         return _of_dicom(start)
     if start[4:8] == b"ftyp":
         return _after(start, b"ispe", 4, ">II", turned=True)

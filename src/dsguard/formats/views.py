@@ -18,6 +18,7 @@ import numpy as np
 
 from dsguard.formats.pillow import first_picture
 from dsguard.formats.quiet import quiet
+from dsguard.formats.sizes import is_dicom
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -58,7 +59,7 @@ def view_of(data: bytes) -> Bytes | None:
     DICOM files need pydicom (extra ``dicom``), and no compression.
     """
     with contextlib.suppress(Exception):  # a file of strangers can fail in any way: it is not seen
-        if data[128:_START] == b"DICM":
+        if is_dicom(data):
             return _of_dicom(data)
         picture = first_picture(data, _DEEP)
         return _gray(windowed(picture, *window_of(picture))) if picture.ndim == 2 else picture

@@ -56,7 +56,7 @@ def restored_images(
         try:
             out.append(image if file is None else _picture(file, image))
         except DsguardError as error:
-            msg = f"the file that it carries {error.message}"
+            msg = f"the file that it carries {error.message}{_AS_FILES}"
             raise type(error)(msg, index=row) from error
     return out
 
@@ -136,6 +136,9 @@ def _grouped(
             alike[image.shape, image.dtype].append(row)
     groups += [Group(same, np.stack([images[n] for n in same]), {}) for same in alike.values()]
     return groups, {rows[n]: error for n, error in failed.items()}
+
+
+_AS_FILES = "; take files as they are (decode=False of RestoredDataset), and decode them yourself"
 
 
 def _explained(image: bytes | npt.NDArray[np.uint8], error: DsguardError, row: int) -> DsguardError:

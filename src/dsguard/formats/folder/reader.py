@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -22,7 +23,9 @@ from dsguard.formats.base import (
     cut,
 )
 from dsguard.formats.beside import is_text, others_among, stem_of, texts_among, texts_beside
+from dsguard.formats.images import suffix_of
 from dsguard.formats.listings.base import ImageIndex, Listing
+from dsguard.formats.sizes import is_dicom
 
 if TYPE_CHECKING:
     from dsguard.formats.disclosure import ClassPlace
@@ -176,6 +179,19 @@ class FolderSource(TreeSource):
     def left_out(self) -> list[str]:
         return [name for name in self._others if not self._goes_along(name)]
 
+    def remarks(self) -> list[str]:
+        names = [name for name in self._others if not suffix_of(name)]
+        if not any(map(self._begins_as_dicom, names[:_LOOKED_AT])):
+            return super().remarks()
+        more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+        told = f"{names[0]}{more}: DICOM without a suffix is no image here; give it .dcm"
+        return [*super().remarks(), told]
+
+    def _begins_as_dicom(self, name: str) -> bool:
+        with contextlib.suppress(DsguardError, OSError), self.place.open(name) as file:
+            return is_dicom(file.read(_BEGINNING))
+        return False
+
     @cached_property
     def _texts(self) -> list[str]:
         return texts_among(self._all)
@@ -206,6 +222,9 @@ class FolderSource(TreeSource):
     def _files(self, names: Collection[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
         for name in names:
             yield name, partial(self.place.read, name)
+
+
+_LOOKED_AT, _BEGINNING = 8, 132
 
 
 class _Texts:

@@ -47,7 +47,7 @@ class CocoListing(Listing):
     def recognises(source: TreeSource) -> bool:
         """Tell whether a JSON file lists images of the dataset and annotations."""
         for file in _candidates(source):
-            content = _listed(read_listing(source, file))
+            content = listed(read_listing(source, file), *_LISTS)
             if is_coco(content):
                 found = locate(_texts(content), file, source.index_of(file))
                 if found.images or found.ambiguous:
@@ -72,7 +72,7 @@ class CocoListing(Listing):
         ]
 
     def classes_in(self, file: str, data: bytes) -> object:
-        told = (_listed(data) or {}).get("annotations") or ()
+        told = (listed(data, *_LISTS) or {}).get("annotations") or ()
         ids = ("image_id", "category_id")
         return Counter(repr([each.get(name) for name in ids]) for each in told)
 
@@ -135,7 +135,7 @@ class CocoListing(Listing):
         """Yield the files that list images, with their content and length."""
         for file in _candidates(self.source):
             data = self.read(file)
-            content = _listed(data)
+            content = listed(data, *_LISTS)
             if is_coco(content):
                 yield file, content, len(data)
 
@@ -190,22 +190,24 @@ def loaded(data: bytes, *keys: str) -> Any:
         return None
 
 
-def _listed(data: bytes) -> Any:
-    """Return the content of a JSON file that may be COCO; its copy tells of one too large."""
+def listed(data: bytes, *keys: str) -> Any:
+    """Return what `loaded` does, and None of a file that is too large: its copy tells of it."""
     try:
-        return loaded(data, *_LISTS)
+        return loaded(data, *keys)
     except InputError:
         return None
 
 
 def is_coco(content: Any) -> bool:
     """Tell whether a JSON file has the lists of COCO."""
-    if not isinstance(content, dict):
-        return False
-    images, annotations = content.get("images"), content.get("annotations")
+    return lists_images(content) and isinstance(content.get("annotations"), list)
+
+
+def lists_images(content: Any) -> bool:
+    """Tell whether a JSON file lists images as COCO does; that of a test set has nothing more."""
+    images = content.get("images") if isinstance(content, dict) else None
     return (
         isinstance(images, list)
-        and isinstance(annotations, list)
         and bool(images)
         and isinstance(images[0], dict)
         and isinstance(images[0].get("file_name"), str)

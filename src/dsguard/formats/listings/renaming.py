@@ -62,7 +62,8 @@ def unlisted(companion: str, data: bytes, index: ImageIndex) -> tuple[str, bool]
 
 def _json(data: bytes, file: str, names: Mapping[str, str], index: ImageIndex) -> bytes:
     content = coco.loaded(data, "images", "annotations") or coco.loaded(data, "imagePath")
-    if coco.is_coco(content):
+    content = content or coco.listed(data, "images")
+    if coco.lists_images(content):
         changed = coco.with_names(content, file, names, index)
     elif isinstance(content, dict) and isinstance(content.get("imagePath"), str):
         text = content["imagePath"]

@@ -1,0 +1,120 @@
+"""What a run tells the owner: files that are published, and images that do not show as expected."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import dsguard
+from dsguard.bulk import protect_dataset, restore_dataset
+from dsguard.cli.commands import Exit, run
+from dsguard.covers import Other, Preview, Samples
+from dsguard.formats import encode_image
+from dsguard.integrations.images import restored_images
+
+KEY = dsguard.DatasetKey(bytes(range(32)))
+DICOM = bytes(128) + b"DICM" + bytes(200)
+
+
+def deep(scene) -> bytes:
+    """Return a 16-bit file."""
+    out = io.BytesIO()
+    Image.fromarray(scene[..., 0].astype(np.uint16) << 8).save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.fixture
+def photos(tmp_path, scenes, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "photos" / "x"
+    folder.mkdir(parents=True)
+    for n, scene in enumerate(scenes[:3]):
+        (folder / f"{n}.png").write_bytes(encode_image(scene))
+    KEY.save(tmp_path / "k")
+    return folder
+
+
+def told(capsys, *options: str, code: int = Exit.OK) -> tuple[str, str]:
+    assert run(["protect", "photos", "out", "--key", "k", "--overwrite", *options]) == code
+    out = capsys.readouterr()
+    return " ".join(out.out.split()), " ".join(out.err.split())
+
+
+def test_files_beside_the_images_are_named_that_all_can_read(photos, capsys):
+    assert "published beside" not in told(capsys)[0]
+    (photos.parent / "patients.csv").write_text("file,name\nx/0.png,Erika\n")
+    (photos.parent / "consent.pdf").write_bytes(b"%PDF-1.4" + bytes(99))
+    assert "published beside the images, for all to read: patients.csv (--only" in told(capsys)[0]
+    report = protect_dataset("photos", "other", KEY)
+    assert report.published == ["patients.csv"]
+    assert "published beside" not in told(capsys, "--only-named")[0]
+    out, _ = told(capsys, "--only-named", "--publish", "*.csv")
+    assert "for all to read: patients.csv" in out
+    assert "--only-named keeps" not in out
+    facts = json.loads(told(capsys, "--json", "--quiet")[0])
+    assert facts["published"] == ["patients.csv"]
+    assert restore_dataset("out", "back", KEY).published == []
+
+
+@pytest.mark.parametrize("cut", [b"", b"hello", "half"])
+def test_damaged_images_are_named_and_come_back(photos, capsys, cut):
+    whole = (photos / "1.png").read_bytes()
+    (photos / "1.png").write_bytes(whole[: len(whole) // 2] if cut == "half" else cut)
+    report = protect_dataset("photos", "out", KEY)
+    assert (report.done, report.not_shown["damaged"].first) == (3, "x/1.png")
+    assert "x/1.png: damaged, or no image" in told(capsys)[1]
+    restore_dataset("out", "back", KEY)
+    assert (photos.parents[1] / "back/x/1.png").read_bytes() == (photos / "1.png").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["deep.png", "scan.dcm", "scan.ima", "a.heic"])
+@pytest.mark.parametrize("cover", [Other(KEY), Preview(2), Samples(KEY, names=("x/0.png",))])
+def test_images_of_which_nothing_shows_are_named(photos, scenes, kind, cover):
+    (photos / kind).write_bytes(deep(scenes[0]) if kind == "deep.png" else DICOM)
+    assert protect_dataset("photos", "blank", KEY).not_shown == {}
+    found = protect_dataset("photos", "out", KEY, cover=cover).not_shown
+    sees = isinstance(cover, Preview) and kind == "deep.png"
+    assert {key: (each.count, each.first) for key, each in found.items()} == (
+        {} if sees else {"not decoded": (1, f"x/{kind}")}
+    )
+
+
+def test_dicom_files_without_a_suffix_are_told(photos, capsys):
+    """Archives of hospitals write them; no file without a suffix is an image here."""
+    (photos / "IM1").write_bytes(DICOM)
+    (photos / "IM2").write_bytes(DICOM)
+    assert "x/IM1 and 1 more: DICOM without a suffix is no image here; give it .dcm" in (
+        told(capsys)[1]
+    )
+    for file in photos.glob("*.png"):
+        file.unlink()
+    assert "holds no images; x/IM1 and 1 more: DICOM" in told(capsys, code=Exit.USAGE)[1]
+
+
+def test_a_carried_file_that_is_not_decoded_is_to_be_had_as_it_is(scenes):
+    out = dsguard.protect_batch(scenes[:1], KEY, files={0: dsguard.File("a.dcm", DICOM)})
+    with pytest.raises(dsguard.InputError, match="decode=False of RestoredDataset"):
+        restored_images([encode_image(out.images[0])], KEY)
+
+
+def test_lists_of_images_without_annotations_have_the_new_names(photos, scenes):
+    """COCO has such a file for each test set; and annotations may be dropped."""
+    Image.fromarray(scenes[0]).save(photos / "a.jpg")
+    entries = [{"id": 1, "file_name": "x/a.jpg"}]
+    (photos.parent / "test.json").write_text(json.dumps({"images": entries}))
+    protect_dataset("photos", "out", KEY)
+    listed = json.loads((photos.parents[1] / "out" / "test.json").read_text())["images"]
+    assert [entry["file_name"] for entry in listed] == ["x/a.png"]
+
+
+def test_dicom_may_begin_as_tiff():
+    from dsguard.formats.images import suffix_by_content
+
+    start = b"II*\0" + bytes(124)
+    assert suffix_by_content(start + b"DICM") == ".dcm"
+    assert suffix_by_content(start + b"....") == ".tiff"
+    assert suffix_by_content(bytes(128) + b"DICM") == ""
