@@ -87,8 +87,9 @@ def test_dicom_files_without_a_suffix_are_told(photos, capsys):
     """Archives of hospitals write them; no file without a suffix is an image here."""
     (photos / "IM1").write_bytes(DICOM)
     (photos / "IM2").write_bytes(DICOM)
-    assert "x/IM1 and 1 more: DICOM without a suffix is no image here; give it .dcm" in (
-        told(capsys)[1]
+    assert (
+        "x/IM1 and 1 more: DICOM without a suffix is no image here; give it .dcm"
+        in (told(capsys)[1])
     )
     for file in photos.glob("*.png"):
         file.unlink()

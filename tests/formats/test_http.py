@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from dsguard.bulk import protect_dataset
+from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
 from dsguard.errors import InputError
 from dsguard.formats import encode_images, open_source
 from dsguard.formats.places import RemotePlace, addresses
@@ -217,3 +217,73 @@ class TestNames:
             means[:] = ["127.0.0.1"]
         with pytest.raises(OSError, match=r"evil\.example"):
             read(place)
+
+
+@contextlib.contextmanager
+def answering(pages: dict[str, bytes], codes: dict[str, int]) -> Iterator[str]:
+    """Yield the address of a server that answers some paths by a code of their own."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = self.path.rstrip("/")
+            code = next((code for end, code in codes.items() if path.endswith(end)), None)
+            body = pages.get(path, b"") if code is None else b""
+            self.send_response(code or (200 if path in pages else 404))
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def published(tmp_path, scenes, key):
+    """Pages of a published table whose long texts are sealed beside it."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    images = [{"bytes": file, "path": None} for file in encode_images(scenes[:2])]
+    (tmp_path / "clean").mkdir()
+    table = pa.table({"image": images, "report": ["long text " * 200] * 2})
+    pq.write_table(table, tmp_path / "clean" / "t.parquet")
+    protect_dataset(tmp_path / "clean", tmp_path / "safe", key, workers=1)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "safe").iterdir()}
+    index = "".join(f'<a href="{name}">{name}</a>' for name in files).encode()
+    return {"/safe": index, **{f"/safe/{name}": data for name, data in files.items()}}
+
+
+@pytest.mark.parametrize("code", [401, 403, 404, 410, 500, 503])
+@pytest.mark.parametrize("is_file", [False, True])
+def test_sealed_fields_that_cannot_be_had_are_missed(tmp_path, published, key, code, is_file):
+    """Some servers list a file and refuse it; others fail for a while."""
+    with answering(published, {".dsguard": code}) as address:
+        url = f"{address}/safe{'/t.parquet' if is_file else ''}"
+        if is_file and code < 500:  # nothing tells that there is more
+            assert restore_dataset(url, tmp_path / "back", key, workers=1).failed == 0
+            return
+        if is_file:
+            with pytest.raises(InputError, match=r"t\.parquet\.0\.sealed-fields.*try again"):
+                restore_dataset(url, tmp_path / "back", key, workers=1)
+            return
+        report = restore_dataset(url, tmp_path / "back", key, workers=1)
+        assert report.broken == 1
+        assert verify_dataset(url, key, workers=1).broken == 1
+    with answering(published, {}) as address:
+        again = restore_dataset(f"{address}/safe", tmp_path / "other", key, workers=1)
+        assert (again.failed, again.sealed_fields) == (0, 2)
+
+
+def test_a_server_that_has_everything_is_not_asked_for_ever(tmp_path, published, key):
+    """Applications of one page answer any address with it."""
+    with answering(published, {f"{n}.sealed-fields.dsguard": 200 for n in range(1, 10)}) as address:
+        report = restore_dataset(f"{address}/safe", tmp_path / "back", key, workers=1)
+    assert (report.failed, report.sealed_fields) == (0, 2)

@@ -17,6 +17,7 @@ from dsguard.bulk.destination import CODE, CONTENTS, Destination
 from dsguard.bulk.fitting import fitted
 from dsguard.bulk.hidden_classes import without_hidden_class
 from dsguard.bulk.journal import Journal
+from dsguard.bulk.sealed_fields import pieces_in, pieces_of
 from dsguard.bulk.sealed_files import SEALED_FILES
 from dsguard.bulk.selection import Choice, Selection, classes_of, output_names
 from dsguard.bulk.settings import Settings
@@ -198,7 +199,11 @@ def _specs(
     disclosure: Disclosure | None = None,
     choice: Choice | None = None,
 ) -> list[ShardSpec]:
-    stamps = stamps_of(source, task, parts, output, disclosure) if output else [""] * len(parts)
+    found = {} if task.publishes else pieces_in(source)
+    pieces = {part.file: found.get(pieces_of(part.file, 0)[0], ()) for part in parts if part.file}
+    stamps = [""] * len(parts)
+    if output:
+        stamps = stamps_of(source, task, parts, output, disclosure, pieces)
     suffix = LOSSLESS_FORMATS[output.image_format] if output else ""
     return [
         ShardSpec(
@@ -213,6 +218,7 @@ def _specs(
             stamp,
             disclosure=disclosure,
             choice=choice,
+            pieces=pieces.get(part.file, ()),
         )
         for number, (part, stamp) in enumerate(zip(parts, stamps, strict=True))
     ]

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -214,8 +215,18 @@ class PieceEntries(Entries):
         return bytes(self._file.read(size))
 
 
-def opened_fields(source: Source, file: str, key: DatasetKey | KeySource) -> PieceEntries | None:
+def opened_fields(
+    source: Source, file: str, key: DatasetKey | KeySource, names: Sequence[str] | None = None
+) -> PieceEntries | None:
     """Return what was sealed beside a file of a source; None where nothing was.
+
+    Parameters
+    ----------
+    source : Source
+    file : str
+    key : DatasetKey or KeySource
+    names : sequence of str, optional
+        The pieces, as `pieces_in` has them; looked for where they are not given.
 
     Raises
     ------
@@ -224,7 +235,9 @@ def opened_fields(source: Source, file: str, key: DatasetKey | KeySource) -> Pie
     """
     start, end = pieces_of(file, 0)
     found, number, chain = PieceEntries(), 0, _Chain()
-    for name in names_of_pieces(source, file):
+    for name in pieces_in(source).get(start, ()) if names is None else names:
+        if name != f"{start}.{number}.{end}":
+            break
         data: Any = read_or_error(partial(start_of, source, name))
         if isinstance(data, DsguardError):
             raise data
@@ -243,11 +256,30 @@ def opened_fields(source: Source, file: str, key: DatasetKey | KeySource) -> Pie
     raise InputError(msg)
 
 
-def names_of_pieces(source: Source, file: str) -> Iterator[str]:
-    """Yield the names of the pieces beside a file of a source, up to the first that is missing.
+def pieces_in(source: Source) -> dict[str, tuple[str, ...]]:
+    """Return the pieces in a source by the beginning of their names, in the order of their numbers.
 
-    A web server may have any number of them: none is to be asked for before the last was opened.
+    They are those that are listed: one that cannot be read is missed then, and not overlooked.
     """
+    names: Iterable[str] = filter(is_of_fields, source.left_out())
+    if source.is_file:  # what lies beside it is not listed
+        found = (_asked_for(source, file) for file in source.shards())
+        names = itertools.islice(itertools.chain.from_iterable(found), _MOST_PIECES)
+    pieces: dict[str, list[tuple[int, str]]] = {}
+    for name in names:
+        start, _, number = name.removesuffix(f".{SEALED_FIELDS}").rpartition(".")
+        if _NUMBER.fullmatch(number):
+            pieces.setdefault(start, []).append((int(number), name))
+    return {start: tuple(name for _, name in sorted(own)) for start, own in pieces.items()}
+
+
+_NUMBER = re.compile("0|[1-9][0-9]{0,8}")
+_MOST_PIECES = 10_000
+"""Asked for by name, 80 GB together: a server may say of any name that there is such a file."""
+
+
+def _asked_for(source: Source, file: str) -> Iterator[str]:
+    """Yield the pieces beside a file of a source, up to the first that is missing."""
     start, end = pieces_of(file, 0)
     names = (f"{start}.{number}.{end}" for number in itertools.count())
     return itertools.takewhile(
@@ -256,10 +288,7 @@ def names_of_pieces(source: Source, file: str) -> Iterator[str]:
 
 
 def strays_in(source: Source) -> Iterator[str]:
-    """Yield the pieces in a source that belong to none of its shards, or miss their first."""
-    pieces = set(filter(is_of_fields, source.left_out()))
+    """Yield the pieces in a source that belong to none of its shards."""
     starts = {pieces_of(file, 0)[0] for file in source.shards()}
-    for piece in sorted(pieces):
-        start = piece.removesuffix(f".{SEALED_FIELDS}").rpartition(".")[0]
-        if start not in starts or f"{start}.0.{SEALED_FIELDS}" not in pieces:
-            yield piece
+    own = {name for start, names in pieces_in(source).items() if start in starts for name in names}
+    yield from sorted(set(filter(is_of_fields, source.left_out())) - own)

@@ -54,6 +54,8 @@ class ShardSpec:
         The owner's decisions on what lies beside images; None where all of it goes along.
     choice : Choice or None
         The images of the whole dataset that are wanted; None for all.
+    pieces : tuple of str
+        Files with what was sealed beside that of the shard.
 
     Examples
     --------
@@ -74,6 +76,7 @@ class ShardSpec:
     threads: int | None = 1
     disclosure: Disclosure | None = None
     choice: Choice | None = None
+    pieces: tuple[str, ...] = ()
 
 
 @dataclass
@@ -227,7 +230,7 @@ def _unsealed(spec: ShardSpec, result: ShardResult, lines: list[str]) -> Unseale
     if spec.task.publishes or not file:
         return Unsealed()
     try:
-        entries = opened_fields(spec.source, file, spec.task.key)
+        entries = opened_fields(spec.source, file, spec.task.key, spec.pieces)
         if entries is None:
             return Unsealed()
         found = unsealed(spec.source, spec.part, entries)

@@ -8,24 +8,18 @@ of a shard show others of the set, it changes with these as well.
 from __future__ import annotations
 
 import hashlib
-import itertools
 from typing import TYPE_CHECKING
 
-from dsguard.bulk.sealed_fields import SEALED_FIELDS, is_of_fields, names_of_pieces, pieces_of
 from dsguard.bulk.tasks import Protect
 from dsguard.formats.disclosure import Disclosure
 from dsguard.formats.folder.reader import TreeSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Mapping, Sequence
 
     from dsguard.bulk.tasks import Task
     from dsguard.formats.base import Part, Source
     from dsguard.formats.sink import Output
-
-
-_MOST_PIECES = 1000
-"""Asked for by name, 8 GB together: a server may say of any name that there is such a file."""
 
 
 def stamps_of(
@@ -34,19 +28,19 @@ def stamps_of(
     parts: Sequence[Part],
     output: Output,
     disclosure: Disclosure | None,
+    pieces: Mapping[str, Sequence[str]],
 ) -> list[str]:
-    """Return the stamp of each shard of a run."""
+    """Return the stamp of each shard of a run; `pieces` were sealed beside its file."""
     # Where shards hold what lies beside images, they change with it, and with decisions on it.
     in_shards = not (output.kind == "folder" and isinstance(source, TreeSource))
     decided = f" {disclosure}" if in_shards and disclosure not in (None, Disclosure()) else ""
-    pieces = {} if task.publishes else _pieces_in(source)
     found = []
     for part in parts:
         texts = source.stamp_of_texts(part) if in_shards else ""
         told: list[object] = [part.classes, part.known_as, output.class_names]
         told += [part.fields if in_shards else None]
         told += _stamps(source, source.read_with(part))
-        told += _stamps(source, pieces.get(pieces_of(part.file, 0)[0], []))
+        told += _stamps(source, pieces.get(part.file, ()))
         found.append(
             f"{source.stamp(part)} {part.start}-{part.stop}{decided}{texts}{_digest_of(told)}"
         )
@@ -55,19 +49,7 @@ def stamps_of(
     return found
 
 
-def _pieces_in(source: Source) -> dict[str, list[str]]:
-    """Return the files with sealed fields in a source, by their beginnings: each is of a shard."""
-    names: Iterable[str] = source.left_out()
-    if source.is_file:  # what lies beside it is not listed
-        beside = (names_of_pieces(source, file) for file in source.shards())
-        names = itertools.islice(itertools.chain.from_iterable(beside), _MOST_PIECES)
-    found: dict[str, list[str]] = {}
-    for name in sorted(filter(is_of_fields, names)):
-        found.setdefault(name.removesuffix(f".{SEALED_FIELDS}").rpartition(".")[0], []).append(name)
-    return found
-
-
-def _stamps(source: Source, names: list[str]) -> list[str]:
+def _stamps(source: Source, names: Sequence[str]) -> list[str]:
     return [*names, *source.place.stamps(names)] if names else []
 
 

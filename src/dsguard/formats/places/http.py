@@ -76,6 +76,29 @@ def find(system: Any, root: str) -> tuple[list[str], list[str]]:
     return sorted(found), sorted(empty)
 
 
+def has_file(system: Any, path: str) -> bool:
+    """Tell whether a server has a file.
+
+    Raises
+    ------
+    Exception
+        If it answers that something else is wrong than the address, or not at all.
+    """
+    try:
+        system.info(path)
+    except FileNotFoundError as error:  # of fsspec, whatever was wrong
+        cause = error.__cause__
+        is_refused = isinstance(cause, InputError)  # it leads elsewhere
+        if cause is None or is_refused or getattr(cause, "status", 0) in _NOT_THERE:
+            return False
+        raise cause from None
+    return True
+
+
+_NOT_THERE = (401, 403, 404, 410)
+"""Stores that list nothing to strangers answer 403 where there is nothing."""
+
+
 def infos(system: Any, paths: Sequence[str]) -> list[dict[str, Any]]:
     """Return what a server tells of files, for a request each; nothing of what it does not give."""
     from fsspec.asyn import sync

@@ -172,7 +172,16 @@ class RemotePlace(Place):
         return bool(self._opened[0].exists(self._at(name)))
 
     def has_file(self, name: str) -> bool:
-        return bool(self._opened[0].isfile(self._at(name)))
+        system, path = self._opened[0], self._at(name)
+        try:
+            if self._is_of_web:
+                return http.has_file(self._store, path)
+            return bool(system.info(path)["type"] == "file")
+        except (FileNotFoundError, PermissionError):  # who may not list is told so of what is not
+            return False
+        except Exception as error:
+            msg = f"{self}/{name}: nobody tells whether it is there ({error}); try again"
+            raise InputError(msg) from error
 
     def stamp(self, name: str) -> str:
         if not self._is_of_web:
