@@ -246,8 +246,9 @@ def sentence(own: list[dict[str, Any]]) -> str:
         "A small network that is trained on clean images of CIFAR-10 recognises "
         f"{_figure(own[0]['attacks']['none'], 'clean')} of the test images.",
         "Chance is 10 %.",
-        "Trained on protected images, after the worst known attack, it recognises these shares.",
-        "Those without an attack are in brackets; ± is the deviation of three seeds or more.",
+        "Trained on protected images, it recognises these shares after the worst known attack, and "
+        "without one in brackets.",
+        "± is the deviation of three seeds or more.",
         "",
     )
     return "\n".join((*text, *said))

@@ -220,6 +220,7 @@ def test_the_tutorial_shows_what_one_sees(tmp_path, monkeypatch):
 def test_the_page_on_publishing_shows_what_one_sees(tmp_path, dataset, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(dataset / "photos", "photos/train")
+    Path("photos/train/labels.csv").write_text("file,label\n")
     np.save("photos/train/features.npy", np.linspace(0, 1, 2560, dtype=np.float32))
     assert walk(DOCS / "how-to" / "publish-safely.md") == 2
 

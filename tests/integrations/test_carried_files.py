@@ -49,6 +49,29 @@ def base(request, published):
     return [(file if as_files else decode_image(file), n) for n, file in enumerate(published)]
 
 
+def test_files_that_are_not_decoded_are_read_by_whoever_can(scenes, key):
+    """DICOM and images of 16 bits: their values come back, as docs/how-to/train.md does it."""
+    pydicom = pytest.importorskip("pydicom")
+    deep = scenes[0][..., 0].astype(np.uint16) << 4
+    scan = pydicom.Dataset()
+    scan.Rows, scan.Columns, scan.SamplesPerPixel = *deep.shape, 1
+    scan.BitsAllocated = scan.BitsStored = 16
+    scan.HighBit, scan.PixelRepresentation = 15, 0
+    scan.PhotometricInterpretation, scan.PixelData = "MONOCHROME2", deep.tobytes()
+    scan.SOPClassUID, scan.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.7", "1.2.3"
+    scan.file_meta = pydicom.dataset.FileMetaDataset()
+    scan.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    file = io.BytesIO()
+    scan.save_as(file, enforce_file_format=True)
+    carried = {0: dsguard.File("scan.dcm", file.getvalue())}
+    out = dsguard.protect_batch(scenes[:1], key, files=carried)
+    base = [(encode_images(out.images, sidecars=out.sidecars)[0], 7)]
+    transform = lambda data: pydicom.dcmread(io.BytesIO(data)).pixel_array  # noqa: E731
+    pixels, label = RestoredDataset(base, key, decode=False, transform=transform)[0]
+    assert (pixels == deep).all()
+    assert label == 7
+
+
 def test_torch_gives_pictures(base, pictures, key):
     torch = pytest.importorskip("torch")
     loader = torch.utils.data.DataLoader(
