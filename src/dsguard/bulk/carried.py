@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from dsguard.formats.base import Rows
     from dsguard.kernels.contract import Bytes, Shape
 
+    _Fitted = defaultdict[tuple[Shape, bool, bool], list[tuple[int, Bytes, Bytes | None]]]
+    """By shape, and by whether files are seen and damaged: rows, pictures and their digests."""
+
 
 def file_of(of: Batch | Rows, number: int, *, coded: bool = False) -> File:
     """Return a file of a dataset as it is carried: under its name, without folders.
@@ -81,7 +84,7 @@ def fitted_to_files(
     told : bool
         Whether groups are to have the digests of their pictures.
     """
-    fitted = defaultdict[tuple[Shape, bool, bool], list[tuple[int, Bytes, Bytes | None]]](list)
+    fitted: _Fitted = defaultdict(list)
     others: list[Group] = []
     for group in groups:
         protected = are_protected(group.images)
