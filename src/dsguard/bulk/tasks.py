@@ -440,7 +440,10 @@ class Protect(Task):
 
 
 _DICOM = (".dcm", ".dicom", ".ima")
-_NO_DICOM = "DICOM without pydicom shows drawn pictures, no previews; pip install 'dsguard[dicom]'"
+_NO_DICOM = (
+    "DICOM without pydicom shows drawn pictures, no previews; pip install 'dsguard[dicom]' (files "
+    "with compression show drawn pictures in any case)"
+)
 
 
 def _advised(error: DsguardError) -> DsguardError:

@@ -215,7 +215,7 @@ def show_left_out(task: Task, report: Report) -> None:
 
     told_as = {THE_CLASS: "dropped, and published", SHOWN_CLASS: "left out, and shown"}
     publish = ", or publish it as it is: --publish {}".format
-    other_remedies = {NO_ROOM: "", UNREAD: ", or say where else: --drop FILE/NAME"}
+    other_remedies = {NO_ROOM: "", UNREAD: ", or name the file that has it: --drop FILE/NAME"}
     for kind, each in list(report.left_out.items())[:_SHOWN_KINDS]:
         more = f" and {each.count - 1:,} more" if each.count > 1 else ""
         quoted = shlex.quote(kind)
