@@ -98,7 +98,7 @@ def test_the_manifest_tells_what_became_of_each_image(home, key):
         assert line["sha256_in"] == hashlib.sha256(data).hexdigest()
         assert line["key_id"] == key.key_id
         if line["name"] == "a/0.png":
-            assert line["status"] == "UnreadableImageError"
+            assert line["status"] == "DamagedImageError"
             assert "not an image" in line["error"]
         else:
             restored = (home / "back" / line["name"]).read_bytes()
