@@ -150,17 +150,18 @@ class Journal:
         Raises
         ------
         InputError
-            If it drew something else for shards that are done.
+            If it drew something else when the run began.
         """
-        before = self.place.read(_DRAWN).decode() if self.place.exists(_DRAWN) else ""
-        if before != drawn and self.done():
+        is_there = self.place.exists(_DRAWN)
+        before = self.place.read(_DRAWN).decode() if is_there else ""
+        if before != drawn and (is_there or self.done()):
             msg = (
                 "the images that show themselves, or pictures that none may show, would be others "
                 "than those of the shards that are done, since images were repaired, added or "
                 "removed; begin anew with --overwrite"
             )
             raise InputError(msg)
-        if drawn != before:
+        if drawn and not is_there:
             self.place.write(_DRAWN, drawn.encode())
 
     def forget(self) -> None:
