@@ -77,6 +77,8 @@ def test_protect_and_restore(quick_networks, home, capsys):
         "sidecars": 0,
         "metadata_dropped": 0,
         "as_they_are": 0,
+        "not_shown": {},
+        "published": [],
         "shards": 1,
         "resumed": 0,
         "failures": {},
