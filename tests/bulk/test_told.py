@@ -71,6 +71,18 @@ def test_damaged_images_are_named_and_come_back(photos, capsys, cut):
     assert (photos.parents[1] / "back/x/1.png").read_bytes() == (photos / "1.png").read_bytes()
 
 
+@pytest.mark.parametrize("side", [1, 2, 3, 4])
+def test_tiny_images_that_are_not_decoded_are_protected(photos, side):
+    """Web pages have such pictures: what stands for one has fewer samples than a digest."""
+    out = io.BytesIO()
+    Image.fromarray(np.zeros((side, side, 4), np.uint8), "CMYK").save(out, "jpeg")
+    (photos / "tiny.jpg").write_bytes(out.getvalue())
+    (photos / "deep.png").write_bytes(deep(np.zeros((side, side, 3), np.uint8)))
+    assert protect_dataset("photos", "out", KEY).done == 5
+    assert restore_dataset("out", "back", KEY).done == 5
+    assert (photos.parents[1] / "back/x/tiny.jpg").read_bytes() == out.getvalue()
+
+
 @pytest.mark.parametrize("kind", ["deep.png", "scan.dcm", "scan.ima", "a.heic"])
 @pytest.mark.parametrize("cover", [Other(KEY), Preview(2), Samples(KEY, names=("x/0.png",))])
 def test_images_of_which_nothing_shows_are_named(photos, scenes, kind, cover):

@@ -226,7 +226,8 @@ def _stand_in(size: tuple[int, int], data: object) -> Image:
     """Return gray that differs for each file, in its first samples: covers are drawn by it."""
     image = np.full((1, *size, 3), 128, np.uint8)
     if isinstance(data, bytes):
-        image.reshape(-1)[:32] = np.frombuffer(hashlib.sha256(data).digest(), np.uint8)
+        first = image.reshape(-1)[:32]
+        first[:] = np.frombuffer(hashlib.sha256(data).digest()[: len(first)], np.uint8)
     return image
 
 
