@@ -64,7 +64,9 @@ def _facts_of(file: Path, key_path: Path | None) -> dict[str, Any]:
     from dsguard.bulk.sealed_files import opened_archive
     from dsguard.formats.sealing import unmarked
 
-    info = asdict(inspect(*_first_image(file)))
+    image, sidecar, name = _first_image(file)
+    info: dict[str, Any] = {"first_image": name} if name else {}
+    info |= asdict(inspect(image, sidecar))
     info["image_id"] = info["image_id"] and info["image_id"].hex()
     if not is_own(file.name):
         return info
@@ -79,15 +81,15 @@ def _facts_of(file: Path, key_path: Path | None) -> dict[str, Any]:
     return info
 
 
-def _first_image(path: Path) -> tuple[NDArray[uint8], bytes]:
-    """Return the first image of a file or dataset, and its sidecar."""
+def _first_image(path: Path) -> tuple[NDArray[uint8], bytes, str]:
+    """Return the first image of a file or dataset, its sidecar, and its name in a dataset."""
     from dsguard.bulk.sealed_fields import is_own
     from dsguard.formats import decode_protected, open_source
     from dsguard.formats.base import decode_rows
     from dsguard.formats.images import is_image_name
 
     if path.is_file() and (is_image_name(path.name) or is_own(path.name)):
-        return decode_protected(path.read_bytes())
+        return *decode_protected(path.read_bytes()), ""
     path.stat()  # raises what is said of a path that is not there
     source = open_source(path)
     for part in source.parts(1):
@@ -96,6 +98,6 @@ def _first_image(path: Path) -> tuple[NDArray[uint8], bytes]:
                 if failed:
                     raise min(failed.items())[1]
                 first = min(groups, key=lambda group: group.rows[0])
-                return first.images[0], first.sidecars.get(0, b"")
+                return first.images[0], first.sidecars.get(0, b""), rows.names[first.rows[0]]
     msg = "holds no images"
     raise InputError(msg)
