@@ -287,3 +287,14 @@ def test_a_server_that_has_everything_is_not_asked_for_ever(tmp_path, published,
     with answering(published, {f"{n}.sealed-fields.dsguard": 200 for n in range(1, 10)}) as address:
         report = restore_dataset(f"{address}/safe", tmp_path / "back", key, workers=1)
     assert (report.failed, report.sealed_fields) == (0, 2)
+
+
+def test_sealed_fields_without_the_first_are_missed(tmp_path, published, key):
+    index = published["/safe"].replace(b"t.parquet.0.sealed", b"t.parquet.1.sealed")
+    pages = {"/safe": index, "/safe/t.parquet": published["/safe/t.parquet"]}
+    pages["/safe/t.parquet.1.sealed-fields.dsguard"] = next(
+        page for path, page in published.items() if path.endswith("fields.dsguard")
+    )
+    with answering(pages, {}) as address:
+        report = restore_dataset(f"{address}/safe", tmp_path / "back", key, workers=1)
+    assert list(report.failures) == ["t.*.sealed-fields.dsguard"] or report.broken == 1

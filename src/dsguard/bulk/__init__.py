@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from dsguard.bulk.keeping import keep_of
+from dsguard.bulk.protecting import Protect
 from dsguard.bulk.report import Progress, Report
 from dsguard.bulk.run import TooManyErrors, run
 from dsguard.bulk.selection import Selection, output_names, select
 from dsguard.bulk.settings import SHARD_SIZE, Settings, SettingsOptions
 from dsguard.bulk.shard import ShardResult, ShardSpec, process_shard
 from dsguard.bulk.surrogates import dataset_surrogate
-from dsguard.bulk.tasks import Protect, Restore, Verify
+from dsguard.bulk.tasks import Restore, Verify
 from dsguard.codecs import codec_named
 from dsguard.covers import EPSILON, check_cover
 from dsguard.errors import InputError, WorkerError

@@ -91,7 +91,7 @@ class Chosen:
         if not self.is_cut or name in self.own:
             return None
         try:
-            cut = self.source.renamed(name, data, {each: each for each in names})
+            cut = self.source.renamed(name, data, self.source.own_names(name, names))
             is_list = self.source.unlisted(name, cut)[1]
         except (DsguardError, CouldHoldPictureError):  # it is not read
             return None

@@ -121,8 +121,7 @@ class Companions:
         if self.seals:
             copied |= self._seal(names, copied, report)
         report.sealed_files += len(self._opened & (copied | self._in_shards()))
-        is_closed = self.disclosure is None and not isinstance(self.source, OpenedSource)
-        for name in sealed_in(self.source) if is_closed else ():
+        for name in sealed_in(self.source) if self.disclosure is None else ():
             copied |= self._unsealed(name, copied, report)
         for name in sorted(self._pickles - copied):
             report.add_broken(name, InputError(A_PICKLE))
@@ -305,24 +304,23 @@ class Companions:
         return data if self.disclosure is None else self.review.drops.without_dropped(name, data)
 
     def _unsealed(self, sealed_file: str, copied: set[str], report: Report) -> set[str]:
-        """Write the files that were sealed together, over what was published of them.
+        """Write the files that were sealed together, over what was published of them, and dates.
 
-        Where images are chosen, what was published tells of these alone, and stays.
+        Of a source that is opened they have come as if nothing had been sealed.
         """
         try:
             found = opened_in(self.source, sealed_file, self.task.key)
         except DsguardError as error:
-            report.add_broken(sealed_file, error.to_keep())
+            if not isinstance(self.source, OpenedSource):  # which told it before
+                report.add_broken(sealed_file, error.to_keep())
             return set()
-        found = without_pickles(found, self.task.key, report.add_broken)
-        stay = copied if self.chosen.is_part else set[str]()
-        wanted = {
-            name: data
-            for name, data in without_lists(found).items()
-            if name not in stay and not self.selection.leaves_out(name)
-        }
-        written = {name for name, data in wanted.items() if self._written(name, data, report)}
-        report.sealed_files += len(written)
+        written = set[str]()
+        if not isinstance(self.source, OpenedSource):
+            found = without_pickles(found, self.task.key, report.add_broken)
+            files = without_lists(found)
+            wanted = [name for name in files if not self.selection.leaves_out(name)]
+            written = {name for name in wanted if self._written(name, files[name], report)}
+            report.sealed_files += len(written)
         for name in found if self.destination.output.kind == "folder" else ():
             above, slash, last = name.rpartition("/")
             if last != DATES:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from dsguard.bulk.tasks import Protect, Task
+from dsguard.bulk.protecting import Protect
+from dsguard.bulk.tasks import Task
 from dsguard.codecs import Sealed
 from dsguard.codecs.sealed import RATE_OF_FITTED, rate_for, rates_of
 from dsguard.errors import DsguardError, InputError

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dsguard.bulk.tasks import Protect, Task
+from dsguard.bulk.protecting import Protect
+from dsguard.bulk.tasks import Task
 from dsguard.errors import InputError
 from dsguard.formats.arrays.reader import NumpySource
 from dsguard.formats.disclosure import Account, ClassPlace, Disclosure

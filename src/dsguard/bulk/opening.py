@@ -16,6 +16,7 @@ from dsguard.bulk.clean_names import clean_names
 from dsguard.bulk.pickles import without_pickles
 from dsguard.bulk.sealed_files import is_of_set, opened_in, sealed_in
 from dsguard.bulk.sealed_lists import NAMES, is_list, without_lists
+from dsguard.bulk.selection import Selection
 from dsguard.errors import DsguardError
 from dsguard.formats.detect import with_opened
 from dsguard.formats.folder.reader import TreeSource
@@ -38,13 +39,10 @@ def opened(
     source: Source, task: Task, settings: Settings
 ) -> Iterator[tuple[Source, dict[str, DsguardError]]]:
     """Yield a source as a task has to see it, and by file what does not open of what is sealed."""
-    becomes_shards = (
-        isinstance(source, TreeSource)
-        and task.writes
-        and not task.publishes
-        and output_kind(source, settings.out_format) != "folder"
-    )
-    if not becomes_shards or not sealed_in(source):
+    restores = isinstance(source, TreeSource) and task.writes and not task.publishes
+    becomes_shards = restores and output_kind(source, settings.out_format) != "folder"
+    is_cut = settings.selection != Selection()  # of a list, what is about others stays behind
+    if not (restores and (becomes_shards or is_cut) and sealed_in(source)):
         yield source, {}
         return
     assert isinstance(source, TreeSource)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dsguard.bulk.protecting import Protect, known_by, number_of
 from dsguard.bulk.spool import Spool
-from dsguard.bulk.tasks import Protect, known_by, number_of
 from dsguard.covers.draws import digests_of
 from dsguard.errors import DsguardError
 from dsguard.formats.folder.reader import TreeSource

@@ -32,15 +32,19 @@ from dsguard.errors import DsguardError, InputError, TamperedError
 from dsguard.formats.folder.reader import read_or_error
 from dsguard.formats.limits import MOST_BYTES as MOST_OF_VALUE
 from dsguard.formats.names import fault_of, shard_name
-from dsguard.formats.sealing import DIGEST_BYTES, Entries, Sealer, digest_of, unmarked
+from dsguard.formats.sealing import (
+    DIGEST_BYTES,
+    SEALED_FIELDS,
+    Entries,
+    Sealer,
+    digest_of,
+    unmarked,
+)
 
 if TYPE_CHECKING:
     from dsguard.formats.base import Source
     from dsguard.formats.places import Place
     from dsguard.keys import DatasetKey, KeySource
-
-SEALED_FIELDS = "sealed-fields.dsguard"
-"""Ending of the files with fields; those with whole files end as that of the set is called."""
 
 PIECE_BYTES = 8 << 20
 """Of what is sealed in one piece: making it takes some ten times as much memory."""
@@ -235,7 +239,10 @@ def opened_fields(
     """
     start, end = pieces_of(file, 0)
     found, number, chain = PieceEntries(), 0, _Chain()
-    for name in pieces_in(source).get(start, ()) if names is None else names:
+    names = pieces_in(source).get(start, ()) if names is None else names
+    if not names:
+        return None
+    for name in names:
         if name != f"{start}.{number}.{end}":
             break
         data: Any = read_or_error(partial(start_of, source, name))
@@ -250,8 +257,6 @@ def opened_fields(
             return found
         chain.add(files.items())
         number += 1
-    if not number:
-        return None
     msg = f"{start}.{number}.{end} is not there, with the rest of the fields; get a whole copy"
     raise InputError(msg)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from dsguard.bulk.tasks import Protect
+from dsguard.bulk.protecting import Protect
 from dsguard.formats.disclosure import Disclosure
 from dsguard.formats.folder.reader import TreeSource
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
@@ -330,6 +330,11 @@ class Source(ABC):
     def listings(self) -> list[str]:
         """Return the companions that list images; shards have all of it, for each image its own."""
         return []
+
+    def own_names(self, companion: str, names: Iterable[str]) -> dict[str, str]:
+        """Return what a companion calls images that are called so here."""
+        del companion
+        return {name: name for name in names}
 
     def unlisted(self, companion: str, data: bytes) -> tuple[str, bool]:
         """Return the text of a companion; whether it lists images, and what tells of them is out.

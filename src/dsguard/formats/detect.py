@@ -19,7 +19,9 @@ from dsguard.formats.listings.coco import CocoListing
 from dsguard.formats.listings.imagefolder import MetadataListing, is_metadata
 from dsguard.formats.loaded import is_loaded
 from dsguard.formats.parquet.reader import ParquetSource
+from dsguard.formats.names import shard_name
 from dsguard.formats.places import LocalPlace, Place, RemotePlace, is_url, local_path
+from dsguard.formats.sealing import SEALED_FIELDS
 from dsguard.formats.tar import is_tar
 from dsguard.formats.webdataset.reader import WebDatasetSource
 
@@ -144,7 +146,8 @@ def _of_file(place: Place, file: str, kind: str) -> Source:
             msg = f"{place}/{file} is a zip archive that is damaged or truncated"
             raise InputError(msg)
         if is_tar(place, file):
-            if kind == "webdataset":
+            first_piece = f"{shard_name(file)}.0.{SEALED_FIELDS}"  # which no archive has
+            if kind == "webdataset" or (kind == "auto" and place.has_file(first_piece)):
                 return WebDatasetSource(place, [file])
             return TarSource(place, file)
         if is_zip:  # with something before it

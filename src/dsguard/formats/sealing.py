@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from dsguard.formats.base import Rows
 
 
+SEALED_FIELDS = "sealed-fields.dsguard"
+"""Ending of the files with fields; those with whole files end as that of the set is called."""
+
+
 class Sealer(ABC):
     """Takes what a shard does not publish.
 

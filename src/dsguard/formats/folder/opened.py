@@ -93,6 +93,11 @@ class OpenedSource(TreeSource):
     def index_of(self, companion: str) -> ImageIndex:
         return self._clean_index if companion in self.opened else self.index
 
+    def own_names(self, companion: str, names: Iterable[str]) -> dict[str, str]:
+        if companion in self.opened:
+            return {name: self._clean_name(name) for name in names}
+        return super().own_names(companion, names)
+
     def refused(self) -> dict[str, InputError]:
         return self._source.refused()
 

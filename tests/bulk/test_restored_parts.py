@@ -1,0 +1,96 @@
+"""A part of a published set comes back as it was: chosen images, or one shard."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import dsguard
+from dsguard.bulk import Selection, protect_dataset, restore_dataset, verify_dataset
+from dsguard.formats import encode_images
+
+from .folders import files_in
+
+KEY = dsguard.DatasetKey(bytes(range(32)))
+CAPTION = "a fish lies on the hand of a man beside the river " * 8
+
+
+def jpeg(scene) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(scene).save(out, "jpeg")
+    return out.getvalue()
+
+
+def image_folder(root: Path, split: str, count: int) -> None:
+    rows = ({"file_name": f"{n}.jpg", "text": f"{n} {CAPTION}"} for n in range(count))
+    (root / split / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def coco(root: Path, split: str, count: int) -> None:
+    document = {
+        "images": [{"id": n, "file_name": f"{n}.jpg"} for n in range(count)],
+        "annotations": [{"id": n, "image_id": n, "caption": CAPTION} for n in range(count)],
+    }
+    (root / split / "captions.json").write_text(json.dumps(document))
+
+
+def labelme(root: Path, split: str, count: int) -> None:
+    for n in range(count):
+        told = {"imagePath": f"{n}.jpg", "imageData": "x" * 500, "shapes": []}
+        (root / split / f"{n}.json").write_text(json.dumps(told))
+
+
+@pytest.fixture(params=[image_folder, coco, labelme])
+def clean(tmp_path, request, scenes, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "test"):
+        (tmp_path / "clean" / split).mkdir(parents=True)
+        for n, scene in enumerate(scenes[:4]):
+            (tmp_path / "clean" / split / f"{n}.jpg").write_bytes(jpeg(scene))
+        request.param(tmp_path / "clean", split, 4)
+    return tmp_path / "clean"
+
+
+@pytest.mark.parametrize("only_named", [False, True])
+def test_chosen_images_have_their_sealed_texts(clean, only_named):
+    """What is published of a text has `null` in the place of long values."""
+    protect_dataset("clean", "safe", KEY, only_named=only_named)
+    wanted = {name: data for name, data in files_in(clean).items() if name.startswith("train/")}
+    restore_dataset("safe", "part", KEY, selection=Selection(include=("train/*",)))
+    found = files_in(clean.parent / "part")
+    assert {name: found[name] for name in wanted} == wanted
+    assert not [name for name in found if name.startswith("test/") and name.endswith(".jpg")]
+    assert CAPTION not in "".join(
+        data.decode() for name, data in found.items() if name.startswith("test/")
+    )
+    restore_dataset("safe", "all", KEY, selection=Selection(include=("*",)))
+    assert files_in(clean.parent / "all") == files_in(clean)
+    dates = [path.stat().st_mtime_ns for path in sorted(Path("all").rglob("*.*"))]
+    assert dates == [path.stat().st_mtime_ns for path in sorted(clean.rglob("*.*"))]
+
+
+@pytest.mark.parametrize("shard", ["00000.tar", "a.tar.gz"])
+def test_one_shard_has_its_sealed_fields(tmp_path, scenes, shard):
+    """Its name does not tell whether a tar file is a shard; what was sealed beside it does."""
+    (tmp_path / "clean").mkdir()
+    mode = "w:gz" if shard.endswith("gz") else "w"
+    with tarfile.open(tmp_path / "clean" / shard, mode) as tar:
+        for n, file in enumerate(encode_images(scenes[:2])):
+            mask = io.BytesIO()
+            np.save(mask, scenes[n][..., 0])
+            for end, data in (("png", file), ("cls", b"%d" % n), ("mask.npy", mask.getvalue())):
+                info = tarfile.TarInfo(f"{n}.{end}")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    protect_dataset(tmp_path / "clean", tmp_path / "safe", KEY, workers=1)
+    published = next(path for path in (tmp_path / "safe").iterdir() if ".tar" in path.name)
+    assert restore_dataset(published, tmp_path / "one", KEY, workers=1).sealed_fields == 2
+    restore_dataset(tmp_path / "safe", tmp_path / "all", KEY, workers=1)
+    assert files_in(tmp_path / "one") == files_in(tmp_path / "all")
+    assert verify_dataset(published, KEY, workers=1).sealed_fields == 2
