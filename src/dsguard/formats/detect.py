@@ -18,8 +18,8 @@ from dsguard.formats.images import is_image_name
 from dsguard.formats.listings.coco import CocoListing
 from dsguard.formats.listings.imagefolder import MetadataListing, is_metadata
 from dsguard.formats.loaded import is_loaded
-from dsguard.formats.parquet.reader import ParquetSource
 from dsguard.formats.names import shard_name
+from dsguard.formats.parquet.reader import ParquetSource
 from dsguard.formats.places import LocalPlace, Place, RemotePlace, is_url, local_path
 from dsguard.formats.sealing import SEALED_FIELDS
 from dsguard.formats.tar import is_tar
