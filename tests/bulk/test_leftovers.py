@@ -352,8 +352,8 @@ def test_an_estimate_that_was_killed_is_removed_by_the_next(home, scenes, monkey
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     killed = (
-        "import os; from dsguard.cli.commands import run; from dsguard.bulk import tasks; "
-        "tasks.Protect.process = lambda *a: os.kill(os.getpid(), 9); "
+        "import os; from dsguard.cli.commands import run; from dsguard.bulk import Protect; "
+        "Protect.process = lambda *a: os.kill(os.getpid(), 9); "
         "run('protect clean out --key k --profile veil --dry-run'.split())"
     )
     done = subprocess.run([sys.executable, "-c", killed], check=False, capture_output=True)
