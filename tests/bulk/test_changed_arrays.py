@@ -11,7 +11,7 @@ import pytest
 
 import dsguard
 from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
-from dsguard.bulk.sealed_fields import SEALED_FIELDS
+from dsguard.formats.sealing import SEALED_FIELDS
 
 KEY = dsguard.DatasetKey(bytes(range(32)))
 COUNT = 6

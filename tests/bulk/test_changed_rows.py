@@ -11,8 +11,8 @@ import pytest
 
 import dsguard
 from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
-from dsguard.bulk.sealed_fields import SEALED_FIELDS
 from dsguard.formats import encode_image
+from dsguard.formats.sealing import SEALED_FIELDS
 
 pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
 

@@ -94,3 +94,37 @@ def test_one_shard_has_its_sealed_fields(tmp_path, scenes, shard):
     restore_dataset(tmp_path / "safe", tmp_path / "all", KEY, workers=1)
     assert files_in(tmp_path / "one") == files_in(tmp_path / "all")
     assert verify_dataset(published, KEY, workers=1).sealed_fields == 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["sealed-files (1).dsguard", "sealed-files.dsguard.txt", "Sealed-Files.DSGUARD", "a.part"],
+)
+def test_sealed_files_under_another_name_are_named(tmp_path, scenes, name):
+    """Browsers and systems add to names; the texts would have `null` for long values."""
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "clean" / "0.jpg").write_bytes(jpeg(scenes[0]))
+    (tmp_path / "clean" / "0.json").write_text(json.dumps({"caption": CAPTION}))
+    protect_dataset(tmp_path / "clean", tmp_path / "safe", KEY)
+    (tmp_path / "safe.dsguard").rename(tmp_path / "journal")
+    name = name.replace("a.part", "sealed-files.dsguard.part")
+    (tmp_path / "safe" / "sealed-files.dsguard").rename(tmp_path / "safe" / name)
+    assert list(restore_dataset(tmp_path / "safe", tmp_path / "back", KEY).failures) == [name]
+    assert list(verify_dataset(tmp_path / "safe", KEY).failures) == [name]
+
+
+def test_sealed_files_above_a_part_are_named(tmp_path, scenes):
+    for split in ("train", "test"):
+        (tmp_path / "clean" / split).mkdir(parents=True)
+        (tmp_path / "clean" / split / "0.jpg").write_bytes(jpeg(scenes[0]))
+        (tmp_path / "clean" / split / "0.json").write_text(json.dumps({"caption": CAPTION}))
+    protect_dataset(tmp_path / "clean", tmp_path / "safe", KEY)
+    part = tmp_path / "safe" / "train"
+    above = str(tmp_path / "safe" / "sealed-files.dsguard")
+    report = restore_dataset(part, tmp_path / "back", KEY)
+    assert list(report.failures) == [above]
+    assert f"give {tmp_path / 'safe'} and --include" in str(report.failures[above])
+    assert verify_dataset(part, KEY).broken == 1
+    protect_dataset(tmp_path / "clean" / "train", tmp_path / "own", KEY)
+    (tmp_path / "own").rename(tmp_path / "safe" / "own")
+    assert verify_dataset(tmp_path / "safe" / "own", KEY).broken == 0  # it has its own

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 import dsguard
 from dsguard.bulk import Selection, protect_dataset, restore_dataset, verify_dataset
-from dsguard.bulk.sealed_fields import SEALED_FIELDS
 from dsguard.cli.commands import Exit, run
 from dsguard.formats import encode_image
+from dsguard.formats.sealing import SEALED_FIELDS
 
 from .test_sealed_fields import members_of, tarred
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 import dsguard
 from dsguard.bulk import protect_dataset, restore_dataset
-from dsguard.bulk.sealed_fields import SEALED_FIELDS
 from dsguard.covers import Other
+from dsguard.formats.sealing import SEALED_FIELDS
 
 from .folders import files_in
 

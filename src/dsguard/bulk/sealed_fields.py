@@ -38,6 +38,7 @@ from dsguard.formats.sealing import (
     Entries,
     Sealer,
     digest_of,
+    has_sealed,
     unmarked,
 )
 
@@ -288,7 +289,7 @@ def _asked_for(source: Source, file: str) -> Iterator[str]:
     start, end = pieces_of(file, 0)
     names = (f"{start}.{number}.{end}" for number in itertools.count())
     return itertools.takewhile(
-        lambda name: not fault_of(name) and source.place.has_file(name), names
+        lambda name: not fault_of(name) and has_sealed(source.place, name), names
     )
 
 

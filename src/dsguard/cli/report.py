@@ -105,8 +105,8 @@ def _tell_files(task: Task, report: Report, choices: Choices) -> None:
 
 def _tell_sealed(task: Task, report: Report) -> None:
     """Say what is sealed rather than lost, or came back."""
-    from dsguard.bulk.sealed_fields import SEALED_FIELDS
     from dsguard.bulk.sealed_files import SEALED_FILES
+    from dsguard.formats.sealing import SEALED_FIELDS
 
     for count, what, where in (
         (report.sealed_files, "file", SEALED_FILES),

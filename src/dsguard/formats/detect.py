@@ -21,7 +21,7 @@ from dsguard.formats.loaded import is_loaded
 from dsguard.formats.names import shard_name
 from dsguard.formats.parquet.reader import ParquetSource
 from dsguard.formats.places import LocalPlace, Place, RemotePlace, is_url, local_path
-from dsguard.formats.sealing import SEALED_FIELDS
+from dsguard.formats.sealing import SEALED_FIELDS, has_sealed
 from dsguard.formats.tar import is_tar
 from dsguard.formats.webdataset.reader import WebDatasetSource
 
@@ -147,7 +147,7 @@ def _of_file(place: Place, file: str, kind: str) -> Source:
             raise InputError(msg)
         if is_tar(place, file):
             first_piece = f"{shard_name(file)}.0.{SEALED_FIELDS}"  # which no archive has
-            if kind == "webdataset" or (kind == "auto" and place.has_file(first_piece)):
+            if kind == "webdataset" or (kind == "auto" and has_sealed(place, first_piece)):
                 return WebDatasetSource(place, [file])
             return TarSource(place, file)
         if is_zip:  # with something before it

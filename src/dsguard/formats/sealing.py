@@ -8,12 +8,32 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from dsguard.errors import DsguardError
+
 if TYPE_CHECKING:
     from dsguard.formats.base import Rows
+    from dsguard.formats.places import Place
 
 
 SEALED_FIELDS = "sealed-fields.dsguard"
 """Ending of the files with fields; those with whole files end as that of the set is called."""
+
+
+def has_sealed(place: Place, name: str) -> bool:
+    """Tell whether there is a file with something sealed: a PNG, or one that cannot be read.
+
+    Some servers have a page for any name.
+    """
+    if not place.has_file(name):
+        return False
+    try:
+        with place.open(name) as file:
+            return file.read(len(_PNG)) == _PNG
+    except (DsguardError, OSError):  # which is told when it is opened
+        return True
+
+
+_PNG = b"\x89PNG"
 
 
 class Sealer(ABC):
