@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -94,6 +95,8 @@ def test_one_shard_has_its_sealed_fields(tmp_path, scenes, shard):
     restore_dataset(tmp_path / "safe", tmp_path / "all", KEY, workers=1)
     assert files_in(tmp_path / "one") == files_in(tmp_path / "all")
     assert verify_dataset(published, KEY, workers=1).sealed_fields == 2
+    report = verify_dataset(published, KEY, against=tmp_path / "clean" / shard, workers=1)
+    assert (report.differences, report.compared) == (0, "all")
 
 
 @pytest.mark.parametrize(
@@ -128,3 +131,27 @@ def test_sealed_files_above_a_part_are_named(tmp_path, scenes):
     protect_dataset(tmp_path / "clean" / "train", tmp_path / "own", KEY)
     (tmp_path / "own").rename(tmp_path / "safe" / "own")
     assert verify_dataset(tmp_path / "safe" / "own", KEY).broken == 0  # it has its own
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs links")
+@pytest.mark.parametrize(
+    ("selection", "named"),
+    [
+        (Selection(include=("*.jpg",)), True),
+        (Selection(include=("train/*/*.jpg",)), True),
+        (Selection(include=("train/dog/1*", "test/*")), True),
+        (Selection(include=("train/cat/*",)), False),
+        (Selection(include=("test/*",)), False),
+        (Selection(exclude=("train/dog/*",)), False),
+    ],
+)
+def test_a_folder_that_is_not_read_is_named_where_its_images_may_be_chosen(
+    tmp_path, scenes, selection, named
+):
+    for folder in ("clean/train/cat", "clean/test/cat", "disk/dog"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "1.jpg").write_bytes(jpeg(scenes[0]))
+    (tmp_path / "clean/train/dog").symlink_to(tmp_path / "disk/dog")
+    report = protect_dataset(tmp_path / "clean", tmp_path / "out", KEY, selection=selection)
+    assert list(report.failures) == ["train/dog/"] * named
+    assert report.done > 0

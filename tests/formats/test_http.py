@@ -298,3 +298,9 @@ def test_sealed_fields_without_the_first_are_missed(tmp_path, published, key):
     with answering(pages, {}) as address:
         report = restore_dataset(f"{address}/safe", tmp_path / "back", key, workers=1)
     assert list(report.failures) == ["t.*.sealed-fields.dsguard"] or report.broken == 1
+
+
+def test_addresses_with_a_query_are_refused_without_it():
+    with pytest.raises(InputError, match=r"t\.tar\?…: addresses with a query") as refused:
+        open_source("http://127.0.0.1:9/t.tar?signature=secret")
+    assert "secret" not in str(refused.value)

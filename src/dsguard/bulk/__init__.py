@@ -23,6 +23,7 @@ from dsguard.codecs import codec_named
 from dsguard.covers import EPSILON, check_cover
 from dsguard.errors import InputError, WorkerError
 from dsguard.formats import Source, open_source
+from dsguard.formats.detect import open_clean
 from dsguard.formats.load import load_training_set
 from dsguard.profiles import Profile
 
@@ -274,8 +275,11 @@ def verify_dataset(
     >>> report.done, report.differences
     (2, 0)
     """
-    clean = None if against is None else _source(against, images_of_any_kind=True)
-    return run(_source(source), Verify(key), None, Settings(**settings), progress, clean)
+    published = _source(source)
+    clean = None
+    if against is not None:
+        clean = against if isinstance(against, Source) else open_clean(against, published)
+    return run(published, Verify(key), None, Settings(**settings), progress, clean)
 
 
 def _source(source: Source | Location, *, images_of_any_kind: bool = False) -> Source:

@@ -54,13 +54,10 @@ def clean_names(above: str, data: bytes, published: Iterable[str]) -> dict[str, 
         If they are damaged, or unpack to too much.
     """
     lines = unpacked(data, _LINE)
-    known = dict(lines or ())
+    own = dict.fromkeys(name[len(above) :] for name in published if name.startswith(above))
+    known = {name: clean for name, clean in lines or () if not name or name in own}
     usual = known.pop("", "")
     if lines is None or "/" in usual or any(map(fault_of, (f"x{usual}", *known.values()))):
         msg = "has names that are damaged; get a whole copy, or restore to a folder"
         raise InputError(msg)
-    own = (name for name in published if name.startswith(above))
-    return {
-        name: above + (known.get(name[len(above) :]) or with_suffix(name[len(above) :], usual))
-        for name in own
-    }
+    return {above + name: above + (known.get(name) or with_suffix(name, usual)) for name in own}

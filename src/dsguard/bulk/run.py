@@ -156,7 +156,7 @@ def _look_around(source: Source, selection: Selection, report: Report) -> None:
     """Report what lies in a source and is not read."""
     report.leftovers += [f"{source}/{name}" for name in source.leftovers()]
     for name, error in source.refused().items():
-        if selection.has(name):
+        if selection.may_have_below(name) if name.endswith("/") else selection.has(name):
             report.add_broken(name, error)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
@@ -20,6 +21,9 @@ from dsguard.formats.webdataset.reader import WebDatasetSource, sample_of
 
 if TYPE_CHECKING:
     from dsguard.formats.base import Source
+
+
+_WILD = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,15 @@ class Selection:
         """Tell whether patterns take in a name."""
         included = not self.include or any(fnmatchcase(name, each) for each in self.include)
         return included and not self.leaves_out(name)
+
+    def may_have_below(self, folder: str) -> bool:
+        """Tell whether patterns may take in a name below a folder, which ends with a slash."""
+        if self.leaves_out(folder):
+            return False
+        starts = [_WILD.split(pattern)[0] for pattern in self.include]
+        return not starts or any(
+            start.startswith(folder) or folder.startswith(start) for start in starts
+        )
 
     def leaves_out(self, name: str) -> bool:
         """Tell whether a pattern of `exclude` takes in a name: of a text file as well."""

@@ -74,12 +74,10 @@ def verify(against: str | None, dataset: str | None, url: str | None, **given: A
     dataset on a platform; each image counts there as one that is restored.
     """
     from dsguard.bulk import Verify
-    from dsguard.formats import open_source
+    from dsguard.formats.detect import open_clean
 
     choices = Choices(destination=None, **given)
     key = _key(choices.key_path, dataset, url)
     source = choices.opened_source()
-    clean = None
-    if against is not None:
-        clean = open_source(against, choices.in_format, images_of_any_kind=True)
+    clean = None if against is None else open_clean(against, source, choices.in_format)
     return do_task(Verify(key), source, choices, against=clean)

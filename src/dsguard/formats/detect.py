@@ -20,7 +20,14 @@ from dsguard.formats.listings.imagefolder import MetadataListing, is_metadata
 from dsguard.formats.loaded import is_loaded
 from dsguard.formats.names import shard_name
 from dsguard.formats.parquet.reader import ParquetSource
-from dsguard.formats.places import LocalPlace, Place, RemotePlace, is_url, local_path
+from dsguard.formats.places import (
+    LocalPlace,
+    Place,
+    RemotePlace,
+    is_url,
+    local_path,
+    without_password,
+)
 from dsguard.formats.sealing import SEALED_FIELDS, has_sealed
 from dsguard.formats.tar import is_tar
 from dsguard.formats.webdataset.reader import WebDatasetSource
@@ -30,6 +37,7 @@ INPUT_FORMATS = (
 )  # fmt: skip
 _LISTINGS = (CocoListing, MetadataListing)
 _TAR_SUFFIXES = (".tar", ".tar.gz", ".tar.xz", ".tar.bz2", ".tgz")
+_FILES = (*_TAR_SUFFIXES, ".zip", ".parquet", ".npy", ".npz")
 
 
 def open_source(
@@ -80,6 +88,15 @@ def open_source(
     return source
 
 
+def open_clean(location: str | os.PathLike[str], published: Source, kind: str = "auto") -> Source:
+    """Open the clean dataset of a published one: where that is a shard, a tar file is one, too."""
+    clean = open_source(location, kind, images_of_any_kind=True)
+    is_shard = published.is_file and isinstance(published, WebDatasetSource)
+    if kind == "auto" and is_shard and isinstance(clean, TarSource):
+        return open_source(location, "webdataset", images_of_any_kind=True)
+    return clean
+
+
 def with_opened(
     source: TreeSource, opened: Place, clean: Mapping[str, str], of_samples: Collection[str]
 ) -> OpenedSource:
@@ -114,8 +131,12 @@ def _located(location: str | os.PathLike[str]) -> tuple[Place, str]:
     """Return a folder and, where a file is meant, its name in it."""
     if is_url(location):
         parent, _, name = os.fspath(location).rstrip("/").rpartition("/")
+        address, query, _ = os.fspath(location).partition("?")
+        if query and address.endswith(_FILES):
+            msg = f"{without_password(address)}?…: addresses with a query are not read; download it"
+            raise InputError(msg)
         whole = RemotePlace(os.fspath(location).rstrip("/"))
-        if name and name.endswith((*_TAR_SUFFIXES, ".zip", ".parquet", ".npy", ".npz")):
+        if name and name.endswith(_FILES):
             return RemotePlace(parent), name
         if not whole.exists(""):
             msg = f"there is nothing at {whole}"
