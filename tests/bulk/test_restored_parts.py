@@ -131,6 +131,10 @@ def test_sealed_files_above_a_part_are_named(tmp_path, scenes):
     protect_dataset(tmp_path / "clean" / "train", tmp_path / "own", KEY)
     (tmp_path / "own").rename(tmp_path / "safe" / "own")
     assert verify_dataset(tmp_path / "safe" / "own", KEY).broken == 0  # it has its own
+    for shards in ("webdataset", "parquet"):
+        protect_dataset(tmp_path / "clean", tmp_path / shards, KEY, out_format=shards)
+        (tmp_path / shards).rename(tmp_path / "safe" / shards)
+        assert verify_dataset(tmp_path / "safe" / shards, KEY).broken == 0
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs links")

@@ -128,7 +128,7 @@ def _carry_out(
         report.unfinished, report.journal_damaged = state_of(source)
         _look_around(source, settings.selection, report)
         if not task.publishes:
-            look_for_sealed(source, report)
+            look_for_sealed(source, task.key, report)
         if plan.destination is None:
             seen = _work(plan, plan.specs, settings, report, progress)
             sealed = _look_at_sealed(source, task, report)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.sealed_fields import is_own, strays_in
-from dsguard.bulk.sealed_files import SEALED_FILES, sealed_in
-from dsguard.errors import FormatError, InputError
+from dsguard.bulk.sealed_files import SEALED_FILES, opened_archive, sealed_in
+from dsguard.errors import DsguardError, FormatError, InputError
 from dsguard.formats.places import LocalPlace
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from dsguard.bulk.report import Report
     from dsguard.bulk.shard import ShardSpec
     from dsguard.formats.base import Source
+    from dsguard.keys import DatasetKey, KeySource
 
 
 def state_of(source: Source) -> tuple[bool, bool]:
@@ -70,24 +73,29 @@ _IS_SEALED = re.compile("sealed-fi(le|eld)s.*dsguard", re.IGNORECASE)
 """Also with what browsers and systems add: ``sealed-files (1).dsguard``."""
 
 _RENAMED = "has another name than what is sealed beside images has; give it its name again"
-_ABOVE = "lies above, and may hold what belongs to these images; give {} and --include"
+_ABOVE = "lies above, and holds what belongs to these images; give {} and --include"
 _FOLDERS_ABOVE = 3
 
 
-def _sealed_above(source: Source) -> Path | None:
-    """Return the file with sealed files above a part of a published folder that has none."""
+def _sealed_above(source: Source, key: DatasetKey | KeySource) -> Iterator[Path]:
+    """Yield files above a part of a published folder in which files of this part are sealed."""
     if source.is_file or not isinstance(source.place, LocalPlace) or sealed_in(source):
-        return None
-    above = source.place.path.absolute().parents[:_FOLDERS_ABOVE]
-    return next((path for each in above if (path := each / SEALED_FILES).is_file()), None)
+        return
+    here = source.place.path.absolute()
+    for folder in here.parents[:_FOLDERS_ABOVE]:
+        path, below = folder / SEALED_FILES, f"{here.relative_to(folder).as_posix()}/"
+        with contextlib.suppress(DsguardError, OSError):  # of another set
+            data = path.read_bytes() if path.is_file() else b""
+            if data and any(name.startswith(below) for name in opened_archive(data, key)[1]):
+                yield path
 
 
-def look_for_sealed(source: Source, report: Report) -> None:
+def look_for_sealed(source: Source, key: DatasetKey | KeySource, report: Report) -> None:
     """Report what lay sealed beside the images, and does not any more, or not where it belongs."""
     for name in sorted({*source.left_out(), *source.companions()}):
         if _IS_SEALED.search(name.rpartition("/")[2]) and not is_own(name):
             report.add_broken(name, InputError(_RENAMED))
-    if above := _sealed_above(source):
+    for above in _sealed_above(source, key):
         report.add_broken(str(above), InputError(_ABOVE.format(above.parent)))
     for name in strays_in(source):
         msg = "is of fields, and its shard is not beside it, or its first piece; get a whole copy"
