@@ -137,6 +137,21 @@ def test_sealed_files_above_a_part_are_named(tmp_path, scenes):
         assert verify_dataset(tmp_path / "safe" / shards, KEY).broken == 0
 
 
+@pytest.mark.parametrize("piece", [b"", b"version https://git-lfs.github.com/spec/v1\n", b"\x89PN"])
+def test_a_sealed_piece_of_one_shard_that_is_damaged_is_named(tmp_path, scenes, piece):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    images = [{"bytes": file, "path": None} for file in encode_images(scenes[:2])]
+    (tmp_path / "clean").mkdir()
+    pq.write_table(
+        pa.table({"image": images, "report": [CAPTION] * 2}), tmp_path / "clean/t.parquet"
+    )
+    protect_dataset(tmp_path / "clean", tmp_path / "safe", KEY, workers=1)
+    (tmp_path / "safe/t.parquet.0.sealed-fields.dsguard").write_bytes(piece)
+    shard = tmp_path / "safe/t.parquet"
+    assert restore_dataset(shard, tmp_path / "back", KEY, workers=1).broken == 1
+    assert verify_dataset(shard, KEY, workers=1).broken == 1
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs links")
 @pytest.mark.parametrize(
     ("selection", "named"),

@@ -304,3 +304,13 @@ def test_addresses_with_a_query_are_refused_without_it():
     with pytest.raises(InputError, match=r"t\.tar\?…: addresses with a query") as refused:
         open_source("http://127.0.0.1:9/t.tar?signature=secret")
     assert "secret" not in str(refused.value)
+
+
+def test_a_page_in_the_place_of_a_piece_is_none(tmp_path, published, key):
+    """Of a single shard, pieces are asked for by name, and some servers have a page for any."""
+    pages = {path: page for path, page in published.items() if path.endswith("t.parquet")}
+    for number in range(3):
+        pages[f"/safe/t.parquet.{number}.sealed-fields.dsguard"] = b"<!doctype html><title>Home"
+    with answering(pages, {}) as address:
+        report = restore_dataset(f"{address}/safe/t.parquet", tmp_path / "back", key, workers=1)
+    assert (report.done, report.sealed_fields) == (2, 0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.sealed_fields import is_own, strays_in
-from dsguard.bulk.sealed_files import SEALED_FILES, opened_archive, sealed_in
+from dsguard.bulk.sealed_files import MOST_BYTES, SEALED_FILES, opened_archive, sealed_in
 from dsguard.errors import DsguardError, FormatError, InputError
 from dsguard.formats.places import LocalPlace
 
@@ -85,7 +85,10 @@ def _sealed_above(source: Source, key: DatasetKey | KeySource) -> Iterator[Path]
     for folder in here.parents[:_FOLDERS_ABOVE]:
         path, below = folder / SEALED_FILES, f"{here.relative_to(folder).as_posix()}/"
         with contextlib.suppress(DsguardError, OSError):  # of another set
-            data = path.read_bytes() if path.is_file() else b""
+            data = b""
+            if path.is_file():
+                with path.open("rb") as file:
+                    data = file.read(2 * MOST_BYTES)
             if data and any(name.startswith(below) for name in opened_archive(data, key)[1]):
                 yield path
 

@@ -35,9 +35,14 @@ def told_of(data: bytes) -> str:
         )
     if start.startswith(_POINTER):
         return "is a pointer of Git LFS, and no image; fetch the images with git lfs pull"
-    if _PAGE.match(start) or _is_json(data):
+    if is_page(data):
         return "is the answer of a web server, and no image; download it again"
     return ""
+
+
+def is_page(data: bytes) -> bool:
+    """Tell whether a file is the answer of a web server, by its beginning."""
+    return bool(_PAGE.match(data[:_STARTS_IN])) or _is_json(data)
 
 
 def _is_json(data: bytes) -> bool:

@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from dsguard.errors import DsguardError
+from dsguard.formats.no_images import is_page
+from dsguard.formats.places import LocalPlace
 
 if TYPE_CHECKING:
     from dsguard.formats.base import Rows
@@ -20,20 +22,22 @@ SEALED_FIELDS = "sealed-fields.dsguard"
 
 
 def has_sealed(place: Place, name: str) -> bool:
-    """Tell whether there is a file with something sealed: a PNG, or one that cannot be read.
+    """Tell whether there is a file in which something is sealed; some servers have any file.
 
-    Some servers have a page for any name.
+    One that is damaged, or cannot be read, is told when it is opened.
     """
     if not place.has_file(name):
         return False
+    if isinstance(place, LocalPlace):
+        return True
     try:
         with place.open(name) as file:
-            return file.read(len(_PNG)) == _PNG
-    except (DsguardError, OSError):  # which is told when it is opened
+            return not is_page(file.read(_BEGINNING))
+    except (DsguardError, OSError):
         return True
 
 
-_PNG = b"\x89PNG"
+_BEGINNING = 1 << 10
 
 
 class Sealer(ABC):
