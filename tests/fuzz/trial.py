@@ -74,7 +74,8 @@ def try_files(
     memory = _memory_before()
     outcome = _worked_on(root, seed, rng)
     if outcome.status != "fault":
-        wrong = _broken_promise(base, before, root, files, seed, secrets)
+        is_whole = outcome.status == "done"
+        wrong = _broken_promise(base, before, root, files, seed, secrets, is_whole=is_whole)
         outcome = Outcome("fault", wrong) if wrong else outcome
     taken = peak_memory() - memory
     if taken > MOST_MEMORY:
@@ -140,13 +141,15 @@ def _broken_promise(
     files: Files,
     seed: Seed,
     secrets: Sequence[bytes],
+    *,
+    is_whole: bool,
 ) -> str:
     after = _facts(base)
     changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
     if changed:
         return f"escape: {sorted(changed)[:3]}"
     if seed.is_protected:
-        return _wrong_image(root, files)
+        return _wrong_image(root, files, is_whole=is_whole)
     return _clean_picture(root, seed, secrets or _secrets(seed))
 
 
@@ -162,8 +165,12 @@ def _facts(base: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _wrong_image(root: Path, files: Files) -> str:
-    """Tell of a restored image that is none of the clean ones; what failed is black in arrays."""
+def _wrong_image(root: Path, files: Files, *, is_whole: bool) -> str:
+    """Tell of a restored image that is none of the clean ones; what failed is black in arrays.
+
+    A protected array beside an image that fails is copied as it came: of what is read as a folder
+    of images, arrays are no part.
+    """
     out = root / "out"
     if not out.is_dir():
         return ""
@@ -173,9 +180,17 @@ def _wrong_image(root: Path, files: Files) -> str:
                 continue
             if (out / name).is_file() and (out / name).read_bytes() == files.get(f"out/{name}"):
                 continue  # it lay there before
+            if not is_whole and _is_copy_of_array(out, name, files):
+                continue
             if image.tobytes() not in clean_pixels():
                 return f"wrong image: {name}"
     return ""
+
+
+def _is_copy_of_array(out: Path, name: str, files: Files) -> bool:
+    """Tell whether an image lies in a file of arrays that is one of the input."""
+    arrays = (out / f"{name.partition('/')[0]}{suffix}" for suffix in (".npy", ".npz"))
+    return any(each.is_file() and each.read_bytes() in files.values() for each in arrays)
 
 
 def _clean_picture(root: Path, seed: Seed, secrets: Sequence[bytes]) -> str:
