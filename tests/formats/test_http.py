@@ -7,7 +7,7 @@ import pickle
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -23,16 +23,24 @@ pytest.importorskip("aiohttp")
 
 @contextlib.contextmanager
 def serving(
-    pages: dict[str, bytes | str], header: str = "location", at: tuple[str, int] = ("127.0.0.1", 0)
+    pages: Mapping[str, bytes | str],
+    header: str = "location",
+    at: tuple[str, int] = ("127.0.0.1", 0),
+    codes: Mapping[str, int] | None = None,
 ) -> Iterator[tuple[str, list[str]]]:
-    """Yield the address of a server, and the paths it was asked for; text is a redirect."""
+    """Yield the address of a server, and the paths it was asked for; text is a redirect.
+
+    Paths that end as one of `codes` are answered by that alone.
+    """
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append(self.path)
-            page = pages.get(self.path.rstrip("/"))
-            self.send_response({bytes: 200, str: 302}.get(type(page), 404))
+            path = self.path.rstrip("/")
+            own = next((code for end, code in (codes or {}).items() if path.endswith(end)), None)
+            page = pages.get(path) if own is None else b""
+            self.send_response(own or {bytes: 200, str: 302}.get(type(page), 404))
             if isinstance(page, str):
                 self.send_header(header, page)
             body = page if isinstance(page, bytes) else b""
@@ -219,34 +227,6 @@ class TestNames:
             read(place)
 
 
-@contextlib.contextmanager
-def answering(pages: dict[str, bytes], codes: dict[str, int]) -> Iterator[str]:
-    """Yield the address of a server that answers some paths by a code of their own."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            path = self.path.rstrip("/")
-            code = next((code for end, code in codes.items() if path.endswith(end)), None)
-            body = pages.get(path, b"") if code is None else b""
-            self.send_response(code or (200 if path in pages else 404))
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(body)
-
-        do_HEAD = do_GET
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 @pytest.fixture
 def published(tmp_path, scenes, key):
     """Pages of a published table whose long texts are sealed beside it."""
@@ -265,7 +245,7 @@ def published(tmp_path, scenes, key):
 @pytest.mark.parametrize("is_file", [False, True])
 def test_sealed_fields_that_cannot_be_had_are_missed(tmp_path, published, key, code, is_file):
     """Some servers list a file and refuse it; others fail for a while."""
-    with answering(published, {".dsguard": code}) as address:
+    with serving(published, codes={".dsguard": code}) as (address, _):
         url = f"{address}/safe{'/t.parquet' if is_file else ''}"
         if is_file and code < 500:  # nothing tells that there is more
             assert restore_dataset(url, tmp_path / "back", key, workers=1).failed == 0
@@ -277,14 +257,17 @@ def test_sealed_fields_that_cannot_be_had_are_missed(tmp_path, published, key, c
         report = restore_dataset(url, tmp_path / "back", key, workers=1)
         assert report.broken == 1
         assert verify_dataset(url, key, workers=1).broken == 1
-    with answering(published, {}) as address:
+    with serving(published) as (address, _):
         again = restore_dataset(f"{address}/safe", tmp_path / "other", key, workers=1)
         assert (again.failed, again.sealed_fields) == (0, 2)
 
 
 def test_a_server_that_has_everything_is_not_asked_for_ever(tmp_path, published, key):
     """Applications of one page answer any address with it."""
-    with answering(published, {f"{n}.sealed-fields.dsguard": 200 for n in range(1, 10)}) as address:
+    with serving(published, codes={f"{n}.sealed-fields.dsguard": 200 for n in range(1, 10)}) as (
+        address,
+        _,
+    ):
         report = restore_dataset(f"{address}/safe", tmp_path / "back", key, workers=1)
     assert (report.failed, report.sealed_fields) == (0, 2)
 
@@ -295,7 +278,7 @@ def test_sealed_fields_without_the_first_are_missed(tmp_path, published, key):
     pages["/safe/t.parquet.1.sealed-fields.dsguard"] = next(
         page for path, page in published.items() if path.endswith("fields.dsguard")
     )
-    with answering(pages, {}) as address:
+    with serving(pages) as (address, _):
         report = restore_dataset(f"{address}/safe", tmp_path / "back", key, workers=1)
     assert list(report.failures) == ["t.*.sealed-fields.dsguard"] or report.broken == 1
 
@@ -311,6 +294,6 @@ def test_a_page_in_the_place_of_a_piece_is_none(tmp_path, published, key):
     pages = {path: page for path, page in published.items() if path.endswith("t.parquet")}
     for number in range(3):
         pages[f"/safe/t.parquet.{number}.sealed-fields.dsguard"] = b"<!doctype html><title>Home"
-    with answering(pages, {}) as address:
+    with serving(pages) as (address, _):
         report = restore_dataset(f"{address}/safe/t.parquet", tmp_path / "back", key, workers=1)
     assert (report.done, report.sealed_fields) == (2, 0)

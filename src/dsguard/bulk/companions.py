@@ -121,7 +121,9 @@ class Companions:
         if self.seals:
             copied |= self._seal(names, copied, report)
         report.sealed_files += len(self._opened & (copied | self._in_shards()))
-        for name in sealed_in(self.source) if self.disclosure is None else ():
+        is_folder = self.destination.output.kind == "folder"
+        is_told = isinstance(self.source, OpenedSource) and not is_folder  # which has no dates
+        for name in sealed_in(self.source) if self.disclosure is None and not is_told else ():
             copied |= self._unsealed(name, copied, report)
         for name in sorted(self._pickles - copied):
             report.add_broken(name, InputError(A_PICKLE))

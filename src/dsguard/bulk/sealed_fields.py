@@ -295,6 +295,9 @@ def _asked_for(source: Source, file: str) -> Iterator[str]:
 
 def strays_in(source: Source) -> Iterator[str]:
     """Yield the pieces in a source that belong to none of its shards."""
+    listed = set(filter(is_of_fields, source.left_out()))
+    if not listed:  # as of one file: pieces are not asked for again
+        return
     starts = {pieces_of(file, 0)[0] for file in source.shards()}
     own = {name for start, names in pieces_in(source).items() if start in starts for name in names}
-    yield from sorted(set(filter(is_of_fields, source.left_out())) - own)
+    yield from sorted(listed - own)

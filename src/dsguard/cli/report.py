@@ -90,8 +90,7 @@ def _tell_files(task: Task, report: Report, choices: Choices) -> None:
         click.echo(f"{counted(report.samples, 'sample')}{ours} in clear: {shows}")
     if report.published:
         told = ", ".join(map(shortened, report.published[:_SHOWN_FILES]))
-        more = len(report.published) - _SHOWN_FILES
-        told += f" and {more:,} more" if more > 0 else ""
+        told += _more(len(report.published) - _SHOWN_FILES)
         them = "it" if len(report.published) == 1 else "them"
         keeps = "" if choices.only_named else f" (--only-named keeps {them} back)"
         click.echo(f"published beside the images, for all to read: {told}{keeps}")
@@ -117,6 +116,11 @@ def _tell_sealed(task: Task, report: Report) -> None:
             how = f"came back from {where}" if task.writes else f"intact in {where}"
         if count:
             click.echo(f"{counted(count, what)} beside the images {how}")
+
+
+def _more(count: int) -> str:
+    """Return how many there are beside those that are named."""
+    return f" and {count:,} more" if count > 0 else ""
 
 
 def _megabytes(count: int) -> str:
@@ -157,14 +161,12 @@ def _warn(task: Task, report: Report) -> None:
         )
     show_leftovers(report.leftovers)
     if report.foreign and task.publishes:
-        more = f" and {len(report.foreign) - 1:,} more" if len(report.foreign) > 1 else ""
         warn(
-            f"{report.foreign[0]}{more}: lies in the destination and was not written by this run; "
-            "remove what is not to be published"
+            f"{report.foreign[0]}{_more(len(report.foreign) - 1)}: lies in the destination and was "
+            "not written by this run; remove what is not to be published"
         )
     for each in report.not_shown.values():
-        more = f" and {each.count - 1:,} more" if each.count > 1 else ""
-        warn(f"{shortened(each.first)}{more}{_ours(report)}: {each.reason}")
+        warn(f"{shortened(each.first)}{_more(each.count - 1)}{_ours(report)}: {each.reason}")
     if report.metadata_dropped:
         warn(
             f"{counted(report.metadata_dropped, 'image')}{_ours(report)} had a colour profile, "
@@ -217,13 +219,12 @@ def show_left_out(task: Task, report: Report) -> None:
     publish = ", or publish it as it is: --publish {}".format
     other_remedies = {NO_ROOM: "", UNREAD: ", or name the file that has it: --drop FILE/NAME"}
     for kind, each in list(report.left_out.items())[:_SHOWN_KINDS]:
-        more = f" and {each.count - 1:,} more" if each.count > 1 else ""
         quoted = shlex.quote(kind)
         remedy = f"; --drop {quoted}{other_remedies.get(each.reason, publish(quoted))}"
         has_remedy = each.reason not in (A_KEY, THE_CLASS, SHOWN_CLASS)
         remedy = remedy if task.publishes and has_remedy else ""
         what = told_as.get(each.reason, "left out")
-        warn(f"{what}: {shortened(each.first)}{more}: {each.reason}{remedy}")
+        warn(f"{what}: {shortened(each.first)}{_more(each.count - 1)}: {each.reason}{remedy}")
     kinds = len(report.left_out) - _SHOWN_KINDS
     if kinds > 0:
         warn(f"left out: {counted(kinds, 'more kind')}, which --json names")

@@ -264,22 +264,19 @@ def _until_changed(read: Callable[..., Array]) -> Callable[..., Array]:
     """Return a reader that keeps pictures, each until its file is another."""
 
     @lru_cache(maxsize=256)
-    def kept(stamp: tuple[int, ...], folder: Path, name: str, *form: Any) -> Array:
+    def kept(stamp: str, folder: Path, name: str, *form: Any) -> Array:
         del stamp
         return read(folder, name, *form)
 
     def read_now(folder: Path, name: str, *form: Any) -> Array:
-        return kept(_stamp_of(folder / name), folder, name, *form)
+        from dsguard.formats.places import LocalPlace
+
+        stamp = ""
+        with contextlib.suppress(OSError):  # which is told when it is read
+            stamp = LocalPlace(folder).stamp(name)
+        return kept(stamp, folder, name, *form)
 
     return read_now
-
-
-def _stamp_of(path: Path) -> tuple[int, ...]:
-    """Return what changes when a file does, nothing where it is not there."""
-    with contextlib.suppress(OSError):
-        status = path.stat()
-        return status.st_size, status.st_mtime_ns, status.st_ctime_ns
-    return ()
 
 
 _kept = _until_changed(_picture)
