@@ -13,6 +13,7 @@ import argparse
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -149,13 +150,17 @@ def main() -> None:
         entry = found.setdefault(name, {"profile": candidate.profile, "trials": {}})
         if candidate.profile is not None:
             entry |= distance(images, data.train_images)
-        shared = Shared({"clean": data.train_images, "protected": images}, data, PRESET)
+        shared = Shared(partial(_versions, data.train_images, images), data, PRESET)
         for measure, trial in missing.items():
             row = shared.run(Training(trial))
             entry["trials"][measure] = {"last": row.test_accuracy, "peak": row.peak_accuracy}
             print(f"{name:55} {measure:20} {row.test_accuracy:6.1%} {row.peak_accuracy:6.1%}")
             with write_whole(options.out) as file:
                 file.write((json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def _versions(clean: np.ndarray, protected: np.ndarray, _: int) -> dict[str, np.ndarray]:
+    return {"clean": clean, "protected": protected}
 
 
 def distance(images: np.ndarray, clean: np.ndarray) -> dict[str, float]:

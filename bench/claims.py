@@ -31,8 +31,8 @@ from dsguard.evaluation.presets import PRESETS, Preset
 from dsguard.evaluation.protection import Protection, Protects
 from dsguard.evaluation.study import Study, run_study
 from dsguard.evaluation.trials import worst
+from dsguard.evaluation.versions import key_of
 from dsguard.fsp import Attack, Surrogate, accuracy, choose_device
-from dsguard.keys import DatasetKey
 from dsguard.networks.training import load_whole
 
 from .poisons import POISONS, Poison
@@ -133,12 +133,12 @@ def recognised(folder: Path, data: Data, preset: Preset, protection: Protects) -
     surrogate = None
     if protection.needs_surrogate:
         surrogate = Surrogate.load(folder / "surrogate.pt", str(place))
-    key = DatasetKey(bytes(32))
-    protected, _ = protection.protect(data.test_images, data.test_labels, key, surrogate)
     known = []
     for seed in preset.seeds:
+        key, images, labels = key_of(seed), data.test_images, data.test_labels
+        protected, _ = protection.protect(images, labels, key, surrogate)
         network.load_state_dict(load_whole(folder / f"seed{seed}" / "clean.pt")["model"])
-        known.append(accuracy(network.to(place), protected, data.test_labels, place))
+        known.append(accuracy(network.to(place), protected, labels, place))
     return round(float(np.mean(known)), 4)
 
 

@@ -63,7 +63,7 @@ def quick_networks(monkeypatch):
     pytest.importorskip("torch")
     for module in ("covers.surrogate", "evaluation.comparison", "evaluation.demo"):
         monkeypatch.setattr(f"dsguard.{module}.default_width", lambda device: 12)
-    for module in ("covers.pattern_fitting", "evaluation.study"):
+    for module in ("covers.pattern_fitting", "evaluation.versions"):
         monkeypatch.setattr(f"dsguard.{module}.ROUNDS", 8)
 
 

@@ -23,6 +23,7 @@ from dsguard.evaluation.protection import Protection
 from dsguard.evaluation.results import results_in
 from dsguard.evaluation.study import run_study
 from dsguard.evaluation.trials import TABLE_1, Trial
+from dsguard.evaluation.versions import Versions
 from dsguard.formats import encode_image
 from dsguard.fsp import Attack, Recipe
 
@@ -172,6 +173,9 @@ def test_a_study_goes_on_where_it_was_interrupted(quick_networks, tmp_path, scen
     three = replace(preset, seeds=(0, 1, 2))
     grown = run_study(data, tmp_path / "pieces", three, protection, device="cpu")
     assert [len(rows) for rows in grown.rows.values()] == [3, 3, 3, 2, 2]  # nothing is forgotten
+    by_seed = [Versions(tmp_path / "pieces", data.train_images).of(seed) for seed in (0, 1, 2)]
+    assert len({versions["protected"].tobytes() for versions in by_seed}) == 3  # a key for each
+    assert all((versions["restored"] == data.train_images).all() for versions in by_seed)
     assert all(grown.rows[trial][1] == whole.rows[trial][1] for trial in TABLE_1)
     assert grown.mean_rows()[0].name == "clean (mean of 3)"
     with pytest.raises(dsguard.InputError, match="other settings"):
@@ -237,11 +241,12 @@ def test_evaluate_from_the_command_line(quick_networks, tmp_path, scenes, capsys
     content = json.loads((out / "results.json").read_text())
     assert content["settings"]["preset"]["training"]["epochs"] == 2
     assert [len(row["by_epoch"]) for row in content["trials"][1]["seeds"]] == [2, 2]
-    for name in ("versions.npz", "report.html"):
+    private = ("seed0/versions.npz", "seed1/versions.npz", "report.html")
+    for name in private:
         assert is_private(out / name)
         (out / name).chmod(0o644)  # as an earlier version has it
     assert run(["evaluate", str(tmp_path / "data"), *options]) == Exit.OK
-    assert all(is_private(out / name) for name in ("versions.npz", "report.html"))
+    assert all(is_private(out / name) for name in private)
 
 
 def test_what_curves_need_is_asked_for_before_the_trainings(tmp_path, scenes, monkeypatch, capsys):
@@ -314,7 +319,7 @@ def test_results_of_before_are_kept_or_refused(quick_networks, tmp_path, scenes)
         file.write_text(damaged)
         with pytest.raises(dsguard.InputError, match=r"results\.json is damaged; remove it"):
             study(preset)
-    versions = tmp_path / "versions.npz"
+    versions = tmp_path / "seed1" / "versions.npz"
     for damaged in (b"", versions.read_bytes()[:1000], bytes(1000)):
         versions.write_bytes(damaged)
         with pytest.raises(dsguard.InputError, match=r"versions\.npz is damaged; remove it"):
@@ -331,6 +336,11 @@ def test_results_of_before_are_kept_or_refused(quick_networks, tmp_path, scenes)
     with pytest.raises(dsguard.InputError, match="holds a link, 'seed2'"):
         study(preset)
     (tmp_path / "seed2").unlink()
+    link = tmp_path / "seed0" / "clean-mixup.pt"
+    link.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(dsguard.InputError, match=r"holds a link, 'seed0/clean-mixup\.pt'"):
+        study(preset)
+    link.unlink()
     for damaged in ("", "[]", "3"):
         (tmp_path / "settings.json").write_text(damaged)
         with pytest.raises(dsguard.InputError, match=r"settings\.json is damaged"):

@@ -131,8 +131,8 @@ def demo(
 @click.option(
     "--seeds",
     type=click.IntRange(1, 100),
-    help="Train every network so many times, from other weights each, and tell the mean; by "
-    "default once in quick, three times in paper.",
+    help="Train every network so many times, each with other weights and another key, and tell "
+    "the mean; by default once in quick, three times in paper.",
 )
 @click.option(
     "--epochs",

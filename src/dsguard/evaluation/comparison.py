@@ -24,6 +24,8 @@ from dsguard.networks.training import (
     train,
 )
 
+OnTrained = Callable[[nn.Module, Images], None]
+
 
 @dataclass(frozen=True)
 class Row:
@@ -65,6 +67,7 @@ def learn(
     on_epoch: Callable[[], None] | None = None,
     checkpoint: Path | None = None,
     known: Known | None = None,
+    on_trained: OnTrained | None = None,
 ) -> Row:
     """Train one new network and test it after every epoch.
 
@@ -91,6 +94,8 @@ def learn(
         Where the training is kept after every epoch, to go on from there another time.
     known : Known, optional
         Images of the attacker's own, for those counter-measures that need them.
+    on_trained : callable, optional
+        Called with the trained network and the test images as it sees them.
 
     Returns
     -------
@@ -128,6 +133,8 @@ def learn(
     history = train(model, images, labels, recipe, place, after_epoch, checkpoint, measure.alter)
     tests = [float(test) for test in history if test is not None]
     on_own = accuracy(model, images, labels, place)
+    if on_trained is not None:
+        on_trained(model, test_images)
     return Row(name, on_own, tests[-1], max(tests), tuple(tests))
 
 

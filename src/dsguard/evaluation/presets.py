@@ -20,7 +20,7 @@ class Preset:
         Of the networks.
     training, surrogate : Recipe
     seeds : tuple of int
-        One comparison each; the seeds of weights and order.
+        One comparison each; the seeds of weights, order and the key.
     known_images : int
         The most clean images of an attacker's own.
     """

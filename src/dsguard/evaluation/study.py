@@ -7,11 +7,9 @@ with other settings it refuses.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import platform
-import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +20,8 @@ import torch
 
 from dsguard._atomic import write_whole
 from dsguard.bulk.checks import check_unpublished
-from dsguard.covers.pattern_fitting import ROUNDS
-from dsguard.errors import InputError, raise_if_of_machine
-from dsguard.evaluation.attacks import CounterMeasure, Known, attack_named
+from dsguard.errors import InputError
+from dsguard.evaluation.attacks import CounterMeasure, attack_named
 from dsguard.evaluation.comparison import Row, cautions, psnr
 from dsguard.evaluation.data import Data
 from dsguard.evaluation.pictures import check_plots
@@ -34,12 +31,9 @@ from dsguard.evaluation.report import html_report
 from dsguard.evaluation.results import check_lengths, results_in
 from dsguard.evaluation.trainings import Shared, Training, run_all
 from dsguard.evaluation.trials import TABLE_1, Trial
-from dsguard.formats.arrays.npy import Header, read_header
-from dsguard.fsp import Surrogate, choose_device, fit_surrogate
+from dsguard.evaluation.versions import Maker, Step
+from dsguard.fsp import choose_device
 from dsguard.kernels.contract import Images
-from dsguard.keys import DatasetKey
-
-Step = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -54,7 +48,7 @@ class Study:
         By trial and seed, those of an earlier time as well.
     facts : dict of str to str
     versions : dict of str to ndarray
-        The training images: clean, protected, restored.
+        The training images: clean, protected, restored; those of the first seed.
     """
 
     settings: dict[str, Any]
@@ -95,8 +89,8 @@ def run_study(
     data : Data
         As many images as the preset says.
     out : Path
-        The folder that it lives in. Its files ``versions.npz`` and ``report.html`` have clean
-        images, and only their owner can read them.
+        The folder that it lives in. Its files ``report.html`` and ``versions.npz``, of each seed,
+        have clean images, and only their owner can read them.
     preset : Preset
     protection : Protects
         Makes protected images: a `Protection`, or anything to compare it with.
@@ -126,26 +120,28 @@ def run_study(
     tell = on_step or (lambda name, done, total: None)
     settings = _settings(data, preset, protection, device)
     _claim(out, settings)
-    versions = _versions(data, out, preset, protection, device, tell)
+    maker = Maker(data, out, preset, protection, device, tell)
+    versions = maker.versions()
     known = None
     if any(attack_named(trial.against).needs for trial in trials):
-        known = _known(data, out, preset, protection, device, tell)
-    same = bool((versions["restored"] == versions["clean"]).all())
+        known = maker.known()
+    same = all(versions.same(seed) for seed in preset.seeds)
     # What is equal to the last bit trains to the same network, and is trained once.
     wanted = [
         (seed, trial, trial.twin if same else trial) for trial in trials for seed in preset.seeds
     ]
     each = list(dict.fromkeys(Training(twin, seed) for seed, _, twin in wanted))
-    shared = Shared(versions, data, preset, out, device, known)
+    shared = Shared(versions.of, data, preset, out, device, known)
     found = run_all(each, shared, workers, lambda done, total: tell("train", done, total))
     rows = results_in(out / "results.json")  # only now: another call may have added to them
     for seed, trial, twin in wanted:
         rows.setdefault(trial, {})[seed] = replace(found[Training(twin, seed)], name=trial.title)
     check_lengths(rows, out / "results.json")
-    facts = _facts(data, versions, same=same)
+    shown = versions.of(preset.seeds[0])
+    facts = _facts(data, shown, same=same)
     if TABLE_1[0] in rows:
         facts |= cautions(data, _mean("clean", list(rows[TABLE_1[0]].values())))
-    study = Study(settings, rows, facts, versions)
+    study = Study(settings, rows, facts, shown)
     _write(out, study, data.train_labels)
     return study
 
@@ -185,6 +181,7 @@ def _settings(
         "digest": data.digest(),
         "preset": size,
         **protection.settings(),
+        "keys": "one for each seed",
         "device": f"{at.type}: {name}",
     }
 
@@ -200,9 +197,10 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
         except (AttributeError, RecursionError, TypeError, ValueError) as error:
             msg = f"{file} is damaged; choose another folder, or remove {out}"
             raise InputError(msg) from error
-        links = [path.name for path in out.iterdir() if path.is_symlink()]
+        inside = [*out.iterdir(), *out.glob("seed*/*")]
+        links = [path.relative_to(out) for path in inside if path.is_symlink()]
         if links:
-            msg = f"{out} holds a link, {links[0]!r}, as no study does; remove it"
+            msg = f"{out} holds a link, {str(links[0])!r}, as no study does; remove it"
             raise InputError(msg)
         if others:
             msg = (
@@ -216,92 +214,6 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
         raise InputError(msg)
     with write_whole(file) as written:
         written.write(text.encode())
-
-
-def _versions(
-    data: Data, out: Path, preset: Preset, protection: Protects, device: str | None, tell: Step
-) -> dict[str, Images]:
-    """Return clean, protected and restored training images."""
-    file = out / "versions.npz"
-    if not file.exists():
-        surrogate = None
-        if protection.needs_surrogate:
-            images, labels = data.train_images, data.train_labels
-            surrogate = _surrogate(images, labels, out / "surrogate.pt", preset, device, tell)
-        count = len(data.train_images)
-        protected, restored = protection.protect(
-            data.train_images,
-            data.train_labels,
-            DatasetKey(bytes(32)),  # nothing is published: the study is to be repeatable
-            surrogate,
-            lambda done: tell("perturb", done, count),
-        )
-        with write_whole(file, private=True) as written:
-            np.savez(written, protected=protected, restored=restored)
-    with contextlib.suppress(PermissionError):  # of somebody else; an earlier version let all read
-        file.chmod(0o600)
-    return {"clean": data.train_images, **_stored(file, data.train_images.shape)}
-
-
-def _stored(file: Path, shape: tuple[int, ...]) -> dict[str, Images]:
-    """Return protected and restored images of an earlier time."""
-    names, header = ("protected", "restored"), Header(shape, np.dtype(np.uint8))
-    try:
-        with zipfile.ZipFile(file) as entries:
-            for name in names:  # an entry may claim to be of any size
-                with entries.open(f"{name}.npy") as entry:
-                    if read_header(entry) != header:
-                        msg = f"{file} has other images; remove it, and it is made again"
-                        raise InputError(msg)
-        with file.open("rb") as stored, np.load(stored) as arrays:
-            return {name: arrays[name] for name in names}
-    except InputError:
-        raise
-    except Exception as error:  # NumPy and zipfile raise nearly anything
-        raise_if_of_machine(error, str(file))
-        msg = f"{file} is damaged; remove it, and it is made again"
-        raise InputError(msg) from error
-
-
-def _known(
-    data: Data, out: Path, preset: Preset, protection: Protects, device: str | None, tell: Step
-) -> Known | None:
-    """Return the images of an attacker's own, protected with a key and a surrogate of their own."""
-    if data.known_images is None or data.known_labels is None:
-        return None
-    surrogate = None
-    if protection.needs_surrogate:
-        file = out / "known-surrogate.pt"
-        surrogate = _surrogate(data.known_images, data.known_labels, file, preset, device, tell)
-    key = DatasetKey(bytes([1]) * 32)
-    protected, _ = protection.protect(data.known_images, data.known_labels, key, surrogate)
-    return Known(data.known_images, data.known_labels, protected, data.same_classes)
-
-
-def _surrogate(
-    images: Images,
-    labels: npt.NDArray[np.int64],
-    file: Path,
-    preset: Preset,
-    device: str | None,
-    tell: Step,
-) -> Surrogate:
-    if file.exists():
-        return Surrogate.load(file, device)
-    trained = file.with_name(f"{file.stem}-training.pt")
-    surrogate = fit_surrogate(
-        images,
-        labels,
-        recipe=preset.surrogate,
-        width=preset.width,
-        device=device,
-        on_epoch=lambda done: tell("surrogate", done, preset.surrogate.epochs),
-        on_round=lambda done: tell("patterns", done, ROUNDS),
-        checkpoint=trained,
-    )
-    surrogate.save(file)
-    trained.unlink(missing_ok=True)
-    return surrogate
 
 
 def _facts(data: Data, versions: dict[str, Images], *, same: bool) -> dict[str, str]:

@@ -17,7 +17,7 @@ from dsguard._atomic import temporary_subfolder
 from dsguard._parallel.processes import Workers
 from dsguard._parallel.threads import thread_count
 from dsguard.evaluation.attacks import Known
-from dsguard.evaluation.comparison import Row, learn
+from dsguard.evaluation.comparison import OnTrained, Row, learn
 from dsguard.evaluation.data import Data
 from dsguard.evaluation.presets import Preset
 from dsguard.evaluation.trials import Trial
@@ -34,7 +34,7 @@ class Training:
     ----------
     trial : Trial
     seed : int
-        Of weights and order.
+        Of weights, order and the key.
     """
 
     trial: Trial
@@ -51,8 +51,9 @@ class Shared:
 
     Attributes
     ----------
-    versions : mapping of str to ndarray of uint8, shape (N, H, W, C)
-        The training images, by the names that trials have for them.
+    versions : callable
+        Returns the training images of a seed, arrays of uint8 of shape (N, H, W, C), by the names
+        that trials have for them.
     data : Data
     preset : Preset
     out : Path, optional
@@ -62,7 +63,7 @@ class Shared:
         Images of an attacker's own.
     """
 
-    versions: Mapping[str, Images]
+    versions: Callable[[int], Mapping[str, Images]]
     data: Data
     preset: Preset
     out: Path | None = None
@@ -73,10 +74,15 @@ class Shared:
         """Return how many epochs a training has."""
         return training.trial.epochs(self.preset.training, len(self.data.train_images))
 
-    def run(self, training: Training, on_epoch: Callable[[], None] | None = None) -> Row:
+    def run(
+        self,
+        training: Training,
+        on_epoch: Callable[[], None] | None = None,
+        on_trained: OnTrained | None = None,
+    ) -> Row:
         """Do a training, or what is left of it."""
         trial, data = training.trial, self.data
-        images, labels = trial.training_set(self.versions, data.train_labels)
+        images, labels = trial.training_set(self.versions(training.seed), data.train_labels)
         return learn(
             trial.title,
             images,
@@ -91,6 +97,7 @@ class Shared:
             on_epoch=on_epoch,
             checkpoint=None if self.out is None else training.checkpoint(self.out),
             known=self.known,
+            on_trained=on_trained,
         )
 
 
