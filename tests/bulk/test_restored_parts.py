@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -114,6 +115,24 @@ def test_sealed_files_under_another_name_are_named(tmp_path, scenes, name):
     (tmp_path / "safe" / "sealed-files.dsguard").rename(tmp_path / "safe" / name)
     assert list(restore_dataset(tmp_path / "safe", tmp_path / "back", KEY).failures) == [name]
     assert list(verify_dataset(tmp_path / "safe", KEY).failures) == [name]
+
+
+@pytest.mark.parametrize("name", ["sealed-files.dsguard.sha256", "sealed-files (1).dsguard"])
+def test_check_sums_and_spare_copies_are_nothing_sealed(tmp_path, scenes, name):
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "clean" / "0.jpg").write_bytes(jpeg(scenes[0]))
+    (tmp_path / "clean" / "0.json").write_text(json.dumps({"caption": CAPTION}))
+    protect_dataset(tmp_path / "clean", tmp_path / "safe", KEY)
+    sealed = (tmp_path / "safe" / "sealed-files.dsguard").read_bytes()
+    is_sum = name.endswith("sha256")
+    beside = f"{hashlib.sha256(sealed).hexdigest()}  sealed-files.dsguard\n".encode()
+    (tmp_path / "safe" / name).write_bytes(beside if is_sum else sealed)
+    assert restore_dataset(tmp_path / "safe", tmp_path / "back", KEY).failures == {}
+    assert json.loads((tmp_path / "back" / "0.json").read_text()) == {"caption": CAPTION}
+    assert verify_dataset(tmp_path / "safe", KEY).failures == {}
+    if not is_sum:  # one that was changed since may hold more
+        (tmp_path / "safe" / name).write_bytes(sealed + b"\0")
+        assert list(verify_dataset(tmp_path / "safe", KEY).failures) == [name]
 
 
 def test_sealed_files_above_a_part_are_named(tmp_path, scenes):

@@ -144,6 +144,18 @@ def test_mistakes_are_found_before_anything_is_deposited(home, owner, name, give
     assert not list(Path().rglob("k"))
 
 
+def test_a_key_that_lies_in_the_source_is_not_taken(home, owner, name, monkeypatch, capsys):
+    """Whoever gave the images may have laid it there, and could restore them."""
+    dsguard.DatasetKey.generate().save(f"clean/{name}.key")
+    monkeypatch.chdir(home / "clean")
+    for more in (["--dataset", name], ["--key", f"{name}.key"]):
+        assert cli(["protect", ".", "../safe", *more]) == Exit.USAGE
+        told = " ".join(capsys.readouterr().err.split())
+        assert "the key lies in ., and is not secret; give another place, --key" in told
+    assert not (home / "safe").exists()
+    assert name not in {row["name"] for row in owner.datasets()}
+
+
 def test_no_key_is_made_in_a_destination_however_it_is_spelled(home, owner, name, capsys):
     assert protect(name, "--key", "safe/k", destination=f"file://{home}/safe") == Exit.USAGE
     assert "the key would lie in file:" in " ".join(capsys.readouterr().err.split())

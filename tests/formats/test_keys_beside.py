@@ -56,6 +56,15 @@ def test_a_key_of_others_is_known_by_its_file():
     assert not holds_key(f"a check sum: {SECRET}".encode())
 
 
+def test_a_token_of_the_platform_is_a_key():
+    token = "dsg_" + base64.urlsafe_b64encode(KEY.secret).decode().rstrip("=")
+    for text in (token, f"DSGUARD_DMCP_TOKEN={token} dsguard restore", json.dumps({"t": token})):
+        assert holds_key(text.encode())
+        assert holds_key(text.encode("utf-16"))
+    for text in (token[:-1], f"{token}a", f"x{token}", "dsg_ and a word"):
+        assert not holds_key(text.encode())
+
+
 NUMBERS = list(KEY.secret)
 LONGS = np.frombuffer(KEY.secret, np.int64).tolist()
 BASE64 = base64.b64encode(hashlib.sha256(b"22").digest()).decode()

@@ -152,7 +152,15 @@ def test_keys_and_errors_cross_process_borders(key):
                 "wrapped: " + "00" * 48 + "\n",
                 "out of range",
             )
-            for cost in ("N=2 r=1048576 p=1", "N=2 r=65 p=1", "N=131072 r=8 p=16")
+            for cost in (
+                "N=1024 r=1048576 p=1",
+                "N=1024 r=65 p=1",
+                "N=131072 r=8 p=16",
+                "N=2 r=1 p=131072",
+                "N=1024 r=8 p=17",
+                "N=512 r=8 p=1",
+                "N=1024 r=8 p=0",
+            )
         ),
     ],
 )

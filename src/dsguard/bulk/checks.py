@@ -87,6 +87,8 @@ def _check_writable(place: Place) -> None:
 def check_private(path: Path, what: str, *folders: str | os.PathLike[str] | None) -> None:
     """Refuse a place for a secret, a key or a surrogate, in what is published or was given.
 
+    One that is there already may be of whoever gave the images, who could restore them.
+
     Raises
     ------
     InputError
@@ -95,9 +97,8 @@ def check_private(path: Path, what: str, *folders: str | os.PathLike[str] | None
     for folder in folders:
         there = None if folder is None else on_disk(folder)
         if there is not None and is_within(path, there):
-            msg = (
-                f"the {what} would lie in {folder}, and not be secret; give another place, --{what}"
-            )
+            lies = "lies" if path.exists() else "would lie"
+            msg = f"the {what} {lies} in {folder}, and is not secret; give another place, --{what}"
             raise InputError(msg)
     check_unpublished(path, what)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import itertools
 import json
 import os
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -111,6 +113,7 @@ def plan_of(
     InputError
         If the source holds no images, or source, destination and settings do not fit.
     """
+    settings.selection.check_exclude(_all_names(source, settings))
     wanted = settings.selection.names(source)
     parts = _without_excluded(source.parts(settings.shard_size, wanted), settings.selection)
     if not parts or (wanted is None and not source.has_images()):
@@ -163,6 +166,14 @@ def code_of(facts: dict[str, str], key: DatasetKey | KeySource) -> str:
     if isinstance(key, KeySource):
         return key.proof_of(told)
     return hmac.new(randomness(key, 32, b"journal"), told, "sha256").hexdigest()
+
+
+def _all_names(source: Source, settings: Settings) -> Iterator[str]:
+    """Yield the names of images, and of all that lies beside them."""
+    yield from source.names()
+    yield from (*source.companions(), *source.left_out(), *source.refused())
+    for part in source.parts(settings.shard_size, None):
+        yield from itertools.chain.from_iterable(part.beside or ())
 
 
 def _without_excluded(parts: list[Part], selection: Selection) -> list[Part]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import secrets
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -33,8 +34,9 @@ class Selection:
     Attributes
     ----------
     include, exclude : tuple of str
-        Patterns of names, as in a shell; ``*`` goes across folders. Without `include` all are in.
-        Text files of a folder or archive stay behind as well if `exclude` has them.
+        Patterns of names, as in a shell; ``*`` goes across folders, and the name of a folder
+        stands for all below it. Without `include` all are in. Text files of a folder or archive
+        stay behind as well if `exclude` has them.
     limit : int or None
         At most so many, drawn evenly from every folder.
 
@@ -42,6 +44,8 @@ class Selection:
     --------
     >>> from dsguard.bulk import Selection
     >>> Selection(exclude=("private/*",)).has("private/1.png")
+    False
+    >>> Selection(exclude=("private",)).has("private/1.png")
     False
     """
 
@@ -66,25 +70,67 @@ class Selection:
 
     def has(self, name: str) -> bool:
         """Tell whether patterns take in a name."""
-        included = not self.include or any(fnmatchcase(name, each) for each in self.include)
-        return included and not self.leaves_out(name)
+        return (not self.include or _is_like(name, self.include)) and not self.leaves_out(name)
 
     def may_have_below(self, folder: str) -> bool:
         """Tell whether patterns may take in a name below a folder, which ends with a slash."""
         if self.leaves_out(folder):
             return False
-        starts = [_WILD.split(pattern)[0] for pattern in self.include]
+        starts = [_WILD.split(form)[0] for form in _forms(self.include)]
         return not starts or any(
             start.startswith(folder) or folder.startswith(start) for start in starts
         )
 
     def leaves_out(self, name: str) -> bool:
         """Tell whether a pattern of `exclude` takes in a name: of a text file as well."""
-        return any(fnmatchcase(name, pattern) for pattern in self.exclude)
+        return _is_like(name, self.exclude)
 
     def kept(self, names: Collection[str]) -> tuple[str, ...]:
         """Return the names that no pattern of `exclude` takes in."""
         return tuple(name for name in names if not self.leaves_out(name))
+
+    def check_exclude(self, names: Iterable[str]) -> None:
+        """Refuse a pattern of `exclude` that takes in none of all names of a dataset.
+
+        Whoever gives one means images or files, which would be published.
+
+        Raises
+        ------
+        InputError
+        """
+        if not self.exclude:
+            return
+        names = list(names)
+        for pattern in self.exclude:
+            if not any(_is_like(name, (pattern,)) for name in names):
+                example = f" (names are like {names[0]!r})" if names else ""
+                msg = f"exclude {pattern!r}: nothing is called so{example}; mend it, or omit it"
+                raise InputError(msg)
+
+
+def _is_like(name: str, patterns: tuple[str, ...]) -> bool:
+    """Tell whether a name, or a folder above it, is like one of some patterns."""
+    return bool(_compiled(patterns).match(_composed(name)))
+
+
+@lru_cache(maxsize=256)
+def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(translate, _forms(patterns))) or r"(?!)")
+
+
+def _forms(patterns: tuple[str, ...]) -> list[str]:
+    """Return patterns as names are spelled, each with that of all below a folder."""
+    forms = []
+    for pattern in map(_composed, patterns):
+        whole = re.sub(r"\A(\./+)+", "", pattern).rstrip("/")
+        ways = [whole] if not whole.startswith("**/") else [whole, whole.removeprefix("**/")]
+        forms += [form for way in ways if way for form in (way, f"{way}/*")]
+    return forms
+
+
+def _composed(text: str) -> str:
+    """Return a text whose accents are parts of letters: keyboards and some disks differ in that."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def select(names: Sequence[str], limit: int | None) -> list[str]:

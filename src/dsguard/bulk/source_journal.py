@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING
 
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.sealed_fields import is_own, strays_in
-from dsguard.bulk.sealed_files import MOST_BYTES, SEALED_FILES, opened_archive, sealed_in
+from dsguard.bulk.sealed_files import (
+    MOST_BYTES,
+    SEALED_FILES,
+    opened_archive,
+    sealed_in,
+    start_of,
+)
 from dsguard.errors import DsguardError, FormatError, InputError
+from dsguard.formats import png
 from dsguard.formats.places import LocalPlace
 
 if TYPE_CHECKING:
@@ -93,10 +100,29 @@ def _sealed_above(source: Source, key: DatasetKey | KeySource) -> Iterator[Path]
                 yield path
 
 
+def _is_renamed(source: Source, name: str) -> bool:
+    """Tell whether a file is one of sealed files under another name, and no spare copy of one.
+
+    Check sums and signatures are called after the file that they are of.
+    """
+    above, _, last = name.rpartition("/")
+    if is_own(name) or not _IS_SEALED.search(last):
+        return False
+    try:
+        data = start_of(source, name)
+        others = (each for each in source.left_out() if is_own(each))
+        beside = [each for each in others if each.rpartition("/")[0] == above]
+        return data.startswith(png.SIGNATURE) and all(
+            start_of(source, each) != data for each in beside
+        )
+    except (DsguardError, OSError):  # nobody tells: its name has to do
+        return True
+
+
 def look_for_sealed(source: Source, key: DatasetKey | KeySource, report: Report) -> None:
     """Report what lay sealed beside the images, and does not any more, or not where it belongs."""
     for name in sorted({*source.left_out(), *source.companions()}):
-        if _IS_SEALED.search(name.rpartition("/")[2]) and not is_own(name):
+        if _is_renamed(source, name):
             report.add_broken(name, InputError(_RENAMED))
     for above in _sealed_above(source, key):
         report.add_broken(str(above), InputError(_ABOVE.format(above.parent)))

@@ -123,8 +123,8 @@ def common(command: Callable[..., int]) -> Callable[..., int]:
             "--exclude",
             multiple=True,
             metavar="PATTERN",
-            help="Leave out images, and text files, whose name is like this, '*/masks/*'. May be "
-            "repeated.",
+            help="Leave out images, and text files, whose name or folder is like this, "
+            "'*/masks/*'. May be repeated.",
         ),
         click.option(
             "--include",

@@ -26,6 +26,7 @@ def deposited_key(dataset: str, url: str | None, choices: Choices) -> DatasetKey
     DsguardError
         If the platform does not take it; or has the dataset already, and its key is not here.
     """
+    from dsguard.bulk.checks import check_private
     from dsguard.cli.dmcp.connection import connected
     from dsguard.dmcp.login import login_for
     from dsguard.dmcp.names import check_dataset_name
@@ -35,6 +36,7 @@ def deposited_key(dataset: str, url: str | None, choices: Choices) -> DatasetKey
     with connected(*login_for(url)) as client:
         there = _versions(client, dataset)
         if path.exists():
+            check_private(path, "key", choices.source, choices.destination)
             key = load_key(path)
         elif there:
             msg = (

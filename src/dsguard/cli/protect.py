@@ -201,7 +201,13 @@ def _key_kept_here(choices: Choices, dataset: str | None, url: str | None) -> Da
     if dataset is None and (url is not None or choices.key_path is None):
         msg = "give the key, --key FILE, or name a dataset on a platform, --dataset NAME"
         raise click.UsageError(msg)
-    return None if dataset or choices.key_path is None else load_key(choices.key_path)
+    if dataset or choices.key_path is None:
+        return None
+    from dsguard.bulk.checks import check_private
+
+    key = load_key(choices.key_path)
+    check_private(choices.key_path, "key", choices.source, choices.destination)
+    return key
 
 
 def _key_kept_there(source: Source, choices: Choices, dataset: str, url: str | None) -> DatasetKey:

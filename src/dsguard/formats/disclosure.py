@@ -34,7 +34,7 @@ SHOWN_CLASS = (
 UNNAMED = "is not named, and nothing else is published"
 
 
-A_KEY = "holds the key of a dataset, which is never published; keep it elsewhere"
+A_KEY = "holds the key of a dataset, or a token, which is never published; keep it elsewhere"
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,10 @@ from typing import cast
 from dsguard.formats.encoded import z85
 
 _KEY_BYTES = 32
-_KEY = re.compile(rb"dsguard-key[\s\xa0\xc2]+\d|secret[^0-9a-f]{1,8}[0-9a-f]{64}(?![0-9a-f])")
+_KEY = re.compile(
+    rb"dsguard-key[\s\xa0\xc2]+\d|secret[^0-9a-f]{1,8}[0-9a-f]{64}(?![0-9a-f])"
+    rb"|(?<![a-z0-9])dsg_[a-z0-9_-]{43}(?![a-z0-9_-])"  # a token of the platform
+)
 _AT_ONCE, _LONGEST = 1 << 20, 1 << 16
 _FEWEST = 16
 """Characters of a form; fewer could be anything."""
@@ -142,6 +145,8 @@ _NONE = Forms()
 
 def holds_key(data: bytes | bytearray | memoryview, forms: Forms = _NONE) -> bool:
     """Tell whether bytes have the key of a dataset in them, in any encoding that keys are read in.
+
+    A token of the platform counts as one: it hands the key to whoever has the token.
 
     Parameters
     ----------

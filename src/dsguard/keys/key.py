@@ -227,7 +227,8 @@ def _bytes_of(text: str) -> bytes:
         raise ValueError(msg) from None
 
 
-_MOST_R = 64  # of scrypt, where 8 is usual
+_LEAST_N, _MOST_R, _MOST_P = 1 << 10, 64, 16
+"""Of scrypt, where 65,536, 8 and 1 are usual."""
 
 
 def _unwrap(fields: dict[str, str], passphrase: str) -> bytes:
@@ -235,9 +236,11 @@ def _unwrap(fields: dict[str, str], passphrase: str) -> bytes:
     salt = _bytes_of(parameters.pop("salt"))
     cost = {name: int(parameters[name]) for name in _SCRYPT}
     wrapped = _bytes_of(fields["wrapped"])
-    # A hostile file must exhaust neither memory, which is 128·r·(N + p) bytes, nor patience.
+    # A hostile file must exhaust neither memory, which is 128·r·(N + p) bytes, nor patience: of
+    # these, 128·r·p come from PBKDF2, some microseconds each.
     n, r, p = cost.values()
-    if min(n, r, p) < 1 or r > _MOST_R or n * r > 1 << 21 or n * r * p > 1 << 22:
+    is_usual = n >= _LEAST_N and 1 <= r <= _MOST_R and 1 <= p <= _MOST_P
+    if not is_usual or n * r > 1 << 21 or n * r * p > 1 << 22:
         msg = "its scrypt parameters are out of range"
         raise ValueError(msg)
     cipher = _siv(passphrase, salt, fields["key-id"], cost)

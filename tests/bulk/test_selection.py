@@ -1,0 +1,76 @@
+"""Patterns of names: of folders as other tools have them, and never without an effect."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import numpy as np
+import pytest
+
+import dsguard
+from dsguard.bulk import Selection, protect_dataset
+from dsguard.cli.commands import Exit, run
+from dsguard.formats import encode_image
+
+KEY = dsguard.DatasetKey(bytes(range(32)))
+DECOMPOSED = unicodedata.normalize("NFD", "privé")
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for name in ("cat/0.png", "private/1.png", "private/deep/2.png", f"{DECOMPOSED}/3.png"):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_image(np.full((16, 16, 3), len(name), np.uint8)))
+    (tmp_path / "photos" / "cat" / "notes.md").write_text("of nobody")
+    return tmp_path / "photos"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "left"),
+    [
+        ("private/*", 2),
+        ("private", 2),
+        ("private/", 2),
+        ("./private/*", 2),
+        ("././private", 2),
+        ("private/**", 2),
+        ("**/private/*", 2),
+        ("**/2.png", 3),
+        ("private/deep", 3),
+        ("privé/*", 3),
+        (f"{DECOMPOSED}", 3),
+        ("*/1.png", 3),
+        ("cat/*.md", 4),
+    ],
+)
+def test_the_names_of_folders(photos, tmp_path, pattern, left):
+    chosen = Selection(exclude=(pattern,))
+    report = protect_dataset(photos, tmp_path / "out", KEY, selection=chosen)
+    assert (report.done, report.failed) == (left, 0)
+    assert (tmp_path / "out" / "cat" / "notes.md").exists() == (pattern != "cat/*.md")
+    if left < 4:
+        report = protect_dataset(
+            photos, tmp_path / "these", KEY, selection=Selection(include=(pattern,))
+        )
+        assert report.done == 4 - left
+
+
+@pytest.mark.parametrize("pattern", ["Private/*", "privat", "/private/*", "rivate", "", ".", "./"])
+def test_a_pattern_that_takes_nothing_out_is_refused(photos, tmp_path, pattern):
+    with pytest.raises(dsguard.InputError, match=r"nothing is called so \(names are like 'cat/0\."):
+        protect_dataset(
+            photos, tmp_path / "out", KEY, selection=Selection(exclude=("cat/*", pattern))
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_that_are_no_images_may_be_left_out(photos, tmp_path, capsys):
+    (photos / "scan.raw").write_bytes(bytes(99))
+    out = str(tmp_path / "out")
+    KEY.save(tmp_path / "k")
+    given = [str(photos), out, "--key", str(tmp_path / "k"), "--exclude", "*.raw"]
+    assert run(["protect", *given]) == Exit.OK
+    assert run(["protect", *given, "--exclude", "*.RAW", "--overwrite"]) == Exit.USAGE
+    assert "exclude '*.RAW': nothing is called so" in capsys.readouterr().err
+    assert (tmp_path / "out" / "cat" / "0.png").exists()
