@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import dsguard
-from dsguard.bulk import Selection, protect_dataset
+from dsguard.bulk import Selection, protect_dataset, restore_dataset
 from dsguard.cli.commands import Exit, run
 from dsguard.formats import encode_image
 
@@ -71,6 +71,42 @@ def test_files_that_are_no_images_may_be_left_out(photos, tmp_path, capsys):
     KEY.save(tmp_path / "k")
     given = [str(photos), out, "--key", str(tmp_path / "k"), "--exclude", "*.raw"]
     assert run(["protect", *given]) == Exit.OK
-    assert run(["protect", *given, "--exclude", "*.RAW", "--overwrite"]) == Exit.USAGE
-    assert "exclude '*.RAW': nothing is called so" in capsys.readouterr().err
+    assert run(["protect", *given, "--exclude", "scan.RAW", "--overwrite"]) == Exit.USAGE
+    assert "exclude 'scan.RAW': nothing is called so" in capsys.readouterr().err
     assert (tmp_path / "out" / "cat" / "0.png").exists()
+
+
+@pytest.mark.parametrize("pattern", ["*.gif", "*/masks/*", ".DS_Store", "*/.git/*", ".cache"])
+def test_patterns_for_many_datasets_may_take_nothing_out(photos, tmp_path, capsys, pattern):
+    chosen = Selection(exclude=(pattern,))
+    report = protect_dataset(photos, tmp_path / "out", KEY, selection=chosen)
+    told = [] if "." in pattern.removeprefix("*.") else [f"exclude {pattern!r}"]
+    assert (report.done, report.unmatched_choice) == (4, told)
+
+
+def test_a_dry_run_tells_of_patterns_too(photos, tmp_path, capsys):
+    KEY.save(tmp_path / "k")
+    given = [str(photos), str(tmp_path / "out"), "--key", str(tmp_path / "k"), "--dry-run"]
+    assert run(["protect", *given, "--exclude", "privat"]) == Exit.USAGE
+    assert run(["protect", *given, "--exclude", "*.gif", "--include", "cat"]) == Exit.OK
+    assert "--exclude '*.gif': nothing is called so" in capsys.readouterr().err
+
+
+def test_an_include_that_is_like_nothing_is_told(photos, tmp_path):
+    chosen = Selection(include=("cat/*", "dgo/*"), exclude=("nothing",))
+    key, out = KEY, tmp_path / "out"
+    protect_dataset(photos, out, key)
+    report = restore_dataset(out, tmp_path / "back", key, selection=chosen)
+    told = ["include 'dgo/*'", "exclude 'nothing'"]  # nothing is published here
+    assert (report.done, report.unmatched_choice) == (1, told)
+
+
+def test_a_drop_of_images_is_told(photos, tmp_path, capsys):
+    (photos / "private" / "1.txt").write_text("a note")
+    report = protect_dataset(photos, tmp_path / "out", KEY, drop=("private/*", "cat/*.txt"))
+    assert report.drop_of_images == ["private/*"]
+    assert (tmp_path / "out" / "private" / "1.png").exists()
+    assert not (tmp_path / "out" / "private" / "1.txt").exists()
+    chosen = Selection(exclude=("private",))
+    report = protect_dataset(photos, tmp_path / "less", KEY, drop=("private/*",), selection=chosen)
+    assert report.drop_of_images == []

@@ -61,11 +61,11 @@ def clean(name: str) -> np.ndarray:
 
 
 def cover(name: str) -> np.ndarray:
-    """Return the cover: gray, and 0, 255 and odd values here and there."""
+    """Return the cover: gray, and 0, 255 and odd values here and there; alpha is opaque."""
     shape = IMAGES[name][1]
     y, x, c = np.mgrid[: shape[0], : shape[1], : shape[2]]
     values = np.where((x + y) % 5 == 0, 255 * (x % 2), 128 + (x + 2 * y + c) % 4)
-    return values.astype(np.uint8)
+    return np.where(c == 3, 255, values).astype(np.uint8)
 
 
 def main() -> None:

@@ -117,7 +117,12 @@ def test_without_a_deposit_nothing_is_protected(home, owner, mary, name, monkeyp
     made = dsguard.DatasetKey.load(f"{name}.key")
     assert not Path("safe").exists()
     monkeypatch.setenv("DSGUARD_DMCP_TOKEN", owner._service._token)
-    assert protect(name) == Exit.OK
+    capsys.readouterr()
+    assert protect(name) == Exit.USAGE  # it may be of whoever gave the images
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"{name}.key is here, and its key {made.key_id} is not on the platform" in told
+    assert protect(name, "--key", f"{name}.key") == Exit.OK
+    assert protect(name) == Exit.OK  # now it is
     assert set(versions(owner, name)) == {made.key_id}
     other = new_name()
     assert protect(other, "--key", f"{name}.key", destination="other") == Exit.USAGE
@@ -154,6 +159,15 @@ def test_a_key_that_lies_in_the_source_is_not_taken(home, owner, name, monkeypat
         assert "the key lies in ., and is not secret; give another place, --key" in told
     assert not (home / "safe").exists()
     assert name not in {row["name"] for row in owner.datasets()}
+
+
+def test_the_key_of_the_environment_is_that_of_another_dataset(home, owner, name, monkeypatch):
+    other = dsguard.DatasetKey.generate()
+    other.save("faces.key")
+    monkeypatch.setenv("DSGUARD_KEY_FILE", "faces.key")
+    assert protect(name) == Exit.OK
+    key = dsguard.DatasetKey.load(f"{name}.key")
+    assert set(versions(owner, name)) == {key.key_id} != {other.key_id}
 
 
 def test_no_key_is_made_in_a_destination_however_it_is_spelled(home, owner, name, capsys):

@@ -112,6 +112,20 @@ def is_private(file):
     return os.name != "posix" or file.stat().st_mode & 0o777 == 0o600
 
 
+def test_the_demo_follows_no_link_that_was_not_given(tmp_path, monkeypatch, capsys):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "report.html").write_text("mine")
+    for link, leads in (("out", "home"), ("out/demo", "../home")):
+        path = tmp_path / link
+        path.parent.mkdir(exist_ok=True)
+        path.symlink_to(leads)
+        monkeypatch.chdir(tmp_path)
+        assert run(["demo"]) == Exit.USAGE
+        assert "is a link, and the report would lie where it leads" in capsys.readouterr().err
+        path.unlink()
+    assert (tmp_path / "home" / "report.html").read_text() == "mine"
+
+
 def test_demo_needs_classes(tmp_path):
     (tmp_path / "only").mkdir()
     (tmp_path / "only" / "x.png").write_bytes(encode_image(np.zeros((16, 16, 3), np.uint8)))

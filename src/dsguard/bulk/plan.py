@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from dsguard.bulk.checks import check_files, output_of
@@ -31,9 +31,11 @@ from dsguard.errors import InputError
 from dsguard.formats.base import Part, as_label
 from dsguard.formats.croissant import CROISSANT
 from dsguard.formats.disclosure import Disclosure, add_up
+from dsguard.formats.folder.reader import TreeSource
 from dsguard.formats.harmless import harmless_classes
 from dsguard.formats.images import LOSSLESS_FORMATS, is_image_name, with_suffix
 from dsguard.formats.names import distinct
+from dsguard.formats.patterns import like
 from dsguard.formats.places import without_password
 from dsguard.formats.review import Review
 from dsguard.formats.sink import Output
@@ -60,6 +62,8 @@ class Plan:
         The account of what is dropped of listings, before it becomes fields of images.
     croissant, access
         As `Settings` has them.
+    unmatched : list of str
+        Patterns of names that nothing is like.
     """
 
     specs: list[ShardSpec]
@@ -68,6 +72,7 @@ class Plan:
     of_fields: Review | None = None
     croissant: bool = False
     access: str = ""
+    unmatched: list[str] = field(default_factory=list)
 
     def locked(self) -> AbstractContextManager[None]:
         """Keep others away; leave no journal behind if nothing was begun."""
@@ -99,6 +104,8 @@ class Plan:
         if self.companions.disclosure is not None:
             given = self.companions.disclosure.drop
             report.unmatched_drop = [each for each in given if each not in report.met]
+            chosen = self.companions.selection.names(self.companions.source)
+            report.drop_of_images = drops_of_images(self.companions.source, chosen, given)
         self.destination.output.place.sync()
         journal.finish(sorted(copied))
 
@@ -113,13 +120,13 @@ def plan_of(
     InputError
         If the source holds no images, or source, destination and settings do not fit.
     """
-    settings.selection.check_exclude(_all_names(source, settings))
+    unmatched = unmatched_choice(source, task, settings)
     wanted = settings.selection.names(source)
     parts = _without_excluded(source.parts(settings.shard_size, wanted), settings.selection)
     if not parts or (wanted is None and not source.has_images()):
         raise _no_images(source, selected=wanted is not None)
     if not task.writes:
-        return Plan(_specs(source, task, parts, None, None, {}))
+        return Plan(_specs(source, task, parts, None, None, {}), unmatched=unmatched)
     if destination is None:
         msg = "this task needs a destination"
         raise InputError(msg)
@@ -157,7 +164,8 @@ def plan_of(
     facts[CODE] = code_of(facts, task.key)
     there = Destination(specs, output, journal, facts)
     companions = Companions(source, there, renames, disclosure, settings.selection, task)
-    return Plan(specs, there, companions, of_fields, settings.croissant, settings.access)
+    croissant, access = settings.croissant, settings.access
+    return Plan(specs, there, companions, of_fields, croissant, access, unmatched)
 
 
 def code_of(facts: dict[str, str], key: DatasetKey | KeySource) -> str:
@@ -166,6 +174,27 @@ def code_of(facts: dict[str, str], key: DatasetKey | KeySource) -> str:
     if isinstance(key, KeySource):
         return key.proof_of(told)
     return hmac.new(randomness(key, 32, b"journal"), told, "sha256").hexdigest()
+
+
+def unmatched_choice(source: Source, task: Task, settings: Settings) -> list[str]:
+    """Return the patterns of names that nothing in a source is like, to be told.
+
+    Raises
+    ------
+    InputError
+        If what one of them should leave out would be published.
+    """
+    names = _all_names(source, settings)
+    return settings.selection.unmatched(names, publishes=task.publishes)
+
+
+def drops_of_images(source: Source, wanted: list[str] | None, drop: tuple[str, ...]) -> list[str]:
+    """Return the patterns of what is dropped beside images that images of a folder are like."""
+    of_folders = tuple(pattern for pattern in drop if "/" in pattern.strip("/"))
+    if not of_folders or not isinstance(source, TreeSource):
+        return []
+    names = source.names() if wanted is None else wanted
+    return sorted(set(itertools.chain.from_iterable(like(name, of_folders) for name in names)))
 
 
 def _all_names(source: Source, settings: Settings) -> Iterator[str]:

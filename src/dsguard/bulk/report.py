@@ -46,6 +46,10 @@ class Report:
         Patterns of what is dropped that something was like.
     unmatched_drop : list of str
         Those that nothing was like: they may be spelled otherwise in the dataset.
+    drop_of_images : list of str
+        Those that images are like, which are published all the same.
+    unmatched_choice : list of str
+        Patterns of names, as ``exclude '*.gif'``, that nothing in the source is like.
     leftovers : list of str
         Journals, scratch folders and temporary files that lie in the source or in the destination
         and are no part of a dataset: remove them before it is published.
@@ -134,6 +138,8 @@ class Report:
     left_out: dict[str, LeftOut] = field(default_factory=dict)
     met: set[str] = field(default_factory=set, repr=False)
     unmatched_drop: list[str] = field(default_factory=list)
+    drop_of_images: list[str] = field(default_factory=list)
+    unmatched_choice: list[str] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
     published: list[str] = field(default_factory=list)

@@ -107,7 +107,7 @@ def run(
         task = replace(task, comparison=Comparison.of(against, source))
     with opened(source, task, settings) as (whole, failures):
         plan = plan_of(whole, task, destination, settings)
-        report = Report(shards=len(plan.specs))
+        report = Report(shards=len(plan.specs), unmatched_choice=plan.unmatched)
         for name, error in failures.items():
             report.add_broken(name, error)
         _carry_out(plan, settings, report, progress, against)

@@ -89,23 +89,42 @@ class Selection:
         """Return the names that no pattern of `exclude` takes in."""
         return tuple(name for name in names if not self.leaves_out(name))
 
-    def check_exclude(self, names: Iterable[str]) -> None:
-        """Refuse a pattern of `exclude` that takes in none of all names of a dataset.
+    def unmatched(self, names: Iterable[str], *, publishes: bool) -> list[str]:
+        """Return the patterns that take in none of all names of a dataset, to be told.
 
-        Whoever gives one means images or files, which would be published.
+        Whoever excludes something definite would find it published: that is an error. A pattern
+        that begins with a wildcard is for many datasets, of which some have nothing like it.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Of images, and of all that lies beside them.
+        publishes : bool
+            Whether these are to be published.
 
         Raises
         ------
         InputError
         """
-        if not self.exclude:
-            return
-        names = list(names)
-        for pattern in self.exclude:
-            if not any(_is_like(name, (pattern,)) for name in names):
-                example = f" (names are like {names[0]!r})" if names else ""
+        first = ""
+        left = [("include", each) for each in self.include]
+        left += [("exclude", each) for each in self.exclude if not _is_hidden(each)]
+        for name in names if left else ():
+            first = first or name
+            left = [(way, each) for way, each in left if not _is_like(name, (each,))]
+            if not left:
+                break
+        for way, pattern in left:
+            if way == "exclude" and publishes and not pattern.startswith("*"):
+                example = f" (names are like {first!r})" if first else ""
                 msg = f"exclude {pattern!r}: nothing is called so{example}; mend it, or omit it"
                 raise InputError(msg)
+        return [f"{way} {pattern!r}" for way, pattern in left]
+
+
+def _is_hidden(pattern: str) -> bool:
+    """Tell whether a pattern is of hidden files, which are never read."""
+    return any(part.strip(".") and part.startswith(".") for part in pattern.split("/"))
 
 
 def _is_like(name: str, patterns: tuple[str, ...]) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsguard.cli.console import errors, load_key, printable, warn_of_repository
+from dsguard.cli.options import was_given
 from dsguard.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 def deposited_key(dataset: str, url: str | None, choices: Choices) -> DatasetKey:
     """Return the key of a dataset, which the platform has; a new one is made and deposited.
 
-    The file of a new key is written first and stays, whatever happens then: the same command goes
-    on with it. A dry run makes and deposits nothing.
+    The file of a new key is written first and stays, whatever happens then; where the platform has
+    not taken it, it is to be named. A file that is not named may be of whoever gave the images. A
+    dry run makes and deposits nothing.
 
     Raises
     ------
@@ -38,6 +40,12 @@ def deposited_key(dataset: str, url: str | None, choices: Choices) -> DatasetKey
         if path.exists():
             check_private(path, "key", choices.source, choices.destination)
             key = load_key(path)
+            if key.key_id not in there and not _is_named():
+                msg = (
+                    f"{path} is here, and its key {key.key_id} is not on the platform; if it is "
+                    f"yours, name it, --key {path}: whoever has it can restore what it protects"
+                )
+                raise InputError(msg)
         elif there:
             msg = (
                 f"{dataset} is on the platform already, and there is no key at {path}: give the "
@@ -54,8 +62,14 @@ def deposited_key(dataset: str, url: str | None, choices: Choices) -> DatasetKey
 
 
 def key_file(dataset: str, choices: Choices) -> Path:
-    """Return where the key is, or is made."""
-    return choices.key_path or Path(f"{dataset}.key")
+    """Return where the key is, or is made; a key of the environment is that of another dataset."""
+    named = choices.key_path if _is_named() else None
+    return named or Path(f"{dataset}.key")
+
+
+def _is_named() -> bool:
+    """Tell whether the command names a key."""
+    return was_given("key_path")
 
 
 def tell_what_to_publish(
@@ -125,7 +139,7 @@ def _made(path: Path, choices: Choices) -> DatasetKey:
 
     check_private(path, "key", choices.source, choices.destination)
     repository = repository_of(path)
-    if repository is not None and choices.key_path is None:
+    if repository is not None and not _is_named():
         msg = (
             f"the key would lie in the git repository {repository}, and be committed with it; give "
             "--key a place outside of it"

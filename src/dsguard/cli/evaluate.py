@@ -13,6 +13,7 @@ from rich.table import Table
 
 from dsguard.cli import options
 from dsguard.cli.console import output, say, step_bars
+from dsguard.errors import InputError
 
 if TYPE_CHECKING:
     from dsguard.evaluation import Data, Row
@@ -53,6 +54,10 @@ def demo(
     """
     from dsguard.evaluation.demo import demo_data, run_demo
 
+    link = next((path for path in (out, *out.parents) if path.is_symlink()), None)
+    if link is not None and not options.was_given("out"):
+        msg = f"{link} is a link, and the report would lie where it leads; name a folder, --out"
+        raise InputError(msg)
     chosen = demo_data(data, seed)
     # Digits are all contrast: a perturbation has to be larger than on photographs to matter.
     radius = epsilon if epsilon is not None else 32 if data is None else 16

@@ -159,6 +159,12 @@ def _warn(task: Task, report: Report) -> None:
             f"--drop {shlex.quote(pattern)}: no file, column, array or key is called so; check the "
             "spelling in the dataset (tags within image files, of DICOM or EXIF, stay as they are)"
         )
+    for pattern in report.drop_of_images:
+        warn(
+            f"--drop {shlex.quote(pattern)}: images are called so, and are published; leave them "
+            "out with --exclude"
+        )
+    warn_of_unmatched(report.unmatched_choice)
     show_leftovers(report.leftovers)
     if report.foreign and task.publishes:
         warn(
@@ -177,6 +183,12 @@ def _warn(task: Task, report: Report) -> None:
             f"{counted(report.as_they_are, 'image')}{_ours(report)}: alpha, or an eighth and more "
             "of what else shows, is published as it is; profile sealed publishes nothing of it"
         )
+
+
+def warn_of_unmatched(patterns: list[str]) -> None:
+    """Name patterns of `Report.unmatched_choice`."""
+    for each in patterns:
+        warn(f"--{each}: nothing is called so; check the spelling in the dataset")
 
 
 def _facts(task: Task, report: Report, total: int) -> dict[str, Any]:
@@ -207,6 +219,8 @@ def _facts(task: Task, report: Report, total: int) -> dict[str, Any]:
         "foreign": report.foreign,
         **({"different": report.different} if report.compared else {}),
         **({"unmatched_drop": report.unmatched_drop} if report.unmatched_drop else {}),
+        **({"drop_of_images": report.drop_of_images} if report.drop_of_images else {}),
+        **({"unmatched_choice": report.unmatched_choice} if report.unmatched_choice else {}),
     }
 
 

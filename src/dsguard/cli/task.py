@@ -23,7 +23,7 @@ from dsguard.cli.console import (
     warn,
     worst,
 )
-from dsguard.cli.report import code_of, code_of_left_out, finish, show_left_out
+from dsguard.cli.report import code_of, code_of_left_out, finish, show_left_out, warn_of_unmatched
 from dsguard.errors import InputError, NoKeysError
 
 if TYPE_CHECKING:
@@ -107,10 +107,12 @@ def _estimate(task: Task, source: Source, choices: Choices, *, trains: bool) -> 
     """Try a sample; print how many images there are, what may fail and how long it may take."""
     from dsguard._atomic import temporary_subfolder
     from dsguard.bulk import Selection, run, select
+    from dsguard.bulk.plan import unmatched_choice
     from dsguard.formats.disclosure import NO_ROOM, NOT_CHOSEN, THE_CLASS
     from dsguard.formats.writers import output_kind
 
     settings = replace(choices.settings(), most_errors=None)
+    warn_of_unmatched(unmatched_choice(source, task, settings))
     wanted = settings.selection.names(source)
     names = source.names() if wanted is None else wanted
     if not names:

@@ -35,6 +35,7 @@ from dsguard.codecs.content import (
     stated_size,
 )
 from dsguard.codecs.header import HEADER_BYTES, Header, lengths_of
+from dsguard.codecs.opaque import over_white
 from dsguard.errors import DsguardError, InputError, MissingSidecarError, TamperedError
 from dsguard.kernels import kernels
 from dsguard.kernels.geometry import Geometry
@@ -440,10 +441,8 @@ class Layout:
         return self.room + (1 << (over - 1).bit_length())
 
     def show(self, cover: Images, out: Images) -> None:
-        """Write covers; alpha is opaque, since that of the image is sealed with it."""
-        out[...] = cover
-        if self.shape[2] == 4:
-            out[..., 3] = 255
+        """Write covers as they are seen: alpha is opaque, that of the image is sealed with it."""
+        out[...] = over_white(cover)
 
     def embed(self, images: Images, fronts: Bytes) -> None:
         """Write as much of the fronts into images as they have room for."""

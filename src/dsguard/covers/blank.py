@@ -33,7 +33,7 @@ Points = npt.NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Blank(Cover):
-    """Each image shows a picture of its own; alpha stays.
+    """Each image shows a picture of its own, without a hole.
 
     Attributes
     ----------
@@ -72,6 +72,7 @@ class Blank(Cover):
         out = batch.images.copy()
         colours = out[..., :3]
         colours[...] = GRAY if self.key is None else self._drawn(self.key, batch)
+        out[..., 3:] = 255
         return out
 
     def _drawn(self, key: DatasetKey, batch: Batch) -> Images:

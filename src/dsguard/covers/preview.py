@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dsguard.codecs.opaque import over_white
 from dsguard.covers.base import Batch, Cover
 from dsguard.covers.blank import Blank
 from dsguard.covers.smooth import enlarged
@@ -23,7 +24,7 @@ MOST_CELLS = 256
 
 @dataclass(frozen=True)
 class Preview(Cover):
-    """Each image shows the means of its cells, smooth where the codec allows it; alpha stays.
+    """Each image shows the means of its cells, smooth where the codec allows it.
 
     Attributes
     ----------
@@ -55,7 +56,7 @@ class Preview(Cover):
         return {"cover": f"preview, {self.cells} cells"}
 
     def images(self, batch: Batch, grid: int) -> Images:
-        colours = batch.images[..., :3]
+        colours = over_white(batch.images)[..., :3]
         if colours.shape[1:3] == (1, 1):
             return Blank().images(batch, grid)
         if max(colours.shape[1:3]) < 2 * grid > 2:
@@ -75,7 +76,7 @@ class Preview(Cover):
         sums = np.add.reduceat(sums, across, axis=2)
         size = (rows[:, None] * columns)[..., None]
         means = ((sums + size // 2) // size).astype(np.uint8)
-        out = batch.images.copy()
+        out = np.full_like(batch.images, 255)
         if grid == 1:
             out[..., :3] = enlarged(means, *colours.shape[1:3])
         else:  # constant on squares, as the codec shows them
