@@ -103,9 +103,11 @@ class Plan:
             report.met |= review.account.met
         if self.companions.disclosure is not None:
             given = self.companions.disclosure.drop
-            report.unmatched_drop = [each for each in given if each not in report.met]
+            unmet = [each for each in given if each not in report.met]
             chosen = self.companions.selection.names(self.companions.source)
-            report.drop_of_images = drops_of_images(self.companions.source, chosen, given)
+            asked = tuple(each for each in given if each in unmet or "/" in each)
+            report.drop_of_images = drops_of_images(self.companions.source, chosen, asked)
+            report.unmatched_drop = [each for each in unmet if each not in report.drop_of_images]
         self.destination.output.place.sync()
         journal.finish(sorted(copied))
 
@@ -190,11 +192,10 @@ def unmatched_choice(source: Source, task: Task, settings: Settings) -> list[str
 
 def drops_of_images(source: Source, wanted: list[str] | None, drop: tuple[str, ...]) -> list[str]:
     """Return the patterns of what is dropped beside images that images of a folder are like."""
-    of_folders = tuple(pattern for pattern in drop if "/" in pattern.strip("/"))
-    if not of_folders or not isinstance(source, TreeSource):
+    if not drop or not isinstance(source, TreeSource):
         return []
     names = source.names() if wanted is None else wanted
-    return sorted(set(itertools.chain.from_iterable(like(name, of_folders) for name in names)))
+    return sorted(set(itertools.chain.from_iterable(like(name, drop) for name in names)))
 
 
 def _all_names(source: Source, settings: Settings) -> Iterator[str]:

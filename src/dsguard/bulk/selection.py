@@ -143,6 +143,7 @@ def _forms(patterns: tuple[str, ...]) -> list[str]:
     for pattern in map(_composed, patterns):
         whole = re.sub(r"\A(\./+)+", "", pattern).rstrip("/")
         ways = [whole] if not whole.startswith("**/") else [whole, whole.removeprefix("**/")]
+        ways += [way.replace("[", "[[]") for way in ways if "[" in way]  # as names have it
         forms += [form for way in ways if way for form in (way, f"{way}/*")]
     return forms
 
