@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import secrets
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from fnmatch import translate
 from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from dsguard.bulk.name_patterns import NamePatterns, is_hidden, starts_of
 from dsguard.errors import InputError
 from dsguard.formats.folder.reader import TreeSource
 from dsguard.formats.images import LOSSLESS_FORMATS, with_suffix
@@ -22,9 +20,6 @@ from dsguard.formats.webdataset.reader import WebDatasetSource, sample_of
 
 if TYPE_CHECKING:
     from dsguard.formats.base import Source
-
-
-_WILD = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True)
@@ -70,20 +65,21 @@ class Selection:
 
     def has(self, name: str) -> bool:
         """Tell whether patterns take in a name."""
-        return (not self.include or _is_like(name, self.include)) and not self.leaves_out(name)
+        included = not self.include or NamePatterns.of(self.include).has(name)
+        return included and not self.leaves_out(name)
 
     def may_have_below(self, folder: str) -> bool:
         """Tell whether patterns may take in a name below a folder, which ends with a slash."""
         if self.leaves_out(folder):
             return False
-        starts = [_WILD.split(form)[0] for form in _forms(self.include)]
+        starts = starts_of(self.include)
         return not starts or any(
             start.startswith(folder) or folder.startswith(start) for start in starts
         )
 
     def leaves_out(self, name: str) -> bool:
         """Tell whether a pattern of `exclude` takes in a name: of a text file as well."""
-        return _is_like(name, self.exclude)
+        return NamePatterns.of(self.exclude).has(name)
 
     def kept(self, names: Collection[str]) -> tuple[str, ...]:
         """Return the names that no pattern of `exclude` takes in."""
@@ -106,51 +102,21 @@ class Selection:
         ------
         InputError
         """
-        first = ""
-        left = [("include", each) for each in self.include]
-        left += [("exclude", each) for each in self.exclude if not _is_hidden(each)]
-        for name in names if left else ():
+        exclude = [pattern for pattern in self.exclude if not is_hidden(pattern)]
+        patterns = tuple(dict.fromkeys([*self.include, *exclude]))
+        found, first = set[str](), ""
+        for name in names if patterns else ():
             first = first or name
-            left = [(way, each) for way, each in left if not _is_like(name, (each,))]
-            if not left:
+            found.update(NamePatterns.of(patterns).like(name))
+            if len(found) == len(patterns):
                 break
-        for way, pattern in left:
-            if way == "exclude" and publishes and not pattern.startswith("*"):
+        for pattern in exclude:
+            if pattern not in found and publishes and not pattern.startswith("*"):
                 example = f" (names are like {first!r})" if first else ""
                 msg = f"exclude {pattern!r}: nothing is called so{example}; mend it, or omit it"
                 raise InputError(msg)
-        return [f"{way} {pattern!r}" for way, pattern in left]
-
-
-def _is_hidden(pattern: str) -> bool:
-    """Tell whether a pattern is of hidden files, which are never read."""
-    return any(part.strip(".") and part.startswith(".") for part in pattern.split("/"))
-
-
-def _is_like(name: str, patterns: tuple[str, ...]) -> bool:
-    """Tell whether a name, or a folder above it, is like one of some patterns."""
-    return bool(_compiled(patterns).match(_composed(name)))
-
-
-@lru_cache(maxsize=256)
-def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(map(translate, _forms(patterns))) or r"(?!)")
-
-
-def _forms(patterns: tuple[str, ...]) -> list[str]:
-    """Return patterns as names are spelled, each with that of all below a folder."""
-    forms = []
-    for pattern in map(_composed, patterns):
-        whole = re.sub(r"\A(\./+)+", "", pattern).rstrip("/")
-        ways = [whole] if not whole.startswith("**/") else [whole, whole.removeprefix("**/")]
-        ways += [way.replace("[", "[[]") for way in ways if "[" in way]  # as names have it
-        forms += [form for way in ways if way for form in (way, f"{way}/*")]
-    return forms
-
-
-def _composed(text: str) -> str:
-    """Return a text whose accents are parts of letters: keyboards and some disks differ in that."""
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+        told = [f"include {each!r}" for each in self.include if each not in found]
+        return told + [f"exclude {each!r}" for each in exclude if each not in found]
 
 
 def select(names: Sequence[str], limit: int | None) -> list[str]:
