@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from dsguard._opaque import over_white
 from dsguard.api import are_protected
 from dsguard.codecs import File
 from dsguard.covers.draws import digests_of
@@ -121,14 +122,17 @@ def _shape(file_of_row: Callable[[int], File], row: int, like: Shape, codec: Cod
 
 
 def _resized(pixels: Bytes, shape: Shape) -> Bytes:
-    """Return a picture in another size, without its alpha; what shows of it is for the cover.
+    """Return a picture in another size, white where alpha takes something out.
+
+    What shows of it is for the cover.
 
     Covers count their cells in pixels, at least two a side. One that becomes larger has half of its
     pixels a side before, so that they are so many of its own; one pixel is gray.
     """
     height, width, channels = shape
     own = pixels.shape[1], pixels.shape[0]
-    picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels[..., :3])
+    seen = over_white(pixels[None])[0]
+    picture = Image.fromarray(seen[..., 0] if channels == 1 else seen[..., :3])
     if own == (1, 1):
         return np.full(shape, 128, np.uint8)
     if width > own[0] or height > own[1]:

@@ -14,9 +14,12 @@ from dsguard.bulk.spool import Spool
 from dsguard.covers.draws import digests_of
 from dsguard.errors import DsguardError
 from dsguard.formats.folder.reader import TreeSource
+from dsguard.formats.views import view_of
 
 if TYPE_CHECKING:
     from dsguard.bulk.shard import ShardSpec
+    from dsguard.covers import Cover
+    from dsguard.formats.base import Rows
 
 
 @contextlib.contextmanager
@@ -46,13 +49,15 @@ def _with_whole_set(
         classes: set[str] = set()
         wanted = {spec.number for spec in left}
         places = {}
+        hidden: set[str] = set()
         for spec in everything:
-            own = _spooled(spec, spool, classes)
+            own = _spooled(spec, spool, classes, task.cover, hidden)
             if spec.number in wanted:
                 places[spec.number] = own
         names = task.class_names or tuple(sorted(classes))
         told, is_all = journal.drawn()
-        before = task.cover.drawn_before(told, is_all=is_all)
+        cover_alone = task.cover.without(frozenset(hidden))
+        before = cover_alone.drawn_before(told, is_all=is_all)
         with before.prepared(spool.finish()) as cover:
             journal.keep_drawn(cover.drawn())
             task = replace(task, cover=cover, class_names=names)
@@ -61,8 +66,13 @@ def _with_whole_set(
         spool.remove()
 
 
-def _spooled(spec: ShardSpec, spool: Spool, classes: set[str]) -> dict[bytes, int]:
-    """Append the images of a shard to the spool, and their classes; return their places."""
+def _spooled(
+    spec: ShardSpec, spool: Spool, classes: set[str], cover: Cover, hidden: set[str]
+) -> dict[bytes, int]:
+    """Append the images of a shard to the spool, and their classes; return their places.
+
+    Add to `hidden` the pictures of the owner's that are images which are not decoded.
+    """
     places: dict[bytes, int] = {}
     with contextlib.suppress(DsguardError):  # reported when the shard is worked on
         for rows in spec.source.rows(spec.part):
@@ -72,12 +82,28 @@ def _spooled(spec: ShardSpec, spool: Spool, classes: set[str]) -> dict[bytes, in
                     own = [rows.classes[row] for row in group.rows]
                     images = group.images  # what stands for a file has its digest, not to be shown
                     digests = digests_of(images) if group.digests is None else group.digests
-                    images = images if group.is_seen else np.full_like(images, 128)
+                    if not group.is_seen:
+                        images = np.full_like(images, 128)
+                        hidden |= _pictures_of(cover, rows, group.rows)
                     appended = spool.append(images, map(number_of, own), digests)
                     known = map(known_by, names, group.images)
                     places |= zip(known, appended, strict=True)
                     classes.update(own)
     return places
+
+
+def _pictures_of(cover: Cover, rows: Rows, numbers: list[int]) -> set[str]:
+    """Return the pictures of the owner's that are among images which are not decoded."""
+    found = set[str]()
+    for row in numbers if cover.has_pictures else ():
+        data = rows.files[row]
+        view = view_of(data) if isinstance(data, bytes) else None
+        found |= cover.of_image(_NO_VIEW if view is None else view, rows.names[row])
+    return found
+
+
+_NO_VIEW = np.full((1, 1, 3), 128, np.uint8)
+"""No picture is a copy of so small an image."""
 
 
 def _class_names(everything: list[ShardSpec]) -> tuple[str, ...]:

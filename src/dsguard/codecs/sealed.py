@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from dsguard._opaque import over_white
 from dsguard.codecs.base import CHANGED, Codec
 from dsguard.codecs.content import (
     HEAD_BYTES,
@@ -35,7 +36,6 @@ from dsguard.codecs.content import (
     stated_size,
 )
 from dsguard.codecs.header import HEADER_BYTES, Header, lengths_of
-from dsguard.codecs.opaque import over_white
 from dsguard.errors import DsguardError, InputError, MissingSidecarError, TamperedError
 from dsguard.kernels import kernels
 from dsguard.kernels.geometry import Geometry

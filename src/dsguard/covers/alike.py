@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dsguard._opaque import over_white
+
 if TYPE_CHECKING:
     import numpy.typing as npt
     from PIL.Image import Image
@@ -33,7 +35,20 @@ _LEAST = 8
 
 
 def gray_of(pixels: Images) -> Image:
-    """Return an image, shape (H, W, C), in gray, without alpha."""
+    """Return an image, shape (H, W, C), in gray, white where alpha takes something out."""
+    return _gray(over_white(pixels[None])[0])
+
+
+def grays_of(pixels: Images) -> list[Image]:
+    """Return an image in gray, and where it has alpha its colours without it as well.
+
+    Copies without alpha have either.
+    """
+    has_alpha = pixels.shape[2] == 4 and pixels[..., 3].min() < 255
+    return [gray_of(pixels), _gray(pixels)] if has_alpha else [gray_of(pixels)]
+
+
+def _gray(pixels: Images) -> Image:
     from PIL import Image
 
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels[..., :3])

@@ -205,6 +205,8 @@ class Cover(ABC):
         Whether it resembles the clean image, and is not meant to hide it.
     takes_views : bool
         Whether it shows something of images that are not decoded as well, by views of these.
+    has_pictures : bool
+        Whether it shows pictures of the owner's, among which may be images.
 
     Examples
     --------
@@ -230,6 +232,7 @@ class Cover(ABC):
     needs_whole_set: bool = False
     is_like: bool = True
     takes_views: bool = False
+    has_pictures: bool = False
 
     @abstractmethod
     def settings(self) -> dict[str, str]:
@@ -248,6 +251,19 @@ class Cover(ABC):
         """Yield the cover that knows all images, where it needs to."""
         del whole
         yield self
+
+    def of_image(self, image: Images, name: str = "") -> set[str]:
+        """Return the pictures of the owner's that are an image of the dataset, or copies of it.
+
+        Images that are not decoded are told by a view, shape (H, W, 3), and by name.
+        """
+        del image, name
+        return set()
+
+    def without(self, pictures: frozenset[str]) -> Cover:
+        """Return the cover that shows some pictures of the owner's for no image."""
+        del pictures
+        return self
 
     def drawn(self) -> str:
         """Return what was drawn from the whole set, if a run that goes on has to draw the same."""
@@ -377,6 +393,10 @@ class Marked(Cover):
     def takes_views(self) -> bool:  # type: ignore[override]
         return self.base.takes_views
 
+    @property
+    def has_pictures(self) -> bool:  # type: ignore[override]
+        return self.base.has_pictures
+
     def settings(self) -> dict[str, str]:
         return {**self.base.settings(), **self.mark.settings()}
 
@@ -393,6 +413,12 @@ class Marked(Cover):
     def prepared(self, whole: ImageSet) -> Iterator[Self]:
         with self.base.prepared(whole) as base:
             yield replace(self, base=base)
+
+    def of_image(self, image: Images, name: str = "") -> set[str]:
+        return self.base.of_image(image, name)
+
+    def without(self, pictures: frozenset[str]) -> Self:
+        return replace(self, base=self.base.without(pictures))
 
     def drawn(self) -> str:
         return self.base.drawn()

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dsguard.covers.alike import SQUARES, few_of, gray_of, is_copy, means_of, nearest
+from dsguard._opaque import over_white
+from dsguard.covers.alike import SQUARES, few_of, gray_of, grays_of, is_copy, means_of, nearest
 from dsguard.covers.base import Batch, Cover, ImageSet
 from dsguard.covers.draws import drawn_for_images
 from dsguard.errors import DsguardError, InputError
@@ -84,6 +85,7 @@ class FolderOfCovers(Cover):
     hidden: frozenset[str] = field(default=frozenset(), repr=False)
     is_like = False
     needs_whole_set = True
+    has_pictures = True
 
     @classmethod
     def of(cls, key: DatasetKey, folder: Path) -> FolderOfCovers:
@@ -126,11 +128,19 @@ class FolderOfCovers(Cover):
 
     @contextmanager
     def prepared(self, whole: ImageSet) -> Iterator[FolderOfCovers]:
-        found = set[str]()
+        found = set(self.hidden)
         for image in itertools.chain.from_iterable(whole.pieces()):
-            with contextlib.suppress(InputError):  # those that would show it fail by it
-                found.update(self._copies(gray_of(image)))
+            found |= self.of_image(image)
         yield replace(self, hidden=frozenset(found))
+
+    def of_image(self, image: Images, name: str = "") -> set[str]:
+        found = {own for own in self._named_as([name]) if own}
+        with contextlib.suppress(InputError):  # those that would show it fail by it
+            found.update(itertools.chain.from_iterable(map(self._copies, grays_of(image))))
+        return found
+
+    def without(self, pictures: frozenset[str]) -> FolderOfCovers:
+        return replace(self, hidden=self.hidden | pictures)
 
     def drawn(self) -> str:
         """Return the pictures that are hidden: shards that are done may show what others are."""
@@ -148,11 +158,11 @@ class FolderOfCovers(Cover):
         """
         errors: dict[int, DsguardError] = {}
         for n, (image, own) in enumerate(zip(batch.images, self._named(batch), strict=True)):
-            gray = gray_of(image)
+            grays = grays_of(image)
             try:
-                if own and self._is_alike(own, gray):
+                if own and any(self._is_alike(own, gray) for gray in grays):
                     errors[n] = InputError(_ITSELF)
-                elif other := next(self._copies(gray), ""):
+                elif other := next(itertools.chain.from_iterable(map(self._copies, grays)), ""):
                     errors[n] = InputError(_SHOWN.format(other))
                 elif not self._shown:
                     errors[n] = InputError(_NONE_LEFT)
@@ -183,11 +193,14 @@ class FolderOfCovers(Cover):
 
     def _named(self, batch: Batch) -> list[str | None]:
         """Return the picture of the name of each image, None where there is none."""
+        own = self._named_as(batch.names)
+        return own + [None] * (len(batch.images) - len(own))
+
+    def _named_as(self, names: list[str]) -> list[str | None]:
         from dsguard.formats.images import suffix_of
 
         named = {name.removesuffix(suffix_of(name)): name for name in self.files}
-        own = [named.get(name.removesuffix(suffix_of(name))) for name in batch.names]
-        return own + [None] * (len(batch.images) - len(own))
+        return [named.get(name.removesuffix(suffix_of(name))) for name in names]
 
     def _chosen(self, batch: Batch) -> list[str]:
         """Return the picture that each image shows."""
@@ -234,7 +247,7 @@ def _decoded(folder: Path, name: str) -> Images:
 
 
 def _picture(folder: Path, name: str, shape: Shape) -> Images:
-    """Return a picture in a shape, (H, W, C).
+    """Return a picture in a shape, (H, W, C), white where alpha takes something out.
 
     Raises
     ------
@@ -244,7 +257,7 @@ def _picture(folder: Path, name: str, shape: Shape) -> Images:
     from PIL import Image
 
     height, width, channels = shape
-    pixels = _decoded(folder, name)
+    pixels = over_white(_decoded(folder, name)[None])[0]
     whole = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     picture = whole.convert(_MODES[channels]).resize((width, height))
     return np.asarray(picture).reshape(shape)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dsguard.codecs.opaque import over_white
+from dsguard._opaque import over_white
 from dsguard.covers.base import Batch, Cover
 from dsguard.covers.blank import Blank
 from dsguard.covers.smooth import enlarged

@@ -19,6 +19,7 @@ from PIL import (
     UnidentifiedImageError,
 )
 
+from dsguard._opaque import over_white
 from dsguard.errors import InputError
 from dsguard.formats.limits import most_blocks
 from dsguard.formats.metadata_limits import check_metadata
@@ -172,6 +173,8 @@ def decode(data: bytes) -> Decoded:
 def first_picture(data: bytes, deep: tuple[str, ...]) -> npt.NDArray[Any]:
     """Return the first picture of a file of any kind of pixel, within the limits of `decode`.
 
+    Where alpha takes something out, it is white.
+
     Parameters
     ----------
     data : bytes
@@ -193,7 +196,11 @@ def first_picture(data: bytes, deep: tuple[str, ...]) -> npt.NDArray[Any]:
             msg = "has separate planes of more than 8 bits, which Pillow decodes to other values"
             raise UnreadableImageError(msg)
         image.load()
-        return np.array(image if image.mode in deep else image.convert("RGB"))
+        if image.mode in deep:
+            return np.array(image)
+        picture = np.array(image.convert("RGBA" if image.has_transparency_data else "RGB"))
+        seen: npt.NDArray[Any] = over_white(picture[None])[0, ..., :3]
+        return seen
 
 
 @contextlib.contextmanager
