@@ -156,7 +156,47 @@ def test_sealed_files_above_a_part_are_named(tmp_path, scenes):
         assert verify_dataset(tmp_path / "safe" / shards, KEY).broken == 0
 
 
-@pytest.mark.parametrize("piece", [b"", b"version https://git-lfs.github.com/spec/v1\n", b"\x89PN"])
+POINTER = b"version https://git-lfs.github.com/spec/v1\n"
+
+
+@pytest.mark.parametrize("damage", ["pointer", "empty", "changed", "link", "other key"])
+def test_sealed_files_above_a_part_that_are_not_fetched_are_named(tmp_path, scenes, damage):
+    """Of Git LFS and DataLad, whose users fetch a part."""
+    (tmp_path / "clean" / "train").mkdir(parents=True)
+    (tmp_path / "clean" / "train" / "0.jpg").write_bytes(jpeg(scenes[0]))
+    (tmp_path / "clean" / "train" / "0.json").write_text(json.dumps({"caption": CAPTION}))
+    protect_dataset(tmp_path / "clean", tmp_path / "safe", KEY)
+    above = tmp_path / "safe" / "sealed-files.dsguard"
+    data = bytearray(above.read_bytes())
+    data[len(data) // 2] ^= 1
+    above.unlink()
+    if damage == "link":
+        above.symlink_to(".git/annex/objects/of/nothing")
+    elif damage == "other key":
+        other = dsguard.DatasetKey(bytes(32))
+        protect_dataset(tmp_path / "clean", tmp_path / "other", other)
+        (tmp_path / "other" / above.name).rename(above)
+    else:
+        above.write_bytes({"pointer": POINTER, "empty": b"", "changed": bytes(data)}[damage])
+    report = restore_dataset(tmp_path / "safe" / "train", tmp_path / "back", KEY)
+    named = [] if damage == "other key" else [str(above)]
+    assert list(report.failures) == named
+    assert list(verify_dataset(tmp_path / "safe" / "train", KEY).failures) == named
+
+
+def test_a_sealed_file_that_only_its_check_sum_tells_of_is_named(tmp_path, scenes):
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "clean" / "0.jpg").write_bytes(jpeg(scenes[0]))
+    (tmp_path / "clean" / "0.json").write_text(json.dumps({"caption": CAPTION}))
+    protect_dataset(tmp_path / "clean", tmp_path / "safe", KEY)
+    (tmp_path / "safe.dsguard").rename(tmp_path / "journal")
+    (tmp_path / "safe" / "sealed-files.dsguard").unlink()
+    (tmp_path / "safe" / "sealed-files.dsguard.dvc").write_text("outs:\n- md5: 0\n")
+    report = restore_dataset(tmp_path / "safe", tmp_path / "back", KEY)
+    assert list(report.failures) == ["sealed-files.dsguard.dvc"]
+
+
+@pytest.mark.parametrize("piece", [b"", POINTER, b"\x89PN", b"link"])
 def test_a_sealed_piece_of_one_shard_that_is_damaged_is_named(tmp_path, scenes, piece):
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     images = [{"bytes": file, "path": None} for file in encode_images(scenes[:2])]
@@ -165,7 +205,11 @@ def test_a_sealed_piece_of_one_shard_that_is_damaged_is_named(tmp_path, scenes, 
         pa.table({"image": images, "report": [CAPTION] * 2}), tmp_path / "clean/t.parquet"
     )
     protect_dataset(tmp_path / "clean", tmp_path / "safe", KEY, workers=1)
-    (tmp_path / "safe/t.parquet.0.sealed-fields.dsguard").write_bytes(piece)
+    path = tmp_path / "safe/t.parquet.0.sealed-fields.dsguard"
+    path.write_bytes(piece)
+    if piece == b"link":
+        path.unlink()
+        path.symlink_to(".git/annex/objects/of/nothing")
     shard = tmp_path / "safe/t.parquet"
     assert restore_dataset(shard, tmp_path / "back", KEY, workers=1).broken == 1
     assert verify_dataset(shard, KEY, workers=1).broken == 1

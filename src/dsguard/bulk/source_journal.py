@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from dsguard.bulk.sealed_files import (
     sealed_in,
     start_of,
 )
-from dsguard.errors import DsguardError, FormatError, InputError
+from dsguard.errors import DsguardError, FormatError, InputError, NoKeysError, WrongKeyError
 from dsguard.formats import png
 from dsguard.formats.places import LocalPlace
 
@@ -79,35 +78,49 @@ def look_for_lost(specs: list[ShardSpec], seen: dict[int, int], report: Report) 
 _IS_SEALED = re.compile("sealed-fi(le|eld)s.*dsguard", re.IGNORECASE)
 """Also with what browsers and systems add: ``sealed-files (1).dsguard``."""
 
+_CALLED_AFTER = re.compile(r"(.*sealed-(?:files|fields)\.dsguard)\.")
+
 _RENAMED = "has another name than what is sealed beside images has; give it its name again"
 _ABOVE = "lies above, and holds what belongs to these images; give {} and --include"
+_UNREAD = "lies above, cannot be read, and may hold what belongs to these images; get a whole copy"
 _FOLDERS_ABOVE = 3
 
 
-def _sealed_above(source: Source, key: DatasetKey | KeySource) -> Iterator[Path]:
-    """Yield files above a part of a published folder in which files of this part are sealed."""
+def _sealed_above(source: Source, key: DatasetKey | KeySource) -> Iterator[tuple[Path, str]]:
+    """Yield files above a part of a published folder in which files of this part are sealed.
+
+    Beside each stands what is to be done. Of those that cannot be read nobody knows.
+    """
     if source.is_file or not isinstance(source.place, LocalPlace) or sealed_in(source):
         return
     here = source.place.path.absolute()
     for folder in here.parents[:_FOLDERS_ABOVE]:
         path, below = folder / SEALED_FILES, f"{here.relative_to(folder).as_posix()}/"
-        with contextlib.suppress(DsguardError, OSError):  # of another set
-            data = b""
-            if path.is_file():
-                with path.open("rb") as file:
-                    data = file.read(2 * MOST_BYTES)
-            if data and any(name.startswith(below) for name in opened_archive(data, key)[1]):
-                yield path
+        if not path.is_file() and not path.is_symlink():
+            continue
+        try:
+            with path.open("rb") as file:
+                found = opened_archive(file.read(2 * MOST_BYTES), key)[1]
+        except (WrongKeyError, NoKeysError):  # of another set, as it seems
+            continue
+        except (DsguardError, OSError):
+            yield path, _UNREAD
+        else:
+            if any(name.startswith(below) for name in found):
+                yield path, _ABOVE.format(folder)
 
 
 def _is_renamed(source: Source, name: str) -> bool:
     """Tell whether a file is one of sealed files under another name, and no spare copy of one.
 
-    Check sums and signatures are called after the file that they are of.
+    Check sums and signatures are called after the file that they are of, which is there.
     """
     above, _, last = name.rpartition("/")
     if is_own(name) or not _IS_SEALED.search(last):
         return False
+    of = _CALLED_AFTER.match(last)
+    if of and f"{above}/{of[1]}".lstrip("/") not in source.left_out():
+        return True  # that there was one
     try:
         data = start_of(source, name)
         others = (each for each in source.left_out() if is_own(each))
@@ -124,8 +137,8 @@ def look_for_sealed(source: Source, key: DatasetKey | KeySource, report: Report)
     for name in sorted({*source.left_out(), *source.companions()}):
         if _is_renamed(source, name):
             report.add_broken(name, InputError(_RENAMED))
-    for above in _sealed_above(source, key):
-        report.add_broken(str(above), InputError(_ABOVE.format(above.parent)))
+    for above, told in _sealed_above(source, key):
+        report.add_broken(str(above), InputError(told))
     for name in strays_in(source):
         msg = "is of fields, and its shard is not beside it, or its first piece; get a whole copy"
         report.add_broken(name, InputError(msg))

@@ -24,12 +24,13 @@ SEALED_FIELDS = "sealed-fields.dsguard"
 def has_sealed(place: Place, name: str) -> bool:
     """Tell whether there is a file in which something is sealed; some servers have any file.
 
-    One that is damaged, or cannot be read, is told when it is opened.
+    One that is damaged, or cannot be read, is told when it is opened; so is a link to one that was
+    not fetched.
     """
+    if isinstance(place, LocalPlace):
+        return place.has_file(name) or (place.path / name).is_symlink()
     if not place.has_file(name):
         return False
-    if isinstance(place, LocalPlace):
-        return True
     try:
         with place.open(name) as file:
             return not is_page(file.read(_BEGINNING))
