@@ -131,3 +131,25 @@ def test_dicom_may_begin_as_tiff():
     assert suffix_by_content(start + b"DICM") == ".dcm"
     assert suffix_by_content(start + b"....") == ".tiff"
     assert suffix_by_content(bytes(128) + b"DICM") == ""
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "annotations/instances.json", "features.bin"])
+def test_pointers_of_git_lfs_beside_images_are_no_files(tmp_path, scenes, name):
+    (tmp_path / "clean" / "annotations").mkdir(parents=True)
+    (tmp_path / "clean" / "0.png").write_bytes(encode_image(scenes[0]))
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n"
+    (tmp_path / "clean" / name).write_bytes(pointer)
+    report = protect_dataset(tmp_path / "clean", tmp_path / "out", KEY)
+    assert (report.done, list(report.failures)) == (1, [name])
+    assert "is a pointer of Git LFS, and not the file" in str(report.failures[name])
+    assert not (tmp_path / "out" / name).exists()
+
+
+def test_a_table_that_was_not_fetched_is_named(tmp_path, capsys):
+    pytest.importorskip("pyarrow")
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "clean" / "t.parquet").symlink_to(".git/annex/objects/of/nothing")
+    KEY.save(tmp_path / "k")
+    given = [str(tmp_path / "clean"), str(tmp_path / "out"), "--key", str(tmp_path / "k")]
+    assert run(["protect", *given]) == Exit.USAGE
+    assert "clean/t.parquet: No such file" in capsys.readouterr().err.replace("\n", "")

@@ -33,11 +33,16 @@ def told_of(data: bytes) -> str:
         return (
             "is an image that gzip packed, as stores keep files with a content encoding; unpack it"
         )
-    if start.startswith(_POINTER):
+    if is_pointer(start):
         return "is a pointer of Git LFS, and no image; fetch the images with git lfs pull"
     if is_page(data):
         return "is the answer of a web server, and no image; download it again"
     return ""
+
+
+def is_pointer(data: bytes) -> bool:
+    """Tell whether a file stands for one that Git LFS has not fetched."""
+    return data.startswith(_POINTER)
 
 
 def is_page(data: bytes) -> bool:

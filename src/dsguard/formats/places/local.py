@@ -169,7 +169,11 @@ class LocalPlace(Place):
         if name == self.asked_for:
             return open_file(f"{self.path}/{name}")
         folder, _, last = self._real(name).rpartition("/")
-        return self._inside.folder(folder, self._real).open(last)
+        try:
+            return self._inside.folder(folder, self._real).open(last)
+        except OSError as error:  # which names where the link leads
+            error.filename = f"{self.path}/{name}"
+            raise
 
     def open(self, name: str) -> BinaryIO:
         file = self._opened(name)
