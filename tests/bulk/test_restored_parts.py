@@ -184,6 +184,17 @@ def test_sealed_files_above_a_part_that_are_not_fetched_are_named(tmp_path, scen
     assert list(verify_dataset(tmp_path / "safe" / "train", KEY).failures) == named
 
 
+def test_shards_with_pieces_of_their_own_need_no_sealed_file_above(tmp_path, scenes):
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "clean" / "0.jpg").write_bytes(jpeg(scenes[0]))
+    (tmp_path / "clean" / "0.json").write_text(json.dumps({"caption": CAPTION}))
+    (tmp_path / "hub").mkdir()
+    part = tmp_path / "hub" / "shards"
+    protect_dataset(tmp_path / "clean", part, KEY, out_format="webdataset")
+    (tmp_path / "hub" / "sealed-files.dsguard").write_bytes(POINTER)
+    assert verify_dataset(part, KEY).failures == {}
+
+
 def test_a_sealed_file_that_only_its_check_sum_tells_of_is_named(tmp_path, scenes):
     (tmp_path / "clean").mkdir()
     (tmp_path / "clean" / "0.jpg").write_bytes(jpeg(scenes[0]))

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from dsguard.bulk.journal import Journal
-from dsguard.bulk.sealed_fields import is_own, strays_in
+from dsguard.bulk.sealed_fields import is_own, pieces_in, strays_in
 from dsguard.bulk.sealed_files import (
     MOST_BYTES,
     SEALED_FILES,
@@ -104,7 +104,8 @@ def _sealed_above(source: Source, key: DatasetKey | KeySource) -> Iterator[tuple
         except (WrongKeyError, NoKeysError):  # of another set, as it seems
             continue
         except (DsguardError, OSError):
-            yield path, _UNREAD
+            if not pieces_in(source):  # shards have their own
+                yield path, _UNREAD
         else:
             if any(name.startswith(below) for name in found):
                 yield path, _ABOVE.format(folder)
