@@ -147,6 +147,13 @@ def test_sealed_files_above_a_part_are_named(tmp_path, scenes):
     assert list(report.failures) == [above]
     assert f"give {tmp_path / 'safe'} and --include" in str(report.failures[above])
     assert verify_dataset(part, KEY).broken == 1
+    deep = tmp_path / "clean/a/b/c/d/e"
+    deep.mkdir(parents=True)
+    (deep / "0.jpg").write_bytes(jpeg(scenes[0]))
+    (deep / "0.json").write_text(json.dumps({"caption": CAPTION}))
+    protect_dataset(tmp_path / "clean", tmp_path / "far", KEY)
+    far = str(tmp_path / "far" / "sealed-files.dsguard")
+    assert list(verify_dataset(tmp_path / "far/a/b/c/d/e", KEY).failures) == [far]
     protect_dataset(tmp_path / "clean" / "train", tmp_path / "own", KEY)
     (tmp_path / "own").rename(tmp_path / "safe" / "own")
     assert verify_dataset(tmp_path / "safe" / "own", KEY).broken == 0  # it has its own

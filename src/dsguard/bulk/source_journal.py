@@ -84,6 +84,7 @@ _RENAMED = "has another name than what is sealed beside images has; give it its 
 _ABOVE = "lies above, and holds what belongs to these images; give {} and --include"
 _UNREAD = "lies above, cannot be read, and may hold what belongs to these images; get a whole copy"
 _FOLDERS_ABOVE = 3
+"""In which a file that cannot be read may be of this set; one that opens tells it."""
 
 
 def _sealed_above(source: Source, key: DatasetKey | KeySource) -> Iterator[tuple[Path, str]]:
@@ -94,7 +95,7 @@ def _sealed_above(source: Source, key: DatasetKey | KeySource) -> Iterator[tuple
     if source.is_file or not isinstance(source.place, LocalPlace) or sealed_in(source):
         return
     here = source.place.path.absolute()
-    for folder in here.parents[:_FOLDERS_ABOVE]:
+    for number, folder in enumerate(here.parents):
         path, below = folder / SEALED_FILES, f"{here.relative_to(folder).as_posix()}/"
         if not path.is_file() and not path.is_symlink():
             continue
@@ -104,7 +105,7 @@ def _sealed_above(source: Source, key: DatasetKey | KeySource) -> Iterator[tuple
         except (WrongKeyError, NoKeysError):  # of another set, as it seems
             continue
         except (DsguardError, OSError):
-            if not pieces_in(source):  # shards have their own
+            if number < _FOLDERS_ABOVE and not pieces_in(source):  # shards have their own
                 yield path, _UNREAD
         else:
             if any(name.startswith(below) for name in found):
