@@ -123,9 +123,10 @@ def sentence(found: dict[str, Any]) -> str:
     figures = attacks[luckiest]
     return "\n".join(
         (
-            f"Of {len(attacks)} attacks, *{COUNTERMEASURES[luckiest].title}* is the luckiest: "
-            f"{figures['accuracy']:.1%}, and {figures['mean']:.1%} ± "
-            f"{100 * figures['deviation']:.1f} with relabelled answers.",
+            f"Of the {len(attacks)} attacks whose networks are kept, "
+            f"*{COUNTERMEASURES[luckiest].title}* is the luckiest: {figures['accuracy']:.1%}, "
+            f"and {figures['mean']:.1%} ± {100 * figures['deviation']:.1f} "
+            "with relabelled answers.",
             f"In {found['as_lucky']:.0%} of {found['permutations']:,} relabellings some attack is "
             "as lucky.",
         )
