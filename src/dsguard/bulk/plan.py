@@ -21,7 +21,7 @@ from dsguard.bulk.hidden_classes import without_hidden_class
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.sealed_fields import pieces_in, pieces_of
 from dsguard.bulk.sealed_files import SEALED_FILES
-from dsguard.bulk.selection import Choice, Selection, classes_of, output_names
+from dsguard.bulk.selection import Choice, Selection, classes_of, output_names, wanted_names
 from dsguard.bulk.settings import Settings
 from dsguard.bulk.shard import ShardSpec
 from dsguard.bulk.source_journal import state_of
@@ -104,9 +104,9 @@ class Plan:
         if self.companions.disclosure is not None:
             given = self.companions.disclosure.drop
             unmet = [each for each in given if each not in report.met]
-            chosen = self.companions.selection.names(self.companions.source)
             asked = tuple(each for each in given if each in unmet or "/" in each)
-            report.drop_of_images = drops_of_images(self.companions.source, chosen, asked)
+            source, selection = self.companions.source, self.companions.selection
+            report.drop_of_images = drops_of_images(source, selection, asked)
             report.unmatched_drop = [each for each in unmet if each not in report.drop_of_images]
         self.destination.output.place.sync()
         journal.finish(sorted(copied))
@@ -190,11 +190,11 @@ def unmatched_choice(source: Source, task: Task, settings: Settings) -> list[str
     return settings.selection.unmatched(names, publishes=task.publishes)
 
 
-def drops_of_images(source: Source, wanted: list[str] | None, drop: tuple[str, ...]) -> list[str]:
+def drops_of_images(source: Source, selection: Selection, drop: tuple[str, ...]) -> list[str]:
     """Return the patterns of what is dropped beside images that images of a folder are like."""
     if not drop or not isinstance(source, TreeSource):
         return []
-    names = source.names() if wanted is None else wanted
+    names = wanted_names(source, selection)
     return sorted(set(itertools.chain.from_iterable(like(name, drop) for name in names)))
 
 
