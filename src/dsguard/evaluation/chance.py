@@ -40,7 +40,7 @@ def relabelled(
     A drawn picture tells the class, by colours that the key draws for it, and nothing else of the
     clean image. Another key would as well have drawn the colours of one class for another one. So
     the answers of all networks of a key are relabelled by the same permutation of the classes. If
-    most relabelled networks are as accurate, the networks know nothing of clean images.
+    relabelled networks are often as accurate, chance explains the accuracy.
 
     Parameters
     ----------
