@@ -15,7 +15,7 @@ import argparse
 import json
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from importlib.metadata import version
@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from dsguard.choices import STRENGTHS
 from dsguard.evaluation import COUNTERMEASURES, Data, build_network, matrix, own_images
@@ -222,7 +224,7 @@ def records(folder: Path = RECORDS) -> dict[str, dict[str, Any]]:
 
 def make_tables(found: dict[str, dict[str, Any]]) -> None:
     """Put tables, a sentence and a picture made from records into the pages."""
-    own = list(_own(found))
+    own = _own(found)
     for page, mark, text in (
         ("docs/efficacy.md", "claims", claims_table(own)),
         ("docs/efficacy.md", "attacks", attacks_table(found)),
@@ -244,7 +246,7 @@ def sentence(own: list[dict[str, Any]]) -> str:
     ]
     text = (
         "A small network that is trained on clean images of CIFAR-10 recognises "
-        f"{_figure(own[0]['attacks']['none'], 'clean')} of the test images.",
+        f"{_figure(_most_measured(own), 'clean')} of the test images.",
         "Chance is 10 %.",
         "Trained on protected images, it recognises these shares after the worst known attack, and "
         "without one in brackets.",
@@ -277,19 +279,32 @@ def draw(own: list[dict[str, Any]], path: Path) -> None:
         xlim=(0, 70),
         ylim=(0, 70),
     )
-    for n, each in enumerate(own):
-        at = 100 * each["recognised"], 100 * each["protected under it"]
-        sealed = each["profile"] == "sealed"
-        axes.plot(*at, "o", color="tab:green" if sealed else "tab:red")
-        above = (6, 4 if sealed and n % 2 else -11)  # in turns: covers alike lie close together
-        axes.annotate(each["claim"], at, above, textcoords="offset points", fontsize=8)
-    axes.axhline(100 * own[0]["clean"], color="k", linestyle=":", label="clean images")
+    points = [(100 * each["recognised"], 100 * each["protected under it"]) for each in own]
+    for each, point in zip(own, points, strict=True):
+        axes.plot(*point, "o", color="tab:green" if each["profile"] == "sealed" else "tab:red")
+    clean = 100 * _most_measured(own)["clean"]
+    axes.axhline(clean, color="k", linestyle=":", label="clean images")
     axes.axhline(10, color="tab:gray", linestyle="--", label="chance")
     axes.legend(fontsize="small", loc="lower right")
+    figure.draw_without_rendering()  # lays out the axes, among which the labels look for places
+    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in axes.transData.transform(points)]
+    for each, point in zip(own, points, strict=True):
+        taken.append(_label(axes, each["claim"], point, taken))
     figure.savefig(path)
 
 
-def _own(found: dict[str, dict[str, Any]], *, poisons: bool = False) -> Iterable[dict[str, Any]]:
+def _label(axes: Axes, text: str, point: tuple[float, float], taken: Sequence[Bbox]) -> Bbox:
+    """Write a text beside a point, clear of the places that are taken; return its own."""
+    label = axes.annotate(text, point, (0, 0), textcoords="offset points", fontsize=8)
+    for x, y, side in ((7, 4, "left"), (7, -11, "left"), (-7, 4, "right"), (-7, -11, "right")):
+        label.xyann = x, y
+        label.set_horizontalalignment(side)
+        if not any(label.get_window_extent().overlaps(other) for other in taken):
+            break
+    return label.get_window_extent()
+
+
+def _own(found: dict[str, dict[str, Any]], *, poisons: bool = False) -> list[dict[str, Any]]:
     order = list(CLAIMS)
     chosen = [
         each
@@ -297,6 +312,12 @@ def _own(found: dict[str, dict[str, Any]], *, poisons: bool = False) -> Iterable
         if each["recipe"] == "quick" and each["claim"].startswith("poison") == poisons
     ]
     return sorted(chosen, key=lambda each: order.index(each["claim"]))
+
+
+def _most_measured(claims: Sequence[dict[str, Any]], attack: str = "none") -> dict[str, Any]:
+    """Return the figures of an attack that are of most seeds, the first of them."""
+    measured = [each["attacks"].get(attack, {}) for each in claims]
+    return max((each for each in measured if "clean" in each), key=lambda each: each["seeds"])
 
 
 def claims_table(own: list[dict[str, Any]]) -> str:
@@ -339,15 +360,10 @@ def attacks_table(found: dict[str, dict[str, Any]]) -> str:
     rows = []
     for name, measure in COUNTERMEASURES.items():
         cells = [each["attacks"].get(name, {}).get("protected") for each in columns]
-        clean = [
-            each["attacks"][name]["clean"]
-            for each in columns
-            if "clean" in each["attacks"].get(name, {})
-        ]
-        if not clean:
-            continue
-        shown = ("–" if cell is None else f"{cell:.1%}" for cell in cells)
-        rows.append((measure.title, f"{clean[0]:.1%}", *shown))
+        if any("clean" in each["attacks"].get(name, {}) for each in columns):
+            clean = _most_measured(columns, name)["clean"]
+            shown = ("–" if cell is None else f"{cell:.1%}" for cell in cells)
+            rows.append((measure.title, f"{clean:.1%}", *shown))
     return table(head, rows)
 
 
