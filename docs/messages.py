@@ -62,14 +62,25 @@ def calls(tree: ast.AST, known: dict[str, ast.expr]) -> Iterator[tuple[str, str]
         yield from calls(node, known)
 
 
+def constants(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
+    """Yield the constants of a module, which errors of others have as well."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            yield node.targets[0].id, node.value
+
+
 def messages() -> str:
     """Return the page."""
     found: dict[tuple[str, str], dict[str, str]] = {}
-    for path in sorted(SOURCE.rglob("*.py")):
-        if "migrations" in path.parts:
-            continue
+    trees = {
+        path: ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted(SOURCE.rglob("*.py"))
+        if "migrations" not in path.parts
+    }
+    shared = {name: text for tree in trees.values() for name, text in constants(tree)}
+    for path, tree in trees.items():
         area = AREAS.get(path.relative_to(SOURCE).parts[0], OTHERS)
-        for kind, text in calls(ast.parse(path.read_text(encoding="utf-8")), {}):
+        for kind, text in calls(tree, shared | dict(constants(tree))):
             words = " ".join(text.split())
             if len(re.findall(r"[A-Za-z]{2,}", words)) >= _FEWEST_WORDS:
                 found.setdefault(area, {}).setdefault(words, kind)

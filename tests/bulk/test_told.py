@@ -153,3 +153,19 @@ def test_a_table_that_was_not_fetched_is_named(tmp_path, capsys):
     given = [str(tmp_path / "clean"), str(tmp_path / "out"), "--key", str(tmp_path / "k")]
     assert run(["protect", *given]) == Exit.USAGE
     assert "clean/t.parquet: No such file" in capsys.readouterr().err.replace("\n", "")
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "parquet"])
+def test_pointers_of_git_lfs_that_become_fields_are_no_texts(tmp_path, scenes, kind):
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    (tmp_path / "clean").mkdir()
+    for n, text in enumerate((b"a cat", b"version https://git-lfs.github.com/spec/v1\n")):
+        (tmp_path / "clean" / f"{n}.png").write_bytes(encode_image(scenes[n]))
+        (tmp_path / "clean" / f"{n}.txt").write_bytes(text)
+    report = protect_dataset(tmp_path / "clean", tmp_path / "out", KEY, out_format=kind)
+    assert (report.done, list(report.failures)) == (1, ["1.png"])
+    assert "its file 1.txt is a pointer of Git LFS" in str(report.failures["1.png"])
+    less = tmp_path / "less"
+    report = protect_dataset(tmp_path / "clean", less, KEY, out_format=kind, drop=["1.txt"])
+    assert (report.done, report.failures) == (2, {})

@@ -44,7 +44,7 @@ from dsguard.formats.images import is_image_name, with_suffix
 from dsguard.formats.insides import READERS
 from dsguard.formats.loaded import A_PICKLE, is_pickle
 from dsguard.formats.names import fault_of, is_hidden
-from dsguard.formats.no_images import is_pointer
+from dsguard.formats.no_images import A_POINTER, is_pointer
 from dsguard.formats.places.spelling import Apart, alike
 from dsguard.formats.review import Review
 from dsguard.formats.texts import json_of
@@ -161,7 +161,7 @@ class Companions:
         if isinstance(data, DsguardError):
             report.add_broken(name, data)
         elif self.disclosure is not None and is_pointer(data):
-            report.add_broken(name, InputError(_A_POINTER))
+            report.add_broken(name, InputError(A_POINTER))
         elif self.disclosure is not None and self.review.drops.holds_key(data):
             self.review.account.leave_out(name.rpartition("/")[2], name, A_KEY)
         elif self.disclosure is None and name not in self._opened and self._is_loaded(name, data):
@@ -300,7 +300,7 @@ class Companions:
             self._broken[name] = data
             return ""
         if is_pointer(data):
-            self._broken[name] = InputError(_A_POINTER)
+            self._broken[name] = InputError(A_POINTER)
             return ""
         if self.review.drops.holds_key(data):
             return A_KEY
@@ -432,8 +432,6 @@ class Companions:
                     names[line["name"]] = line["file"]
         return names
 
-
-_A_POINTER = "is a pointer of Git LFS, and not the file; fetch it with git lfs pull"
 
 _TAKEN = (
     "an image, a shard or a field of an image comes out under this name; rename one of them, or, "

@@ -16,6 +16,7 @@ from dsguard.formats.base import Extras
 from dsguard.formats.disclosure import add_up
 from dsguard.formats.images import Group, is_image_name, original_name, with_suffix
 from dsguard.formats.names import checked, is_folder_name
+from dsguard.formats.no_images import A_POINTER, is_pointer
 from dsguard.formats.review import Review
 from dsguard.formats.sink import Results, Sink
 from dsguard.formats.strings import check_class
@@ -146,6 +147,7 @@ def _add_extras(
                 whole = going = _checked(fields)
                 if review is not None:
                     whole = rows.record.undropped(fields, review) if rows.record else fields
+                    _refuse_pointers(stem, whole, review)
                     going = review.fields(stem, whole)
                 last = fields
             results.extras[row] = going
@@ -167,6 +169,14 @@ def _checked(extras: Extras) -> Extras:
             msg = f"has a field named {name!r}, which no file beside it can be; rename the field"
             raise InputError(msg)
     return extras
+
+
+def _refuse_pointers(stem: str, fields: Extras, review: Review) -> None:
+    """Refuse texts that Git LFS has not fetched, but those that their owner drops."""
+    for suffix, data in fields.items():
+        if is_pointer(data) and review.account.says(f"{stem}.{suffix}") is not False:
+            msg = f"its file {stem}.{suffix} {A_POINTER}"
+            raise InputError(msg)
 
 
 def _process(

@@ -9,6 +9,7 @@ from dsguard.formats.images import suffix_by_content
 from dsguard.formats.limits import load_json
 from dsguard.formats.unpacked import start_of
 
+A_POINTER = "is a pointer of Git LFS, and not the file; fetch it with git lfs pull"
 _GZIP = b"\x1f\x8b\x08"
 _POINTER = b"version https://git-lfs.github.com/"
 _PAGE = re.compile(
