@@ -327,6 +327,18 @@ def test_inspect(home, capsys):
         assert "missing.png: cannot be read: No such file" in capsys.readouterr().err
 
 
+def test_inspect_reads_urls(home, capsys):
+    fsspec = pytest.importorskip("fsspec")
+    fsspec.filesystem("memory").put("safe", "/inspected", recursive=True)
+    for url in ("memory://inspected/train/cat/1.png", f"file://{home}/safe/train/cat/1.png"):
+        assert run(["inspect", url]) == Exit.OK
+        assert capsys.readouterr().out.startswith(f"{url}: version 1, profile exact")
+    assert run(["inspect", "memory://inspected"]) == Exit.OK
+    assert "first image" in capsys.readouterr().out
+    assert run(["inspect", "memory://inspected/train/cat/none.png"]) == Exit.USAGE
+    assert "memory://inspected/train/cat/none.png: " in capsys.readouterr().err
+
+
 def test_a_surrogate_must_know_the_classes(quick_networks, home, capsys):
     pytest.importorskip("torch")
     options = ["--key", "k", "--kind", "class-wise", "--epochs", "1", "--device", "cpu"]
