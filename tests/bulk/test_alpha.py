@@ -86,8 +86,9 @@ def _png_of_16_bits(image):
     return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
+@pytest.mark.parametrize("size", ["own", "fit"])
 @pytest.mark.parametrize("flat", ["over white", "without alpha"])
-def test_a_flat_copy_of_a_cut_out_is_found_among_the_covers(tmp_path, scenes, flat):
+def test_a_flat_copy_of_a_cut_out_is_found_among_the_covers(tmp_path, scenes, flat, size):
     alpha = np.full((32, 32, 1), 255, np.uint8)
     alpha[8:24, 8:24] = 0
     for folder in ("clean", "covers"):
@@ -99,9 +100,42 @@ def test_a_flat_copy_of_a_cut_out_is_found_among_the_covers(tmp_path, scenes, fl
         Image.fromarray(shown[..., :3]).save(tmp_path / "covers" / f"copy {n}.jpg", quality=95)
     Image.fromarray(scenes[7]).save(tmp_path / "covers" / "other.png")
     cover = FolderOfCovers.of(KEY, tmp_path / "covers")
-    report = protect_dataset(tmp_path / "clean", tmp_path / "safe", KEY, cover=cover)
+    clean, safe = tmp_path / "clean", tmp_path / "safe"
+    report = protect_dataset(clean, safe, KEY, cover=cover, cover_size=size)
     assert report.done == 0
     assert all("is among the covers" in str(error) for error in report.failures.values())
+
+
+def test_a_flat_copy_of_an_animated_cut_out_is_found_among_the_covers(tmp_path, scenes):
+    for folder in ("clean", "covers"):
+        (tmp_path / folder).mkdir()
+    alpha = np.full((32, 32, 1), 255, np.uint8)
+    alpha[8:24, 8:24] = 0
+    for n, scene in enumerate(scenes[:4]):
+        frames = [
+            Image.fromarray(np.concatenate([each, alpha], axis=2)) for each in (scene, ~scene)
+        ]
+        frames[0].save(tmp_path / "clean" / f"{n}.png", save_all=True, append_images=frames[1:])
+        Image.fromarray(scenes[4 + n]).save(tmp_path / "clean" / f"seen {n}.png")
+        Image.fromarray(scene).save(tmp_path / "covers" / f"copy {n}.jpg", quality=95)
+    cover = FolderOfCovers.of(KEY, tmp_path / "covers")
+    report = protect_dataset(tmp_path / "clean", tmp_path / "safe", KEY, cover=cover)
+    assert report.done == 4, "those that are not decoded, under drawn pictures"
+    assert all("has no cover" in str(error) for error in report.failures.values())
+
+
+def test_images_are_compared_with_covers_in_their_own_size(tmp_path):
+    """What they are fitted to has lost what tells them apart from others."""
+    for folder in ("clean", "covers"):
+        (tmp_path / folder).mkdir()
+    fine = np.random.default_rng(0).integers(0, 256, (12, 64, 64), np.uint8)
+    for n, image in enumerate(fine.repeat(3).reshape(*fine.shape, 3)):
+        Image.fromarray(image).save(tmp_path / "clean" / f"{n}.jpg", quality=95)
+        Image.fromarray(image).save(tmp_path / "covers" / f"copy {n}.png")
+    cover = FolderOfCovers.of(KEY, tmp_path / "covers")
+    clean, safe = tmp_path / "clean", tmp_path / "safe"
+    report = protect_dataset(clean, safe, KEY, cover=cover, cover_size="fit")
+    assert (report.done, report.failed) == (0, 12)
 
 
 @pytest.mark.parametrize("named", [True, False])

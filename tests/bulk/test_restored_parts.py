@@ -166,7 +166,7 @@ def test_sealed_files_above_a_part_are_named(tmp_path, scenes):
 POINTER = b"version https://git-lfs.github.com/spec/v1\n"
 
 
-@pytest.mark.parametrize("damage", ["pointer", "empty", "changed", "link", "other key"])
+@pytest.mark.parametrize("damage", ["pointer", "empty", "changed", "link", "pipe", "other key"])
 def test_sealed_files_above_a_part_that_are_not_fetched_are_named(tmp_path, scenes, damage):
     """Of Git LFS and DataLad, whose users fetch a part."""
     (tmp_path / "clean" / "train").mkdir(parents=True)
@@ -179,6 +179,9 @@ def test_sealed_files_above_a_part_that_are_not_fetched_are_named(tmp_path, scen
     above.unlink()
     if damage == "link":
         above.symlink_to(".git/annex/objects/of/nothing")
+    elif damage == "pipe":
+        os.mkfifo(tmp_path / "pipe")
+        above.symlink_to(tmp_path / "pipe")  # reading it would never end
     elif damage == "other key":
         other = dsguard.DatasetKey(bytes(32))
         protect_dataset(tmp_path / "clean", tmp_path / "other", other)

@@ -77,6 +77,27 @@ def test_strokes_are_no_outlines(key):
     assert ("[[" in json.dumps(kept)) == (key == "objects")
 
 
+@pytest.mark.parametrize("text", [
+    "START\n12.000000,-30.000000,0.000000\n14.000000,-31.500000,37.000000\nBREAK\n",
+    '<ink xmlns="http://www.w3.org/2003/InkML">\n<trace id="0">\n12 30, 14 31\n</trace>\n</ink>\n',
+    '<StrokeSet>\n<Stroke colour="black" end_time="3">\n<Point x="9" y="2"/>\n</Stroke>\n',
+    ".HIERARCHY WORD\n.PEN_DOWN\n12 30\n14 31\n.PEN_UP\n",
+])  # fmt: skip
+def test_strokes_of_a_pen_are_drawings(text):
+    assert has_drawing(text)
+    assert not has_drawing("START\nof the text: he had a stroke, no trace of ink\n")
+
+
+@pytest.mark.parametrize("drawing", [
+    [[[12, 30, 41], [7, 9, 11]], [[1, 2], [3, 4]]], [{"x": [1, 2, 3, 4], "y": [5, 6, 7, 8]}],
+    [{"x": n, "y": n} for n in range(5)], "12 30 14 31 15 33 16 34",
+])  # fmt: skip
+def test_a_few_points_are_a_drawing_where_they_are_called_so(drawing):
+    kept = json.loads(Review(Disclosure()).file("drawings/p.json", json.dumps(
+        {"drawing": drawing, "points": [1, 2], "stroke_width": 2}).encode()))  # fmt: skip
+    assert kept == {"drawing": None, "points": [1, 2], "stroke_width": 2}
+
+
 @pytest.mark.parametrize("end", ["\n", "\r", "\u2028", "\n\n", "<br/>\n"])
 @pytest.mark.parametrize("kind", ["txt", "string", "strings", "lines", "csv"])
 def test_rows_of_signs_are_held_back(scenes, end, kind):

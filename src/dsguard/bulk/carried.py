@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 
     from dsguard.bulk.tasks import Batch
     from dsguard.codecs import Codec
+    from dsguard.covers.base import Found
     from dsguard.formats.base import Rows
     from dsguard.kernels.contract import Bytes, Shape
 
-    _Fitted = defaultdict[tuple[Shape, bool, bool], list[tuple[int, Bytes, Bytes | None]]]
-    """By shape, and by whether files are seen and damaged: rows, pictures and their digests."""
+    _Fitted = defaultdict[tuple[Shape, bool, bool], list[tuple[int, Bytes, Bytes | None, Found]]]
+    """By shape, and by whether files are seen and damaged: rows, pictures, their digests, and the
+    pictures of the owner's that they are."""
 
 
 def file_of(of: Batch | Rows, number: int, *, coded: bool = False) -> File:
@@ -90,6 +92,7 @@ def fitted_to_files(
     for group in groups:
         protected = are_protected(group.images)
         digests = digests_of(group.images) if told else [None] * len(group.images)
+        found: list[Found] = group.found or [frozenset()] * len(group.images)
         stay = []
         for n, row in enumerate(group.rows):
             shape = None
@@ -99,17 +102,19 @@ def fitted_to_files(
                 stay.append(n)
             else:
                 picture = _resized(group.images[n], shape)
-                fitted[shape, group.is_seen, group.is_damaged].append((row, picture, digests[n]))
+                known = row, picture, digests[n], found[n]
+                fitted[shape, group.is_seen, group.is_damaged].append(known)
         if stay:
             own = {k: group.sidecars[n] for k, n in enumerate(stay) if n in group.sidecars}
             rows_of = [group.rows[n] for n in stay]
-            kept = replace(group, rows=rows_of, images=group.images[stay], sidecars=own)
+            left = [found[n] for n in stay]
+            kept = replace(group, rows=rows_of, images=group.images[stay], sidecars=own, found=left)
             others.append(kept)
     for (_, is_seen, is_damaged), members in sorted(fitted.items()):
-        numbers, images, known = map(list, zip(*members, strict=True))
-        pictures = np.stack(known) if told else None
-        seen = {"is_seen": is_seen, "is_damaged": is_damaged}
-        others.append(Group(numbers, np.stack(images), {}, digests=pictures, **seen))
+        numbers, images, digested, pictures = (list(each) for each in zip(*members, strict=True))
+        group = Group(numbers, np.stack(images), {}, is_seen=is_seen, is_damaged=is_damaged)
+        group.digests, group.found = np.stack(digested) if told else None, pictures
+        others.append(group)
     return others
 
 

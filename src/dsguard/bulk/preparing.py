@@ -14,12 +14,9 @@ from dsguard.bulk.spool import Spool
 from dsguard.covers.draws import digests_of
 from dsguard.errors import DsguardError
 from dsguard.formats.folder.reader import TreeSource
-from dsguard.formats.views import view_of
 
 if TYPE_CHECKING:
     from dsguard.bulk.shard import ShardSpec
-    from dsguard.covers import Cover
-    from dsguard.formats.base import Rows
 
 
 @contextlib.contextmanager
@@ -51,7 +48,7 @@ def _with_whole_set(
         places = {}
         hidden: set[str] = set()
         for spec in everything:
-            own = _spooled(spec, spool, classes, task.cover, hidden)
+            own = _spooled(spec, spool, classes, hidden)
             if spec.number in wanted:
                 places[spec.number] = own
         names = task.class_names or tuple(sorted(classes))
@@ -67,11 +64,11 @@ def _with_whole_set(
 
 
 def _spooled(
-    spec: ShardSpec, spool: Spool, classes: set[str], cover: Cover, hidden: set[str]
+    spec: ShardSpec, spool: Spool, classes: set[str], hidden: set[str]
 ) -> dict[bytes, int]:
     """Append the images of a shard to the spool, and their classes; return their places.
 
-    Add to `hidden` the pictures of the owner's that are images which are not decoded.
+    Add to `hidden` the pictures of the owner's that are among them.
     """
     places: dict[bytes, int] = {}
     with contextlib.suppress(DsguardError):  # reported when the shard is worked on
@@ -84,26 +81,12 @@ def _spooled(
                     digests = digests_of(images) if group.digests is None else group.digests
                     if not group.is_seen:
                         images = np.full_like(images, 128)
-                        hidden |= _pictures_of(cover, rows, group.rows)
+                    hidden.update(*(each for each in group.found if isinstance(each, frozenset)))
                     appended = spool.append(images, map(number_of, own), digests)
                     known = map(known_by, names, group.images)
                     places |= zip(known, appended, strict=True)
                     classes.update(own)
     return places
-
-
-def _pictures_of(cover: Cover, rows: Rows, numbers: list[int]) -> set[str]:
-    """Return the pictures of the owner's that are among images which are not decoded."""
-    found = set[str]()
-    for row in numbers if cover.has_pictures else ():
-        data = rows.files[row]
-        view = view_of(data) if isinstance(data, bytes) else None
-        found |= cover.of_image(_NO_VIEW if view is None else view, rows.names[row])
-    return found
-
-
-_NO_VIEW = np.full((1, 1, 3), 128, np.uint8)
-"""No picture is a copy of so small an image."""
 
 
 def _class_names(everything: list[ShardSpec]) -> tuple[str, ...]:

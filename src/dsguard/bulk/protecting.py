@@ -23,10 +23,11 @@ from dsguard.formats.base import decode_rows
 from dsguard.formats.disclosure import LeftOut, add_up
 from dsguard.formats.images import READABLE_SUFFIXES, UnreadableImageError, suffix_of
 from dsguard.formats.names import shown
-from dsguard.formats.views import sees_dicom
+from dsguard.formats.views import sees_dicom, whole_view_of
 
 if TYPE_CHECKING:
     from dsguard.codecs import Codec, File
+    from dsguard.covers.base import Found
     from dsguard.formats.base import Rows, Source
     from dsguard.formats.images import Group
     from dsguard.keys import DatasetKey
@@ -159,6 +160,11 @@ class Protect(Task):
     ) -> tuple[list[Group], dict[int, DsguardError]]:
         """Return images in the size of their covers, and errors with what can be done."""
         groups, errors = decoded
+        for group in groups if self.cover.has_pictures else ():
+            group.found = [
+                _found(self.cover, rows, row, image if group.is_seen else None)
+                for row, image in zip(group.rows, group.images, strict=True)
+            ]
         if self.cover_size == "fit" and rows.images is None:
             told = self.cover.needs_whole_set  # which a shard of any other does not need
             groups = fitted_to_files(groups, self.codec, partial(self.file_of, rows), told=told)
@@ -229,7 +235,18 @@ class Protect(Task):
         if self.cover.needs_whole_set:
             known = map(known_by, batch.names, batch.images)
             places = np.array([self.places[each] for each in known], np.intp)
-        return covers.Batch(batch.images, labels, places, batch.names)
+        return covers.Batch(batch.images, labels, places, batch.names, batch.found)
+
+
+def _found(cover: Cover, rows: Rows, row: int, image: Image | None) -> Found:
+    """Return the pictures of the owner's that are an image as it came; None is not decoded."""
+    name, pictures = rows.names[row], set[str]()
+    if image is None:
+        data, own = rows.files[row], cover.named(name)
+        image = whole_view_of(data) if isinstance(data, bytes) else None
+        pictures |= set() if own is None else {own}
+    found = frozenset[str]() if image is None else cover.of_image(image, name)
+    return found if isinstance(found, DsguardError) else found | pictures
 
 
 _DICOM = (".dcm", ".dicom", ".ima")

@@ -201,6 +201,7 @@ def _process(
         [rows.originals[row] for row in group.rows] if rows.originals else [],
         group.is_seen,
         group.is_damaged,
+        group.found,
     )
     done = task.checked(batch, threads)
     if sink is not None and not sink.takes_files:

@@ -100,8 +100,7 @@ def _sealed_above(source: Source, key: DatasetKey | KeySource) -> Iterator[tuple
         if not path.is_file() and not path.is_symlink():
             continue
         try:
-            with path.open("rb") as file:
-                found = opened_archive(file.read(2 * MOST_BYTES), key)[1]
+            found = _opened(path, key)
         except (WrongKeyError, NoKeysError):  # of another set, as it seems
             continue
         except (DsguardError, OSError):
@@ -110,6 +109,15 @@ def _sealed_above(source: Source, key: DatasetKey | KeySource) -> Iterator[tuple
         else:
             if any(name.startswith(below) for name in found):
                 yield path, _ABOVE.format(folder)
+
+
+def _opened(path: Path, key: DatasetKey | KeySource) -> dict[str, bytes]:
+    """Return the files that are sealed in a file of this machine, which may be a link."""
+    if not path.is_file():  # a pipe or a terminal may never end
+        msg = "is no file"
+        raise InputError(msg)
+    with path.open("rb") as file:
+        return opened_archive(file.read(2 * MOST_BYTES), key)[1]
 
 
 def _is_renamed(source: Source, name: str) -> bool:

@@ -21,6 +21,7 @@ from dsguard.keys import KeySource
 
 if TYPE_CHECKING:
     from dsguard.codecs import File
+    from dsguard.covers.base import Found
     from dsguard.formats.base import Rows, Source
     from dsguard.formats.images import Group
     from dsguard.keys import DatasetKey, ImageKeys
@@ -44,11 +45,14 @@ class Batch:
     """Whether the images are those of the files, and do not stand for others."""
     is_damaged: bool = False
     """Whether the files are damaged, or of no kind that is decoded."""
+    found: list[Found] = field(default_factory=list)
+    """The pictures of the owner's that each image is, where these were looked for."""
 
     def taken(self, rows: list[int]) -> Batch:
         """Return some of the images, without their sidecars."""
         names, classes = [self.names[n] for n in rows], [self.classes[n] for n in rows]
-        return Batch(names, classes, self.images[rows])
+        found = [self.found[n] for n in rows] if self.found else []
+        return Batch(names, classes, self.images[rows], found=found)
 
 
 @dataclass

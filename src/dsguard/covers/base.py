@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Labels: TypeAlias = npt.NDArray[np.int64]
 Places: TypeAlias = "slice | npt.NDArray[np.intp]"
+Found: TypeAlias = "frozenset[str] | DsguardError"
+"""Pictures of the owner's that are an image, or why this is not known."""
 
 EPSILON = STRENGTHS["standard"]
 
@@ -95,6 +97,8 @@ class Batch:
         Where each stands among all images of its shape.
     names : list of str
         Where they have any: in a dataset.
+    found : list of (frozenset of str, or DsguardError)
+        What `Cover.of_image` says of each, where it was asked before: of images in other sizes.
 
     Examples
     --------
@@ -109,6 +113,7 @@ class Batch:
     labels: Labels | None = None
     places: Places = field(default_factory=lambda: slice(None))
     names: list[str] = field(default_factory=list)
+    found: list[Found] = field(default_factory=list)
 
     def numbers(self) -> Labels:
         """Return the labels, for covers that need them."""
@@ -252,16 +257,21 @@ class Cover(ABC):
         del whole
         yield self
 
-    def of_image(self, image: Images, name: str = "") -> set[str]:
+    def of_image(self, image: Images, name: str = "") -> Found:
         """Return the pictures of the owner's that are an image of the dataset, or copies of it.
 
-        Images that are not decoded are told by a view, shape (H, W, 3), and by name.
+        The image is as it came, shape (H, W, C), in no other size.
         """
         del image, name
-        return set()
+        return frozenset()
+
+    def named(self, name: str) -> str | None:
+        """Return the picture of the owner's that has the name of an image."""
+        del name
+        return None
 
     def without(self, pictures: frozenset[str]) -> Cover:
-        """Return the cover that shows some pictures of the owner's for no image."""
+        """Return the cover that shows some pictures for no image: all that are of the dataset."""
         del pictures
         return self
 
@@ -414,8 +424,11 @@ class Marked(Cover):
         with self.base.prepared(whole) as base:
             yield replace(self, base=base)
 
-    def of_image(self, image: Images, name: str = "") -> set[str]:
+    def of_image(self, image: Images, name: str = "") -> Found:
         return self.base.of_image(image, name)
+
+    def named(self, name: str) -> str | None:
+        return self.base.named(name)
 
     def without(self, pictures: frozenset[str]) -> Self:
         return replace(self, base=self.base.without(pictures))

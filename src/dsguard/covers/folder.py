@@ -18,7 +18,7 @@ import numpy as np
 
 from dsguard._opaque import over_white
 from dsguard.covers.alike import SQUARES, few_of, gray_of, grays_of, is_copy, means_of, nearest
-from dsguard.covers.base import Batch, Cover, ImageSet
+from dsguard.covers.base import Batch, Cover, Found, ImageSet
 from dsguard.covers.draws import drawn_for_images
 from dsguard.errors import DsguardError, InputError
 
@@ -58,7 +58,9 @@ class FolderOfCovers(Cover):
     few : ndarray of float32, shape (F, 16)
         A few means of each picture, by which an image is found that is among them.
     hidden : frozenset of str
-        The pictures that are images of the dataset; set by `prepared`.
+        The pictures that are images of the dataset; set by `prepared`, or `without`.
+    knows_all : bool
+        Whether `hidden` is all of them.
 
     Examples
     --------
@@ -83,6 +85,7 @@ class FolderOfCovers(Cover):
         compare=False,
     )
     hidden: frozenset[str] = field(default=frozenset(), repr=False)
+    knows_all: bool = field(default=False, repr=False)
     is_like = False
     needs_whole_set = True
     has_pictures = True
@@ -129,18 +132,33 @@ class FolderOfCovers(Cover):
     @contextmanager
     def prepared(self, whole: ImageSet) -> Iterator[FolderOfCovers]:
         found = set(self.hidden)
-        for image in itertools.chain.from_iterable(whole.pieces()):
-            found |= self.of_image(image)
-        yield replace(self, hidden=frozenset(found))
+        images = () if self.knows_all else itertools.chain.from_iterable(whole.pieces())
+        for each in map(self.of_image, images):
+            found.update(() if isinstance(each, DsguardError) else each)  # that would show it fails
+        yield replace(self, hidden=frozenset(found), knows_all=True)
 
-    def of_image(self, image: Images, name: str = "") -> set[str]:
-        found = {own for own in self._named_as([name]) if own}
-        with contextlib.suppress(InputError):  # those that would show it fail by it
-            found.update(itertools.chain.from_iterable(map(self._copies, grays_of(image))))
-        return found
+    def of_image(self, image: Images, name: str = "") -> Found:
+        """Return the pictures that are an image, or copies of it.
+
+        A few means of it are held against those of all pictures, and a few pictures are read: that
+        of its own name, and those that could be copies.
+        """
+        grays, own = grays_of(image), self.named(name)
+        try:
+            found = {*itertools.chain.from_iterable(map(self._copies, grays))}
+            if own is not None and any(self._is_alike(own, gray) for gray in grays):
+                found.add(own)
+        except InputError as error:
+            return error.to_keep()
+        return frozenset(found)
+
+    def named(self, name: str) -> str | None:
+        from dsguard.formats.images import suffix_of
+
+        return self._by_stem.get(name.removesuffix(suffix_of(name)))
 
     def without(self, pictures: frozenset[str]) -> FolderOfCovers:
-        return replace(self, hidden=self.hidden | pictures)
+        return replace(self, hidden=self.hidden | pictures, knows_all=True)
 
     def drawn(self) -> str:
         """Return the pictures that are hidden: shards that are done may show what others are."""
@@ -151,23 +169,19 @@ class FolderOfCovers(Cover):
         return tuple(name for name in self.files if name not in self.hidden)
 
     def refused(self, batch: Batch) -> dict[int, DsguardError]:
-        """Return the images that are among the covers, and why.
-
-        Of each image a few means are held against those of all pictures, and a few pictures are
-        read: its own, and those that could be copies of it.
-        """
+        """Return the images that are among the covers, and why."""
         errors: dict[int, DsguardError] = {}
-        for n, (image, own) in enumerate(zip(batch.images, self._named(batch), strict=True)):
-            grays = grays_of(image)
-            try:
-                if own and any(self._is_alike(own, gray) for gray in grays):
-                    errors[n] = InputError(_ITSELF)
-                elif other := next(itertools.chain.from_iterable(map(self._copies, grays)), ""):
-                    errors[n] = InputError(_SHOWN.format(other))
-                elif not self._shown:
-                    errors[n] = InputError(_NONE_LEFT)
-            except InputError as error:
-                errors[n] = error.to_keep()
+        names = batch.names or [""] * len(batch.images)
+        found = batch.found or map(self.of_image, batch.images, names)
+        for n, (pictures, own) in enumerate(zip(found, self._named(batch), strict=True)):
+            if isinstance(pictures, DsguardError):
+                errors[n] = pictures
+            elif own in pictures:
+                errors[n] = InputError(_ITSELF)
+            elif pictures:
+                errors[n] = InputError(_SHOWN.format(min(pictures)))
+            elif not self._shown:
+                errors[n] = InputError(_NONE_LEFT)
         return errors
 
     def _is_alike(self, name: str, gray: Image) -> bool:
@@ -193,14 +207,13 @@ class FolderOfCovers(Cover):
 
     def _named(self, batch: Batch) -> list[str | None]:
         """Return the picture of the name of each image, None where there is none."""
-        own = self._named_as(batch.names)
-        return own + [None] * (len(batch.images) - len(own))
+        return [*map(self.named, batch.names)] or [None] * len(batch.images)
 
-    def _named_as(self, names: list[str]) -> list[str | None]:
+    @cached_property
+    def _by_stem(self) -> dict[str, str]:
         from dsguard.formats.images import suffix_of
 
-        named = {name.removesuffix(suffix_of(name)): name for name in self.files}
-        return [named.get(name.removesuffix(suffix_of(name))) for name in names]
+        return {name.removesuffix(suffix_of(name)): name for name in self.files}
 
     def _chosen(self, batch: Batch) -> list[str]:
         """Return the picture that each image shows."""

@@ -1,4 +1,7 @@
-"""Vector drawings in texts: SVG, and the data of its paths, as sets of icons have them.
+"""Vector drawings in texts: SVG, the data of its paths, and strokes of a pen.
+
+Sets of icons have the former, sets of handwriting and sketches the latter beside their pictures:
+InkML (https://www.w3.org/TR/InkML/), UNIPEN, IAM On-Line, Omniglot.
 
 A path is letters with the numbers behind each, ``M12 2C6.48 2 2 6.48 2 12z``,
 https://www.w3.org/TR/SVG2/paths.html. Outlines of annotation tools are numbers alone.
@@ -14,6 +17,10 @@ _DRAWN = 4
 """How many of them draw: tables have columns of letters such as M, but not with so many others."""
 
 _SVG = re.compile(r"(?:<|%3C|&lt;|\\u003c)(?:svg:)?svg(?:[\s>]|%20|%3E|&gt;)", re.IGNORECASE)
+_INK = re.compile(
+    r"<(?:\w{1,20}:)?(?:trace|stroke)\b|^\s{0,20}\.PEN_DOWN\b|^START\s*\n[-\d]",
+    re.MULTILINE | re.IGNORECASE,
+)
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _PATH = re.compile(rf"(?<!\w)[Mm]\s*{_NUMBER}\s*,?\s*{_NUMBER}[\s\d,.eE+\-MmLlHhVvCcSsQqTtAaZz]*")
 _COMMAND = re.compile(rf"([MmLlHhVvCcSsQqTtAaZz])((?:\s*,?\s*{_NUMBER})*+)")
@@ -23,8 +30,8 @@ _ARGUMENTS = {"m": 2, "l": 2, "h": 1, "v": 1, "c": 6, "s": 4, "q": 4, "t": 2, "a
 
 
 def has_drawing(text: str) -> bool:
-    """Tell whether a text begins an SVG, or has the data of a path with eight commands or more."""
-    if _SVG.search(text):
+    """Tell whether a text begins an SVG or strokes, or has a path with eight commands or more."""
+    if _SVG.search(text) or _INK.search(text):
         return True
     commands = drawn = 0
     for path in _PATH.finditer(text):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -177,6 +177,8 @@ class Group:
         Whether the files are no images of a kind that is decoded, or have lost a part.
     digests : ndarray of uint8, shape (N, 16), optional
         Of the pictures, as `covers.draws.digests_of` tells them, where these are in another size.
+    found : list of (frozenset of str, or DsguardError)
+        The pictures of the owner's that each image is, where these were looked for.
     """
 
     rows: list[int]
@@ -186,6 +188,7 @@ class Group:
     is_seen: bool = True
     is_damaged: bool = False
     digests: npt.NDArray[np.uint8] | None = None
+    found: list[frozenset[str] | DsguardError] = field(default_factory=list)
 
 
 def check_output_format(name: str) -> str:

@@ -19,7 +19,6 @@ from PIL import (
     UnidentifiedImageError,
 )
 
-from dsguard._opaque import over_white
 from dsguard.errors import InputError
 from dsguard.formats.limits import most_blocks
 from dsguard.formats.metadata_limits import check_metadata
@@ -173,8 +172,6 @@ def decode(data: bytes) -> Decoded:
 def first_picture(data: bytes, deep: tuple[str, ...]) -> npt.NDArray[Any]:
     """Return the first picture of a file of any kind of pixel, within the limits of `decode`.
 
-    Where alpha takes something out, it is white.
-
     Parameters
     ----------
     data : bytes
@@ -183,7 +180,7 @@ def first_picture(data: bytes, deep: tuple[str, ...]) -> npt.NDArray[Any]:
 
     Returns
     -------
-    ndarray, shape (H, W) of such values, else (H, W, 3) of uint8
+    ndarray, shape (H, W) of such values, else (H, W, 3) of uint8, or 4 with alpha
 
     Raises
     ------
@@ -198,9 +195,7 @@ def first_picture(data: bytes, deep: tuple[str, ...]) -> npt.NDArray[Any]:
         image.load()
         if image.mode in deep:
             return np.array(image)
-        picture = np.array(image.convert("RGBA" if image.has_transparency_data else "RGB"))
-        seen: npt.NDArray[Any] = over_white(picture[None])[0, ..., :3]
-        return seen
+        return np.array(image.convert("RGBA" if image.has_transparency_data else "RGB"))
 
 
 @contextlib.contextmanager

@@ -90,7 +90,7 @@ def check_form(text: str) -> None:
         msg = "holds a blurred picture, a blurhash"
         raise CouldHoldPictureError(msg)
     if has_drawing(text):
-        msg = "holds a vector drawing, SVG or the data of its paths"
+        msg = "holds a drawing: SVG, the data of its paths, or strokes"
         raise CouldHoldPictureError(msg)
 
 

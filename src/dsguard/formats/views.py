@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dsguard._opaque import over_white
 from dsguard.formats.pillow import first_picture
 from dsguard.formats.quiet import quiet
 from dsguard.formats.sizes import is_dicom
@@ -54,7 +55,19 @@ _WANTED = [
 
 
 def view_of(data: bytes) -> Bytes | None:
-    """Return a picture of an image file, shape (H, W, 3); None where there is none.
+    """Return a picture of an image file as viewers show it, shape (H, W, 3), or None.
+
+    Where alpha takes something out, it is white.
+    """
+    whole = whole_view_of(data)
+    if whole is None:
+        return None
+    view: Bytes = over_white(whole[None])[0, ..., :3]
+    return view
+
+
+def whole_view_of(data: bytes) -> Bytes | None:
+    """Return a picture of an image file, shape (H, W, 3), or 4 with alpha; None if there is none.
 
     DICOM files need pydicom (extra ``dicom``), and no compression.
     """

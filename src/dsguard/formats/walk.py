@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dsguard.formats.allowance import BOXES, SHAPES, Allowance, CouldHoldPictureError, TooMuchError
+from dsguard.formats.allowance import (
+    BOXES,
+    SHAPES,
+    SHORT_ROW,
+    Allowance,
+    CouldHoldPictureError,
+    TooMuchError,
+)
 from dsguard.formats.disclosure import Account, kind_of
 from dsguard.formats.harmless import charge_string
 from dsguard.formats.images import is_image_name
@@ -19,7 +26,7 @@ from dsguard.formats.pixels import BOX_NAMES, pixels_in_object
 from dsguard.formats.rows import Rows, check_rows
 from dsguard.formats.strings import check_name, size_of_scalar, size_of_string
 from dsguard.formats.texts import decoded
-from dsguard.formats.words import count_of, is_number
+from dsguard.formats.words import count_of, is_number, numbers_in
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -27,7 +34,9 @@ if TYPE_CHECKING:
 _DIGITS = re.compile(r"\d+")
 _MOST_KEYS = 1024
 _MOST_DIGITS = 19  # of 64 bits
-_DRAWN = re.compile(r"(?i)/[^/]*(?:stroke|drawing|\bink)[^/]*/")  # points below are the picture
+_DRAWN = re.compile(r"(?i)(?:^|/)[^/]*(?:stroke|drawing|\bink)[^/]*(?:/|$)")
+"""Names of drawings, whose points are the picture."""
+_A_DRAWING = "is of a drawing, by its name: its points are the picture"
 _IDS = frozenset({"id", "image_id", "category_id", "iscrowd"})
 
 
@@ -67,6 +76,8 @@ class Walk:
         try:
             if _says_something(value):
                 check_name(name.rpartition("/")[2])
+            if _DRAWN.search(self._inner(name)) and _numbers_in(value) > SHORT_ROW:
+                raise CouldHoldPictureError(_A_DRAWING)
             if isinstance(value, dict):  # an empty one costs nothing
                 return value and self._object(value, name, self._owner_in(value) or owner)
             if isinstance(value, np.ndarray):
@@ -76,7 +87,7 @@ class Walk:
                 if _is_map(value):  # whose numbers are one row, as those of an object
                     self._allowance(owner).take_row(sum(count_of(each) for _, each in value))
                 last = name.rpartition("/")[2]
-                shape = last if last in SHAPES and not _DRAWN.search(name) else ""
+                shape = last if last in SHAPES else ""
                 boxes, left = last in BOX_NAMES, self._allowance(owner)
                 if charge_numbers(list(value), left, shape=shape, boxes=boxes):
                     return value
@@ -99,6 +110,11 @@ class Walk:
             self._account.leave_out(kind, name, str(error))
             return None
         return value
+
+    def _inner(self, name: str) -> str:
+        """Return the keys that lead to a value; those of a column begin with its name."""
+        is_column = "." not in self._file.rpartition("/")[2]
+        return name if is_column else name.removeprefix(self._file)
 
     def _add_row(self, text: str, name: str, owner: str) -> None:
         """Add a string about an image to those of its key, and to those of its object.
@@ -168,6 +184,19 @@ class Walk:
 
     def _is_image(self, key: Any) -> bool:
         return self._by_image and isinstance(key, str) and self._images.is_image(key)
+
+
+def _numbers_in(value: Any) -> int:
+    """Return how many numbers a value has, at any depth."""
+    if isinstance(value, dict):
+        return sum(map(_numbers_in, value.values()))
+    if isinstance(value, list | tuple):
+        return sum(map(_numbers_in, value))
+    if isinstance(value, np.ndarray):
+        return value.size
+    if isinstance(value, str):
+        return numbers_in(value)
+    return count_of(value)
 
 
 def _is_map(value: Any) -> bool:
