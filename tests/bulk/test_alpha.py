@@ -124,6 +124,31 @@ def test_a_flat_copy_of_an_animated_cut_out_is_found_among_the_covers(tmp_path, 
     assert all("has no cover" in str(error) for error in report.failures.values())
 
 
+@pytest.mark.parametrize("factor", [257, 120, 16])
+def test_eight_bits_of_more_are_found_among_the_covers(tmp_path, factor):
+    """As OpenCV, ImageMagick or ImageJ export them: the upper ones, or from least to largest."""
+    for folder in ("clean", "covers"):
+        (tmp_path / folder).mkdir()
+    rng = np.random.default_rng(0)
+    scenes = rng.integers(60, 120, (6, 8, 8)).astype(np.uint16).repeat(4, 1).repeat(4, 2)
+    for n, scene in enumerate(scenes):
+        deep = scene * factor + n
+        Image.fromarray(deep).save(tmp_path / "clean" / f"{n}.png")
+        Image.new("L", (32, 32), 40 * n).save(tmp_path / "clean" / f"seen {n}.png")
+        shown = [deep >> 8, deep >> 4, (deep - deep.min()) / (deep.max() - deep.min()) * 255]
+        for how, each in enumerate(shown):
+            if each.max() - each.min() > 32 and each.max() < 256:
+                name = tmp_path / "covers" / f"export {how} of {n}.png"
+                Image.fromarray(each.astype(np.uint8)).save(name)
+    Image.new("RGB", (32, 32), (250, 0, 0)).save(tmp_path / "covers" / "red.png")
+    cover = FolderOfCovers.of(KEY, tmp_path / "covers")
+    report = protect_dataset(tmp_path / "clean", tmp_path / "safe", KEY, cover=cover)
+    assert (report.done, report.failed) == (12, 0)
+    for n in range(6):
+        shown = decode_image((tmp_path / "safe" / f"seen {n}.png").read_bytes())
+        assert shown.max() - shown.min() < 8, "the red one, in gray"
+
+
 def test_images_are_compared_with_covers_in_their_own_size(tmp_path):
     """What they are fitted to has lost what tells them apart from others."""
     for folder in ("clean", "covers"):

@@ -194,6 +194,24 @@ def test_sealed_files_above_a_part_that_are_not_fetched_are_named(tmp_path, scen
     assert list(verify_dataset(tmp_path / "safe" / "train", KEY).failures) == named
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_sealed_files_above_a_part_that_is_given_by_a_link_are_named(tmp_path, scenes, inside):
+    """The link leads to the part, or stands for it in the published folder."""
+    (tmp_path / "clean" / "train").mkdir(parents=True)
+    (tmp_path / "clean" / "train" / "0.jpg").write_bytes(jpeg(scenes[0]))
+    (tmp_path / "clean" / "train" / "0.json").write_text(json.dumps({"caption": CAPTION}))
+    protect_dataset(tmp_path / "clean", tmp_path / "safe", KEY)
+    part = tmp_path / "safe" / "train"
+    if inside:
+        part.rename(tmp_path / "other disk")
+        part.symlink_to(tmp_path / "other disk")
+    else:
+        (tmp_path / "link").symlink_to(part)
+        part = tmp_path / "link"
+    for report in (restore_dataset(part, tmp_path / "back", KEY), verify_dataset(part, KEY)):
+        assert list(report.failures) == [str(tmp_path / "safe" / "sealed-files.dsguard")]
+
+
 def test_shards_with_pieces_of_their_own_need_no_sealed_file_above(tmp_path, scenes):
     (tmp_path / "clean").mkdir()
     (tmp_path / "clean" / "0.jpg").write_bytes(jpeg(scenes[0]))

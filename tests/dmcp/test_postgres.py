@@ -7,7 +7,9 @@ import pwd
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -90,3 +92,15 @@ def test_postgresql(tmp_path, postgres, scenes):
         assert "72 on the busiest day" in shown
         assert shown.count("<img") == 4
         assert "all good" in server.operate("audit", "verify").stdout
+
+
+def test_services_that_start_at_once_wait_for_each_other(postgres):
+    """The first makes the tables, and the others find them."""
+    code = f"from dsguard.dmcp.model import migrate; input(); migrate({postgres!r})"
+    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    services = [subprocess.Popen([sys.executable, "-c", code], **pipes) for _ in range(4)]
+    time.sleep(2)  # until all have imported what they need
+    for service in services:
+        service.stdin.write("\n")
+        service.stdin.flush()
+    assert [service.communicate()[1] for service in services] == [""] * 4

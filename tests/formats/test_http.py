@@ -262,6 +262,27 @@ def test_sealed_fields_that_cannot_be_had_are_missed(tmp_path, published, key, c
         assert (again.failed, again.sealed_fields) == (0, 2)
 
 
+@pytest.mark.parametrize("code", [403, 404, 429, 500])
+@pytest.mark.parametrize("kind", ["webdataset", "parquet"])
+def test_shards_that_a_server_refuses_are_named(tmp_path, scenes, key, kind, code):
+    """The library of the web has errors of its own, which came as internal ones."""
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    (tmp_path / "clean").mkdir()
+    for n, data in enumerate(encode_images(scenes[:4])):
+        (tmp_path / "clean" / f"{n}.png").write_bytes(data)
+    shards = {"out_format": kind, "shard_size": 2, "workers": 1}
+    protect_dataset(tmp_path / "clean", tmp_path / "safe", key, **shards)
+    files = {each.name: each.read_bytes() for each in sorted((tmp_path / "safe").iterdir())}
+    first, second = files
+    index = f'<a href="{first}">{first}</a> <a href="{second}">{second}</a>'.encode()
+    pages = {"/safe": index, **{f"/safe/{name}": data for name, data in files.items()}}
+    with serving(pages, codes={second: code}) as (address, _):
+        report = restore_dataset(f"{address}/safe", tmp_path / "back", key, workers=1)
+        assert (report.done, list(report.failures)) == (2, [second])
+        assert verify_dataset(f"{address}/safe", key, workers=2).broken >= 1
+
+
 def test_a_server_that_has_everything_is_not_asked_for_ever(tmp_path, published, key):
     """Applications of one page answer any address with it."""
     with serving(published, codes={f"{n}.sealed-fields.dsguard": 200 for n in range(1, 10)}) as (

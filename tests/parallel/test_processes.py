@@ -46,6 +46,26 @@ def test_workers_that_cannot_be_started_are_not_said_to_have_been_killed(monkeyp
     workers.stop()
 
 
+class UnsentError(Exception):
+    """An error that holds something of this process."""
+
+    def __reduce__(self):
+        raise TypeError
+
+
+def raise_what_cannot_be_sent():
+    msg = "403 of a server"
+    raise UnsentError(msg)
+
+
+def test_errors_that_cannot_be_sent_are_told():
+    workers = Workers(1, __name__)
+    with pytest.raises(RuntimeError, match="UnsentError: 403 of a server"):
+        workers.submit(raise_what_cannot_be_sent).result()
+    assert workers.submit(abs, -1).result() == 1
+    workers.stop()
+
+
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="no masks of signals here")
 def test_an_interrupt_of_the_terminal_is_not_for_workers():
     workers = Workers(1, __name__)

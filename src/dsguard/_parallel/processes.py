@@ -239,7 +239,10 @@ def _outcome(work: bytes) -> bytes:
         return pickle.dumps((True, call(*args, **kwargs)))
     except Exception as error:
         error.add_note("in a worker process:\n" + traceback.format_exc())
-        return pickle.dumps((False, error))
+        try:
+            return pickle.dumps((False, error))
+        except Exception:  # some errors of libraries hold what cannot be sent
+            return pickle.dumps((False, RuntimeError(f"{type(error).__name__}: {error}")))
 
 
 def _end_with_parent() -> None:

@@ -23,7 +23,7 @@ from dsguard.formats.base import decode_rows
 from dsguard.formats.disclosure import LeftOut, add_up
 from dsguard.formats.images import READABLE_SUFFIXES, UnreadableImageError, suffix_of
 from dsguard.formats.names import shown
-from dsguard.formats.views import sees_dicom, whole_view_of
+from dsguard.formats.views import all_views_of, sees_dicom
 
 if TYPE_CHECKING:
     from dsguard.codecs import Codec, File
@@ -240,13 +240,15 @@ class Protect(Task):
 
 def _found(cover: Cover, rows: Rows, row: int, image: Image | None) -> Found:
     """Return the pictures of the owner's that are an image as it came; None is not decoded."""
-    name, pictures = rows.names[row], set[str]()
-    if image is None:
-        data, own = rows.files[row], cover.named(name)
-        image = whole_view_of(data) if isinstance(data, bytes) else None
-        pictures |= set() if own is None else {own}
-    found = frozenset[str]() if image is None else cover.of_image(image, name)
-    return found if isinstance(found, DsguardError) else found | pictures
+    name = rows.names[row]
+    if image is not None:
+        return cover.of_image(image, name)
+    data, own = rows.files[row], cover.named(name)
+    pictures = set() if own is None else {own}
+    for view in all_views_of(data) if isinstance(data, bytes) else ():
+        found = cover.of_image(view, name)
+        pictures |= set() if isinstance(found, DsguardError) else found
+    return frozenset(pictures)
 
 
 _DICOM = (".dcm", ".dicom", ".ima")

@@ -172,7 +172,7 @@ def _checked(extras: Extras) -> Extras:
 
 
 def _refuse_pointers(stem: str, fields: Extras, review: Review) -> None:
-    """Refuse texts that Git LFS has not fetched, but those that their owner drops."""
+    """Refuse texts that Git LFS or git-annex has not fetched, but those that their owner drops."""
     for suffix, data in fields.items():
         if is_pointer(data) and review.account.says(f"{stem}.{suffix}") is not False:
             msg = f"its file {stem}.{suffix} {A_POINTER}"

@@ -20,7 +20,6 @@ from dsguard.formats import png
 from dsguard.formats.places import LocalPlace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from dsguard.bulk.report import Report
@@ -87,28 +86,31 @@ _FOLDERS_ABOVE = 3
 """In which a file that cannot be read may be of this set; one that opens tells it."""
 
 
-def _sealed_above(source: Source, key: DatasetKey | KeySource) -> Iterator[tuple[Path, str]]:
-    """Yield files above a part of a published folder in which files of this part are sealed.
+def _sealed_above(source: Source, key: DatasetKey | KeySource) -> dict[Path, str]:
+    """Return files above a part of a published folder in which files of this part are sealed.
 
     Beside each stands what is to be done. Of those that cannot be read nobody knows.
     """
+    found: dict[Path, str] = {}
     if source.is_file or not isinstance(source.place, LocalPlace) or sealed_in(source):
-        return
-    here = source.place.path.absolute()
-    for number, folder in enumerate(here.parents):
-        path, below = folder / SEALED_FILES, f"{here.relative_to(folder).as_posix()}/"
-        if not path.is_file() and not path.is_symlink():
-            continue
-        try:
-            found = _opened(path, key)
-        except (WrongKeyError, NoKeysError):  # of another set, as it seems
-            continue
-        except (DsguardError, OSError):
-            if number < _FOLDERS_ABOVE and not pieces_in(source):  # shards have their own
-                yield path, _UNREAD
-        else:
-            if any(name.startswith(below) for name in found):
-                yield path, _ABOVE.format(folder)
+        return found
+    has_pieces = bool(pieces_in(source))  # shards have their own
+    for here in (source.place.path.absolute(), source.place.path.resolve()):  # it may be a link
+        for number, folder in enumerate(here.parents):
+            path, below = folder / SEALED_FILES, f"{here.relative_to(folder).as_posix()}/"
+            if not path.is_file() and not path.is_symlink():
+                continue
+            try:
+                names = _opened(path, key)
+            except (WrongKeyError, NoKeysError):  # of another set, as it seems
+                continue
+            except (DsguardError, OSError):
+                if number < _FOLDERS_ABOVE and not has_pieces:
+                    found[path] = _UNREAD
+            else:
+                if any(name.startswith(below) for name in names):
+                    found[path] = _ABOVE.format(folder)
+    return found
 
 
 def _opened(path: Path, key: DatasetKey | KeySource) -> dict[str, bytes]:
@@ -147,7 +149,7 @@ def look_for_sealed(source: Source, key: DatasetKey | KeySource, report: Report)
     for name in sorted({*source.left_out(), *source.companions()}):
         if _is_renamed(source, name):
             report.add_broken(name, InputError(_RENAMED))
-    for above, told in _sealed_above(source, key):
+    for above, told in _sealed_above(source, key).items():
         report.add_broken(str(above), InputError(told))
     for name in strays_in(source):
         msg = "is of fields, and its shard is not beside it, or its first piece; get a whole copy"

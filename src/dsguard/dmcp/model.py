@@ -278,9 +278,14 @@ def connect(url: str) -> Engine:
 
         @event.listens_for(engine, "begin")
         def _wait(connection: Any) -> None:
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+            wait_for_others(connection)
 
     return engine
+
+
+def wait_for_others(connection: Any) -> None:
+    """Wait until no other service is in a transaction; PostgreSQL alone."""
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
 
 
 def check_url(url: str) -> None:

@@ -9,9 +9,11 @@ from dsguard.formats.images import suffix_by_content
 from dsguard.formats.limits import load_json
 from dsguard.formats.unpacked import start_of
 
-A_POINTER = "is a pointer of Git LFS, and not the file; fetch it with git lfs pull"
+A_POINTER = (
+    "is a pointer of Git LFS or git-annex, and not the file; fetch it (git lfs pull, git annex get)"
+)
 _GZIP = b"\x1f\x8b\x08"
-_POINTER = b"version https://git-lfs.github.com/"
+_POINTERS = (b"version https://git-lfs.github.com/", b"/annex/objects/")
 _PAGE = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*+(?:<\?xml[^>]*>\s*+|<!--(?:(?!-->).)*+-->\s*+)*+"
     rb"<(?:!doctype\s+html|html|head|body|error)\b",
@@ -19,6 +21,7 @@ _PAGE = re.compile(
 )
 """Also what S3 and the like answer, where they refuse a file."""
 _STARTS_IN = 1 << 10
+_MOST_OF_POINTER = 1 << 15  # as git-annex has it
 
 
 def told_of(data: bytes) -> str:
@@ -35,15 +38,15 @@ def told_of(data: bytes) -> str:
             "is an image that gzip packed, as stores keep files with a content encoding; unpack it"
         )
     if is_pointer(start):
-        return "is a pointer of Git LFS, and no image; fetch the images with git lfs pull"
+        return A_POINTER
     if is_page(data):
         return "is the answer of a web server, and no image; download it again"
     return ""
 
 
 def is_pointer(data: bytes) -> bool:
-    """Tell whether a file stands for one that Git LFS has not fetched."""
-    return data.startswith(_POINTER)
+    """Tell whether a file stands for one that Git LFS or git-annex has not fetched."""
+    return data.startswith(_POINTERS) and len(data) < _MOST_OF_POINTER
 
 
 def is_page(data: bytes) -> bool:

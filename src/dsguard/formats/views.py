@@ -12,11 +12,13 @@ import contextlib
 import importlib.util
 import io
 import struct
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dsguard._opaque import over_white
+from dsguard.errors import InputError
 from dsguard.formats.pillow import first_picture
 from dsguard.formats.quiet import quiet
 from dsguard.formats.sizes import is_dicom
@@ -57,26 +59,43 @@ _WANTED = [
 def view_of(data: bytes) -> Bytes | None:
     """Return a picture of an image file as viewers show it, shape (H, W, 3), or None.
 
-    Where alpha takes something out, it is white.
-    """
-    whole = whole_view_of(data)
-    if whole is None:
-        return None
-    view: Bytes = over_white(whole[None])[0, ..., :3]
-    return view
-
-
-def whole_view_of(data: bytes) -> Bytes | None:
-    """Return a picture of an image file, shape (H, W, 3), or 4 with alpha; None if there is none.
-
-    DICOM files need pydicom (extra ``dicom``), and no compression.
+    Where alpha takes something out, it is white. DICOM files need pydicom (extra ``dicom``), and no
+    compression.
     """
     with contextlib.suppress(Exception):  # a file of strangers can fail in any way: it is not seen
-        if is_dicom(data):
-            return _of_dicom(data)
-        picture = first_picture(data, _DEEP)
-        return _gray(windowed(picture, *window_of(picture))) if picture.ndim == 2 else picture
+        values, window = _values_of(data)
+        if window is not None:
+            return _gray(windowed(values, *window))
+        view: Bytes = over_white(values[None])[0, ..., :3]
+        return view
     return None
+
+
+def all_views_of(data: bytes) -> Iterator[Bytes]:
+    """Yield pictures of an image file as programs export it to eight bits; as they are, alpha too.
+
+    Gray values of more bits are seen through the window of `view_of`, from the least to the largest
+    value, and by the upper eight of 16 bits, of 12, and of as many as there are.
+    """
+    with contextlib.suppress(Exception):
+        values, window = _values_of(data)
+        if window is None:
+            yield values
+            return
+        finite = values if values.dtype.kind in "iu" else values[np.isfinite(values)]
+        least, largest = float(finite.min()), float(finite.max())
+        bits = {12, 16, int(max(0, largest)).bit_length()}
+        windows = {window, (least, largest), *((0.0, float((1 << each) - 1)) for each in bits)}
+        for ends in sorted(windows):
+            yield windowed(values, *ends)[..., None]
+
+
+def _values_of(data: bytes) -> tuple[npt.NDArray[Any], tuple[float, float] | None]:
+    """Return the first picture of a file, and the window of gray values of more than 8 bits."""
+    if is_dicom(data):
+        return _of_dicom(data)
+    picture = first_picture(data, _DEEP)
+    return picture, window_of(picture) if picture.ndim == 2 else None
 
 
 def sees_dicom() -> bool:
@@ -125,11 +144,9 @@ def windowed(values: npt.NDArray[Any], low: float, high: float) -> Bytes:
     return out
 
 
-def _of_dicom(data: bytes) -> Bytes | None:
-    """Return the first frame, through the window that the file names."""
+def _of_dicom(data: bytes) -> tuple[npt.NDArray[Any], tuple[float, float] | None]:
+    """Return the first frame, and the window that the file names, or one that fits."""
     syntax, start = _meta(data)
-    if syntax not in _FORMS:
-        return None
     is_implicit, order = _FORMS[syntax]
     from pydicom.filereader import read_dataset
     from pydicom.tag import Tag
@@ -143,18 +160,22 @@ def _of_dicom(data: bytes) -> Bytes | None:
     channels = {"MONOCHROME1": 1, "MONOCHROME2": 1, "RGB": 3}[kind]
     shape = int(found.Rows), int(found.Columns), channels
     if channels != int(found.SamplesPerPixel) or (channels == 3 and size != 1):
-        return None
+        msg = "of a kind that has no view"
+        raise InputError(msg)
     signed = "i" if int(found.PixelRepresentation) else "u"
     pixels = np.frombuffer(found.PixelData, f"{order}{signed}{size}", np.prod(shape))
     if channels == 3:
         planes = int(found.get("PlanarConfiguration", 0) or 0)
         rgb = pixels.view(np.uint8)
-        return rgb.reshape(3, *shape[:2]).transpose(1, 2, 0) if planes else rgb.reshape(shape)
+        colours = rgb.reshape(3, *shape[:2]).transpose(1, 2, 0) if planes else rgb.reshape(shape)
+        return colours, None
     unused = 8 * size - int(found.BitsStored)
     values = (pixels.astype(f"={signed}{size}").reshape(shape[:2]) << unused) >> unused
     low, high = _window_in(found) or window_of(values)
-    gray = _gray(windowed(values, low, high))
-    return 255 - gray if kind == "MONOCHROME1" else gray
+    if kind == "MONOCHROME2":
+        return values, (low, high)
+    top = -1 if signed == "i" else int(np.iinfo(values.dtype).max)  # the least values are white
+    return ~values, (top - high, top - low)
 
 
 def _meta(data: bytes) -> tuple[str, int]:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection, Iterator
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dsguard.errors import DsguardError, InputError, raise_if_of_machine
 from dsguard.formats.allowance import STRING
@@ -126,12 +126,19 @@ class ParquetSource(ShardedSource):
             if mine:
                 yield Part(file, start, stop, mine)
 
+    def _open(self, file: str) -> BinaryIO:
+        try:
+            return self.place.open(file)
+        except OSError as error:
+            msg = f"{self.place}/{file} cannot be read: {error.strerror or error}"
+            raise InputError(msg) from error
+
     def _runs(self, file: str, size: int) -> Iterator[tuple[int, int, int, int]]:
         """Yield runs of row groups with `size` rows or more, and the rows that they have.
 
         The end of one that has all is 0.
         """
-        with self.place.open(file) as opened:
+        with self._open(file) as opened:
             facts = self._file(opened, file).metadata
             counts = [facts.row_group(n).num_rows for n in range(facts.num_row_groups)]
         start = first = row = 0
@@ -172,7 +179,7 @@ class ParquetSource(ShardedSource):
 
     def _may_have_images(self, file: str) -> bool:
         try:
-            with self.place.open(file) as opened:
+            with self._open(file) as opened:
                 found = self._file(opened, file)
         except InputError:  # it is damaged, as whoever reads it will say
             return True
@@ -187,13 +194,13 @@ class ParquetSource(ShardedSource):
         """Return the names of the columns of all files."""
         found = set[str]()
         for file in self.files:
-            with contextlib.suppress(InputError), self.place.open(file) as opened:  # as in `names`
+            with contextlib.suppress(InputError), self._open(file) as opened:  # as in `names`
                 found.update(self._file(opened, file).schema_arrow.names)
         return found
 
     def count_of(self, file: str) -> int:
         """Return how many rows a file has."""
-        with self.place.open(file) as opened:
+        with self._open(file) as opened:
             return int(self._file(opened, file).metadata.num_rows)
 
     def _taken(self, batch: pa.RecordBatch, rows: list[int], file: str) -> pa.RecordBatch:
@@ -210,7 +217,7 @@ class ParquetSource(ShardedSource):
 
     def _batches(self, part: Part, kept: list[str] | None) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Yield the number of the first row, and some rows with these columns; None for all."""
-        with self.place.open(part.file) as opened:
+        with self._open(part.file) as opened:
             file = self._file(opened, part.file)
             stop = part.stop or file.metadata.num_row_groups
             groups = list(range(part.start, stop))
@@ -229,7 +236,7 @@ class ParquetSource(ShardedSource):
 
     def _columns(self, file: str) -> Columns:
         if file not in self._known:
-            with self.place.open(file) as opened:
+            with self._open(file) as opened:
                 schema = plain_schema(self._file(opened, file).schema_arrow)
                 self._known[file] = Columns(schema, file)
         return self._known[file]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import posixpath
 import secrets
 from collections.abc import Callable, Collection
@@ -157,9 +158,15 @@ class RemotePlace(Place):
         except FileNotFoundError as error:
             if isinstance(error.__cause__, InputError):  # a refusal, which says more
                 raise error.__cause__ from None
-            raise
+            if getattr(error.__cause__, "status", 404) != 404:
+                raise OSError(errno.EIO, f"the server failed: {error.__cause__}") from error
+            raise FileNotFoundError(
+                errno.ENOENT, os.strerror(errno.ENOENT), f"{self}/{name}"
+            ) from error
         if self._is_of_web and getattr(file, "size", 0) is None:
             file.seek = partial(_sought, file.seek, f"{self}/{name}")  # type: ignore[method-assign]
+        if self._is_of_web:
+            file.read = partial(_read, ref(file), f"{self}/{name}")  # type: ignore[method-assign]
         if not self._is_of_web and file.seek(0) is None:  # as of sftp
             # Not by a bound method: a file that holds itself is closed late, when none answers.
             file.seek = partial(_told_where, ref(file))  # type: ignore[method-assign]
@@ -297,6 +304,18 @@ def _sought(seek: Callable[..., int], address: str, *to: int) -> int:
         return seek(*to)
     except ValueError as error:
         msg = f"{address} is sent without its length, and so only from its start; download it"
+        raise InputError(msg) from error
+
+
+@_telling
+def _read(known: ref[BinaryIO], address: str, *count: int) -> bytes:
+    """Read from a file of a web server, whose library raises errors of its own."""
+    file = known()
+    assert file is not None
+    try:
+        return type(file).read(file, *count)
+    except ValueError as error:
+        msg = f"{address}: its server sends whole files, not parts of them; download it"
         raise InputError(msg) from error
 
 
