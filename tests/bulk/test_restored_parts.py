@@ -14,8 +14,14 @@ import pytest
 from PIL import Image
 
 import dsguard
-from dsguard.bulk import Selection, protect_dataset, restore_dataset, verify_dataset
-from dsguard.formats import encode_images
+from dsguard.bulk import (
+    Selection,
+    protect_dataset,
+    restore_dataset,
+    source_journal,
+    verify_dataset,
+)
+from dsguard.formats import encode_images, png
 
 from .folders import files_in
 
@@ -210,6 +216,74 @@ def test_sealed_files_above_a_part_that_is_given_by_a_link_are_named(tmp_path, s
         part = tmp_path / "link"
     for report in (restore_dataset(part, tmp_path / "back", KEY), verify_dataset(part, KEY)):
         assert list(report.failures) == [str(tmp_path / "safe" / "sealed-files.dsguard")]
+
+
+def whole(tmp_path, scenes, **options):
+    """Protect a dataset whose captions and features are sealed with others; return where."""
+    (tmp_path / "clean" / "train").mkdir(parents=True)
+    for n in range(2):
+        (tmp_path / "clean" / "train" / f"{n}.jpg").write_bytes(jpeg(scenes[n]))
+        (tmp_path / "clean" / "train" / f"{n}.npy").write_bytes(npy(scenes[n]))
+    protect_dataset(tmp_path / "clean", tmp_path / "safe", KEY, **options)
+    return tmp_path / "safe"
+
+
+def npy(values):
+    file = io.BytesIO()
+    np.save(file, values)
+    return file.getvalue()
+
+
+def test_sealed_files_above_a_part_at_a_url_are_named(tmp_path, scenes):
+    fsspec = pytest.importorskip("fsspec")
+    safe = whole(tmp_path, scenes)
+    fsspec.filesystem("memory").put(str(safe), "/hub/owner/set", recursive=True)
+    part = "memory://hub/owner/set/train"
+    for report in (restore_dataset(part, tmp_path / "back", KEY), verify_dataset(part, KEY)):
+        assert list(report.failures) == ["memory://hub/owner/set/sealed-files.dsguard"]
+    assert verify_dataset("memory://hub/owner/set", KEY).failures == {}
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "parquet"])
+def test_sealed_files_beside_one_shard_are_named(tmp_path, scenes, kind):
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    safe = whole(tmp_path, scenes, out_format=kind)
+    (shard,) = (each for each in safe.iterdir() if not each.name.endswith(".dsguard"))
+    for report in (restore_dataset(shard, tmp_path / "back", KEY), verify_dataset(shard, KEY)):
+        assert list(report.failures) == [str(safe / "sealed-files.dsguard")]
+    assert verify_dataset(safe, KEY).failures == {}
+    (tmp_path / "alone").mkdir()
+    shard.rename(tmp_path / "alone" / shard.name)
+    assert verify_dataset(tmp_path / "alone" / shard.name, KEY).failures == {}
+
+
+def test_pieces_beside_that_which_a_link_leads_to_are_named(tmp_path, scenes):
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "clean" / "0.jpg").write_bytes(jpeg(scenes[0]))
+    (tmp_path / "clean" / "0.json").write_text(json.dumps({"caption": CAPTION}))
+    protect_dataset(tmp_path / "clean", tmp_path / "safe", KEY, out_format="webdataset")
+    (tmp_path / "home").mkdir()
+    link = tmp_path / "home" / "0.tar"
+    link.symlink_to(tmp_path / "safe" / "00000.tar")
+    piece = tmp_path / "safe" / "00000.0.sealed-fields.dsguard"
+    assert list(verify_dataset(link, KEY).failures) == [str(piece)]
+    assert "give that, and not a link to it" in str(verify_dataset(link, KEY).failures[str(piece)])
+
+
+def test_many_files_that_are_called_as_sealed_ones_are_each_read_once(
+    tmp_path, scenes, monkeypatch
+):
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "clean" / "0.jpg").write_bytes(jpeg(scenes[0]))
+    protect_dataset(tmp_path / "clean", tmp_path / "safe", KEY)
+    for n in range(50):
+        for name in (f"{n}.sealed-files.dsguard", f"{n}.sealed-files (1).dsguard"):
+            (tmp_path / "safe" / name).write_bytes(png.SIGNATURE + name.encode())
+    read = []
+    monkeypatch.setattr(source_journal, "start_of", lambda source, name: read.append(name) or b"")
+    verify_dataset(tmp_path / "safe", KEY)
+    assert len(read) <= 100
 
 
 def test_shards_with_pieces_of_their_own_need_no_sealed_file_above(tmp_path, scenes):

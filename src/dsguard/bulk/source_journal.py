@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from dsguard.bulk.journal import Journal
-from dsguard.bulk.sealed_fields import is_own, pieces_in, strays_in
-from dsguard.bulk.sealed_files import (
-    MOST_BYTES,
-    SEALED_FILES,
-    opened_archive,
-    sealed_in,
-    start_of,
-)
-from dsguard.errors import DsguardError, FormatError, InputError, NoKeysError, WrongKeyError
+from dsguard.bulk.sealed_elsewhere import sealed_elsewhere
+from dsguard.bulk.sealed_fields import is_own, strays_in
+from dsguard.bulk.sealed_files import start_of
+from dsguard.errors import DsguardError, FormatError, InputError
 from dsguard.formats import png
-from dsguard.formats.places import LocalPlace
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from dsguard.bulk.report import Report
     from dsguard.bulk.shard import ShardSpec
     from dsguard.formats.base import Source
@@ -80,77 +73,53 @@ _IS_SEALED = re.compile("sealed-fi(le|eld)s.*dsguard", re.IGNORECASE)
 _CALLED_AFTER = re.compile(r"(.*sealed-(?:files|fields)\.dsguard)\.")
 
 _RENAMED = "has another name than what is sealed beside images has; give it its name again"
-_ABOVE = "lies above, and holds what belongs to these images; give {} and --include"
-_UNREAD = "lies above, cannot be read, and may hold what belongs to these images; get a whole copy"
-_FOLDERS_ABOVE = 3
-"""In which a file that cannot be read may be of this set; one that opens tells it."""
 
 
-def _sealed_above(source: Source, key: DatasetKey | KeySource) -> dict[Path, str]:
-    """Return files above a part of a published folder in which files of this part are sealed.
+class _Renamed:
+    """Tells which files are sealed files under another name, and no spare copies of one."""
 
-    Beside each stands what is to be done. Of those that cannot be read nobody knows.
-    """
-    found: dict[Path, str] = {}
-    if source.is_file or not isinstance(source.place, LocalPlace) or sealed_in(source):
-        return found
-    has_pieces = bool(pieces_in(source))  # shards have their own
-    for here in (source.place.path.absolute(), source.place.path.resolve()):  # it may be a link
-        for number, folder in enumerate(here.parents):
-            path, below = folder / SEALED_FILES, f"{here.relative_to(folder).as_posix()}/"
-            if not path.is_file() and not path.is_symlink():
-                continue
-            try:
-                names = _opened(path, key)
-            except (WrongKeyError, NoKeysError):  # of another set, as it seems
-                continue
-            except (DsguardError, OSError):
-                if number < _FOLDERS_ABOVE and not has_pieces:
-                    found[path] = _UNREAD
-            else:
-                if any(name.startswith(below) for name in names):
-                    found[path] = _ABOVE.format(folder)
-    return found
+    def __init__(self, source: Source) -> None:
+        self._source, self._there = source, set(source.left_out())
+        self._known: dict[str, set[bytes]] = {}
 
+    def has(self, name: str) -> bool:
+        """Tell it of a file.
 
-def _opened(path: Path, key: DatasetKey | KeySource) -> dict[str, bytes]:
-    """Return the files that are sealed in a file of this machine, which may be a link."""
-    if not path.is_file():  # a pipe or a terminal may never end
-        msg = "is no file"
-        raise InputError(msg)
-    with path.open("rb") as file:
-        return opened_archive(file.read(2 * MOST_BYTES), key)[1]
+        Check sums and signatures are called after the file that they are of, which is there.
+        """
+        above, _, last = name.rpartition("/")
+        if is_own(name) or not _IS_SEALED.search(last):
+            return False
+        of = _CALLED_AFTER.match(last)
+        if of and f"{above}/{of[1]}".lstrip("/") not in self._there:
+            return True  # that there was one
+        try:
+            data = start_of(self._source, name)
+            return data.startswith(png.SIGNATURE) and _digest(data) not in self._beside(above)
+        except (DsguardError, OSError):  # nobody tells: its name has to do
+            return True
+
+    def _beside(self, folder: str) -> set[bytes]:
+        """Return digests of the sealed files in a folder, each of which is read once."""
+        if folder not in self._known:
+            own = [name for name in self._there if is_own(name)]
+            beside = (name for name in own if name.rpartition("/")[0] == folder)
+            self._known[folder] = {_digest(start_of(self._source, name)) for name in beside}
+        return self._known[folder]
 
 
-def _is_renamed(source: Source, name: str) -> bool:
-    """Tell whether a file is one of sealed files under another name, and no spare copy of one.
-
-    Check sums and signatures are called after the file that they are of, which is there.
-    """
-    above, _, last = name.rpartition("/")
-    if is_own(name) or not _IS_SEALED.search(last):
-        return False
-    of = _CALLED_AFTER.match(last)
-    if of and f"{above}/{of[1]}".lstrip("/") not in source.left_out():
-        return True  # that there was one
-    try:
-        data = start_of(source, name)
-        others = (each for each in source.left_out() if is_own(each))
-        beside = [each for each in others if each.rpartition("/")[0] == above]
-        return data.startswith(png.SIGNATURE) and all(
-            start_of(source, each) != data for each in beside
-        )
-    except (DsguardError, OSError):  # nobody tells: its name has to do
-        return True
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
 
 
 def look_for_sealed(source: Source, key: DatasetKey | KeySource, report: Report) -> None:
     """Report what lay sealed beside the images, and does not any more, or not where it belongs."""
+    renamed = _Renamed(source)
     for name in sorted({*source.left_out(), *source.companions()}):
-        if _is_renamed(source, name):
+        if renamed.has(name):
             report.add_broken(name, InputError(_RENAMED))
-    for above, told in _sealed_above(source, key).items():
-        report.add_broken(str(above), InputError(told))
+    for file, told in sealed_elsewhere(source, key).items():
+        report.add_broken(file, InputError(told))
     for name in strays_in(source):
         msg = "is of fields, and its shard is not beside it, or its first piece; get a whole copy"
         report.add_broken(name, InputError(msg))
