@@ -253,6 +253,9 @@ def test_sealed_files_beside_one_shard_are_named(tmp_path, scenes, kind):
     for report in (restore_dataset(shard, tmp_path / "back", KEY), verify_dataset(shard, KEY)):
         assert list(report.failures) == [str(safe / "sealed-files.dsguard")]
     assert verify_dataset(safe, KEY).failures == {}
+    link = tmp_path / shard.name
+    link.symlink_to(shard)
+    assert list(verify_dataset(link, KEY).failures) == [str(safe / "sealed-files.dsguard")]
     (tmp_path / "alone").mkdir()
     shard.rename(tmp_path / "alone" / shard.name)
     assert verify_dataset(tmp_path / "alone" / shard.name, KEY).failures == {}

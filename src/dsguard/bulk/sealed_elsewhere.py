@@ -7,6 +7,7 @@ file ``sealed-files.dsguard`` of the whole lies above, or beside the shard.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsguard.bulk.sealed_fields import pieces_in, pieces_of
@@ -38,7 +39,7 @@ def sealed_elsewhere(source: Source, key: DatasetKey | KeySource) -> dict[str, s
     if sealed_in(source):
         return {}
     found = _beside_target(source) if source.is_file else {}
-    places = _beside(source.place) if source.is_file else _above(source.place)
+    places = _beside(source) if source.is_file else _above(source.place)
     has_pieces = bool(pieces_in(source))  # shards have their own
     for number, (place, below) in enumerate(places):
         try:
@@ -75,24 +76,32 @@ def _above(place: Place) -> Iterator[tuple[Place, str]]:
                 yield LocalPlace(folder), f"{here.relative_to(folder).as_posix()}/"
 
 
-def _beside(place: Place) -> Iterator[tuple[Place, str]]:
-    """Yield the folder of a file."""
-    yield place, ""
+def _beside(source: Source) -> Iterator[tuple[Place, str]]:
+    """Yield the folder of a file, and of that which it is a link to."""
+    yield source.place, ""
+    for folder in dict.fromkeys(target.parent for target in _targets(source)):
+        yield LocalPlace(folder), ""
 
 
 def _beside_target(source: Source) -> dict[str, str]:
     """Return the first piece beside that which a link to a shard leads to, if it has none here."""
-    place = source.place
-    if not isinstance(place, LocalPlace) or pieces_in(source):
-        return {}
     found: dict[str, str] = {}
-    for file in [source.file] if isinstance(source, ArchiveSource) else source.shards():
-        target = (place.path / file).resolve()
+    for target in () if pieces_in(source) else _targets(source):
         start, end = pieces_of(target.name, 0)
         piece = target.parent / f"{start}.0.{end}"
         if piece.is_file():
             found[str(piece)] = _OF_LINK.format(target)
     return found
+
+
+def _targets(source: Source) -> Iterator[Path]:
+    """Yield that which the files of a source lead to, where they are links to other folders."""
+    if isinstance(source.place, LocalPlace):
+        here = source.place.path.resolve()
+        for file in [source.file] if isinstance(source, ArchiveSource) else source.shards():
+            target = (here / file).resolve()
+            if target.parent != here:
+                yield target
 
 
 def _are_beside(names: dict[str, bytes], source: Source) -> bool:
