@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -297,10 +298,11 @@ def draw(own: list[dict[str, Any]], path: Path) -> None:
 def _label(axes: Axes, text: str, point: tuple[float, float], taken: Sequence[Bbox]) -> Bbox:
     """Write a text beside a point, clear of the places that are taken; return its own."""
     label = axes.annotate(text, point, (0, 0), textcoords="offset points", fontsize=8)
-    for x, y, side in ((7, 4, "left"), (7, -11, "left"), (-7, 4, "right"), (-7, -11, "right")):
+    for (x, side), y in product(((7, "left"), (-7, "right")), (4, -11, 16, -23)):
         label.xyann = x, y
         label.set_horizontalalignment(side)
-        if not any(label.get_window_extent().overlaps(other) for other in taken):
+        place = label.get_window_extent()
+        if axes.bbox.x0 < place.x0 and not any(place.overlaps(other) for other in taken):
             break
     return label.get_window_extent()
 
