@@ -93,9 +93,10 @@ def test_strokes_of_a_pen_are_drawings(text):
     [{"x": n, "y": n} for n in range(5)], "12 30 14 31 15 33 16 34",
 ])  # fmt: skip
 def test_a_few_points_are_a_drawing_where_they_are_called_so(drawing):
-    kept = json.loads(Review(Disclosure()).file("drawings/p.json", json.dumps(
-        {"drawing": drawing, "points": [1, 2], "stroke_width": 2}).encode()))  # fmt: skip
-    assert kept == {"drawing": None, "points": [1, 2], "stroke_width": 2}
+    others = {"points": [1, 2], "stroke_width": 2, "stroke_lesions": [[1, 2, 30, 40]] * 3}
+    text = json.dumps({"drawing": drawing, "pen_strokes": drawing, **others})
+    kept = json.loads(Review(Disclosure()).file("drawings/p.json", text.encode()))
+    assert kept == {"drawing": None, "pen_strokes": None, **others}
 
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\u2028", "\n\n", "<br/>\n"])

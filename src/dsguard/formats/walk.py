@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 _DIGITS = re.compile(r"\d+")
 _MOST_KEYS = 1024
 _MOST_DIGITS = 19  # of 64 bits
-_DRAWN = re.compile(r"(?i)(?:^|/)[^/]*(?:stroke|drawing|\bink)[^/]*(?:/|$)")
+_DRAWN = re.compile(r"(?i)/[^/]*(?:stroke|drawing|\bink)[^/]*/")  # points below are no outlines
+_DRAWING = re.compile(
+    r"(?i)(?:^|/)(?:\w{1,20}_)?(?:drawings?|strokes?|ink)(?:_(?:data|points|xy))?(?:/|$)"
+)
 """Names of drawings, whose points are the picture."""
 _A_DRAWING = "is of a drawing, by its name: its points are the picture"
 _IDS = frozenset({"id", "image_id", "category_id", "iscrowd"})
@@ -76,7 +79,7 @@ class Walk:
         try:
             if _says_something(value):
                 check_name(name.rpartition("/")[2])
-            if _DRAWN.search(self._inner(name)) and _numbers_in(value) > SHORT_ROW:
+            if _DRAWING.search(self._inner(name)) and _numbers_in(value) > SHORT_ROW:
                 raise CouldHoldPictureError(_A_DRAWING)
             if isinstance(value, dict):  # an empty one costs nothing
                 return value and self._object(value, name, self._owner_in(value) or owner)
@@ -87,7 +90,7 @@ class Walk:
                 if _is_map(value):  # whose numbers are one row, as those of an object
                     self._allowance(owner).take_row(sum(count_of(each) for _, each in value))
                 last = name.rpartition("/")[2]
-                shape = last if last in SHAPES else ""
+                shape = last if last in SHAPES and not _DRAWN.search(name) else ""
                 boxes, left = last in BOX_NAMES, self._allowance(owner)
                 if charge_numbers(list(value), left, shape=shape, boxes=boxes):
                     return value
