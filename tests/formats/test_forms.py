@@ -94,6 +94,8 @@ def test_strokes_of_a_pen_are_drawings(text):
 ])  # fmt: skip
 def test_a_few_points_are_a_drawing_where_they_are_called_so(drawing):
     others = {"points": [1, 2], "stroke_width": 2, "stroke_lesions": [[1, 2, 30, 40]] * 3}
+    boxes = [{"bbox": [1, 2, 30, 40], "label": "valve"}] * 3
+    others |= {"drawing_000.jpg": boxes, "drawings": [{"file": "a.jpg", "boxes": boxes}]}
     text = json.dumps({"drawing": drawing, "pen_strokes": drawing, **others})
     kept = json.loads(Review(Disclosure()).file("drawings/p.json", text.encode()))
     assert kept == {"drawing": None, "pen_strokes": None, **others}

@@ -43,7 +43,7 @@ def test_hugging_face(tmp_path, scenes, protected, streaming):
         split="train",
         streaming=streaming,
         cache_dir=str(tmp_path / "cache"),
-    )
+    ).select_columns(["image", "label"])
     undecoded = given.cast_column("image", datasets.Image(decode=False))
     clean = undecoded.map(Restore(tmp_path / "dataset.key"), batched=True).cast(given.features)
     assert clean.features == given.features
@@ -57,6 +57,7 @@ def test_the_recipe_is_that_of_the_docs():
     text = ROOT.joinpath("docs", "reference", "loaders.md").read_text("utf-8")
     assert 'undecoded.map(Restore("dataset.key"), batched=True).cast(protected.features)' in text
     assert "streaming=True" in text
+    assert 'select_columns(["image", "label"])' in text
 
 
 def test_a_stage_of_webdataset_can_be_sent_to_workers(scenes, key):

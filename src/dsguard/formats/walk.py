@@ -26,7 +26,7 @@ from dsguard.formats.pixels import BOX_NAMES, pixels_in_object
 from dsguard.formats.rows import Rows, check_rows
 from dsguard.formats.strings import check_name, size_of_scalar, size_of_string
 from dsguard.formats.texts import decoded
-from dsguard.formats.words import count_of, is_number, numbers_in
+from dsguard.formats.words import count_of, is_number, numbers_in, words_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -36,9 +36,10 @@ _MOST_KEYS = 1024
 _MOST_DIGITS = 19  # of 64 bits
 _DRAWN = re.compile(r"(?i)/[^/]*(?:stroke|drawing|\bink)[^/]*/")  # points below are no outlines
 _DRAWING = re.compile(
-    r"(?i)(?:^|/)(?:\w{1,20}_)?(?:drawings?|strokes?|ink)(?:_(?:data|points|xy))?(?:/|$)"
+    r"(?i)(?:^|/)(?:\w{1,20}_)?(?:drawings?|strokes?|ink)(?:_(?:data|points|xy))?"
+    r"(?:/(?:points?|path|coord(?:inate)?s|xs?|ys?|xy))?$"
 )
-"""Names of drawings, whose points are the picture."""
+"""Names of drawings, whose points are the picture: these alone, with nothing told of them."""
 _A_DRAWING = "is of a drawing, by its name: its points are the picture"
 _IDS = frozenset({"id", "image_id", "category_id", "iscrowd"})
 
@@ -79,7 +80,7 @@ class Walk:
         try:
             if _says_something(value):
                 check_name(name.rpartition("/")[2])
-            if _DRAWING.search(self._inner(name)) and _numbers_in(value) > SHORT_ROW:
+            if _DRAWING.search(self._inner(name)) and _points_in(value) > SHORT_ROW:
                 raise CouldHoldPictureError(_A_DRAWING)
             if isinstance(value, dict):  # an empty one costs nothing
                 return value and self._object(value, name, self._owner_in(value) or owner)
@@ -189,16 +190,16 @@ class Walk:
         return self._by_image and isinstance(key, str) and self._images.is_image(key)
 
 
-def _numbers_in(value: Any) -> int:
-    """Return how many numbers a value has, at any depth."""
-    if isinstance(value, dict):
-        return sum(map(_numbers_in, value.values()))
-    if isinstance(value, list | tuple):
-        return sum(map(_numbers_in, value))
+def _points_in(value: Any) -> int:
+    """Return how many numbers a value has, at any depth; 0 where there are words among them."""
+    if isinstance(value, dict | list | tuple):
+        inner = value.values() if isinstance(value, dict) else value
+        found = [_points_in(each) for each in inner if _says_something(each)]
+        return sum(found) if all(found) else 0
     if isinstance(value, np.ndarray):
         return value.size
     if isinstance(value, str):
-        return numbers_in(value)
+        return 0 if any(map(str.isalpha, words_of(value))) else numbers_in(value)
     return count_of(value)
 
 

@@ -17,7 +17,11 @@ class Restore:
     ``datasets`` keeps what the function is made of in the fingerprint of its cache, so this has the
     path of the key and not the key.
 
+    Select the columns that you need: ``datasets`` decodes images of others as well, which somebody
+    may have added.
+
     >>> from datasets import Image  # doctest: +SKIP
+    >>> protected = protected.select_columns(["image", "label"])  # doctest: +SKIP
     >>> undecoded = protected.cast_column("image", Image(decode=False))  # doctest: +SKIP
     >>> clean = undecoded.map(Restore("dataset.key"), batched=True)  # doctest: +SKIP
     >>> clean = clean.cast(protected.features)  # doctest: +SKIP
