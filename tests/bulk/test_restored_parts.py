@@ -242,6 +242,9 @@ def test_sealed_files_above_a_part_at_a_url_are_named(tmp_path, scenes):
     for report in (restore_dataset(part, tmp_path / "back", KEY), verify_dataset(part, KEY)):
         assert list(report.failures) == ["memory://hub/owner/set/sealed-files.dsguard"]
     assert verify_dataset("memory://hub/owner/set", KEY).failures == {}
+    for answer, is_named in ((b"any path is well here", False), (POINTER, True)):
+        fsspec.filesystem("memory").pipe("/hub/owner/set/sealed-files.dsguard", answer)
+        assert bool(verify_dataset(part, KEY).failures) == is_named
 
 
 @pytest.mark.parametrize("kind", ["webdataset", "parquet"])

@@ -14,8 +14,10 @@ from dsguard.bulk.sealed_fields import pieces_in, pieces_of
 from dsguard.bulk.sealed_files import MOST_BYTES, SEALED_FILES, opened_archive, sealed_in
 from dsguard.bulk.sealed_lists import without_lists
 from dsguard.errors import DsguardError, InputError, NoKeysError, WrongKeyError
+from dsguard.formats import png
 from dsguard.formats.archive import ArchiveSource
 from dsguard.formats.beside import stem_of
+from dsguard.formats.no_images import is_pointer
 from dsguard.formats.places import LocalPlace, Place, RemotePlace
 from dsguard.formats.sealing import has_sealed
 
@@ -45,7 +47,10 @@ def sealed_elsewhere(source: Source, key: DatasetKey | KeySource) -> dict[str, s
         try:
             if not has_sealed(place, SEALED_FILES):
                 continue
-            names = without_lists(_opened(place, key))
+            data = _read(place)
+            if not (isinstance(place, LocalPlace) or _could_be(data)):
+                continue  # some servers have something for any name
+            names = without_lists(opened_archive(data, key)[1])
         except (WrongKeyError, NoKeysError):  # of another set, as it seems
             continue
         except (DsguardError, OSError):
@@ -110,10 +115,15 @@ def _are_beside(names: dict[str, bytes], source: Source) -> bool:
     return any(stem_of(name) in own for name in names)
 
 
-def _opened(place: Place, key: DatasetKey | KeySource) -> dict[str, bytes]:
-    """Return the files that are sealed in a place."""
+def _read(place: Place) -> bytes:
+    """Return the file in which files are sealed in a place, or as much as tells that it is none."""
     if isinstance(place, LocalPlace) and not place.has_file(SEALED_FILES):
         msg = "is no file"  # but a pipe or a terminal, which may never end
         raise InputError(msg)
     with place.open(SEALED_FILES) as file:
-        return opened_archive(file.read(2 * MOST_BYTES), key)[1]
+        return file.read(2 * MOST_BYTES)
+
+
+def _could_be(data: bytes) -> bool:
+    """Tell whether a file may be what its name says: an image, or a pointer to it."""
+    return data.startswith(png.SIGNATURE) or is_pointer(data)
