@@ -158,6 +158,8 @@ def temporary_folder() -> Path:
     ------
     TemporaryFilesError
         If somebody else has made it, or nothing but the current folder can be written.
+    InputError
+        If it lies in what is published: a killed run would leave clean images there.
     """
     user = getattr(os, "getuid", lambda: "user")()
     try:
@@ -168,6 +170,7 @@ def temporary_folder() -> Path:
     is_named = any(each.exists() and each.samefile(above) for each in named)
     if above.samefile(os.curdir) and not is_named:
         raise TemporaryFilesError(_NO_FOLDER)  # what lies in the current folder may be published
+    check_unpublished(above, "folder for temporary files (TMPDIR)")
     folder = above / f"dsguard-{user}"
     with temporary_writing(folder):
         folder.mkdir(mode=0o700, exist_ok=True)

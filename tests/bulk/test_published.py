@@ -170,4 +170,10 @@ def test_nothing_is_unpacked_into_the_current_folder(home, capsys, monkeypatch, 
     assert "set TMPDIR to another folder" in " ".join(capsys.readouterr().err.split())
     assert files(".") == before
     monkeypatch.setenv("TMPDIR", str(home / "shards"))
+    assert run(["verify", ".", "--key", "../k", "--against", "../photos.tar.gz"]) == Exit.USAGE
+    assert "(TMPDIR)" in capsys.readouterr().err
+    assert files(".") == before
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        monkeypatch.setenv(name, str(home))
+    monkeypatch.setattr("tempfile.tempdir", str(home))
     assert run(["verify", ".", "--key", "../k", "--against", "../photos.tar.gz"]) == Exit.OK
