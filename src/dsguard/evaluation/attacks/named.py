@@ -103,7 +103,7 @@ COUNTERMEASURES = {
         ),
         CounterMeasure(
             "disentangled",
-            "class part taken off by an autoencoder",
+            "drawn anew by an autoencoder, without the part of the class",
             "after D-VAE, ICML 2024",
             prepare=disentangled,
         ),
