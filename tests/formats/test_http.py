@@ -283,6 +283,24 @@ def test_shards_that_a_server_refuses_are_named(tmp_path, scenes, key, kind, cod
         assert verify_dataset(f"{address}/safe", key, workers=2).broken >= 1
 
 
+@pytest.mark.parametrize(("code", "stops"), [(429, True), (503, True), (404, False)])
+@pytest.mark.parametrize("name", ["metadata.csv", "annotations.json"])
+def test_a_list_that_cannot_be_read_now_ends_the_run(tmp_path, scenes, key, name, code, stops):
+    """Without it, images would have other classes, and nothing would tell."""
+    content = b"file_name,label\na/0.png,cat\n" if name == "metadata.csv" else b"{}"
+    links = "".join(f'<a href="{each}">x</a>' for each in ("a/0.png", "a/1.png", name))
+    pages = {"/d": links.encode(), f"/d/{name}": content}
+    pages |= {f"/d/a/{n}.png": data for n, data in enumerate(encode_images(scenes[:2]))}
+    with serving(pages, codes={name: code}) as (address, _):
+        if stops:
+            with pytest.raises(InputError, match="may list the images, cannot be read"):
+                protect_dataset(f"{address}/d", tmp_path / "out", key)
+            assert not (tmp_path / "out").exists()
+            return
+        report = protect_dataset(f"{address}/d", tmp_path / "out", key, workers=1)
+    assert (report.done, list(report.failures)) == (2, [name])
+
+
 def test_a_server_that_has_everything_is_not_asked_for_ever(tmp_path, published, key):
     """Applications of one page answer any address with it."""
     with serving(published, codes={f"{n}.sealed-fields.dsguard": 200 for n in range(1, 10)}) as (

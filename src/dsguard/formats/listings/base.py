@@ -99,11 +99,23 @@ def within_size(told: Iterable[tuple[str, bytes]], size: int) -> dict[str, bytes
 
 
 def read_listing(source: TreeSource, file: str) -> bytes:
-    """Return the content of a file, nothing where it cannot be read."""
+    """Return the content of a file, nothing where it cannot be read: whoever copies it says so.
+
+    Raises
+    ------
+    InputError
+        If it could be read another time. Without it, images would have other classes.
+    """
     try:
         return source.read_companion(file)
-    except (DsguardError, OSError):
+    except (DsguardError, FileNotFoundError, PermissionError):
         return b""
+    except OSError as error:
+        msg = (
+            f"{file} of {source}, which may list the images, cannot be read: "
+            f"{error.strerror or error}; try again"
+        )
+        raise InputError(msg) from error
 
 
 @dataclass(frozen=True)

@@ -147,8 +147,9 @@ def _candidates(source: TreeSource) -> list[str]:
 
 
 def _names_images(source: TreeSource, file: str) -> bool:
+    content = read_listing(source, file)
     try:
-        rows = _rows(file, read_listing(source, file))
+        rows = _rows(file, content)
         return any(_images(row, file, source.index_of(file)) for row in rows)
     except InputError:  # a table that is none, called as one
         return False
