@@ -120,6 +120,7 @@ def test_rows_of_signs_are_held_back(scenes, end, kind):
     "[12,34]," * 125_000 + "#", "[" * 900_000, "1,2," * 250_000 + "#", "ab-" * 300_000,
     "blurhash" * 120_000, "a" * 900_000 + "blurhash", "." * 900_000, "begin 644 " * 90_000,
     "phash," + "g" * 900_000, "hash" * 20_000, "M12 2C" * 150_000, "M" * 900_000,
+    "M1" + " " * 900_000, "M1 1L" + " " * 900_000,
     "1 2 " * 200_000, "<svg" * 200_000, "rgb(" * 200_000, "#aabbcc" * 120_000,
 ])  # fmt: skip
 def test_long_lines_take_no_longer_than_others(line):
