@@ -22,7 +22,9 @@ _INK = re.compile(
     re.MULTILINE | re.IGNORECASE,
 )
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_PATH = re.compile(rf"(?<!\w)[Mm]\s*+{_NUMBER}\s*+(?:,\s*+)?{_NUMBER}[\s\d,.eE+\-MmLlHhVvCcSsQqTtAaZz]*")
+_PATH = re.compile(
+    rf"(?<!\w)[Mm]\s*+{_NUMBER}\s*+(?:,\s*+)?{_NUMBER}[\s\d,.eE+\-MmLlHhVvCcSsQqTtAaZz]*"
+)
 _COMMAND = re.compile(rf"([MmLlHhVvCcSsQqTtAaZz])((?:\s*+(?:,\s*+)?{_NUMBER})*+)")
 _NUMBERS = re.compile(_NUMBER)
 _ARGUMENTS = {"m": 2, "l": 2, "h": 1, "v": 1, "c": 6, "s": 4, "q": 4, "t": 2, "a": 1}
