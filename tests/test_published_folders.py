@@ -167,7 +167,6 @@ READING = {
     ("evaluate", "against"),
     ("evaluate", "data"),
     ("evaluate", "known"),
-    ("inspect", "files"),
     ("inspect", "key_path"),
     ("protect", "covers_folder"),
     ("protect", "source"),

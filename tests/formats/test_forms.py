@@ -88,6 +88,13 @@ def test_strokes_of_a_pen_are_drawings(text):
     assert not has_drawing("START\nof the text: he had a stroke, no trace of ink\n")
 
 
+def test_a_path_of_a_canvas_is_a_drawing():
+    rows = [["M", 3, 4], *[["Q", n, 5, n + 1, 6] for n in range(9)]]
+    text = json.dumps({"canvas": {"objects": [{"type": "path", "stroke": "black", "path": rows}]}})
+    kept = json.loads(Review(Disclosure()).file("p.json", text.encode()))
+    assert kept["canvas"]["objects"][0] == {"type": "path", "stroke": "black", "path": None}
+
+
 @pytest.mark.parametrize("drawing", [
     [[[12, 30, 41], [7, 9, 11]], [[1, 2], [3, 4]]], [{"x": [1, 2, 3, 4], "y": [5, 6, 7, 8]}],
     [{"x": n, "y": n} for n in range(5)], "12 30 14 31 15 33 16 34",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dsguard.bulk import protect_dataset
 from dsguard.errors import InputError
 from dsguard.formats import encode_image, open_source
 from dsguard.formats.base import CHUNK_IMAGES
@@ -375,3 +376,41 @@ def test_nobody_is_told_to_read_files_that_a_stranger_names(tmp_path, path):
         assert ("embed_table_storage" in message) == (path not in ELSEWHERE)
         assert ("URL or any file" in message) == (path in ELSEWHERE)
         assert path in ELSEWHERE or "do it with no dataset of others" in message
+
+
+@pytest.mark.parametrize("where", ["column", "list", "struct"])
+def test_types_of_packages_that_are_imported_are_not_run(tmp_path, scenes, key, where):
+    """Ray registers one whose values are pickles: a stranger names it, and pyarrow loads them."""
+    run = []
+
+    class Loaded(pa.ExtensionType):
+        def __init__(self):
+            super().__init__(pa.binary(), "tests.loaded")
+
+        def __arrow_ext_serialize__(self):
+            return b""
+
+        @classmethod
+        def __arrow_ext_deserialize__(cls, _, said):
+            run.append(said)
+            return cls()
+
+    said = {b"ARROW:extension:name": b"tests.loaded", b"ARROW:extension:metadata": b"evil"}
+    field = pa.field("extra", pa.binary(), metadata=said)
+    kinds = {"list": pa.list_(field), "struct": pa.struct([field])}
+    values = {"column": b"x", "list": [b"x"], "struct": {"extra": b"x"}}
+    extra = field if where == "column" else pa.field("extra", kinds[where])
+    image = pa.field("image", pa.binary())
+    (tmp_path / "clean").mkdir()
+    arrays = [pa.array([encode_image(scenes[0])]), pa.array([values[where]], extra.type)]
+    table = pa.Table.from_arrays(arrays, schema=pa.schema([image, extra]))
+    pq.write_table(table, tmp_path / "clean" / "t.parquet")
+    assert protect_dataset(tmp_path / "clean", tmp_path / "well", key).done == 1
+    pa.register_extension_type(Loaded())
+    try:
+        report = protect_dataset(tmp_path / "clean", tmp_path / "out", key, workers=1)
+    finally:
+        pa.unregister_extension_type("tests.loaded")
+    assert report.done == 0
+    assert "the type 'tests.loaded', of a package" in str(report.failures["t.parquet"])
+    assert b"evil" not in run

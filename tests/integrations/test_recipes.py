@@ -44,6 +44,7 @@ def test_hugging_face(tmp_path, scenes, protected, streaming):
         streaming=streaming,
         cache_dir=str(tmp_path / "cache"),
     ).select_columns(["image", "label"])
+    assert isinstance(given.features["label"], datasets.ClassLabel | datasets.Value)
     undecoded = given.cast_column("image", datasets.Image(decode=False))
     clean = undecoded.map(Restore(tmp_path / "dataset.key"), batched=True).cast(given.features)
     assert clean.features == given.features
@@ -58,6 +59,7 @@ def test_the_recipe_is_that_of_the_docs():
     assert 'undecoded.map(Restore("dataset.key"), batched=True).cast(protected.features)' in text
     assert "streaming=True" in text
     assert 'select_columns(["image", "label"])' in text
+    assert 'isinstance(protected.features["label"], (ClassLabel, Value))' in text
 
 
 def test_a_stage_of_webdataset_can_be_sent_to_workers(scenes, key):

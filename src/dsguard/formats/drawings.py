@@ -10,6 +10,8 @@ https://www.w3.org/TR/SVG2/paths.html. Outlines of annotation tools are numbers 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
+from typing import Any
 
 _COMMANDS = 8
 """Commands of paths in one text from which on it holds a drawing."""
@@ -29,6 +31,21 @@ _COMMAND = re.compile(rf"([MmLlHhVvCcSsQqTtAaZz])((?:\s*+(?:,\s*+)?{_NUMBER})*+)
 _NUMBERS = re.compile(_NUMBER)
 _ARGUMENTS = {"m": 2, "l": 2, "h": 1, "v": 1, "c": 6, "s": 4, "q": 4, "t": 2, "a": 1}
 """Numbers that a command takes at a time; the flags of an arc need no blank between them."""
+
+
+def is_path(rows: Collection[Any]) -> bool:
+    """Tell whether a list has the rows of a path, as canvases of web pages store it.
+
+    >>> is_path([["M", 12, 2], ["C", 6, 2, 2, 6, 2, 12]] * 4)
+    True
+    """
+    commands = [row for row in rows if isinstance(row, list | tuple) and _is_command(row)]
+    return len(commands) >= _COMMANDS
+
+
+def _is_command(row: Sequence[Any]) -> bool:
+    letter = row[0] if len(row) > 1 else ""
+    return isinstance(letter, str) and letter.lower() in _ARGUMENTS
 
 
 def has_drawing(text: str) -> bool:

@@ -80,6 +80,9 @@ def check_key(text: str) -> None:
         raise CouldHoldPictureError(msg)
 
 
+A_DRAWING = "holds a drawing: SVG, the data of its paths, or strokes"
+
+
 def check_form(text: str) -> None:
     """Refuse a text that holds a picture by its form."""
     if is_dump(text):
@@ -90,8 +93,7 @@ def check_form(text: str) -> None:
         msg = "holds a blurred picture, a blurhash"
         raise CouldHoldPictureError(msg)
     if has_drawing(text):
-        msg = "holds a drawing: SVG, the data of its paths, or strokes"
-        raise CouldHoldPictureError(msg)
+        raise CouldHoldPictureError(A_DRAWING)
 
 
 def check_name(name: str) -> None:

@@ -16,6 +16,7 @@ from dsguard.formats.allowance import (
     TooMuchError,
 )
 from dsguard.formats.disclosure import Account, kind_of
+from dsguard.formats.drawings import is_path
 from dsguard.formats.harmless import charge_string
 from dsguard.formats.images import is_image_name
 from dsguard.formats.limits import id_key
@@ -24,7 +25,7 @@ from dsguard.formats.number_lists import charge_numbers
 from dsguard.formats.pairs import text_of
 from dsguard.formats.pixels import BOX_NAMES, pixels_in_object
 from dsguard.formats.rows import Rows, check_rows
-from dsguard.formats.strings import check_name, size_of_scalar, size_of_string
+from dsguard.formats.strings import A_DRAWING, check_name, size_of_scalar, size_of_string
 from dsguard.formats.texts import decoded
 from dsguard.formats.words import count_of, is_number, numbers_in, words_of
 
@@ -80,8 +81,7 @@ class Walk:
         try:
             if _says_something(value):
                 check_name(name.rpartition("/")[2])
-            if _DRAWING.search(self._inner(name)) and _points_in(value) > SHORT_ROW:
-                raise CouldHoldPictureError(_A_DRAWING)
+            self._check_drawing(value, name)
             if isinstance(value, dict):  # an empty one costs nothing
                 return value and self._object(value, name, self._owner_in(value) or owner)
             if isinstance(value, np.ndarray):
@@ -114,6 +114,13 @@ class Walk:
             self._account.leave_out(kind, name, str(error))
             return None
         return value
+
+    def _check_drawing(self, value: Any, name: str) -> None:
+        """Refuse the data of a path, and points of what is called a drawing."""
+        if isinstance(value, list | tuple) and is_path(value):
+            raise CouldHoldPictureError(A_DRAWING)
+        if _DRAWING.search(self._inner(name)) and _points_in(value) > SHORT_ROW:
+            raise CouldHoldPictureError(_A_DRAWING)
 
     def _inner(self, name: str) -> str:
         """Return the keys that lead to a value; those of a column begin with its name."""

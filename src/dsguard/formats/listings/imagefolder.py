@@ -388,11 +388,12 @@ def _table(data: bytes) -> Any:
     """Read a Parquet file, some rows at a time: it may unpack to any length."""
     from dsguard.formats.parquet.batches import batches_of, plain_schema
     from dsguard.formats.parquet.columns import arrow
+    from dsguard.formats.parquet.foreign import parquet_file
 
-    pyarrow, parquet = arrow()
+    pyarrow, _ = arrow()
     try:
         opened, batches, size = io.BytesIO(data), [], 0
-        file = parquet.ParquetFile(opened)
+        file = parquet_file(opened)
         most = min(MOST_BYTES, max(_TABLE_ALWAYS, _TABLE_RATIO * len(data)))
         for batch in batches_of(opened, file, most=256):
             batches.append(batch)

@@ -267,10 +267,33 @@ def groups_of(file: BinaryIO) -> tuple[Group, ...]:
 
     pyarrow tells them as well, but ends the process where the statistics of a column are damaged.
     """
+    return _groups(footer_of(file))
+
+
+def footer_of(file: BinaryIO) -> bytes:
+    """Return what a file says of itself, at its end."""
     end = file.seek(-8, os.SEEK_END)
     length = int.from_bytes(file.read(4), "little")
     file.seek(max(0, end - length))
-    return _groups(file.read(length))
+    return file.read(length)
+
+
+def metadata_in(footer: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the keys and values that a file has as metadata; a key may be there several times.
+
+    Raises
+    ------
+    ValueError
+        If the footer is damaged.
+    """
+    try:
+        pairs = _struct(footer, 0)[0].get((5, _LIST), ())
+        return [
+            (footer[pair[1, _BINARY]], footer[pair.get((2, _BINARY), slice(0))]) for pair in pairs
+        ]
+    except (AttributeError, LookupError, RecursionError, TypeError) as error:
+        msg = "its footer is damaged"
+        raise ValueError(msg) from error
 
 
 @lru_cache(maxsize=2)
@@ -347,7 +370,7 @@ def _value(data: bytes, at: int, kind: int) -> tuple[Any, int]:
         return data[at + 7], at + 8
     if kind == _BINARY:
         length, at = _varint(data, at)
-        return None, at + length
+        return slice(at, at + length), at + length
     if kind in (_LIST, _SET):
         return _list(data, at)
     if kind == _STRUCT:

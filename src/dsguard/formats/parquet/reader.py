@@ -30,6 +30,7 @@ from dsguard.formats.parquet.columns import (
     no_column_of_images,
 )
 from dsguard.formats.parquet.fields import FieldsOf
+from dsguard.formats.parquet.foreign import parquet_file
 from dsguard.formats.parquet.table import Table
 from dsguard.formats.path_images import told_of_path
 from dsguard.formats.places import Place
@@ -246,9 +247,11 @@ class ParquetSource(ShardedSource):
         return {}
 
     def _file(self, opened: Any, name: str) -> Any:
-        _, parquet = arrow()
         try:
-            file = parquet.ParquetFile(opened)
+            file = parquet_file(opened)
+        except InputError as error:
+            msg = f"{self.place}/{name} {error.message}"
+            raise InputError(msg) from error
         except damage() as error:
             raise_if_of_machine(error, f"{self.place}/{name}")
             msg = f"{self.place}/{name} is not a Parquet file, or is damaged: {error}"

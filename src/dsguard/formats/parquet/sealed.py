@@ -26,6 +26,7 @@ from dsguard.formats.parquet.entries import (
 )
 from dsguard.formats.parquet.fields import FieldsOf
 from dsguard.formats.parquet.fitting import fitted, merged_schema, misfits
+from dsguard.formats.parquet.foreign import parquet_file
 from dsguard.formats.parquet.marks import NO_BLOCK, NULL_BLOCK, blocks, blocks_of, marks_of
 from dsguard.formats.parquet.table import Table
 from dsguard.formats.sealing import Entries, Unsealed, digest_of, numbered_name
@@ -96,10 +97,10 @@ class SealedColumns(Unsealed):
 
     def _loaded(self, entry: str) -> pa.Table:
         """Return an entry, if it takes no more memory than its bytes can account for."""
-        pyarrow, parquet = arrow()
+        pyarrow, _ = arrow()
         data = self._entries[entry]
         try:
-            file = parquet.ParquetFile(io.BytesIO(data))
+            file = parquet_file(io.BytesIO(data))
             check_rows(file.metadata.num_rows, len(data), "what was sealed")
             batches, size = [], 0
             for batch in batches_of(io.BytesIO(data), file):
