@@ -283,7 +283,7 @@ def test_shards_that_a_server_refuses_are_named(tmp_path, scenes, key, kind, cod
         assert verify_dataset(f"{address}/safe", key, workers=2).broken >= 1
 
 
-@pytest.mark.parametrize(("code", "stops"), [(429, True), (503, True), (404, False)])
+@pytest.mark.parametrize(("code", "stops"), [(429, True), (503, True), (403, False), (404, False)])
 @pytest.mark.parametrize("name", ["metadata.csv", "annotations.json"])
 def test_a_list_that_cannot_be_read_now_ends_the_run(tmp_path, scenes, key, name, code, stops):
     """Without it, images would have other classes, and nothing would tell."""

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _SCHEMA = b"ARROW:schema"
 _NAME, _HIDDEN = b"ARROW:extension:name", b"ARROW:extension_name"  # of one length
+_END = 1 << 16
+"""Bytes that are read at once, as Arrow does: some servers send whole files alone."""
+
 _KNOWN = ("arrow.", "datasets.features.", "pandas.")
 """Those of Arrow itself, and of packages that read nothing but JSON from what a type says."""
 
@@ -49,12 +52,14 @@ def parquet_file(opened: BinaryIO) -> Any:
 
 def _types_in(opened: BinaryIO) -> Iterator[str]:
     """Yield the names of the types in a file that are none of Parquet."""
-    if opened.seek(0, os.SEEK_END) < 12:  # Arrow says that it is no such file
+    size = opened.seek(0, os.SEEK_END)
+    opened.seek(max(0, size - _END))
+    end = opened.read()
+    if end[-4:] != b"PAR1":  # Arrow says that it is no such file
         return
-    opened.seek(-4, os.SEEK_END)
-    if opened.read() != b"PAR1":
-        return
-    for key, value in metadata_in(footer_of(opened)):
+    length = int.from_bytes(end[-8:-4], "little")
+    footer = end[-8 - length : -8] if length + 8 <= len(end) else footer_of(opened)
+    for key, value in metadata_in(footer):
         if key == _SCHEMA:
             try:
                 schema = base64.b64decode(value, validate=True)

@@ -42,6 +42,8 @@ _BUCKETS = frozenset({"abfs", "abfss", "az", "gcs", "gs", "oss", "s3", "s3a"})
 _PORTS = {"FTPFileSystem": 21, "SFTPFileSystem": 22, "SMBFileSystem": 445}
 """Those that a URL need not name."""
 
+_NOT_FOUND = 404
+
 _KINDS_OF_HUB = ("buckets", "datasets", "spaces")
 
 
@@ -55,10 +57,16 @@ def _telling(use: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
         except (OSError, DsguardError):
             raise
         except Exception as error:
-            what = str(error) or type(error).__name__
-            raise OSError(errno.EIO, f"the server failed: {what}") from error
+            raise _failed(error) from error
 
     return told
+
+
+def _failed(error: BaseException) -> OSError:
+    """Return what a library raised as an error of files: a refusal lasts, a failure may not."""
+    told = f"the server failed: {str(error) or type(error).__name__}"
+    refused = getattr(error, "status", 0) in (401, 403)
+    return PermissionError(errno.EACCES, told) if refused else OSError(errno.EIO, told)
 
 
 @dataclass(frozen=True)
@@ -158,8 +166,9 @@ class RemotePlace(Place):
         except FileNotFoundError as error:
             if isinstance(error.__cause__, InputError):  # a refusal, which says more
                 raise error.__cause__ from None
-            if getattr(error.__cause__, "status", 404) != 404:
-                raise OSError(errno.EIO, f"the server failed: {error.__cause__}") from error
+            cause = error.__cause__
+            if cause is not None and getattr(cause, "status", _NOT_FOUND) != _NOT_FOUND:
+                raise _failed(cause) from error
             raise FileNotFoundError(
                 errno.ENOENT, os.strerror(errno.ENOENT), f"{self}/{name}"
             ) from error
