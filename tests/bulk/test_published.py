@@ -177,3 +177,14 @@ def test_nothing_is_unpacked_into_the_current_folder(home, capsys, monkeypatch, 
         monkeypatch.setenv(name, str(home))
     monkeypatch.setattr("tempfile.tempdir", str(home))
     assert run(["verify", ".", "--key", "../k", "--against", "../photos.tar.gz"]) == Exit.OK
+
+
+@pytest.mark.parametrize("inside", [".", "tmp"])
+def test_nothing_is_unpacked_into_a_new_destination(home, capsys, monkeypatch, inside):
+    subprocess.run(["tar", "czf", "photos.tar.gz", "photos"], check=True)
+    (home / "new" / inside).mkdir(parents=True)
+    monkeypatch.setattr("tempfile.tempdir", str(home / "new" / inside))
+    given = ["protect", "photos.tar.gz", "new", "--key", "k", "--overwrite"]
+    assert run(given) == Exit.USAGE
+    assert "lies in the destination new; set TMPDIR" in " ".join(capsys.readouterr().err.split())
+    assert not list((home / "new").rglob("dsguard-*"))

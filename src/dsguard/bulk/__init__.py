@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from dsguard.bulk.checks import check_temporary
 from dsguard.bulk.keeping import keep_of
 from dsguard.bulk.protecting import Protect
 from dsguard.bulk.report import Progress, Report
@@ -154,6 +155,7 @@ def protect_dataset(
         keep=keep_of(keep, destination, carrier, overwrite=given.overwrite),
         cover_size=cover_size,
     )
+    check_temporary(destination)
     opened = _source(source, images_of_any_kind=task.keeps_files)
     return run(opened, task, destination, given, progress)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,6 +82,25 @@ def _check_writable(place: Place) -> None:
     nearest = place.nearest()
     if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
         msg = f"the destination {place} cannot be made: {nearest} is not a writable folder"
+        raise InputError(msg)
+
+
+def check_temporary(destination: str | os.PathLike[str] | None) -> None:
+    """Refuse a folder for temporary files in a destination: archives are unpacked to it.
+
+    One that has a journal is refused wherever temporary files are made; a new one has none yet.
+
+    Raises
+    ------
+    InputError
+        If it is the destination or lies in it, however that is spelled.
+    """
+    there = None if destination is None else on_disk(destination)
+    if there is not None and is_within(Path(tempfile.gettempdir()), there):
+        msg = (
+            f"the folder for temporary files lies in the destination {destination}; set TMPDIR to "
+            "another one"
+        )
         raise InputError(msg)
 
 

@@ -152,10 +152,9 @@ def protect(
     kept_here = _key_kept_here(choices, dataset, url)
     keep = keep_of(keep, choices.destination, carrier, overwrite=choices.overwrite)
     keeps_files = keep != "pixels" and carrier.carries_files
+    _check_folders(choices, covers_folder)
     source = choices.opened_source(images_of_any_kind=keeps_files)
     _check_samples(source, sample_names)
-    if covers_folder:
-        _check_covers(covers_folder.resolve(), choices.source)
     key = kept_here or _key_kept_there(source, choices, str(dataset), url)
     of = Ingredients(
         key,
@@ -237,6 +236,15 @@ def _warn_of_unused(cover: str) -> None:
         covers = _USED_BY.get(str(option.name))
         if covers and cover not in covers and options.was_given(str(option.name)):
             warn(f"{option.opts[0]} is of no effect with cover {cover}, but of {covers[0]}")
+
+
+def _check_folders(choices: Choices, covers: Path | None) -> None:
+    """Refuse folders that are given and are of no use, before anything is read."""
+    from dsguard.bulk.checks import check_temporary
+
+    check_temporary(choices.destination)
+    if covers:
+        _check_covers(covers.resolve(), choices.source)
 
 
 def _check_covers(covers: Path, clean: str) -> None:
