@@ -13,6 +13,8 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from dsguard.formats.words import is_number
+
 _COMMANDS = 8
 """Commands of paths in one text from which on it holds a drawing."""
 _DRAWN = 4
@@ -44,8 +46,9 @@ def is_path(rows: Collection[Any]) -> bool:
 
 
 def _is_command(row: Sequence[Any]) -> bool:
-    letter = row[0] if len(row) > 1 else ""
-    return isinstance(letter, str) and letter.lower() in _ARGUMENTS
+    letter, *numbers = row or [""]
+    is_letter = isinstance(letter, str) and letter.lower() in _ARGUMENTS
+    return is_letter and bool(numbers) and all(map(is_number, numbers))
 
 
 def has_drawing(text: str) -> bool:
