@@ -200,26 +200,8 @@ def test_sealed_files_above_a_part_that_are_not_fetched_are_named(tmp_path, scen
     assert list(verify_dataset(tmp_path / "safe" / "train", KEY).failures) == named
 
 
-@pytest.mark.parametrize("inside", [False, True])
-def test_sealed_files_above_a_part_that_is_given_by_a_link_are_named(tmp_path, scenes, inside):
-    """The link leads to the part, or stands for it in the published folder."""
-    (tmp_path / "clean" / "train").mkdir(parents=True)
-    (tmp_path / "clean" / "train" / "0.jpg").write_bytes(jpeg(scenes[0]))
-    (tmp_path / "clean" / "train" / "0.json").write_text(json.dumps({"caption": CAPTION}))
-    protect_dataset(tmp_path / "clean", tmp_path / "safe", KEY)
-    part = tmp_path / "safe" / "train"
-    if inside:
-        part.rename(tmp_path / "other disk")
-        part.symlink_to(tmp_path / "other disk")
-    else:
-        (tmp_path / "link").symlink_to(part)
-        part = tmp_path / "link"
-    for report in (restore_dataset(part, tmp_path / "back", KEY), verify_dataset(part, KEY)):
-        assert list(report.failures) == [str(tmp_path / "safe" / "sealed-files.dsguard")]
-
-
 def whole(tmp_path, scenes, **options):
-    """Protect a dataset whose captions and features are sealed with others; return where."""
+    """Protect a dataset whose features are sealed with others; return where."""
     (tmp_path / "clean" / "train").mkdir(parents=True)
     for n in range(2):
         (tmp_path / "clean" / "train" / f"{n}.jpg").write_bytes(jpeg(scenes[n]))
@@ -232,6 +214,20 @@ def npy(values):
     file = io.BytesIO()
     np.save(file, values)
     return file.getvalue()
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_sealed_files_above_a_part_that_is_given_by_a_link_are_named(tmp_path, scenes, inside):
+    """The link leads to the part, or stands for it in the published folder."""
+    part = whole(tmp_path, scenes) / "train"
+    if inside:
+        part.rename(tmp_path / "other disk")
+        part.symlink_to(tmp_path / "other disk")
+    else:
+        (tmp_path / "link").symlink_to(part)
+        part = tmp_path / "link"
+    for report in (restore_dataset(part, tmp_path / "back", KEY), verify_dataset(part, KEY)):
+        assert list(report.failures) == [str(tmp_path / "safe" / "sealed-files.dsguard")]
 
 
 def test_sealed_files_above_a_part_at_a_url_are_named(tmp_path, scenes):

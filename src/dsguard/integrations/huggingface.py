@@ -17,11 +17,12 @@ class Restore:
     ``datasets`` keeps what the function is made of in the fingerprint of its cache, so this has the
     path of the key and not the key.
 
-    Select the columns that you need: ``datasets`` decodes images of others as well, which somebody
-    may have added.
+    Select the columns that you need, and look at their types: ``datasets`` decodes every column
+    that says it is an image, and somebody may have added it.
 
-    >>> from datasets import Image  # doctest: +SKIP
+    >>> from datasets import ClassLabel, Image, Value  # doctest: +SKIP
     >>> protected = protected.select_columns(["image", "label"])  # doctest: +SKIP
+    >>> assert isinstance(protected.features["label"], (ClassLabel, Value))  # doctest: +SKIP
     >>> undecoded = protected.cast_column("image", Image(decode=False))  # doctest: +SKIP
     >>> clean = undecoded.map(Restore("dataset.key"), batched=True)  # doctest: +SKIP
     >>> clean = clean.cast(protected.features)  # doctest: +SKIP
