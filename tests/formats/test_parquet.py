@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from dsguard.errors import InputError
 from dsguard.formats import encode_image, open_source
 from dsguard.formats.base import CHUNK_IMAGES
 from dsguard.formats.parquet.fields import _from_text, as_text
+from dsguard.formats.parquet.foreign import parquet_file
 from dsguard.formats.parquet.pages import (
     _Effort,
     _measured,
@@ -378,10 +380,10 @@ def test_nobody_is_told_to_read_files_that_a_stranger_names(tmp_path, path):
         assert path in ELSEWHERE or "do it with no dataset of others" in message
 
 
-@pytest.mark.parametrize("where", ["column", "list", "struct"])
-def test_types_of_packages_that_are_imported_are_not_run(tmp_path, scenes, key, where):
-    """Ray registers one whose values are pickles: a stranger names it, and pyarrow loads them."""
-    run = []
+@pytest.fixture
+def run():
+    """What a registered type was made of: Ray registers one whose values are pickles."""
+    given = []
 
     class Loaded(pa.ExtensionType):
         def __init__(self):
@@ -392,25 +394,76 @@ def test_types_of_packages_that_are_imported_are_not_run(tmp_path, scenes, key, 
 
         @classmethod
         def __arrow_ext_deserialize__(cls, _, said):
-            run.append(said)
+            given.append(said)
             return cls()
 
-    said = {b"ARROW:extension:name": b"tests.loaded", b"ARROW:extension:metadata": b"evil"}
-    field = pa.field("extra", pa.binary(), metadata=said)
-    kinds = {"list": pa.list_(field), "struct": pa.struct([field])}
-    values = {"column": b"x", "list": [b"x"], "struct": {"extra": b"x"}}
-    extra = field if where == "column" else pa.field("extra", kinds[where])
-    image = pa.field("image", pa.binary())
-    (tmp_path / "clean").mkdir()
-    arrays = [pa.array([encode_image(scenes[0])]), pa.array([values[where]], extra.type)]
-    table = pa.Table.from_arrays(arrays, schema=pa.schema([image, extra]))
-    pq.write_table(table, tmp_path / "clean" / "t.parquet")
-    assert protect_dataset(tmp_path / "clean", tmp_path / "well", key).done == 1
     pa.register_extension_type(Loaded())
-    try:
-        report = protect_dataset(tmp_path / "clean", tmp_path / "out", key, workers=1)
-    finally:
-        pa.unregister_extension_type("tests.loaded")
-    assert report.done == 0
-    assert "the type 'tests.loaded', of a package" in str(report.failures["t.parquet"])
+    yield given
+    pa.unregister_extension_type("tests.loaded")
+
+
+def field_of(*names):
+    """A field of a file of a stranger, who says of which type it is."""
+    pairs = [(b"ARROW:extension:name", name) for name in names]
+    said = pa.KeyValueMetadata([*pairs, (b"ARROW:extension:metadata", b"evil")])
+    return pa.field("extra", pa.binary(), metadata=said)
+
+
+def with_schema(told):
+    """A file that tells another schema than it has."""
+    table = pa.table({"extra": pa.array([b"x"])}, metadata={b"ARROX:schema": told})
+    file = io.BytesIO()
+    pq.write_table(table, file)
+    own = file.getvalue().replace(b"ARROW:schema", b"ARROZ:schema")
+    return io.BytesIO(own.replace(b"ARROX:schema", b"ARROW:schema"))
+
+
+LOADED = field_of(b"tests.loaded")
+KINDS = {
+    "column": LOADED,
+    "struct": pa.field("extra", pa.struct([LOADED])),
+    "list": pa.field("extra", pa.list_(LOADED)),
+    "list of a length": pa.field("extra", pa.list_(LOADED, 2)),
+    "map": pa.field("extra", pa.map_(pa.string(), LOADED)),
+    "union": pa.field("extra", pa.sparse_union([LOADED])),
+    "numbered": pa.field("extra", pa.dictionary(pa.int8(), pa.struct([LOADED]))),
+    "numbered in a list": pa.field("extra", pa.list_(pa.dictionary(pa.int8(), pa.list_(LOADED)))),
+    "first of two": field_of(b"tests.loaded", b"arrow.json"),
+    "last of two": field_of(b"arrow.json", b"tests.loaded"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_types_of_packages_that_are_imported_are_not_run(tmp_path, key, request, kind):
+    """A stranger names a type, and pyarrow makes it of what else the file says."""
+    (tmp_path / "clean").mkdir()
+    schema = pa.schema([KINDS[kind]]).serialize().to_pybytes()
+    (tmp_path / "clean" / "t.parquet").write_bytes(with_schema(base64.b64encode(schema)).read())
+    run = request.getfixturevalue("run")
+    if not kind.endswith("two"):
+        pq.read_schema(tmp_path / "clean" / "t.parquet")
+        assert b"evil" in run, "the test would fail if nothing were done"
+        run.clear()
+    report = protect_dataset(tmp_path / "clean", tmp_path / "out", key, workers=1)
+    reason = "tells the type of a column" if kind.endswith("two") else "of the type 'tests.loaded'"
+    assert reason in str(report.failures["t.parquet"])
     assert b"evil" not in run
+
+
+def test_files_with_types_of_packages_are_read_without_these(tmp_path, scenes, key, request):
+    (tmp_path / "clean").mkdir()
+    schema = pa.schema([pa.field("image", pa.binary()), LOADED])
+    arrays = [pa.array([encode_image(scenes[0])]), pa.array([b"x"])]
+    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), tmp_path / "clean" / "t.parquet")
+    assert protect_dataset(tmp_path / "clean", tmp_path / "well", key).done == 1
+    run = request.getfixturevalue("run")
+    report = protect_dataset(tmp_path / "clean", tmp_path / "out", key, workers=1)
+    assert "the type 'tests.loaded', of a package" in str(report.failures["t.parquet"])
+    assert (report.done, b"evil" in run) == (0, False)
+
+
+def test_pickled_types_are_refused_whatever_is_registered():
+    """Old versions of Arrow load them where they are told so."""
+    schema = pa.schema([field_of(b"arrow.py_extension_type")]).serialize().to_pybytes()
+    with pytest.raises(InputError, match="py_extension_type"):
+        parquet_file(with_schema(base64.b64encode(schema)))

@@ -1,17 +1,19 @@
-"""Warnings of libraries that read files, in many threads."""
+"""Warnings and settings of libraries that read files, in many threads."""
 
 from __future__ import annotations
 
+import io
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from PIL import Image
+import pytest
+from PIL import Image, ImageFile
 
 from dsguard.formats import encode_image
 from dsguard.formats.pillow import UnreadableImageError, decode
-from dsguard.formats.quiet import quiet
+from dsguard.formats.quiet import quiet, whole
 
 
 def warns(category: type[Warning]) -> str:
@@ -66,3 +68,24 @@ def test_many_threads_that_decode_leave_the_filters_alone(monkeypatch):
     assert set(outcomes[::2]) == {"(8, 8, 3)"}
     assert all(told.startswith("claims to be very large") for told in outcomes[1::2])
     assert warnings.filters == before
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "bmp", "gif", "tif", "webp", "ppm"])
+def test_no_image_is_filled_up_where_a_process_tells_pillow_so(monkeypatch, kind):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    clean = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(clean).save(file, Image.registered_extensions()["." + kind])
+    assert decode(file.getvalue()).pixels.shape == clean.shape
+    with pytest.raises(UnreadableImageError):
+        decode(file.getvalue()[: len(file.getvalue()) // 2])
+    assert ImageFile.LOAD_TRUNCATED_IMAGES, "it is put back"
+
+
+def test_it_is_put_back_when_the_last_thread_ends(monkeypatch):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    with whole():
+        with whole():
+            pass
+        assert not ImageFile.LOAD_TRUNCATED_IMAGES
+    assert ImageFile.LOAD_TRUNCATED_IMAGES

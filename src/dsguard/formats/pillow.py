@@ -24,7 +24,7 @@ from dsguard.formats.limits import most_blocks
 from dsguard.formats.metadata_limits import check_metadata
 from dsguard.formats.more_pictures import has_more_pictures
 from dsguard.formats.png import has_all_rows, is_likely, size_of
-from dsguard.formats.quiet import quiet
+from dsguard.formats.quiet import quiet, whole
 from dsguard.formats.sizes import is_dicom, told_size
 from dsguard.kernels.geometry import LARGEST_SIDE
 
@@ -206,7 +206,7 @@ def _opened(data: bytes) -> Iterator[ImageFile.ImageFile]:
     except InputError as error:
         raise UnreadableImageError(error.message) from error
     # Warnings are of odd metadata; damage of pixels is an error.
-    with quiet(), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+    with whole(), quiet(), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
         yield image
 
 

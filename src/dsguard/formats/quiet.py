@@ -1,4 +1,4 @@
-"""What other libraries warn of, ignored while they read a file, in any number of threads."""
+"""What other libraries do while they read a file, whatever the process has set, in any threads."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import threading
 import warnings
 from typing import TYPE_CHECKING
 
-from PIL import Image
+from PIL import Image, ImageFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
@@ -21,11 +21,18 @@ def quiet() -> Iterator[None]:
         with _filters():
             yield
         return
-    _shared.begin()
-    try:
+    with _shared_filters.held():
         yield
-    finally:
-        _shared.end()
+
+
+@contextlib.contextmanager
+def whole() -> Iterator[None]:
+    """Have Pillow refuse images that are cut off, where the process has told it to fill them up.
+
+    Gray would be hidden and come back in the place of the rest, and nobody be told.
+    """
+    with _shared_whole.held():
+        yield
 
 
 @contextlib.contextmanager
@@ -36,28 +43,44 @@ def _filters() -> Iterator[None]:
         yield
 
 
-class _Shared:
-    """The filters of the process, set when the first thread begins, put back when the last ends.
+@contextlib.contextmanager
+def _without_filling() -> Iterator[None]:
+    fills = ImageFile.LOAD_TRUNCATED_IMAGES
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    try:
+        yield
+    finally:
+        if fills:
+            ImageFile.LOAD_TRUNCATED_IMAGES = fills
 
-    If each set its own, one that ends would put back what it found: filters of others, for ever.
+
+class _Shared:
+    """A state of the process, set when the first thread begins, put back when the last ends.
+
+    If each set its own, one that ends would put back what it found: that of others, for ever.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, state: Callable[[], contextlib.AbstractContextManager[None]]) -> None:
+        self._state = state
         self._lock = threading.Lock()
         self._threads = 0
         self._set = contextlib.ExitStack()
 
-    def begin(self) -> None:
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the state while a thread is in here."""
         with self._lock:
             if not self._threads:
-                self._set.enter_context(_filters())
+                self._set.enter_context(self._state())
             self._threads += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._threads -= 1
+                if not self._threads:
+                    self._set.close()
 
-    def end(self) -> None:
-        with self._lock:
-            self._threads -= 1
-            if not self._threads:
-                self._set.close()
 
-
-_shared = _Shared()
+_shared_filters = _Shared(_filters)
+_shared_whole = _Shared(_without_filling)

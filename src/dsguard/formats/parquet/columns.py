@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from dsguard.errors import InputError, MissingExtraError
@@ -57,7 +58,7 @@ class Columns:
         if len(found) != 1:
             msg = no_column_of_images(file, len(found))
             raise InputError(msg)
-        twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
+        twice = sorted(name for name, count in Counter(schema.names).items() if count > 1)
         if twice:
             msg = f"{file} has more than one column named {twice[0]!r}; rename one of them"
             raise InputError(msg)

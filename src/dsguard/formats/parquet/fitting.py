@@ -81,7 +81,8 @@ def merged_schema(
     """
     pyarrow, _ = arrow()
     fields = [published.field(each.name) if each.name in as_published else each for each in wanted]
-    fields += [each for each in published if each.name not in wanted.names]
+    there = set(wanted.names)
+    fields += [each for each in published if each.name not in there]
     new = {each.name for each in fields[len(wanted) :]} | set(as_published)
     told = {each.name: each.metadata for each in wanted}
     return pyarrow.schema(

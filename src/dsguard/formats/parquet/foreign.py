@@ -27,6 +27,9 @@ _END = 1 << 16
 _KNOWN = ("arrow.", "datasets.features.", "pandas.")
 """Those of Arrow itself, and of packages that read nothing but JSON from what a type says."""
 
+_PICKLED = "arrow.py_extension_type"
+"""That of any class, by a pickle, which old versions of Arrow load where they are told so."""
+
 
 def parquet_file(opened: BinaryIO) -> Any:
     """Return a file as Arrow reads it, if it has no types of packages that are imported here.
@@ -39,7 +42,7 @@ def parquet_file(opened: BinaryIO) -> Any:
         One of those of `columns.damage`, if it is damaged.
     """
     for name in _types_in(opened):
-        if not name.startswith(_KNOWN) and _is_registered(name):
+        if name == _PICKLED or (not name.startswith(_KNOWN) and _is_registered(name)):
             msg = (
                 f"has a column of the type {name[:100]!r}, of a package that is imported here and "
                 "would run on it; read the file with the command dsguard, or in a process without "
@@ -67,9 +70,17 @@ def _types_in(opened: BinaryIO) -> Iterator[str]:
                 msg = "its schema is damaged"
                 raise ValueError(msg) from error
             if _NAME in schema:  # which is read without the types: under another key
-                pyarrow, _ = arrow()
-                buffer = pyarrow.py_buffer(schema.replace(_NAME, _HIDDEN))
-                yield from _names_in(list(pyarrow.ipc.read_schema(buffer)))
+                yield from _names_told(schema.replace(_NAME, _HIDDEN))
+
+
+def _names_told(schema: bytes) -> list[str]:
+    pyarrow, _ = arrow()
+    read = pyarrow.ipc.read_schema(pyarrow.py_buffer(schema))
+    names = list(_names_in(list(read)))
+    if read.serialize().to_pybytes().count(_HIDDEN) != len(names):  # of two, Arrow takes the first
+        msg = "its schema tells the type of a column twice"
+        raise ValueError(msg)
+    return names
 
 
 def _names_in(fields: list[pa.Field]) -> Iterator[str]:
@@ -77,8 +88,15 @@ def _names_in(fields: list[pa.Field]) -> Iterator[str]:
         name = (field.metadata or {}).get(_HIDDEN)
         if name is not None:
             yield name.decode("utf-8", "replace")
-        kind = field.type
-        yield from _names_in([kind.field(number) for number in range(kind.num_fields)])
+        yield from _names_in(_fields_in(field.type))
+
+
+def _fields_in(kind: pa.DataType) -> list[pa.Field]:
+    """Return the fields of a type; those of the values where they are numbered."""
+    pyarrow, _ = arrow()
+    if pyarrow.types.is_dictionary(kind):
+        return _fields_in(kind.value_type)
+    return [kind.field(number) for number in range(kind.num_fields)]
 
 
 def _is_registered(name: str) -> bool:

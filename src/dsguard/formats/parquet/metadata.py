@@ -136,7 +136,8 @@ def leave_out(
         Why it is not sealed either; empty where it is, if anything is sealed.
     """
     there = dict(facts_of(kept))
-    columns = [field for field in given if field.name in kept.names]
+    names = set(kept.names)
+    columns = [field for field in given if field.name in names]
     direct = {_text(key) for key in given.metadata or {}}
     direct |= {f"{each.name}/{_text(key)}" for each in columns for key in each.metadata or {}}
     for path, value in facts_of(arrow()[0].schema(columns, metadata=given.metadata)):

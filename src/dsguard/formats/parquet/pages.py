@@ -278,7 +278,8 @@ def footer_of(file: BinaryIO) -> bytes:
     return file.read(length)
 
 
-def metadata_in(footer: bytes) -> list[tuple[bytes, bytes]]:
+@lru_cache(maxsize=2)
+def metadata_in(footer: bytes) -> tuple[tuple[bytes, bytes], ...]:
     """Return the keys and values that a file has as metadata; a key may be there several times.
 
     Raises
@@ -288,9 +289,9 @@ def metadata_in(footer: bytes) -> list[tuple[bytes, bytes]]:
     """
     try:
         pairs = _struct(footer, 0)[0].get((5, _LIST), ())
-        return [
+        return tuple(
             (footer[pair[1, _BINARY]], footer[pair.get((2, _BINARY), slice(0))]) for pair in pairs
-        ]
+        )
     except (AttributeError, LookupError, RecursionError, TypeError) as error:
         msg = "its footer is damaged"
         raise ValueError(msg) from error

@@ -168,11 +168,11 @@ class SealedColumns(Unsealed):
         pyarrow, _ = arrow()
         assert self._schema is not None
         published = table.batch.slice(start, stop - start)
-        as_published = {table.columns.image or "", *self._misfits}
+        names, as_published = set(self._schema.names), {table.columns.image or "", *self._misfits}
         schema = merged_schema(self._schema, published.schema, as_published)
         arrays = []
         for each in schema:
-            if each.name in as_published or each.name not in self._schema.names:
+            if each.name in as_published or each.name not in names:
                 arrays.append(published.column(each.name))
                 continue
             parts = [self._values(each, table.batch, run) for run in runs]
@@ -222,8 +222,8 @@ class SealedColumns(Unsealed):
         wanted = arrow()[0].schema(each for each in self._schema if each.name != image)
         self._misfits = misfits(self._source, self._part.file, published, wanted)
         dumb = self._misfits | self._unmarked
-        names = [name if name in published.names else "" for name in self._schema.names]
-        self._compared = [n for n, name in enumerate(names) if name and name not in dumb]
+        told = set(published.names).difference(dumb)
+        self._compared = [n for n, name in enumerate(self._schema.names) if name in told]
         self._is_met = True
 
     def _marks(self, table: Table, rows: list[int]) -> dict[int, bytes]:
