@@ -5,8 +5,8 @@
 trains networks under every attack of `dsguard.evaluation.attacks`, as ``dsguard evaluate --against
 all`` does, and writes one record for each claim to ``bench/results/claims``. A study goes on where
 it was interrupted, and ``--against none`` makes its record anew; those of one folder share the
-trainings on clean images. Without ``--claim`` the tables, the picture and the README's sentence are
-made from the records.
+trainings on clean images, which are not done again where a record has their figures. Without
+``--claim`` the tables, the picture and the README's sentence are made from the records.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from dsguard.evaluation import COUNTERMEASURES, Data, build_network, matrix, own
 from dsguard.evaluation.presets import PRESETS, Preset
 from dsguard.evaluation.protection import Protection, Protects
 from dsguard.evaluation.study import Study, run_study
-from dsguard.evaluation.trials import worst
+from dsguard.evaluation.trials import Trial, worst
 from dsguard.evaluation.versions import key_of
 from dsguard.fsp import Attack, Surrogate, accuracy, choose_device
 from dsguard.networks.training import load_whole
@@ -112,17 +112,42 @@ def run(claim: str, given: argparse.Namespace) -> None:
     protection = CLAIMS[claim]
     run_study(data, folder, preset, protection, trials=())
     share_clean(given.out, folder)
-    trials, workers = matrix(names), given.workers
+    known = figures_of_clean(records(), preset)
+    trials, workers = [t for t in matrix(names) if not _is_known(t, known)], given.workers
     study = run_study(data, folder, preset, protection, trials=trials, workers=workers)
     command = f"python -m bench.claims {given.data.name} --claim {claim} --preset {given.preset}"
     file = RECORDS / f"{given.preset}-{claim}.json"
     before = json.loads(file.read_text())["attacks"] if file.exists() else {}
-    record = record_of(claim, study, preset, command, before)
+    record = record_of(claim, study, preset, command, before, known)
     record["recognised"] = recognised(folder, data, preset, protection)
     RECORDS.mkdir(exist_ok=True)
     text = json.dumps(record, indent=1, ensure_ascii=False)
     file.write_text(text + "\n")
     print(text)
+
+
+def figures_of_clean(found: dict[str, dict[str, Any]], preset: Preset) -> dict[str, dict[str, Any]]:
+    """Return by attack the figures of clean images under it that are of most seeds.
+
+    They are the same in each study of a recipe, but those of a remover, which learns from protected
+    pairs. Those without an attack are not among them: others need the networks.
+    """
+    figures: dict[str, dict[str, Any]] = {}
+    for each in found.values():
+        attacks = each["attacks"] if each["recipe"] == preset.name else {}
+        for name, figure in attacks.items():
+            fits = name != "none" and COUNTERMEASURES[name].needs != "pairs"
+            fits = fits and figure["seeds"] >= max(
+                len(preset.seeds), figures.get(name, {}).get("seeds", 0)
+            )
+            if fits and "clean" in figure:
+                clean = {key: value for key, value in figure.items() if key.startswith("clean")}
+                figures[name] = {"clean of": each["claim"], "seeds": figure["seeds"], **clean}
+    return figures
+
+
+def _is_known(trial: Trial, known: dict[str, dict[str, Any]]) -> bool:
+    return trial.version == "clean" and trial.network == "resnet18" and trial.against in known
 
 
 def recognised(folder: Path, data: Data, preset: Preset, protection: Protects) -> float:
@@ -167,11 +192,12 @@ def record_of(
     preset: Preset,
     command: str,
     before: dict[str, dict[str, Any]],
+    known: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:
     """Return what is known of a claim.
 
     Attacks of `before`, measured by an earlier run, stay where this one has fewer seeds of them:
-    each stands beside the clean images of its own run.
+    each stands beside the clean images of its own run, or of the study in `known`.
     """
     git = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
     commit = subprocess.check_output(git, text=True).strip()
@@ -187,6 +213,9 @@ def record_of(
             each["seeds"] = len(last)
             if len(last) > 1:
                 each[f"{trial.version}, standard deviation"] = round(float(np.std(last, ddof=1)), 4)
+    for name, each in found.items():
+        if "clean" not in each:
+            each.update({key: known[name][key] for key in known[name] if key != "seeds"})
     for name, each in before.items():
         if each["seeds"] > found.get(name, {}).get("seeds", 0):
             found[name] = each
