@@ -16,8 +16,10 @@ import torch
 import dsguard
 from dsguard._parallel.threads import thread_count
 from dsguard.cli.commands import Exit, run
+from dsguard.errors import InputError
 from dsguard.evaluation import Data, digits, learn, own_images, psnr
 from dsguard.evaluation.comparison import Row
+from dsguard.evaluation.pictures import check_plots
 from dsguard.evaluation.presets import Preset
 from dsguard.evaluation.protection import Protection
 from dsguard.evaluation.results import results_in
@@ -359,3 +361,18 @@ def test_results_of_before_are_kept_or_refused(quick_networks, tmp_path, scenes)
         (tmp_path / "settings.json").write_text(damaged)
         with pytest.raises(dsguard.InputError, match=r"settings\.json is damaged"):
             study(preset)
+
+
+@pytest.mark.parametrize("kind", ["no text", "pipe", "large"])
+def test_a_matplotlibrc_of_strangers_is_told_before_the_trainings(tmp_path, monkeypatch, kind):
+    settings = tmp_path / "matplotlibrc"
+    if kind == "pipe":
+        os.mkfifo(settings)
+    else:
+        settings.write_bytes(b"font.family: \xe9\n" if kind == "no text" else b"#" * (2 << 20))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="matplotlibrc that is no text"):
+        check_plots()
+    settings.unlink()
+    settings.write_text("font.size: 9\n")
+    check_plots()

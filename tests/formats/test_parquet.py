@@ -462,6 +462,34 @@ def test_files_with_types_of_packages_are_read_without_these(tmp_path, scenes, k
     assert (report.done, b"evil" in run) == (0, False)
 
 
+class Changing(io.BytesIO):
+    """A file of a server that sends another one when it is asked again."""
+
+    def __init__(self, first, then):
+        super().__init__(first)
+        self.then = then
+
+    def read(self, size=-1, /):
+        data = super().read(size)
+        self.getbuffer()[:] = self.then
+        return data
+
+
+def test_arrow_has_the_footer_that_was_looked_at(request):
+    schema = base64.b64encode(pa.schema([LOADED]).serialize().to_pybytes())
+    evil = with_schema(schema).read()
+    good = evil.replace(b"ARROW:schema", b"ARROX:schema")
+    run = request.getfixturevalue("run")
+    assert parquet_file(Changing(good, evil)).schema_arrow.names == ["extra"]
+    assert b"evil" not in run
+
+
+@pytest.mark.parametrize("file", [b"", b"PAR1", b"x" * 100, bytes(8) + b"\xff\0\0\0PAR1"])
+def test_a_file_that_is_none_is_damaged(file):
+    with pytest.raises(ValueError, match="does not end as a Parquet file does"):
+        parquet_file(io.BytesIO(file))
+
+
 def test_pickled_types_are_refused_whatever_is_registered():
     """Old versions of Arrow load them where they are told so."""
     schema = pa.schema([field_of(b"arrow.py_extension_type")]).serialize().to_pybytes()

@@ -251,10 +251,11 @@ def test_native_refuses_wrong_buffers():
     assert native.isa() in ISAS
 
 
-def test_a_configuration_of_numba_in_the_current_folder_is_refused(tmp_path):
-    """It can name a cache, whose pickles Numba loads."""
+@pytest.mark.parametrize("before", ["", "import numba; "])
+def test_a_configuration_of_numba_in_the_current_folder_is_refused(tmp_path, before):
+    """It can name a cache, whose pickles Numba loads; it is read again with each compilation."""
     (tmp_path / ".numba_config.yaml").write_text("cache_dir: here")
-    code = "import dsguard; dsguard.set_backend('numba')"
+    code = before + "import dsguard; dsguard.set_backend('numba')"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )

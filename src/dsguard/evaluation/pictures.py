@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.util
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from dsguard.errors import MissingExtraError
+from dsguard.errors import InputError, MissingExtraError
 from dsguard.kernels.contract import Images
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _GAP = 6
 _TITLE_HEIGHT = 26
 _CELL = 96
+_MOST_SETTINGS = 1 << 20
 
 
 def triptychs(versions: Mapping[str, Images], rows: int = 6) -> Image.Image:
@@ -67,9 +69,26 @@ def check_plots() -> None:
     ------
     MissingExtraError
         Without matplotlib.
+    InputError
+        If the current folder has a ``matplotlibrc`` that matplotlib cannot read.
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise MissingExtraError.of("matplotlib", "demo")  # noqa: EM101
+    settings = Path("matplotlibrc")
+    if settings.exists() and not settings.is_dir() and not _is_short_text(settings):
+        msg = "the current folder has a matplotlibrc that is no text; work in another folder"
+        raise InputError(msg)
+
+
+def _is_short_text(path: Path) -> bool:
+    """Tell whether a file is a regular one with a little text, as matplotlib reads it."""
+    if not path.is_file() or path.stat().st_size > _MOST_SETTINGS:
+        return False
+    try:
+        path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def curves(named: Sequence[Row], others: Sequence[Row] = (), *, dark: bool = False) -> bytes:

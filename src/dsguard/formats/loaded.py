@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import BinaryIO
 
 from dsguard.formats.arrays.npy import read_header
+from dsguard.formats.pickle_steps import calls
 from dsguard.formats.unpacked import MOST_SEEN, SEEN, first_member, start_of
 
 _KINDS = frozenset(
@@ -27,12 +28,7 @@ _UNSEEN = (b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")
 
 _ARRAY = b"\x93NUMPY"
 _STEPS = "".join(step.code for step in pickletools.opcodes).encode("latin-1")
-_STEPS_OF_ONE = 8
 _PROTOCOL = re.compile(rb"\x80[\x02-\x05](?:[" + re.escape(_STEPS) + rb"]|\Z)")
-_IMPORTS = frozenset({"GLOBAL", "STACK_GLOBAL", "INST"})
-_ARGUMENTS = frozenset({"MARK", "EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"})
-_CALLS = frozenset({"REDUCE", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX"})
-
 A_PICKLE = (
     "is a pickle, which readers of datasets run, and was not sealed: anybody can have put it "
     "there. It does not come back; take it from the published data yourself if you trust its author"
@@ -107,7 +103,7 @@ def _begins_one(start: bytes, most: int = SEEN) -> bool | None:
     """Tell whether a pickle begins so; None where that is not seen in so many bytes."""
     if _PROTOCOL.match(start) or _has_objects(start):
         return True
-    return _calls(start, is_cut=len(start) >= most)
+    return calls(start, is_cut=len(start) >= most)
 
 
 def _ending(name: str) -> str:
@@ -139,29 +135,6 @@ def _tells_of_objects(header: bytes) -> bool:
 def _could_be_steps(start: bytes) -> bool:
     """Tell whether NumPy, which unpickles what is no array, may do so with a file."""
     return start != b"" and start[0] in _STEPS and not start.startswith(_ARRAY)
-
-
-def _calls(start: bytes, *, is_cut: bool) -> bool | None:
-    """Tell whether a file begins as a pickle without a protocol does, which calls something.
-
-    Protocols 0 and 1 have no mark. Texts and numbers soon have a byte that is no step of a pickle;
-    words that could be names of functions are not called. None stands for steps up to a cut: a few,
-    or one over and over, may be the start of anything, an image of one colour for example.
-    """
-    data = io.BytesIO(start)
-    met, has_names, count = set[str](), False, 0
-    try:
-        while data.tell() < len(start):  # some files have one pickle behind the other
-            for step, given, _ in pickletools.genops(data):
-                count += 1
-                met.add(step.name)
-                has_names = has_names or isinstance(given, str)
-                if step.name in _CALLS and has_names and met & _IMPORTS and met & _ARGUMENTS:
-                    return True
-    except Exception:  # no step, or not what belongs to it
-        if data.tell() < len(start):
-            return False
-    return None if is_cut and count >= _STEPS_OF_ONE and len(met) > 1 else False
 
 
 def _is_zip_of_pickles(file: BinaryIO, *, is_npz: bool = False) -> bool:

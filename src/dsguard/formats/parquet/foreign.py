@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _SCHEMA = b"ARROW:schema"
 _NAME, _HIDDEN = b"ARROW:extension:name", b"ARROW:extension_name"  # of one length
+_MAGIC = b"PAR1"
 _END = 1 << 16
 """Bytes that are read at once, as Arrow does: some servers send whole files alone."""
 
@@ -34,6 +35,8 @@ _PICKLED = "arrow.py_extension_type"
 def parquet_file(opened: BinaryIO) -> Any:
     """Return a file as Arrow reads it, if it has no types of packages that are imported here.
 
+    Arrow has the footer that was looked at: a server could answer otherwise when asked again.
+
     Raises
     ------
     InputError
@@ -41,7 +44,10 @@ def parquet_file(opened: BinaryIO) -> Any:
     Exception
         One of those of `columns.damage`, if it is damaged.
     """
-    for name in _types_in(opened):
+    pyarrow, parquet = arrow()
+    end = _end_of(opened)
+    footer = end[4:-8]
+    for name in _types_in(footer):
         if name == _PICKLED or (not name.startswith(_KNOWN) and _is_registered(name)):
             msg = (
                 f"has a column of the type {name[:100]!r}, of a package that is imported here and "
@@ -49,19 +55,32 @@ def parquet_file(opened: BinaryIO) -> Any:
                 "that package"
             )
             raise InputError(msg)
+    told = parquet.read_metadata(pyarrow.BufferReader(end))
     opened.seek(0)
-    return arrow()[1].ParquetFile(opened)
+    return parquet.ParquetFile(opened, metadata=told)
 
 
-def _types_in(opened: BinaryIO) -> Iterator[str]:
-    """Yield the names of the types in a file that are none of Parquet."""
+def _end_of(opened: BinaryIO) -> bytes:
+    """Return the footer of a file as a file of its own, that has no rows.
+
+    Raises
+    ------
+    ValueError
+        If it has none.
+    """
     size = opened.seek(0, os.SEEK_END)
     opened.seek(max(0, size - _END))
     end = opened.read()
-    if end[-4:] != b"PAR1":  # Arrow says that it is no such file
-        return
     length = int.from_bytes(end[-8:-4], "little")
+    if end[-4:] != _MAGIC or length + 8 > size:
+        msg = "it does not end as a Parquet file does"
+        raise ValueError(msg)
     footer = end[-8 - length : -8] if length + 8 <= len(end) else footer_of(opened)
+    return _MAGIC + footer + len(footer).to_bytes(4, "little") + _MAGIC
+
+
+def _types_in(footer: bytes) -> Iterator[str]:
+    """Yield the names of the types that are none of Parquet."""
     for key, value in metadata_in(footer):
         if key == _SCHEMA:
             try:

@@ -5,10 +5,9 @@ is in `dsguard.kernels.contract`. Codec exact is not compiled: its four function
 reference.
 """
 
-import sys
 from pathlib import Path
 
-if Path(".numba_config.yaml").exists() and "numba" not in sys.modules:
+if Path(".numba_config.yaml").exists():  # Numba reads it whenever it compiles
     msg = (
         "the current folder has a .numba_config.yaml, which could have Numba load files of "
         "strangers; work in another folder, or remove it"
