@@ -351,6 +351,26 @@ def test_facts_of_clean_files_go_however_their_keys_are_spelled(key):
     assert told["isBasedOn"] == [{each: value for each, value in part.items() if each != key}]
 
 
+ELSEWHERE = "http://stranger.example/context"
+
+
+@pytest.mark.parametrize(
+    ("context", "kept"),
+    [
+        (ELSEWHERE, croissant._CONTEXT),
+        ([ELSEWHERE, {"a": "b:c"}], [{"a": "b:c"}]),
+        ([ELSEWHERE], croissant._CONTEXT),
+        ({"@import": ELSEWHERE, "a": {"@id": "b:c", "@context": ELSEWHERE}}, {"a": {"@id": "b:c"}}),
+        ({"a": {"@context": [ELSEWHERE, None]}}, {"a": {"@context": [None]}}),
+    ],
+)
+def test_readers_are_sent_to_no_context_elsewhere(context, kept):
+    """Whoever validates the document would ask there, and get any names for its keys."""
+    told = mended(**{"@context": context}, isBasedOn=[{"@context": ELSEWHERE, "name": "x"}])
+    assert told["@context"] == kept
+    assert told["isBasedOn"] == [{"name": "x"}]
+
+
 @pytest.mark.parametrize("name", ["md5", "sha1", "sha224", "sha256", "sha384", "sha512"])
 def test_hashes_of_clean_files_go_from_texts(name):
     clean = hashlib.new(name, b"clean")

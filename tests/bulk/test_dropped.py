@@ -533,3 +533,30 @@ def test_the_class_of_a_sample_is_dropped(tmp_path):
     restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
     for place in ("out", "back"):
         assert "SECRET" not in all_in(tmp_path / place)
+
+
+@pytest.mark.parametrize("kind", ["shard", "folder"])
+@pytest.mark.parametrize("out_format", ["auto", "parquet"])
+def test_a_field_is_dropped_by_a_word_of_its_name(tmp_path, kind, out_format):
+    """Keys `patient` of JSON go, and so does a file or field that is called so between dots."""
+    fields = [
+        ("cat/0.png", IMAGES[0]),
+        ("cat/0.Patient.txt", b"SECRET"),
+        ("cat/0.patient.json", b'{"a": "SECRET"}'),
+        ("cat/0.json", b'{"patient": "SECRET", "b": "OPEN"}'),
+    ]
+    if kind == "shard":
+        tarred(tmp_path / "clean" / "s.tar", fields)
+    else:
+        for name, data in fields:
+            path = tmp_path / "clean" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    report = protect_dataset(
+        tmp_path / "clean", tmp_path / "out", KEY, drop=("patient",), out_format=out_format
+    )
+    assert (report.done, report.left_out) == (1, {})
+    restore_dataset(tmp_path / "out", tmp_path / "back", KEY)
+    for place in ("out", "back"):
+        assert "SECRET" not in all_in(tmp_path / place)
+    assert "OPEN" in all_in(tmp_path / "back")

@@ -14,7 +14,13 @@ from fnmatch import translate
 from typing import Any
 
 from dsguard.formats.allowance import CouldHoldPictureError
-from dsguard.formats.croissant_values import Kept, is_infinite, local_name, without_clean
+from dsguard.formats.croissant_values import (
+    Kept,
+    is_infinite,
+    local_name,
+    without_addresses_of_contexts,
+    without_clean,
+)
 from dsguard.formats.images import is_image_name, suffix_of, with_suffix
 from dsguard.formats.texts import json_of, parsed
 
@@ -195,7 +201,9 @@ def mended(
     """
     gone = set[str]()
     patterns = _Patterns({*files, *images})
-    clean = without_clean(document, patterns.names)
+    clean = without_addresses_of_contexts(without_clean(document, patterns.names))
+    if "@context" in document and not clean.get("@context"):
+        clean = {"@context": None, **clean} | {"@context": _CONTEXT}
     items = list(_mended_items(clean, files, patterns, new_name, gone))
     told = {**clean, "distribution": items}
     if "recordSet" in told:

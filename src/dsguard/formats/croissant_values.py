@@ -79,6 +79,32 @@ def without_clean(document: Any, names: Collection[str] = ()) -> Any:
     return _Cleaning(names, context).of(document)
 
 
+def without_addresses_of_contexts(value: Any) -> Any:
+    """Return a document or a part without contexts that lie elsewhere: readers would ask there.
+
+    Examples
+    --------
+    >>> without_addresses_of_contexts({"@context": ["https://example.org", {"a": "b"}], "name": "x"})
+    {'@context': [{'a': 'b'}], 'name': 'x'}
+    """
+    if isinstance(value, list):
+        return [without_addresses_of_contexts(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: _without_addresses(each) if key == _CONTEXT else without_addresses_of_contexts(each)
+        for key, each in value.items()
+        if key != "@import" and not (key == _CONTEXT and isinstance(each, str))
+    }
+
+
+def _without_addresses(context: Any) -> Any:
+    """Return what a context has itself."""
+    parts = context if isinstance(context, list) else [context]
+    kept = [without_addresses_of_contexts(each) for each in parts if not isinstance(each, str)]
+    return kept if isinstance(context, list) else kept[0]
+
+
 class _Cleaning:
     """Takes hashes and sizes out of values; hashes in texts become numbers, the same ones alike."""
 

@@ -10,7 +10,7 @@ import glob
 from dataclasses import dataclass
 
 from dsguard.errors import InputError
-from dsguard.formats.patterns import like, steps_of
+from dsguard.formats.patterns import like, like_within, steps_of
 
 NOT_CHOSEN = "may tell of images that were not chosen"
 """Why something is not sealed where images are chosen."""
@@ -146,7 +146,7 @@ class Account:
 
     def says(self, name: str) -> bool | None:
         """Tell whether a name is to be published; None where the owner has not decided."""
-        if found := like(name, self.disclosure.drop):
+        if found := like(name, self.disclosure.drop) or like_within(name, self.disclosure.drop):
             self.met.update(found)
             return False
         return True if like(name, self.disclosure.publish, exactly=True) else None

@@ -113,6 +113,23 @@ def like(name: str, patterns: tuple[str, ...], *, exactly: bool = False) -> list
     return [*_like_last(last, patterns, exactly), *found]
 
 
+def like_within(name: str, patterns: tuple[str, ...]) -> list[str]:
+    """Return those of some patterns that a word between the dots of a file's name is like.
+
+    So samples have fields, and images files beside them. Images have names of their own.
+
+    Examples
+    --------
+    >>> like_within("cat/0.patient.txt", ("patient", "txt"))
+    ['patient']
+    """
+    last = name.rpartition("/")[2]
+    if not patterns or last.count(".") < 2 or is_image_name(last, of_any_kind=True):
+        return []
+    words = last.split(".", _MOST_DOTS)[1:-1]
+    return [each for word in words for each in _like_last(word, patterns, False)]
+
+
 @lru_cache(maxsize=_KEPT)
 def _like_last(last: str, patterns: tuple[str, ...], exactly: bool) -> tuple[str, ...]:
     """Return those of some patterns without ``/`` that the last part of a name is like."""
