@@ -84,7 +84,7 @@ def without_addresses_of_contexts(value: Any) -> Any:
 
     Examples
     --------
-    >>> without_addresses_of_contexts({"@context": ["https://example.org", {"a": "b"}], "name": "x"})
+    >>> without_addresses_of_contexts({"@context": ["https://a.org", {"a": "b"}], "name": "x"})
     {'@context': [{'a': 'b'}], 'name': 'x'}
     """
     if isinstance(value, list):
