@@ -82,6 +82,8 @@ def tar(data: bytes, mode: str = "w", name: str = "labels") -> bytes:
 
 LONG = b"\x80\4X" + (1 << 20).to_bytes(4, "little") + np.random.default_rng(0).bytes(1 << 20)
 LARGE_WINDOW = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 28}]
+SMALL_WINDOW = {"id": lzma.FILTER_LZMA1, "dict_size": 4096}
+OTHER_BITS = {"id": lzma.FILTER_LZMA1, "dict_size": 1 << 20, "lc": 0, "lp": 2, "pb": 0}
 PICKLES = {
     **{f"protocol-{n}": pickle.dumps(Path("a"), n) for n in range(6)},
     "without-its-protocol": NAMED[2:],
@@ -122,6 +124,13 @@ PICKLES = {
     "very-late": b"I1\n0" * 300_000 + UNMARKED,
     "behind-another": b"N." + UNMARKED,
     "no-zip.zip": NAMED,
+    "no-xz.xz": NAMED,
+    "small-window.xz": lzma.compress(NAMED, lzma.FORMAT_ALONE, filters=[SMALL_WINDOW]),
+    "other-bits.lzma": lzma.compress(NAMED, lzma.FORMAT_ALONE, filters=[OTHER_BITS]),
+    "small-window-by-any-name": lzma.compress(NAMED, lzma.FORMAT_ALONE, filters=[SMALL_WINDOW]),
+    "labels.v2.zst": b"\x28\xb5\x2f\xfd",
+    "train.2024.lz4": b"\x04\x22\x4d\x18",
+    "skipped.zst": b"\x5a\x2a\x4d\x18",
     "labels.zip": one(NAMED),
     "packed.zip": one(NAMED, zipfile.ZIP_LZMA),
     "damaged.zip": damaged(one(NAMED + os.urandom(100_000))),

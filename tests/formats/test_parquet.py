@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dsguard.bulk import protect_dataset
+from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
 from dsguard.errors import InputError
 from dsguard.formats import encode_image, open_source
 from dsguard.formats.base import CHUNK_IMAGES
+from dsguard.formats.loaded import is_pickle
+from dsguard.formats.parquet.batches import batches_of, plain_schema
 from dsguard.formats.parquet.fields import _from_text, as_text
 from dsguard.formats.parquet.foreign import parquet_file
 from dsguard.formats.parquet.pages import (
@@ -434,32 +436,76 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_types_of_packages_that_are_imported_are_not_run(tmp_path, key, request, kind):
+def test_types_of_packages_that_are_imported_are_not_made(request, kind):
     """A stranger names a type, and pyarrow makes it of what else the file says."""
-    (tmp_path / "clean").mkdir()
     schema = pa.schema([KINDS[kind]]).serialize().to_pybytes()
-    (tmp_path / "clean" / "t.parquet").write_bytes(with_schema(base64.b64encode(schema)).read())
+    file = with_schema(base64.b64encode(schema))
     run = request.getfixturevalue("run")
-    if not kind.endswith("two"):
-        pq.read_schema(tmp_path / "clean" / "t.parquet")
+    if kind != "last of two":
+        pq.read_schema(file)
         assert b"evil" in run, "the test would fail if nothing were done"
         run.clear()
-    report = protect_dataset(tmp_path / "clean", tmp_path / "out", key, workers=1)
-    reason = "tells the type of a column" if kind.endswith("two") else "of the type 'tests.loaded'"
-    assert reason in str(report.failures["t.parquet"])
-    assert b"evil" not in run
+    read = parquet_file(file)
+    assert [batch.num_rows for batch in batches_of(file, read)] == [1]
+    assert run == []
 
 
-def test_files_with_types_of_packages_are_read_without_these(tmp_path, scenes, key, request):
+def schema_of(file):
+    """What a file says of its columns, to whoever has not their packages."""
+    read = parquet_file(io.BytesIO(file.read_bytes()))
+    return [(each.name, each.type, each.metadata) for each in plain_schema(read.schema_arrow)]
+
+
+def test_columns_of_types_of_packages_come_back(tmp_path, scenes, key, request):
     (tmp_path / "clean").mkdir()
     schema = pa.schema([pa.field("image", pa.binary()), LOADED])
     arrays = [pa.array([encode_image(scenes[0])]), pa.array([b"x"])]
     pq.write_table(pa.Table.from_arrays(arrays, schema=schema), tmp_path / "clean" / "t.parquet")
-    assert protect_dataset(tmp_path / "clean", tmp_path / "well", key).done == 1
     run = request.getfixturevalue("run")
-    report = protect_dataset(tmp_path / "clean", tmp_path / "out", key, workers=1)
-    assert "the type 'tests.loaded', of a package" in str(report.failures["t.parquet"])
-    assert (report.done, b"evil" in run) == (0, False)
+    protect_dataset(tmp_path / "clean", tmp_path / "out", key, workers=1)
+    report = verify_dataset(tmp_path / "out", key, against=tmp_path / "clean", workers=1)
+    restored = restore_dataset(tmp_path / "out", tmp_path / "back", key, workers=1)
+    assert (report.failed, restored.failed, run) == (0, 0, [])
+    assert schema_of(tmp_path / "back" / "t.parquet") == schema_of(tmp_path / "clean" / "t.parquet")
+    assert b"evil" in (LOADED.metadata or {}).values()
+    assert not any(metadata for _, _, metadata in schema_of(tmp_path / "out" / "t.parquet"))
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_types_that_strangers_add_do_not_come_back(tmp_path, scenes, key, sealed):
+    """Whoever has their package runs what is in the column."""
+    (tmp_path / "clean").mkdir()
+    columns = {"image": pa.array([encode_image(scenes[0])]), "long": pa.array(["word " * 9999])}
+    table = pa.table(columns if sealed else {"image": columns["image"]})
+    pq.write_table(table, tmp_path / "clean" / "t.parquet")
+    protect_dataset(tmp_path / "clean", tmp_path / "out", key, workers=1)
+    published = pq.read_table(tmp_path / "out" / "t.parquet")
+    pq.write_table(published.append_column(LOADED, [[b"x"]]), tmp_path / "out" / "t.parquet")
+    for report in (
+        verify_dataset(tmp_path / "out", key, workers=1),
+        restore_dataset(tmp_path / "out", tmp_path / "back", key, workers=1),
+    ):
+        assert "of a type of some package" in str(report.failures["t.parquet/extra"])
+    names = [(name, metadata) for name, _, metadata in schema_of(tmp_path / "back" / "t.parquet")]
+    assert ("extra", None) in names or ("extra", {}) in names
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.pq", "a", "a.arrow", "a.feather", "a.arrows"])
+def test_tables_beside_images_that_name_types_are_like_pickles(name):
+    table = pa.Table.from_arrays([pa.array([b"x"])], schema=pa.schema([LOADED]))
+    plain = table.cast(pa.schema([pa.field("extra", pa.binary())]))
+    for each, is_one in ((table, True), (plain, False)):
+        file = io.BytesIO()
+        if name.endswith(("arrow", "feather")):
+            with pa.ipc.new_file(file, each.schema) as writer:
+                writer.write_table(each)
+        elif name.endswith("arrows"):
+            with pa.ipc.new_stream(file, each.schema) as writer:
+                writer.write_table(each)
+        else:
+            pq.write_table(each, file)
+        assert is_pickle(name, file.getvalue()) == is_one
+        assert is_pickle(name, io.BytesIO(file.getvalue())) == is_one
 
 
 class Changing(io.BytesIO):
@@ -488,10 +534,3 @@ def test_arrow_has_the_footer_that_was_looked_at(request):
 def test_a_file_that_is_none_is_damaged(file):
     with pytest.raises(ValueError, match="does not end as a Parquet file does"):
         parquet_file(io.BytesIO(file))
-
-
-def test_pickled_types_are_refused_whatever_is_registered():
-    """Old versions of Arrow load them where they are told so."""
-    schema = pa.schema([field_of(b"arrow.py_extension_type")]).serialize().to_pybytes()
-    with pytest.raises(InputError, match="py_extension_type"):
-        parquet_file(with_schema(base64.b64encode(schema)))

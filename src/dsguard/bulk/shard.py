@@ -19,7 +19,7 @@ from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import Part, Rows, Source
 from dsguard.formats.disclosure import NO_ROOM, Disclosure, LeftOut
 from dsguard.formats.insides import READERS
-from dsguard.formats.loaded import A_PICKLE, OF_ANY_KEY
+from dsguard.formats.loaded import A_PICKLE, A_TYPE, OF_ANY_KEY
 from dsguard.formats.names import fault_of, shard_name
 from dsguard.formats.review import Review
 from dsguard.formats.sealing import Unsealed
@@ -277,6 +277,8 @@ def _left(
     """Yield the names of what has not come back beside the images of a shard, and why."""
     for name in pickles.left():
         yield name, OF_ANY_KEY if spec.task.own_key is None else A_PICKLE
+    for name in pickles.types():
+        yield name, A_TYPE
     is_whole = (spec.part.file or f"shard {spec.number}") not in failures
     if is_whole and (trouble := found.trouble()):
         yield _pieces(spec), trouble

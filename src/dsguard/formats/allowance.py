@@ -104,6 +104,22 @@ class Allowance:
             raise CouldHoldPictureError(msg)
         self.in_rows -= numbers
 
+    def take_large(self, numbers: int, extra: int, *, alone: bool = False) -> None:
+        """Use some of it up by whole numbers of many bits, in a row of so many or `alone`.
+
+        Each could be a row of pixels of two levels; `extra` is by how much they count more.
+
+        Raises
+        ------
+        CouldHoldPictureError
+            If they could be pixels, with those before them.
+        """
+        if extra and (numbers > SHORT_ROW or alone):
+            if extra > self.in_rows:
+                msg = "has large numbers, which could be the rows of a picture of two levels"
+                raise CouldHoldPictureError(msg)
+            self.in_rows -= extra
+
     def take_line(self, numbers: int, *, alone: bool) -> None:
         """Use some of it up by a line of a text; `alone` says that one number is a pixel by itself.
 

@@ -1,7 +1,7 @@
-"""Vector drawings in texts: SVG, the data of its paths, and strokes of a pen.
+"""Drawings in texts: SVG, the data of its paths, strokes of a pen, and bitmaps of glyphs.
 
-Sets of icons have the former, sets of handwriting and sketches the latter beside their pictures:
-InkML (https://www.w3.org/TR/InkML/), UNIPEN, IAM On-Line, Omniglot.
+Sets of icons have the former, sets of handwriting and sketches strokes beside their pictures:
+InkML (https://www.w3.org/TR/InkML/), UNIPEN, IAM On-Line, Omniglot. Fonts have bitmaps: BDF, XBM.
 
 A path is letters with the numbers behind each, ``M12 2C6.48 2 2 6.48 2 12z``,
 https://www.w3.org/TR/SVG2/paths.html. Outlines of annotation tools are numbers alone.
@@ -25,6 +25,11 @@ _INK = re.compile(
     r"<(?:\w{1,20}:)?(?:trace|stroke)\b|^\s{0,20}\.PEN_DOWN\b|^START\s*\n[-\d]",
     re.MULTILINE | re.IGNORECASE,
 )
+_BITMAP = re.compile(
+    r"^STARTCHAR\s|^BITMAP\s*$|\bchar\s{0,9}\*?\s{0,9}\w{0,64}\s{0,9}\[\s*\d*\s*\]\s*=\s*\{",
+    re.MULTILINE,
+)
+"""A glyph of a BDF font, and the bytes of XBM or rows of XPM, which are programs in C."""
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _PATH = re.compile(
     rf"(?<!\w)[Mm]\s*+{_NUMBER}\s*+(?:,\s*+)?{_NUMBER}[\s\d,.eE+\-MmLlHhVvCcSsQqTtAaZz]*"
@@ -52,8 +57,8 @@ def _is_command(row: Sequence[Any]) -> bool:
 
 
 def has_drawing(text: str) -> bool:
-    """Tell whether a text begins an SVG or strokes, or has a path with eight commands or more."""
-    if _SVG.search(text) or _INK.search(text):
+    """Tell whether a text begins an SVG, strokes or a bitmap, or has a path of eight commands."""
+    if _SVG.search(text) or _INK.search(text) or _BITMAP.search(text):
         return True
     commands = drawn = 0
     for path in _PATH.finditer(text):

@@ -18,7 +18,13 @@ _DUMPS = re.compile(
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
 _SIGNS = re.compile("[\u2580-\u259f\u2800-\u28ff\U0001fb00-\U0001fbff]")  # blocks, braille
-_FEW_SIGNS = 16  # 8×8 pixels, of which a sign of braille has eight and a quadrant four
+FEW_SIGNS = 16
+"""Those of a picture of 8×8 pixels: a sign of braille has eight, and a quadrant four."""
+
+
+def signs_in(text: str) -> int:
+    """Return how many signs of blocks or braille a text has, but for bars of progress."""
+    return 0 if text.isascii() else len(_SIGNS.findall(BAR.sub("", text)))
 
 
 def is_dump(text: str) -> bool:
@@ -34,6 +40,6 @@ def is_drawn(text: str) -> bool:
     >>> is_drawn("▚▞▘▝\n" * 4), is_drawn("epoch 1: 100%|██████████████████| 10/10")
     (True, False)
     """
-    if text.isascii() or len(_SIGNS.findall(text)) < _FEW_SIGNS:
+    if text.isascii() or len(_SIGNS.findall(text)) < FEW_SIGNS:
         return False
-    return len(_SIGNS.findall(BAR.sub("", text))) >= _FEW_SIGNS
+    return signs_in(text) >= FEW_SIGNS

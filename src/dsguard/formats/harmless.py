@@ -30,10 +30,13 @@ from dsguard.formats.strings import (
 )
 from dsguard.formats.words import (
     ADDRESS,
+    extra_alone,
+    extra_of_row,
     facts_of_word,
     numbers_in_word,
     others_than_numbers,
     size_of_signs,
+    whole_numbers_in,
     words_of,
 )
 from dsguard.formats.wrapped import Wrapped
@@ -64,20 +67,33 @@ def charge_string(text: str, allowance: Allowance) -> None:
     CouldHoldPictureError
         If it could hold a picture.
     """
-    numbers, characters, alone, pixels = _facts_of(text)
+    numbers, extra, characters, alone, pixels = _facts_of(text)
     if numbers:
         allowance.take_line(numbers, alone=alone)
+        allowance.take_large(numbers, extra, alone=alone)
         allowance.take_pixels(pixels)
     allowance.take(numbers, characters)
 
 
 @lru_cache(maxsize=1 << 14)
-def _facts_of(text: str) -> tuple[int, int, bool, int]:
-    """Return the numbers and characters of a string, whether it has no other words, its pixels."""
+def _facts_of(text: str) -> tuple[int, int, int, bool, int]:
+    """Return the facts of a string.
+
+    They are its numbers, by how much they count more if they are rows of bits, its characters,
+    whether it has no other words, and its pixels.
+    """
     characters = size_of_string(text)
     words = words_of(text)
     numbers = sum(map(numbers_in_word, words))
-    return numbers, characters, not others_than_numbers(words), _pixels_in(words, numbers)
+    extra, pixels = _extra_of(words, numbers), _pixels_in(words, numbers)
+    return numbers, extra, characters, not others_than_numbers(words), pixels
+
+
+def _extra_of(words: list[str], numbers: int) -> int:
+    """Return by how much the numbers of a line count more as rows of bits: a row, or one alone."""
+    if numbers > SHORT_ROW:
+        return extra_of_row(whole_numbers_in(words))
+    return max(map(extra_alone, words)) if numbers == 1 else 0
 
 
 def _pixels_in(words: list[str], numbers: int) -> int:
@@ -141,6 +157,7 @@ def charge_text(
             before.forget()
         wrapped.add(words, numbers, allowance)
         allowance.take_line(numbers, alone=alone)
+        allowance.take_large(numbers, _extra_of(words, numbers), alone=alone)
         allowance.take_pixels(_pixels_in(words, numbers))
         allowance.take(numbers, characters)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import os
 import pickletools
 import re
 import zipfile
@@ -10,6 +12,7 @@ from functools import lru_cache
 from typing import BinaryIO
 
 from dsguard.formats.arrays.npy import read_header
+from dsguard.formats.parquet.pages import footer_of, metadata_in
 from dsguard.formats.pickle_steps import calls
 from dsguard.formats.unpacked import MOST_SEEN, SEEN, first_member, start_of
 
@@ -23,15 +26,31 @@ _KINDS = frozenset(
 _PACKED = (".bz2", ".gz", ".lz4", ".lzma", ".tar", ".xz", ".z", ".zip", ".zst")
 """Suffixes behind these: torch's checkpoints are often called ``.pth.tar``, and are no archives."""
 
-_UNSEEN = (b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18")
-"""How files of Zstandard and LZ4 begin: a name has to tell what is in them."""
+_UNSEEN = re.compile(rb"\x28\xb5\x2f\xfd|\x04\x22\x4d\x18|[\x50-\x5f]\x2a\x4d\x18")
+"""How files of Zstandard and LZ4 begin, with a frame to skip too: a name tells what is in them."""
+_TEXTS = frozenset(
+    {"csv", "geojson", "htm", "html", "json", "jsonl", "log", "md", "ndjson", "parquet", "sql"}
+    | {"svg", "tsv", "txt", "xml", "yaml", "yml"}
+)
+"""Suffixes of names that do: readers take no pickle for such."""
 
+_PARQUET, _ARROW = b"PAR1", (b"ARRO", b"\xff\xff\xff\xff")
+_PARQUET_FILES, _ARROW_FILES = ("parquet", "parq", "pq"), ("arrow", "arrows", "feather", "ipc")
+_SCHEMA, _TYPE = b"ARROW:schema", b"ARROW:extension:name"
 _ARRAY = b"\x93NUMPY"
 _STEPS = "".join(step.code for step in pickletools.opcodes).encode("latin-1")
 _PROTOCOL = re.compile(rb"\x80[\x02-\x05](?:[" + re.escape(_STEPS) + rb"]|\Z)")
 A_PICKLE = (
-    "is a pickle, which readers of datasets run, and was not sealed: anybody can have put it "
-    "there. It does not come back; take it from the published data yourself if you trust its author"
+    "is a pickle, which readers of datasets run, or a table with a type of a package, whose code "
+    "they run, and was not sealed: anybody can have put it there. It does not come back; take it "
+    "from the published data yourself if you trust its author"
+)
+
+
+A_TYPE = (
+    "says that it is of a type of some package, which readers run, and that was not sealed: "
+    "anybody can have put it there. It comes back without the type; take it from the published "
+    "data yourself if you trust its author"
 )
 
 
@@ -78,8 +97,11 @@ def holds_pickle(name: str, content: bytes | BinaryIO) -> bool:
     """
     file = io.BytesIO(content) if isinstance(content, bytes) else content
     mark = file.read(4)
-    if mark in _UNSEEN and "." not in _without_packing(name):
+    if _UNSEEN.match(mark) and _ending(name) not in _TEXTS:
         return True
+    if _names_types(name, mark, file):
+        return True
+    file.seek(0)
     if mark == b"PK\3\4":
         return _is_zip_of_pickles(file, is_npz=_ending(name) == "npz")
     if name.lower().endswith(".zip") and _is_zip_of_pickles(file):  # with bytes before it
@@ -95,7 +117,7 @@ def holds_pickle(name: str, content: bytes | BinaryIO) -> bool:
 
 
 def _start_of_content(name: str, file: BinaryIO, most: int = SEEN) -> bytes | None:
-    start = start_of(file, most)
+    start = start_of(file, most, name)
     return first_member(start) if start and ".tar" in name.lower() else start
 
 
@@ -135,6 +157,33 @@ def _tells_of_objects(header: bytes) -> bool:
 def _could_be_steps(start: bytes) -> bool:
     """Tell whether NumPy, which unpickles what is no array, may do so with a file."""
     return start != b"" and start[0] in _STEPS and not start.startswith(_ARRAY)
+
+
+def _names_types(name: str, mark: bytes, file: BinaryIO) -> bool:
+    """Tell whether a table of Arrow names types that packages have, whose code reads its values."""
+    if mark in _ARROW or _ending(name) in _ARROW_FILES:
+        return _has(file, _TYPE)
+    if mark != _PARQUET and _ending(name) not in _PARQUET_FILES:
+        return False
+    try:
+        file.seek(-len(_PARQUET), os.SEEK_END)
+        if file.read() != _PARQUET:  # nobody reads it
+            return False
+        told = [value for key, value in metadata_in(footer_of(file)) if key == _SCHEMA]
+        return any(_TYPE in base64.b64decode(value, validate=True) for value in told)
+    except (LookupError, OSError, ValueError):  # others may read it all the same
+        return True
+
+
+def _has(file: BinaryIO, text: bytes) -> bool:
+    """Tell whether a file has a text in it, anywhere."""
+    file.seek(0)
+    before = b""
+    while piece := file.read(MOST_SEEN):
+        if text in before + piece:
+            return True
+        before = piece[-len(text) :]
+    return False
 
 
 def _is_zip_of_pickles(file: BinaryIO, *, is_npz: bool = False) -> bool:

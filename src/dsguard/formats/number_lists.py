@@ -16,7 +16,7 @@ from dsguard.formats.allowance import (
     CouldHoldPictureError,
 )
 from dsguard.formats.pixels import pixels_in_list
-from dsguard.formats.words import count_of, is_number
+from dsguard.formats.words import count_of, extra_of_row, is_number
 
 _NEAR = 0.35
 
@@ -34,8 +34,8 @@ def charge_numbers(
     CouldHoldPictureError
         If they could be pixels.
     """
-    rows: list[int] = []
-    if not _add_rows(values, rows):
+    rows, large = list[int](), list[int]()
+    if not _add_rows(values, rows, large):
         return False
     count, long = sum(rows), sum(row for row in rows if row > SHORT_ROW or row == 1)
     if shape:
@@ -56,8 +56,9 @@ def charge_numbers(
         msg = f"has {pixels} rows of numbers that may be colours"
         raise CouldHoldPictureError(msg)
     allowance.take_pixels(pixels)
-    for row in rows:  # of 1, or of 8 and more, use up one thing, others another
-        allowance.take_list(row)
+    for row, extra in zip(rows, large, strict=True):
+        allowance.take_list(row)  # of 1, or of 8 and more, use up one thing, others another
+        allowance.take_large(row, extra)
     allowance.take(count, 0)
     return True
 
@@ -86,16 +87,20 @@ def _is_raster(numbers: Iterator[float]) -> bool:
     return off <= _NEAR * spread
 
 
-def _add_rows(values: list[Any], rows: list[int]) -> bool:
-    """Add how many numbers each list has by itself; tell whether there is nothing else in them."""
+def _add_rows(values: list[Any], rows: list[int], large: list[int]) -> bool:
+    """Add how many numbers each list has by itself; tell whether there is nothing else in them.
+
+    To `large` that is added by which they count more as rows of bits.
+    """
     own = 0
     for value in values:
         if isinstance(value, list | tuple):
-            if not _add_rows(list(value), rows):
+            if not _add_rows(list(value), rows, large):
                 return False
         elif value is None or is_number(value):
             own += max(1, count_of(value))
         else:
             return False
     rows.append(own)
+    large.append(extra_of_row(values) if own > SHORT_ROW else 0)
     return True

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dsguard.formats.allowance import BOXES, LABELS, ROW, STRING, Allowance, CouldHoldPictureError
+from dsguard.formats.allowance import (
+    BOXES,
+    LABELS,
+    ROW,
+    SHORT_ROW,
+    STRING,
+    Allowance,
+    CouldHoldPictureError,
+)
 from dsguard.formats.beside import is_text_field
 from dsguard.formats.disclosure import A_KEY, NOT_CHOSEN, Account, Disclosure, kind_of
 from dsguard.formats.drops import Drops
@@ -26,7 +34,7 @@ from dsguard.formats.rows import ROWS, are_rows, check_rows
 from dsguard.formats.strings import check_class, check_name, size_of_scalar, size_of_string
 from dsguard.formats.texts import decoded, json_of, parsed
 from dsguard.formats.walk import Walk
-from dsguard.formats.words import count_of, is_number, numbers_in
+from dsguard.formats.words import count_of, extra_of_row, is_number, numbers_in
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -139,6 +147,7 @@ class Review:
         allowance = self._images.allowance_of_line(words)
         numbers = sum(map(count_of, row.values()))
         allowance.take_line(numbers, alone=True)
+        allowance.take_large(numbers, extra_of_row(row.values()))
         allowance.take(numbers, 0)
         return allowance
 
@@ -201,6 +210,8 @@ class Review:
                 check_name(array_name)
                 self._charge_array(array, counts, self._of_arrays[file])
             whole = np.ascontiguousarray(read() if read else array)
+            if said is None:
+                self._charge_bits(whole, counts, self._of_arrays[file])
             if self.drops.holds_key(whole.reshape(-1).view(np.uint8).data):
                 raise CouldHoldPictureError(A_KEY)
         except CouldHoldPictureError as error:
@@ -249,6 +260,17 @@ class Review:
             raise CouldHoldPictureError(msg)
         allowance.take_row(numbers)
         allowance.take(numbers, 0)
+
+    def _charge_bits(
+        self, array: npt.NDArray[Any], counts: Collection[int], each_image: Allowance
+    ) -> None:
+        """Charge the rows of an array as rows of bits, by that which counts as the most."""
+        is_about_images = array.ndim == 2 and len(array) in counts
+        rows = array if is_about_images else array.reshape(1, -1)
+        if array.dtype.kind not in "iu" or rows.shape[1] <= SHORT_ROW:
+            return
+        most = max(map(extra_of_row, rows.tolist()), default=0)
+        (each_image if is_about_images else self._images.of_all).take_large(rows.shape[1], most)
 
     def _content(self, name: str, kind: str, data: bytes, own: Allowance | None) -> bytes | None:
         if self.drops.holds_key(data):

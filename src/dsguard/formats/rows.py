@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from dsguard.formats.allowance import CouldHoldPictureError
+from dsguard.formats.forms import FEW_SIGNS, signs_in
 from dsguard.formats.shades import Shades
 from dsguard.formats.words import cost_of, words_of
 
@@ -35,6 +36,7 @@ _ROW_OF_ANY = re.compile(_ROW.pattern)
 _ID = re.compile(r"[^\W\d_]+\d+[^\W\d_]?|\d+[^\W\d_]{1,2}\d*[^\W\d_]?")
 """Words as n01440764 and 20240101T120000Z, of which a list has nothing else."""
 _WORD = re.compile(r"\w+")
+_HEXADECIMAL = re.compile(r"[0-9a-fA-F]+")
 
 
 class Rows:
@@ -43,6 +45,7 @@ class Rows:
     def __init__(self) -> None:
         self._shades, self._grid = Shades(), _Grid()
         self._letters, self._long, self._others = _Run(), _Run(), _Run()
+        self._bits, self._signs = _Bits(), 0
         self._gap = ""
 
     def begin_image(self) -> None:
@@ -57,10 +60,14 @@ class Rows:
         CouldHoldPictureError
             If it is one row too many.
         """
-        refuse_signs(found=self._shades.add(line))
+        self._signs += signs_in(line)
+        refuse_signs(found=self._shades.add(line) or self._signs >= FEW_SIGNS)
         words = words_of(line) if words is None else words
         if self._grid.add(words) or self._add_letters(words) or self._add_words(line):
             msg = f"has {ROWS} rows of as many words or letters, like a picture in classes"
+            raise CouldHoldPictureError(msg)
+        if any(map(self._bits.add, words)):
+            msg = "has rows of hexadecimal digits, like a picture of two levels"
             raise CouldHoldPictureError(msg)
 
     def _add_letters(self, words: list[str]) -> bool:
@@ -150,6 +157,38 @@ class _Run:
         if len(self.kinds) < _KINDS:
             self.kinds.add(word)
         return self.count >= ROWS and len(self.kinds) >= _KINDS and 2 * self.ids <= self.count
+
+
+@dataclass(slots=True)
+class _Bits:
+    """Short hexadecimal words of one length in turn, of which each may be a row of a glyph.
+
+    Numbers are none, nor are ids such as the wells of a plate, A01 to H12: they are in order.
+    """
+
+    length: int = 0
+    last: str = ""
+    count: int = 0
+    mixed: int = 0
+    is_sorted: bool = True
+    kinds: set[str] = field(default_factory=set)
+
+    def add(self, word: str) -> bool:
+        """Add a word; tell whether those in turn are a picture."""
+        is_row = 2 <= len(word) < ROWS and _HEXADECIMAL.fullmatch(word)
+        if not is_row or len(word) != self.length:
+            self.length, self.last = len(word) if is_row else 0, ""
+            self.count, self.mixed, self.is_sorted, self.kinds = 0, 0, True, set()
+        if not is_row:
+            return False
+        self.count += 1
+        self.mixed += not (word.isalpha() or word.isdigit())
+        self.is_sorted, self.last = self.is_sorted and self.last <= word, word
+        if len(self.kinds) < _KINDS:
+            self.kinds.add(word)
+        least = 2 * ROWS if self.length == 2 else ROWS  # in two digits is a glyph of 8×16
+        is_drawn = self.count >= least and len(self.kinds) >= _KINDS and self.mixed > 1
+        return is_drawn and not self.is_sorted
 
 
 @dataclass(slots=True)

@@ -80,7 +80,7 @@ def check_key(text: str) -> None:
         raise CouldHoldPictureError(msg)
 
 
-A_DRAWING = "holds a drawing: SVG, the data of its paths, or strokes"
+A_DRAWING = "holds a drawing: SVG, the data of its paths, strokes, or a bitmap"
 
 
 def check_form(text: str) -> None:

@@ -24,12 +24,14 @@ _READERS: tuple[tuple[tuple[bytes, ...], Callable[[], Any]], ...] = (
     ((b"\x1f\x8b",), partial(zlib.decompressobj, zlib.MAX_WBITS | 16)),
     ((b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"), zlib.decompressobj),
     ((b"BZh",), bz2.BZ2Decompressor),
-    ((b"\xfd7zXZ", b"\x5d\0\0"), partial(lzma.LZMADecompressor, memlimit=_WINDOW)),
+    ((b"\xfd7zXZ", b"\x5d\0"), partial(lzma.LZMADecompressor, memlimit=_WINDOW)),
 )
+_LZMA = _READERS[-1][1]
+_NAMES_OF_LZMA = (".xz", ".lzma", ".pxz", ".plzma")
 """How packed files begin, and what unpacks them."""
 
 
-def start_of(file: BinaryIO, most: int = SEEN) -> bytes | None:
+def start_of(file: BinaryIO, most: int = SEEN, name: str = "") -> bytes | None:
     r"""Return what a file begins with, unpacked where it is packed.
 
     Readers see what comes before damage, and go on with the next stream where one ends.
@@ -39,6 +41,8 @@ def start_of(file: BinaryIO, most: int = SEEN) -> bytes | None:
     file : binary file
         At any place.
     most : int
+    name : str
+        Of the file: one of LZMA begins with any byte, and readers go by this.
 
     Returns
     -------
@@ -52,6 +56,12 @@ def start_of(file: BinaryIO, most: int = SEEN) -> bytes | None:
     file.seek(0)
     mark = file.read(_PIECE)
     make = next((make for start, make in _READERS if mark.startswith(start)), None)
+    if make is None and name.lower().endswith(_NAMES_OF_LZMA):
+        file.seek(0)
+        found = _unpacked(file, _LZMA, most)
+        if found != b"":
+            return found
+        file.seek(len(mark))
     if make is None:
         return mark + file.read(max(most - len(mark), 0)) if len(mark) == _PIECE else mark
     file.seek(0)

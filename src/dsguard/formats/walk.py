@@ -27,7 +27,7 @@ from dsguard.formats.pixels import BOX_NAMES, pixels_in_object
 from dsguard.formats.rows import Rows, check_rows
 from dsguard.formats.strings import A_DRAWING, check_name, size_of_scalar, size_of_string
 from dsguard.formats.texts import decoded
-from dsguard.formats.words import count_of, is_number, numbers_in, words_of
+from dsguard.formats.words import count_of, extra_of_row, is_number, numbers_in, words_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -37,11 +37,12 @@ _MOST_KEYS = 1024
 _MOST_DIGITS = 19  # of 64 bits
 _DRAWN = re.compile(r"(?i)/[^/]*(?:stroke|drawing|\bink)[^/]*/")  # points below are no outlines
 _DRAWING = re.compile(
-    r"(?i)(?:^|/)(?:\w{1,20}_)?(?:drawings?|strokes?|ink)(?:_(?:data|points|xy))?"
+    r"(?i)(?:^|/)(?:\w{1,20}_)?(?:drawings?|strokes?|ink|bitmaps?|glyphs?|bits)(?:_(?:data|points|xy))?"
     r"(?:/(?:points?|path|coord(?:inate)?s|xs?|ys?|xy))?$"
 )
-"""Names of drawings, whose points are the picture: these alone, with nothing told of them."""
-_A_DRAWING = "is of a drawing, by its name: its points are the picture"
+"""Names of drawings, whose points or bits are the picture: these alone, with nothing told of them.
+"""
+_A_DRAWING = "is of a drawing, by its name: its points or bits are the picture"
 _IDS = frozenset({"id", "image_id", "category_id", "iscrowd"})
 
 
@@ -95,7 +96,9 @@ class Walk:
                 boxes, left = last in BOX_NAMES, self._allowance(owner)
                 if charge_numbers(list(value), left, shape=shape, boxes=boxes):
                     return value
-                self._allowance(owner).take_row(sum(map(count_of, value)))
+                numbers = sum(map(count_of, value))
+                self._allowance(owner).take_row(numbers)
+                self._allowance(owner).take_large(numbers, extra_of_row(value))
                 check_rows(map(_line_of, value))
                 kept = [self._any(each, name, owner) for each in value]
                 lost = sum(new is None for new in kept) - sum(each is None for each in value)
@@ -154,6 +157,7 @@ class Walk:
             self._allowance(image).take_row(1)
         own = sum(count_of(value[key]) for key in numbers) - len(of_images)
         self._allowance(owner).take_line(own, alone=own == len(value))
+        self._allowance(owner).take_large(own, extra_of_row(value[key] for key in numbers))
         self._allowance(owner).take_pixels(pixels_in_object(value, name.rpartition("/")[2]))
         found: dict[Any, Any] = {}
         for key, each in value.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterable, Iterator
 from datetime import date, time, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -28,6 +29,10 @@ _WORDS = re.compile(r"[^\s,;|\"'()\[\]{}<>=]+")
 _OF_LATEX = re.compile(r"\\\\|(?<=\d)\\(?=[a-z])")
 """The end of a row, and a command behind a number: ``12\\end{matrix}``."""
 _PLAIN_WORD = re.compile(r"[^\W\d_]+(['’_-][^\W\d_]+)*")
+_WHOLE = re.compile(r"[-+]?[0-9]+")
+_ROWS = 8
+_PLACE = 13
+"""Bits of a number that may be a place in an image, or a class."""
 _VALUES = frozenset({"true", "false", "nan", "null", "none"})
 _JOINTS = re.compile("['’_-]")
 _AROUND_WORDS = ".:!?*#`-_/"
@@ -61,6 +66,39 @@ def count_of(value: object) -> int:
     if not is_number(value):
         return 0
     return weight(str(value)) if isinstance(value, Decimal) else 1
+
+
+def extra_of_row(values: Iterable[object]) -> int:
+    """Return how many numbers more a row counts as: each may be a row of pixels of two levels.
+
+    That is one for each 8 bits of the largest, if eight and most of those that are not 0 have more
+    than 13 bits, as places in an image do not. Ids and times are in order, and no picture.
+
+    Examples
+    --------
+    >>> extra_of_row([0x0003C00, 0x0007E00, 0x00FFF00, 0x0007E00] * 2), extra_of_row([1920, 7] * 9)
+    (16, 0)
+    """
+    whole = [abs(each) for each in values if isinstance(each, int)]
+    some = [each for each in whole if each]
+    large = sum(each.bit_length() > _PLACE for each in some)
+    if large < _ROWS or 2 * large <= len(some) or whole == sorted(whole):
+        return 0
+    return len(whole) * ((max(some).bit_length() - 1) // 8)
+
+
+def extra_alone(word: str) -> int:
+    """Return the same of a number in a line of its own."""
+    is_whole = len(word) <= LONGEST_NUMBER and _WHOLE.fullmatch(word)
+    bits = int(word).bit_length() if is_whole else 0
+    return (bits - 1) // 8 if bits > _PLACE else 0
+
+
+def whole_numbers_in(words: Iterable[str]) -> Iterator[int]:
+    """Yield the whole numbers among the words of a line."""
+    for word in words:
+        if len(word) <= LONGEST_NUMBER and _WHOLE.fullmatch(word):
+            yield int(word)
 
 
 def words_of(text: str) -> list[str]:

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dsguard.formats.parquet.columns import arrow
+from dsguard.formats.parquet.dropped import retyped
+from dsguard.formats.parquet.foreign import shown
 from dsguard.formats.parquet.pages import rows_at_once
-from dsguard.formats.parquet.types import has_categories_within, plain_type, recast
+from dsguard.formats.parquet.types import has_categories_within, plain_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,15 +56,18 @@ def batches_of(
 
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:
-    """Return a schema without views, which Arrow can read and write, and little else."""
-    fields = [each.with_type(plain_type(each.type)) for each in schema]
+    """Return a schema without views, which Arrow can read and write, and little else.
+
+    Types that packages have are told of again, as metadata.
+    """
+    fields = [shown(each.with_type(plain_type(each.type))) for each in schema]
     return arrow()[0].schema(fields, metadata=schema.metadata)
 
 
 def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
     schema = plain_schema(batch.schema)
-    if schema.equals(batch.schema):
+    if schema.equals(batch.schema, check_metadata=True):
         return batch
     pairs = zip(batch.columns, schema.types, strict=True)
-    columns = [column if column.type == kind else recast(column, kind) for column, kind in pairs]
+    columns = [retyped(column, kind) for column, kind in pairs]
     return arrow()[0].RecordBatch.from_arrays(columns, schema=schema)

@@ -1,7 +1,9 @@
-"""Types that other packages have registered with Arrow, whose code reads the values of a file.
+"""Types that other packages have for columns, whose code would read the values of a file.
 
 A file names the types of its columns. Where a package that is imported has registered a type of
-that name, Arrow runs code of the package on the file; that of Ray loads pickles.
+that name, Arrow runs code of the package on what a stranger wrote: that of Ray loads pickles, that
+of datasets calls any function of Arrow. Here no such type is ever made. Arrow has the names under
+another key while it reads; then they are what a column says of itself, as its other metadata is.
 """
 
 from __future__ import annotations
@@ -9,11 +11,11 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from dsguard.errors import InputError
 from dsguard.formats.parquet.columns import arrow
+from dsguard.formats.parquet.dropped import retyped
+from dsguard.formats.parquet.metadata import Told, retold, tells_of_itself
 from dsguard.formats.parquet.pages import footer_of, metadata_in
 
 if TYPE_CHECKING:
@@ -21,53 +23,62 @@ if TYPE_CHECKING:
 
 _SCHEMA = b"ARROW:schema"
 _NAME, _HIDDEN = b"ARROW:extension:name", b"ARROW:extension_name"  # of one length
+_SAID = b"ARROW:extension:metadata"
+_OF_ARROW = b"arrow."
+_PICKLED = b"arrow.py_extension_type"
+"""That of any class, by a pickle, which old versions of Arrow load where they are told so."""
 _MAGIC = b"PAR1"
 _END = 1 << 16
 """Bytes that are read at once, as Arrow does: some servers send whole files alone."""
 
-_KNOWN = ("arrow.", "datasets.features.", "pandas.")
-"""Those of Arrow itself, and of packages that read nothing but JSON from what a type says."""
-
-_PICKLED = "arrow.py_extension_type"
-"""That of any class, by a pickle, which old versions of Arrow load where they are told so."""
-
 
 def parquet_file(opened: BinaryIO) -> Any:
-    """Return a file as Arrow reads it, if it has no types of packages that are imported here.
+    """Return a file as Arrow reads it, with the types of packages hidden.
 
     Arrow has the footer that was looked at: a server could answer otherwise when asked again.
 
     Raises
     ------
-    InputError
-        If it has such a type.
     Exception
         One of those of `columns.damage`, if it is damaged.
     """
     pyarrow, parquet = arrow()
-    end = _end_of(opened)
-    footer = end[4:-8]
-    for name in _types_in(footer):
-        if name == _PICKLED or (not name.startswith(_KNOWN) and _is_registered(name)):
-            msg = (
-                f"has a column of the type {name[:100]!r}, of a package that is imported here and "
-                "would run on it; read the file with the command dsguard, or in a process without "
-                "that package"
-            )
-            raise InputError(msg)
+    footer = _hidden(_footer(opened))
+    end = _MAGIC + footer + len(footer).to_bytes(4, "little") + _MAGIC
     told = parquet.read_metadata(pyarrow.BufferReader(end))
     opened.seek(0)
     return parquet.ParquetFile(opened, metadata=told)
 
 
-def _end_of(opened: BinaryIO) -> bytes:
-    """Return the footer of a file as a file of its own, that has no rows.
+def shown(field: pa.Field) -> pa.Field:
+    """Return a field that says again of which type it is, if a package has it, and is of none."""
 
-    Raises
-    ------
-    ValueError
-        If it has none.
-    """
+    def told(metadata: Told, _: str) -> Told:
+        return metadata and {_NAME if k == _HIDDEN else k: v for k, v in metadata.items()}
+
+    return retold(field, "", told)
+
+
+def without_types(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[str]]:
+    """Return rows whose columns say nothing of types that packages have, and those that did."""
+    found = list[str]()
+
+    def bare(metadata: Told, name: str) -> Told:
+        kind = (metadata or {}).get(_NAME, _OF_ARROW)
+        if kind.startswith(_OF_ARROW) and kind != _PICKLED:
+            return metadata
+        found.append(name)
+        return {k: v for k, v in (metadata or {}).items() if k not in (_NAME, _SAID)}
+
+    if not any(map(tells_of_itself, batch.schema)):
+        return batch, found
+    fields = [retold(each, each.name, bare) for each in batch.schema]
+    schema = arrow()[0].schema(fields, metadata=batch.schema.metadata)
+    columns = [retyped(*each) for each in zip(batch.columns, schema.types, strict=True)]
+    return arrow()[0].RecordBatch.from_arrays(columns, schema=schema), found
+
+
+def _footer(opened: BinaryIO) -> bytes:
     size = opened.seek(0, os.SEEK_END)
     opened.seek(max(0, size - _END))
     end = opened.read()
@@ -75,56 +86,29 @@ def _end_of(opened: BinaryIO) -> bytes:
     if end[-4:] != _MAGIC or length + 8 > size:
         msg = "it does not end as a Parquet file does"
         raise ValueError(msg)
-    footer = end[-8 - length : -8] if length + 8 <= len(end) else footer_of(opened)
-    return _MAGIC + footer + len(footer).to_bytes(4, "little") + _MAGIC
+    return end[-8 - length : -8] if length + 8 <= len(end) else footer_of(opened)
 
 
-def _types_in(footer: bytes) -> Iterator[str]:
-    """Yield the names of the types that are none of Parquet."""
-    for key, value in metadata_in(footer):
-        if key == _SCHEMA:
-            try:
-                schema = base64.b64decode(value, validate=True)
-            except binascii.Error as error:
-                msg = "its schema is damaged"
-                raise ValueError(msg) from error
-            if _NAME in schema:  # which is read without the types: under another key
-                yield from _names_told(schema.replace(_NAME, _HIDDEN))
-
-
-def _names_told(schema: bytes) -> list[str]:
-    pyarrow, _ = arrow()
-    read = pyarrow.ipc.read_schema(pyarrow.py_buffer(schema))
-    names = list(_names_in(list(read)))
-    if read.serialize().to_pybytes().count(_HIDDEN) != len(names):  # of two, Arrow takes the first
-        msg = "its schema tells the type of a column twice"
+def _hidden(footer: bytes) -> bytes:
+    """Return a footer in which types of packages are under another key."""
+    hidden = footer
+    for value in _schemas_in(footer):
+        schema = _decoded(value)
+        if _NAME in schema:
+            hidden = hidden.replace(value, base64.b64encode(schema.replace(_NAME, _HIDDEN)))
+    if any(_NAME in _decoded(value) for value in _schemas_in(hidden)):  # one was part of another
+        msg = "it tells its schema several times"
         raise ValueError(msg)
-    return names
+    return hidden
 
 
-def _names_in(fields: list[pa.Field]) -> Iterator[str]:
-    for field in fields:
-        name = (field.metadata or {}).get(_HIDDEN)
-        if name is not None:
-            yield name.decode("utf-8", "replace")
-        yield from _names_in(_fields_in(field.type))
+def _schemas_in(footer: bytes) -> list[bytes]:
+    return [value for key, value in metadata_in(footer) if key == _SCHEMA]
 
 
-def _fields_in(kind: pa.DataType) -> list[pa.Field]:
-    """Return the fields of a type; those of the values where they are numbered."""
-    pyarrow, _ = arrow()
-    if pyarrow.types.is_dictionary(kind):
-        return _fields_in(kind.value_type)
-    return [kind.field(number) for number in range(kind.num_fields)]
-
-
-def _is_registered(name: str) -> bool:
-    """Tell whether a type of this name is registered, by one of nothing that says nothing."""
-    pyarrow, _ = arrow()
-    said = {_NAME: name.encode(), b"ARROW:extension:metadata": b""}
-    field = pyarrow.field("x", pyarrow.null(), metadata=said)
+def _decoded(value: bytes) -> bytes:
     try:
-        (read,) = pyarrow.ipc.read_schema(pyarrow.schema([field]).serialize())
-    except Exception:  # whatever the package raises
-        return True
-    return isinstance(read.type, pyarrow.BaseExtensionType)
+        return base64.b64decode(value, validate=True)
+    except binascii.Error as error:
+        msg = "its schema is damaged"
+        raise ValueError(msg) from error

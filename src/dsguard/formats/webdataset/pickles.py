@@ -1,4 +1,4 @@
-"""Pickles in published shards: anybody can put one there, and readers of datasets run it."""
+"""Pickles and types in published shards: anybody can put them there, and readers run them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from dsguard.formats.base import Extras, Rows
 from dsguard.formats.folder.reader import TreeSource
 from dsguard.formats.images import with_suffix
 from dsguard.formats.loaded import is_pickle
+from dsguard.formats.parquet.foreign import without_types
+from dsguard.formats.parquet.table import Table
 from dsguard.formats.sealing import Unsealed, digest_of
 from dsguard.formats.webdataset.reader import Samples
 
@@ -34,6 +36,7 @@ class PublishedPickles:
     def __init__(self, source: Source, found: Unsealed, *, trusts_sealed: bool = True) -> None:
         self._found, self._is_tree = found, isinstance(source, TreeSource)
         self._trusts_sealed = trusts_sealed
+        self._types: set[str] = set()
         self._published: dict[str, bytes] = {}
         self._sealed: dict[str, bytes] = {}
 
@@ -44,6 +47,8 @@ class PublishedPickles:
         for each in self._found.put_into(published, self._found.known(published)):
             is_plain = self._is_tree or isinstance(each.record, Samples)
             trusted = self._trusted(each)
+            if isinstance(each.record, Table):
+                self._types.difference_update(self._types_in(trusted)[1])  # they were sealed
             yield trusted if is_plain else self._sealed_alone(trusted, published, start)
             start += len(each.names)
 
@@ -58,6 +63,10 @@ class PublishedPickles:
             if self._sealed.get(name) != digest:
                 yield name
 
+    def types(self) -> list[str]:
+        """Return the columns of published tables that come back without their types."""
+        return sorted(self._types)
+
     def _trusted(self, rows: Rows) -> Rows:
         """Return rows of a shard with what may come back of that which was sealed."""
         if not self._trusts_sealed:
@@ -66,7 +75,11 @@ class PublishedPickles:
         return rows
 
     def _without(self, rows: Rows) -> Rows:
-        """Return rows of a shard without the pickles in it."""
+        """Return rows of a shard without the pickles in it, those of a table without types."""
+        if isinstance(rows.record, Table):
+            rows, types = self._types_in(rows)
+            self._types.update(types)
+            return rows
         pickles = _pickles_of(rows)
         if not isinstance(rows.record, Samples) or not pickles:
             return rows
@@ -82,6 +95,13 @@ class PublishedPickles:
             return {n: data for n, data in plain(row).items() if not is_pickle(n, data)}
 
         return replace(rows, record=replace(rows.record, members=members), extras=extras)
+
+    def _types_in(self, rows: Rows) -> tuple[Rows, list[str]]:
+        """Return rows of a table without types of packages, and the columns that had one."""
+        assert isinstance(rows.record, Table)
+        batch, names = without_types(rows.record.batch)
+        found = [f"{rows.record.columns.file}/{name}" for name in names]
+        return replace(rows, record=replace(rows.record, batch=batch)) if names else rows, found
 
     def _sealed_alone(self, rows: Rows, published: Rows, start: int) -> Rows:
         """Return rows of a table without the pickles that were published as they are."""

@@ -1,0 +1,156 @@
+"""Pictures of two levels, a row in a number or in a short word, and drawings in braille."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from dsguard.formats.allowance import Allowance
+from dsguard.formats.disclosure import Disclosure
+from dsguard.formats.review import Review
+from dsguard.formats.words import extra_of_row
+
+SIDE = 28
+
+
+def glyph(seed: int, side: int = SIDE):
+    """A ring, as in a set of handwriting: empty rows above, and strokes in the middle."""
+    rng = np.random.default_rng(seed)
+    y, x = np.indices((side, side)) - (side - 1) / 2 - rng.uniform(-2, 2, (2, 1, 1))
+    distance = np.hypot(y, rng.uniform(0.9, 1.4) * x)
+    return abs(distance - 0.32 * side) < 0.09 * side
+
+
+def numbers_of(picture) -> list[int]:
+    return [int("".join(map(str, row)), 2) for row in picture.astype(int).tolist()]
+
+
+def words_of(picture) -> list[str]:
+    width = -(-picture.shape[1] // 4)
+    return [f"{row:0{width}X}" for row in numbers_of(picture)]
+
+
+@pytest.fixture
+def review():
+    return Review(Disclosure(), ["a.png", "b.png"])
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("side", [24, 28, 40, 63])
+def test_rows_in_numbers_are_held_back(review, seed, side):
+    rows = numbers_of(glyph(seed, side))
+    kept = review.file("0.json", json.dumps({"rows": rows, "label": 3}).encode())
+    assert json.loads(kept) == {"rows": None, "label": 3}
+    named = {f"row{n}": row for n, row in enumerate(rows)}
+    assert review.file("1.json", json.dumps(named).encode()) is None
+    for text in (" ".join(map(str, rows)), "\n".join(map(str, rows)), f"a.png,{rows}"):
+        assert review.file("0.txt", text.encode()) is None
+    assert review.row("t.parquet/rows", rows, Allowance()) is None
+    table = np.array([rows] * 20)
+    assert not review.array("a.npz", "x", table, {20})
+    assert not review.array("a.npz", "y", table[0], {20})
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("side", [12, 16, 24, 28])
+def test_rows_in_short_words_are_held_back(review, seed, side):
+    rows = words_of(glyph(seed, side))
+    kept = review.file("0.json", json.dumps({"x": rows, "label": 3}).encode())
+    assert json.loads(kept) == {"x": None, "label": 3}
+    for text in ("\n".join(rows), " ".join(rows), ",".join(rows).lower()):
+        assert review.file("0.txt", text.encode()) is None
+
+
+@pytest.mark.parametrize("text", [
+    "STARTCHAR A\nBBX 8 8 0 0\nBITMAP\n18\nENDCHAR\n",
+    "#define a_width 16\nstatic unsigned char a_bits[] = {\n 0x3c, 0x42 };",
+    "static char * a_xpm[] = {\n\"2 2 2 1\",",
+])  # fmt: skip
+def test_fonts_are_held_back(review, text):
+    assert review.file("0.txt", text.encode()) is None
+    assert json.loads(review.file("0.json", json.dumps({"x": text, "n": 1}).encode())) == {
+        "x": None,
+        "n": 1,
+    }
+
+
+@pytest.mark.parametrize("name", ["bitmap", "glyph", "glyph_data", "bits"])
+def test_bitmaps_are_held_back_by_their_names(review, name):
+    kept = review.file("0.json", json.dumps({name: list(range(16)), "n": 1}).encode())
+    assert json.loads(kept) == {name: None, "n": 1}
+
+
+def braille(picture):
+    """A sign has two columns and four rows of a picture."""
+    places = [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1), (3, 0), (3, 1)]
+    picture = picture.astype(int)
+    height, width = picture.shape
+    return [
+        "".join(
+            chr(
+                0x2800 + sum(int(picture[y + dy, x + dx]) << n for n, (dy, dx) in enumerate(places))
+            )
+            for x in range(0, width, 2)
+        )
+        for y in range(0, height, 4)
+    ]
+
+
+@pytest.mark.parametrize("join", ["", " ", ","])
+@pytest.mark.parametrize("side", [16, 28])
+def test_braille_is_counted_over_all_strings(review, side, join):
+    rows = [join.join(row) for row in braille(glyph(0, side))]
+    for value in ({"x": rows}, {f"r{n}": row for n, row in enumerate(rows)}):
+        kept = review.file("0.json", json.dumps({**value, "label": 3}).encode())
+        assert kept is None or not any(ord(sign) >= 0x2800 for sign in kept.decode())
+
+
+HONEST = {
+    "places": [1920, 1080, 4032, 3024, 8000, 17, 6000, 5121, 8191, 4000, 44, 1234],
+    "ids in order": [139832 + 77 * n for n in range(60)],
+    "times in order": [1_700_000_000 + 3600 * n for n in range(60)],
+    "a few ids": [139832, 582911, 239221, 982311, 100231, 392811, 872213, 293821],
+    "fractions": [n / 7 for n in range(60)],
+    "counts": [(37 * n) % 4000 for n in range(60)],
+    "one id": [582_911_233, *range(40)],
+    "wells": [f"{row}{n:02}" for row in "ABC" for n in range(1, 9)],
+    "labels": ["cat", "dog", "bed", "face", "cab", "dad", "bee", "add"],
+    "years": ["1999", "2004", "2001", "1987", "2020", "2011", "1990", "2005"],
+    "hashes": ["a1b2c3d", "9f8e7d6", "0a1b2c3"],
+    "panels": ["1a", "1b", "2a", "2b", "2c", "3a", "3b", "3c"],
+}
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_lists_of_other_things_go_along(review, name):
+    text = json.dumps({"x": HONEST[name]}).encode()
+    assert review.file("0.json", text) == text
+    assert review.row("t.parquet/x", HONEST[name], Allowance()) == HONEST[name]
+
+
+def test_only_rows_of_large_numbers_count_more():
+    assert extra_of_row(numbers_of(glyph(0))) >= 2 * SIDE
+    assert all(
+        extra_of_row(each) == 0
+        for name, each in HONEST.items()
+        if name not in ("a few ids",) and isinstance(each[0], int | float)
+    )
+
+
+def test_a_table_with_an_id_and_numbers_goes_along(review):
+    columns = ["name", "patient", *(f"n{n}" for n in range(40))]
+    rows = [[f"{'ab'[n]}.png", 5_829_112, *((n * k) % 5000 for k in range(40))] for n in range(2)]
+    text = "\n".join(",".join(map(str, row)) for row in (columns, *rows)).encode()
+    assert review.file("labels.csv", text) == text
+
+
+def test_columns_of_a_parquet_file_are_one_row(review):
+    rows = numbers_of(glyph(1))
+    allowance = review.row_of_table({f"row{n}": 7 for n, _ in enumerate(rows)})
+    assert allowance.in_rows == 63 - SIDE
+    with pytest.raises(Exception, match="large numbers"):
+        review.row_of_table({f"row{n}": row for n, row in enumerate(rows)})
+    assert pa.array(rows).type == pa.int64()
