@@ -37,6 +37,8 @@ _ID = re.compile(r"[^\W\d_]+\d+[^\W\d_]?|\d+[^\W\d_]{1,2}\d*[^\W\d_]?")
 """Words as n01440764 and 20240101T120000Z, of which a list has nothing else."""
 _WORD = re.compile(r"\w+")
 _HEXADECIMAL = re.compile(r"[0-9a-fA-F]+")
+_MIXED = re.compile(r"\b(?=\d*[a-fA-F])(?=[a-fA-F]*\d)[0-9a-fA-F]{2,7}\b", re.ASCII)
+"""A word of both digits and letters, with which a run begins: most lines have none."""
 
 
 class Rows:
@@ -66,7 +68,7 @@ class Rows:
         if self._grid.add(words) or self._add_letters(words) or self._add_words(line):
             msg = f"has {ROWS} rows of as many words or letters, like a picture in classes"
             raise CouldHoldPictureError(msg)
-        if any(map(self._bits.add, words)):
+        if (self._bits.length or _MIXED.search(line)) and any(map(self._bits.add, words)):
             msg = "has rows of hexadecimal digits, like a picture of two levels"
             raise CouldHoldPictureError(msg)
 
