@@ -543,6 +543,7 @@ def test_a_field_is_dropped_by_a_word_of_its_name(tmp_path, kind, out_format):
         ("cat/0.png", IMAGES[0]),
         ("cat/0.Patient.txt", b"SECRET"),
         ("cat/0.patient.json", b'{"a": "SECRET"}'),
+        ("cat/0.patient", b"SECRET"),
         ("cat/0.json", b'{"patient": "SECRET", "b": "OPEN"}'),
     ]
     if kind == "shard":

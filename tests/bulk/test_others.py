@@ -37,6 +37,12 @@ NAMES = ["pub/0.png", "pub/1.png", "private/0.png", "private/p 2.png", "private/
         ("A\u0308" + "3 Smith", True),
         ("pub/p 3.png, p2.png, 10 of 20", False),
         ("a cat, no privacy", False),
+        ('[{"file": "private/p 2.png", "a": "b"}, {"file": "pub/1.png", "a": "fine"}]', True),
+        ('[{"file": "pub/0.png", "a": "b"}, {"file": "pub/1.png", "a": "fine"}]', False),
+        ("private/p 2.png,pub/1.png,a look alike", True),
+        ("private/p 2.png pub/1.png", True),
+        ("pub/0.png pub/1.png same person", False),
+        ("/data/my set/pub/1.png", False),
     ],
 )
 def test_names_in_texts(text, named):

@@ -65,6 +65,23 @@ def one(data: bytes, packing=zipfile.ZIP_DEFLATED) -> bytes:
     return file.getvalue()
 
 
+def two_directories(data: bytes) -> bytes:
+    """Return a zip file with a second directory, which some readers take for the first."""
+    plain = one(data)
+    end = plain.rfind(b"PK\5\6")
+    start = plain.find(b"PK\1\2")
+    return plain[:end] + plain[start:end].replace(b"labels", b"readme") + plain[end:]
+
+
+def two_entries(data: bytes) -> bytes:
+    """Return a zip file with two entries."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("x", data)
+        archive.writestr("y", b"cat")
+    return file.getvalue()
+
+
 def extra(data: bytes) -> bytes:
     """Return a gzip file with an extra field of 64 KiB, before which nothing is unpacked."""
     plain = gzip.compress(data)
@@ -123,6 +140,15 @@ PICKLES = {
     "late": b"I1\n0" * 6000 + UNMARKED,
     "very-late": b"I1\n0" * 300_000 + UNMARKED,
     "behind-another": b"N." + UNMARKED,
+    "behind-a-string": b"T" + (20_000).to_bytes(4, "little") + b"a" * 20_000 + b"0" + UNMARKED,
+    "behind-a-long-string": b"T" + (2 << 20).to_bytes(4, "little") + b"a" * (2 << 20) + UNMARKED,
+    "behind-one-step-over-and-over": b"(" * (1 << 21) + UNMARKED,
+    "behind-steps.zip": one(b"N0]0" * 10_000 + UNMARKED),
+    "two-directories.zip": two_directories(NAMED),
+    "old-torch.bin": tar(b"", name="tensors"),
+    "objects-under-any-name.bin": two_entries(OBJECTS),
+    "packed.arrow.gz": gzip.compress(b"ARROW1"),
+    "other-bits.tar.gz": lzma.compress(tar(NAMED), lzma.FORMAT_ALONE, filters=[OTHER_BITS]),
     "no-zip.zip": NAMED,
     "no-xz.xz": NAMED,
     "small-window.xz": lzma.compress(NAMED, lzma.FORMAT_ALONE, filters=[SMALL_WINDOW]),
@@ -193,7 +219,6 @@ HONEST = {
     "B.json": b"Begin: " + b"[1, 2], " * 200_000,
     "mask.tif": b"II*\0" + bytes(1 << 21),
     "mask.bmp": b"BM\0\0\1\0" + bytes(1 << 21),
-    "one-sign.raw": b"(" * (1 << 21),
     "silence.wav": b"RIFF" + bytes(1 << 21),
     "letters": b"CATG" * 100_000,
     "of-no-colour.raw": bytes(100_000),

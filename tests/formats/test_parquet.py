@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import subprocess
 import sys
 
@@ -488,6 +489,27 @@ def test_types_that_strangers_add_do_not_come_back(tmp_path, scenes, key, sealed
         assert "of a type of some package" in str(report.failures["t.parquet/extra"])
     names = [(name, metadata) for name, _, metadata in schema_of(tmp_path / "back" / "t.parquet")]
     assert ("extra", None) in names or ("extra", {}) in names
+
+
+ODD = ["create_library_symlinks", "", 7, None, "timestamp[ns]x", "int64 "]
+USUAL = ["int64", "string", "timestamp[ns, tz=Europe/Paris]", "decimal128(10, 2)", "float32"]
+
+
+@pytest.mark.parametrize("dtype", [*ODD, *USUAL])
+def test_features_that_strangers_name_as_functions_do_not_come_back(tmp_path, scenes, key, dtype):
+    """`datasets` calls any function of pyarrow that is called so."""
+    (tmp_path / "clean").mkdir()
+    table = pa.table({"image": pa.array([encode_image(scenes[0])])})
+    pq.write_table(table, tmp_path / "clean" / "t.parquet")
+    protect_dataset(tmp_path / "clean", tmp_path / "out", key, workers=1)
+    features = {"image": {"_type": "Image"}, "n": [{"x": {"_type": "Value", "dtype": dtype}}]}
+    told = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+    published = pq.read_table(tmp_path / "out" / "t.parquet").append_column("n", [["x"]])
+    pq.write_table(published.replace_schema_metadata(told), tmp_path / "out" / "t.parquet")
+    report = restore_dataset(tmp_path / "out", tmp_path / "back", key, workers=1)
+    back = pq.read_schema(tmp_path / "back" / "t.parquet").metadata[b"huggingface"]
+    assert ("t.parquet/n" in report.failures) == (dtype in ODD)
+    assert ("n" in json.loads(back)["info"]["features"]) == (dtype in USUAL)
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.pq", "a", "a.arrow", "a.feather", "a.arrows"])

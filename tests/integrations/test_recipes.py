@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import gzip
 import io
+import json
 import pickle
 import re
 import tarfile
@@ -37,17 +38,20 @@ def test_hugging_face(tmp_path, scenes, protected, streaming):
     datasets = pytest.importorskip("datasets")
     from dsguard.integrations.huggingface import Restore
 
+    label = datasets.ClassLabel(names=["a", "b"])
+    features = datasets.Features({"image": datasets.Image(decode=False), "label": label})
     given = datasets.load_dataset(
         "parquet",
         data_files=str(protected / "*.parquet"),
         split="train",
         streaming=streaming,
         cache_dir=str(tmp_path / "cache"),
-    ).select_columns(["image", "label"])
-    assert isinstance(given.features["label"], datasets.ClassLabel | datasets.Value)
-    undecoded = given.cast_column("image", datasets.Image(decode=False))
-    clean = undecoded.map(Restore(tmp_path / "dataset.key"), batched=True).cast(given.features)
-    assert clean.features == given.features
+        columns=list(features),
+        features=features,
+    )
+    decoded = datasets.Features({**features, "image": datasets.Image()})
+    clean = given.map(Restore(tmp_path / "dataset.key"), batched=True).cast(decoded)
+    assert clean.features == decoded
     rows = list(clean)
     found = {np.asarray(row["image"]).tobytes() for row in rows}
     assert found == {image.tobytes() for image in scenes}
@@ -56,10 +60,40 @@ def test_hugging_face(tmp_path, scenes, protected, streaming):
 
 def test_the_recipe_is_that_of_the_docs():
     text = ROOT.joinpath("docs", "reference", "loaders.md").read_text("utf-8")
-    assert 'undecoded.map(Restore("dataset.key"), batched=True).cast(protected.features)' in text
+    assert 'protected.map(Restore("dataset.key"), batched=True)' in text
+    assert 'clean.cast(Features({**features, "image": Image()}))' in text
     assert "streaming=True" in text
-    assert 'select_columns(["image", "label"])' in text
-    assert 'isinstance(protected.features["label"], (ClassLabel, Value))' in text
+    assert "columns=list(features),\n    features=features," in text
+
+
+@pytest.mark.parametrize("dtype", ["create_library_symlinks", "have_libhdfs"])
+def test_types_in_a_file_of_a_stranger_are_not_made(tmp_path, protected, monkeypatch, dtype):
+    """`datasets` calls functions of pyarrow that are called as a type is."""
+    datasets = pytest.importorskip("datasets")
+    import pyarrow
+    import pyarrow.parquet
+
+    called = []
+    monkeypatch.setattr(pyarrow, dtype, lambda: called.append(dtype) or pyarrow.string())
+    (file,) = protected.glob("*.parquet")
+    table = pyarrow.parquet.read_table(file)
+    told = json.loads(table.schema.metadata[b"huggingface"])
+    told["info"]["features"]["note"] = {"_type": "Value", "dtype": dtype}
+    table = table.append_column("note", pyarrow.array(["x"] * len(table)))
+    table = table.replace_schema_metadata({b"huggingface": json.dumps(told).encode()})
+    pyarrow.parquet.write_table(table, file)
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    for more in ({}, {"columns": list(features), "features": features}):
+        called.clear()
+        given = datasets.load_dataset(
+            "parquet",
+            data_files=str(file),
+            split="train",
+            cache_dir=str(tmp_path / f"cache{len(more)}"),
+            **more,
+        )
+        assert len(given) == len(table)
+        assert bool(called) == (not more)
 
 
 def test_a_stage_of_webdataset_can_be_sent_to_workers(scenes, key):

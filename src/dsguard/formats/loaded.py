@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import os
 import pickletools
 import re
+import tarfile
 import zipfile
 from functools import lru_cache
 from typing import BinaryIO
 
 from dsguard.formats.arrays.npy import read_header
 from dsguard.formats.parquet.pages import footer_of, metadata_in
-from dsguard.formats.pickle_steps import calls
-from dsguard.formats.unpacked import MOST_SEEN, SEEN, first_member, start_of
+from dsguard.formats.pickle_steps import LONGEST, calls
+from dsguard.formats.unpacked import MOST_SEEN, SEEN, first_member, is_packed, start_of
 
 _KINDS = frozenset(
     {"cache", "ckpt", "dill", "jbl", "jl", "joblib", "p", "pbz2", "pck", "pckl", "pgz", "pickle"}
@@ -37,6 +39,10 @@ _TEXTS = frozenset(
 _PARQUET, _ARROW = b"PAR1", (b"ARRO", b"\xff\xff\xff\xff")
 _PARQUET_FILES, _ARROW_FILES = ("parquet", "parq", "pq"), ("arrow", "arrows", "feather", "ipc")
 _SCHEMA, _TYPE = b"ARROW:schema", b"ARROW:extension:name"
+_OF_TORCH = ("sys_info", "storages", "tensors", "pickle")
+_MOST_MEMBERS = 10_000
+_MOST_HEADER = 512  # bytes of an array by which its type is seen
+_MOST_END = (1 << 16) + 64  # of a zip file: its last record, a comment, and what is before it
 _ARRAY = b"\x93NUMPY"
 _STEPS = "".join(step.code for step in pickletools.opcodes).encode("latin-1")
 _PROTOCOL = re.compile(rb"\x80[\x02-\x05](?:[" + re.escape(_STEPS) + rb"]|\Z)")
@@ -104,15 +110,17 @@ def holds_pickle(name: str, content: bytes | BinaryIO) -> bool:
     file.seek(0)
     if mark == b"PK\3\4":
         return _is_zip_of_pickles(file, is_npz=_ending(name) == "npz")
-    if name.lower().endswith(".zip") and _is_zip_of_pickles(file):  # with bytes before it
+    is_zip = name.lower().endswith(".zip") and _is_zip_of_pickles(file)  # with bytes before it
+    if is_zip or _is_tar_of_torch(file):
         return True
     start = _start_of_content(name, file)
     if start is None or (_ending(name) in ("npy", "npz") and _could_be_steps(start)):
         return True
-    is_one = _begins_one(start)
+    longest = LONGEST if is_packed(file, name) else file.seek(0, os.SEEK_END)
+    is_one = _begins_one(start, longest)
     if is_one is None:  # what was seen does not tell
         more = _start_of_content(name, file, MOST_SEEN)
-        is_one = more is None or _begins_one(more, MOST_SEEN) is not False
+        is_one = more is None or _begins_one(more, longest, MOST_SEEN) is not False
     return is_one
 
 
@@ -121,11 +129,11 @@ def _start_of_content(name: str, file: BinaryIO, most: int = SEEN) -> bytes | No
     return first_member(start) if start and ".tar" in name.lower() else start
 
 
-def _begins_one(start: bytes, most: int = SEEN) -> bool | None:
+def _begins_one(start: bytes, longest: int, most: int = SEEN) -> bool | None:
     """Tell whether a pickle begins so; None where that is not seen in so many bytes."""
     if _PROTOCOL.match(start) or _has_objects(start):
         return True
-    return calls(start, is_cut=len(start) >= most)
+    return calls(start, is_cut=len(start) >= most, longest=longest)
 
 
 def _ending(name: str) -> str:
@@ -162,7 +170,7 @@ def _could_be_steps(start: bytes) -> bool:
 def _names_types(name: str, mark: bytes, file: BinaryIO) -> bool:
     """Tell whether a table of Arrow names types that packages have, whose code reads its values."""
     if mark in _ARROW or _ending(name) in _ARROW_FILES:
-        return _has(file, _TYPE)
+        return is_packed(file, name) or _has(file, _TYPE)
     if mark != _PARQUET and _ending(name) not in _PARQUET_FILES:
         return False
     try:
@@ -198,13 +206,57 @@ def _is_zip_of_pickles(file: BinaryIO, *, is_npz: bool = False) -> bool:
         return False
     with archive:
         entries = archive.infolist()
-        if len(entries) == 1 and _begins_one(_start_of(archive, entries[0]) or b""):
+        if archive.start_dir != _told_start(file):  # readers differ in which directory they take
+            return True
+        if len(entries) == 1 and _entry_is_one(archive, entries[0]):
             return True
         return any(
             entry.filename.lower().endswith("data.pkl")
-            or ((is_npz or entry.filename.endswith(".npy")) and _is_of_objects(archive, entry))
+            or (
+                _is_of_objects(archive, entry)
+                if is_npz or entry.filename.endswith(".npy")
+                else _has_objects(_start_of(archive, entry, _MOST_HEADER) or b"")
+            )
             for entry in entries
         )
+
+
+def _is_tar_of_torch(file: BinaryIO) -> bool:
+    """Tell whether a file is a tar archive as torch wrote them before version 0.4."""
+    file.seek(0)
+    header = file.read(tarfile.BLOCKSIZE)
+    if not header[148:154].strip(b" \0").isdigit():  # no checksum: most files are told by this
+        return False
+    try:
+        tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+        file.seek(0)
+        with tarfile.open(fileobj=file, mode="r:") as archive:
+            members = itertools.islice(archive, _MOST_MEMBERS)
+            return any(member.name.rpartition("/")[2] in _OF_TORCH for member in members)
+    except (tarfile.TarError, OSError, ValueError):
+        return False
+
+
+def _told_start(file: BinaryIO) -> int:
+    """Return where the record at the end of a zip file says that its directory is; -1 nowhere."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _MOST_END))
+    end = file.read()
+    place = end.rfind(b"PK\5\6")
+    if end[place - 20 : place - 16] == b"PK\6\7" and place >= 20:  # of more than 4 GiB
+        file.seek(min(size, int.from_bytes(end[place - 12 : place - 4], "little")) + 48)
+        return int.from_bytes(file.read(8), "little")
+    return int.from_bytes(end[place + 16 : place + 20], "little") if place >= 0 else -1
+
+
+def _entry_is_one(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
+    """Tell whether the one entry of a zip file is a pickle, or may be one behind what is seen."""
+    for most in (SEEN, MOST_SEEN):
+        start = _start_of(archive, entry, most) or b""
+        is_one = _begins_one(start, entry.file_size, most)
+        if is_one is not None:
+            return is_one
+    return True
 
 
 def _is_of_objects(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
@@ -215,7 +267,7 @@ def _is_of_objects(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
     return start is None or _has_objects(start)
 
 
-def _start_of(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | None:
+def _start_of(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int = SEEN) -> bytes | None:
     """Return what an entry begins with; None if it cannot be read.
 
     Readers load objects before the checksum is compared: one that is wrong is no excuse.
@@ -223,7 +275,7 @@ def _start_of(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | None:
     found = b""
     try:
         with archive.open(entry) as opened:
-            while len(found) < SEEN and (piece := opened.read(512)):
+            while len(found) < most and (piece := opened.read(512)):
                 found += piece
     except Exception:
         return found or None

@@ -85,7 +85,7 @@ class Others:
         return kind is _CELLS and self._are_in_words(text)
 
     def _is_one(self, piece: str, above: list[str]) -> bool | None:
-        """Tell whether a piece of text names one; None where it names no image at all.
+        """Tell whether a piece of text names one; None where it names none, or maybe several.
 
         As much of its path counts as leads to an image, from the folder of the text first.
         """
@@ -94,13 +94,14 @@ class Others:
         if not any(form in self._tails(1) for form in forms):
             return None
         parts = [*above, *(part for part in whole.split("/")[:-1] if part not in ("", "."))]
-        for depth in range(min(len(parts) + 1, _DEEPEST), 1, -1):
-            start = "/".join(parts[1 - depth :])
+        for depth in range(min(len(parts) + 1, _DEEPEST), 0, -1):
+            start = "".join(f"{part}/" for part in parts[len(parts) + 1 - depth :])
             for form in forms:
-                is_one = self._tails(depth).get(f"{start}/{form}")
+                is_one = self._tails(depth).get(start + form)
                 if is_one is not None:
-                    return is_one
-        return next(self._tails(1)[form] for form in forms if form in self._tails(1))
+                    is_all = whole in (form, start + form) or len(_WORDS.findall(piece)) < 2
+                    return is_one if is_one or is_all else None
+        return None
 
     def _tails(self, depth: int) -> dict[str, bool]:
         """Return the last `depth` parts of all names, and whether one of them was not chosen."""
@@ -151,7 +152,7 @@ def _forms(last: str) -> Iterator[str]:
     yield _bare(last)
     for _ in range(_MOST_SUFFIXES):
         last, _, suffix = last.rpartition(".")
-        if not last or not suffix[:1].isalpha():
+        if not last or not (suffix[:1].isalpha() and suffix.isalnum()):
             return
         yield _bare(last)
 

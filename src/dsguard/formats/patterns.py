@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
+from dsguard.formats.beside import is_text_field
 from dsguard.formats.images import is_image_name
 
 _DOTS = re.compile("[.:]")
@@ -114,19 +115,21 @@ def like(name: str, patterns: tuple[str, ...], *, exactly: bool = False) -> list
 
 
 def like_within(name: str, patterns: tuple[str, ...]) -> list[str]:
-    """Return those of some patterns that a word between the dots of a file's name is like.
+    """Return those of some patterns that a word behind a dot of a file's name is like.
 
-    So samples have fields, and images files beside them. Images have names of their own.
+    So samples have fields, and images files beside them. Images have names of their own, and
+    suffixes of texts are those of very many.
 
     Examples
     --------
-    >>> like_within("cat/0.patient.txt", ("patient", "txt"))
-    ['patient']
+    >>> like_within("cat/0.patient.txt", ("patient", "txt")), like_within("0.patient", ("patient",))
+    (['patient'], ['patient'])
     """
     last = name.rpartition("/")[2]
-    if not patterns or last.count(".") < 2 or is_image_name(last, of_any_kind=True):
+    if not patterns or "." not in last or is_image_name(last, of_any_kind=True):
         return []
-    words = last.split(".", _MOST_DOTS)[1:-1]
+    words = last.split(".", _MOST_DOTS)[1:]
+    words = words[:-1] if is_text_field(words[-1]) else words
     return [each for word in words for each in _like_last(word, patterns, False)]
 
 

@@ -30,12 +30,13 @@ _TEXTS = {
 }
 """Lines that unpicklers may take: some read numbers of any base, and up to a zero byte."""
 
-_FEW = 8
+LONGEST = 1 << 29
+"""Bytes of a string that may still be one: four letters, read as a length, tell of more."""
 
 _MARK, _IMPORTED, _OTHER = object(), object(), object()
 
 
-def calls(start: bytes, *, is_cut: bool) -> bool | None:
+def calls(start: bytes, *, is_cut: bool, longest: int = LONGEST) -> bool | None:
     r"""Tell whether a file begins as a pickle without a protocol does, which calls something.
 
     Protocols 0 and 1 have no mark. Texts and numbers soon have a byte that is no step of a pickle,
@@ -46,34 +47,35 @@ def calls(start: bytes, *, is_cut: bool) -> bool | None:
     start : bytes
     is_cut : bool
         Whether the file goes on behind.
+    longest : int
+        Bytes that the file has at most.
 
     Returns
     -------
     bool or None
-        None for steps up to a cut: a few, or one over and over, may be the start of anything, an
-        image of one colour for example.
+        None for steps up to a cut.
 
     >>> calls(b"cos\nsystem\n(S'true'\ntR.", is_cut=False), calls(b"cat\ndog\n", is_cut=False)
     (True, False)
     """
-    met, count, place, stack = set[str](), 0, 0, _Stack()
+    place, stack = 0, _Stack()
     try:
         while place < len(start):
             step = _STEPS[start[place]]
             end = _end(step, start, place + 1)
             if end > len(start):
-                break
-            if step.name in _TEXTS and not _fits(step.name, start[place + 1 : end]):
+                fits = step.name == "STRING" or _fits(step.name, start[place + 1 :] + b"\n")
+                return None if is_cut and end <= longest and fits else False
+            if not _fits(step.name, start[place + 1 : end]):
                 return False
             if stack.calls(step):
                 return True
-            count, place = count + 1, end
-            met.add(step.name)
+            place = end
             if step.name == "STOP":  # some files have one pickle behind the other
                 stack = _Stack()
     except LookupError:  # no step, or one that takes what is not there
         return False
-    return None if is_cut and count >= _FEW and len(met) > 1 else False
+    return None if is_cut else False
 
 
 def _end(step: pickletools.OpcodeInfo, data: bytes, place: int) -> int:
@@ -95,6 +97,8 @@ def _end(step: pickletools.OpcodeInfo, data: bytes, place: int) -> int:
 
 def _fits(name: str, line: bytes) -> bool:
     """Tell whether some unpickler takes a line as the number or string that it should be."""
+    if name not in _TEXTS:
+        return True
     text = line[:-1] if name == "STRING" else line.partition(b"\0")[0]
     return _TEXTS[name].fullmatch(text) is not None
 

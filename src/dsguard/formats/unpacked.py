@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import io
 import lzma
+import re
 import tarfile
 import zlib
 from collections.abc import Callable
@@ -27,7 +28,8 @@ _READERS: tuple[tuple[tuple[bytes, ...], Callable[[], Any]], ...] = (
     ((b"\xfd7zXZ", b"\x5d\0"), partial(lzma.LZMADecompressor, memlimit=_WINDOW)),
 )
 _LZMA = _READERS[-1][1]
-_NAMES_OF_LZMA = (".xz", ".lzma", ".pxz", ".plzma")
+_OF_LZMA = re.compile(r"(?i)\.(xz|lzma|pxz|plzma|txz|tlz|tgz|tbz2?)$|\.tar\b")
+"""Names of what readers unpack whatever it is packed with, of LZMA too."""
 """How packed files begin, and what unpacks them."""
 
 
@@ -56,7 +58,7 @@ def start_of(file: BinaryIO, most: int = SEEN, name: str = "") -> bytes | None:
     file.seek(0)
     mark = file.read(_PIECE)
     make = next((make for start, make in _READERS if mark.startswith(start)), None)
-    if make is None and name.lower().endswith(_NAMES_OF_LZMA):
+    if make is None and _OF_LZMA.search(name):
         file.seek(0)
         found = _unpacked(file, _LZMA, most)
         if found != b"":
@@ -66,6 +68,13 @@ def start_of(file: BinaryIO, most: int = SEEN, name: str = "") -> bytes | None:
         return mark + file.read(max(most - len(mark), 0)) if len(mark) == _PIECE else mark
     file.seek(0)
     return _unpacked(file, make, most)
+
+
+def is_packed(file: BinaryIO, name: str) -> bool:
+    """Tell whether `start_of` unpacks a file."""
+    file.seek(0)
+    mark = file.read(_PIECE)
+    return any(mark.startswith(start) for start, _ in _READERS) or bool(_OF_LZMA.search(name))
 
 
 def _unpacked(file: BinaryIO, make: Callable[[], Any], most: int) -> bytes | None:

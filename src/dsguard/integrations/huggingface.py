@@ -17,15 +17,19 @@ class Restore:
     ``datasets`` keeps what the function is made of in the fingerprint of its cache, so this has the
     path of the key and not the key.
 
-    Select the columns that you need, and look at their types: ``datasets`` decodes every column
-    that says it is an image, and somebody may have added it.
+    Give ``load_dataset`` the columns that you need and their types. Those in a file may be a
+    stranger's: ``datasets`` decodes every column that says it is an image, and calls functions of
+    pyarrow that are called as a type is.
 
-    >>> from datasets import ClassLabel, Image, Value  # doctest: +SKIP
-    >>> protected = protected.select_columns(["image", "label"])  # doctest: +SKIP
-    >>> assert isinstance(protected.features["label"], (ClassLabel, Value))  # doctest: +SKIP
-    >>> undecoded = protected.cast_column("image", Image(decode=False))  # doctest: +SKIP
-    >>> clean = undecoded.map(Restore("dataset.key"), batched=True)  # doctest: +SKIP
-    >>> clean = clean.cast(protected.features)  # doctest: +SKIP
+    >>> from datasets import Features, Image, Value, load_dataset  # doctest: +SKIP
+    >>> features = Features(
+    ...     {"image": Image(decode=False), "label": Value("int64")}
+    ... )  # doctest: +SKIP
+    >>> protected = load_dataset(
+    ...     "parquet", data_files="*.parquet", columns=list(features), features=features
+    ... )  # doctest: +SKIP
+    >>> clean = protected.map(Restore("dataset.key"), batched=True)  # doctest: +SKIP
+    >>> clean = clean.cast(Features({**features, "image": Image()}))  # doctest: +SKIP
 
     A streamed dataset does not know its columns after ``map``: ``cast`` tells them again. The cache
     of ``datasets`` has the clean images; that of a dataset from ``load_from_disk`` lies in the

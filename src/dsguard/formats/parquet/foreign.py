@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dsguard.formats.parquet.columns import arrow
 from dsguard.formats.parquet.dropped import retyped
-from dsguard.formats.parquet.metadata import Told, retold, tells_of_itself
+from dsguard.formats.parquet.metadata import Told, retold, tells_of_itself, without_odd_features
 from dsguard.formats.parquet.pages import footer_of, metadata_in
 
 if TYPE_CHECKING:
@@ -70,10 +70,12 @@ def without_types(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[str]]:
         found.append(name)
         return {k: v for k, v in (metadata or {}).items() if k not in (_NAME, _SAID)}
 
-    if not any(map(tells_of_itself, batch.schema)):
+    metadata, odd = without_odd_features(batch.schema.metadata)
+    if not odd and not any(map(tells_of_itself, batch.schema)):
         return batch, found
     fields = [retold(each, each.name, bare) for each in batch.schema]
-    schema = arrow()[0].schema(fields, metadata=batch.schema.metadata)
+    found += odd
+    schema = arrow()[0].schema(fields, metadata=metadata)
     columns = [retyped(*each) for each in zip(batch.columns, schema.types, strict=True)]
     return arrow()[0].RecordBatch.from_arrays(columns, schema=schema), found
 

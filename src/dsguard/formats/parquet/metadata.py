@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -20,6 +21,14 @@ Told: TypeAlias = "dict[bytes, bytes] | None"
 
 FEATURES = b"huggingface"
 """What ``datasets`` says of the columns of a file."""
+
+_DTYPE = re.compile(
+    r"null|bool|u?int(8|16|32|64)|float(16|32|64)?|halffloat|double|date(32|64)"
+    r"|(large_)?(string|utf8|binary)|(string|binary)_view"
+    r"|(time32|time64|timestamp|duration)\[[\w, =/+:-]{1,64}\]"
+    r"|decimal(32|64|128|256)\(\d{1,3}, ?-?\d{1,3}\)"
+)
+"""Names of types in features."""
 
 _OF_COLUMNS = f"{FEATURES.decode()}/info/features/"
 
@@ -74,6 +83,34 @@ def _bare(feature: Any) -> Any:
     is_counted = "names" in feature
     kept = {key: each for key, each in feature.items() if each is not None}
     return {key: each for key, each in kept.items() if not (is_counted and key == "num_classes")}
+
+
+def without_odd_features(metadata: Told) -> tuple[Told, list[str]]:
+    """Return metadata without features whose type is none of Arrow, and their columns.
+
+    ``datasets`` calls any function of pyarrow that is called as the type is.
+    """
+    try:
+        told = load_json((metadata or {})[FEATURES])
+        features = told["info"]["features"]
+        odd = [column for column, feature in features.items() if not _is_usual(feature)]
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        return metadata, []
+    if not odd:
+        return metadata, []
+    told["info"]["features"] = {name: each for name, each in features.items() if name not in odd}
+    return {**(metadata or {}), FEATURES: json.dumps(told).encode()}, odd
+
+
+def _is_usual(feature: Any) -> bool:
+    """Tell whether all types that a feature names, at any depth, are those of Arrow."""
+    if isinstance(feature, list):
+        return all(map(_is_usual, feature))
+    if not isinstance(feature, dict):
+        return True
+    dtype = feature.get("dtype", "null")
+    is_one = isinstance(dtype, dict) or (isinstance(dtype, str) and _DTYPE.fullmatch(dtype))
+    return bool(is_one) and all(map(_is_usual, feature.values()))
 
 
 def is_of_columns(path: str) -> bool:
