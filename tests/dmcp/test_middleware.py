@@ -200,6 +200,21 @@ def request_head(token: str, size: int, path: str = "/v1/datasets/d/restore") ->
     ).encode()
 
 
+def test_who_leaves_in_the_middle_of_a_message_is_no_error_of_the_service(tmp_path):
+    """An approval needs no token: anybody could fill the log with tracebacks."""
+    with running(tmp_path / "service") as server:
+        before = len(server.log)
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sender:
+                path = "/v1/datasets/d/approvals"
+                sender.sendall(request_head(server.owner_token, 1000, path) + b"{")
+        httpx.get(f"{server.url}/healthz")
+        time.sleep(1)
+    told = "\n".join(server.log[before:])
+    assert "400" in told
+    assert "Traceback" not in told
+
+
 def test_nothing_is_read_of_whom_is_refused(server, user, dataset):
     for path in (f"/v1/datasets/{dataset}/restore", f"/datasets/{dataset}/restore"):
         with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sender:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import numpy as np
@@ -154,3 +155,46 @@ def test_columns_of_a_parquet_file_are_one_row(review):
     with pytest.raises(Exception, match="large numbers"):
         review.row_of_table({f"row{n}": row for n, row in enumerate(rows)})
     assert pa.array(rows).type == pa.int64()
+
+
+def encoded(alphabet: str, data: bytes) -> list[str]:
+    """Return bytes in an alphabet, in words of 60."""
+    number, text = int.from_bytes(data, "big"), ""
+    while number:
+        number, digit = divmod(number, len(alphabet))
+        text += alphabet[digit]
+    return [text[start : start + 60] for start in range(0, len(text), 60)]
+
+
+ALPHABETS = {
+    "base32 in small letters": "abcdefghijklmnopqrstuvwxyz234567",
+    "base32hex": "0123456789ABCDEFGHIJKLMNOPQRSTUV",
+    "z-base-32": "ybndrfg8ejkmcpqxot1uwisza345h769",
+    "Crockford": "0123456789ABCDEFGHJKMNPQRSTVWXYZ",
+    "base36": "0123456789abcdefghijklmnopqrstuvwxyz",
+}
+
+
+@pytest.mark.parametrize("alphabet", ALPHABETS)
+def test_codes_of_any_alphabet_are_held_back(review, alphabet):
+    """A picture file of 32×32 pixels has some 240 bytes."""
+    words = encoded(ALPHABETS[alphabet], np.random.default_rng(0).bytes(240))
+    text = json.dumps({"code": words}).encode()
+    for name, data in (("a.json", text), ("a.txt", "\n".join(words).encode())):
+        kept = review.file(name, data) or b""
+        assert not any(word.encode() in kept for word in words)
+
+
+@pytest.mark.parametrize("width", [12, 16, 20])
+def test_base64_in_short_words_is_held_back(review, width):
+    text = base64.b64encode(np.random.default_rng(0).bytes(240)).decode()
+    words = [text[start : start + width] for start in range(0, len(text), width)]
+    kept = review.file("a.json", json.dumps({f"k{n}": w for n, w in enumerate(words)}).encode())
+    assert sum(word in (kept or b"").decode() for word in words) < len(words) // 2
+
+
+def test_a_few_ids_go_along(review):
+    text = json.dumps({"video": "dQw4w9WgXcQ", "doc": "1BxiMVs0XRA5nFMdKvBdBZjgmUUqpt", "n": 1})
+    assert json.loads(review.file("a.json", text.encode()) or b"{}").get("video") == "dQw4w9WgXcQ"
+    slides = json.dumps({"slide": "tcga2gz7bd01z00dx1", "case": "patient00012scan03"}).encode()
+    assert review.file("b.json", slides) == slides

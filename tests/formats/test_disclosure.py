@@ -1029,3 +1029,10 @@ def test_long_texts_are_not_looked_through_for_names(monkeypatch):
     assert looked == ["a/0.png"]
     assert not images.is_name("ab " * (5 << 20))
     assert looked == ["a/0.png"]
+
+
+def test_half_a_sign_is_escaped_in_json_that_is_written_anew():
+    """UTF-8 does not have it: the file could not be read any more."""
+    given = rb'{"v": "\ud800 \u00e9 \ud83d\ude00", "imageData": "' + b"A1b2" * 200 + b'"}'
+    kept = Review(Disclosure()).file("a.json", given)
+    assert json.loads(kept.decode("utf-8")) == {**json.loads(given), "imageData": None}

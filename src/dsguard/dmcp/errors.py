@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from dsguard.dmcp import pages
@@ -50,6 +51,13 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
         return await answer_refusal(request, _of_http(error))
+
+    @app.exception_handler(ClientDisconnect)
+    async def left(request: Request, _: Exception) -> Response:
+        refusal = Refused(
+            400, "cut-off", "the request ended before all of it was there", "send it again"
+        )
+        return _answer(request, refusal)  # which nobody reads
 
     @app.exception_handler(OSError)
     @app.exception_handler(SQLAlchemyError)

@@ -17,6 +17,7 @@ from dsguard.formats.limits import check_json, json_lines
 from dsguard.formats.words import LONGEST_NUMBER
 
 _BLANKS = re.compile(r"\s{65,}")
+_LONE = re.compile("[\ud800-\udfff]")  # half a sign, which UTF-8 does not have and JSON escapes
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 
 
@@ -107,4 +108,5 @@ def json_of(value: Any, indent: int | None = None) -> str:
         raise TypeError(msg)
 
     text = json.dumps(value, ensure_ascii=False, indent=indent, default=marked)
+    text = _LONE.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
     return re.sub(f'"{mark}([^"]*)"', r"\1", text) if mark in text else text

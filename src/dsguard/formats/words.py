@@ -47,7 +47,9 @@ ENCODED = 24
 _CODE_OF_LETTERS = 40
 """The same of words without a digit."""
 _CHANGES = 0.345
-_CODE = re.compile(r"[0-9a-fA-F]{16,}|[A-Z2-7]{16,}=*")  # hexadecimal, base32
+_CODE = re.compile(r"[0-9a-fA-F]{16,}|[A-Z0-9]{16,}=*|[a-z0-9]{16,}")  # hexadecimal, base32, base36
+_SHORT_CODE, _PRICE_OF_SHORT_CODE = 12, 2
+"""Characters of a short word of base64, a few of which may be ids, and what each counts as."""
 _PRICE_OF_CODE = 5
 """Characters that one such digit counts as: digests of 64 and 32 go along, 8×8 in gray does not."""
 _PIECES = re.compile(r"[^\W\d_A-Z]+|[A-Z][^\W\d_A-Z]+|[A-Z]+|\d+|.")
@@ -175,12 +177,14 @@ def size_of_signs(line: str) -> int:
 def cost_of(word: str) -> int:
     """Return how many characters a word counts as: of a plain one, most signs around it."""
     if not _is_plain(word):
-        return len(word) * (_PRICE_OF_CODE if _is_code_of_digits(word) else 1)
+        is_short = len(word) >= _SHORT_CODE and is_code(word)
+        other = _PRICE_OF_SHORT_CODE if is_short else 1
+        return len(word) * (_PRICE_OF_CODE if _is_code_of_digits(word) else other)
     return max(0, len(word) - len(word.strip(_AROUND_WORDS)) - _FREE_SIGNS)
 
 
 def _is_code_of_digits(word: str) -> bool:
-    """Tell whether a word is hexadecimal or base32, and neither letters alone nor a number."""
+    """Tell whether a word is hexadecimal, base32 or the like, and neither letters nor a number."""
     if not _CODE.fullmatch(word) or word.isalpha():
         return False
     return not word.isdecimal() or len(word) > LONGEST_NUMBER
