@@ -198,3 +198,32 @@ def test_a_few_ids_go_along(review):
     assert json.loads(review.file("a.json", text.encode()) or b"{}").get("video") == "dQw4w9WgXcQ"
     slides = json.dumps({"slide": "tcga2gz7bd01z00dx1", "case": "patient00012scan03"}).encode()
     assert review.file("b.json", slides) == slides
+
+
+def test_addresses_are_looked_into(review):
+    """A picture of 48×48 has some 330 bytes."""
+    text = base64.urlsafe_b64encode(np.random.default_rng(0).bytes(330)).decode()
+    for pieces in ([text[:220], text[220:]], [text[n : n + 60] for n in range(0, 440, 60)]):
+        several = ["https://x.org/" + each for each in pieces]
+        named = {f"u{n}": each for n, each in enumerate(several)}
+        kept = review.file("a.json", json.dumps(named).encode()) or b""
+        assert not all(each.encode() in kept for each in pieces)
+        kept = review.file("a.txt", "\n".join(several).encode()) or b""
+        assert not all(each.encode() in kept for each in pieces)
+    hashed = "https://cdn.org/a.jpg?w=3&thumbhash=1QcSHQRnh493V4dIh4eXh1h4kJUI"
+    kept = review.file("b.json", json.dumps({"u": hashed, "n": 1}).encode())
+    assert json.loads(kept) == {"u": None, "n": 1}
+    assert review.file("b.txt", hashed.encode()) is None
+
+
+@pytest.mark.parametrize("address", [
+    "https://live.staticflickr.com/65535/49394793212_ab12cd34ef_b.jpg",
+    "http://images.cocodataset.org/val2017/000000397133.jpg",
+    "https://drive.google.com/file/d/1BxiMVs0XRA5nFMdKvBdBZjgmUUqptlbs74OgvE2upms/view",
+    "https://upload.wikimedia.org/wikipedia/commons/thumb/a/a9/Example.jpg/320px-Example.jpg",
+])  # fmt: skip
+def test_usual_addresses_go_along(review, address):
+    told = {"url": address, "license": "https://creativecommons.org/licenses/by/2.0/"}
+    text = json.dumps(told).encode()
+    assert review.file("a.json", text) == text
+    assert review.file("b.txt", address.encode()) == address.encode()

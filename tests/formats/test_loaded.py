@@ -73,6 +73,17 @@ def two_directories(data: bytes) -> bytes:
     return plain[:end] + plain[start:end].replace(b"labels", b"readme") + plain[end:]
 
 
+def overlapping() -> bytes:
+    """Return a zip file with an entry that lies within another."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("x", b"cat" * 99)
+        again = zipfile.ZipInfo("y")
+        again.file_size, again.compress_size, again.CRC, again.header_offset = 3, 3, 0, 0
+        archive.filelist.append(again)
+    return file.getvalue()
+
+
 def two_entries(data: bytes) -> bytes:
     """Return a zip file with two entries."""
     file = io.BytesIO()
@@ -156,6 +167,8 @@ PICKLES = {
     "small-window-by-any-name": lzma.compress(NAMED, lzma.FORMAT_ALONE, filters=[SMALL_WINDOW]),
     "labels.v2.zst": b"\x28\xb5\x2f\xfd",
     "train.2024.lz4": b"\x04\x22\x4d\x18",
+    "features.dat ": b"ZF" + hex(len(NAMED)).ljust(19).encode() + zlib.compress(NAMED),
+    "in-each-other.zip": overlapping(),
     "skipped.zst": b"\x5a\x2a\x4d\x18",
     "labels.zip": one(NAMED),
     "packed.zip": one(NAMED, zipfile.ZIP_LZMA),

@@ -556,3 +556,15 @@ def test_arrow_has_the_footer_that_was_looked_at(request):
 def test_a_file_that_is_none_is_damaged(file):
     with pytest.raises(ValueError, match="does not end as a Parquet file does"):
         parquet_file(io.BytesIO(file))
+
+
+@pytest.mark.parametrize("drop", [(), ("foo",)])
+@pytest.mark.parametrize("kind", [pa.timestamp("us"), pa.duration("s"), pa.date32()])
+def test_moments_that_python_has_none_for_end_no_run(tmp_path, scenes, key, kind, drop):
+    (tmp_path / "clean").mkdir()
+    far = pa.array([2**30 if kind == pa.date32() else 2**62], kind)
+    column = pa.ListArray.from_arrays([0, 1], far)
+    table = pa.table({"image": pa.array([encode_image(scenes[0])]), "x": column})
+    pq.write_table(table, tmp_path / "clean" / "t.parquet")
+    report = protect_dataset(tmp_path / "clean", tmp_path / "out", key, workers=1, drop=drop)
+    assert (report.done, report.failed) == (1, 0)

@@ -28,8 +28,9 @@ _KINDS = frozenset(
 _PACKED = (".bz2", ".gz", ".lz4", ".lzma", ".tar", ".xz", ".z", ".zip", ".zst")
 """Suffixes behind these: torch's checkpoints are often called ``.pth.tar``, and are no archives."""
 
-_UNSEEN = re.compile(rb"\x28\xb5\x2f\xfd|\x04\x22\x4d\x18|[\x50-\x5f]\x2a\x4d\x18")
-"""How files of Zstandard and LZ4 begin, with a frame to skip too: a name tells what is in them."""
+_UNSEEN = re.compile(rb"\x28\xb5\x2f\xfd|\x04\x22\x4d\x18|[\x50-\x5f]\x2a\x4d\x18|ZF0x")
+"""How files of Zstandard (with a frame to skip too), LZ4 and old ones of joblib begin: a name tells
+what is in them."""
 _TEXTS = frozenset(
     {"csv", "geojson", "htm", "html", "json", "jsonl", "log", "md", "ndjson", "parquet", "sql"}
     | {"svg", "tsv", "txt", "xml", "yaml", "yml"}
@@ -206,7 +207,8 @@ def _is_zip_of_pickles(file: BinaryIO, *, is_npz: bool = False) -> bool:
         return False
     with archive:
         entries = archive.infolist()
-        if archive.start_dir != _told_start(file):  # readers differ in which directory they take
+        is_odd = archive.start_dir != _told_start(file)  # readers take one directory or the other
+        if is_odd or _overlap(entries) or len(entries) > _MOST_MEMBERS:
             return True
         if len(entries) == 1 and _entry_is_one(archive, entries[0]):
             return True
@@ -235,6 +237,12 @@ def _is_tar_of_torch(file: BinaryIO) -> bool:
             return any(member.name.rpartition("/")[2] in _OF_TORCH for member in members)
     except (tarfile.TarError, OSError, ValueError):
         return False
+
+
+def _overlap(entries: list[zipfile.ZipInfo]) -> bool:
+    """Tell whether entries of a zip file lie in each other: a short one could have any number."""
+    places = sorted((each.header_offset, each.compress_size) for each in entries)
+    return any(start + size > other for (start, size), (other, _) in itertools.pairwise(places))
 
 
 def _told_start(file: BinaryIO) -> int:

@@ -11,7 +11,7 @@ import re
 _NAME = r"blur[\W_]?hash|thumb[\W_]?hash|lqip"
 _CALLED = re.compile(_NAME, re.IGNORECASE)
 _BEHIND = re.compile(r"[\w.-]{0,64}[\"']?[ \t]{0,8}[:=,;|\t>]")  # as in a head or before a value
-_BEFORE = re.compile(r"[,;|\t<][ \t]{0,8}[\"']?[\w.-]{0,64}$")
+_BEFORE = re.compile(r"[,;|\t<?&][ \t]{0,8}[\"']?[\w.-]{0,64}$")
 _MOST_BEFORE = 80  # characters
 _WORDS = ("hash", "Hash", "HASH", "lqip", "Lqip", "LQIP")
 _KIND = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from dsguard.formats.allowance import LABELS, STRING, WORD, CouldHoldPictureError
 from dsguard.formats.drawings import has_drawing
 from dsguard.formats.forms import is_drawn, is_dump
@@ -20,6 +22,8 @@ from dsguard.formats.words import (
     size_of_signs,
     words_of,
 )
+
+_PARAMETER = re.compile(r"[?&;#]([\w.-]{1,64})=")
 
 
 def size_of_scalar(value: object) -> tuple[int, int]:
@@ -69,6 +73,9 @@ def size_of_string(text: str) -> int:
     if not text.startswith(ADDRESS):
         for word in words:
             check_code(word)
+    elif any(map(is_called_picture, _PARAMETER.findall(text))):
+        msg = "is an address with a blurred picture or a perceptual hash, by its name"
+        raise CouldHoldPictureError(msg)
     signs = sum(size_of_signs(line) for line in text.splitlines())
     return signs + sum(map(cost_of, words))
 

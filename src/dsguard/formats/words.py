@@ -48,6 +48,9 @@ _CODE_OF_LETTERS = 40
 """The same of words without a digit."""
 _CHANGES = 0.345
 _CODE = re.compile(r"[0-9a-fA-F]{16,}|[A-Z0-9]{16,}=*|[a-z0-9]{16,}")  # hexadecimal, base32, base36
+_ID = re.compile(r"[^\W\d_]+\d+[^\W\d_]?|\d+[^\W\d_]{1,2}\d+[^\W\d_]?")
+"""Words as photo000000000012 and 20240101T120000Z."""
+_IN_ADDRESS = re.compile(r"[/?&=#.:;,%]")
 _SHORT_CODE, _PRICE_OF_SHORT_CODE = 12, 2
 """Characters of a short word of base64, a few of which may be ids, and what each counts as."""
 _PRICE_OF_CODE = 5
@@ -176,16 +179,24 @@ def size_of_signs(line: str) -> int:
 @lru_cache(maxsize=1 << 14)
 def cost_of(word: str) -> int:
     """Return how many characters a word counts as: of a plain one, most signs around it."""
+    if word.startswith(ADDRESS):
+        return sum(map(_cost_of_code, _IN_ADDRESS.split(word)))
     if not _is_plain(word):
-        is_short = len(word) >= _SHORT_CODE and is_code(word)
-        other = _PRICE_OF_SHORT_CODE if is_short else 1
-        return len(word) * (_PRICE_OF_CODE if _is_code_of_digits(word) else other)
+        return _cost_of_code(word)
     return max(0, len(word) - len(word.strip(_AROUND_WORDS)) - _FREE_SIGNS)
+
+
+def _cost_of_code(word: str) -> int:
+    """Return how many characters a word counts as that is none of a language."""
+    if _is_code_of_digits(word):
+        return _PRICE_OF_CODE * len(word)
+    is_short = len(word) >= _SHORT_CODE and is_code(word)
+    return (_PRICE_OF_SHORT_CODE if is_short else 1) * len(word)
 
 
 def _is_code_of_digits(word: str) -> bool:
     """Tell whether a word is hexadecimal, base32 or the like, and neither letters nor a number."""
-    if not _CODE.fullmatch(word) or word.isalpha():
+    if not _CODE.fullmatch(word) or word.isalpha() or _ID.fullmatch(word):
         return False
     return not word.isdecimal() or len(word) > LONGEST_NUMBER
 

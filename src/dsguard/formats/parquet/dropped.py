@@ -129,7 +129,7 @@ def undropped_column(
         if all(new is old for new, old in zip(left, given, strict=True)):
             return column
         return array_of(left, column.type)
-    except (pyarrow.ArrowException, OSError, RecursionError, TypeError, ValueError):
+    except (pyarrow.ArrowException, OSError, OverflowError, RecursionError, TypeError, ValueError):
         last = name.rpartition("/")[2]
         drops.account.leave_out(last, name, UNREAD, len(column), sealable=not sealing)
         return pyarrow.nulls(len(column), column.type)
