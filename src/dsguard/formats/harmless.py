@@ -30,6 +30,7 @@ from dsguard.formats.strings import (
 )
 from dsguard.formats.words import (
     ADDRESS,
+    cost_of,
     extra_alone,
     extra_of_row,
     facts_of_word,
@@ -93,7 +94,7 @@ def _extra_of(words: list[str], numbers: int) -> int:
     """Return by how much the numbers of a line count more as rows of bits: a row, or one alone."""
     if numbers > SHORT_ROW:
         return extra_of_row(whole_numbers_in(words))
-    return max(map(extra_alone, words)) if numbers == 1 else 0
+    return max(map(extra_alone, whole_numbers_in(words)), default=0) if numbers == 1 else 0
 
 
 def _pixels_in(words: list[str], numbers: int) -> int:
@@ -209,13 +210,18 @@ def _size_of_line(words: list[str], known: Callable[[str], bool]) -> tuple[int, 
     numbers = characters = 0
     is_long = len(words) > _MANY_WORDS  # of which most are there many times
     for word, times in Counter(words).items() if is_long else zip(words, itertools.repeat(1)):
-        found, size, is_odd = facts_of_word(word) if len(word) <= WORD else (0, len(word), True)
+        found, size, is_odd = facts_of_word(word) if len(word) <= WORD else _facts_of_long(word)
         numbers += times * found
         if (size or is_odd) and not known(word):
             if is_odd:
                 _refuse_odd(word)
             characters += times * size
     return numbers, characters
+
+
+def _facts_of_long(word: str) -> tuple[int, int, bool]:
+    """Return the facts of a word that is too long for one, unless it is an address."""
+    return 0, cost_of(word) if word.startswith(ADDRESS) else len(word), True
 
 
 _MANY_WORDS = 256

@@ -34,7 +34,7 @@ from dsguard.formats.rows import ROWS, are_rows, check_rows
 from dsguard.formats.strings import check_class, check_name, size_of_scalar, size_of_string
 from dsguard.formats.texts import decoded, json_of, parsed
 from dsguard.formats.walk import Walk
-from dsguard.formats.words import count_of, extra_of_row, is_number, numbers_in
+from dsguard.formats.words import PLACE, count_of, extra_of_row, is_number, numbers_in
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -269,7 +269,8 @@ class Review:
         rows = array if is_about_images else array.reshape(1, -1)
         if array.dtype.kind not in "iu" or rows.shape[1] <= SHORT_ROW:
             return
-        most = max(map(extra_of_row, rows.tolist()), default=0)
+        large = ((rows >= 1 << PLACE) | (rows <= -(1 << PLACE))).sum(axis=1) >= ROWS
+        most = max(map(extra_of_row, rows[large].tolist()), default=0)  # others are none
         (each_image if is_about_images else self._images.of_all).take_large(rows.shape[1], most)
 
     def _content(self, name: str, kind: str, data: bytes, own: Allowance | None) -> bytes | None:

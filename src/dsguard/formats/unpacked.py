@@ -27,10 +27,10 @@ _READERS: tuple[tuple[tuple[bytes, ...], Callable[[], Any]], ...] = (
     ((b"BZh",), bz2.BZ2Decompressor),
     ((b"\xfd7zXZ", b"\x5d\0"), partial(lzma.LZMADecompressor, memlimit=_WINDOW)),
 )
+"""How packed files begin, and what unpacks them."""
 _LZMA = _READERS[-1][1]
 _OF_LZMA = re.compile(r"(?i)\.(xz|lzma|pxz|plzma|txz|tlz|tgz|tbz2?)$|\.tar\b")
 """Names of what readers unpack whatever it is packed with, of LZMA too."""
-"""How packed files begin, and what unpacks them."""
 
 
 def start_of(file: BinaryIO, most: int = SEEN, name: str = "") -> bytes | None:

@@ -31,7 +31,7 @@ _OF_LATEX = re.compile(r"\\\\|(?<=\d)\\(?=[a-z])")
 _PLAIN_WORD = re.compile(r"[^\W\d_]+(['’_-][^\W\d_]+)*")
 _WHOLE = re.compile(r"[-+]?[0-9]+")
 _ROWS = 8
-_PLACE = 13
+PLACE = 13
 """Bits of a number that may be a place in an image, or a class."""
 _VALUES = frozenset({"true", "false", "nan", "null", "none"})
 _JOINTS = re.compile("['’_-]")
@@ -47,7 +47,8 @@ ENCODED = 24
 _CODE_OF_LETTERS = 40
 """The same of words without a digit."""
 _CHANGES = 0.345
-_CODE = re.compile(r"[0-9a-fA-F]{16,}|[A-Z0-9]{16,}=*|[a-z0-9]{16,}")  # hexadecimal, base32, base36
+_CODE = re.compile(r"[0-9a-fA-F]{16,}|[A-Z2-7]{16,}=*")  # hexadecimal, base32
+_OTHER_CODE = re.compile(r"[A-Z0-9]{16,}=*|[a-z0-9]{16,}")  # other alphabets, base36
 _ID = re.compile(r"[^\W\d_]+\d+[^\W\d_]?|\d+[^\W\d_]{1,2}\d+[^\W\d_]?")
 """Words as photo000000000012 and 20240101T120000Z."""
 _IN_ADDRESS = re.compile(r"[/?&=#.:;,%]")
@@ -86,17 +87,16 @@ def extra_of_row(values: Iterable[object]) -> int:
     """
     whole = [abs(each) for each in values if isinstance(each, int)]
     some = [each for each in whole if each]
-    large = sum(each.bit_length() > _PLACE for each in some)
+    large = sum(each.bit_length() > PLACE for each in some)
     if large < _ROWS or 2 * large <= len(some) or whole == sorted(whole):
         return 0
     return len(whole) * ((max(some).bit_length() - 1) // 8)
 
 
-def extra_alone(word: str) -> int:
+def extra_alone(value: int) -> int:
     """Return the same of a number in a line of its own."""
-    is_whole = len(word) <= LONGEST_NUMBER and _WHOLE.fullmatch(word)
-    bits = int(word).bit_length() if is_whole else 0
-    return (bits - 1) // 8 if bits > _PLACE else 0
+    bits = value.bit_length()
+    return (bits - 1) // 8 if bits > PLACE else 0
 
 
 def whole_numbers_in(words: Iterable[str]) -> Iterator[int]:
@@ -180,7 +180,7 @@ def size_of_signs(line: str) -> int:
 def cost_of(word: str) -> int:
     """Return how many characters a word counts as: of a plain one, most signs around it."""
     if word.startswith(ADDRESS):
-        return sum(map(_cost_of_code, _IN_ADDRESS.split(word)))
+        return len(word) + sum(_cost_of_code(p) - len(p) for p in _IN_ADDRESS.split(word))
     if not _is_plain(word):
         return _cost_of_code(word)
     return max(0, len(word) - len(word.strip(_AROUND_WORDS)) - _FREE_SIGNS)
@@ -196,7 +196,8 @@ def _cost_of_code(word: str) -> int:
 
 def _is_code_of_digits(word: str) -> bool:
     """Tell whether a word is hexadecimal, base32 or the like, and neither letters nor a number."""
-    if not _CODE.fullmatch(word) or word.isalpha() or _ID.fullmatch(word):
+    is_other = _OTHER_CODE.fullmatch(word) and not _ID.fullmatch(word)
+    if not (_CODE.fullmatch(word) or is_other) or word.isalpha():
         return False
     return not word.isdecimal() or len(word) > LONGEST_NUMBER
 

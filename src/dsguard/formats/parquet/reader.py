@@ -249,9 +249,6 @@ class ParquetSource(ShardedSource):
     def _file(self, opened: Any, name: str) -> Any:
         try:
             file = parquet_file(opened)
-        except InputError as error:
-            msg = f"{self.place}/{name} {error.message}"
-            raise InputError(msg) from error
         except damage() as error:
             raise_if_of_machine(error, f"{self.place}/{name}")
             msg = f"{self.place}/{name} is not a Parquet file, or is damaged: {error}"

@@ -47,7 +47,7 @@ class PublishedPickles:
         for each in self._found.put_into(published, self._found.known(published)):
             is_plain = self._is_tree or isinstance(each.record, Samples)
             trusted = self._trusted(each)
-            if isinstance(each.record, Table):
+            if self._types and isinstance(each.record, Table):
                 self._types.difference_update(self._types_in(trusted)[1])  # they were sealed
             yield trusted if is_plain else self._sealed_alone(trusted, published, start)
             start += len(each.names)
