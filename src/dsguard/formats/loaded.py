@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import itertools
 import os
@@ -14,7 +13,7 @@ from functools import lru_cache
 from typing import BinaryIO
 
 from dsguard.formats.arrays.npy import read_header
-from dsguard.formats.parquet.pages import footer_of, metadata_in
+from dsguard.formats.parquet.pages import TYPE, footer_of, schemas_in
 from dsguard.formats.pickle_steps import LONGEST, calls
 from dsguard.formats.unpacked import MOST_SEEN, SEEN, first_member, is_packed, start_of
 
@@ -39,7 +38,6 @@ _TEXTS = frozenset(
 
 _PARQUET, _ARROW = b"PAR1", (b"ARRO", b"\xff\xff\xff\xff")
 _PARQUET_FILES, _ARROW_FILES = ("parquet", "parq", "pq"), ("arrow", "arrows", "feather", "ipc")
-_SCHEMA, _TYPE = b"ARROW:schema", b"ARROW:extension:name"
 _OF_TORCH = ("sys_info", "storages", "tensors", "pickle")
 _MOST_MEMBERS = 10_000
 _MOST_HEADER = 512  # bytes of an array by which its type is seen
@@ -171,15 +169,14 @@ def _could_be_steps(start: bytes) -> bool:
 def _names_types(name: str, mark: bytes, file: BinaryIO) -> bool:
     """Tell whether a table of Arrow names types that packages have, whose code reads its values."""
     if mark in _ARROW or _ending(name) in _ARROW_FILES:
-        return is_packed(file, name) or _has(file, _TYPE)
+        return is_packed(file, name) or _has(file, TYPE)
     if mark != _PARQUET and _ending(name) not in _PARQUET_FILES:
         return False
     try:
         file.seek(-len(_PARQUET), os.SEEK_END)
         if file.read() != _PARQUET:  # nobody reads it
             return False
-        told = [value for key, value in metadata_in(footer_of(file)) if key == _SCHEMA]
-        return any(_TYPE in base64.b64decode(value, validate=True) for value in told)
+        return any(TYPE in schema for _, schema in schemas_in(footer_of(file)))
     except (LookupError, OSError, ValueError):  # others may read it all the same
         return True
 

@@ -9,20 +9,18 @@ another key while it reads; then they are what a column says of itself, as its o
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dsguard.formats.parquet.columns import arrow
 from dsguard.formats.parquet.dropped import retyped
 from dsguard.formats.parquet.metadata import Told, retold, tells_of_itself, without_odd_features
-from dsguard.formats.parquet.pages import footer_of, metadata_in
+from dsguard.formats.parquet.pages import TYPE, footer_of, schemas_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_SCHEMA = b"ARROW:schema"
-_NAME, _HIDDEN = b"ARROW:extension:name", b"ARROW:extension_name"  # of one length
+_HIDDEN = b"ARROW:extension_name"  # as long as the key itself
 _SAID = b"ARROW:extension:metadata"
 _OF_ARROW = b"arrow."
 _PICKLED = b"arrow.py_extension_type"
@@ -54,7 +52,7 @@ def shown(field: pa.Field) -> pa.Field:
     """Return a field that says again of which type it is, if a package has it, and is of none."""
 
     def told(metadata: Told, _: str) -> Told:
-        return metadata and {_NAME if k == _HIDDEN else k: v for k, v in metadata.items()}
+        return metadata and {TYPE if k == _HIDDEN else k: v for k, v in metadata.items()}
 
     return retold(field, "", told)
 
@@ -64,11 +62,11 @@ def without_types(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[str]]:
     found = list[str]()
 
     def bare(metadata: Told, name: str) -> Told:
-        kind = (metadata or {}).get(_NAME, _OF_ARROW)
+        kind = (metadata or {}).get(TYPE, _OF_ARROW)
         if kind.startswith(_OF_ARROW) and kind != _PICKLED:
             return metadata
         found.append(name)
-        return {k: v for k, v in (metadata or {}).items() if k not in (_NAME, _SAID)}
+        return {k: v for k, v in (metadata or {}).items() if k not in (TYPE, _SAID)}
 
     metadata, odd = without_odd_features(batch.schema.metadata)
     if not odd and not any(map(tells_of_itself, batch.schema)):
@@ -94,23 +92,10 @@ def _footer(opened: BinaryIO) -> bytes:
 def _hidden(footer: bytes) -> bytes:
     """Return a footer in which types of packages are under another key."""
     hidden = footer
-    for value in _schemas_in(footer):
-        schema = _decoded(value)
-        if _NAME in schema:
-            hidden = hidden.replace(value, base64.b64encode(schema.replace(_NAME, _HIDDEN)))
-    if any(_NAME in _decoded(value) for value in _schemas_in(hidden)):  # one was part of another
+    for value, schema in schemas_in(footer):
+        if TYPE in schema:
+            hidden = hidden.replace(value, base64.b64encode(schema.replace(TYPE, _HIDDEN)))
+    if any(TYPE in schema for _, schema in schemas_in(hidden)):  # one was part of another
         msg = "it tells its schema several times"
         raise ValueError(msg)
     return hidden
-
-
-def _schemas_in(footer: bytes) -> list[bytes]:
-    return [value for key, value in metadata_in(footer) if key == _SCHEMA]
-
-
-def _decoded(value: bytes) -> bytes:
-    try:
-        return base64.b64decode(value, validate=True)
-    except binascii.Error as error:
-        msg = "its schema is damaged"
-        raise ValueError(msg) from error

@@ -6,6 +6,8 @@ unpacks what it is told to; so this looks at the pages before.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import contextlib
 import itertools
 import os
@@ -18,12 +20,16 @@ from typing import Any, BinaryIO
 from dsguard.errors import InputError
 from dsguard.formats.base import CHUNK_BYTES, CHUNK_IMAGES
 
+TYPE = b"ARROW:extension:name"
+"""The key under which a column names a type that a package has."""
+
 MOST_UNPACKED = 1 << 27
 """Bytes of a page, which may be more only if it is not much shorter in the file."""
 
 MOST_REPEATED = 1 << 28
 """Bytes of all lists of a column of a row group, likewise."""
 
+_SCHEMA = b"ARROW:schema"
 _MOST_EXPANSION = 16
 _MOST_IN_ROWS = 1 << 25  # bytes of rows read at once, where one value can stand for many
 _MOST_LISTED = 1 << 20  # values of dictionaries that are looked at one by one
@@ -295,6 +301,23 @@ def metadata_in(footer: bytes) -> tuple[tuple[bytes, bytes], ...]:
     except (AttributeError, LookupError, RecursionError, TypeError) as error:
         msg = "its footer is damaged"
         raise ValueError(msg) from error
+
+
+def schemas_in(footer: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield what Arrow told of its types in a footer: as it stands there, and decoded.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged.
+    """
+    for key, value in metadata_in(footer):
+        if key == _SCHEMA:
+            try:
+                yield value, base64.b64decode(value, validate=True)
+            except binascii.Error as error:
+                msg = "its schema is damaged"
+                raise ValueError(msg) from error
 
 
 @lru_cache(maxsize=2)
