@@ -104,6 +104,13 @@ def test_an_archive_with_a_folder_of_its_own_is_the_same(tmp_path, photos):
     assert verify_dataset(tmp_path / "out", KEY, against=archive).different == {}
 
 
+def test_one_folder_of_several_comes_back_where_it_was(tmp_path, photos):
+    (photos / "film.mp4").unlink()
+    protect_dataset(photos, tmp_path / "out", KEY, selection=Selection(include=("a/*",)))
+    report = verify_dataset(tmp_path / "out", KEY, against=photos)
+    assert report.different.keys() == {"b/1.jpg", "b/3.jpg", "b/5.png"}
+
+
 @pytest.mark.parametrize("kind", ["webdataset", "parquet", "numpy"])
 def test_those_without_a_class_come_back_as_a_folder(tmp_path, scenes, kind):
     """They lie in the folder of their shard, which readers of folders take for a class."""
@@ -133,10 +140,10 @@ def test_members_that_the_clean_set_never_had_are_named(tmp_path, scenes):
     protect_dataset(tmp_path / "clean", tmp_path / "out", KEY)
     published = tmp_path / "out" / "s.tar"
     was = members_of(published)
-    tarred(published, [*was[:2], ("0.note", b"x"), *was[2:], ("x.txt", b"words")])
+    tarred(published, [*was[:2], ("0.text", b"x"), *was[2:], ("x.txt", b"words")])
     report = verify_dataset(tmp_path / "out", KEY, against=tmp_path / "clean")
-    assert report.different.keys() == {"*.note", "s/x.txt"}
-    assert "the clean dataset does not have it" in report.different["*.note"]
+    assert report.different.keys() == {"*.text", "s/x.txt"}
+    assert "the clean dataset does not have it" in report.different["*.text"]
     tarred(published, [*was[:1], ("0.cls", b"2"), *was[2:]])  # changed, and not one more
     report = verify_dataset(tmp_path / "out", KEY, against=tmp_path / "clean")
     assert {"*.cls"}.isdisjoint(report.different)

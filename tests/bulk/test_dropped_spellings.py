@@ -54,6 +54,28 @@ def test_keys_columns_and_words_go(name, given):
     assert "SECRET" not in str(Review(Disclosure(drop=(given,))).drops.undropped("f", value))
 
 
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("a.csv", "patient,SECRET,SECRET\nage,3,4\n"),
+        ("a.csv", "patient,3,SECRET\nage,3,4\n"),
+        ("a.csv", "patient,SECRET\n"),
+        ("a.txt", "patient,SECRET\n"),
+        ("a.md", "a,b\npatient,SECRET\n"),
+    ],
+)
+def test_a_row_that_begins_with_a_name_is_no_header(file, text):
+    review = Review(Disclosure(drop=("patient",)))
+    assert review.drops.without_dropped(file, text.encode()) is None
+    assert review.account.left_out
+
+
+def test_a_header_with_rows_is_one():
+    table = b"patient,age,sex\nBob,3,m\nJim,4,m\n"
+    left = Review(Disclosure(drop=("patient",))).drops.without_dropped("a.csv", table)
+    assert left == b"age,sex\n3,m\n4,m\n"
+
+
 @pytest.mark.parametrize("name", [*SPELLED, "Pr\xe9nom", "\ufb01rst", "Stra\xdfe"])
 def test_letters_are_found_in_bytes(name, monkeypatch):
     """At any place, also where one part of the bytes ends; texts of 4 bytes a sign begin evenly."""

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dsguard.formats.loaded import is_pickle
+from dsguard.formats.programs.pickled import is_pickle
 
 UNMARKED = pickle.dumps(Path("a"), 0)
 NAMED = pickle.dumps(Path("a"), 4)

@@ -9,7 +9,7 @@ import pickle
 import hypothesis.strategies as st
 from hypothesis import example, given
 
-from dsguard.formats.pickle_steps import calls
+from dsguard.formats.programs.pickle_steps import calls
 
 STEPS = [
     b"cos\nsystem\n", b"ctypes\nkind\n", b"ios\nsystem\n", b"S'os'\nS'system'\n\x93",

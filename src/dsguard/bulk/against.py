@@ -70,6 +70,18 @@ def common_folder(source: Source) -> str:
     return "".join(f"{folder}/" for folder in common if folder)
 
 
+def starts(source: Source, published: Source) -> tuple[int, int]:
+    """Return where the paths of images begin that are compared, of clean and of published ones.
+
+    They begin behind the folder that all lie in, which an archive may have: unless the published
+    images lie where clean ones do, of which some folders were left out.
+    """
+    clean = {path for name in source.names() for path in (name, with_suffix(name, ""))}
+    if all(with_suffix(name, "") in clean for name in published.names()):
+        return 0, 0
+    return len(common_folder(source)), len(common_folder(published))
+
+
 def _digest(kind: bytes, class_name: str, name: str, data: bytes) -> bytes:
     digest = hashlib.sha256(kind)
     for text in (class_name, name):
@@ -97,7 +109,7 @@ class Comparison:
     @classmethod
     def of(cls, source: Source, published: Source) -> Comparison:
         """Return that of a clean dataset and what was published of it."""
-        start = len(common_folder(published)) if names_matter(source, published) else None
+        start = starts(source, published)[1] if names_matter(source, published) else None
         return cls(start, isinstance(published, ShardedSource))
 
     def digest(self, name: str, class_name: str, file: File | None, pixels: Bytes) -> bytes:
@@ -343,7 +355,7 @@ class _Names:
             return None
         names = source.names()
         apart, folded = output_names(names, "png"), output_names(names, "png", folded=_ANY.folded)
-        return cls(len(common_folder(source)), (apart, folded) if apart != folded else (apart,))
+        return cls(starts(source, published)[0], (apart, folded) if apart != folded else (apart,))
 
     def of_pixels(self, name: str) -> set[str]:
         """Return what an image may be called whose pixels come back: its suffix may be another.

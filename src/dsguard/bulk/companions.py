@@ -11,7 +11,7 @@ from dsguard.bulk.chosen import Chosen
 from dsguard.bulk.clean_names import packed_names
 from dsguard.bulk.dates import packed_dates, set_dates
 from dsguard.bulk.hidden_classes import files_with_classes, loses_classes, shows_class
-from dsguard.bulk.pickles import without_pickles
+from dsguard.bulk.programs import without_programs
 from dsguard.bulk.sealed_fields import is_own
 from dsguard.bulk.sealed_files import (
     MOST_BYTES,
@@ -42,10 +42,10 @@ from dsguard.formats.folder.reader import TreeSource, read_or_error
 from dsguard.formats.folder.writer import error_of_writing
 from dsguard.formats.images import is_image_name, with_suffix
 from dsguard.formats.insides import READERS
-from dsguard.formats.loaded import A_PICKLE, is_pickle
 from dsguard.formats.names import fault_of, is_hidden
 from dsguard.formats.no_images import A_POINTER, is_pointer
 from dsguard.formats.places.spelling import Apart, alike
+from dsguard.formats.programs.data import A_PROGRAM, is_data
 from dsguard.formats.review import Review
 from dsguard.formats.texts import json_of
 
@@ -86,7 +86,7 @@ class Companions:
     _broken: dict[str, DsguardError] = field(default_factory=dict, init=False, repr=False)
     _held: dict[str, bytes] = field(default_factory=dict, init=False, repr=False)
     _room: int = field(default=MOST_BYTES, init=False)
-    _pickles: set[str] = field(default_factory=set, init=False, repr=False)
+    _programs: set[str] = field(default_factory=set, init=False, repr=False)
     """Those that were published: anybody can have put them there."""
 
     @property
@@ -126,8 +126,8 @@ class Companions:
         is_told = isinstance(self.source, OpenedSource) and not is_folder  # which has no dates
         for name in sealed_in(self.source) if self.disclosure is None and not is_told else ():
             copied |= self._unsealed(name, copied, report)
-        for name in sorted(self._pickles - copied):
-            report.add_broken(name, InputError(A_PICKLE))
+        for name in sorted(self._programs - copied):
+            report.add_broken(name, InputError(A_PROGRAM))
         return copied
 
     @property
@@ -164,8 +164,8 @@ class Companions:
             report.add_broken(name, InputError(A_POINTER))
         elif self.disclosure is not None and self.review.drops.holds_key(data):
             self.review.account.leave_out(name.rpartition("/")[2], name, A_KEY)
-        elif self.disclosure is None and name not in self._opened and self._is_loaded(name, data):
-            self._pickles.add(name)
+        elif self.disclosure is None and name not in self._opened and self._could_be_program(name, data):
+            self._programs.add(name)
         elif not (name == CROISSANT and self._is_croissant(data)):
             return data
         return None
@@ -174,9 +174,9 @@ class Companions:
         """Tell whether a file beside arrays is read with these."""
         return isinstance(self.source, ArraySource) and name in self.source.own_companions()
 
-    def _is_loaded(self, name: str, data: bytes) -> bool:
-        """Tell whether trainers run a file, and nothing here reads it as data."""
-        return is_pickle(name, data) and not self._is_own(name)
+    def _could_be_program(self, name: str, data: bytes) -> bool:
+        """Tell whether trainers may run a file, and nothing here reads it as data."""
+        return not (is_data(name, data) or self._is_own(name))
 
     def _copied(self, name: str, names: dict[str, str], report: Report) -> bool:
         """Copy a file, if it goes along; hold it where it does not, or not as it was."""
@@ -199,7 +199,7 @@ class Companions:
                 return False
             data = renamed
         is_all = data == whole or (is_own and self.review.drops.could_tell(name, whole))  # anew
-        again = self.seals and self._is_loaded(name, whole)  # a published one does not come back
+        again = self.seals and self._could_be_program(name, whole)  # a published one does not come back
         reason = "" if is_all and not again else self._hold(name, whole, is_cut=cut is not None)
         if is_all or reason:
             add_up(self.review.account.left_out, told)
@@ -324,7 +324,7 @@ class Companions:
             return set()
         written = set[str]()
         if not isinstance(self.source, OpenedSource):
-            found = without_pickles(found, self.task.key, report.add_broken)
+            found = without_programs(found, self.task.key, report.add_broken)
             files = without_lists(found)
             wanted = [name for name in files if not self.selection.leaves_out(name)]
             written = {name for name in wanted if self._written(name, files[name], report)}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsguard.bulk.checks import check_empty
 from dsguard.bulk.journal import Journal, told
+from dsguard.bulk.sealed_fields import is_own
 from dsguard.bulk.shard import ShardResult, ShardSpec
 from dsguard.errors import DsguardError, InputError, NotProtectedError, WrongKeyError
 from dsguard.formats.names import is_hidden
@@ -19,6 +20,8 @@ from dsguard.formats.writers import file_name
 
 if TYPE_CHECKING:
     from dsguard.bulk.report import Report
+
+_SIDECARS = ".sidecars.npz"
 
 CONTENTS = "contents"
 """The fact that changes with the images of a dataset, and tells people nothing."""
@@ -135,12 +138,20 @@ class Destination:
     def _written(self, number: int) -> set[str]:
         """Return the files of a shard of an earlier run."""
         files = _files_of(self.journal.lines(number) or ())
-        sidecars = {f"{file}.sidecars.npz" for file in files if file.endswith(".npy")}
+        sidecars = {f"{file}{_SIDECARS}" for file in files if file.endswith(".npy")}
         return files.union(sidecars, self.journal.also(number))
 
     def written(self) -> set[str]:
         """Return the files of all shards that are done."""
         return set[str]().union(*map(self._written, self.journal.done()))
+
+    def beside_images(self) -> set[str]:
+        """Return the files beside images that shards have written for all to read."""
+        found = set[str]()
+        for number in self.journal.done():
+            images = {line["file"] for line in self.journal.lines(number) or ()}
+            found |= self._written(number) - images
+        return {name for name in found if not (is_own(name) or name.endswith(_SIDECARS))}
 
     def _are_there(self, number: int, lines: list[dict[str, Any]]) -> bool:
         """Tell whether what a manifest lists was not removed since."""
@@ -289,7 +300,7 @@ class Destination:
         own = set[str]()
         for spec in self.specs:
             file = file_name(self.output.kind, spec.part, spec.number)
-            own |= {file, f"{file}.sidecars.npz", *self.journal.also(spec.number)}
+            own |= {file, f"{file}{_SIDECARS}", *self.journal.also(spec.number)}
             if spec.part.stop and not spec.part.start:  # an earlier version named it as the source
                 own |= self._written(spec.number)
         return own

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from dsguard._atomic import temporary_subfolder
 from dsguard.bulk.clean_names import clean_names
-from dsguard.bulk.pickles import without_pickles
+from dsguard.bulk.programs import without_programs
 from dsguard.bulk.sealed_files import is_of_set, opened_in, sealed_in
 from dsguard.bulk.sealed_lists import NAMES, is_list, without_lists
 from dsguard.bulk.selection import Selection
@@ -65,7 +65,7 @@ def _opened(
         except DsguardError as error:
             failures[sealed] = error.to_keep()
             continue
-        files = without_pickles(files, key, failures.__setitem__)
+        files = without_programs(files, key, failures.__setitem__)
         for name, data in without_lists(files).items():
             if other := apart.other(name):
                 failures[name] = alike(other, name, place)

@@ -90,7 +90,8 @@ class Plan:
         journal.intend([*self.companions.wanted, SEALED_FILES, CROISSANT])
         copied = self.companions.copy(report)
         if self.companions.disclosure is not None:
-            report.published = sorted(copied - {SEALED_FILES})
+            texts = copied | self.destination.beside_images()
+            report.published = sorted(texts - {SEALED_FILES})
         kept = copied | self.destination.of_shards()
         self.destination.remove(earlier, but=kept)  # they may go along no more
         if self.companions.disclosure is not None:

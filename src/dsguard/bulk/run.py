@@ -14,7 +14,7 @@ from dsguard._parallel.processes import end_if_imported
 from dsguard.bulk.against import Comparison, compare
 from dsguard.bulk.engines import engine_of
 from dsguard.bulk.opening import opened
-from dsguard.bulk.pickles import look_for_pickles, without_pickles
+from dsguard.bulk.programs import look_for_programs, without_programs
 from dsguard.bulk.plan import Plan, plan_of
 from dsguard.bulk.preparing import prepared
 from dsguard.bulk.report import Progress, Report
@@ -132,7 +132,7 @@ def _carry_out(
         if plan.destination is None:
             seen = _work(plan, plan.specs, settings, report, progress)
             sealed = _look_at_sealed(source, task, report)
-            look_for_pickles(source, settings.selection, sealed, report)
+            look_for_programs(source, settings.selection, sealed, report)
             if against is not None:
                 told = partial(progress or _untold, report, len(plan.specs))
                 compare(against, source, task.key, report, sealed, told)
@@ -169,7 +169,7 @@ def _look_at_sealed(source: Source, task: Task, report: Report) -> dict[str, byt
         except DsguardError as error:
             report.add_broken(name, error.to_keep())
         else:
-            files = without_pickles(files, task.key, report.add_broken)
+            files = without_programs(files, task.key, report.add_broken)
             found |= {inner: hashlib.sha256(data).digest() for inner, data in files.items()}
     report.sealed_files += len(found)
     return found

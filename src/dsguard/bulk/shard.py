@@ -19,13 +19,13 @@ from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import Part, Rows, Source
 from dsguard.formats.disclosure import NO_ROOM, Disclosure, LeftOut
 from dsguard.formats.insides import READERS
-from dsguard.formats.loaded import A_PICKLE, A_TYPE, OF_ANY_KEY
+from dsguard.formats.programs.data import A_PROGRAM, A_TYPE, OF_ANY_KEY
 from dsguard.formats.names import fault_of, shard_name
 from dsguard.formats.review import Review
 from dsguard.formats.sealing import Unsealed
 from dsguard.formats.sink import Output, Sink
 from dsguard.formats.unsealing import unsealed
-from dsguard.formats.webdataset.pickles import PublishedPickles
+from dsguard.formats.webdataset.programs import PublishedPrograms
 from dsguard.formats.writers import open_sink
 
 
@@ -173,7 +173,7 @@ def process_shard(spec: ShardSpec) -> ShardResult:
             review.others = partial(others_of, spec.choice)
     found = _unsealed(spec, result, lines)
     trusts = spec.task.own_key is not None
-    pickles = PublishedPickles(spec.source, found, trusts_sealed=trusts)
+    programs = PublishedPrograms(spec.source, found, trusts_sealed=trusts)
     noted = set[str]()
     sealer = None
     if spec.output is not None:
@@ -181,13 +181,13 @@ def process_shard(spec: ShardSpec) -> ShardResult:
         sink.unsealed = found
         sealer = _sealer(spec, sink, noted)
     try:
-        for rows, runs in with_keys(spec.task, _rows(spec, result, lines, pickles)):
+        for rows, runs in with_keys(spec.task, _rows(spec, result, lines, programs)):
             lines += work(spec, rows, runs, sink, result, noted)
         if sink is not None:
             sink.close()
             _refuse_arrays(spec, sink)
             lines += _refused(spec, sink, result)
-        for name, reason in _left(spec, found, pickles, result.failures):
+        for name, reason in _left(spec, found, programs, result.failures):
             fail(name, InputError(reason), spec, result, lines)
         if sink is not None and sealer is not None:
             sealer.close()
@@ -247,7 +247,7 @@ def _pieces(spec: ShardSpec) -> str:
 
 
 def _rows(
-    spec: ShardSpec, result: ShardResult, lines: list[str], pickles: PublishedPickles
+    spec: ShardSpec, result: ShardResult, lines: list[str], programs: PublishedPrograms
 ) -> Iterator[Rows]:
     """Yield what can be read of the shard; damage of its file is a failure like others."""
     try:
@@ -255,8 +255,8 @@ def _rows(
             yield from spec.source.rows(spec.part)
             return
         for rows in spec.source.rows(spec.part):
-            yield from pickles.taken_out(rows)
-        yield from pickles.rest()
+            yield from programs.taken_out(rows)
+        yield from programs.rest()
     except DsguardError as error:
         fail(spec.part.file or f"shard {spec.number}", error, spec, result, lines)
 
@@ -272,12 +272,12 @@ def _refuse_arrays(spec: ShardSpec, sink: Sink) -> None:
 
 
 def _left(
-    spec: ShardSpec, found: Unsealed, pickles: PublishedPickles, failures: Mapping[str, object]
+    spec: ShardSpec, found: Unsealed, programs: PublishedPrograms, failures: Mapping[str, object]
 ) -> Iterator[tuple[str, str]]:
     """Yield the names of what has not come back beside the images of a shard, and why."""
-    for name in pickles.left():
-        yield name, OF_ANY_KEY if spec.task.own_key is None else A_PICKLE
-    for name in pickles.types():
+    for name in programs.left():
+        yield name, OF_ANY_KEY if spec.task.own_key is None else A_PROGRAM
+    for name in programs.types():
         yield name, A_TYPE
     is_whole = (spec.part.file or f"shard {spec.number}") not in failures
     if is_whole and (trouble := found.trouble()):

@@ -27,14 +27,6 @@ if TYPE_CHECKING:
 _HEAD = struct.Struct("<BI")
 _NAME = struct.Struct("<H")
 
-_POSTSCRIPT = (b"%!PS", b"\xc5\xd0\xd3\xc6")
-"""How files of PostScript begin, plain and with a preview (EPS)."""
-
-_IPTC = frozenset((*range(1, 10), 240))
-"""Records of IPTC/NAA, behind whose fields Pillow looks for an image of any kind."""
-_IPTC_IMAGE = (8, 10)
-_MOST_FIELDS = 1000
-
 _A_PROGRAM = (
     "is PostScript, a program, or IPTC/NAA, which may hold one: image libraries such as Pillow "
     "start Ghostscript on it, whatever its name is; convert it to PNG, or call it .eps"
@@ -133,33 +125,16 @@ def _fault_of(name: str, data: bytes) -> str:
     """Return why a file may not stand in place of an image; empty where it may."""
     # Whoever carries no files needs none of this.
     from dsguard.formats.images import has_image_suffix, suffix_by_content
-    from dsguard.formats.loaded import holds_pickle, is_pickle
+    from dsguard.formats.programs.pickled import holds_pickle, is_pickle
+    from dsguard.formats.programs.postscript import is_postscript
 
-    if data.startswith(_POSTSCRIPT) or _is_iptc(data):
+    if is_postscript(data):
         return _A_PROGRAM
     loaded = name if "." in name else ""  # fields have names of that kind, files do not
     if suffix_by_content(data):  # tables call images by any name, and a pickle can begin as one
         is_safe = has_image_suffix(name) or not holds_pickle(loaded, data)
         return "" if is_safe else _A_PICKLE
     return _A_PICKLE if is_pickle(loaded, data) else ""
-
-
-def _is_iptc(data: bytes) -> bool:
-    """Tell whether a file has an image among its fields of IPTC/NAA, as Pillow reads them.
-
-    What merely begins so is left alone: NIfTI-2 does.
-    """
-    at = 0
-    for _ in range(_MOST_FIELDS):
-        head = data[at : at + 5]
-        if len(head) < 5 or head[0] != 0x1C or head[1] not in _IPTC or head[3] > 132:
-            return False
-        if (head[1], head[2]) == _IPTC_IMAGE:
-            return True
-        more = max(head[3] - 128, 0)  # bytes of a length that follows
-        length = data[at + 5 : at + 5 + more] if head[3] >= 128 else head[3:5]
-        at += 5 + more + int.from_bytes(length, "big")
-    return True
 
 
 def is_file_name(name: object) -> bool:

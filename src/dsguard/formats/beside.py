@@ -13,6 +13,9 @@ COMPANIONS = frozenset(
 )
 """Suffixes of text files."""
 
+TEXTS = frozenset({"LICENSE", "NOTICE", "README"})
+"""Names of text files without a suffix."""
+
 
 FIELDS = frozenset(
     {"cap", "caption", "class", "cls2", "count", "id", "index", "inx", "jsn", "key", "label", "md5",
@@ -39,7 +42,7 @@ def is_text_field(suffix: str) -> bool:
 def is_text(name: str) -> bool:
     """Tell whether a file is text, by its name."""
     path = PurePosixPath(name)
-    return path.suffix.lower() in COMPANIONS or path.name in ("LICENSE", "NOTICE", "README")
+    return path.suffix.lower() in COMPANIONS or path.name in TEXTS
 
 
 def texts_among(names: list[str]) -> list[str]:

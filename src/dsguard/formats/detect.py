@@ -17,7 +17,7 @@ from dsguard.formats.folder.reader import FolderSource, TreeSource
 from dsguard.formats.images import is_image_name
 from dsguard.formats.listings.coco import CocoListing
 from dsguard.formats.listings.imagefolder import MetadataListing, is_metadata
-from dsguard.formats.loaded import is_loaded
+from dsguard.formats.programs.suffixes import is_loaded
 from dsguard.formats.names import shard_name
 from dsguard.formats.parquet.reader import ParquetSource
 from dsguard.formats.places import (

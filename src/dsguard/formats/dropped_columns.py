@@ -22,6 +22,7 @@ _TWO_ROWS = re.compile(r"[\r\n](?s:.*)\t|\t(?s:.*)[\r\n]")
 _ROWS_OF_NAMES = 3  # a table may have names in several rows
 _BEFORE = re.compile(r"(?:\ufeff?(?:sep=.|[#%].*|[ \t]*)\r?\n)*")
 _WORDS = re.compile(r"[^\s,;|\"'#%]+")
+_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?")
 _AROUND = " \t\r\n\"'#%\ufeff"
 
 _CLASSES = frozenset(
@@ -78,6 +79,7 @@ def without_columns(
             left = [left_of(names[n], cell) for n, cell in zip(kept, cells, strict=False)]
             changed |= left != cells
             writer.writerow(left)
+        places.check_end()
     except csv.Error as error:
         raise ValueError(str(error)) from error
     return text[:start] + out.getvalue() if changed else text
@@ -131,9 +133,20 @@ class _Places:
         is_one = len(self._names) == 1
         words = [*_WORDS.findall(before), *(_WORDS.findall(self._names[0]) if is_one else ())]
         self._refuse(words if not self._gone else ())
-        if self._gone and any(map(_is_image, self._names)):  # it is a row as the others are
+        if self._gone and (any(map(_is_image, self._names)) or self._is_row()):
             raise ValueError(_ELSEWHERE)
         self._refuse(key for name in self._names for key in keys_in(name))
+
+    def _is_row(self) -> bool:
+        """Tell whether the header may be a row that begins with a name, as the others are."""
+        if 0 not in self._gone:
+            return False
+        return len({*self._names}) < len(self._names) or any(map(_NUMBER.fullmatch, self._names))
+
+    def check_end(self) -> None:
+        """Refuse a header of what is dropped with no rows: it may be a row itself."""
+        if self._gone and not self._count:
+            raise ValueError(_ELSEWHERE)
 
     def check(self, row: list[str]) -> None:
         """Refuse a row that may be another header, or begins with its name.

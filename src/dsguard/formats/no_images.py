@@ -7,7 +7,7 @@ import re
 
 from dsguard.formats.images import suffix_by_content
 from dsguard.formats.limits import load_json
-from dsguard.formats.unpacked import start_of
+from dsguard.formats.programs.unpacked import start_of
 
 A_POINTER = (
     "is a pointer of Git LFS or git-annex, and not the file; fetch it (git lfs pull, git annex get)"

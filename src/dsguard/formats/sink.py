@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, ClassVar
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import Extras, Image, Part, Rows, Source
 from dsguard.formats.images import encode_images
-from dsguard.formats.loaded import is_pickle
+from dsguard.formats.programs.data import is_data
 from dsguard.formats.names import shard_name
 from dsguard.formats.places import Place
 
@@ -173,12 +173,12 @@ class Sink(ABC):
     ) -> Iterator[tuple[int, str, bytes]]:
         """Yield the fields of an image that do not go along as they are, and their places.
 
-        Pickles are among them: published ones are not restored.
+        Those that could be programs are among them: published ones are not restored.
         """
         assert self.review is not None
         for number, (suffix, data) in enumerate(whole.items(), 1):
             kept = self.review.drops.to_seal(f"{stem}.{suffix}", data)
-            if kept is not None and (published.get(suffix) != kept or is_pickle(suffix, kept)):
+            if kept is not None and (published.get(suffix) != kept or not is_data(suffix, kept)):
                 yield number, suffix, kept
 
     def close(self) -> None:  # noqa: B027 - some have nothing to do

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dsguard.errors import InputError
-from dsguard.formats.loaded import is_loaded, is_pickle
+from dsguard.formats.programs.pickled import is_pickle
+from dsguard.formats.programs.suffixes import is_loaded
 from dsguard.integrations.images import restored_files, which_protected
 
 if TYPE_CHECKING:

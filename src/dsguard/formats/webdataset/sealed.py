@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dsguard.errors import InputError
 from dsguard.formats.base import Extras, Part, Rows
 from dsguard.formats.limits import Shared
-from dsguard.formats.loaded import is_pickle
+from dsguard.formats.programs.data import is_data
 from dsguard.formats.names import fault_of, shard_name, shown, some_of
 from dsguard.formats.sealing import (
     LOOSE,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def changed(
     whole: Samples, published: Samples, good: Collection[str], review: Review
 ) -> Iterator[tuple[str, str, bytes]]:
-    """Yield the members that are not published as they are, and pickles.
+    """Yield the members that are not published as they are, and those that could be programs.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def changed(
             continue
         name = f"{whole.shard}/{kept.name}"
         to_seal = review.drops.to_seal if kept.sample in with_image else review.drops.loose_to_seal
-        again = is_pickle(kept.name, kept.data)  # a published one does not come back
+        again = not is_data(kept.name, kept.data)  # a published one does not come back
         data = None if own is kept.data and not again else to_seal(name, kept.data)
         if data is not None and (data != own or again):
             place = places[kept.sample] - 1 if kept.sample in with_image else LOOSE

@@ -1,4 +1,4 @@
-"""Pickles and types in published shards: anybody can put them there, and readers run them."""
+"""Programs and types in published shards: anybody can put them there, and readers run them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dsguard.formats.base import Extras, Rows
+from dsguard.formats.folder.opened import OpenedSource
 from dsguard.formats.folder.reader import TreeSource
 from dsguard.formats.images import with_suffix
-from dsguard.formats.loaded import is_pickle
+from dsguard.formats.programs.data import is_data
 from dsguard.formats.parquet.foreign import without_types
 from dsguard.formats.parquet.table import Table
 from dsguard.formats.sealing import Unsealed, digest_of
@@ -19,29 +20,29 @@ if TYPE_CHECKING:
     from dsguard.formats.base import Source
 
 
-class PublishedPickles:
-    """Takes pickles out of what was published, and names those that were not sealed as well.
+class PublishedPrograms:
+    """Takes out of what was published all that could be programs, and names it unless it was sealed.
 
-    What is sealed has been put there by somebody with the key. Files beside the images of a folder
-    are no fields, unless they were sealed.
+    What is sealed has been put there by somebody with the key.
 
     Parameters
     ----------
     source : Source
     found : Unsealed
     trusts_sealed : bool
-        Whether sealed pickles come back: with keys of images, others than the owner can seal.
+        Whether sealed programs come back: with keys of images, others than the owner can seal.
     """
 
     def __init__(self, source: Source, found: Unsealed, *, trusts_sealed: bool = True) -> None:
         self._found, self._is_tree = found, isinstance(source, TreeSource)
+        self._opened = source.opened if isinstance(source, OpenedSource) else frozenset[str]()
         self._trusts_sealed = trusts_sealed
         self._types: set[str] = set()
         self._published: dict[str, bytes] = {}
         self._sealed: dict[str, bytes] = {}
 
     def taken_out(self, rows: Rows) -> Iterator[Rows]:
-        """Yield rows with what was sealed of them, and without the pickles that were published."""
+        """Yield rows with what was sealed of them, and without published programs."""
         published = self._without(rows)
         start = 0
         for each in self._found.put_into(published, self._found.known(published)):
@@ -58,7 +59,7 @@ class PublishedPickles:
             yield self._trusted(rows)
 
     def left(self) -> Iterator[str]:
-        """Yield the names of the pickles that were published, and do not come back."""
+        """Yield the names of all that was published, and does not come back."""
         for name, digest in self._published.items():
             if self._sealed.get(name) != digest:
                 yield name
@@ -71,30 +72,48 @@ class PublishedPickles:
         """Return rows of a shard with what may come back of that which was sealed."""
         if not self._trusts_sealed:
             return self._without(rows)
-        self._sealed |= _pickles_of(rows)
+        self._sealed |= _programs_of(rows)
         return rows
 
     def _without(self, rows: Rows) -> Rows:
-        """Return rows of a shard without the pickles in it, those of a table without types."""
+        """Return rows of a shard without programs in it, those of a table without types."""
         if isinstance(rows.record, Table):
             rows, types = self._types_in(rows)
             self._types.update(types)
             return rows
-        pickles = _pickles_of(rows)
-        if not isinstance(rows.record, Samples) or not pickles:
+        if self._is_tree:
+            return self._without_texts(rows)
+        programs = _programs_of(rows)
+        if not isinstance(rows.record, Samples) or not programs:
             return rows
-        self._published |= pickles
+        self._published |= programs
         members = [
             kept
             for kept in rows.record.members
-            if kept.data is None or not is_pickle(kept.name, kept.data)
+            if kept.data is None or is_data(kept.name, kept.data)
         ]
         plain = rows.extras
 
         def extras(row: int) -> Extras:
-            return {n: data for n, data in plain(row).items() if not is_pickle(n, data)}
+            return {n: data for n, data in plain(row).items() if is_data(n, data)}
 
         return replace(rows, record=replace(rows.record, members=members), extras=extras)
+
+    def _without_texts(self, rows: Rows) -> Rows:
+        """Return rows of a folder without the texts beside its images that could be programs."""
+        plain = rows.extras
+
+        def extras(row: int) -> Extras:
+            stem, fields = with_suffix(rows.names[row], ""), plain(row)
+            theirs = {
+                name
+                for name, data in fields.items()
+                if not (f"{stem}.{name}" in self._opened or is_data(name, data))
+            }
+            self._published |= {f"{stem}.{name}": b"" for name in theirs}
+            return {name: data for name, data in fields.items() if name not in theirs}
+
+        return replace(rows, extras=extras)
 
     def _types_in(self, rows: Rows) -> tuple[Rows, list[str]]:
         """Return rows of a table without types of packages, and the columns that had one."""
@@ -104,17 +123,17 @@ class PublishedPickles:
         return replace(rows, record=replace(rows.record, batch=batch)) if names else rows, found
 
     def _sealed_alone(self, rows: Rows, published: Rows, start: int) -> Rows:
-        """Return rows of a table without the pickles that were published as they are."""
+        """Return rows of a table without the programs that were published as they are."""
         plain = rows.extras
 
         def extras(row: int) -> Extras:
             fields = plain(row)
-            pickles = {name for name, data in fields.items() if is_pickle(name, data)}
-            if not pickles:
+            programs = {name for name, data in fields.items() if not is_data(name, data)}
+            if not programs:
                 return fields
             own = published.extras(start + row)
             theirs = {
-                name for name in pickles if not self._trusts_sealed or own.get(name) == fields[name]
+                name for name in programs if not self._trusts_sealed or own.get(name) == fields[name]
             }
             stem = with_suffix(rows.names[row], "")
             self._published |= {f"{stem}.{name}": b"" for name in theirs}
@@ -123,13 +142,13 @@ class PublishedPickles:
         return replace(rows, extras=extras)
 
 
-def _pickles_of(rows: Rows) -> dict[str, bytes]:
-    """Return digests of the pickles among the members of a shard, by name."""
+def _programs_of(rows: Rows) -> dict[str, bytes]:
+    """Return digests of what could be programs among the members of a shard, by name."""
     if not isinstance(rows.record, Samples):
         return {}
     shard = rows.record.shard
     return {
         f"{shard}/{kept.name}": digest_of(kept.data)
         for kept in rows.record.members
-        if kept.data is not None and is_pickle(kept.name, kept.data)
+        if kept.data is not None and not is_data(kept.name, kept.data)
     }

@@ -1,4 +1,4 @@
-"""Pickles in shards and folders: published ones do not come back, since anybody can add them."""
+"""Programs in shards and folders: published ones do not come back, since anybody can add them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import pickle
 import shutil
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from .test_ahead import Derived
 from .test_sealed_fields import members_of, tarred
 
 KEY = dsguard.DatasetKey(bytes(32))
-MESSAGE = "is a pickle, which readers of datasets run"
+MESSAGE = "could be a program"
 
 
 def npy(array) -> bytes:
@@ -167,6 +168,19 @@ FILES = {
     "data.gz": gzip.compress(pickle.dumps([1])),
     "infos0": UNMARKED,
     "infos1.bin": pickle.dumps(Path("a"), 1),
+    "texts.zip": zipped(a=b"cat"),
+    "texts.gz": gzip.compress(b"cat\ndog\n"),
+    "run.sh": b"true\n",
+    "loader.py": b"import os\n",
+    "labels.h5": b"\x89HDF\r\n\x1a\n",
+    "data.yaml": b"train: images\ndownload: import os\n",
+    "more.yml": b"train: images\ndownlo\x7fad: import os\n",
+    "tags.yaml": b"x: !!python/object/apply:os.getpid []\n",
+    "objects.json": b'{"p\\u0079/object": "os.getpid"}',
+    "entities.xml": b'<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/hostname">]><a>&b;</a>',
+    "requirements.txt": b"evil\n",
+    "playlist.mp4": b"#EXTM3U\n",
+    "packed.txt": zlib.compress(b"cat"),
 }
 THEIRS = FILES | {"model.pth.tar": b"x"}  # by which a folder could be one of shards
 HARMLESS = {
@@ -174,8 +188,10 @@ HARMLESS = {
     "sizes.npz": npz(np.ones(3)),
     "raw.bin": b"\x80\x00\x01",
     "a.dat": b"\x93NUMBER",
-    "texts.zip": zipped(a=b"cat"),
-    "texts.gz": gzip.compress(b"cat\ndog\n"),
+    "tags.yml": b"path: .\nnames:\n  0: cat!\n",
+    "boxes.json": b'{"a": [1, 2], "b": "py/a"}',
+    "boxes.xml": b'<?xml version="1.0" encoding="utf-8"?><annotation><name>cat</name></annotation>',
+    "notes.md": "# Katzen äöü\n".encode("utf-16"),
 }
 
 

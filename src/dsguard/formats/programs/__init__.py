@@ -1,0 +1,1 @@
+"""Files that readers run, and how data is told from them."""

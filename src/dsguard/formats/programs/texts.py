@@ -1,0 +1,84 @@
+"""Texts with programs in them, which some readers run."""
+
+from __future__ import annotations
+
+import io  # noqa: F401
+import re
+from collections.abc import Callable
+from typing import BinaryIO
+
+from dsguard.formats.limits import MOST_BYTES
+
+_NAMES = frozenset(
+    {"cmakelists.txt", "compose.yaml", "compose.yml", "composer.json", "constraints.txt"}
+    | {"docker-compose.yaml", "docker-compose.yml", "dvc.yaml", "environment.yaml"}
+    | {"environment.yml", "mkdocs.yml", "package.json", "requirements.txt", "taskfile.yml"}
+)
+"""Texts that tools look for where they are started, to run or install something."""
+
+_NOT_YAML = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Signs that YAML does not have; readers that pass over them see other words than those written."""
+
+_IN_YAML = re.compile(r"download|\\|(?:^|[\s\[\]{},:&*-])!", re.MULTILINE)
+"""What Ultralytics runs, if the images of the validation are not there; a word written otherwise; a
+tag, which makes an object of Python with `yaml.unsafe_load`."""
+
+_ESCAPED = re.compile(r"\\u00([2-7][0-9a-fA-F])")
+_IN_JSON = re.compile(r'"py\\?/\w*"\s*:')
+"""A key of jsonpickle, which makes objects."""
+
+_IN_XML = re.compile(r"<!DOCTYPE|<!ENTITY|<\?xml-stylesheet", re.IGNORECASE)
+"""Parts by which a reader has other files; a stylesheet is a program."""
+_ENCODING = re.compile(r"encoding\s*=\s*[\"'](?!utf-8[\"']|us-ascii[\"'])", re.IGNORECASE)
+
+
+def is_run_by_name(name: str) -> bool:
+    """Tell whether tools run, or install from, a text of this name: ``requirements.txt``."""
+    return name.rpartition("/")[2].lower() in _NAMES
+
+
+def holds_program(suffix: str, file: BinaryIO) -> bool:
+    """Tell whether a text may have a program in it, which readers of such texts run.
+
+    Parameters
+    ----------
+    suffix : str
+        In small letters, without the dot.
+    file : binary file
+
+    >>> holds_program("yaml", io.BytesIO(b"download: import os"))
+    True
+    >>> holds_program("yaml", io.BytesIO(b"names: [cat, dog]"))
+    False
+    """
+    look = _LOOKS.get(suffix)
+    if look is None:
+        return False
+    file.seek(0)
+    data = file.read(MOST_BYTES + 1)
+    try:
+        return len(data) > MOST_BYTES or look(data.decode("utf-8-sig"))
+    except UnicodeDecodeError:  # read in another encoding, it may be anything
+        return True
+
+
+def _in_yaml(text: str) -> bool:
+    return bool(_NOT_YAML.search(text) or _IN_YAML.search(text))
+
+
+def _in_json(text: str) -> bool:
+    plain = _ESCAPED.sub(lambda code: chr(int(code[1], 16)), text) if r"\u00" in text else text
+    return bool(_IN_JSON.search(plain))
+
+
+def _in_xml(text: str) -> bool:
+    return "\0" in text or bool(_IN_XML.search(text) or _ENCODING.search(text[:_DECLARATION]))
+
+
+_DECLARATION = 1024
+"""Letters among which the encoding of an XML file is told."""
+_LOOKS: dict[str, Callable[[str], bool]] = {
+    **dict.fromkeys(("yaml", "yml"), _in_yaml),
+    **dict.fromkeys(("geojson", "jsn", "json", "jsonl"), _in_json),
+    "xml": _in_xml,
+}

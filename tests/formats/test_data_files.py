@@ -1,0 +1,87 @@
+"""Files that are known to be data alone, by their names and by their content."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import pickle
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dsguard.formats.programs.data import is_data
+
+CALLS = pickle.dumps(Path("a"), 0)
+
+
+def image(kind: str) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(file, kind)
+    return file.getvalue()
+
+
+def saved(save, *arrays) -> bytes:
+    file = io.BytesIO()
+    save(file, *arrays)
+    return file.getvalue()
+
+
+NIFTI = struct.pack("<i", 348) + bytes(344)
+DATA = [
+    *[("a.txt", b"cat\n"), ("txt", b"cat"), ("b/x.CSV", b"a,b\n1,2\n"), ("cls", b"7"), ("", b"7")],
+    *[("README", b"# cats"), ("a.md", "# Bären".encode("utf-16")), ("a.tsv", b""), ("x.caption", b"a")],
+    *[("a.json", b'{"py": 1, "a": "py/b"}'), ("a.yaml", b"names: [cat!, dog]"), ("a.xml", b"<a/>")],
+    *[("a.txt", "猫\n".encode("shift_jis")), ("a.txt", "Bär\n".encode("latin-1"))],
+    *[(f"a.{kind}", image(kind)) for kind in ("png", "jpeg", "gif", "bmp", "webp", "tiff", "ppm")],
+    *[("seg.png", image("png")), ("a.ico", image("ico")), ("a.jp2", image("jpeg2000"))],
+    *[("a.nii.gz", gzip.compress(NIFTI)), ("a.nii", NIFTI), ("a.dcm", bytes(128) + b"DICM")],
+    *[("a.npy", saved(np.save, np.ones(3))), ("a.npz", saved(np.savez, np.ones(3)))],
+    *[("a.mp4", b"\0\0\0\x18ftypisom"), ("a.wav", b"RIFF\0\0\0\0WAVEfmt "), ("a.mp3", b"ID3\3\0")],
+    *[("a.bin", struct.pack("<4f", 1, 2, 3, 4)), ("a.ply", b"ply\nformat ascii 1.0\n")],
+]
+PROGRAMS = [
+    *[("run.sh", b"ls"), ("a.py", b""), ("a", b"cat"), ("a.pkl", b""), ("a.toml", b""), ("a.so", b"")],
+    *[("a.zip", b""), ("a.tar", b""), ("a.txt.gz", gzip.compress(b"cat")), ("a.h5", b"\x89HDF")],
+    *[("a.ipynb", b"{}"), ("a.svg", b"<svg/>"), ("a.html", b""), ("a.pdf", b"%PDF-"), ("a.mat", b"")],
+    *[("data/requirements.txt", b"x"), ("CMakeLists.txt", b""), ("package.json", b"{}")],
+    *[("a.txt", CALLS), ("a.csv", b"\x80\4."), ("a.json", pickle.dumps([1])), ("a.txt", b"cat\0")],
+    *[("a.txt", zlib.compress(b"cat")), ("a.bin", gzip.compress(b"cat")), ("a.bin", b"PK\3\4")],
+    *[("a.yaml", b"download: ls"), ("a.yaml", b'"\\x64ownload": ls'), ("a.yml", b"down\xffload: ls")],
+    *[("a.yaml", b"down\x07load: ls"), ("a.yaml", "download: ls".encode("utf-16-le"))],
+    *[("a.yaml", b"\xff\xfe" + b"download: ls"), ("a.yaml", "down\u0085load".encode("latin-1"))],
+    *[("a.yaml", b"a: !!python/name:os.system"), ("a.yaml", b"%TAG ! tag:x,2002:\n--- !a\nb: c")],
+    *[("a.yaml", b"- !<tag:yaml.org,2002:python/name:os.system>"), ("a.yaml", b"[!a b]")],
+    *[("a.json", b'{"py/object": "a.B"}'), ("a.jsonl", b'{"\\u0070y\\/reduce" : []}')],
+    *[("a.json", b'{"a": "\xff"}'), ("a.json", '{"py/id": 1}'.encode("utf-16"))],
+    *[("a.xml", b"<!DOCTYPE a>"), ("a.xml", b"<?xml version='1.0' encoding='utf-7'?><a/>")],
+    *[("a.png", b"%!PS-Adobe"), ("a.jpg", b"push graphic-context"), ("a.jpg", b"cat")],
+    *[("a.nii.gz", gzip.compress(CALLS)), ("a.nii", b"\x1c\2\0\0\0" * 5000 + b"\x1c\x08\x0a\0\1")],
+    *[("a.mp4", b"#EXTM3U\n"), ("a.npy", saved(np.save, np.array([None]))), ("a.npy", b"cat")],
+    *[("a.npz", saved(np.savez, np.array([None]))), ("a.npz", b"cat"), ("a.parquet", b"cat")],
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), DATA, ids=[f"{n}-{name}" for n, (name, _) in enumerate(DATA)]
+)
+def test_is_data(name, content):
+    assert is_data(name, content)
+    assert is_data(name, io.BytesIO(content))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), PROGRAMS, ids=[f"{n}-{name}" for n, (name, _) in enumerate(PROGRAMS)]
+)
+def test_could_be_a_program(name, content):
+    assert not is_data(name, content)
+    assert not is_data(name, io.BytesIO(content))
+
+
+def test_a_long_text_is_looked_at_whole():
+    names = b"names:\n" + b"- cat\n" * 50_000
+    assert is_data("a.yaml", names)
+    assert not is_data("a.yaml", names + b"download: ls\n")
