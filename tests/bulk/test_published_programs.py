@@ -191,7 +191,7 @@ HARMLESS = {
     "tags.yml": b"path: .\nnames:\n  0: cat!\n",
     "boxes.json": b'{"a": [1, 2], "b": "py/a"}',
     "boxes.xml": b'<?xml version="1.0" encoding="utf-8"?><annotation><name>cat</name></annotation>',
-    "notes.md": "# Katzen äöü\n".encode("utf-16"),
+    "notes.txt": "# Katzen äöü\n".encode("utf-16"),
 }
 
 

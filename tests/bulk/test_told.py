@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from dsguard.cli.commands import Exit, run
 from dsguard.covers import Other, Preview, Samples
 from dsguard.formats import encode_image
 from dsguard.integrations.images import restored_images
+
+from .test_sealed_fields import tarred
 
 KEY = dsguard.DatasetKey(bytes(range(32)))
 DICOM = bytes(128) + b"DICM" + bytes(200)
@@ -58,6 +62,37 @@ def test_files_beside_the_images_are_named_that_all_can_read(photos, capsys):
     facts = json.loads(told(capsys, "--json", "--quiet")[0])
     assert facts["published"] == ["patients.csv"]
     assert restore_dataset("out", "back", KEY).published == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "listed"),
+    [
+        ("folder", ["00000/0.cls", "00000/0.txt", "00000/README.md"]),
+        ("webdataset", ["*.cls", "*.txt", "00000/README.md"]),
+        ("parquet", ["00000/README.md", "*.cls", "*.txt"]),
+    ],
+)
+def test_texts_of_shards_are_named_that_all_can_read(photos, kind, listed):
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    image = (photos / "0.png").read_bytes()
+    members = [("0.png", image), ("0.cls", b"1"), ("0.txt", b"Bob"), ("0.bin", bytes(99))]
+    tarred(Path("shards/00000.tar"), [*members, ("README.md", b"words")])
+    report = protect_dataset("shards", "out", KEY, out_format=kind)
+    assert [re.sub(r"^00000/1/", "00000/", name) for name in report.published] == listed
+    again = protect_dataset("shards", "out", KEY, out_format=kind)  # of shards that are done
+    assert again.published == report.published
+    assert again.resumed == 1
+
+
+def test_columns_and_arrays_are_named_that_all_can_read(photos, scenes):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    np.savez("a.npz", images=scenes, labels=np.arange(len(scenes)) % 2)
+    assert protect_dataset("a.npz", "arrays", KEY).published == ["labels"]
+    image = (photos / "0.png").read_bytes()
+    Path("tables").mkdir()
+    pq.write_table(pa.table({"image": [image], "label": [3], "name": ["Bob"]}), "tables/0.parquet")
+    assert protect_dataset("tables", "table", KEY).published == ["label", "name"]
 
 
 @pytest.mark.parametrize("cut", [b"", b"hello", "half"])

@@ -33,8 +33,10 @@ def saved(save, *arrays) -> bytes:
 NIFTI = struct.pack("<i", 348) + bytes(344)
 DATA = [
     *[("a.txt", b"cat\n"), ("txt", b"cat"), ("b/x.CSV", b"a,b\n1,2\n"), ("cls", b"7"), ("", b"7")],
-    *[("README", b"# cats"), ("a.md", "# Bären".encode("utf-16")), ("a.tsv", b""), ("x.caption", b"a")],
+    *[("README", b"# cats"), ("a.txt", "# Bären".encode("utf-16")), ("a.tsv", b"a\t-1\n@b\t+2\n"), ("x.caption", b"a")],
     *[("a.json", b'{"py": 1, "a": "py/b"}'), ("a.yaml", b"names: [cat!, dog]"), ("a.xml", b"<a/>")],
+    *[("README.md", b"---\nlicense: mit\n---\n![cat](a.png) features\n")],
+    *[("a.csv", "x;Bär = x\n".encode("latin-1")), ("a.csv", "a,b\n".encode("utf-16"))],
     *[("a.txt", "猫\n".encode("shift_jis")), ("a.txt", "Bär\n".encode("latin-1"))],
     *[(f"a.{kind}", image(kind)) for kind in ("png", "jpeg", "gif", "bmp", "webp", "tiff", "ppm")],
     *[("seg.png", image("png")), ("a.ico", image("ico")), ("a.jp2", image("jpeg2000"))],
@@ -58,6 +60,10 @@ PROGRAMS = [
     *[("a.json", b'{"py/object": "a.B"}'), ("a.jsonl", b'{"\\u0070y\\/reduce" : []}')],
     *[("a.json", b'{"a": "\xff"}'), ("a.json", '{"py/id": 1}'.encode("utf-16"))],
     *[("a.xml", b"<!DOCTYPE a>"), ("a.xml", b"<?xml version='1.0' encoding='utf-7'?><a/>")],
+    *[("a.csv", b'a,b\n"=cmd|\'/C calc\'!A0",1\n'), ("a.tsv", b"a\t@SUM(1+9)*cmd|' /C calc'!A0\n")],
+    *[("README.md", b"---\ndataset_info:\n  features:\n  - dtype: show_info\n---\n# cats\n")],
+    *[("README.md", b'---\n"dataset\\x5finfo": 1\n---\n'), ("x/dataset_infos.json", b"{}")],
+    *[("a.md", "---\n# cats\n".encode("utf-16")), ("a.arrow", b"ARROW1\0\0 huggingface")],
     *[("a.png", b"%!PS-Adobe"), ("a.jpg", b"push graphic-context"), ("a.jpg", b"cat")],
     *[("a.nii.gz", gzip.compress(CALLS)), ("a.nii", b"\x1c\2\0\0\0" * 5000 + b"\x1c\x08\x0a\0\1")],
     *[("a.mp4", b"#EXTM3U\n"), ("a.npy", saved(np.save, np.array([None]))), ("a.npy", b"cat")],

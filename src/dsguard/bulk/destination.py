@@ -112,6 +112,7 @@ class Destination:
                     result.left_out = self.journal.left_out(spec.number)
                     result.sealed_fields = self.journal.sealed_fields(spec.number)
                     result.met = self.journal.met(spec.number)
+                    result.published = self.journal.published(spec.number)
                     report.add(result)
                     report.resumed += 1
                     kept.add(spec.number)

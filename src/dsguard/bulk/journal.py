@@ -14,7 +14,7 @@ import sys
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dsguard import errors as _errors
 from dsguard._atomic import lock_or_raise, make_private
@@ -24,6 +24,9 @@ from dsguard.formats.disclosure import LeftOut
 from dsguard.formats.limits import json_lines, load_json
 from dsguard.formats.names import JOURNAL_FILES, fault_of, is_hidden
 from dsguard.formats.places import LocalPlace, Place
+
+if TYPE_CHECKING:
+    from dsguard.bulk.shard import ShardResult
 
 _DAMAGE = (ArithmeticError, AttributeError, TypeError, ValueError, RecursionError)
 _SETTINGS, _LOCK, _DONE = SETTINGS, "lock", "done"  # the first two are `JOURNAL_FILES`
@@ -183,20 +186,23 @@ class Journal:
         number: int,
         lines: list[str],
         stamp: str,
-        left_out: dict[str, LeftOut],
+        result: ShardResult,
         also: list[str],
-        sealed_fields: int = 0,
-        met: Collection[str] = (),
     ) -> None:
         """Write the manifest of a shard, which makes it done.
 
-        Before that, what its source was then, what was left out beside its images, and which
-        patterns of what is dropped something there was like.
+        Before that, what its source was then, and what lies beside its images: what was left out,
+        is published, or sealed, and which patterns of what is dropped something was like. `also`
+        has the files of the shard that are of no image.
         """
         self.place.write(_stamp(number), stamp.encode())
-        told = {kind: asdict(each) for kind, each in left_out.items()}
-        counts = {"sealed_fields": sealed_fields, "met": sorted(met)}
-        beside = {"left_out": told, "also": also, **counts}
+        beside = {
+            "left_out": {kind: asdict(each) for kind, each in result.left_out.items()},
+            "also": also,
+            "sealed_fields": result.sealed_fields,
+            "met": sorted(result.met),
+            "published": sorted(result.published),
+        }
         self.place.write(_beside(number), json.dumps(beside).encode())
         self.place.write(_manifest(number), "".join(line + "\n" for line in lines).encode())
 
@@ -309,18 +315,21 @@ class Journal:
 
     def met(self, number: int) -> set[str]:
         """Return the patterns of what is dropped that something in a shard was like."""
-        try:
-            return set(map(str, self._beside(number).get("met", ())))
-        except (AttributeError, TypeError, ValueError, RecursionError):
-            return set()
+        return set(self._listed(number, "met"))
+
+    def published(self, number: int) -> set[str]:
+        """Return the kinds of what a shard has beside its images for all to read."""
+        return set(self._listed(number, "published"))
 
     def also(self, number: int) -> list[str]:
         """Return the files of a shard that belong to none of its images."""
+        return [name for name in self._listed(number, "also") if not fault_of(name)]
+
+    def _listed(self, number: int, what: str) -> list[str]:
         try:
-            names = list(map(str, self._beside(number).get("also", ())))
+            return list(map(str, self._beside(number).get(what, ())))
         except (AttributeError, TypeError, ValueError, RecursionError):
             return []
-        return [name for name in names if not fault_of(name)]
 
     def _beside(self, number: int) -> dict[str, Any]:
         name = _beside(number)

@@ -91,7 +91,7 @@ class Plan:
         copied = self.companions.copy(report)
         if self.companions.disclosure is not None:
             texts = copied | self.destination.beside_images()
-            report.published = sorted(texts - {SEALED_FILES})
+            report.published = sorted(texts - {SEALED_FILES}) + sorted(report.kinds_published)
         kept = copied | self.destination.of_shards()
         self.destination.remove(earlier, but=kept)  # they may go along no more
         if self.companions.disclosure is not None:

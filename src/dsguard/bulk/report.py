@@ -55,8 +55,11 @@ class Report:
         and are no part of a dataset: remove them before it is published.
     foreign : list of str
         Files in a finished destination that no run has written.
+    kinds_published : set of str
+        The same of shards that are done: kinds of fields (``*.txt``), columns, arrays.
     published : list of str
-        Files beside the images that a protected set has for all to read: tables, texts, labels.
+        Files beside the images that a protected set has for all to read: tables, texts, labels; and
+        fields of shards (``*.txt``), columns and arrays.
     metadata_dropped : int
         Images read that had a colour profile, EXIF, XMP or further pictures, which are not written;
         counted as `sidecars` are.
@@ -142,6 +145,7 @@ class Report:
     unmatched_choice: list[str] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
+    kinds_published: set[str] = field(default_factory=set, repr=False)
     published: list[str] = field(default_factory=list)
 
     def add_broken(self, name: str, error: DsguardError) -> None:
@@ -177,6 +181,7 @@ class Report:
         self.broken += result.broken
         add_up(self.left_out, result.left_out)
         self.met |= result.met
+        self.kinds_published |= result.published
         for name, error in result.failures.items():
             if len(self.failures) < _LISTED:
                 self.failures[name] = error

@@ -66,6 +66,8 @@ def work(
         shard = sink.file_of(spec.part, spec.number)
         files = dict.fromkeys(range(len(rows.names)), shard) if shard else names
         failed = sink.write(rows, names, results)
+        if shard:
+            sink.published |= _kinds(rows, results, sink)
         errors |= failed
         for row in failed:
             results.drop(row)
@@ -94,6 +96,13 @@ def work(
         )
         for n in range(len(rows.names))
     ]
+
+
+def _kinds(rows: Rows, results: Results, sink: Sink) -> set[str]:
+    """Return the kinds of what a shard has beside its images."""
+    if rows.record is not None and not sink.wants_extras(rows):
+        return rows.record.kinds()
+    return {f"*.{suffix}" for fields in results.extras.values() for suffix in fields}
 
 
 def _published(results: Results) -> Iterator[bytes]:

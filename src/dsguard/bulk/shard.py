@@ -116,6 +116,8 @@ class ShardResult:
         Patterns of what is dropped that something was like.
     sealed_fields : int
         Fields, values of columns, and arrays that were sealed, or have come back.
+    published : set of str
+        Kinds of what its file has beside images for all to read, where it was protected.
 
     Examples
     --------
@@ -141,6 +143,7 @@ class ShardResult:
     left_out: dict[str, LeftOut] = field(default_factory=dict)
     met: set[str] = field(default_factory=set, repr=False)
     sealed_fields: int = 0
+    published: set[str] = field(default_factory=set)
 
 
 def process_shard(spec: ShardSpec) -> ShardResult:
@@ -200,12 +203,12 @@ def process_shard(spec: ShardSpec) -> ShardResult:
     result.sealed_fields += found.used
     if review is not None:
         result.left_out, result.met = review.account.left_out, review.account.met
+        result.published = set() if sink is None else sink.published
     if spec.journal is not None:
         if spec.output is not None:
             spec.output.place.sync()  # or a power cut leaves empty files that are said to be done
         also = [] if sink is None else sink.also
-        sealed, met = result.sealed_fields, result.met
-        spec.journal.write(spec.number, lines, spec.stamp, result.left_out, also, sealed, met)
+        spec.journal.write(spec.number, lines, spec.stamp, result, also)
     return result
 
 

@@ -91,8 +91,7 @@ def _tell_files(task: Task, report: Report, choices: Choices) -> None:
     if report.published:
         told = ", ".join(map(shortened, report.published[:_SHOWN_FILES]))
         told += _more(len(report.published) - _SHOWN_FILES)
-        them = "it" if len(report.published) == 1 else "them"
-        keeps = "" if choices.only_named else f" (--only-named keeps {them} back)"
+        keeps = "" if choices.only_named else " (--only-named keeps all but classes back)"
         click.echo(f"published beside the images, for all to read: {told}{keeps}")
     if report.bytes_read >= _WORTH_TELLING and task.publishes:
         times = report.bytes_written / report.bytes_read

@@ -91,6 +91,10 @@ class Record:
         """Yield the text files that belong to no image, for sinks of other formats."""
         yield from ()
 
+    def kinds(self) -> set[str]:
+        """Return the kinds of what lies beside the images in it: ``*.txt``, names of columns."""
+        return set()
+
     def facts(self) -> Iterator[tuple[str, bytes]]:
         """Yield what the file says of itself and of its columns: a name of each, and the value."""
         yield from ()

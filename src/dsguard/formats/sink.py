@@ -117,6 +117,7 @@ class Sink(ABC):
     def __init__(self, output: Output, source: Source, part: Part, number: int) -> None:
         self.output, self.source, self.part, self.number = output, source, part, number
         self.also: list[str] = []  # files that belong to no image
+        self.published: set[str] = set()  # kinds of what its file has beside images, for all to read
         self.refused: dict[str, DsguardError] = {}  # what lies beside images and has their names
 
     @classmethod

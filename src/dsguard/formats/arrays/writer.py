@@ -97,6 +97,7 @@ class ArraySink(Sink):
         else:
             others = self._source.reviewed_others(self.part.file, names, self.review)
             self._leave_out_sidecars([name for name in beside if _is_sidecar(name)])
+            self.published |= {name if isinstance(name, str) else text_of(name) for name in others}
         if self.sealer is not None and isinstance(given, Npz):
             self._seal_entries(given, [name for name in beside if name not in others])
         both = {**others, **images}

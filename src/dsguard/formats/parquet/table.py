@@ -152,6 +152,9 @@ class Table(Record):
     def _facts(self) -> list[tuple[str, bytes]]:
         return list(facts_of(self.batch.schema))
 
+    def kinds(self) -> set[str]:
+        return {*self.batch.schema.names} - {self.columns.image}
+
     def facts(self) -> Iterator[tuple[str, bytes]]:
         yield from self._facts
 

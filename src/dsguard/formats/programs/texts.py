@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io  # noqa: F401
+import itertools
 import re
 from collections.abc import Callable
 from typing import BinaryIO
@@ -11,10 +12,10 @@ from dsguard.formats.limits import MOST_BYTES
 
 _NAMES = frozenset(
     {"cmakelists.txt", "compose.yaml", "compose.yml", "composer.json", "constraints.txt"}
-    | {"docker-compose.yaml", "docker-compose.yml", "dvc.yaml", "environment.yaml"}
+    | {"dataset_info.json", "dataset_infos.json", "docker-compose.yaml", "docker-compose.yml", "dvc.yaml", "environment.yaml"}
     | {"environment.yml", "mkdocs.yml", "package.json", "requirements.txt", "taskfile.yml"}
 )
-"""Texts that tools look for where they are started, to run or install something."""
+"""Texts that tools look for, to run or install something, or to call what is named in them."""
 
 _NOT_YAML = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Signs that YAML does not have; readers that pass over them see other words than those written."""
@@ -22,6 +23,12 @@ _NOT_YAML = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010
 _IN_YAML = re.compile(r"download|\\|(?:^|[\s\[\]{},:&*-])!", re.MULTILINE)
 """What Ultralytics runs, if the images of the validation are not there; a word written otherwise; a
 tag, which makes an object of Python with `yaml.unsafe_load`."""
+
+_IN_CARD = re.compile(r"dataset_info|features")
+"""Types of columns in the head of a dataset card: `datasets` calls functions that are so called."""
+
+_IN_TABLE = re.compile(r"(?:^|[,;\t\"'])\s*(?:=|[@+-]\w*[|(])", re.MULTILINE)
+"""A cell that spreadsheets take for a formula."""
 
 _ESCAPED = re.compile(r"\\u00([2-7][0-9a-fA-F])")
 _IN_JSON = re.compile(r'"py\\?/\w*"\s*:')
@@ -57,9 +64,29 @@ def holds_program(suffix: str, file: BinaryIO) -> bool:
     file.seek(0)
     data = file.read(MOST_BYTES + 1)
     try:
-        return len(data) > MOST_BYTES or look(data.decode("utf-8-sig"))
+        return len(data) > MOST_BYTES or look(_decoded(suffix, data))
     except UnicodeDecodeError:  # read in another encoding, it may be anything
         return True
+
+
+def _decoded(suffix: str, data: bytes) -> str:
+    if suffix not in _TABLES:
+        return data.decode("utf-8-sig")
+    is_wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return data.decode("utf-16" if is_wide else "latin-1")
+
+
+def _in_card(text: str) -> bool:
+    """Tell of Markdown: what is between two lines at its start is YAML."""
+    first, *lines = text.splitlines() or [""]
+    if first.strip() != "---":
+        return False
+    head = "\n".join(itertools.takewhile(lambda line: line.strip() != "---", lines))
+    return _in_yaml(head) or bool(_IN_CARD.search(head))
+
+
+def _in_table(text: str) -> bool:
+    return bool(_IN_TABLE.search(text))
 
 
 def _in_yaml(text: str) -> bool:
@@ -77,8 +104,11 @@ def _in_xml(text: str) -> bool:
 
 _DECLARATION = 1024
 """Letters among which the encoding of an XML file is told."""
+_TABLES = ("csv", "tsv")
 _LOOKS: dict[str, Callable[[str], bool]] = {
     **dict.fromkeys(("yaml", "yml"), _in_yaml),
     **dict.fromkeys(("geojson", "jsn", "json", "jsonl"), _in_json),
+    **dict.fromkeys(_TABLES, _in_table),
+    "md": _in_card,
     "xml": _in_xml,
 }

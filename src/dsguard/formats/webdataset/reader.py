@@ -125,6 +125,14 @@ class Samples(Record):
                 found.append(replace(kept, data=data))
         return Samples(found, self.shard)
 
+    def kinds(self) -> set[str]:
+        with_image = {kept.sample for kept in self.members if kept.data is None}
+        return {
+            f"*.{kept.field}" if kept.sample in with_image else f"{self.shard}/{kept.name}"
+            for kept in self.members
+            if kept.data is not None
+        }
+
     def class_places(self) -> list[ClassPlace]:
         """Return where the class of the first image lies."""
         sample = next(kept.sample for kept in self.members if kept.data is None)
