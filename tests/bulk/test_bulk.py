@@ -212,7 +212,7 @@ def test_an_interrupt_finishes_the_shard_or_leaves_it(home, interruptible, numbe
         assert process.poll() is None
     process.send_signal(number)
     _, told = process.communicate(timeout=600)
-    assert process.returncode == Exit.INTERRUPTED
+    assert process.returncode == Exit.INTERRUPTED, told
     assert "interrupted" in told
     written = set((home / "back").rglob("*.png"))
     noted = list((home / "back.dsguard" / "shards").glob("*.jsonl"))

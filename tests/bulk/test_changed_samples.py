@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import shutil
 from pathlib import Path
@@ -49,7 +50,9 @@ def changed(root: Path, new: dict[str, bytes]) -> None:
 
 @pytest.mark.parametrize("name", ["0.json", "0.npy", "z.bin"])
 def test_members_that_were_put_where_others_were_sealed_are_told(tmp_path, was, name):
-    changed(tmp_path, {name: b'{"label": 2}'})
+    array = io.BytesIO()
+    np.save(array, np.arange(2))
+    changed(tmp_path, {name: array.getvalue() if name == "0.npy" else b'{"label": 2}'})
     back, told = restored(tmp_path)
     assert back == was
     assert f"other content than was published in {name}" in told[TOLD]

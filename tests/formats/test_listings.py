@@ -318,7 +318,7 @@ NOT_READ = {
     "latin-1": json.dumps(coco(["0.jpg"], [1], info="x")).encode().replace(b'"x"', b'"\xe9"'),
     "cut": json.dumps(coco(["0.jpg"], [1])).encode()[:-5],
     "empty": b"",
-    "bytes": bytes(range(255, -1, -1)),  # not from 0 up: those are the key of tests
+    "bytes": bytes(range(255, 127, -1)),
 }
 
 

@@ -16,7 +16,6 @@ from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
 from dsguard.errors import InputError
 from dsguard.formats import encode_image, open_source
 from dsguard.formats.base import CHUNK_IMAGES
-from dsguard.formats.programs.pickled import is_pickle
 from dsguard.formats.parquet.batches import batches_of, plain_schema
 from dsguard.formats.parquet.fields import _from_text, as_text
 from dsguard.formats.parquet.foreign import parquet_file
@@ -28,6 +27,7 @@ from dsguard.formats.parquet.pages import (
     pages_of,
     rows_at_once,
 )
+from dsguard.formats.programs.pickled import is_pickle
 from dsguard.integrations.images import as_bytes
 
 pa = pytest.importorskip("pyarrow")

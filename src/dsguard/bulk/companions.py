@@ -164,7 +164,11 @@ class Companions:
             report.add_broken(name, InputError(A_POINTER))
         elif self.disclosure is not None and self.review.drops.holds_key(data):
             self.review.account.leave_out(name.rpartition("/")[2], name, A_KEY)
-        elif self.disclosure is None and name not in self._opened and self._could_be_program(name, data):
+        elif (
+            self.disclosure is None
+            and name not in self._opened
+            and self._could_be_program(name, data)
+        ):
             self._programs.add(name)
         elif not (name == CROISSANT and self._is_croissant(data)):
             return data
@@ -199,7 +203,9 @@ class Companions:
                 return False
             data = renamed
         is_all = data == whole or (is_own and self.review.drops.could_tell(name, whole))  # anew
-        again = self.seals and self._could_be_program(name, whole)  # a published one does not come back
+        again = self.seals and self._could_be_program(
+            name, whole
+        )  # a published one does not come back
         reason = "" if is_all and not again else self._hold(name, whole, is_cut=cut is not None)
         if is_all or reason:
             add_up(self.review.account.left_out, told)

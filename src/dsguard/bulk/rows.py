@@ -66,8 +66,7 @@ def work(
         shard = sink.file_of(spec.part, spec.number)
         files = dict.fromkeys(range(len(rows.names)), shard) if shard else names
         failed = sink.write(rows, names, results)
-        if shard:
-            sink.published |= _kinds(rows, results, sink)
+        sink.published |= _kinds(rows, results, sink) if shard else set()
         errors |= failed
         for row in failed:
             results.drop(row)

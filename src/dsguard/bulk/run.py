@@ -14,9 +14,9 @@ from dsguard._parallel.processes import end_if_imported
 from dsguard.bulk.against import Comparison, compare
 from dsguard.bulk.engines import engine_of
 from dsguard.bulk.opening import opened
-from dsguard.bulk.programs import look_for_programs, without_programs
 from dsguard.bulk.plan import Plan, plan_of
 from dsguard.bulk.preparing import prepared
+from dsguard.bulk.programs import look_for_programs, without_programs
 from dsguard.bulk.report import Progress, Report
 from dsguard.bulk.sealed_files import opened_in, sealed_in
 from dsguard.bulk.sealed_lists import without_lists

@@ -19,8 +19,8 @@ from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import Part, Rows, Source
 from dsguard.formats.disclosure import NO_ROOM, Disclosure, LeftOut
 from dsguard.formats.insides import READERS
-from dsguard.formats.programs.data import A_PROGRAM, A_TYPE, OF_ANY_KEY
 from dsguard.formats.names import fault_of, shard_name
+from dsguard.formats.programs.data import A_PROGRAM, A_TYPE, OF_ANY_KEY
 from dsguard.formats.review import Review
 from dsguard.formats.sealing import Unsealed
 from dsguard.formats.sink import Output, Sink

@@ -17,7 +17,6 @@ from dsguard.formats.folder.reader import FolderSource, TreeSource
 from dsguard.formats.images import is_image_name
 from dsguard.formats.listings.coco import CocoListing
 from dsguard.formats.listings.imagefolder import MetadataListing, is_metadata
-from dsguard.formats.programs.suffixes import is_loaded
 from dsguard.formats.names import shard_name
 from dsguard.formats.parquet.reader import ParquetSource
 from dsguard.formats.places import (
@@ -28,6 +27,7 @@ from dsguard.formats.places import (
     local_path,
     without_password,
 )
+from dsguard.formats.programs.suffixes import is_loaded
 from dsguard.formats.sealing import SEALED_FIELDS, has_sealed
 from dsguard.formats.tar import is_tar
 from dsguard.formats.webdataset.reader import WebDatasetSource

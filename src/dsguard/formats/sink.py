@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, BinaryIO, ClassVar
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.base import Extras, Image, Part, Rows, Source
 from dsguard.formats.images import encode_images
-from dsguard.formats.programs.data import is_data
 from dsguard.formats.names import shard_name
 from dsguard.formats.places import Place
+from dsguard.formats.programs.data import is_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,7 +117,9 @@ class Sink(ABC):
     def __init__(self, output: Output, source: Source, part: Part, number: int) -> None:
         self.output, self.source, self.part, self.number = output, source, part, number
         self.also: list[str] = []  # files that belong to no image
-        self.published: set[str] = set()  # kinds of what its file has beside images, for all to read
+        self.published: set[str] = (
+            set()
+        )  # kinds of what its file has beside images, for all to read
         self.refused: dict[str, DsguardError] = {}  # what lies beside images and has their names
 
     @classmethod

@@ -27,7 +27,9 @@ def names_types(name: str, mark: bytes, file: BinaryIO) -> bool:
         if file.read() != _PARQUET:  # nobody reads it
             return False
         footer = footer_of(file)
-        told = [schema for _, schema in schemas_in(footer)] + [key for key, _ in metadata_in(footer)]
+        told = [schema for _, schema in schemas_in(footer)] + [
+            key for key, _ in metadata_in(footer)
+        ]
         return any(mark in each for each in told for mark in _MARKS)
     except (LookupError, OSError, ValueError):  # others may read it all the same
         return True

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io  # noqa: F401
 import itertools
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from dsguard.formats.limits import MOST_BYTES
 
 _NAMES = frozenset(
-    {"cmakelists.txt", "compose.yaml", "compose.yml", "composer.json", "constraints.txt"}
-    | {"dataset_info.json", "dataset_infos.json", "docker-compose.yaml", "docker-compose.yml", "dvc.yaml", "environment.yaml"}
-    | {"environment.yml", "mkdocs.yml", "package.json", "requirements.txt", "taskfile.yml"}
-)
+    {"cmakelists.txt", "compose.yaml", "compose.yml", "composer.json", "constraints.txt",
+     "dataset_info.json", "dataset_infos.json", "docker-compose.yaml", "docker-compose.yml",
+     "dvc.yaml", "environment.yaml", "environment.yml", "mkdocs.yml", "package.json",
+     "requirements.txt", "taskfile.yml"}
+)  # fmt: skip
 """Texts that tools look for, to run or install something, or to call what is named in them."""
 
 _NOT_YAML = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -36,7 +38,11 @@ _IN_JSON = re.compile(r'"py\\?/\w*"\s*:')
 
 _IN_XML = re.compile(r"<!DOCTYPE|<!ENTITY|<\?xml-stylesheet", re.IGNORECASE)
 """Parts by which a reader has other files; a stylesheet is a program."""
-_ENCODING = re.compile(r"encoding\s*=\s*[\"'](?!utf-8[\"']|us-ascii[\"'])", re.IGNORECASE)
+_ENCODING = re.compile(
+    r"encoding\s*=\s*[\"'](?!(?:utf-8|utf-16|us-ascii|iso-8859-\d+|windows-125\d|gb2312)[\"'])",
+    re.IGNORECASE,
+)
+"""Encodings in which those parts may be written otherwise."""
 
 
 def is_run_by_name(name: str) -> bool:
@@ -58,22 +64,26 @@ def holds_program(suffix: str, file: BinaryIO) -> bool:
     >>> holds_program("yaml", io.BytesIO(b"names: [cat, dog]"))
     False
     """
-    look = _LOOKS.get(suffix)
-    if look is None:
+    if suffix not in _LOOKS and suffix not in _STRICT_LOOKS:
         return False
     file.seek(0)
     data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        return True
+    if suffix in _LOOKS:
+        return any(map(_LOOKS[suffix], _readings(data)))
     try:
-        return len(data) > MOST_BYTES or look(_decoded(suffix, data))
-    except UnicodeDecodeError:  # read in another encoding, it may be anything
+        return _STRICT_LOOKS[suffix](data.decode("utf-8-sig"))
+    except UnicodeDecodeError:  # readers that pass over errors see other words
         return True
 
 
-def _decoded(suffix: str, data: bytes) -> str:
-    if suffix not in _TABLES:
-        return data.decode("utf-8-sig")
-    is_wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-    return data.decode("utf-16" if is_wide else "latin-1")
+def _readings(data: bytes) -> Iterator[str]:
+    """Yield a text as readers see it: in any encoding that has ASCII in it, and in wide ones."""
+    yield data.decode("latin-1")
+    encoding = json.detect_encoding(data)
+    if "utf-8" not in encoding:
+        yield data.decode(encoding, "replace")
 
 
 def _in_card(text: str) -> bool:
@@ -99,16 +109,18 @@ def _in_json(text: str) -> bool:
 
 
 def _in_xml(text: str) -> bool:
-    return "\0" in text or bool(_IN_XML.search(text) or _ENCODING.search(text[:_DECLARATION]))
+    return bool(_IN_XML.search(text) or _ENCODING.search(text[:_DECLARATION]))
 
 
 _DECLARATION = 1024
 """Letters among which the encoding of an XML file is told."""
-_TABLES = ("csv", "tsv")
 _LOOKS: dict[str, Callable[[str], bool]] = {
-    **dict.fromkeys(("yaml", "yml"), _in_yaml),
+    **dict.fromkeys(("csv", "tsv"), _in_table),
     **dict.fromkeys(("geojson", "jsn", "json", "jsonl"), _in_json),
-    **dict.fromkeys(_TABLES, _in_table),
-    "md": _in_card,
     "xml": _in_xml,
 }
+_STRICT_LOOKS: dict[str, Callable[[str], bool]] = {
+    **dict.fromkeys(("yaml", "yml"), _in_yaml),
+    "md": _in_card,
+}
+"""Those of YAML, which its readers take for UTF-8."""

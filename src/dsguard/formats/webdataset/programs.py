@@ -10,9 +10,9 @@ from dsguard.formats.base import Extras, Rows
 from dsguard.formats.folder.opened import OpenedSource
 from dsguard.formats.folder.reader import TreeSource
 from dsguard.formats.images import with_suffix
-from dsguard.formats.programs.data import is_data
 from dsguard.formats.parquet.foreign import without_types
 from dsguard.formats.parquet.table import Table
+from dsguard.formats.programs.data import is_data
 from dsguard.formats.sealing import Unsealed, digest_of
 from dsguard.formats.webdataset.reader import Samples
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 class PublishedPrograms:
-    """Takes out of what was published all that could be programs, and names it unless it was sealed.
+    """Takes out of what was published all that could be programs, and names it.
 
-    What is sealed has been put there by somebody with the key.
+    What is sealed has been put there by somebody with the key, and comes back.
 
     Parameters
     ----------
@@ -133,7 +133,9 @@ class PublishedPrograms:
                 return fields
             own = published.extras(start + row)
             theirs = {
-                name for name in programs if not self._trusts_sealed or own.get(name) == fields[name]
+                name
+                for name in programs
+                if not self._trusts_sealed or own.get(name) == fields[name]
             }
             stem = with_suffix(rows.names[row], "")
             self._published |= {f"{stem}.{name}": b"" for name in theirs}

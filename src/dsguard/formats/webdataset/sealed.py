@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from dsguard.errors import InputError
 from dsguard.formats.base import Extras, Part, Rows
 from dsguard.formats.limits import Shared
-from dsguard.formats.programs.data import is_data
 from dsguard.formats.names import fault_of, shard_name, shown, some_of
+from dsguard.formats.programs.data import is_data
 from dsguard.formats.sealing import (
     LOOSE,
     Entries,
