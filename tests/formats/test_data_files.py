@@ -41,6 +41,7 @@ DATA = [
     *[("a.sha256", b"00  a\n")],
     *[("README.md", b"---\nlicense: mit\n---\n![cat](a.png) features\n")],
     *[("a.csv", "x;Bär = x\n".encode("latin-1")), ("a.csv", "a,b\n".encode("utf-16"))],
+    *[("SHA256SUMS", b"00  a.png\n"), ("CITATION.cff", b"cff-version: 1.2.0\n"), ("a.rst", b"=")],
     *[("a.txt", "猫\n".encode("shift_jis")), ("a.txt", "Bär\n".encode("latin-1"))],
     *[(f"a.{kind}", image(kind)) for kind in ("png", "jpeg", "gif", "bmp", "webp", "tiff", "ppm")],
     *[("seg.png", image("png")), ("a.ico", image("ico")), ("a.jp2", image("jpeg2000"))],

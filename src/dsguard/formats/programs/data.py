@@ -44,9 +44,10 @@ Check: TypeAlias = Callable[[str, bytes, BinaryIO], bool]
 
 _TEXTS = (
     {suffix[1:] for suffix in COMPANIONS if suffix != ".toml"}  # which programs are set up by
-    | {*FIELDS, "", "geojson", "list", "log", "lst", "names", "srt", "vtt"}
+    | {*FIELDS, "", "bib", "cff", "geojson", "list", "log", "lst", "names", "rst", "srt", "vtt"}
     | {"sha1", "sha256", "sha512"}
 )
+_TEXTS_BY_NAME = {*TEXTS, "AUTHORS", "CHANGELOG", "CITATION", "COPYING", "MD5SUMS", "SHA256SUMS"}
 _SOUND = ("aac", "flac", "m4a", "mp3", "oga", "ogg", "opus", "wav")
 _FILM = ("avi", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "webm")
 _PACKED_IMAGE = ".nii.gz"
@@ -108,7 +109,7 @@ def _check_of(name: str, suffix: str) -> Check | None:
         return _is_packed_image
     if has_image_suffix(name) or has_image_suffix(f".{suffix}"):
         return _is_image
-    if suffix in _TEXTS or name in TEXTS:
+    if suffix in _TEXTS or name in _TEXTS_BY_NAME:
         return _is_text
     return _CHECKS.get(suffix)
 

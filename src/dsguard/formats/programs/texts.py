@@ -120,7 +120,7 @@ _LOOKS: dict[str, Callable[[str], bool]] = {
     "xml": _in_xml,
 }
 _STRICT_LOOKS: dict[str, Callable[[str], bool]] = {
-    **dict.fromkeys(("yaml", "yml"), _in_yaml),
+    **dict.fromkeys(("cff", "yaml", "yml"), _in_yaml),
     "md": _in_card,
 }
 """Those of YAML, which its readers take for UTF-8."""
