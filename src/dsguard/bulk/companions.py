@@ -164,11 +164,7 @@ class Companions:
             report.add_broken(name, InputError(A_POINTER))
         elif self.disclosure is not None and self.review.drops.holds_key(data):
             self.review.account.leave_out(name.rpartition("/")[2], name, A_KEY)
-        elif (
-            self.disclosure is None
-            and name not in self._opened
-            and self._could_be_program(name, data)
-        ):
+        elif self._is_strange(name, data):
             self._programs.add(name)
         elif not (name == CROISSANT and self._is_croissant(data)):
             return data
@@ -177,6 +173,11 @@ class Companions:
     def _is_own(self, name: str) -> bool:
         """Tell whether a file beside arrays is read with these."""
         return isinstance(self.source, ArraySource) and name in self.source.own_companions()
+
+    def _is_strange(self, name: str, data: bytes) -> bool:
+        """Tell whether a published file, which was not sealed, could be a program."""
+        is_own = self.disclosure is not None or name in self._opened
+        return not is_own and self._could_be_program(name, data)
 
     def _could_be_program(self, name: str, data: bytes) -> bool:
         """Tell whether trainers may run a file, and nothing here reads it as data."""
@@ -203,9 +204,7 @@ class Companions:
                 return False
             data = renamed
         is_all = data == whole or (is_own and self.review.drops.could_tell(name, whole))  # anew
-        again = self.seals and self._could_be_program(
-            name, whole
-        )  # a published one does not come back
+        again = self.seals and self._could_be_program(name, whole)  # published, it does not return
         reason = "" if is_all and not again else self._hold(name, whole, is_cut=cut is not None)
         if is_all or reason:
             add_up(self.review.account.left_out, told)

@@ -90,7 +90,8 @@ class Plan:
         journal.intend([*self.companions.wanted, SEALED_FILES, CROISSANT])
         copied = self.companions.copy(report)
         if self.companions.disclosure is not None:
-            texts = copied | self.destination.beside_images()
+            is_tree = isinstance(self.companions.source, TreeSource)  # then texts were copied
+            texts = copied if is_tree else copied | self.destination.beside_images()
             report.published = sorted(texts - {SEALED_FILES}) + sorted(report.kinds_published)
         kept = copied | self.destination.of_shards()
         self.destination.remove(earlier, but=kept)  # they may go along no more
