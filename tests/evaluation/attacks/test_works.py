@@ -234,3 +234,8 @@ def test_a_training_begins_with_the_features(scenes, classes, monkeypatch):
           against="self-supervised-5", device="cpu")  # fmt: skip
     assert not (begun[0] == 0.25).any()
     assert (begun[1] == 0.25).all()
+
+
+def test_disentangling_takes_a_last_batch_of_one_small_image():
+    images = np.arange(129 * 12, dtype=np.uint8).reshape(129, 2, 2, 3)
+    assert prepared("disentangled", images, np.arange(129) % 2).images.shape == images.shape

@@ -85,10 +85,15 @@ def _made(
 def _batches(
     images: Images, labels: Labels, device: torch.device, order: torch.Generator | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield all images as pixels, and their labels; in a random order where one is given."""
+    """Yield all images as pixels, and their labels; in a random order where one is given.
+
+    That is of training, in which an image alone has no spread that it can be normalised by.
+    """
     pool, answers, count = torch.from_numpy(images), torch.from_numpy(labels), len(images)
     rows = torch.arange(count) if order is None else torch.randperm(count, generator=order)
     for picked in torch.split(rows, _BATCH):
+        if order is not None and len(picked) == 1:
+            continue
         yield as_pixels(pool[picked].to(device)), answers[picked].to(device)
 
 
