@@ -99,9 +99,16 @@ def show(failures: Mapping[str, DsguardError], total: int | None = None, where: 
         for name in names[:_SHOWN_FAILURES]:
             complain(f"{shortened(name)}: {message}")
         if len(names) > _SHOWN_FAILURES:
-            complain(f"and {counted(len(names) - _SHOWN_FAILURES, 'more image')}: {message}")
+            more = counted(len(names) - _SHOWN_FAILURES, f"more {_kind_of(names)}")
+            complain(f"and {more}: {message}")
     if total is not None and total > len(failures):
         complain(f"and {counted(total - len(failures), 'more image')}{where}")
+
+
+def _kind_of(names: Iterable[str]) -> str:
+    from dsguard.formats.images import has_image_suffix  # NumPy takes long to import
+
+    return "image" if all(map(has_image_suffix, names)) else "file"
 
 
 def show_leftovers(paths: Sequence[str]) -> None:

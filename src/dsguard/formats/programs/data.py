@@ -22,15 +22,13 @@ from dsguard.formats.programs.texts import holds_program, is_run_by_name
 from dsguard.formats.programs.unpacked import SEEN, is_packed, start_of
 
 A_PROGRAM = (
-    "could be a program: it is not of a kind that is known to be data alone, and was not sealed, "
-    "so anybody can have put it there. It does not come back; take it from the published data "
-    "yourself if you trust its author"
+    "could be a program, and was not sealed: anybody can have put it there. It does not come back; "
+    "take it from the published data yourself if you trust its author"
 )
 
 OF_ANY_KEY = (
-    "could be a program: it is not of a kind that is known to be data alone, and keys of images do "
-    "not tell whether the owner sealed it. It does not come back; restore with the key of the "
-    "dataset, or ask its owner for it"
+    "could be a program, and keys of images do not tell whether the owner sealed it. It does not "
+    "come back; restore with the key of the dataset, or ask its owner for it"
 )
 
 A_TYPE = (
