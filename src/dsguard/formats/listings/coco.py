@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsguard.errors import InputError
 from dsguard.formats.disclosure import ClassPlace
-from dsguard.formats.json_files import as_json
+from dsguard.formats.json_files import read_json, written_json
 from dsguard.formats.limits import check_json, id_key
 from dsguard.formats.listings.base import (
     NO_CLASS,
@@ -185,7 +185,7 @@ def loaded(data: bytes, *keys: str) -> Any:
         return None  # saves the time of parsing it
     check_json(data)
     try:
-        return json.loads(data)
+        return read_json(data)
     except (ValueError, RecursionError):
         return None
 
@@ -352,10 +352,9 @@ def dumped(content: Any, encoding: str = "utf-8") -> bytes:
     """Return JSON; refuse what is nested too deep to be written."""
     try:
         try:
-            text = json.dumps(content, default=as_json, ensure_ascii=False)
-            return text.encode(encoding)
+            return written_json(content).encode(encoding)
         except UnicodeEncodeError:  # half of a surrogate pair, which JSON can have
-            return json.dumps(content, default=as_json).encode(encoding)
+            return written_json(content, ensure_ascii=True).encode(encoding)
     except RecursionError as error:
         msg = "its JSON is nested too deep to be written again"
         raise InputError(msg) from error

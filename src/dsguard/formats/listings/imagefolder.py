@@ -13,6 +13,7 @@ from dsguard.errors import InputError
 from dsguard.formats.allowance import CouldHoldPictureError
 from dsguard.formats.base import class_of
 from dsguard.formats.disclosure import ClassPlace, kind_of
+from dsguard.formats.json_files import read_json
 from dsguard.formats.limits import MOST_BYTES, check_csv, json_lines, too_much
 from dsguard.formats.listings.base import (
     NO_CLASS,
@@ -273,7 +274,7 @@ def _unreadable(file: str, error: Exception) -> InputError:
 def _jsonl_rows(data: bytes) -> Iterator[Row]:
     for number, line in enumerate(json_lines(data), 1):
         if line.strip():
-            row = json.loads(line)
+            row = read_json(line)
             if not isinstance(row, dict):
                 msg = f"line {number} is no JSON object"
                 raise TypeError(msg)
@@ -283,7 +284,7 @@ def _jsonl_rows(data: bytes) -> Iterator[Row]:
 def _changed_jsonl(data: bytes, change: Change) -> bytes:
     lines = []
     for line in json_lines(data):
-        row = json.loads(line) if line.strip() else None
+        row = read_json(line) if line.strip() else None
         new = change(row) if isinstance(row, dict) else row
         if new == row:
             lines.append(line)
