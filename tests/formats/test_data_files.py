@@ -31,17 +31,27 @@ def saved(save, *arrays) -> bytes:
 
 
 NIFTI = struct.pack("<i", 348) + bytes(344)
+YOLO = b"""# cats
+---
+path: ../cats  # where they are
+names:
+  0: cat!
+kpt_names:
+- nose
+
+nc: 1
+"""
 DATA = [
     *[("a.txt", b"cat\n"), ("txt", b"cat"), ("b/x.CSV", b"a,b\n1,2\n"), ("cls", b"7"), ("", b"7")],
     *[("README", b"# cats"), ("a.txt", "# Bären".encode("utf-16"))],
-    *[("a.tsv", b"a\t-1\n@b\t+2\n"), ("x.caption", b"a")],
-    *[("a.json", b'{"py": 1, "a": "py/b"}'), ("a.yaml", b"names: [cat!, dog]"), ("a.xml", b"<a/>")],
+    *[("a.tsv", b"a\t-1\n@b\t+2\n-\t-1.5\tx (y)\n"), ("x.caption", b"a")],
+    *[("a.json", b'{"py": 1, "a": "py/b"}'), ("a.yaml", YOLO), ("a.xml", b"<a/>")],
     *[("a.json", b'{"a": "\xff"}'), ("a.json", '{"a": 1}'.encode("utf-16-be"))],
     *[("a.xml", b'<?xml version="1.0" encoding="ISO-8859-1"?><a>\xe9</a>')],
     *[("a.sha256", b"00  a\n")],
     *[("README.md", b"---\nlicense: mit\n---\n![cat](a.png) features\n")],
     *[("a.csv", "x;Bär = x\n".encode("latin-1")), ("a.csv", "a,b\n".encode("utf-16"))],
-    *[("SHA256SUMS", b"00  a.png\n"), ("CITATION.cff", b"cff-version: 1.2.0\n"), ("a.rst", b"=")],
+    *[("SHA256SUMS", b"00  a.png\n"), ("a.rst", b"=")],
     *[("a.txt", "猫\n".encode("shift_jis")), ("a.txt", "Bär\n".encode("latin-1"))],
     *[(f"a.{kind}", image(kind)) for kind in ("png", "jpeg", "gif", "bmp", "webp", "tiff", "ppm")],
     *[("seg.png", image("png")), ("a.ico", image("ico")), ("a.jp2", image("jpeg2000"))],
@@ -65,6 +75,15 @@ PROGRAMS = [
     *[("a.yaml", b"\xff\xfe" + b"download: ls"), ("a.yaml", "down\u0085load".encode("latin-1"))],
     *[("a.yaml", b"a: !!python/name:os.system"), ("a.yaml", b"%TAG ! tag:x,2002:\n--- !a\nb: c")],
     *[("a.yaml", b"- !<tag:yaml.org,2002:python/name:os.system>"), ("a.yaml", b"[!a b]")],
+    *[("a.yaml", b"  download: ls\n  path: a\n"), ("a.yaml", b"--- {download: ls}\n")],
+    *[("a.yaml", b"sources:\n  a: 1\n"), ("a.yaml", b"path: a\n? download\n: ls\n")],
+    *[("a.yaml", b"- download: ls\n"), ("a.yaml", b"names:\n  _target_: os.getpid\n")],
+    *[("a.yaml", b"path: a\n---\n x: 1\n...\n"), ("a.yaml", b"names: [a]\n'download': ls\n")],
+    *[("a.json", b'{"_target_": "os.system"}'), ("a.json", b'[ "$import os"]')],
+    *[("a.csv", b"a,-2+3+cmd|' /C calc'!A0\n"), ("a.csv", b'"\t+1+HYPERLINK(""x"")"\n')],
+    *[("a.csv", "\uff1d1+1".encode()), ("a.csv", b"@x.y(1)"), ("a.csv", b"- A(1)")],
+    *[("README.md", b"\n\n---\ndataset_info: 1\n---\n")],
+    *[("README.md", b"---\na: |\n ---\ndataset_info: 1\n---\n")],
     *[("a.json", b'{"py/object": "a.B"}'), ("a.jsonl", b'{"\\u0070y\\/reduce" : []}')],
     *[("a.json", b'{"\xff": 1, "py/id": 1}'), ("a.json", '{"py/id": 1}'.encode("utf-16"))],
     *[("a.json", '{"py/id": 1}'.encode("utf-16-be")), ("a.xml", "<!DOCTYPE a>".encode("utf-16"))],

@@ -42,7 +42,7 @@ Check: TypeAlias = Callable[[str, bytes, BinaryIO], bool]
 
 _TEXTS = (
     {suffix[1:] for suffix in COMPANIONS if suffix != ".toml"}  # which programs are set up by
-    | {*FIELDS, "", "bib", "cff", "geojson", "list", "log", "lst", "names", "rst", "srt", "vtt"}
+    | {*FIELDS, "", "bib", "geojson", "list", "log", "lst", "names", "rst", "srt", "vtt"}
     | {"sha1", "sha256", "sha512"}
 )
 _TEXTS_BY_NAME = {*TEXTS, "AUTHORS", "CHANGELOG", "CITATION", "COPYING", "MD5SUMS", "SHA256SUMS"}

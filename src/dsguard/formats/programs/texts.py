@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io  # noqa: F401
-import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -12,29 +11,39 @@ from typing import BinaryIO
 from dsguard.formats.limits import MOST_BYTES
 
 _NAMES = frozenset(
-    {"cmakelists.txt", "compose.yaml", "compose.yml", "composer.json", "constraints.txt",
-     "dataset_info.json", "dataset_infos.json", "docker-compose.yaml", "docker-compose.yml",
-     "dvc.yaml", "environment.yaml", "environment.yml", "mkdocs.yml", "package.json",
-     "requirements.txt", "taskfile.yml"}
-)  # fmt: skip
+    {"cmakelists.txt", "composer.json", "constraints.txt", "dataset_info.json"}
+    | {"dataset_infos.json", "package.json", "requirements.txt"}
+)
 """Texts that tools look for, to run or install something, or to call what is named in them."""
 
-_NOT_YAML = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Signs that YAML does not have; readers that pass over them see other words than those written."""
+_OF_YAML = re.compile(
+    r"(?:path|train|val|valid|test|minival|nc|names|colors|channels|kpt_shape|kpt_names|flip_idx"
+    r"|roboflow|license|version)\s*:(?:\s|$)"
+)
+_WITHIN_YAML = re.compile(r"[ \t]|-(?:\s|$)")
+"""How lines begin of YAML that tells of a dataset, as trainers of YOLO read it. Ultralytics runs
+the value of ``download``; other YAML makes objects, has commands, or sets up a program."""
+_EMPTY = re.compile(r"-{3}|\s*(?:#.*)?")
+_NOT_OF_YAML = re.compile(
+    r"[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+    r"|\\|_target_|(?:^|[\s\[\]{},:&*-])!",
+    re.MULTILINE,
+)
+"""Signs that readers of YAML pass over, so that words are others; and words that make objects."""
 
-_IN_YAML = re.compile(r"download|\\|(?:^|[\s\[\]{},:&*-])!", re.MULTILINE)
-"""What Ultralytics runs, if the images of the validation are not there; a word written otherwise; a
-tag, which makes an object of Python with `yaml.unsafe_load`."""
-
-_IN_CARD = re.compile(r"dataset_info|features")
+_IN_CARD = re.compile(r"dataset_info|features|\\")
 """Types of columns in the head of a dataset card: `datasets` calls functions that are so called."""
 
-_IN_TABLE = re.compile(r"(?:^|[,;\t\"'])\s*(?:=|[@+-]\w*[|(])", re.MULTILINE)
-"""A cell that spreadsheets take for a formula."""
+_BLANKS = "\ufeff \t\r\n\f\v\x1c\x1d\x1e\x85\u2028\u2029"
+
+_IN_TABLE = re.compile(
+    r"""(?:^|[,;\t"'])[\s"']*(?:[=＝]|[@+＠＋－-][^\n,;\t]*[(|])""", re.MULTILINE
+)
+"""A cell that spreadsheets take for a formula which may call something."""
 
 _ESCAPED = re.compile(r"\\u00([2-7][0-9a-fA-F])")
-_IN_JSON = re.compile(r'"py\\?/\w*"\s*:')
-"""A key of jsonpickle, which makes objects."""
+_IN_JSON = re.compile(r'"py\\?/\w*"\s*:|"_target_"|[:\[,]\s*"\$')
+"""Keys of jsonpickle and of Hydra, which make objects, and values that MONAI evaluates."""
 
 _IN_XML = re.compile(r"<!DOCTYPE|<!ENTITY|<\?xml-stylesheet", re.IGNORECASE)
 """Parts by which a reader has other files; a stylesheet is a program."""
@@ -80,19 +89,16 @@ def holds_program(suffix: str, file: BinaryIO) -> bool:
 
 def _readings(data: bytes) -> Iterator[str]:
     """Yield a text as readers see it: in any encoding that has ASCII in it, and in wide ones."""
-    yield data.decode("latin-1")
+    yield data.decode("utf-8", "ignore")
     encoding = json.detect_encoding(data)
     if "utf-8" not in encoding:
-        yield data.decode(encoding, "replace")
+        yield data.decode(encoding, "ignore")
 
 
 def _in_card(text: str) -> bool:
-    """Tell of Markdown: what is between two lines at its start is YAML."""
-    first, *lines = text.splitlines() or [""]
-    if first.strip() != "---":
-        return False
-    head = "\n".join(itertools.takewhile(lambda line: line.strip() != "---", lines))
-    return _in_yaml(head) or bool(_IN_CARD.search(head))
+    """Tell of Markdown: it may begin with YAML, up to a line of dashes."""
+    begins = text.lstrip(_BLANKS).startswith("---")
+    return begins and _IN_CARD.search(text, 0, text.rfind("---")) is not None
 
 
 def _in_table(text: str) -> bool:
@@ -100,7 +106,9 @@ def _in_table(text: str) -> bool:
 
 
 def _in_yaml(text: str) -> bool:
-    return bool(_NOT_YAML.search(text) or _IN_YAML.search(text))
+    lines = [line for line in text.splitlines() if not _EMPTY.fullmatch(line)]
+    keys = lines[:1] + [line for line in lines if not _WITHIN_YAML.match(line)]
+    return bool(_NOT_OF_YAML.search(text)) or not all(map(_OF_YAML.match, keys))
 
 
 def _in_json(text: str) -> bool:
@@ -120,7 +128,7 @@ _LOOKS: dict[str, Callable[[str], bool]] = {
     "xml": _in_xml,
 }
 _STRICT_LOOKS: dict[str, Callable[[str], bool]] = {
-    **dict.fromkeys(("cff", "yaml", "yml"), _in_yaml),
+    **dict.fromkeys(("yaml", "yml"), _in_yaml),
     "md": _in_card,
 }
 """Those of YAML, which its readers take for UTF-8."""
