@@ -310,8 +310,110 @@ def test_no_script_comes_back_as_an_image(tmp_path, scenes, folder, name):
     image = next((tmp_path / "safe").rglob("*.png"))
     image.write_bytes(encode_image(theirs.images[0]))
     restore_dataset(tmp_path / "safe", tmp_path / "back", KEY, workers=1)
-    assert image.stem in {Path(file).name for file in files_in(tmp_path / "back")}
+    assert f"{image.stem}.file" in {Path(file).name for file in files_in(tmp_path / "back")}
     restore_dataset(tmp_path / "safe", tmp_path / "shards", KEY, out_format="webdataset", workers=1)
     (shard,) = (tmp_path / "shards").glob("*.tar")
     found = [member for member, _ in members_of(shard)]
     assert not any(member.endswith(Path(name).suffix) for member in found)
+
+
+@pytest.mark.parametrize("name", ["Makefile", "Makefile.sh", "run", "Dockerfile"])
+@pytest.mark.parametrize("data", [b"all: ; touch x", b"BM = 1\nall: ; touch x"])
+def test_no_image_comes_back_under_a_name_without_a_suffix(tmp_path, scenes, folder, name, data):
+    protect_dataset(folder, tmp_path / "safe", KEY, workers=1)
+    theirs = dsguard.protect_batch(scenes[:1], KEY, files={0: dsguard.File(name, data)})
+    image = next((tmp_path / "safe").rglob("*.png")).with_name(f"{Path(name).stem}.png")
+    image.write_bytes(encode_image(theirs.images[0]))
+    restore_dataset(tmp_path / "safe", tmp_path / "back", KEY, workers=1)
+    (back,) = (tmp_path / "back").rglob(f"{Path(name).stem}*")
+    assert back.suffix in (".file", ".bmp")
+    assert back.read_bytes() == data
+
+
+# Fields, which become files that are called after their images
+
+
+@pytest.mark.parametrize("out_format", ["webdataset", "folder"])
+def test_texts_are_judged_by_the_names_that_they_come_out_under(tmp_path, folder, out_format):
+    protect_dataset(folder, tmp_path / "safe", KEY, workers=1)
+    images = tmp_path / "safe" / "images"
+    (images / "0.png").rename(images / "requirements.png")
+    put(images, {"requirements.txt": b"evil\n", "1.txt": b"cat"})
+    report = restore_dataset(
+        tmp_path / "safe", tmp_path / "back", KEY, out_format=out_format, workers=1
+    )
+    assert set(report.failures) == {"images/requirements.txt"}
+    found = {name for path in (tmp_path / "back").rglob("*.tar") for name, _ in members_of(path)}
+    assert not any("requirements.txt" in name for name in {*found, *files_in(tmp_path / "back")})
+
+
+@pytest.mark.parametrize("out_format", ["webdataset", "folder"])
+def test_fields_of_a_table_are_judged_by_those_names_too(tmp_path, folder, out_format):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    protect_dataset(folder, tmp_path / "safe", KEY, out_format="parquet", workers=1)
+    (file,) = (tmp_path / "safe").glob("*.parquet")
+    table = pq.read_table(file)
+    rows = table.to_pylist()
+    rows[0]["image"]["path"] = "x/requirements.png"
+    rows[0]["fields"], rows[1]["fields"] = json.dumps({"txt": "evil"}), json.dumps({"txt": "cat"})
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), file)
+    report = restore_dataset(
+        tmp_path / "safe", tmp_path / "back", KEY, out_format=out_format, workers=1
+    )
+    (name,) = report.failures
+    assert name.endswith("requirements.txt")
+    found = {name for path in (tmp_path / "back").rglob("*.tar") for name, _ in members_of(path)}
+    names = {*found, *files_in(tmp_path / "back")}
+    assert not any("requirements.txt" in name for name in names)
+    assert any(name.endswith("1.txt") for name in names)
+
+
+@pytest.mark.parametrize("kind", ["folder", "webdataset", "parquet"])
+def test_texts_of_the_owner_that_could_be_programs_come_back_of_all_formats(tmp_path, folder, kind):
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    texts = {"images/0.yaml": b"download: x\n", "images/1.csv": b"a\n=1\n", "images/1.txt": b"cat"}
+    put(folder, texts)
+    protect_dataset(folder, tmp_path / "safe", KEY, out_format=kind, workers=1)
+    assert not verify_dataset(tmp_path / "safe", KEY, against=folder, workers=1).different
+    report = restore_dataset(
+        tmp_path / "safe", tmp_path / "back", KEY, out_format="webdataset", workers=1
+    )
+    assert not report.failures
+    (shard,) = (tmp_path / "back").glob("*.tar")
+    found = {data for _, data in members_of(shard)}
+    assert found >= set(texts.values())
+
+
+@pytest.mark.parametrize("name", ["y.npy", "labels.npy"])
+def test_no_pickle_comes_back_beside_arrays(tmp_path, scenes, name):
+    (tmp_path / "arrays").mkdir()
+    np.save(tmp_path / "arrays" / "images.npy", scenes)
+    np.save(tmp_path / "arrays" / "labels.npy", np.arange(len(scenes)))
+    protect_dataset(tmp_path / "arrays", tmp_path / "safe", KEY, workers=1)
+    (tmp_path / "safe" / name).write_bytes(pickle.dumps(Path("a")))
+    report = restore_dataset(tmp_path / "safe", tmp_path / "back", KEY, workers=1)
+    assert name in report.failures
+    assert not (tmp_path / "back" / name).exists()
+
+
+def test_bytes_of_a_table_are_no_words(tmp_path, scenes):
+    """A row of bytes may be a picture of two levels, and its digits would be one word."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "in").mkdir()
+    masks = {"mask": [bytes(range(32))], "masks": [[b"x"]], "caption": ["cat"]}
+    table = pa.table({"image": [encode_image(scenes[0])], "label": [1], **masks})
+    pq.write_table(table, tmp_path / "in" / "0.parquet")
+    for kind in ("folder", "webdataset"):
+        protect_dataset(tmp_path / "in", tmp_path / kind, KEY, out_format=kind, workers=1)
+        whole = b"".join(files_in(tmp_path / kind).values())
+        assert b"caption" in whole
+        assert bytes(range(32)).hex().encode() not in whole
+        assert b'"masks"' not in whole
+        assert not verify_dataset(
+            tmp_path / kind, KEY, against=tmp_path / "in", workers=1
+        ).different
+    report = protect_dataset(
+        tmp_path / "in", tmp_path / "out", KEY, out_format="folder", profile="veil", workers=1
+    )
+    assert {"mask", "masks"} <= set(report.left_out)

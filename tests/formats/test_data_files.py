@@ -42,7 +42,7 @@ kpt_names:
 nc: 1
 """
 DATA = [
-    *[("a.txt", b"cat\n"), ("txt", b"cat"), ("b/x.CSV", b"a,b\n1,2\n"), ("cls", b"7"), ("", b"7")],
+    *[("a.txt", b"cat\n"), ("txt", b"cat"), ("b/x.CSV", b"a,b\n1,2\n"), ("cls", b"7"), ("", b"7"), ("a.url", b"http://a.b/c.jpg")],
     *[("README", b"# cats"), ("a.txt", "# Bären".encode("utf-16"))],
     *[("a.tsv", b"a\t-1\n@b\t+2\n-\t-1.5\tx (y)\n"), ("x.caption", b"a")],
     *[("a.json", b'{"py": 1, "a": "py/b"}'), ("a.yaml", YOLO), ("a.xml", b"<a/>")],
@@ -67,6 +67,8 @@ PROGRAMS = [
     *[("a.ipynb", b"{}"), ("a.svg", b"<svg/>"), ("a.html", b"")],
     *[("a.pdf", b"%PDF-"), ("a.mat", b"")],
     *[("data/requirements.txt", b"x"), ("CMakeLists.txt", b""), ("package.json", b"{}")],
+    *[("a.txt.", b""), ("a.py.", b""), ("a.txt ", b""), ("a.url", b"[InternetShortcut]")],
+    *[("a.json", b'{"shards": ["pipe:ls"]}')],
     *[("a.txt", CALLS), ("a.csv", b"\x80\4."), ("a.json", pickle.dumps([1])), ("a.txt", b"cat\0")],
     *[("a.txt", zlib.compress(b"cat")), ("a.bin", gzip.compress(b"cat")), ("a.bin", b"PK\3\4")],
     *[("a.yaml", b"download: ls"), ("a.yaml", b'"\\x64ownload": ls')],

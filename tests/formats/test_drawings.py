@@ -66,3 +66,11 @@ def test_svg_is_held_back(review, text):
 ])  # fmt: skip
 def test_other_texts_are_no_drawing(text):
     assert not has_drawing(text)
+
+
+@pytest.mark.parametrize("text", [
+    "x" + "█" * 300_000 + "▀", "x " + "░" * 300_000 + "▀", "\t\\x" * 100_000, "\t \\x" * 100_000,
+])  # fmt: skip
+def test_long_runs_take_no_minutes(text):
+    """With a search that begins anew at each sign, one of these takes an hour."""
+    assert Review(Disclosure()).file("x.txt", text.encode()) is None

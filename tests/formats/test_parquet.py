@@ -18,7 +18,7 @@ from dsguard.formats import encode_image, open_source
 from dsguard.formats.base import CHUNK_IMAGES
 from dsguard.formats.parquet.batches import batches_of, plain_schema
 from dsguard.formats.parquet.fields import _from_text, as_text
-from dsguard.formats.parquet.foreign import parquet_file
+from dsguard.formats.parquet.foreign import parquet_file, without_types
 from dsguard.formats.parquet.pages import (
     _Effort,
     _measured,
@@ -510,6 +510,32 @@ def test_features_that_strangers_name_as_functions_do_not_come_back(tmp_path, sc
     back = pq.read_schema(tmp_path / "back" / "t.parquet").metadata[b"huggingface"]
     assert ("t.parquet/n" in report.failures) == (dtype in ODD)
     assert ("n" in json.loads(back)["info"]["features"]) == (dtype in USUAL)
+
+
+@pytest.mark.parametrize(
+    "feature", [{"_type": "Image"}, [{"_type": "Image"}], {"a": {"_type": "Video"}}, {"_type": "Json"}]
+)
+def test_features_that_are_opened_come_back_of_the_images_alone(tmp_path, scenes, key, feature):
+    """`datasets` opens them: PostScript with Ghostscript, and files elsewhere."""
+    (tmp_path / "clean").mkdir()
+    table = pa.table({"image": pa.array([encode_image(scenes[0])])})
+    pq.write_table(table, tmp_path / "clean" / "t.parquet")
+    protect_dataset(tmp_path / "clean", tmp_path / "out", key, workers=1)
+    features = {"image": {"_type": "Image", "mode": "RGB"}, "n": feature}
+    told = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+    published = pq.read_table(tmp_path / "out" / "t.parquet").append_column("n", [[b"%!PS"]])
+    pq.write_table(published.replace_schema_metadata(told), tmp_path / "out" / "t.parquet")
+    report = restore_dataset(tmp_path / "out", tmp_path / "back", key, workers=1)
+    back = pq.read_schema(tmp_path / "back" / "t.parquet").metadata[b"huggingface"]
+    assert set(report.failures) == {"t.parquet/n"}
+    assert json.loads(back)["info"]["features"] == {"image": {"_type": "Image", "mode": "RGB"}}
+
+
+@pytest.mark.parametrize("told", [b"[]", b'{"info": {"features": 3}}', b"[" * 100_000])
+def test_features_that_cannot_be_read_do_not_come_back(told):
+    batch = pa.record_batch({"a": [1]}).replace_schema_metadata({b"huggingface": told, b"x": b"y"})
+    bare, names = without_types(batch)
+    assert (bare.schema.metadata, names) == ({b"x": b"y"}, ["huggingface"])
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.pq", "a", "a.arrow", "a.feather", "a.arrows"])

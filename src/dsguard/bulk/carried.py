@@ -58,13 +58,19 @@ def name_in(kind: str, file: File) -> str:
     """Return the name under which a carried file comes back in a format.
 
     A table may tell any name. Elsewhere one that is no image's has the suffix of its content, or
-    none: somebody with the key of an image could have it come back as a script.
+    none that means anything: somebody with the key of an image could have it come back as a script,
+    or as a ``Makefile``.
     """
-    if kind == "parquet" or not suffix_of(file.name) or has_image_suffix(file.name):
+    if kind == "parquet" or has_image_suffix(file.name):
         return file.name
-    suffix = suffix_by_content(file.data)
-    stem = with_suffix(file.name, "")
-    return stem + suffix if suffix else stem.replace(".", "_")  # of `run.sh.x` no `run.sh` is left
+    suffix = suffix_by_content(file.data) or OTHER_FILE
+    if not suffix_of(file.name):
+        return file.name + suffix
+    return with_suffix(file.name, "") + suffix
+
+
+OTHER_FILE = ".file"
+"""Suffix of what is carried and is no image of a kind that is known."""
 
 
 def fitted_to_files(

@@ -24,7 +24,7 @@ from dsguard.bulk.sealed_files import (
 from dsguard.bulk.sealed_lists import DATES, NAMES, without_lists
 from dsguard.bulk.selection import Selection
 from dsguard.errors import DsguardError, FormatError, InputError
-from dsguard.formats.arrays.cifar import check_loaded
+from dsguard.formats.arrays.cifar import check_loaded, is_data_alone
 from dsguard.formats.arrays.reader import ArraySource
 from dsguard.formats.croissant import CROISSANT, is_of_protected
 from dsguard.formats.croissant import read as read_croissant
@@ -180,8 +180,9 @@ class Companions:
         return not is_own and self._could_be_program(name, data)
 
     def _could_be_program(self, name: str, data: bytes) -> bool:
-        """Tell whether trainers may run a file, and nothing here reads it as data."""
-        return not (is_data(name, data) or self._is_own(name))
+        """Tell whether trainers may run a file."""
+        is_own = self._is_own(name) and is_data_alone(name, data)
+        return not (is_data(name, data) or is_own)
 
     def _copied(self, name: str, names: dict[str, str], report: Report) -> bool:
         """Copy a file, if it goes along; hold it where it does not, or not as it was."""

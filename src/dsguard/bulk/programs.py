@@ -26,11 +26,11 @@ def look_for_programs(
     source: Source, selection: Selection, sealed: Container[str], report: Report
 ) -> None:
     """Report files beside published images that could be programs, and were not sealed as well."""
-    read_as_data = source.own_companions() if isinstance(source, ArraySource) else ()
-    for name in sorted({*source.companions(), *source.left_out()}.difference(read_as_data)):
+    own = source.own_companions() if isinstance(source, ArraySource) else ()
+    for name in sorted({*source.companions(), *source.left_out()}):
         if name in sealed or is_own(name) or selection.leaves_out(name):
             continue
-        if read_or_error(partial(_is_data, source, name)) is False:
+        if read_or_error(partial(_is_data, source, name, is_own=name in own)) is False:
             report.add_broken(name, InputError(A_PROGRAM))
 
 
@@ -56,7 +56,9 @@ def without_programs(
     return {name: data for name, data in files.items() if name not in programs}
 
 
-def _is_data(source: Source, name: str) -> bool:
+def _is_data(source: Source, name: str, *, is_own: bool) -> bool:
+    if is_own and is_data_alone(name, source.read_companion(name)):
+        return True
     if source.is_file:
         return is_data(name, source.read_companion(name))
     with source.place.open(name) as file:

@@ -156,7 +156,8 @@ def _add_extras(
                 if review is not None:
                     whole = rows.record.undropped(fields, review) if rows.record else fields
                     _refuse_pointers(stem, whole, review)
-                    going = review.fields(stem, whole)
+                    plain = rows.record.without_bytes(whole, review) if rows.record else whole
+                    going = review.fields(stem, plain)
                 last = fields
             results.extras[row] = going
             if review is not None and review.account.seals:

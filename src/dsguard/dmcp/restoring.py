@@ -136,7 +136,7 @@ def restore_chunk(images: list[Upload], ring: Ring) -> Chunk:
                 used.add(version)
                 row = rows[left[k]]
                 status[row], data[row] = OK, carried.data
-                suffixes[row] = suffix_of(name_in("folder", carried)) or ".file"
+                suffixes[row] = suffix_of(name_in("folder", carried))
             good = [k for k in range(len(left)) if k not in done.errors]
             if good:
                 used.add(version)

@@ -87,6 +87,11 @@ class Record:
         del review
         return fields
 
+    def without_bytes(self, fields: Extras, review: Review) -> Extras:
+        """Return what belongs to a row without values of types that are not published here."""
+        del review
+        return fields
+
     def of_no_image(self) -> Iterator[tuple[str, bytes]]:
         """Yield the text files that belong to no image, for sinks of other formats."""
         yield from ()

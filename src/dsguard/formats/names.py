@@ -33,6 +33,13 @@ _CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 """Characters that steer a terminal, or turn around what is shown of a name."""
 
 _DRIVE = re.compile("[A-Za-z]:")
+_ADDRESS = re.compile(
+    r"(?i)(?:abfss?|ais|az|data|file|ftps?|gcs|git|github|gs|hdfs|hf|htgs|https?|memory|oss|pipe|s3a?"
+    r"|scp|sftp|ssh|webhdfs|\w+cache|\w+::\w+):"
+)
+"""Names that loaders take for addresses: WebDataset gives ``pipe:`` and others to a shell."""
+_OPTION = re.compile(r"-[-A-Za-z]\S*[=\s]")
+"""Names that commands take for an option with a value, as ``tar`` does of ``*`` in a folder."""
 _RESERVED = re.compile(r'(?i:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)|.*([<>:"|?*\\]|[. ]$)')
 _ON_WINDOWS = os.name == "nt"
 _MOST_PARTS = 128
@@ -81,6 +88,8 @@ def _faults(name: str) -> Iterator[tuple[bool, str]]:
     yield not {"", "."}.isdisjoint(parts), "its name has an empty part"
     yield len(parts) > _MOST_PARTS, f"it lies in more than {_MOST_PARTS} folders"
     yield any(part.startswith(".") for part in parts), "it is hidden, and would not be read again"
+    yield bool(_ADDRESS.match(name)), "its name would be taken for an address"
+    yield any(map(_OPTION.match, parts)), "its name would be taken for an option of a command"
     yield _is_of_journal(name), f"its folder would be taken for the journal of a run, *{JOURNAL}"
     yield not _can_be_stored(name), "its name has characters that no file here can have; see LC_ALL"
     longest = max(len(part.encode("utf-8", "surrogateescape")) for part in parts)

@@ -14,7 +14,10 @@ from itertools import pairwise
 from dsguard.formats.encoded import Code
 
 BAR = re.compile(
-    r"(?<=\S)[ ]?(?:█+[▉-▏]?[ ░▒]*|[░▒]+)(?=[^▀-▟]|$)|^█+[▉-▏]?[ ░▒]*(?=\w)", re.MULTILINE
+    r"(?<=\S)(?:[ ]█+|(?<!██)█+)[▉-▏]?[ ░▒]*(?=[^▀-▟]|$)"
+    r"|(?<=\S)(?:[ ][░▒]+|(?<![░▒][░▒])[░▒]+)(?=[^▀-▟]|$)"
+    r"|^█+[▉-▏]?[ ░▒]*(?=\w)",
+    re.MULTILINE,
 )
 """A bar of progress: behind a word or a frame, or before a word."""
 

@@ -181,7 +181,9 @@ class Sink(ABC):
         assert self.review is not None
         for number, (suffix, data) in enumerate(whole.items(), 1):
             kept = self.review.drops.to_seal(f"{stem}.{suffix}", data)
-            if kept is not None and (published.get(suffix) != kept or not is_data(suffix, kept)):
+            if kept is not None and (
+                published.get(suffix) != kept or not is_data(f"{stem}.{suffix}", kept)
+            ):
                 yield number, suffix, kept
 
     def close(self) -> None:  # noqa: B027 - some have nothing to do

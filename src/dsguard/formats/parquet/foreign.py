@@ -57,8 +57,13 @@ def shown(field: pa.Field) -> pa.Field:
     return retold(field, "", told)
 
 
-def without_types(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[str]]:
-    """Return rows whose columns say nothing of types that packages have, and those that did."""
+def without_types(
+    batch: pa.RecordBatch, image: str | None = None
+) -> tuple[pa.RecordBatch, list[str]]:
+    """Return rows whose columns say nothing of types that packages have, and those that did.
+
+    `image` is the column of the images, which may say that it is one.
+    """
     found = list[str]()
 
     def bare(metadata: Told, name: str) -> Told:
@@ -68,7 +73,7 @@ def without_types(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[str]]:
         found.append(name)
         return {k: v for k, v in (metadata or {}).items() if k not in (TYPE, _SAID)}
 
-    metadata, odd = without_odd_features(batch.schema.metadata)
+    metadata, odd = without_odd_features(batch.schema.metadata, image)
     if not odd and not any(map(tells_of_itself, batch.schema)):
         return batch, found
     fields = [retold(each, each.name, bare) for each in batch.schema]

@@ -22,6 +22,12 @@ Told: TypeAlias = "dict[bytes, bytes] | None"
 FEATURES = b"huggingface"
 """What ``datasets`` says of the columns of a file."""
 
+_PLAIN = frozenset(
+    {"Array2D", "Array3D", "Array4D", "Array5D", "ClassLabel", "LargeList", "List", "Sequence"}
+    | {"Translation", "TranslationVariableLanguages", "Value"}
+)
+"""Features of `datasets` that open nothing."""
+
 _DTYPE = re.compile(
     r"null|bool|u?int(8|16|32|64)|float(16|32|64)?|halffloat|double|date(32|64)"
     r"|(large_)?(string|utf8|binary)|(string|binary)_view"
@@ -85,29 +91,46 @@ def _bare(feature: Any) -> Any:
     return {key: each for key, each in kept.items() if not (is_counted and key == "num_classes")}
 
 
-def without_odd_features(metadata: Told) -> tuple[Told, list[str]]:
-    """Return metadata without features whose type is none of Arrow, and their columns.
+def without_odd_features(metadata: Told, image: str | None) -> tuple[Told, list[str]]:
+    """Return metadata without features that are no plain values, and their columns.
 
-    ``datasets`` calls any function of pyarrow that is called as the type is.
+    ``datasets`` calls any function of pyarrow that is called as a type is, and opens what is said
+    to be an image, a film or the like: PostScript, or a file elsewhere. `image` is the column of
+    the images.
     """
-    try:
-        told = load_json((metadata or {})[FEATURES])
-        features = told["info"]["features"]
-        odd = [column for column, feature in features.items() if not _is_usual(feature)]
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+    if not metadata or FEATURES not in metadata:
         return metadata, []
+    try:
+        told = load_json(metadata[FEATURES])
+        features = dict(told["info"]["features"])
+        odd = [
+            column
+            for column, feature in features.items()
+            if not (_is_usual(feature) or (column == image and _is_image(feature)))
+        ]
+    except KeyError:  # it says nothing of columns
+        return metadata, []
+    except (AttributeError, TypeError, ValueError, RecursionError):  # others may read it
+        return {k: v for k, v in metadata.items() if k != FEATURES}, [FEATURES.decode()]
     if not odd:
         return metadata, []
     told["info"]["features"] = {name: each for name, each in features.items() if name not in odd}
-    return {**(metadata or {}), FEATURES: json.dumps(told).encode()}, odd
+    return {**metadata, FEATURES: json.dumps(told).encode()}, odd
+
+
+def _is_image(feature: Any) -> bool:
+    return isinstance(feature, dict) and feature.get("_type") == "Image"
 
 
 def _is_usual(feature: Any) -> bool:
-    """Tell whether all types that a feature names, at any depth, are those of Arrow."""
+    """Tell whether all types that a feature names, at any depth, are those of plain values."""
     if isinstance(feature, list):
         return all(map(_is_usual, feature))
     if not isinstance(feature, dict):
         return True
+    kind = feature.get("_type", "Value")
+    if isinstance(kind, str) and kind not in _PLAIN:  # otherwise it is a field of a struct
+        return False
     dtype = feature.get("dtype", "null")
     is_one = isinstance(dtype, dict) or (isinstance(dtype, str) and _DTYPE.fullmatch(dtype))
     return bool(is_one) and all(map(_is_usual, feature.values()))

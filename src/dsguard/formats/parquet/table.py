@@ -117,6 +117,30 @@ class Table(Record):
         }
         return {suffix: data for suffix, data in left.items() if data is not None}
 
+    def without_bytes(self, fields: Extras, review: Review) -> Extras:
+        file = self.columns.file
+        held = {
+            name: reason
+            for name, reason in self._reasons_by_type.items()
+            if review.account.says_of(file, name) is None
+        }
+        for suffix in [each for each in fields if held and each.endswith("json")]:
+            values = _values_in(fields[suffix])
+            gone = held.keys() & values.keys()
+            for name in sorted(gone):
+                review.account.leave_out(name, f"{file}/{name}", held[name])
+            if gone:
+                kept = {name: each for name, each in values.items() if name not in gone}
+                fields = {**fields, suffix: json.dumps(kept, ensure_ascii=False).encode()}
+        return fields
+
+    @cached_property
+    def _reasons_by_type(self) -> dict[str, str]:
+        """The columns whose type tells that they are not published, and why."""
+        reasons = {field.name: reason_against(field.type) for field in self.batch.schema}
+        own = (self.columns.image, self.columns.label)
+        return {name: reason for name, reason in reasons.items() if reason and name not in own}
+
     def _shortened(self, column: pa.Array, review: Review) -> pa.Array:
         """Return the images without paths that are no names: some hold the picture itself."""
         pyarrow, _ = arrow()
@@ -207,6 +231,15 @@ class Table(Record):
             and review.account.says_of(self.columns.file, field.name) is None
             and field.name != self.columns.label
         }
+
+
+def _values_in(field: bytes) -> dict[str, Any]:
+    """Return the values of columns that are a field; nothing of a field of its own."""
+    try:
+        found = load_json(field)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _rows_drawn(batch: pa.RecordBatch, names: Collection[str]) -> Collection[int]:

@@ -19,6 +19,7 @@ from dsguard.formats.parquet.entries import Packed, packed
 from dsguard.formats.parquet.fields import as_text
 from dsguard.formats.parquet.table import Table
 from dsguard.formats.parquet.types import has_categories_within
+from dsguard.formats.programs.data import programs_among
 from dsguard.formats.sealing import LOOSE, numbered
 from dsguard.formats.sink import FileSink, Output, Results
 
@@ -47,6 +48,7 @@ class ParquetSink(FileSink):
         if isinstance(rows.record, Table):
             table = self._same_columns(rows.record, kept, results)
         else:
+            self._hold_programs(rows, results)
             table = self._new_columns(rows, kept, names, results)
         if self._writer is None:
             _, parquet = arrow()
@@ -60,6 +62,12 @@ class ParquetSink(FileSink):
         self._rows += len(kept)
         self.is_empty = False
         return {}
+
+    def _hold_programs(self, rows: Rows, results: Results) -> None:
+        """Publish no fields that could be programs: what is sealed of a row is known by that."""
+        for row, fields in results.extras.items() if self.sealer is not None else ():
+            held = programs_among(fields, rows.names[row])
+            results.extras[row] = {name: fields[name] for name in fields if name not in held}
 
     def seal(
         self, whole: Record | None, rows: Rows, names: dict[int, str], results: Results

@@ -9,11 +9,11 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import BinaryIO, TypeAlias
 
 from dsguard.formats.beside import COMPANIONS, FIELDS, TEXTS
-from dsguard.formats.images import has_image_suffix
+from dsguard.formats.images import has_image_suffix, with_suffix
 from dsguard.formats.programs.pickled import holds_pickle
 from dsguard.formats.programs.postscript import IPTC, is_postscript
 from dsguard.formats.programs.starts import is_array
@@ -88,6 +88,8 @@ def is_data(name: str, content: bytes | BinaryIO) -> bool:
     (False, False)
     """
     file_name = name.rpartition("/")[2]
+    if file_name.endswith((".", " ")):  # some systems drop these, and it has another suffix
+        return False
     suffix = file_name.rpartition(".")[2].lower()
     check = _check_of(file_name, suffix)
     if check is None or is_run_by_name(name):
@@ -99,6 +101,13 @@ def is_data(name: str, content: bytes | BinaryIO) -> bool:
     start = file.read(SEEN)
     whole = start + file.read() if start[:1] == IPTC else start  # any number of fields come first
     return not start or (not is_postscript(whole) and check(suffix, start, file))
+
+
+def programs_among(fields: Mapping[str, bytes], image: str) -> dict[str, str]:
+    """Return the fields of an image that could be programs, and the names of their files."""
+    stem = with_suffix(image, "")
+    files = {name: f"{stem}.{name}" for name in fields}
+    return {name: file for name, file in files.items() if not is_data(file, fields[name])}
 
 
 def _check_of(name: str, suffix: str) -> Check | None:

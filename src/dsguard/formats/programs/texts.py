@@ -42,8 +42,9 @@ _IN_TABLE = re.compile(
 """A cell that spreadsheets take for a formula which may call something."""
 
 _ESCAPED = re.compile(r"\\u00([2-7][0-9a-fA-F])")
-_IN_JSON = re.compile(r'"py\\?/\w*"\s*:|"_target_"|[:\[,]\s*"\$')
-"""Keys of jsonpickle and of Hydra, which make objects, and values that MONAI evaluates."""
+_IN_JSON = re.compile(r'"py\\?/\w*"\s*:|"_target_"|[:\[,]\s*"(?:\$|pipe:)')
+"""Keys of jsonpickle and of Hydra, which make objects, values that MONAI evaluates, and commands
+that WebDataset runs in place of addresses."""
 
 _IN_XML = re.compile(r"<!DOCTYPE|<!ENTITY|<\?xml-stylesheet", re.IGNORECASE)
 """Parts by which a reader has other files; a stylesheet is a program."""
@@ -125,6 +126,7 @@ _DECLARATION = 1024
 _LOOKS: dict[str, Callable[[str], bool]] = {
     **dict.fromkeys(("csv", "tsv"), _in_table),
     **dict.fromkeys(("geojson", "jsn", "json", "jsonl"), _in_json),
+    "url": lambda text: "[" in text,  # a section, as shortcuts of Windows begin with
     "xml": _in_xml,
 }
 _STRICT_LOOKS: dict[str, Callable[[str], bool]] = {

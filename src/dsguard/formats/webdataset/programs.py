@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from dsguard.formats.base import Extras, Rows
 from dsguard.formats.folder.opened import OpenedSource
 from dsguard.formats.folder.reader import TreeSource
-from dsguard.formats.images import with_suffix
 from dsguard.formats.parquet.foreign import without_types
 from dsguard.formats.parquet.table import Table
-from dsguard.formats.programs.data import is_data
+from dsguard.formats.programs.data import is_data, programs_among
 from dsguard.formats.sealing import Unsealed, digest_of
 from dsguard.formats.webdataset.reader import Samples
 
@@ -95,7 +94,9 @@ class PublishedPrograms:
         plain = rows.extras
 
         def extras(row: int) -> Extras:
-            return {n: data for n, data in plain(row).items() if is_data(n, data)}
+            fields = plain(row)
+            theirs = programs_among(fields, rows.names[row])
+            return {name: data for name, data in fields.items() if name not in theirs}
 
         return replace(rows, record=replace(rows.record, members=members), extras=extras)
 
@@ -104,13 +105,10 @@ class PublishedPrograms:
         plain = rows.extras
 
         def extras(row: int) -> Extras:
-            stem, fields = with_suffix(rows.names[row], ""), plain(row)
-            theirs = {
-                name
-                for name, data in fields.items()
-                if not (f"{stem}.{name}" in self._opened or is_data(name, data))
-            }
-            self._published |= {f"{stem}.{name}": b"" for name in theirs}
+            fields = plain(row)
+            found = programs_among(fields, rows.names[row])
+            theirs = {name for name, file in found.items() if file not in self._opened}
+            self._published |= {found[name]: b"" for name in theirs}
             return {name: data for name, data in fields.items() if name not in theirs}
 
         return replace(rows, extras=extras)
@@ -118,8 +116,9 @@ class PublishedPrograms:
     def _types_in(self, rows: Rows) -> tuple[Rows, list[str]]:
         """Return rows of a table without types of packages, and the columns that had one."""
         assert isinstance(rows.record, Table)
-        batch, names = without_types(rows.record.batch)
-        found = [f"{rows.record.columns.file}/{name}" for name in names]
+        columns = rows.record.columns
+        batch, names = without_types(rows.record.batch, columns.image)
+        found = [f"{columns.file}/{name}" for name in names]
         return replace(rows, record=replace(rows.record, batch=batch)) if names else rows, found
 
     def _sealed_alone(self, rows: Rows, published: Rows, start: int) -> Rows:
@@ -128,7 +127,7 @@ class PublishedPrograms:
 
         def extras(row: int) -> Extras:
             fields = plain(row)
-            programs = {name for name, data in fields.items() if not is_data(name, data)}
+            programs = programs_among(fields, rows.names[row])
             if not programs:
                 return fields
             own = published.extras(start + row)
@@ -137,8 +136,7 @@ class PublishedPrograms:
                 for name in programs
                 if not self._trusts_sealed or own.get(name) == fields[name]
             }
-            stem = with_suffix(rows.names[row], "")
-            self._published |= {f"{stem}.{name}": b"" for name in theirs}
+            self._published |= {programs[name]: b"" for name in theirs}
             return {name: data for name, data in fields.items() if name not in theirs}
 
         return replace(rows, extras=extras)
