@@ -42,7 +42,14 @@ kpt_names:
 nc: 1
 """
 DATA = [
-    *[("a.txt", b"cat\n"), ("txt", b"cat"), ("b/x.CSV", b"a,b\n1,2\n"), ("cls", b"7"), ("", b"7"), ("a.url", b"http://a.b/c.jpg")],
+    *[
+        ("a.txt", b"cat\n"),
+        ("txt", b"cat"),
+        ("b/x.CSV", b"a,b\n1,2\n"),
+        ("cls", b"7"),
+        ("", b"7"),
+        ("a.url", b"http://a.b/c.jpg"),
+    ],
     *[("README", b"# cats"), ("a.txt", "# Bären".encode("utf-16"))],
     *[("a.tsv", b"a\t-1\n@b\t+2\n-\t-1.5\tx (y)\n"), ("x.caption", b"a")],
     *[("a.json", b'{"py": 1, "a": "py/b"}'), ("a.yaml", YOLO), ("a.xml", b"<a/>")],
@@ -115,6 +122,15 @@ def test_is_data(name, content):
 def test_could_be_a_program(name, content):
     assert not is_data(name, content)
     assert not is_data(name, io.BytesIO(content))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.json", "a.yaml", "a.xml", "a.md", "a.txt"])
+@pytest.mark.parametrize(
+    "unit", ["\n", "\t", "-'", '"', ', "', ": ", '"py/a" ', "---\n", " #", "\\u00"]
+)
+def test_long_runs_take_no_minutes(name, unit):
+    is_data(name, unit.encode() * 300_000)
+    is_data(name, b"---" + unit.encode() * 300_000)
 
 
 def test_a_long_text_is_looked_at_whole():

@@ -513,7 +513,8 @@ def test_features_that_strangers_name_as_functions_do_not_come_back(tmp_path, sc
 
 
 @pytest.mark.parametrize(
-    "feature", [{"_type": "Image"}, [{"_type": "Image"}], {"a": {"_type": "Video"}}, {"_type": "Json"}]
+    "feature",
+    [{"_type": "Image"}, [{"_type": "Image"}], {"a": {"_type": "Video"}}, {"_type": "Json"}],
 )
 def test_features_that_are_opened_come_back_of_the_images_alone(tmp_path, scenes, key, feature):
     """`datasets` opens them: PostScript with Ghostscript, and files elsewhere."""

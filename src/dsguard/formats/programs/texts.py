@@ -37,7 +37,7 @@ _IN_CARD = re.compile(r"dataset_info|features|\\")
 _BLANKS = "\ufeff \t\r\n\f\v\x1c\x1d\x1e\x85\u2028\u2029"
 
 _IN_TABLE = re.compile(
-    r"""(?:^|[,;\t"'])[\s"']*(?:[=＝]|[@+＠＋－-][^\n,;\t]*[(|])""", re.MULTILINE
+    r"""(?:^|[,;\t"'])[ "']{0,32}(?:[=＝]|[@+＠＋－-][^\n,;\t]{0,256}[(|])""", re.MULTILINE
 )
 """A cell that spreadsheets take for a formula which may call something."""
 
