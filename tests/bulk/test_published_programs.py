@@ -168,6 +168,8 @@ FILES = {
     "data.gz": gzip.compress(pickle.dumps([1])),
     "infos0": UNMARKED,
     "infos1.bin": pickle.dumps(Path("a"), 1),
+    "raw.bin": b"\x80\x00\x01",
+    "a.dat": b"\x93NUMBER",
     "texts.zip": zipped(a=b"cat"),
     "texts.gz": gzip.compress(b"cat\ndog\n"),
     "run.sh": b"true\n",
@@ -186,8 +188,6 @@ THEIRS = FILES | {"model.pth.tar": b"x"}  # by which a folder could be one of sh
 HARMLESS = {
     "sizes.npy": npy(np.arange(3)),
     "sizes.npz": npz(np.ones(3)),
-    "raw.bin": b"\x80\x00\x01",
-    "a.dat": b"\x93NUMBER",
     "tags.yml": b"path: .\nnames:\n  0: cat!\n",
     "boxes.json": b'{"a": [1, 2], "b": "py/a"}',
     "boxes.xml": b'<?xml version="1.0" encoding="utf-8"?><annotation><name>cat</name></annotation>',
@@ -366,6 +366,46 @@ def test_fields_of_a_table_are_judged_by_those_names_too(tmp_path, folder, out_f
     names = {*found, *files_in(tmp_path / "back")}
     assert not any("requirements.txt" in name for name in names)
     assert any(name.endswith("1.txt") for name in names)
+
+
+@pytest.mark.parametrize("stem", ["conftest.py", "Makefile", "run.sh"])
+def test_a_field_without_a_name_is_a_file_called_as_the_image(tmp_path, folder, stem):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    protect_dataset(folder, tmp_path / "safe", KEY, out_format="parquet", workers=1)
+    (file,) = (tmp_path / "safe").glob("*.parquet")
+    table = pq.read_table(file)
+    rows = table.to_pylist()
+    rows[0]["image"]["path"], rows[0]["fields"] = f"{stem}.png", json.dumps({"": "evil"})
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), file)
+    report = restore_dataset(tmp_path / "safe", tmp_path / "back", KEY, out_format="folder")
+    assert any(name.endswith(stem) for name in report.failures)
+    assert not list((tmp_path / "back").rglob(stem))
+
+
+@pytest.mark.parametrize("name", ["Makefile.", "Makefile"])
+def test_a_member_without_a_suffix_is_one_as_well(tmp_path, clean, name):
+    protect_dataset(clean, tmp_path / "safe", KEY, workers=1)
+    shard = tmp_path / "safe" / "0.tar"
+    members = members_of(shard)
+    image = next(data for member, data in members if member.endswith(".png"))
+    tarred(shard, [*members, ("Makefile.png", image), (name, b"all:")])
+    report = restore_dataset(tmp_path / "safe", tmp_path / "back", KEY, out_format="folder")
+    assert any("Makefile" in name for name in report.failures)
+    assert not list((tmp_path / "back").rglob("Makefile"))
+
+
+def test_texts_that_come_out_under_one_name_are_named(tmp_path, folder):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    protect_dataset(folder, tmp_path / "safe", KEY, out_format="parquet", workers=1)
+    (file,) = (tmp_path / "safe").glob("*.parquet")
+    table = pq.read_table(file)
+    rows = table.to_pylist()
+    rows[0]["image"]["path"], rows[0]["fields"] = "b.txt.png", json.dumps({"": "four"})
+    rows[1]["image"]["path"], rows[1]["fields"] = "b.png", json.dumps({"txt": "five"})
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), file)
+    report = restore_dataset(tmp_path / "safe", tmp_path / "back", KEY, out_format="folder")
+    assert any("comes out as" in str(error) for error in report.failures.values())
+    assert report.done == 2
 
 
 @pytest.mark.parametrize("kind", ["folder", "webdataset", "parquet"])

@@ -842,3 +842,29 @@ def test_odd_names_come_through(tmp_path, scenes, key, out_format):
     assert (protected.done, restored.done, restored.failed) == (len(names), len(names), 0)
     found = {image.tobytes() for _, _, image in open_source(tmp_path / "back").read()}
     assert found == {image.tobytes() for image in scenes[: len(names)]}
+
+
+@pytest.mark.parametrize("name", ["cache", "p", "pt", "sav", "pkl", "x.pickles"])
+def test_shards_may_be_called_as_suffixes_of_pickles(tmp_path, key, scenes, name):
+    (tmp_path / "in").mkdir()
+    for each in (name, "other"):
+        with tarfile.open(tmp_path / "in" / f"{each}.tar", "w") as archive:
+            member = tarfile.TarInfo(f"{each}0.png")
+            member.size = len(data := encode_image(scenes[0]))
+            archive.addfile(member, io.BytesIO(data))
+    assert protect_dataset(tmp_path / "in", tmp_path / "out", key, workers=1).done == 2
+    assert restore_dataset(tmp_path / "out", tmp_path / "back", key, workers=1).done == 2
+    assert sorted(path.name for path in (tmp_path / "back").iterdir()) == sorted(
+        [f"{name}.tar", "other.tar"]
+    )
+
+
+def test_a_table_called_as_a_pickle_becomes_a_shard_that_is_read(tmp_path, key, scenes):
+    (tmp_path / "in").mkdir()
+    table = pa.table({"image": pa.array([encode_image(scenes[0])])})
+    pq.write_table(table, tmp_path / "in" / "x.pkl.parquet")
+    done = protect_dataset(
+        tmp_path / "in", tmp_path / "out", key, out_format="webdataset", workers=1
+    )
+    assert done.done == 1
+    assert verify_dataset(tmp_path / "out", key, workers=1).done == 1

@@ -50,6 +50,39 @@ def test_a_key_is_known_in_every_form(form):
     assert not holds_key(bytes(range(256)) * 9000, forms_of(KEY.secret))
 
 
+BYTES = list(KEY.secret)
+BASE64 = base64.b64encode(KEY.secret).decode()
+IN_PIECES = {
+    "assigned": "".join(f"KEY_{n}={SECRET[16 * n : 16 * n + 16]}\n" for n in range(4)),
+    "words": "".join(f"w{n}={int(SECRET[8 * n : 8 * n + 8], 16)}\n" for n in range(8)),
+    "words-in-hex": "".join(f"w{n}=0x{SECRET[8 * n : 8 * n + 8]}\n" for n in range(8)),
+    "little": "".join(
+        f"{n}: {int.from_bytes(KEY.secret[2 * n : 2 * n + 2], 'little')}\n" for n in range(16)
+    ),
+    "numbered": "".join(f"byte{n}={each}\n" for n, each in enumerate(BYTES)),
+    "alike": "".join(f"byte={each}\n" for each in BYTES),
+    "in-c": "".join(f"key[{n}] = {each};\n" for n, each in enumerate(BYTES)),
+    "in-c-in-hex": "".join(f"key[{n}] = 0x{each:02x};\n" for n, each in enumerate(BYTES)),
+    "list": "<ul>" + "".join(f"<li>{each}</li>" for each in BYTES) + "</ul>",
+    "bold": "".join(f"<b>{each}</b>" for each in BYTES),
+    "entities": "".join(f"&#{each};" for each in BYTES),
+    "sentences": "".join(f"byte {n} is {each}\n" for n, each in enumerate(BYTES)),
+    "halves": f"part one: {SECRET[:32]}\npart two: {SECRET[32:]}\n",
+    "halves-of-base64": f"first {BASE64[:22]} second {BASE64[22:]}",
+}
+
+
+@pytest.mark.parametrize("form", IN_PIECES)
+def test_a_key_is_known_in_pieces(form):
+    text = IN_PIECES[form].encode()
+    assert holds_key(text, forms_of(KEY.secret))
+    assert is_key({"a": [text.decode()]}, forms_of(KEY.secret))
+    assert holds_key(b"cat 1 2 3\n" + text + b"dog 7\n", forms_of(KEY.secret))
+    for n in range(20):
+        other = hashlib.sha256(bytes([n])).digest()
+        assert not holds_key(text, forms_of(other))
+
+
 def test_a_key_of_others_is_known_by_its_file():
     for form in ("tab", "utf-16", "without title", "json", "escaped"):
         assert holds_key(FORMS[form])

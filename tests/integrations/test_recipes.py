@@ -18,6 +18,7 @@ import dsguard
 from dsguard.bulk import protect_dataset
 from dsguard.errors import InputError
 from dsguard.formats import decode_image, encode_image
+from dsguard.integrations.huggingface import rows_in
 from tests import ROOT
 
 
@@ -40,15 +41,10 @@ def test_hugging_face(tmp_path, scenes, protected, streaming):
 
     label = datasets.ClassLabel(names=["a", "b"])
     features = datasets.Features({"image": datasets.Image(decode=False), "label": label})
-    given = datasets.load_dataset(
-        "parquet",
-        data_files=str(protected / "*.parquet"),
-        split="train",
-        streaming=streaming,
-        cache_dir=str(tmp_path / "cache"),
-        columns=list(features),
-        features=features,
-    )
+    files = sorted(map(str, protected.glob("*.parquet")))
+    kind = datasets.IterableDataset if streaming else datasets.Dataset
+    more = {} if streaming else {"cache_dir": str(tmp_path / "cache")}
+    given = kind.from_generator(rows_in, features=features, gen_kwargs={"files": files}, **more)
     decoded = datasets.Features({**features, "image": datasets.Image()})
     clean = given.map(Restore(tmp_path / "dataset.key"), batched=True).cast(decoded)
     assert clean.features == decoded
@@ -62,8 +58,7 @@ def test_the_recipe_is_that_of_the_docs():
     text = ROOT.joinpath("docs", "reference", "loaders.md").read_text("utf-8")
     assert 'protected.map(Restore("dataset.key"), batched=True)' in text
     assert 'clean.cast(Features({**features, "image": Image()}))' in text
-    assert "streaming=True" in text
-    assert "columns=list(features),\n    features=features," in text
+    assert 'rows_in, features=features, gen_kwargs={"files": files}' in text
 
 
 @pytest.mark.parametrize("dtype", ["create_library_symlinks", "have_libhdfs"])
@@ -83,17 +78,46 @@ def test_types_in_a_file_of_a_stranger_are_not_made(tmp_path, protected, monkeyp
     table = table.replace_schema_metadata({b"huggingface": json.dumps(told).encode()})
     pyarrow.parquet.write_table(table, file)
     features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
-    for more in ({}, {"columns": list(features), "features": features}):
-        called.clear()
-        given = datasets.load_dataset(
-            "parquet",
-            data_files=str(file),
-            split="train",
-            cache_dir=str(tmp_path / f"cache{len(more)}"),
-            **more,
-        )
-        assert len(given) == len(table)
-        assert bool(called) == (not more)
+    cache = str(tmp_path / "cache")
+    datasets.load_dataset("parquet", data_files=str(file), split="train", cache_dir=cache)
+    assert called
+    called.clear()
+    given = datasets.Dataset.from_generator(
+        rows_in, features=features, gen_kwargs={"files": [str(file)]}, cache_dir=cache
+    )
+    assert len(given) == len(table)
+    assert not called
+
+
+def test_extension_types_in_a_file_of_a_stranger_are_not_made(tmp_path, protected, monkeypatch):
+    """Arrow makes all types of a file that it opens, whatever columns are asked for."""
+    pytest.importorskip("datasets")
+    import pyarrow
+    import pyarrow.parquet
+
+    called = []
+    monkeypatch.setattr(pyarrow, "show_info", lambda: called.append(1) or pyarrow.string())
+    (file,) = protected.glob("*.parquet")
+    table = pyarrow.parquet.read_table(file)
+    told = {
+        "ARROW:extension:name": "datasets.features.features.Array2DExtensionType",
+        "ARROW:extension:metadata": '[[2, 2], "show_info"]',
+    }
+    kind = pyarrow.list_(pyarrow.list_(pyarrow.string()))
+    column = pyarrow.array([[["x", "y"], ["z", "z"]]] * len(table), kind)
+    table = table.append_column(pyarrow.field("note", kind, metadata=told), column)
+    pyarrow.parquet.write_table(table, file)
+    assert len(list(rows_in([file]))) == len(table)
+    assert not called
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path, protected):
+    (file,) = protected.glob("*.parquet")
+    with pytest.raises(InputError, match="has no column 'masks'; give columns="):
+        list(rows_in([file], ("image", "masks")))
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(InputError, match=r"is damaged: .*; get a whole copy"):
+        list(rows_in([file]))
 
 
 def test_a_stage_of_webdataset_can_be_sent_to_workers(scenes, key):

@@ -73,9 +73,11 @@ def common_folder(source: Source) -> str:
 def starts(source: Source, published: Source) -> tuple[int, int]:
     """Return where the paths of images begin that are compared, of clean and of published ones.
 
-    They begin behind the folder that all lie in, which an archive may have: unless the published
-    images lie where clean ones do, of which some folders were left out.
+    Where one of both is an archive, which may have a folder that all lie in, they begin behind it:
+    unless the published images lie where clean ones do, of which some folders were left out.
     """
+    if not (source.is_file or published.is_file):
+        return 0, 0
     clean = {path for name in source.names() for path in (name, with_suffix(name, ""))}
     if all(with_suffix(name, "") in clean for name in published.names()):
         return 0, 0

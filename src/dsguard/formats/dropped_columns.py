@@ -126,7 +126,7 @@ class _Places:
         self._classes = [
             folded(name) in _CLASSES or len(names) == _NAME_AND_CLASS for name in names
         ]
-        self._count = 0
+        self._count, self._has_images, self._has_words = 0, False, False
 
     def check_header(self, before: str) -> None:
         """Refuse names in what is before the header, and in it, where its cells are other ones."""
@@ -144,8 +144,12 @@ class _Places:
         return len({*self._names}) < len(self._names) or any(map(_NUMBER.fullmatch, self._names))
 
     def check_end(self) -> None:
-        """Refuse a header of what is dropped with no rows: it may be a row itself."""
-        if self._gone and not self._count:
+        """Refuse a header that begins with what is dropped, where it may be a row itself.
+
+        Names of images tell that rows are about these; without them, words may be names as well.
+        """
+        could_be_row = 0 in self._gone and self._has_words and not self._has_images
+        if could_be_row or (self._gone and not self._count):
             raise ValueError(_ELSEWHERE)
 
     def check(self, row: list[str]) -> None:
@@ -155,6 +159,9 @@ class _Places:
         has the name in it as well, is no column of that name.
         """
         self._count += 1
+        self._has_images = self._has_images or any(map(_is_image, row))
+        if self._gone and row:
+            self._has_words = self._has_words or not _NUMBER.fullmatch(row[0].strip(_AROUND))
         if self._gone:
             self._refuse(row[n] for n in self._gone if row)
             return

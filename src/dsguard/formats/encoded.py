@@ -82,6 +82,8 @@ _QUOTED = re.compile(r"(?:=[0-9A-F]{2}(?:=\r?\n)?){2,}")
 _QUOTED_BYTE = re.compile("=([0-9A-F]{2})")
 _CONTROLS = frozenset(f"{n:02X}" for n in range(32)) - {"09", "0A", "0D", "1B"} | {"7F"}
 _FEWEST_CONTROLS = 3
+_ESCAPE = re.compile(r"\\(?:x[0-9a-fA-F]{2}|[0-3][0-7]{2})")
+_FEWEST_ESCAPES = 16
 _HEX_ROW = re.compile(
     r"(?:^|[,;:=\t\"'{\[])[ \t]{0,64}+(?:[0-9a-f]{6,16}:?[ \t]+)?"
     r"(?:(?:(?:0x)?[0-9a-f]{2}[ ,]{1,2}){7,}|(?:(?:0x)?[0-9a-f]{4}[ ,]{1,2}){4,}"
@@ -114,6 +116,7 @@ def is_encoded(text: str) -> bool:
         or _is_uuencoded(text)
         or _is_quoted(text)
         or _is_hexadecimal(text)
+        or _is_escaped(text)
     )
 
 
@@ -189,6 +192,13 @@ def _is_quoted(text: str) -> bool:
         return False
     quoted = [each for run in _QUOTED.findall(text) for each in _QUOTED_BYTE.findall(run)]
     return sum(each in _CONTROLS for each in quoted) >= _FEWEST_CONTROLS
+
+
+def _is_escaped(text: str) -> bool:
+    r"""Tell whether a line has bytes as programs write them in strings: ``\x93``, ``\223``."""
+    return "\\" in text and any(
+        len(_ESCAPE.findall(line)) >= _FEWEST_ESCAPES for line in text.splitlines()
+    )
 
 
 def _is_hexadecimal(text: str) -> bool:

@@ -30,7 +30,7 @@ _FEWEST = 16
 _LEVELS = 3
 """How deep JSON may lie in strings of JSON, each with escapes of its own."""
 _ESCAPED = re.compile(
-    rb'\\(?:([bfnrt"\\/])|u00([0-9a-f]{2}))|%([0-9a-f]{2})|&#(?:x([0-9a-f]{2})|(\d{2,3}));'
+    rb'\\(?:([bfnrt"\\/])|u00([0-9a-f]{2}))|%([0-9a-f]{2})|&#(?:x([0-9a-f]{2})|(\d{1,3}));'
 )
 _SIGNS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 _NAME = re.compile(rb'"[^"]*"\s*:')
@@ -39,6 +39,9 @@ _DUMPED = re.compile(
     rb"(?:^|[\":,])[ \t]*[0-9a-f]{6,16}(:?)[ \t]+((?:[0-9a-f]{2,8}[ ]{1,2})*[0-9a-f]{2,8})\b",
     re.MULTILINE,
 )
+_PIECE = 4
+_WORD = re.compile(rb"[a-z0-9+/_-]{%d,}" % _PIECE)
+_BETWEEN = rb"\D{1,64}(?:\d{1,20}\D{1,64})?"
 _UU_LINE = 45
 _LENGTHS, _FEWEST_ROWS = 2, 4
 """Different lengths of rows by which the columns of a text are read, and rows of each."""
@@ -64,10 +67,16 @@ class Forms:
         In lower case, without zero bytes.
     spelled : tuple of bytes
         Letters and digits of other spellings.
+    numbers : tuple of re.Pattern
+        Its parts as numbers, with other words between them, and a number such as their place.
+    words : tuple of bytes
+        Spellings that may lie in a text in pieces of four signs and more.
     """
 
     plain: tuple[bytes, ...] = ()
     spelled: tuple[bytes, ...] = ()
+    numbers: tuple[re.Pattern[bytes], ...] = ()
+    words: tuple[bytes, ...] = ()
 
     def are_in(self, text: bytes) -> bool:
         """Tell whether a spelling is in a text, of which letters and digits alone are read."""
@@ -78,6 +87,13 @@ class Forms:
         if len(letters) < self._fewest[0] or digits < self._fewest[1]:
             return False
         return any(form in letters for form in self.spelled)
+
+    def are_scattered_in(self, text: bytes) -> bool:
+        """Tell whether its parts are in a text in their order, with something else between them."""
+        if any(pattern.search(text) for pattern in self.numbers):
+            return True
+        begun = [word for word in self.words if word[:_PIECE] in text]
+        return any(_is_in_pieces(word, text) for word in begun)
 
     @cached_property
     def _fewest(self) -> tuple[int, int]:
@@ -95,11 +111,42 @@ def forms_of(secret: bytes) -> Forms:
     plain += [_uuencoded(secret, backtick=backtick) for backtick in (False, True)]
     steps = {after - before for before, after in pairwise(secret)}
     is_row = len(steps) == 1  # 0, 1, 2, …: as numbers they are everywhere
-    spelled = set() if is_row else {_letters_of(each) for each in _spellings(secret)}
-    return Forms(
-        _long(dict.fromkeys(form.replace(b"\0", b"").lower() for form in plain)),
-        _long(sorted(spelled)),
-    )
+    found = _long(dict.fromkeys(form.replace(b"\0", b"").lower() for form in plain))
+    if is_row:
+        return Forms(found)
+    spelled = {_letters_of(each) for each in _spellings(secret)}
+    words = tuple(word.lower().rstrip(b"=") for word in (secret.hex().encode(), *in_base64))
+    return Forms(found, _long(sorted(spelled)), tuple(_patterns_of(secret)), words)
+
+
+def _patterns_of(secret: bytes) -> Iterator[re.Pattern[bytes]]:
+    """Yield patterns of the parts of a secret as whole numbers, and of its bytes in hexadecimal.
+
+    Each begins with letters that are looked for fast; what is before these follows.
+    """
+    for width in (1, 2, 4, 8):
+        parts = [secret[n : n + width] for n in range(0, len(secret), width)]
+        little = [int.from_bytes(each, "little") for each in parts]
+        big = [int.from_bytes(each, "big") for each in parts]
+        for first, *others in (little, big)[:width]:
+            start = rb"%d(?<![1-9]%d)" % (first, first)
+            rest = (rb"0*%d" % number for number in others)
+            yield re.compile(_BETWEEN.join((start, *rest)) + rb"(?!\d)")
+    start = rb"%02x(?<![0-9a-wyz]%02x)(?![0-9a-z])" % (secret[0], secret[0])
+    rest = (rb"(?<![0-9a-wyz])%02x(?![0-9a-z])" % byte for byte in secret[1:])
+    yield re.compile(rb".{1,24}?".join((start, *rest)), re.DOTALL)
+
+
+def _is_in_pieces(word: bytes, text: bytes) -> bool:
+    """Tell whether some words of a text have a longer one on end; others are passed over."""
+    place = 0
+    for found in _WORD.finditer(text):
+        piece = found[0].removeprefix(b"0x")
+        if word.startswith(piece, place):
+            place += len(piece)
+            if place >= len(word):
+                return True
+    return False
 
 
 def _uuencoded(secret: bytes, *, backtick: bool) -> bytes:
@@ -199,7 +246,7 @@ def _spells(text: bytes, forms: Forms) -> bool:
         text = _NAME.sub(b"", text)
         if forms.are_in(b"".join(names)) or forms.are_in(text):
             return True
-    return any(map(forms.are_in, _columns(text)))
+    return any(map(forms.are_in, _columns(text))) or forms.are_scattered_in(text)
 
 
 def _undumped(text: bytes) -> bytes:

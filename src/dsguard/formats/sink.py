@@ -14,6 +14,7 @@ from dsguard.formats.images import encode_images
 from dsguard.formats.names import shard_name
 from dsguard.formats.places import Place
 from dsguard.formats.programs.data import is_data
+from dsguard.formats.programs.suffixes import is_loaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,7 +132,10 @@ class Sink(ABC):
             return f"{number:05d}{cls.suffix}"
         stem = shard_name(part.file).removesuffix(".parquet")
         cut = f"-{part.start:05d}" if part.stop else ""  # the first as well: they sort in order
-        return f"{stem}{cut}{cls.suffix}"
+        name = f"{stem}{cut}{cls.suffix}"
+        if is_loaded(name):  # of x.pkl.parquet: nobody would take x.pkl.tar for a shard
+            return f"{stem.replace('.', '_')}{cut}{cls.suffix}"
+        return name
 
     @abstractmethod
     def write(self, rows: Rows, names: dict[int, str], results: Results) -> dict[int, DsguardError]:

@@ -16,10 +16,11 @@ _MOST_BEFORE = 80  # characters
 _WORDS = ("hash", "Hash", "HASH", "lqip", "Lqip", "LQIP")
 _KIND = (
     r"average|avg|mean|perceptual|difference|diff|wavelet|haar|dct|image|img|colou?r|pdq|neural|"
-    r"crop[_-]?resistant|similarity|visual"
+    r"crop[_-]?resistant|similarity|visual|block|radial|median|gradient|marr[_-]?hildreth"
+    r"|bmvb|colou?r[_-]?moment"
 )
 _HASH = (  # not behind a letter, but as in imagePHash; a distance between two is none
-    rf"(?:(?<![A-Za-z])|(?<=[a-z0-9])(?=[A-Z]))(?i:(?:[adpw][_-]?|(?:{_KIND})[\W_]?)hash(?:es)?)"
+    rf"(?:(?<![A-Za-z])|(?<=[a-z0-9])(?=[A-Z]))(?i:(?:[adpvw][_-]?|(?:{_KIND})[\W_]?)hash(?:es)?)"
     r"(?![a-z])(?!(?<=H)[A-Z])(?!(?i:[\W_]?(?:dist|sim|score|thresh|match|group|cluster|count|size)))"
 )
 _CALLED_HASH = re.compile(_HASH)

@@ -23,6 +23,10 @@ from dsguard.formats.words import (
     words_of,
 )
 
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
+_MOST_CONTROLS = 4
+"""Those of a text that was read in a wrong encoding; bytes of a picture have more."""
+
 _PARAMETER = re.compile(r"[?&;#]([\w.-]{1,64})=")
 
 
@@ -92,6 +96,9 @@ A_DRAWING = "holds a drawing: SVG, the data of its paths, strokes, or a bitmap"
 
 def check_form(text: str) -> None:
     """Refuse a text that holds a picture by its form."""
+    if len(_CONTROL.findall(text)) > _MOST_CONTROLS:
+        msg = "is binary"
+        raise CouldHoldPictureError(msg)
     if is_dump(text):
         msg = "has bytes as programs print them (xxd, od, uuencode, base64, base85)"
         raise CouldHoldPictureError(msg)

@@ -1,11 +1,16 @@
-"""Hugging Face ``datasets``: a function for ``Dataset.map``."""
+"""Hugging Face ``datasets``: rows of protected files, and a function for ``Dataset.map``."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from dsguard.errors import InputError
+from dsguard.formats.parquet.columns import damage
+from dsguard.formats.parquet.foreign import parquet_file
 from dsguard.integrations.images import as_bytes, key_at, restored_files
 from dsguard.keys import KeySource
 
@@ -17,16 +22,14 @@ class Restore:
     ``datasets`` keeps what the function is made of in the fingerprint of its cache, so this has the
     path of the key and not the key.
 
-    Give ``load_dataset`` the columns that you need and their types. Those in a file may be a
-    stranger's: ``datasets`` decodes every column that says it is an image, and calls functions of
-    pyarrow that are called as a type is.
+    Take Parquet files by `rows_in`, and give their types yourself.
 
-    >>> from datasets import Features, Image, Value, load_dataset  # doctest: +SKIP
+    >>> from datasets import Dataset, Features, Image, Value  # doctest: +SKIP
     >>> features = Features(
     ...     {"image": Image(decode=False), "label": Value("int64")}
     ... )  # doctest: +SKIP
-    >>> protected = load_dataset(
-    ...     "parquet", data_files="*.parquet", columns=list(features), features=features
+    >>> protected = Dataset.from_generator(
+    ...     rows_in, features=features, gen_kwargs={"files": ["0.parquet"]}
     ... )  # doctest: +SKIP
     >>> clean = protected.map(Restore("dataset.key"), batched=True)  # doctest: +SKIP
     >>> clean = clean.cast(Features({**features, "image": Image()}))  # doctest: +SKIP
@@ -56,3 +59,47 @@ class Restore:
         files = [as_bytes(value, row) for row, value in enumerate(batch[self.column])]
         restored = restored_files(files, key_at(self.key_path))
         return {self.column: [{"bytes": file, "path": None} for file in restored]}
+
+
+def rows_in(
+    files: Iterable[str | os.PathLike[str]], columns: Iterable[str] = ("image", "label")
+) -> Iterator[dict[str, Any]]:
+    """Yield rows of Parquet files, for ``from_generator`` of ``Dataset`` and ``IterableDataset``.
+
+    What a file says of its columns may be a stranger's, and ``load_dataset`` does as it says, with
+    ``columns=`` and ``features=`` as well: it calls functions of pyarrow that are called as a type
+    is, and opens every column that says it is an image. Here no type that a file names is made.
+
+    Parameters
+    ----------
+    files : list of path-like
+    columns : tuple of str
+        A list would be taken for one of shards.
+
+    Yields
+    ------
+    dict of str to object
+        Values by column, as Python has them.
+
+    Raises
+    ------
+    InputError
+        If a file is damaged, or has no such column.
+    """
+    wanted = list(columns)
+    for file in map(Path, files):
+        with file.open("rb") as opened:
+            try:
+                reader = parquet_file(opened)
+                missing = set(wanted).difference(reader.schema_arrow.names)
+                for batch in () if missing else reader.iter_batches(_ROWS, columns=wanted):
+                    yield from batch.to_pylist()
+            except damage() as error:
+                msg = f"{file} is damaged: {error}; get a whole copy"
+                raise InputError(msg) from error
+        if missing:
+            msg = f"{file} has no column {min(missing)!r}; give columns= those that it has"
+            raise InputError(msg)
+
+
+_ROWS = 64

@@ -105,7 +105,8 @@ def _check_loaded(samples: list[Sample]) -> None:
     """Refuse fields that a decoder behind this stage would run."""
     for sample in samples:
         for field, data in sample.items():
-            if not (is_pickle(field, data) if isinstance(data, bytes) else is_loaded(field)):
+            name = f"{sample.get('__key__', '')}.{field}"
+            if not (is_pickle(name, data) if isinstance(data, bytes) else is_loaded(name)):
                 continue
             msg = (
                 f"field {field!r}: sample {sample.get('__key__')!r} has a pickle, and whoever "

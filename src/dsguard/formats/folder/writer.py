@@ -85,8 +85,11 @@ class FolderSink(Sink):
     ) -> None:
         """Write an image, after what belongs to it."""
         own = list(self._beside(image, results.extras.get(row, {})))
-        for name, _ in own:
+        for name, data in own:
             self._check(name)
+            if written.get(name, data) != data:
+                msg = f"a text of another image comes out as {shown(name)} as well; rename one"
+                raise InputError(msg)
         for name, data in own:
             if written.get(name) is not data:  # of a sample with several images
                 self.output.place.write(name, data)

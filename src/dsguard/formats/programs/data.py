@@ -49,7 +49,6 @@ _TEXTS_BY_NAME = {*TEXTS, "AUTHORS", "CHANGELOG", "CITATION", "COPYING", "MD5SUM
 _SOUND = ("aac", "flac", "m4a", "mp3", "oga", "ogg", "opus", "wav")
 _FILM = ("avi", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "webm")
 _PACKED_IMAGE = ".nii.gz"
-_RAW = frozenset({"bin", "dat", "flo", "pcd", "ply", "raw", "safetensors"})
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _IMAGES = re.compile(
     rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|BM|II[*+]\x00|MM\x00[*+]|P[1-7]\s|P[Ff]\s|....ftyp"
@@ -66,14 +65,15 @@ _FILMS = re.compile(
     re.DOTALL,
 )
 """How sound and films begin; a list for players is a text, and leads elsewhere."""
-_ARCHIVES = re.compile(rb"PK[\x01-\x08]|7z\xbc\xaf|Rar!|.{257}ustar", re.DOTALL)
+_POINTS = {"flo": b"PIEH", "pcd": b"# .PCD", "ply": b"ply"}
+"""How optical flow and clouds of points begin."""
 
 
 def is_data(name: str, content: bytes | BinaryIO) -> bool:
     r"""Tell whether a file, a member or a field is of a kind that is known to be data alone.
 
     These are texts, images, sound and films, arrays of numbers, tables of Parquet and Arrow without
-    types of packages, and raw numbers; the name has to tell which, and the content to be so.
+    types of packages, and points; the name has to tell which, and the content to be so.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def is_data(name: str, content: bytes | BinaryIO) -> bool:
 def programs_among(fields: Mapping[str, bytes], image: str) -> dict[str, str]:
     """Return the fields of an image that could be programs, and the names of their files."""
     stem = with_suffix(image, "")
-    files = {name: f"{stem}.{name}" for name in fields}
+    files = {name: f"{stem}.{name}" if name else stem for name in fields}
     return {name: file for name, file in files.items() if not is_data(file, fields[name])}
 
 
@@ -149,8 +149,12 @@ def _is_archive_of_arrays(_suffix: str, start: bytes, _file: BinaryIO) -> bool:
     return start.startswith(b"PK\3\4")  # its entries were looked at as pickles
 
 
-def _is_raw(_suffix: str, start: bytes, file: BinaryIO) -> bool:
-    return not is_packed(file, "") and _ARCHIVES.match(start) is None
+def _is_of_points(suffix: str, start: bytes, _file: BinaryIO) -> bool:
+    return start.startswith(_POINTS[suffix])
+
+
+def _is_of_tensors(_suffix: str, start: bytes, _file: BinaryIO) -> bool:
+    return start[4:9] == b"\0\0\0\0{"  # the length of the JSON that follows
 
 
 def _is_table(_suffix: str, start: bytes, file: BinaryIO) -> bool:
@@ -161,7 +165,8 @@ _CHECKS: dict[str, Check] = {
     "dsguard": _is_image,  # sealed files, of which some have a spare copy
     "npy": _is_array,
     "npz": _is_archive_of_arrays,
-    **dict.fromkeys(_RAW, _is_raw),
+    "safetensors": _is_of_tensors,
+    **dict.fromkeys(_POINTS, _is_of_points),
     **dict.fromkeys((*PARQUET_FILES, *ARROW_FILES), _is_table),
     **dict.fromkeys((*_SOUND, *_FILM), _is_film),
 }

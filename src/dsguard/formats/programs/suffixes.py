@@ -14,20 +14,24 @@ _PACKED = (".bz2", ".gz", ".lz4", ".lzma", ".tar", ".xz", ".z", ".zip", ".zst")
 
 
 def is_loaded(name: str) -> bool:
-    """Tell whether readers load a file, a member or a field of this name as a pickle.
+    """Tell whether readers load a file or a member of this name as a pickle.
 
     They look at the end of a name in any case, and at what lies in packed files. Where there is
     content, ask `pickled.is_pickle`, and `data.is_data` of what anybody may have put there.
 
-    >>> is_loaded("0.PKL"), is_loaded("pth.gz"), is_loaded("model.pth.tar"), is_loaded("0.npy")
+    >>> is_loaded("0.PKL"), is_loaded("0.pth.gz"), is_loaded("0.pth.tar"), is_loaded("cache.tar")
     (True, True, True, False)
     """
     return ending(name) in _KINDS
 
 
 def ending(name: str) -> str:
-    """Return the last suffix of a name, in small letters, but for that of a packing."""
-    name = name.lower()
+    """Return the last suffix of a name, in small letters, but for that of a packing.
+
+    It is empty where there is none: shards may be called ``cache.tar``.
+    """
+    name = name.rpartition("/")[2].lower()
     while name.endswith(_PACKED):
         name = name.rpartition(".")[0]
-    return name.rpartition(".")[2]
+    stem, _, suffix = name.rpartition(".")
+    return suffix if stem else ""

@@ -10,9 +10,9 @@ from typing import BinaryIO
 
 from dsguard.formats.limits import MOST_BYTES
 
-_NAMES = frozenset(
-    {"cmakelists.txt", "composer.json", "constraints.txt", "dataset_info.json"}
-    | {"dataset_infos.json", "package.json", "requirements.txt"}
+_NAMES = re.compile(
+    r"(?:cmake(?:lists|(?:user)?presets)|composer|conanfile|constraints|deno|package(?:-lock)?|npm-shrinkwrap"
+    r"|requirements.*|dataset_infos?|tsconfig|build|pom|phpunit)\.(?:txt|json|xml)"
 )
 """Texts that tools look for, to run or install something, or to call what is named in them."""
 
@@ -34,6 +34,8 @@ _NOT_OF_YAML = re.compile(
 _IN_CARD = re.compile(r"dataset_info|features|\\")
 """Types of columns in the head of a dataset card: `datasets` calls functions that are so called."""
 
+_NO_TABLE = re.compile(r"(?i:sep=)|ID;P[A-Z0-9]{0,32}(?:[;\r\n]|$)|\s{0,64}<")
+_MARK = "\ufeff"
 _BLANKS = "\ufeff \t\r\n\f\v\x1c\x1d\x1e\x85\u2028\u2029"
 
 _IN_TABLE = re.compile(
@@ -41,13 +43,15 @@ _IN_TABLE = re.compile(
 )
 """A cell that spreadsheets take for a formula which may call something."""
 
+_COMMAND = re.compile(r"^[ \t]{0,8}pipe:", re.MULTILINE)
 _ESCAPED = re.compile(r"\\u00([2-7][0-9a-fA-F])")
 _IN_JSON = re.compile(r'"py\\?/\w*"\s*:|"_target_"|[:\[,]\s*"(?:\$|pipe:)')
 """Keys of jsonpickle and of Hydra, which make objects, values that MONAI evaluates, and commands
 that WebDataset runs in place of addresses."""
 
-_IN_XML = re.compile(r"<!DOCTYPE|<!ENTITY|<\?xml-stylesheet", re.IGNORECASE)
-"""Parts by which a reader has other files; a stylesheet is a program."""
+_IN_XML = re.compile(r"<!DOCTYPE|<!ENTITY|<\?(?!xml[\s?])|xmlns|<script|&#", re.IGNORECASE)
+"""Parts by which a reader has other files, or runs something: web pages and drawings lie in XML by
+their names, which may be written in numbers of letters."""
 _ENCODING = re.compile(
     r"encoding\s*=\s*[\"'](?!(?:utf-8|utf-16|us-ascii|iso-8859-\d+|windows-125\d|gb2312)[\"'])",
     re.IGNORECASE,
@@ -57,7 +61,7 @@ _ENCODING = re.compile(
 
 def is_run_by_name(name: str) -> bool:
     """Tell whether tools run, or install from, a text of this name: ``requirements.txt``."""
-    return name.rpartition("/")[2].lower() in _NAMES
+    return _NAMES.fullmatch(name.rpartition("/")[2].lower()) is not None
 
 
 def holds_program(suffix: str, file: BinaryIO) -> bool:
@@ -90,10 +94,10 @@ def holds_program(suffix: str, file: BinaryIO) -> bool:
 
 def _readings(data: bytes) -> Iterator[str]:
     """Yield a text as readers see it: in any encoding that has ASCII in it, and in wide ones."""
-    yield data.decode("utf-8", "ignore")
+    yield data.decode("utf-8", "ignore").removeprefix(_MARK)
     encoding = json.detect_encoding(data)
     if "utf-8" not in encoding:
-        yield data.decode(encoding, "ignore")
+        yield data.decode(encoding, "ignore").removeprefix(_MARK)
 
 
 def _in_card(text: str) -> bool:
@@ -103,7 +107,13 @@ def _in_card(text: str) -> bool:
 
 
 def _in_table(text: str) -> bool:
-    return bool(_IN_TABLE.search(text))
+    """Tell of tables; spreadsheets take some for another kind of file by how they begin."""
+    return bool(_IN_TABLE.search(text) or _NO_TABLE.match(text))
+
+
+def _in_list(text: str) -> bool:
+    """Tell of lists of shards: WebDataset runs what begins so."""
+    return _COMMAND.search(text) is not None
 
 
 def _in_yaml(text: str) -> bool:
@@ -127,6 +137,7 @@ _LOOKS: dict[str, Callable[[str], bool]] = {
     **dict.fromkeys(("csv", "tsv"), _in_table),
     **dict.fromkeys(("geojson", "jsn", "json", "jsonl"), _in_json),
     "url": lambda text: "[" in text,  # a section, as shortcuts of Windows begin with
+    **dict.fromkeys(("list", "lst", "txt"), _in_list),
     "xml": _in_xml,
 }
 _STRICT_LOOKS: dict[str, Callable[[str], bool]] = {
