@@ -106,6 +106,7 @@ PROGRAMS = [
     *[("requirements-dev.txt", b""), ("pom.xml", b"<a/>"), ("CMakePresets.json", b"{}")],
     *[("shards.txt", b"a.tar\n pipe:ls\n"), ("a.flo", b"\x89HDF"), ("a.safetensors", b"\x80\2")],
     *[("a.xml", b'<a xmlns:s="http://www.w3.org/2000/svg"/>'), ("a.xml", b"<a b='&#49;'/>")],
+    *[("a.xml", b"<?xml version='1.0'" + b" " * 1100 + b"encoding='utf-7'?><a/>")],
     *[("a.xml", b"<?php a?>"), ("a.xml", b"<script>")],
     *[("a.xml", b"<!DOCTYPE a>"), ("a.xml", b"<?xml version='1.0' encoding='utf-7'?><a/>")],
     *[("a.csv", b"a,b\n\"=cmd|'/C calc'!A0\",1\n"), ("a.tsv", b"a\t@SUM(1+9)*cmd|' /C calc'!A0\n")],

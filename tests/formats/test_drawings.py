@@ -70,6 +70,7 @@ def test_other_texts_are_no_drawing(text):
 
 @pytest.mark.parametrize("text", [
     "x" + "█" * 300_000 + "▀", "x " + "░" * 300_000 + "▀", "\t\\x" * 100_000, "\t \\x" * 100_000,
+    "x," * 300_000 + "é",
 ])  # fmt: skip
 def test_long_runs_take_no_minutes(text):
     """With a search that begins anew at each sign, one of these takes an hour."""

@@ -37,7 +37,7 @@ _OTHERS = 3
 """Rows of a drawing that are not alike."""
 _INK = 24
 """Signs of eight rows that are no blanks; lines that close brackets have fewer."""
-_JP2A = re.compile(r"[ .',;:clodxkO0KXNWM]*[clodxkOKXNWM][ .',;:clodxkO0KXNWM]*")
+_JP2A = re.compile(r"(?=[ .',;:0]*+[clodxkOKXNWM])[ .',;:clodxkO0KXNWM]++")
 _LETTER = re.compile("[A-Za-z]")
 _TWINS = re.compile(r"([A-Za-z])(?=\1)")
 _TWINS_SHARE = 0.09

@@ -128,11 +128,9 @@ def _in_json(text: str) -> bool:
 
 
 def _in_xml(text: str) -> bool:
-    return bool(_IN_XML.search(text) or _ENCODING.search(text[:_DECLARATION]))
+    return bool(_IN_XML.search(text) or _ENCODING.search(text))
 
 
-_DECLARATION = 1024
-"""Letters among which the encoding of an XML file is told."""
 _LOOKS: dict[str, Callable[[str], bool]] = {
     **dict.fromkeys(("csv", "tsv"), _in_table),
     **dict.fromkeys(("geojson", "jsn", "json", "jsonl"), _in_json),
