@@ -46,7 +46,9 @@ RECORDS = ROOT / "bench" / "results" / "claims"
 LEAST_GAIN = 0.05
 """An attack that gains less has not been shown to work: single figures vary by three points."""
 
-ALL = tuple(name for name in COUNTERMEASURES if name != "none")
+ALL = tuple(
+    name for name, attack in COUNTERMEASURES.items() if name != "none" and not attack.part_of
+)
 
 
 def _perturbing(profile: str, epsilon: int) -> Protection:
@@ -412,7 +414,7 @@ def works_table(found: dict[str, dict[str, Any]]) -> str:
             for each in columns
             if "protected" in each["attacks"].get(name, {})
         ]
-        if name == "none" or measure.needs == "labels" or not tried:
+        if name not in ALL or measure.needs == "labels" or not tried:
             continue
         gain, most = max(tried, key=lambda pair: pair[0])
         under = most["attacks"][name]["protected"]

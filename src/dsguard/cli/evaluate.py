@@ -269,10 +269,11 @@ def _all_of(known: Collection[str], given: tuple[str, ...], option: str) -> list
 
 
 def _possible(names: list[str], given: tuple[str, ...], images: Data) -> list[str]:
-    """Leave out of `all` the attacks that need images that are not there, and say so."""
+    """Leave out of `all` parts of attacks, and those that need images that are not there."""
     from dsguard.evaluation import COUNTERMEASURES
     from dsguard.evaluation.study import missing_for
 
+    names = [name for name in names if name in given or not COUNTERMEASURES[name].part_of]
     left_out = [
         name for name in names if name not in given and missing_for(COUNTERMEASURES[name], images)
     ]

@@ -100,6 +100,8 @@ class CounterMeasure:
     needs : str
         ``"pairs"`` where it needs images of the attacker's own, clean and protected; ``"labels"``
         where these have to be of the same classes; else empty.
+    part_of : str
+        The attack that this is a step of, and undoes nothing without: it is none by itself.
     """
 
     name: str
@@ -109,6 +111,7 @@ class CounterMeasure:
     alter: Alter | None = None
     network: str | None = None
     needs: str = ""
+    part_of: str = ""
 
 
 def on_all(change: Callable[[Images], Images]) -> Prepare:

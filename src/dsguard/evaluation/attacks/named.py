@@ -82,7 +82,9 @@ COUNTERMEASURES = {
             "Sandoval-Segura et al., NeurIPS 2023",
             prepare=linear.project,
         ),
-        CounterMeasure("evened", "cells evened out", _OWN, prepare=filters.evened),
+        CounterMeasure(
+            "evened", "cells evened out", _OWN, prepare=filters.evened, part_of="informed"
+        ),
         CounterMeasure(
             "informed",
             "cells evened out, projection",
