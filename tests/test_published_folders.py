@@ -54,6 +54,7 @@ READ = {
     "protect_dataset surrogate",
     "protection_of surrogate",
     "restore_dataset source",
+    "rows_in files",
     "verify_dataset against",
     "verify_dataset source",
 }

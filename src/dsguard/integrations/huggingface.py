@@ -85,6 +85,13 @@ def rows_in(
     ------
     InputError
         If a file is damaged, or has no such column.
+
+    Examples
+    --------
+    >>> import pyarrow as pa, pyarrow.parquet as pq
+    >>> pq.write_table(pa.table({"image": [b"PNG"], "label": [3], "note": ["x"]}), "0.parquet")
+    >>> list(rows_in(["0.parquet"]))
+    [{'image': b'PNG', 'label': 3}]
     """
     wanted = list(columns)
     for file in map(Path, files):
