@@ -232,3 +232,35 @@ def test_hexadecimal_and_base32_are_code_whatever_their_shape(word):
     """Ids are none, but those that could be digits of either."""
     assert cost_of(word) == 5 * len(word)
     assert cost_of("20240101T120000Z") == 16
+
+
+BLANKS = [([], {}), ("", None), ([], [[]]), ({}, {"a": None}), (None, {})]
+
+
+@pytest.mark.parametrize("blanks", BLANKS, ids=str)
+@pytest.mark.parametrize("side", [32, 128])
+def test_empty_values_are_no_pixels(blanks, side):
+    bits = np.random.default_rng(0).integers(0, 2, (side, side))
+    picture = [[blanks[bit] for bit in row] for row in bits]
+    for value in (
+        picture,
+        [each for row in picture for each in row],
+        [dict(enumerate(row)) for row in picture],
+    ):
+        for name in ("x.json", "0.json"):
+            review = Review(Disclosure(), ["0.png"])
+            kept = review.file(name, json.dumps({"m": value, "n": 1}).encode())
+            assert kept is None or len(kept) < 0.6 * len(json.dumps(value))
+
+
+def test_usual_empty_values_go_along():
+    shapes = [{"label": "cat", "flags": {}, "group_id": None, "points": [[1, 2]]}] * 100
+    boxes = [None, [1, 2, 3, 4]] * 3
+    value = {"shapes": shapes, "boxes": boxes, "tags": [[], ["a"], []] * 30, "note": ""}
+    data = json.dumps(value).encode()
+    assert Review(Disclosure(), ["0.png"]).file("0.json", data) == data
+
+
+def test_a_number_of_many_digits_is_no_point():
+    data = json.dumps({"points": [[1, 2]]}).replace("1", "1." + "7" * 300).encode()
+    assert Review(Disclosure(), ["0.png"]).file("0.json", data) is None

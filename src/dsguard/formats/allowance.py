@@ -52,6 +52,9 @@ CLASS_NAME_CHARACTERS = 16
 Those of ImageNet, ``n01440764``, have 9.
 """
 
+BLANKS = 255
+"""Empty values in lists beside one image, such as ``[]`` and ``null``, which tell two levels."""
+
 SHORT_ROW = 7
 """Numbers of a row as boxes and points have them."""
 
@@ -78,6 +81,7 @@ class Allowance:
     in_shapes: int = IN_SHAPES
     pixels: int = PIXELS
     ids: int = NUMBERS
+    blanks: int = BLANKS
 
     def take_row(self, numbers: int) -> None:
         """Use some of it up by a row: the numbers of a list, a line or an object; or by one alone.
@@ -166,6 +170,19 @@ class Allowance:
         if self.pixels < 0:
             msg = f"has more than {PIXELS} rows of numbers that may be colours"
             raise TooMuchError(msg)
+
+    def take_blanks(self, count: int) -> None:
+        """Use some of it up by empty values.
+
+        Raises
+        ------
+        CouldHoldPictureError
+            If they could be pixels of two levels, with those before them.
+        """
+        if count > self.blanks:
+            msg = f"has more than {BLANKS} empty values"
+            raise CouldHoldPictureError(msg)
+        self.blanks -= count
 
     def take_ids(self, count: int) -> None:
         """Use some of it up by numbers that only count things.

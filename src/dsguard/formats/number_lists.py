@@ -37,6 +37,7 @@ def charge_numbers(
     rows, large = list[int](), list[int]()
     if not _add_rows(values, rows, large):
         return False
+    allowance.take_blanks(rows.count(0))
     count, long = sum(rows), sum(row for row in rows if row > SHORT_ROW or row == 1)
     if shape:
         most = IN_HALVES if shape in _HALVES else allowance.in_shapes

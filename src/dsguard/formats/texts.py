@@ -18,6 +18,7 @@ from dsguard.formats.words import LONGEST_NUMBER
 
 _BLANKS = re.compile(r"\s{65,}")
 _LONE = re.compile("[\ud800-\udfff]")  # half a sign, which UTF-8 does not have and JSON escapes
+_MOST_DIGITS = 64
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 
 
@@ -84,6 +85,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _number(digits: str) -> float | Decimal:
+    if len(digits) > _MOST_DIGITS:
+        msg = f"has a number of {len(digits)} signs"
+        raise CouldHoldPictureError(msg)
     found = float(digits)
     if len(digits) <= LONGEST_NUMBER and not isinf(found):
         return found

@@ -58,6 +58,7 @@ class Walk:
         self._ids: dict[Any, str] = {}
         self._rows: dict[str, Rows] = {}
         self._owner = self._file = ""
+        self._blanks: dict[Any, type] = {}
 
     def pruned(self, value: Any, name: str) -> Any:
         """Return a value without what could hold a picture.
@@ -99,6 +100,7 @@ class Walk:
                 numbers = sum(map(count_of, value))
                 self._allowance(owner).take_row(numbers)
                 self._allowance(owner).take_large(numbers, extra_of_row(value))
+                self._allowance(owner).take_blanks(sum(map(_is_blank, value)))
                 check_rows(map(_line_of, value))
                 kept = [self._any(each, name, owner) for each in value]
                 lost = sum(new is None for new in kept) - sum(each is None for each in value)
@@ -159,6 +161,7 @@ class Walk:
         self._allowance(owner).take_line(own, alone=own == len(value))
         self._allowance(owner).take_large(own, extra_of_row(value[key] for key in numbers))
         self._allowance(owner).take_pixels(pixels_in_object(value, name.rpartition("/")[2]))
+        self._take_changes(value, owner)
         found: dict[Any, Any] = {}
         for key, each in value.items():
             below = f"{name}/{text_of(key)}"
@@ -175,6 +178,15 @@ class Walk:
             free = said or _is_id(key, each)
             found[key] = each if free else self._any(each, below, owner)
         return found
+
+    def _take_changes(self, value: dict[Any, Any], owner: str) -> None:
+        """Charge the keys of an object that are empty in another way than they were before."""
+        for key, each in value.items():
+            if _is_blank(each):
+                kind = type(each)
+                if self._blanks.setdefault(key, kind) is not kind:
+                    self._blanks[key] = kind
+                    self._allowance(owner).take_blanks(1)
 
     def _array(self, array: npt.NDArray[Any], owner: str) -> None:
         if array.dtype.kind not in "biuf" or array.size > BOXES:
@@ -226,6 +238,11 @@ def _line_of(value: Any) -> str:
     if isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
         return " ".join(value)
     return value if isinstance(value, str) else ""
+
+
+def _is_blank(value: Any) -> bool:
+    """Tell whether a value is empty, or null."""
+    return value is None or (isinstance(value, str | bytes | dict | list | tuple) and not value)
 
 
 def _says_something(value: Any) -> bool:
