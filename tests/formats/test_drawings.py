@@ -75,3 +75,11 @@ def test_other_texts_are_no_drawing(text):
 def test_long_runs_take_no_minutes(text):
     """With a search that begins anew at each sign, one of these takes an hour."""
     assert Review(Disclosure()).file("x.txt", text.encode()) is None
+
+
+def test_deep_values_under_names_of_drawings_take_no_minutes():
+    """Each list was looked through again for each of the lists that it lies in."""
+    value = ["ab"] * 100_000
+    for _ in range(200):
+        value = [value]
+    assert Review(Disclosure()).file("x.json", json.dumps({"strokes": value}).encode())

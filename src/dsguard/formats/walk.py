@@ -59,6 +59,7 @@ class Walk:
         self._rows: dict[str, Rows] = {}
         self._owner = self._file = ""
         self._blanks: dict[Any, type] = {}
+        self._points: dict[int, int] = {}
 
     def pruned(self, value: Any, name: str) -> Any:
         """Return a value without what could hold a picture.
@@ -68,7 +69,7 @@ class Walk:
         TooMuchError
             If what is left is still too much.
         """
-        self._file = name
+        self._file, self._points = name, {}
         if self._by_image and isinstance(value, dict) and isinstance(value.get("images"), list):
             self._ids = {
                 id_key(image["id"]): owner
@@ -126,7 +127,7 @@ class Walk:
             return
         if isinstance(value, list | tuple) and is_path(value):
             raise CouldHoldPictureError(A_DRAWING)
-        if _DRAWING.search(self._inner(name)) and _points_in(value) > SHORT_ROW:
+        if _DRAWING.search(self._inner(name)) and _points_in(value, self._points) > SHORT_ROW:
             raise CouldHoldPictureError(_A_DRAWING)
 
     def _inner(self, name: str) -> str:
@@ -215,12 +216,17 @@ class Walk:
         return self._by_image and isinstance(key, str) and self._images.is_image(key)
 
 
-def _points_in(value: Any) -> int:
-    """Return how many numbers a value has, at any depth; 0 where there are words among them."""
+def _points_in(value: Any, known: dict[int, int]) -> int:
+    """Return how many numbers a value has, at any depth; 0 where there are words among them.
+
+    `known` has those of lists and objects that were looked at, by their place in memory.
+    """
     if isinstance(value, dict | list | tuple):
-        inner = value.values() if isinstance(value, dict) else value
-        found = [_points_in(each) for each in inner if _says_something(each)]
-        return sum(found) if all(found) else 0
+        if id(value) not in known:
+            inner = value.values() if isinstance(value, dict) else value
+            found = [_points_in(each, known) for each in inner if _says_something(each)]
+            known[id(value)] = sum(found) if all(found) else 0
+        return known[id(value)]
     if isinstance(value, np.ndarray):
         return value.size
     if isinstance(value, str):
