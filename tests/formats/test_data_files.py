@@ -56,7 +56,7 @@ DATA = [
     *[("a.json", b'{"a": "\xff"}'), ("a.json", '{"a": 1}'.encode("utf-16-be"))],
     *[("a.xml", b'<?xml version="1.0" encoding="ISO-8859-1"?><a>\xe9</a>')],
     *[("a.sha256", b"00  a\n")],
-    *[("README.md", b"---\nlicense: mit\n---\n![cat](a.png) features\n")],
+    *[("README.md", b"# cats\n\n---\n![cat](a.png) features\n")],
     *[
         ("a.csv", "x;Bär = x\n".encode("latin-1")),
         ("a.csv", "a,b\n".encode("utf-16")),
@@ -99,6 +99,7 @@ PROGRAMS = [
     *[("a.csv", b"sep=^\na^=1\n"), ("a.csv", b"ID;PWXL;N;E\n"), ("a.csv", b"\n <table>")],
     *[("a.csv", "\uff1d1+1".encode()), ("a.csv", b"@x.y(1)"), ("a.csv", b"- A(1)")],
     *[("README.md", b"\n\n---\ndataset_info: 1\n---\n")],
+    *[("README.md", b"---\nconfigs:\n- data_files: reference://a\n---\n")],
     *[("README.md", b"---\na: |\n ---\ndataset_info: 1\n---\n")],
     *[("a.json", b'{"py/object": "a.B"}'), ("a.jsonl", b'{"\\u0070y\\/reduce" : []}')],
     *[("a.json", b'{"\xff": 1, "py/id": 1}'), ("a.json", '{"py/id": 1}'.encode("utf-16"))],

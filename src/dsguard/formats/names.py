@@ -38,7 +38,7 @@ _ADDRESS = re.compile(
     r"|scp|sftp|ssh|webhdfs|\w+cache|\w+::\w+):"
 )
 """Names that loaders take for addresses: WebDataset gives ``pipe:`` and others to a shell."""
-_OPTION = re.compile(r"-[-A-Za-z]\S*[=\s]")
+_OPTION = re.compile(r"-[-A-Za-z].*[^\w.()-]", re.DOTALL)
 """Names that commands take for an option with a value, as ``tar`` does of ``*`` in a folder."""
 _RESERVED = re.compile(r'(?i:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)|.*([<>:"|?*\\]|[. ]$)')
 _ON_WINDOWS = os.name == "nt"
