@@ -27,7 +27,7 @@ UNFIT = ["..x", "a/...", "a//x.png", "a/./x.png", "a/", "./x.png", "a\n.png", "\
          "\x7f", "a\x9b31m", "a\u2028b", "gnp.\u202egpj", ".dsguard-tmp/x", "a/.git/x.png",
          ".x.png", "x" * 256, "é" * 128, "a/" * 200 + "x.png", "x.dsguard/settings.json",
          "a/x.dsguard/lock", "\ud800.png", "pipe:touch x;cat #.tar", "GS:x.tar", "a/-e sh x.png",
-         "-Ish<x.txt", "simplecache::s3://a/b.tar", "--checkpoint-action=exec=sh x.png"]  # fmt: skip
+         "-Ish<x.txt", "simplecache::s3://a/b.tar", "--checkpoint-action=exec=sh x"]  # fmt: skip
 FIT = ["a/x.png", "-x.png", "--help", "~/x.png", "x" * 255, "é" * 127 + "x", "a b/c (1).png",
        "a\\b.png", "\udcff\udce9.png", "日本/猫.png", "x.dsguard/0.png", "x.dsguard/settings.png",
        "aux/con.png", "trailing./dot ", "ab:c.png", "- Kopie.png", "--a_Bc.png", "chr1:10-20.png",
