@@ -57,9 +57,8 @@ def without_programs(
 
 
 def _is_data(source: Source, name: str, *, is_own: bool) -> bool:
-    if is_own and is_data_alone(name, source.read_companion(name)):
-        return True
-    if source.is_file:
-        return is_data(name, source.read_companion(name))
+    if is_own or source.is_file:
+        data = source.read_companion(name)
+        return is_data(name, data) or (is_own and is_data_alone(name, data))
     with source.place.open(name) as file:
         return is_data(name, file)

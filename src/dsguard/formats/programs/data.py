@@ -17,7 +17,7 @@ from dsguard.formats.images import has_image_suffix, with_suffix
 from dsguard.formats.programs.pickled import holds_pickle
 from dsguard.formats.programs.postscript import IPTC, is_postscript
 from dsguard.formats.programs.starts import is_array
-from dsguard.formats.programs.tables import ARROW_FILES, PARQUET_FILES
+from dsguard.formats.programs.tables import ARROW_FILES, PARQUET_FILES, STARTS
 from dsguard.formats.programs.texts import holds_program, is_run_by_name
 from dsguard.formats.programs.unpacked import SEEN, is_packed, start_of
 
@@ -78,7 +78,7 @@ def is_data(name: str, content: bytes | BinaryIO) -> bool:
     Parameters
     ----------
     name : str
-        Of a field, the suffix.
+        Of a field, that of the file that it would be.
     content : bytes or binary file
         All of it; a file is at its start.
 
@@ -158,7 +158,7 @@ def _is_of_tensors(_suffix: str, start: bytes, _file: BinaryIO) -> bool:
 
 
 def _is_table(_suffix: str, start: bytes, file: BinaryIO) -> bool:
-    return start[:4] in (b"PAR1", b"ARRO", b"\xff\xff\xff\xff") and not is_packed(file, "")
+    return start[:4] in STARTS and not is_packed(file, "")
 
 
 _CHECKS: dict[str, Check] = {

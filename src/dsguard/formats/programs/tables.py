@@ -12,6 +12,8 @@ from dsguard.formats.programs.unpacked import MOST_SEEN, is_packed
 
 _MARKS = (TYPE, b"huggingface")  # the latter names functions of pyarrow, which `datasets` calls
 _PARQUET, _ARROW = b"PAR1", (b"ARRO", b"\xff\xff\xff\xff")
+STARTS = (_PARQUET, *_ARROW)
+"""First four bytes of tables."""
 PARQUET_FILES, ARROW_FILES = ("parquet", "parq", "pq"), ("arrow", "arrows", "feather", "ipc")
 """Suffixes of tables."""
 
