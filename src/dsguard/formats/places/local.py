@@ -89,10 +89,10 @@ class LocalPlace(Place):
         """Add an entry to what was found; tell whether it is a folder to look into."""
         if is_temporary(entry.name):
             found.leftovers.append(name)
+        elif entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110
+            found.files.append(name)  # it leads nowhere, or to itself, as whoever reads it says
         elif entry.is_file():  # through links; not a pipe, which has no end
             found.files.append(name)
-        elif entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110
-            found.files.append(name)  # whoever reads it says that it leads nowhere
         elif entry.is_dir() and not entry.name.startswith("."):
             if entry.is_symlink() and not self._holds(entry.path):
                 found.refused[f"{name}/"] = self._leading_out(name)
@@ -366,8 +366,8 @@ class LocalPlace(Place):
         path = self._at(name)
         try:
             status = os.stat(path)  # noqa: PTH116 - no Path for a million names
-        except FileNotFoundError:
-            status = os.lstat(path)  # a link that leads nowhere
+        except OSError:
+            status = os.lstat(path)  # a link that leads nowhere, or to itself
         # Archives without dates leave one date: what was unpacked over a file is told by the other.
         return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}"
 
