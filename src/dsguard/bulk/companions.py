@@ -11,7 +11,8 @@ from dsguard.bulk.chosen import Chosen
 from dsguard.bulk.clean_names import packed_names
 from dsguard.bulk.dates import packed_dates, set_dates
 from dsguard.bulk.hidden_classes import files_with_classes, loses_classes, shows_class
-from dsguard.bulk.programs import without_programs
+from dsguard.bulk.programs import fault_of_published, without_programs
+from dsguard.bulk.published_files import PublishedFiles, packed_digests
 from dsguard.bulk.sealed_fields import is_own
 from dsguard.bulk.sealed_files import (
     MOST_BYTES,
@@ -21,10 +22,10 @@ from dsguard.bulk.sealed_files import (
     sealed_in,
     start_of,
 )
-from dsguard.bulk.sealed_lists import DATES, NAMES, without_lists
+from dsguard.bulk.sealed_lists import DATES, NAMES, PUBLISHED, without_lists
 from dsguard.bulk.selection import Selection
 from dsguard.errors import DsguardError, FormatError, InputError
-from dsguard.formats.arrays.cifar import check_loaded, is_data_alone
+from dsguard.formats.arrays.cifar import check_loaded
 from dsguard.formats.arrays.reader import ArraySource
 from dsguard.formats.croissant import CROISSANT, is_of_protected
 from dsguard.formats.croissant import read as read_croissant
@@ -45,8 +46,8 @@ from dsguard.formats.insides import READERS
 from dsguard.formats.names import fault_of, is_hidden
 from dsguard.formats.no_images import A_POINTER, is_pointer
 from dsguard.formats.places.spelling import Apart, alike
-from dsguard.formats.programs.data import A_PROGRAM, is_data
 from dsguard.formats.review import Review
+from dsguard.formats.sealing import digest_of_file
 from dsguard.formats.texts import json_of
 
 if TYPE_CHECKING:
@@ -86,8 +87,10 @@ class Companions:
     _broken: dict[str, DsguardError] = field(default_factory=dict, init=False, repr=False)
     _held: dict[str, bytes] = field(default_factory=dict, init=False, repr=False)
     _room: int = field(default=MOST_BYTES, init=False)
-    _programs: set[str] = field(default_factory=set, init=False, repr=False)
-    """Those that were published: anybody can have put them there."""
+    _strange: dict[str, InputError] = field(default_factory=dict, init=False, repr=False)
+    """Those that were published, and that anybody can have put there or changed."""
+    _digests: list[bytes] = field(default_factory=list, init=False, repr=False)
+    """Of those that were written."""
 
     @property
     def seals(self) -> bool:
@@ -126,9 +129,14 @@ class Companions:
         is_told = isinstance(self.source, OpenedSource) and not is_folder  # which has no dates
         for name in sealed_in(self.source) if self.disclosure is None and not is_told else ():
             copied |= self._unsealed(name, copied, report)
-        for name in sorted(self._programs - copied):
-            report.add_broken(name, InputError(A_PROGRAM))
+        for name in sorted(self._strange.keys() - copied):
+            report.add_broken(name, self._strange[name])
         return copied
+
+    @cached_property
+    def _published(self) -> PublishedFiles:
+        """The files of the source that were published with its images."""
+        return PublishedFiles.of(self.source, self.task.key)
 
     @property
     def _opened(self) -> frozenset[str]:
@@ -141,12 +149,17 @@ class Companions:
         if isinstance(self.source, TreeSource) and self.destination.output.kind == "folder":
             is_told = held or (self.wanted and any(map(_has_other_stem, names, names.values())))
             known_by_names = packed_names(names) if is_told else b""
-            dates = packed_dates(self.source, {*names, *copied, *held})
             if len(known_by_names) > max(self._room, _MOST_NAMES):
                 self.review.account.leave_out(SEALED_FILES, SEALED_FILES, _MANY_NAMES)
             elif known_by_names:
                 self._room -= len(known_by_names)
                 held[NAMES] = known_by_names
+        published = self._packed_digests()
+        if published and len(published) <= self._room:
+            self._room -= len(published)
+            held[PUBLISHED] = published
+        if isinstance(self.source, TreeSource) and self.destination.output.kind == "folder":
+            dates = packed_dates(self.source, {*names, *copied, *self._held})
             if dates and len(dates) <= self._room:
                 held[DATES] = dates
         if key is None or not held:
@@ -154,6 +167,16 @@ class Companions:
         report.sealed_files += len(self._held)
         is_written = self.write(SEALED_FILES, sealed(held, key), report)
         return {SEALED_FILES} if is_written else set()
+
+    def _packed_digests(self) -> bytes:
+        """Return digests of all files beside the images; empty where some are not known."""
+        journal, digests = self.destination.journal, list(self._digests)
+        for number in journal.done():
+            of_shard = journal.beside_digests(number)
+            if of_shard is None:  # an older dsguard has made it
+                return b""
+            digests += of_shard
+        return packed_digests(digests)
 
     def _read(self, name: str, report: Report) -> bytes | None:
         """Return the content of a file that may be copied; None where that is seen to otherwise."""
@@ -164,9 +187,11 @@ class Companions:
             report.add_broken(name, InputError(A_POINTER))
         elif self.disclosure is not None and self.review.drops.holds_key(data):
             self.review.account.leave_out(name.rpartition("/")[2], name, A_KEY)
-        elif self._is_strange(name, data):
-            self._programs.add(name)
-        elif not (name == CROISSANT and self._is_croissant(data)):
+        elif name == CROISSANT and self._is_croissant(data):
+            pass
+        elif fault := self._fault(name, data):
+            self._strange[name] = fault
+        else:
             return data
         return None
 
@@ -174,15 +199,16 @@ class Companions:
         """Tell whether a file beside arrays is read with these."""
         return isinstance(self.source, ArraySource) and name in self.source.own_companions()
 
-    def _is_strange(self, name: str, data: bytes) -> bool:
-        """Tell whether a published file, which was not sealed, could be a program."""
-        is_own = self.disclosure is not None or name in self._opened
-        return not is_own and self._could_be_program(name, data)
+    def _fault(self, name: str, data: bytes) -> InputError | None:
+        """Return why a published file, which was not sealed, does not come back."""
+        if self.disclosure is not None or name in self._opened:
+            return None
+        return fault_of_published(name, data, self._published, is_own=self._is_own(name))
 
-    def _could_be_program(self, name: str, data: bytes) -> bool:
-        """Tell whether trainers may run a file."""
-        is_own = self._is_own(name) and is_data_alone(name, data)
-        return not (is_data(name, data) or is_own)
+    def _would_stay(self, name: str, data: bytes) -> bool:
+        """Tell whether a file would not come back that was published and not sealed."""
+        fault = fault_of_published(name, data, PublishedFiles(), is_own=self._is_own(name))
+        return fault is not None
 
     def _copied(self, name: str, names: dict[str, str], report: Report) -> bool:
         """Copy a file, if it goes along; hold it where it does not, or not as it was."""
@@ -205,7 +231,7 @@ class Companions:
                 return False
             data = renamed
         is_all = data == whole or (is_own and self.review.drops.could_tell(name, whole))  # anew
-        again = self.seals and self._could_be_program(name, whole)  # published, it does not return
+        again = self.seals and self._would_stay(name, whole)
         reason = "" if is_all and not again else self._hold(name, whole, is_cut=cut is not None)
         if is_all or reason:
             add_up(self.review.account.left_out, told)
@@ -272,7 +298,10 @@ class Companions:
         error = error_of_writing(partial(place.write, name, data))
         if error is not None:
             report.add_broken(name, error)
-        return error is None
+            return False
+        if self.disclosure is not None:
+            self._digests.append(digest_of_file(name, data))
+        return True
 
     @cached_property
     def _apart(self) -> Apart:

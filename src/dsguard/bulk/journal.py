@@ -202,6 +202,7 @@ class Journal:
             "sealed_fields": result.sealed_fields,
             "met": sorted(result.met),
             "published": sorted(result.published),
+            "digests": [digest.hex() for digest in result.beside_digests],
         }
         self.place.write(_beside(number), json.dumps(beside).encode())
         self.place.write(_manifest(number), "".join(line + "\n" for line in lines).encode())
@@ -320,6 +321,13 @@ class Journal:
     def published(self, number: int) -> set[str]:
         """Return the kinds of what a shard has beside its images for all to read."""
         return set(self._listed(number, "published"))
+
+    def beside_digests(self, number: int) -> list[bytes] | None:
+        """Return digests of the files that a shard has beside images; None if it tells none."""
+        try:
+            return [bytes.fromhex(digest) for digest in self._beside(number)["digests"]]
+        except (*_DAMAGE, LookupError):
+            return None
 
     def also(self, number: int) -> list[str]:
         """Return the files of a shard that belong to none of its images."""

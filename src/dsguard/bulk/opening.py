@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from dsguard._atomic import temporary_subfolder
 from dsguard.bulk.clean_names import clean_names
-from dsguard.bulk.programs import without_programs
+from dsguard.bulk.programs import faults_beside, without_programs
+from dsguard.bulk.published_files import PublishedFiles
 from dsguard.bulk.sealed_files import is_of_set, opened_in, sealed_in
 from dsguard.bulk.sealed_lists import NAMES, is_list, without_lists
 from dsguard.bulk.selection import Selection
@@ -47,15 +48,16 @@ def opened(
         return
     assert isinstance(source, TreeSource)
     with temporary_subfolder("opened") as folder:
-        yield _opened(source, task.key, folder / "files")
+        yield _opened(source, task.key, settings.selection, folder / "files")
 
 
 def _opened(
-    source: TreeSource, key: DatasetKey | KeySource, folder: Path
+    source: TreeSource, key: DatasetKey | KeySource, selection: Selection, folder: Path
 ) -> tuple[Source, dict[str, DsguardError]]:
     folder.mkdir()
     place, clean, failures = LocalPlace(folder), dict[str, str](), dict[str, DsguardError]()
     images, of_samples, apart = source.names(), set[str](), Apart(place)
+    published = PublishedFiles()
     for sealed in sealed_in(source):
         try:
             files = opened_in(source, sealed, key)
@@ -65,6 +67,7 @@ def _opened(
         except DsguardError as error:
             failures[sealed] = error.to_keep()
             continue
+        published.add(files)
         files = without_programs(files, key, failures.__setitem__)
         for name, data in without_lists(files).items():
             if other := apart.other(name):
@@ -73,4 +76,7 @@ def _opened(
                 failures[name] = fault
         if not is_of_set(sealed):
             of_samples |= files.keys()
-    return with_opened(source, place, clean, of_samples - failures.keys()), failures
+    faults = faults_beside(source, published, place.files()) if published.lists else ()
+    strange = {name: fault for name, fault in faults if not selection.leaves_out(name)}
+    whole = with_opened(source, place, clean, of_samples - failures.keys(), strange)
+    return whole, strange | failures

@@ -1,17 +1,20 @@
-"""Programs beside published images: anybody can put one there, and trainers run it."""
+"""Files beside published images that do not come back: anybody can have put them there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from dsguard.bulk.published_files import PublishedFiles
 from dsguard.bulk.sealed_fields import is_own
 from dsguard.bulk.sealed_lists import without_lists
 from dsguard.errors import InputError
 from dsguard.formats.arrays.cifar import is_data_alone
 from dsguard.formats.arrays.reader import ArraySource
+from dsguard.formats.croissant import CROISSANT, is_of_protected
 from dsguard.formats.folder.reader import read_or_error
+from dsguard.formats.no_images import A_POINTER, is_pointer
 from dsguard.formats.programs.data import A_PROGRAM, OF_ANY_KEY, is_data
 from dsguard.keys import DatasetKey
 
@@ -23,15 +26,54 @@ if TYPE_CHECKING:
 
 
 def look_for_programs(
-    source: Source, selection: Selection, sealed: Container[str], report: Report
+    source: Source,
+    key: DatasetKey | KeySource,
+    selection: Selection,
+    sealed: Container[str],
+    report: Report,
 ) -> None:
-    """Report files beside published images that could be programs, and were not sealed as well."""
+    """Report files beside published images that are not restored, and were not sealed as well."""
+    for name, fault in faults_beside(source, PublishedFiles.of(source, key), sealed):
+        if not selection.leaves_out(name):
+            report.add_broken(name, fault)
+
+
+def faults_beside(
+    source: Source, published: PublishedFiles, sealed: Container[str]
+) -> Iterator[tuple[str, InputError]]:
+    """Yield the files beside published images that do not come back, and why.
+
+    Those that were sealed as well are not among them.
+    """
     own = source.own_companions() if isinstance(source, ArraySource) else ()
-    for name in sorted({*source.companions(), *source.left_out()}):
-        if name in sealed or is_own(name) or selection.leaves_out(name):
+    passed = source.sidecar_files() if isinstance(source, ArraySource) else ()
+    for name in sorted({*source.companions(), *source.left_out()}.difference(passed)):
+        if name in sealed or is_own(name):
             continue
-        if read_or_error(partial(_is_data, source, name, is_own=name in own)) is False:
-            report.add_broken(name, InputError(A_PROGRAM))
+        data = read_or_error(partial(source.read_companion, name))
+        if not isinstance(data, bytes) or (name == CROISSANT and is_of_protected(data)):
+            continue
+        if fault := fault_of_published(name, data, published, is_own=name in own):
+            yield name, fault
+
+
+def fault_of_published(
+    name: str, data: bytes, published: PublishedFiles, *, is_own: bool
+) -> InputError | None:
+    """Return why a file beside published images does not come back; None where it does.
+
+    Parameters
+    ----------
+    name : str
+    data : bytes
+    published : PublishedFiles
+    is_own : bool
+        Whether it is read together with arrays of images.
+    """
+    if fault := published.fault(name, data):
+        return InputError(A_POINTER) if is_pointer(data) else fault
+    is_plain = is_data(name, data) or (is_own and is_data_alone(name, data))
+    return None if is_plain else InputError(A_PROGRAM)
 
 
 def without_programs(
@@ -54,11 +96,3 @@ def without_programs(
     for name in sorted(programs):
         report(name, InputError(OF_ANY_KEY))
     return {name: data for name, data in files.items() if name not in programs}
-
-
-def _is_data(source: Source, name: str, *, is_own: bool) -> bool:
-    if is_own or source.is_file:
-        data = source.read_companion(name)
-        return is_data(name, data) or (is_own and is_data_alone(name, data))
-    with source.place.open(name) as file:
-        return is_data(name, file)

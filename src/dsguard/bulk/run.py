@@ -132,7 +132,7 @@ def _carry_out(
         if plan.destination is None:
             seen = _work(plan, plan.specs, settings, report, progress)
             sealed = _look_at_sealed(source, task, report)
-            look_for_programs(source, settings.selection, sealed, report)
+            look_for_programs(source, task.key, settings.selection, sealed, report)
             if against is not None:
                 told = partial(progress or _untold, report, len(plan.specs))
                 compare(against, source, task.key, report, sealed, told)

@@ -1,4 +1,4 @@
-"""Lists of the files of a dataset, sealed with what lies beside the images: lines, packed."""
+"""Lists of the files of a dataset, sealed with what lies beside the images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from dsguard.formats.limits import most_unpacked
 
-DATES, NAMES = ".dates", ".names"
+DATES, NAMES, PUBLISHED = ".dates", ".names", ".published"
 """What they are called among sealed files; hidden, so that none of a dataset is called so."""
 
 _MOST_BYTES = 1 << 28
@@ -16,7 +16,7 @@ _MOST_BYTES = 1 << 28
 
 def is_list(name: str) -> bool:
     """Tell whether a sealed file is a list of others."""
-    return name.rpartition("/")[2] in (DATES, NAMES)
+    return name.rpartition("/")[2] in (DATES, NAMES, PUBLISHED)
 
 
 def without_lists(files: Mapping[str, bytes]) -> dict[str, bytes]:

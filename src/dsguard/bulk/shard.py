@@ -118,6 +118,8 @@ class ShardResult:
         Fields, values of columns, and arrays that were sealed, or have come back.
     published : set of str
         Kinds of what its file has beside images for all to read, where it was protected.
+    beside_digests : list of bytes
+        Of the files that were written beside images for all to read, and what they are called.
 
     Examples
     --------
@@ -144,6 +146,7 @@ class ShardResult:
     met: set[str] = field(default_factory=set, repr=False)
     sealed_fields: int = 0
     published: set[str] = field(default_factory=set)
+    beside_digests: list[bytes] = field(default_factory=list, repr=False)
 
 
 def process_shard(spec: ShardSpec) -> ShardResult:
@@ -203,13 +206,19 @@ def process_shard(spec: ShardSpec) -> ShardResult:
     result.sealed_fields += found.used
     if review is not None:
         result.left_out, result.met = review.account.left_out, review.account.met
-        result.published = set() if sink is None else sink.published
+        _tell_published(sink, result)
     if spec.journal is not None:
         if spec.output is not None:
             spec.output.place.sync()  # or a power cut leaves empty files that are said to be done
         also = [] if sink is None else sink.also
         spec.journal.write(spec.number, lines, spec.stamp, result, also)
     return result
+
+
+def _tell_published(sink: Sink | None, result: ShardResult) -> None:
+    """Note what a sink has written beside images for all to read."""
+    if sink is not None:
+        result.published, result.beside_digests = sink.published, sink.beside_digests
 
 
 def _sealer(spec: ShardSpec, sink: Sink, noted: set[str]) -> PieceSealer | None:

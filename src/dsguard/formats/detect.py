@@ -98,13 +98,17 @@ def open_clean(location: str | os.PathLike[str], published: Source, kind: str = 
 
 
 def with_opened(
-    source: TreeSource, opened: Place, clean: Mapping[str, str], of_samples: Collection[str]
+    source: TreeSource,
+    opened: Place,
+    clean: Mapping[str, str],
+    of_samples: Collection[str],
+    strange: Collection[str],
 ) -> OpenedSource:
     """Return a tree with the files that were sealed beside its images, its format found out anew.
 
     Parameters as `OpenedSource` has them.
     """
-    whole = OpenedSource(source, opened, clean, of_samples)
+    whole = OpenedSource(source, opened, clean, of_samples, strange)
     _list(whole)
     return whole
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -88,6 +89,14 @@ def digest_of(image: object) -> bytes:
     """Return what tells a published image, its file or its pixels, from others."""
     data = image if isinstance(image, bytes) else b""
     return hashlib.sha256(data).digest()[:DIGEST_BYTES]
+
+
+def digest_of_file(name: str, data: bytes) -> bytes:
+    """Return what tells a published file from others; its name in other forms is the same."""
+    own = unicodedata.normalize("NFC", name).encode("utf-8", "surrogateescape")
+    digest = hashlib.sha256(len(own).to_bytes(8, "little") + own)
+    digest.update(data)
+    return digest.digest()[:DIGEST_BYTES]
 
 
 class Unsealed:

@@ -15,6 +15,7 @@ from dsguard.formats.names import shard_name
 from dsguard.formats.places import Place
 from dsguard.formats.programs.data import is_data
 from dsguard.formats.programs.suffixes import is_loaded
+from dsguard.formats.sealing import digest_of_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,6 +122,7 @@ class Sink(ABC):
         self.published: set[str] = (
             set()
         )  # kinds of what its file has beside images, for all to read
+        self.beside_digests: list[bytes] = []  # of the files that were written beside images
         self.refused: dict[str, DsguardError] = {}  # what lies beside images and has their names
 
     @classmethod
@@ -202,8 +204,13 @@ class Sink(ABC):
             if self.suffix and name.endswith(self.suffix):  # it would be read as a shard
                 self.refuse(name, _A_SHARD)
                 continue
-            self.output.place.write(name, data)
+            self.write_beside(name, data)
             self.also.append(name)
+
+    def write_beside(self, name: str, data: bytes) -> None:
+        """Write a file that lies beside images."""
+        self.output.place.write(name, data)
+        self.beside_digests.append(digest_of_file(name, data))
 
     def refuse(self, name: str, reason: str = _AN_IMAGE) -> None:
         """Note that something beside images cannot be written, as a rule for its name."""

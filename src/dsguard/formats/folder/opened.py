@@ -35,6 +35,8 @@ class OpenedSource(TreeSource):
         not in it have one name for both.
     of_samples : collection of str
         Those of the files that were fields of samples, whatever is in them.
+    strange : collection of str
+        Files that lie beside the images, and that nobody with the key has published so.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class OpenedSource(TreeSource):
         opened: Place,
         clean: Mapping[str, str],
         of_samples: Collection[str] = (),
+        strange: Collection[str] = (),
     ) -> None:
         super().__init__(source.place)
         self.kind = source.kind if source.is_file else "folder"
@@ -50,14 +53,14 @@ class OpenedSource(TreeSource):
         self.has_images_of_any_kind = source.has_images_of_any_kind
         self.asked_for = source.asked_for
         self._source, self._place, self._clean = source, opened, clean
-        self._of_samples = of_samples
+        self._of_samples, self._strange = of_samples, strange
 
     def __str__(self) -> str:
         return str(self._source)
 
     def __getstate__(self) -> dict[str, object]:
         # Parts have what is told of their images.
-        return {**super().__getstate__(), "_clean": {}, "_of_samples": ()}
+        return {**super().__getstate__(), "_clean": {}, "_of_samples": (), "_strange": ()}
 
     def names(self) -> list[str]:
         return self._source.names()
@@ -125,7 +128,8 @@ class OpenedSource(TreeSource):
     @cached_property
     def _beside(self) -> list[str]:
         source = self._source
-        return sorted({*source.companions(), *source.left_out(), *self.opened})
+        there = {*source.companions(), *source.left_out()}.difference(self._strange)
+        return sorted(there | self.opened)
 
     @cached_property
     def _clean_index(self) -> ImageIndex:

@@ -92,7 +92,7 @@ class FolderSink(Sink):
                 raise InputError(msg)
         for name, data in own:
             if written.get(name) is not data:  # of a sample with several images
-                self.output.place.write(name, data)
+                self.write_beside(name, data)
                 written[name] = data
             results.beside.setdefault(row, []).append(name)
         self.output.place.write(image, file)
@@ -113,7 +113,7 @@ class FolderSink(Sink):
             elif other := self._apart.other(name):
                 self.refuse(name, alike(other, name, self.output.place).message)
             else:
-                self.output.place.write(name, data)
+                self.write_beside(name, data)
                 self.also.append(name)
 
     def can_seal(self) -> bool:

@@ -1,0 +1,73 @@
+"""Files beside images as they were published: a sealed list tells them from those of others.
+
+Anybody can add a file to what is published, or change one. What is not on the list, as it was, does
+not come back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dsguard.bulk.sealed_files import opened_in, sealed_in
+from dsguard.bulk.sealed_lists import PUBLISHED
+from dsguard.errors import DsguardError, InputError
+from dsguard.formats.sealing import DIGEST_BYTES, digest_of_file
+
+if TYPE_CHECKING:
+    from dsguard.formats.base import Source
+    from dsguard.keys import DatasetKey, KeySource
+
+A_STRANGER = (
+    "was added, or changed, after the images were protected: anybody can do that. It does not come "
+    "back; get a whole copy, or take it from the published data yourself if you trust its author"
+)
+
+
+def packed_digests(digests: Iterable[bytes]) -> bytes:
+    """Return the digests of published files as they are sealed; empty where there are none."""
+    return b"".join(sorted(digests))
+
+
+@dataclass
+class PublishedFiles:
+    """The files that were published beside images, as far as sealed lists tell them.
+
+    Where there is no such list, as in what an older dsguard has made, nothing is told.
+
+    Attributes
+    ----------
+    lists : dict of str to frozenset of bytes
+        By folder, with its slash, digests of the files in and below it.
+    """
+
+    lists: dict[str, frozenset[bytes]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, source: Source, key: DatasetKey | KeySource) -> PublishedFiles:
+        """Return those of a source; of what does not open, nothing is told here."""
+        known = cls()
+        for name in sealed_in(source):
+            with contextlib.suppress(DsguardError):
+                known.add(opened_in(source, name, key))
+        return known
+
+    def add(self, files: dict[str, bytes]) -> None:
+        """Add the lists that are among files which were sealed."""
+        for name, data in files.items():
+            folder, last = name[: name.rfind("/") + 1], name.rpartition("/")[2]
+            if last == PUBLISHED:
+                starts = range(0, len(data), DIGEST_BYTES)
+                own = frozenset(data[start : start + DIGEST_BYTES] for start in starts)
+                self.lists[folder] = own.union(self.lists.get(folder, ()))
+
+    def fault(self, name: str, data: bytes) -> InputError | None:
+        """Return why a file beside the images does not come back; None where that is not told."""
+        folders = [folder for folder in self.lists if name.startswith(folder)]
+        if not folders or any(
+            digest_of_file(name[len(folder) :], data) in self.lists[folder] for folder in folders
+        ):
+            return None
+        return InputError(A_STRANGER)
