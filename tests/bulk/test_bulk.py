@@ -37,6 +37,7 @@ from dsguard.bulk import (
     verify_dataset,
 )
 from dsguard.bulk.journal import Journal
+from dsguard.bulk.sealed_files import SEALED_FILES
 from dsguard.cli.commands import Exit
 from dsguard.cli.commands import run as cli
 from dsguard.codecs import codec_named
@@ -434,9 +435,9 @@ def test_text_beside_images_that_are_not_chosen_stays_behind(home, key):
             out_format=out_format,
         )  # fmt: skip
     found = {name for name in content(home / "folder") if not name.endswith(".png")}
-    assert found == set(texts) - {"b/1.txt", "b/notes.txt"}
+    assert found == {*texts, SEALED_FILES} - {"b/1.txt", "b/notes.txt"}
     beside = {name for name in content(home / "shards") if not name.endswith(".tar")}
-    assert beside == {"README.md"}
+    assert beside == {"README.md", SEALED_FILES}
 
 
 @pytest.mark.parametrize("source", ["clean", "clean.zip"])
@@ -450,7 +451,8 @@ def test_what_is_excluded_is_not_published_beside_the_images_either(home, key, s
     chosen = Selection(exclude=("private/*", "*/private/*"))
     report = protect_dataset(source, "out", key, profile="veil", selection=chosen)
     assert (report.done, report.left_out) == (96, {})
-    assert {name for name in content(home / "out") if not name.endswith(".png")} == {"labels.csv"}
+    published = {name for name in content(home / "out") if not name.endswith(".png")}
+    assert published == {"labels.csv", SEALED_FILES}
     publish = {"selection": chosen, "publish": ("*.csv", "*.pdf")}
     protect_dataset(source, "told", key, profile="veil", **publish)
     assert not any("private" in name for name in content(home / "told"))

@@ -236,7 +236,7 @@ def test_many_images_are_not_listed_one_by_one(tmp_path, photos, monkeypatch):
     monkeypatch.setattr("dsguard.bulk.croissant.MOST_LISTED", 3)
     protect_dataset(photos, tmp_path / "out", KEY, croissant=True, keep="pixels")
     document = check_files(tmp_path / "out")
-    assert listed(document) == {"labels.csv"}
+    assert listed(document) == {"labels.csv", "sealed-files.dsguard"}
     assert [item["includes"] for item in document["distribution"] if "includes" in item] == [
         "**/*.png"
     ]

@@ -16,6 +16,7 @@ import pytest
 
 import dsguard
 from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
+from dsguard.bulk.published_files import A_STRANGER
 from dsguard.cli.commands import Exit, run
 from dsguard.formats import encode_image, open_source
 
@@ -234,18 +235,18 @@ def test_files_of_strangers_do_not(tmp_path, folder, out_format):
     source = open_source(tmp_path / "safe", "folder")
     report = restore_dataset(source, tmp_path / "back", KEY, out_format=out_format, workers=1)
     for each in (report, verify_dataset(source, KEY, workers=1)):
-        assert set(each.failures) == set(THEIRS)
-        assert all(MESSAGE in str(e) for e in each.failures.values())
-    assert not set(THEIRS) & set(beside(tmp_path / "back"))
-    assert set(HARMLESS) <= set(beside(tmp_path / "back"))
+        assert set(each.failures) == {*THEIRS, *HARMLESS}
+        assert {error.message for error in each.failures.values()} == {A_STRANGER}
+    assert not {*THEIRS, *HARMLESS} & set(beside(tmp_path / "back"))
 
 
 def test_a_file_of_a_stranger_takes_the_place_of_none(tmp_path, folder):
     put(folder, {"infos.pkl": b"own"})
     protect_dataset(folder, tmp_path / "safe", KEY, publish=("*.pkl",), workers=1)
     put(tmp_path / "safe", {"infos.pkl": b"theirs"})
-    assert not restore_dataset(tmp_path / "safe", tmp_path / "back", KEY, workers=1).failures
-    assert beside(tmp_path / "back") == {"infos.pkl": b"own"}
+    report = restore_dataset(tmp_path / "safe", tmp_path / "back", KEY, workers=1)
+    assert report.failures["infos.pkl"].message == A_STRANGER
+    assert beside(tmp_path / "back") == {}
 
 
 def test_files_of_strangers_in_archives_do_not_come_back(tmp_path, folder):
@@ -334,7 +335,7 @@ def test_no_image_comes_back_under_a_name_without_a_suffix(tmp_path, scenes, fol
 
 
 @pytest.mark.parametrize("out_format", ["webdataset", "folder"])
-def test_texts_are_judged_by_the_names_that_they_come_out_under(tmp_path, folder, out_format):
+def test_texts_of_strangers_are_fields_of_no_image(tmp_path, folder, out_format):
     protect_dataset(folder, tmp_path / "safe", KEY, workers=1)
     images = tmp_path / "safe" / "images"
     (images / "0.png").rename(images / "requirements.png")
@@ -342,8 +343,9 @@ def test_texts_are_judged_by_the_names_that_they_come_out_under(tmp_path, folder
     report = restore_dataset(
         tmp_path / "safe", tmp_path / "back", KEY, out_format=out_format, workers=1
     )
-    assert set(report.failures) == {"images/requirements.txt"}
+    assert set(report.failures) == {"images/requirements.txt", "images/1.txt"}
     found = {name for path in (tmp_path / "back").rglob("*.tar") for name, _ in members_of(path)}
+    assert not any("1.txt" in name for name in {*found, *files_in(tmp_path / "back")})
     assert not any("requirements.txt" in name for name in {*found, *files_in(tmp_path / "back")})
 
 

@@ -579,7 +579,7 @@ def test_an_archive_is_the_folder_that_it_was_made_of(tmp_path, scenes, key):
     assert source.left_out() == ["c/x.npy"]
     protect_dataset(source, tmp_path / "safe", key, profile="veil")
     found = {p.relative_to(tmp_path / "safe").as_posix() for p in (tmp_path / "safe").rglob("*.*")}
-    assert found == {*images, *text, "c/cat.json"}
+    assert found == {*images, *text, "c/cat.json", "sealed-files.dsguard"}
     assert all((tmp_path / "safe" / name).read_bytes() == data for name, data in text.items())
     protect_dataset(source, tmp_path / "tars", key, profile="veil", out_format="webdataset")
     samples = content_of(tmp_path / "tars" / "00000.tar")

@@ -9,6 +9,7 @@ import pytest
 
 from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
 from dsguard.bulk.journal import Journal
+from dsguard.bulk.published_files import NO_LIST
 from dsguard.errors import InputError
 from dsguard.formats import encode_images, limits, open_source
 from dsguard.formats.allowance import CouldHoldPictureError
@@ -169,4 +170,4 @@ def test_a_bomb_beside_images_fails_alone(tmp_path, scenes, key, packed):
     (tmp_path / "out" / "m.json").write_text(COCO)
     restored = restore_dataset(tmp_path / "out", tmp_path / "back", key)
     assert restored.done == 8
-    assert "lists and objects" in str(restored.failures["m.json"])
+    assert restored.failures["m.json"].message == NO_LIST

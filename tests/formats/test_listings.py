@@ -532,6 +532,7 @@ def test_shards_have_what_is_told_of_each_image(tmp_path, key, kind, out_format)
     assert report.done == 2
     assert sorted(path.name for path in safe.iterdir()) == [
         {"webdataset": "00000.tar", "parquet": "00000.parquet"}[out_format], "README.md",
+        "sealed-files.dsguard",
     ]  # fmt: skip
     fields = []
     for part in open_source(safe).parts(10):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from dsguard.bulk.chosen import Chosen
@@ -17,6 +18,7 @@ from dsguard.bulk.sealed_fields import is_own
 from dsguard.bulk.sealed_files import (
     MOST_BYTES,
     SEALED_FILES,
+    is_called_sealed,
     opened_in,
     sealed,
     sealed_in,
@@ -120,9 +122,12 @@ class Companions:
         for name, error in self._broken.items():
             report.add_broken(name, error)
         copied = {name for name in self.wanted if self._copied(name, names, report)}
+        if self.disclosure is None and isinstance(self.source, ArraySource):
+            for name in sorted(self._of_arrays().difference(self.source.sidecar_files())):
+                self._read(name, report)  # classes of images come from it
         for name in sorted(self._with_classes - copied):
             self.review.account.leave_class_out(name)
-        if self.seals:
+        if self.disclosure is not None:
             copied |= self._seal(names, copied, report)
         report.sealed_files += len(self._opened & (copied | self._in_shards()))
         is_folder = self.destination.output.kind == "folder"
@@ -146,7 +151,9 @@ class Companions:
     def _seal(self, names: dict[str, str], copied: set[str], report: Report) -> set[str]:
         """Write the file with those that are held, and lists of all that is written."""
         key, held = self.task.own_key, dict(self._held)
-        if isinstance(self.source, TreeSource) and self.destination.output.kind == "folder":
+        is_folder = self.seals and self.destination.output.kind == "folder"
+        tree = self.source if is_folder and isinstance(self.source, TreeSource) else None
+        if tree is not None:
             is_told = held or (self.wanted and any(map(_has_other_stem, names, names.values())))
             known_by_names = packed_names(names) if is_told else b""
             if len(known_by_names) > max(self._room, _MOST_NAMES):
@@ -155,28 +162,30 @@ class Companions:
                 self._room -= len(known_by_names)
                 held[NAMES] = known_by_names
         published = self._packed_digests()
-        if published and len(published) <= self._room:
-            self._room -= len(published)
-            held[PUBLISHED] = published
-        if isinstance(self.source, TreeSource) and self.destination.output.kind == "folder":
-            dates = packed_dates(self.source, {*names, *copied, *self._held})
-            if dates and len(dates) <= self._room:
+        if tree is not None:
+            dates = packed_dates(tree, {*names, *copied, *self._held})
+            if dates and len(dates) + len(published or b"") <= self._room:
                 held[DATES] = dates
+        if published is not None and (published or held):
+            held[PUBLISHED] = published
         if key is None or not held:
             return set()
         report.sealed_files += len(self._held)
         is_written = self.write(SEALED_FILES, sealed(held, key), report)
         return {SEALED_FILES} if is_written else set()
 
-    def _packed_digests(self) -> bytes:
-        """Return digests of all files beside the images; empty where some are not known."""
-        journal, digests = self.destination.journal, list(self._digests)
-        for number in journal.done():
-            of_shard = journal.beside_digests(number)
-            if of_shard is None:  # an older dsguard has made it
-                return b""
-            digests += of_shard
-        return packed_digests(digests)
+    def _packed_digests(self) -> bytes | None:
+        """Return digests of all files beside the images; None, and named, where there is none."""
+        journal = self.destination.journal
+        of_shards = [journal.beside_digests(number) for number in journal.done()]
+        digests = chain(self._digests, *(each for each in of_shards if each is not None))
+        packed = packed_digests(digests)
+        is_older = None in of_shards and self.destination.beside_images()
+        if not is_older and len(packed) <= self._room:
+            return packed
+        reason = _OF_OLDER if is_older else _MANY_FILES
+        self.review.account.leave_out(SEALED_FILES, SEALED_FILES, reason)
+        return None
 
     def _read(self, name: str, report: Report) -> bytes | None:
         """Return the content of a file that may be copied; None where that is seen to otherwise."""
@@ -190,7 +199,8 @@ class Companions:
         elif name == CROISSANT and self._is_croissant(data):
             pass
         elif fault := self._fault(name, data):
-            self._strange[name] = fault
+            if not is_called_sealed(name):  # a spare copy, or a check sum of one
+                self._strange[name] = fault
         else:
             return data
         return None
@@ -203,12 +213,8 @@ class Companions:
         """Return why a published file, which was not sealed, does not come back."""
         if self.disclosure is not None or name in self._opened:
             return None
-        return fault_of_published(name, data, self._published, is_own=self._is_own(name))
-
-    def _would_stay(self, name: str, data: bytes) -> bool:
-        """Tell whether a file would not come back that was published and not sealed."""
-        fault = fault_of_published(name, data, PublishedFiles(), is_own=self._is_own(name))
-        return fault is not None
+        key, is_own = self.task.key, self._is_own(name)
+        return fault_of_published(name, data, key, self._published, is_own=is_own)
 
     def _copied(self, name: str, names: dict[str, str], report: Report) -> bool:
         """Copy a file, if it goes along; hold it where it does not, or not as it was."""
@@ -231,8 +237,7 @@ class Companions:
                 return False
             data = renamed
         is_all = data == whole or (is_own and self.review.drops.could_tell(name, whole))  # anew
-        again = self.seals and self._would_stay(name, whole)
-        reason = "" if is_all and not again else self._hold(name, whole, is_cut=cut is not None)
+        reason = "" if is_all else self._hold(name, whole, is_cut=cut is not None)
         if is_all or reason:
             add_up(self.review.account.left_out, told)
         if reason and data is not None and not told and self.seals and not self.chosen.is_cut:
@@ -479,6 +484,15 @@ _MOST_NAMES = 1 << 20
 _MANY_NAMES = (
     "has no room for the names of all images: shards of a restored folder have what is in tables, "
     "those that are restored at once have not"
+)
+
+_MANY_FILES = (
+    "has no room for the list of all files beside the images, without which none comes back: "
+    "put what belongs to images into shards or tables"
+)
+_OF_OLDER = (
+    "cannot list the files beside images that an older dsguard has written here, and these do not "
+    "come back; begin anew with --overwrite"
 )
 
 

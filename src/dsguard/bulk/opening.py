@@ -43,21 +43,21 @@ def opened(
     restores = isinstance(source, TreeSource) and task.writes and not task.publishes
     becomes_shards = restores and output_kind(source, settings.out_format) != "folder"
     is_cut = settings.selection != Selection()  # of a list, what is about others stays behind
-    if not (restores and (becomes_shards or is_cut) and sealed_in(source)):
+    if not (restores and (becomes_shards or is_cut)):
         yield source, {}
         return
     assert isinstance(source, TreeSource)
     with temporary_subfolder("opened") as folder:
-        yield _opened(source, task.key, settings.selection, folder / "files")
+        yield _opened(source, task.key, folder / "files")
 
 
 def _opened(
-    source: TreeSource, key: DatasetKey | KeySource, selection: Selection, folder: Path
+    source: TreeSource, key: DatasetKey | KeySource, folder: Path
 ) -> tuple[Source, dict[str, DsguardError]]:
     folder.mkdir()
     place, clean, failures = LocalPlace(folder), dict[str, str](), dict[str, DsguardError]()
     images, of_samples, apart = source.names(), set[str](), Apart(place)
-    published = PublishedFiles()
+    published = PublishedFiles(source.may_be_shard)
     for sealed in sealed_in(source):
         try:
             files = opened_in(source, sealed, key)
@@ -76,7 +76,5 @@ def _opened(
                 failures[name] = fault
         if not is_of_set(sealed):
             of_samples |= files.keys()
-    faults = faults_beside(source, published, place.files()) if published.lists else ()
-    strange = {name: fault for name, fault in faults if not selection.leaves_out(name)}
-    whole = with_opened(source, place, clean, of_samples - failures.keys(), strange)
-    return whole, strange | failures
+    strange = {name for name, _ in faults_beside(source, key, published, place.files())}
+    return with_opened(source, place, clean, of_samples - failures.keys(), strange), failures

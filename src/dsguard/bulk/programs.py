@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dsguard.bulk.published_files import PublishedFiles
 from dsguard.bulk.sealed_fields import is_own
+from dsguard.bulk.sealed_files import is_called_sealed
 from dsguard.bulk.sealed_lists import without_lists
 from dsguard.errors import InputError
 from dsguard.formats.arrays.cifar import is_data_alone
@@ -33,13 +34,16 @@ def look_for_programs(
     report: Report,
 ) -> None:
     """Report files beside published images that are not restored, and were not sealed as well."""
-    for name, fault in faults_beside(source, PublishedFiles.of(source, key), sealed):
+    for name, fault in faults_beside(source, key, PublishedFiles.of(source, key), sealed):
         if not selection.leaves_out(name):
             report.add_broken(name, fault)
 
 
 def faults_beside(
-    source: Source, published: PublishedFiles, sealed: Container[str]
+    source: Source,
+    key: DatasetKey | KeySource,
+    published: PublishedFiles,
+    sealed: Container[str],
 ) -> Iterator[tuple[str, InputError]]:
     """Yield the files beside published images that do not come back, and why.
 
@@ -53,12 +57,18 @@ def faults_beside(
         data = read_or_error(partial(source.read_companion, name))
         if not isinstance(data, bytes) or (name == CROISSANT and is_of_protected(data)):
             continue
-        if fault := fault_of_published(name, data, published, is_own=name in own):
+        fault = fault_of_published(name, data, key, published, is_own=name in own)
+        if fault and not is_called_sealed(name):
             yield name, fault
 
 
 def fault_of_published(
-    name: str, data: bytes, published: PublishedFiles, *, is_own: bool
+    name: str,
+    data: bytes,
+    key: DatasetKey | KeySource,
+    published: PublishedFiles,
+    *,
+    is_own: bool,
 ) -> InputError | None:
     """Return why a file beside published images does not come back; None where it does.
 
@@ -66,14 +76,19 @@ def fault_of_published(
     ----------
     name : str
     data : bytes
+    key : DatasetKey or KeySource
+        With keys of images, others than the owner can make a list: then no programs come back.
     published : PublishedFiles
     is_own : bool
         Whether it is read together with arrays of images.
     """
     if fault := published.fault(name, data):
         return InputError(A_POINTER) if is_pointer(data) else fault
+    has_own_key = isinstance(key, DatasetKey)
+    if has_own_key and not published.are_fields:
+        return None
     is_plain = is_data(name, data) or (is_own and is_data_alone(name, data))
-    return None if is_plain else InputError(A_PROGRAM)
+    return None if is_plain else InputError(A_PROGRAM if has_own_key else OF_ANY_KEY)
 
 
 def without_programs(

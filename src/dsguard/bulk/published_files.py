@@ -1,6 +1,6 @@
 """Files beside images as they were published: a sealed list tells them from those of others.
 
-Anybody can add a file to what is published, or change one. What is not on the list, as it was, does
+Anybody can add a file to what is published, or change one. What is on no list, as it is now, does
 not come back.
 """
 
@@ -25,6 +25,12 @@ A_STRANGER = (
     "back; get a whole copy, or take it from the published data yourself if you trust its author"
 )
 
+NO_LIST = (
+    "lies beside the images, and no list tells that it was published with them: "
+    "sealed-files.dsguard is not here, does not open, or is of an older dsguard. It does not come "
+    "back; get a whole copy, or take it from the published data yourself if you trust its author"
+)
+
 
 def packed_digests(digests: Iterable[bytes]) -> bytes:
     """Return the digests of published files as they are sealed; empty where there are none."""
@@ -33,22 +39,23 @@ def packed_digests(digests: Iterable[bytes]) -> bytes:
 
 @dataclass
 class PublishedFiles:
-    """The files that were published beside images, as far as sealed lists tell them.
-
-    Where there is no such list, as in what an older dsguard has made, nothing is told.
+    """The files that were published beside images, as sealed lists tell them.
 
     Attributes
     ----------
+    may_be_shard : bool
+        Whether the files may be fields of a shard, of which no list tells.
     lists : dict of str to frozenset of bytes
         By folder, with its slash, digests of the files in and below it.
     """
 
+    may_be_shard: bool
     lists: dict[str, frozenset[bytes]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, source: Source, key: DatasetKey | KeySource) -> PublishedFiles:
         """Return those of a source; of what does not open, nothing is told here."""
-        known = cls()
+        known = cls(source.may_be_shard)
         for name in sealed_in(source):
             with contextlib.suppress(DsguardError):
                 known.add(opened_in(source, name, key))
@@ -63,11 +70,17 @@ class PublishedFiles:
                 own = frozenset(data[start : start + DIGEST_BYTES] for start in starts)
                 self.lists[folder] = own.union(self.lists.get(folder, ()))
 
+    @property
+    def are_fields(self) -> bool:
+        """Whether the files are fields of a shard, for all that is known."""
+        return self.may_be_shard and not self.lists
+
     def fault(self, name: str, data: bytes) -> InputError | None:
-        """Return why a file beside the images does not come back; None where that is not told."""
+        """Return why a file beside the images does not come back; None where it is as it was."""
         folders = [folder for folder in self.lists if name.startswith(folder)]
-        if not folders or any(
-            digest_of_file(name[len(folder) :], data) in self.lists[folder] for folder in folders
-        ):
+        for folder in folders:
+            if digest_of_file(name[len(folder) :], data) in self.lists[folder]:
+                return None
+        if self.are_fields:
             return None
-        return InputError(A_STRANGER)
+        return InputError(A_STRANGER if folders else NO_LIST)

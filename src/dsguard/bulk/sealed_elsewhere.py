@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from dsguard.bulk.sealed_fields import pieces_in, pieces_of
 from dsguard.bulk.sealed_files import MOST_BYTES, SEALED_FILES, opened_archive, sealed_in
-from dsguard.bulk.sealed_lists import without_lists
+from dsguard.bulk.sealed_lists import PUBLISHED, without_lists
 from dsguard.errors import DsguardError, InputError, NoKeysError, WrongKeyError
 from dsguard.formats import png
 from dsguard.formats.archive import ArchiveSource
@@ -50,7 +50,9 @@ def sealed_elsewhere(source: Source, key: DatasetKey | KeySource) -> dict[str, s
             data = _read(place)
             if not (isinstance(place, LocalPlace) or _could_be(data)):
                 continue  # some servers have something for any name
-            names = without_lists(opened_archive(data, key)[1])
+            files = opened_archive(data, key)[1]
+            names = without_lists(files)
+            is_listed = PUBLISHED in files and bool(source.companions())
         except (WrongKeyError, NoKeysError):  # of another set, as it seems
             continue
         except (DsguardError, OSError):
@@ -60,7 +62,7 @@ def sealed_elsewhere(source: Source, key: DatasetKey | KeySource) -> dict[str, s
             continue
         if source.is_file and _are_beside(names, source):
             found[f"{place}/{SEALED_FILES}"] = _BESIDE.format(place)
-        elif not source.is_file and any(name.startswith(below) for name in names):
+        elif not source.is_file and (is_listed or any(each.startswith(below) for each in names)):
             found[f"{place}/{SEALED_FILES}"] = _ABOVE.format(place)
     return found
 

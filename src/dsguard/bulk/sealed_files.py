@@ -6,6 +6,7 @@ name that readers of images pass over.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
@@ -67,6 +68,17 @@ def is_sealed(name: str) -> bool:
 def is_of_set(name: str) -> bool:
     """Tell whether this is the name of a file that holds others, and not those of a shard."""
     return name.rpartition("/")[2] == SEALED_FILES
+
+
+def is_called_sealed(name: str) -> bool:
+    """Tell whether a file is called as one with something sealed, or after one.
+
+    Browsers and systems add to names, ``sealed-files (1).dsguard``; check sums have more suffixes.
+    """
+    return _CALLED_SEALED.search(name.rpartition("/")[2]) is not None
+
+
+_CALLED_SEALED = re.compile("sealed-fi(le|eld)s.*dsguard", re.IGNORECASE)
 
 
 def sealed_in(source: Source) -> list[str]:

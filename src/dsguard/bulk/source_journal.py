@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.sealed_elsewhere import sealed_elsewhere
 from dsguard.bulk.sealed_fields import is_own, strays_in
-from dsguard.bulk.sealed_files import start_of
+from dsguard.bulk.sealed_files import is_called_sealed, start_of
 from dsguard.errors import DsguardError, FormatError, InputError
 from dsguard.formats import png
 
@@ -67,9 +67,6 @@ def look_for_lost(specs: list[ShardSpec], seen: dict[int, int], report: Report) 
     report.lost = (expected - found).total()
 
 
-_IS_SEALED = re.compile("sealed-fi(le|eld)s.*dsguard", re.IGNORECASE)
-"""Also with what browsers and systems add: ``sealed-files (1).dsguard``."""
-
 _CALLED_AFTER = re.compile(r"(.*sealed-(?:files|fields)\.dsguard)\.")
 
 _RENAMED = "has another name than what is sealed beside images has; give it its name again"
@@ -88,7 +85,7 @@ class _Renamed:
         Check sums and signatures are called after the file that they are of, which is there.
         """
         above, _, last = name.rpartition("/")
-        if is_own(name) or not _IS_SEALED.search(last):
+        if is_own(name) or not is_called_sealed(name):
             return False
         of = _CALLED_AFTER.match(last)
         if of and f"{above}/{of[1]}".lstrip("/") not in self._there:

@@ -253,6 +253,8 @@ def _unzip_image(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
 class TarSource(ArchiveSource):
     """A folder of images in a tar archive, compressed or not."""
 
+    may_be_shard = True
+
     def __init__(self, place: Place, file: str) -> None:
         super().__init__(place, file)
         self.tars = Tars(place, small=False)

@@ -265,6 +265,8 @@ class Source(ABC):
     has_images_of_any_kind = False
     is_file = False
     """Whether it is one file of a folder that may hold others."""
+    may_be_shard = False
+    """Whether files beside its images may be fields of these, in a shard that is given alone."""
 
     def __init__(self, place: Place) -> None:
         self.place = place

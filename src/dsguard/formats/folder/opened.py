@@ -36,7 +36,7 @@ class OpenedSource(TreeSource):
     of_samples : collection of str
         Those of the files that were fields of samples, whatever is in them.
     strange : collection of str
-        Files that lie beside the images, and that nobody with the key has published so.
+        Files that nobody with the key has published so: nothing is taken from them.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class OpenedSource(TreeSource):
         super().__init__(source.place)
         self.kind = source.kind if source.is_file else "folder"
         self.is_file = source.is_file
+        self.may_be_shard = source.may_be_shard
         self.has_images_of_any_kind = source.has_images_of_any_kind
         self.asked_for = source.asked_for
         self._source, self._place, self._clean = source, opened, clean
@@ -77,8 +78,14 @@ class OpenedSource(TreeSource):
     def left_out(self) -> list[str]:
         return [name for name in self._beside if not self._goes_along(name)]
 
+    def may_list(self) -> set[str]:
+        return super().may_list().difference(self._strange)
+
     def fields(self) -> list[str]:
         return sorted({*self.companions(), *self._of_samples})
+
+    def _goes_along(self, name: str) -> bool:
+        return name not in self._strange and super()._goes_along(name)
 
     def read_companion(self, name: str) -> bytes:
         if self._place.has_file(name):
@@ -128,8 +135,7 @@ class OpenedSource(TreeSource):
     @cached_property
     def _beside(self) -> list[str]:
         source = self._source
-        there = {*source.companions(), *source.left_out()}.difference(self._strange)
-        return sorted(there | self.opened)
+        return sorted({*source.companions(), *source.left_out(), *self.opened})
 
     @cached_property
     def _clean_index(self) -> ImageIndex:

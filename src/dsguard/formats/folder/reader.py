@@ -143,6 +143,10 @@ class TreeSource(Source):
         """Return by image those of some files that lie beside it, by their names."""
         return texts_beside(images, texts)
 
+    def may_list(self) -> set[str]:
+        """Return the files beside the images that may tell their classes."""
+        return {*self.companions(), *self.left_out()}
+
     def fields(self) -> list[str]:
         """Return the files that are fields of an image where they lie beside one."""
         return self.companions()

@@ -144,7 +144,7 @@ class MetadataListing(Listing):
 
 
 def _candidates(source: TreeSource) -> list[str]:
-    return sorted(filter(is_metadata, {*source.companions(), *source.left_out()}))
+    return sorted(filter(is_metadata, source.may_list()))
 
 
 def _names_images(source: TreeSource, file: str) -> bool:

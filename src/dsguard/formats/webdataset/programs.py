@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dsguard.formats.base import Extras, Rows
-from dsguard.formats.folder.opened import OpenedSource
 from dsguard.formats.folder.reader import TreeSource
 from dsguard.formats.parquet.foreign import without_types
 from dsguard.formats.parquet.table import Table
@@ -34,7 +33,6 @@ class PublishedPrograms:
 
     def __init__(self, source: Source, found: Unsealed, *, trusts_sealed: bool = True) -> None:
         self._found, self._is_tree = found, isinstance(source, TreeSource)
-        self._opened = source.opened if isinstance(source, OpenedSource) else frozenset[str]()
         self._trusts_sealed = trusts_sealed
         self._types: set[str] = set()
         self._published: dict[str, bytes] = {}
@@ -80,8 +78,6 @@ class PublishedPrograms:
             rows, types = self._types_in(rows)
             self._types.update(types)
             return rows
-        if self._is_tree:
-            return self._without_texts(rows)
         programs = _programs_of(rows)
         if not isinstance(rows.record, Samples) or not programs:
             return rows
@@ -99,19 +95,6 @@ class PublishedPrograms:
             return {name: data for name, data in fields.items() if name not in theirs}
 
         return replace(rows, record=replace(rows.record, members=members), extras=extras)
-
-    def _without_texts(self, rows: Rows) -> Rows:
-        """Return rows of a folder without the texts beside its images that could be programs."""
-        plain = rows.extras
-
-        def extras(row: int) -> Extras:
-            fields = plain(row)
-            found = programs_among(fields, rows.names[row])
-            theirs = {name for name, file in found.items() if file not in self._opened}
-            self._published |= {found[name]: b"" for name in theirs}
-            return {name: data for name, data in fields.items() if name not in theirs}
-
-        return replace(rows, extras=extras)
 
     def _types_in(self, rows: Rows) -> tuple[Rows, list[str]]:
         """Return rows of a table without types of packages, and the columns that had one."""
