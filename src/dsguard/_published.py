@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from pathlib import Path
 
 from dsguard.errors import InputError
@@ -21,7 +22,11 @@ _MOST = 1 << 24
 
 
 def check_unpublished(
-    path: str | os.PathLike[str], what: str = "file", *, may_be_it: bool = False
+    path: str | os.PathLike[str],
+    what: str = "file",
+    *,
+    may_be_it: bool = False,
+    with_below: bool = False,
 ) -> None:
     """Refuse a place for what is secret, or clean, in a folder that a run protects images into.
 
@@ -35,6 +40,8 @@ def check_unpublished(
         What would lie there, for the error.
     may_be_it : bool
         Whether it may be that folder itself.
+    with_below : bool
+        Whether folders below count: much will lie there, and at any depth.
 
     Raises
     ------
@@ -50,6 +57,27 @@ def check_unpublished(
                 "folder"
             )
             raise InputError(msg)
+    if with_below and (below := _published_below(there)):
+        msg = (
+            f"the {what} {os.fspath(path)} has a folder that a run protects images into, "
+            f"{below} ({below}{JOURNAL} is its journal), and what comes there would be published "
+            "as well; choose another place"
+        )
+        raise InputError(msg)
+
+
+def _published_below(folder: Path) -> Path | None:
+    """Return a folder below one that a run protects images into; it may be gone for now."""
+    for above, folders, _ in os.walk(folder):
+        for name in filter(_is_of_journal, folders):
+            journal = Path(above, name)
+            if (journal / SETTINGS).exists() and _protects(journal, if_damaged=True):
+                return journal.with_name(name.removesuffix(JOURNAL))
+    return None
+
+
+def _is_of_journal(name: str) -> bool:
+    return name.endswith(JOURNAL) and name != JOURNAL
 
 
 def _is_published(folder: Path, *, if_damaged: bool) -> bool:
@@ -57,14 +85,31 @@ def _is_published(folder: Path, *, if_damaged: bool) -> bool:
     try:
         if not (folder.name and folder.is_dir()):  # nothing lies beside a root
             return False
-        journal = folder.with_name(folder.name + JOURNAL) / SETTINGS
-        if not journal.exists():
+        journal = folder.with_name(folder.name + JOURNAL)
+        if not (journal / SETTINGS).exists():
             return False
-        with journal.open("rb") as file:
-            settings = dict(json.loads(file.read(_MOST)))
+    except OSError:  # of another user
+        return if_damaged
+    return _protects(journal, if_damaged=if_damaged)
+
+
+def _protects(journal: Path, *, if_damaged: bool) -> bool:
+    """Tell whether the run of a journal protects images."""
+    try:
+        settings = dict(json.loads(_read(journal / SETTINGS)))
     except (OSError, TypeError, ValueError, RecursionError):  # it is damaged, or of another user
         return if_damaged
     return bool(settings.get("task", PROTECTED) == PROTECTED)
+
+
+def _read(path: Path) -> bytes:
+    """Return the beginning of a file; a pipe, which may never end, is none."""
+    file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(file, "rb") as opened:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            msg = f"{path} is no file"
+            raise OSError(msg)
+        return opened.read(_MOST)
 
 
 def repository_of(path: Path) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -188,3 +189,76 @@ def test_nothing_is_unpacked_into_a_new_destination(home, capsys, monkeypatch, i
     assert run(given) == Exit.USAGE
     assert "lies in the destination new; set TMPDIR" in " ".join(capsys.readouterr().err.split())
     assert not list((home / "new").rglob("dsguard-*"))
+
+
+# Clean images in the place of published ones
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+def test_nothing_is_restored_above_what_is_published(home, capsys, is_gone, overwrite):
+    """A dataset may have a folder that is called as the published one."""
+    protect_dataset("photos", "pub/class0", KEY)
+    if is_gone:  # uploaded, and removed; its journal is kept
+        shutil.rmtree("pub/class0")
+    before = files("pub")
+    assert run(["restore", "shards", "pub", "--key", "k", *overwrite]) == Exit.USAGE
+    assert "has a folder that a run protects images into" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    assert files("pub") == before
+    with pytest.raises(dsguard.InputError, match="would be published as well"):
+        restore_dataset("shards", "pub", KEY)
+
+
+@pytest.mark.parametrize("out_format", ["folder", "webdataset"])
+def test_files_that_others_put_in_their_place_are_not_said_to_be_protected(home, out_format):
+    """The wrong folder was unpacked, or copied, over what a run has written."""
+    protect_dataset("photos", "out", KEY, out_format=out_format)
+    published = contents("out")
+    assert protect_dataset("photos", "out", KEY, out_format=out_format).resumed == 1
+    restore_dataset("out", "clean", KEY, out_format=out_format)
+    for path in Path("out").rglob("*.*"):
+        clean = "clean" / path.relative_to("out")
+        if clean.is_file():
+            shutil.copy(clean, path)
+    assert contents("out") != published
+    report = protect_dataset("photos", "out", KEY, out_format=out_format)
+    assert (report.done, report.resumed) == (8, 0)
+    assert contents("out") == published
+
+
+def test_permissions_that_change_are_no_other_files(home):
+    protect_dataset("photos", "out", KEY)
+    for path in Path("out").rglob("*.png"):
+        path.chmod(0o444)
+    assert protect_dataset("photos", "out", KEY).resumed == 1
+
+
+def test_a_destination_that_cannot_be_looked_through_is_named(home):
+    protect_dataset("photos", "out", KEY)
+    shutil.copy("photos/class0/0.png", "out/class0/stray.png")
+    assert protect_dataset("photos", "out", KEY).foreign == [str(Path("out/class0/stray.png"))]
+    Path("out/latest").symlink_to("class0")
+    report = protect_dataset("photos", "out", KEY)
+    assert "cannot be looked through" in str(report.failures["out"])
+
+
+def test_a_destination_that_is_a_link_to_itself_is_refused(home, capsys):
+    Path("loop").symlink_to("loop")
+    for command in (["protect", "photos", "loop"], ["restore", "shards", "loop"]):
+        assert run([*command, "--key", "k"]) == Exit.USAGE
+        assert "internal" not in capsys.readouterr().err
+
+
+def test_a_pipe_in_place_of_a_journal_above_ends_nothing(home, capsys):
+    Path("x.dsguard").mkdir()
+    Path("x").mkdir()
+    os.mkfifo("x.dsguard/settings.json")
+    assert run(["keygen", "x/new"]) == Exit.USAGE
+    assert "would be published" in " ".join(capsys.readouterr().err.split())
+
+
+def contents(folder: str) -> dict[str, bytes]:
+    paths = (path for path in Path(folder).rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}

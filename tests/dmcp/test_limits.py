@@ -337,3 +337,15 @@ def test_a_job_too_many_is_refused_before_its_images_come(tmp_path, scenes):
             owner.begin_job("d", path)  # that which was given up has left its room
             with refused(429, "jobs"):
                 owner.begin_job("d", path)
+
+
+@pytest.mark.parametrize("end", ["jobs", "restore", "samples", "image-keys"])
+@pytest.mark.parametrize("path", ["/v1/requests/", "/requests/", "/v1/datasets/a/b/"])
+def test_the_end_of_a_path_allows_no_large_body(server, mary, path, end):
+    """Some paths end as their sender likes."""
+    sent = httpx.post(
+        f"{server.url}{path}{end}",
+        content=b" " * (1 << 20),
+        headers={"authorization": f"Bearer {mary.token}", "content-type": "application/json"},
+    )
+    assert sent.status_code == 413

@@ -281,3 +281,8 @@ def test_days_are_counted_from_the_trail(monkeypatch):
     assert days[-1].date == now.date().isoformat()
     assert [day.images for day in days if day.images] == [7, 5, 7]
     assert [day.images for day in own if day.images] == [7, 5, 4]
+
+
+def test_a_sample_whose_name_is_no_text_is_refused_as_others_are(owner, dataset):
+    with refused(422, "invalid"):
+        owner.replace_samples(dataset, [("\udcff", b"no image")])

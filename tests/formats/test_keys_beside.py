@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+import bz2
+import gzip
 import hashlib
 import io
 import json
+import lzma
 import pickle
 import tarfile
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +25,7 @@ from dsguard.bulk import protect_dataset
 from dsguard.formats.disclosure import A_KEY
 from dsguard.formats.encoded import z85
 from dsguard.formats.key_search import forms_of, holds_key, is_key, texts_in
+from dsguard.formats.packed import unpacked_starts
 
 KEY = dsguard.DatasetKey(hashlib.sha256(b"a key").digest())
 SECRET = KEY.secret.hex()
@@ -385,3 +391,46 @@ def test_it_is_found_in_numbers(tmp_path, scenes, form, publish):
     assert A_KEY in {each.reason for each in report.left_out.values()}
     back = pq.read_table(next((tmp_path / "safe").glob("*.parquet")))
     assert "note" not in back.column_names or array.tolist() not in back["note"].to_pylist()
+
+
+def packed_in_zip(data: bytes, method: int) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        archive.writestr("other.txt", b"words " * 1000)
+        archive.writestr("k", data)
+    return file.getvalue()
+
+
+PACKED = {
+    "gzip": gzip.compress(FILE.encode()),
+    "bzip2": bz2.compress(FILE.encode()),
+    "xz": lzma.compress(FILE.encode()),
+    "zlib": zlib.compress(KEY.secret),
+    "stored": packed_in_zip(KEY.secret, zipfile.ZIP_STORED),
+    "deflated": packed_in_zip(FILE.encode(), zipfile.ZIP_DEFLATED),
+    "lzma": packed_in_zip(FILE.encode(), zipfile.ZIP_LZMA),
+    "far": gzip.compress(bytes(1 << 23) + FILE.encode()),
+}
+
+
+@pytest.mark.parametrize("form", PACKED)
+@pytest.mark.parametrize("publish", [(), ("*",)])
+def test_a_packed_key_is_neither_published_nor_sealed(tmp_path, scenes, form, publish):
+    """Whoever has the key of one image opens what is sealed beside it."""
+    (tmp_path / "clean").mkdir()
+    Image.fromarray(scenes[0]).save(tmp_path / "clean" / "0.png")
+    (tmp_path / "clean" / "notes.gz").write_bytes(PACKED[form])
+    report = protect_dataset(tmp_path / "clean", tmp_path / "out", KEY, publish=publish)
+    assert [each.reason for each in report.left_out.values()] == [A_KEY]
+    assert report.sealed_files == 0
+    assert not (tmp_path / "out" / "notes.gz").exists()
+
+
+def test_damaged_and_large_packed_files_are_no_keys():
+    for data in (
+        b"PK\3\4" + bytes(100),
+        b"\x1f\x8b",
+        gzip.compress(bytes(1 << 26)),
+        PACKED["xz"][:9],
+    ):
+        assert not any(holds_key(part, forms_of(KEY.secret)) for part in unpacked_starts(data))

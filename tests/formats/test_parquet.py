@@ -595,3 +595,12 @@ def test_moments_that_python_has_none_for_end_no_run(tmp_path, scenes, key, kind
     pq.write_table(table, tmp_path / "clean" / "t.parquet")
     report = protect_dataset(tmp_path / "clean", tmp_path / "out", key, workers=1, drop=drop)
     assert (report.done, report.failed) == (1, 0)
+
+
+def test_a_table_of_very_many_columns_is_refused(tmp_path, scenes, monkeypatch):
+    monkeypatch.setattr("dsguard.formats.parquet.columns.MOST_COLUMNS", 20)
+    images = [{"bytes": encode_image(scenes[0]), "path": None}]
+    columns = {"image": images, **{f"x{n}": [n] for n in range(20)}}
+    pq.write_table(pa.table(columns), tmp_path / "x.parquet")
+    with pytest.raises(InputError, match="21 columns, and 20 are the most"):
+        list(open_source(tmp_path).read())

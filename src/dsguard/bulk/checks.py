@@ -65,7 +65,7 @@ def output_of(
     journal = Journal.of(place)
     for each in (place, journal.place):
         _check_apart(source, each)
-    check_unpublished(destination, "destination", may_be_it=publishes)
+    check_unpublished(destination, "destination", may_be_it=publishes, with_below=not publishes)
     journal.check()
     _check_writable(place)
     kind = output_kind(source, settings.out_format)
@@ -123,7 +123,9 @@ def check_private(path: Path, what: str, *folders: str | os.PathLike[str] | None
     check_unpublished(path, what)
 
 
-def check_unpublished(path: str | os.PathLike[str], what: str, *, may_be_it: bool = False) -> None:
+def check_unpublished(
+    path: str | os.PathLike[str], what: str, *, may_be_it: bool = False, with_below: bool = False
+) -> None:
     """Refuse a place for what is secret, or clean, in a folder that a run protects images into.
 
     Arguments are those of `_published.check_unpublished`, and URLs: places that are reached by
@@ -135,7 +137,7 @@ def check_unpublished(path: str | os.PathLike[str], what: str, *, may_be_it: boo
         If it is such a folder or lies in one, however that is spelled.
     """
     if (there := on_disk(path)) is not None:
-        _published.check_unpublished(there, what, may_be_it=may_be_it)
+        _published.check_unpublished(there, what, may_be_it=may_be_it, with_below=with_below)
 
 
 def check_empty(place: Place) -> None:

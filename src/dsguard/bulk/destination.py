@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsguard.bulk.checks import check_empty
 from dsguard.bulk.journal import Journal, told
+from dsguard.bulk.lines import files_of
 from dsguard.bulk.sealed_fields import is_own
 from dsguard.bulk.shard import ShardResult, ShardSpec
 from dsguard.errors import DsguardError, InputError, NotProtectedError, WrongKeyError
@@ -138,7 +139,7 @@ class Destination:
 
     def _written(self, number: int) -> set[str]:
         """Return the files of a shard of an earlier run."""
-        files = _files_of(self.journal.lines(number) or ())
+        files = files_of(self.journal.lines(number) or ())
         sidecars = {f"{file}{_SIDECARS}" for file in files if file.endswith(".npy")}
         return files.union(sidecars, self.journal.also(number))
 
@@ -155,9 +156,13 @@ class Destination:
         return {name for name in found if not (is_own(name) or name.endswith(_SIDECARS))}
 
     def _are_there(self, number: int, lines: list[dict[str, Any]]) -> bool:
-        """Tell whether what a manifest lists was not removed since."""
-        good = _files_of(line for line in lines if line["error"] is None)
-        return all(map(self.output.place.exists, good.union(self.journal.also(number))))
+        """Tell whether what a manifest lists was neither removed since, nor changed."""
+        place = self.output.place
+        names = files_of(line for line in lines if line["error"] is None)
+        names.update(self.journal.also(number))
+        written = self.journal.written(number)
+        is_same = not written or written == place.stamp_of_written(names)
+        return is_same and all(map(place.exists, names))
 
     def _remove_earlier(self) -> set[str]:
         """Remove what an earlier run wrote: it might have other images. Return what is left.
@@ -234,13 +239,17 @@ class Destination:
         Once all is done, these are also the files that no run has written.
         """
         place = self.output.place
-        with contextlib.suppress(DsguardError, OSError):  # the run itself went well
-            found = place.listing()
-            report.leftovers += [f"{place}/{name}" for name in found.leftovers]
-            if self.journal.is_finished():
-                files = {name for name in (*found.files, *found.refused) if not is_hidden(name)}
-                files = (files - self.own_files()).union(place.hidden_images(), found.leftovers)
-                report.foreign += [f"{place}/{name}" for name in sorted(files)]
+        try:
+            found, hidden = place.listing(), place.hidden_images()
+        except (DsguardError, OSError) as error:  # nobody can say what else is published
+            reason = f"cannot be looked through for files that no run has written: {error}"
+            report.add_broken(str(place), InputError(reason))
+            return
+        report.leftovers += [f"{place}/{name}" for name in found.leftovers]
+        if self.journal.is_finished():
+            files = {name for name in (*found.files, *found.refused) if not is_hidden(name)}
+            files = (files - self.own_files()).union(hidden, found.leftovers)
+            report.foreign += [f"{place}/{name}" for name in sorted(files)]
 
     def look_for_twice(self, report: Report) -> None:
         """Report files that two shards have written: images, what belongs to them or to none.
@@ -310,9 +319,3 @@ class Destination:
         """Remove what is not whole, of this run or of one that was killed."""
         self.output.place.clear_scratch()
         self.journal.place.clear_scratch()
-
-
-def _files_of(lines: Iterable[dict[str, Any]]) -> set[str]:
-    """Return the files that lines of a manifest tell of."""
-    files = (name for line in lines for name in (line["file"], *line.get("beside", ())))
-    return {name for name in files if name}

@@ -203,6 +203,7 @@ class Journal:
             "met": sorted(result.met),
             "published": sorted(result.published),
             "digests": [digest.hex() for digest in result.beside_digests],
+            "written": result.written,
         }
         self.place.write(_beside(number), json.dumps(beside).encode())
         self.place.write(_manifest(number), "".join(line + "\n" for line in lines).encode())
@@ -328,6 +329,13 @@ class Journal:
             return [bytes.fromhex(digest) for digest in self._beside(number)["digests"]]
         except (*_DAMAGE, LookupError):
             return None
+
+    def written(self, number: int) -> str:
+        """Return the stamp of the files of a shard; empty where it is not told."""
+        try:
+            return str(self._beside(number).get("written", ""))
+        except _DAMAGE:
+            return ""
 
     def also(self, number: int) -> list[str]:
         """Return the files of a shard that belong to none of its images."""

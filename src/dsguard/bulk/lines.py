@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -51,6 +52,12 @@ def hashes_of(rows: Rows, results: Results, row: int) -> tuple[str, str]:
     if went is None and row in results.images:
         went = results.images[row].tobytes()
     return _sha256(came), _sha256(went)
+
+
+def files_of(lines: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the files that lines of a manifest tell of."""
+    files = (name for line in lines for name in (line["file"], *line.get("beside", ())))
+    return {name for name in files if name}
 
 
 def _sha256(data: object) -> str:

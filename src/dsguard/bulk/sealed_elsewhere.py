@@ -18,7 +18,7 @@ from dsguard.formats import png
 from dsguard.formats.archive import ArchiveSource
 from dsguard.formats.beside import stem_of
 from dsguard.formats.no_images import is_pointer
-from dsguard.formats.places import LocalPlace, Place, RemotePlace
+from dsguard.formats.places import LocalPlace, Place, RemotePlace, real_path
 from dsguard.formats.sealing import has_sealed
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _above(place: Place) -> Iterator[tuple[Place, str]]:
             place, below = RemotePlace(url), f"{last}/{below}"
             yield place, below
     elif isinstance(place, LocalPlace):
-        for here in dict.fromkeys((place.path.absolute(), place.path.resolve())):  # by a link
+        for here in dict.fromkeys((place.path.absolute(), real_path(place.path))):  # by a link
             for folder in here.parents:
                 yield LocalPlace(folder), f"{here.relative_to(folder).as_posix()}/"
 
@@ -104,9 +104,9 @@ def _beside_target(source: Source) -> dict[str, str]:
 def _targets(source: Source) -> Iterator[Path]:
     """Yield that which the files of a source lead to, where they are links to other folders."""
     if isinstance(source.place, LocalPlace):
-        here = source.place.path.resolve()
+        here = real_path(source.place.path)
         for file in [source.file] if isinstance(source, ArchiveSource) else source.shards():
-            target = (here / file).resolve()
+            target = real_path(here / file)
             if target.parent != here:
                 yield target
 

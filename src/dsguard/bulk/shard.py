@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,7 +11,7 @@ from functools import partial
 from dsguard.bulk.ahead import with_keys
 from dsguard.bulk.hidden_classes import shows_class
 from dsguard.bulk.journal import Journal
-from dsguard.bulk.lines import fail, line_of
+from dsguard.bulk.lines import fail, files_of, line_of
 from dsguard.bulk.rows import intend, work
 from dsguard.bulk.sealed_fields import PieceSealer, opened_fields, pieces_of
 from dsguard.bulk.selection import Choice, others_of
@@ -120,6 +121,8 @@ class ShardResult:
         Kinds of what its file has beside images for all to read, where it was protected.
     beside_digests : list of bytes
         Of the files that were written beside images for all to read, and what they are called.
+    written : str
+        What changes when a file that is published does.
 
     Examples
     --------
@@ -147,6 +150,7 @@ class ShardResult:
     sealed_fields: int = 0
     published: set[str] = field(default_factory=set)
     beside_digests: list[bytes] = field(default_factory=list, repr=False)
+    written: str = ""
 
 
 def process_shard(spec: ShardSpec) -> ShardResult:
@@ -208,11 +212,20 @@ def process_shard(spec: ShardSpec) -> ShardResult:
         result.left_out, result.met = review.account.left_out, review.account.met
         _tell_published(sink, result)
     if spec.journal is not None:
-        if spec.output is not None:
-            spec.output.place.sync()  # or a power cut leaves empty files that are said to be done
-        also = [] if sink is None else sink.also
-        spec.journal.write(spec.number, lines, spec.stamp, result, also)
+        _note_done(spec, spec.journal, lines, result, [] if sink is None else sink.also)
     return result
+
+
+def _note_done(
+    spec: ShardSpec, journal: Journal, lines: list[str], result: ShardResult, also: list[str]
+) -> None:
+    """Write the manifest, once all files are on the disk."""
+    if spec.output is not None:
+        spec.output.place.sync()  # or a power cut leaves empty files that are said to be done
+        if spec.task.publishes:
+            good = (line for line in map(json.loads, lines) if line["error"] is None)
+            result.written = spec.output.place.stamp_of_written(files_of(good).union(also))
+    journal.write(spec.number, lines, spec.stamp, result, also)
 
 
 def _tell_published(sink: Sink | None, result: ShardResult) -> None:

@@ -244,7 +244,7 @@ def _check_folders(choices: Choices, covers: Path | None) -> None:
 
     check_temporary(choices.destination)
     if covers:
-        _check_covers(covers.resolve(), choices.source)
+        _check_covers(covers, choices.source)
 
 
 def _check_covers(covers: Path, clean: str) -> None:
@@ -254,6 +254,7 @@ def _check_covers(covers: Path, clean: str) -> None:
     source = on_disk(clean)
     if source is None:
         return
+    covers = on_disk(covers) or covers
     if covers == source:
         msg = "the covers are the source itself: every image would show itself"
         raise InputError(msg)

@@ -68,8 +68,14 @@ class Refused(Exception):
         self, status: int, code: str, message: str, remedy: str, dataset: str = ""
     ) -> None:
         super().__init__(message)
-        self.status, self.code, self.message, self.remedy = status, code, message, remedy
+        self.status, self.code = status, code
+        self.message, self.remedy = _encodable(message), _encodable(remedy)
         self.dataset = dataset
+
+
+def _encodable(text: str) -> str:
+    """Return a text as one that can be sent: names of files may have bytes that are no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,9 @@ _FORM_BYTES = 64 << 10
 _ID_BYTES = 36
 """Of the id of an image in JSON: 32 digits, two quotes, a comma and a blank."""
 
+_LARGE = re.compile("(?:/v1)?/datasets/[^/]+/(restore|samples|jobs|image-keys)")
+"""Paths of requests that may be larger: whole ones, or a sender could choose the end of others."""
+
 _ODD_CHARSET = re.compile(r";\s*charset(?!\s*=\s*[\"']?(utf-?8|us-ascii)[\"']?\s*(;|$))")
 """Some that Python knows, such as punycode, take the square of the time that UTF-8 does."""
 
@@ -79,13 +82,13 @@ class Gate:
 
     def _most(self, request: Request) -> tuple[int, Refused]:
         """Return how large a body may be, and what is said to a larger one."""
-        settings, path = self._platform.settings, request.url.path
+        settings, found = self._platform.settings, _LARGE.fullmatch(request.scope["path"])
         larger = {
             "restore": settings.body_bytes,
             "samples": settings.body_bytes,
             "jobs": settings.job_bytes,
             "image-keys": _FORM_BYTES + _ID_BYTES * settings.request_images,
-        }.get(path.rpartition("/")[2])
+        }.get(found[1] if found else "")
         who = getattr(request.state, "who", None)
         if larger is not None and isinstance(who, Refused):
             return _FORM_BYTES, who

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -120,4 +121,4 @@ class Settings(BaseSettings):
 
     def url(self) -> str:
         """Return the URL of the database."""
-        return self.database or f"sqlite:///{(self.folder / 'dmcp.sqlite').resolve()}"
+        return self.database or f"sqlite:///{os.path.realpath(self.folder / 'dmcp.sqlite')}"

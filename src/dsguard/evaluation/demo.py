@@ -91,7 +91,7 @@ def run_demo(
         Without matplotlib, before anything is done.
     """
     check_plots()
-    check_unpublished(out, "demo")
+    check_unpublished(out, "demo", with_below=True)
     tell = on_step or (lambda name, done, total: None)
     key = DatasetKey.generate()
     chosen = Profile.named(profile)

@@ -115,7 +115,7 @@ def run_study(
         Without matplotlib, which draws the curves.
     """
     check_plots()
-    check_unpublished(out, "study")
+    check_unpublished(out, "study", with_below=True)
     _refuse(trials, data)
     tell = on_step or (lambda name, done, total: None)
     settings = _settings(data, preset, protection, device)

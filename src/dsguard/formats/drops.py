@@ -23,6 +23,7 @@ from dsguard.formats.mentions import (
     names_in,
     rests_of,
 )
+from dsguard.formats.packed import unpacked_starts
 from dsguard.formats.pairs import is_about, text_of
 from dsguard.formats.patterns import is_like, steps_of
 from dsguard.formats.texts import decoded, parsed
@@ -71,7 +72,9 @@ class Drops:
 
     def holds_key(self, data: bytes | memoryview) -> bool:
         """Tell whether bytes have the key of a dataset in them, that of this one above all."""
-        return holds_key(data, self._forms)
+        return holds_key(data, self._forms) or any(
+            holds_key(part, self._forms) for part in unpacked_starts(data)
+        )
 
     def is_key(self, value: Any) -> bool:
         """Tell whether a value has a key in it, however it is spelled."""

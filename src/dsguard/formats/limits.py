@@ -66,6 +66,8 @@ def check_unpacked(size: int, packed: int) -> None:
 _UNPACK_IT = "unpack the archive and protect the folder, or save the image in a packed format"
 
 
+MOST_COLUMNS = 10_000
+"""Of a table: each takes some 20 kB, whatever is in it."""
 _FREE_ROWS = 10_000
 _BYTES_OF_ROW = 8
 

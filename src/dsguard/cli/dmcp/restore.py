@@ -38,7 +38,7 @@ def restore_command(dataset: str, source: Path, destination: Path, *, overwrite:
     if is_within(source, destination) or is_within(destination, source):
         msg = "source and destination must not lie in each other"
         raise InputError(msg)
-    check_unpublished(destination, "destination")
+    check_unpublished(destination, "destination", with_below=True)
     place = LocalPlace(destination)
     names = output_names(names_in(source), "png")
     if not names:

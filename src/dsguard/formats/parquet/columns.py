@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from dsguard.errors import InputError, MissingExtraError
-from dsguard.formats.limits import load_json
+from dsguard.formats.limits import MOST_COLUMNS, load_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,6 +54,12 @@ class Columns:
     """
 
     def __init__(self, schema: pa.Schema, file: str) -> None:
+        if len(schema.names) > MOST_COLUMNS:
+            msg = (
+                f"{file} has {len(schema.names)} columns, and {MOST_COLUMNS} are the most; put "
+                "values of one kind into a list"
+            )
+            raise InputError(msg)
         found, is_plain = columns_of_images(schema)
         if len(found) != 1:
             msg = no_column_of_images(file, len(found))

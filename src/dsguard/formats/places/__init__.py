@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.request import url2pathname
 
 from dsguard.formats.places.base import Listing, Place
-from dsguard.formats.places.local import LocalPlace
+from dsguard.formats.places.local import LocalPlace, real_path
 from dsguard.formats.places.remote import RemotePlace
 from dsguard.formats.places.schemes import without_password
 
@@ -20,6 +20,7 @@ __all__ = [
     "is_url",
     "local_path",
     "place_of",
+    "real_path",
     "without_password",
 ]
 
@@ -44,7 +45,7 @@ def on_disk(location: str | os.PathLike[str]) -> Path | None:
     """
     text = os.fspath(location)
     path = local_path(text.rpartition("::")[2] if is_url(text) else text)
-    return None if is_url(path) else Path(os.path.realpath(path))  # of a loop of links as well
+    return None if is_url(path) else real_path(path)
 
 
 _LOCAL = re.compile(r"(?:file|local)://(?:localhost(?=/))?|file:(?=/[^/])", re.IGNORECASE)

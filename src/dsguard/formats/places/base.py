@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -141,6 +141,14 @@ class Place(ABC):
 
     def set_modified(self, name: str, date: int) -> None:  # noqa: B027 - stores have their own
         """Have a file look as if it was modified then."""
+
+    def stamp_of_written(self, names: Iterable[str]) -> str:
+        """Return what changes when one of the files does that were written here.
+
+        It is empty for stores, which would be asked for each.
+        """
+        del names
+        return ""
 
     def hidden_images(self) -> list[str]:
         """Return the hidden files that are called as images are."""

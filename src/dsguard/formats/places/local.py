@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import itertools
 import os
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -316,7 +318,7 @@ class LocalPlace(Place):
 
     def nearest(self) -> Path:
         """Return the folder itself, or the nearest above it that is there."""
-        folders = (self.path, *self.path.resolve().parents)
+        folders = (self.path, *real_path(self.path).parents)
         return next(folder for folder in folders if folder.exists())
 
     def lies_in(self, other: Place) -> bool:
@@ -356,7 +358,7 @@ class LocalPlace(Place):
                     Path(folder).rmdir()
 
     def beside(self, suffix: str) -> LocalPlace:
-        whole = self.path.resolve()
+        whole = real_path(self.path)
         if not whole.name:
             msg = f"{whole} has no name, and so nothing can lie beside it; give a folder in it"
             raise InputError(msg)
@@ -371,14 +373,32 @@ class LocalPlace(Place):
         # Archives without dates leave one date: what was unpacked over a file is told by the other.
         return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}"
 
+    def stamp_of_written(self, names: Iterable[str]) -> str:
+        told = (f"{name} {_length_and_date(self._at(name))}\n" for name in sorted(names))
+        return hashlib.sha256("".join(told).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _length_and_date(path: str) -> str:
+    """Return what tells a file that was written from another; its permissions may change."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - no Path for a million names
+    except OSError:
+        return ""
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def real_path(path: str | os.PathLike[str]) -> Path:
+    """Return a path without the links in it, of a loop of links as well: `Path` raises there."""
+    return Path(os.path.realpath(path))
+
 
 def is_within(path: Path, folder: Path) -> bool:
     """Tell whether a path is a folder or leads into it.
 
     Paths of many spellings lead to one folder: links, mounts, other capitals on some disks.
     """
-    real = Path(os.path.realpath(path))  # of a loop of links as well
-    if real.is_relative_to(os.path.realpath(folder)):
+    real = real_path(path)
+    if real.is_relative_to(real_path(folder)):
         return True
     try:
         wanted = identity_of(folder.stat())
