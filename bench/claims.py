@@ -215,9 +215,11 @@ def record_of(
             each["seeds"] = len(last)
             if len(last) > 1:
                 each[f"{trial.version}, standard deviation"] = round(float(np.std(last, ddof=1)), 4)
-    for name, each in found.items():
-        if "clean" not in each:
-            each.update({key: known[name][key] for key in known[name] if key != "seeds"})
+    for name in [name for name in found if "clean" not in found[name]]:
+        if name in known:
+            found[name] |= {key: known[name][key] for key in known[name] if key != "seeds"}
+        else:  # of an earlier run with fewer seeds
+            del found[name]
     for name, each in before.items():
         if each["seeds"] > found.get(name, {}).get("seeds", 0):
             found[name] = each

@@ -284,5 +284,5 @@ def test_days_are_counted_from_the_trail(monkeypatch):
 
 
 def test_a_sample_whose_name_is_no_text_is_refused_as_others_are(owner, dataset):
-    with refused(422, "invalid"):
+    with refused(422, "not-protected"):
         owner.replace_samples(dataset, [("\udcff", b"no image")])
