@@ -160,3 +160,9 @@ def test_no_program_is_started():
     programs = re.compile(r"(import|from) subprocess|os\.(system|popen|spawn|exec)")
     found = {path for path in SOURCE.rglob("*.py") if programs.search(path.read_text())}
     assert found == {SOURCE / "cli" / "__init__.py"}  # which starts itself anew, in UTF-8
+
+
+def test_links_to_themselves_end_nothing():
+    """`Path.resolve` raises a RuntimeError for them, and `places.real_path` does not."""
+    found = {path for path in SOURCE.rglob("*.py") if ".resolve()" in path.read_text()}
+    assert found == set()

@@ -15,6 +15,7 @@ import dsguard
 from dsguard.bulk import dataset_surrogate, protect_dataset, restore_dataset
 from dsguard.cli.commands import Exit, run
 from dsguard.formats import open_source
+from dsguard.integrations.huggingface import rows_in
 
 KEY = dsguard.DatasetKey(bytes(32))
 
@@ -257,6 +258,32 @@ def test_a_pipe_in_place_of_a_journal_above_ends_nothing(home, capsys):
     os.mkfifo("x.dsguard/settings.json")
     assert run(["keygen", "x/new"]) == Exit.USAGE
     assert "would be published" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("out_format", ["webdataset", "parquet"])
+def test_what_is_called_as_sidecars_is_named_where_there_are_none(home, out_format):
+    protect_dataset("photos", "out", KEY, out_format=out_format)
+    [shard] = (path for path in Path("out").iterdir() if not path.name.endswith(".dsguard"))
+    stray = Path(f"{shard}.sidecars.npz")
+    shutil.copy("photos/class0/0.png", stray)
+    report = protect_dataset("photos", "out", KEY, out_format=out_format)
+    assert (report.resumed, report.foreign) == (1, [str(stray)])
+
+
+def test_facts_are_not_read_from_pipes(home, capsys):
+    os.mkfifo("pipe.png")
+    os.mkfifo("pipe.parquet")
+    assert run(["inspect", "pipe.png"]) == Exit.SOME_FAILED
+    assert "pipe" in capsys.readouterr().err
+    with pytest.raises(dsguard.InputError, match="is no file, but a pipe"):
+        next(rows_in(["pipe.parquet"]))
+
+
+def test_facts_are_not_read_from_huge_files(home, capsys):
+    with Path("huge.png").open("wb") as file:
+        file.truncate(3 << 30)
+    assert run(["inspect", "huge.png"]) == Exit.SOME_FAILED
+    assert "huge.png" in capsys.readouterr().err
 
 
 def contents(folder: str) -> dict[str, bytes]:

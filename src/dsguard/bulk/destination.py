@@ -140,8 +140,13 @@ class Destination:
     def _written(self, number: int) -> set[str]:
         """Return the files of a shard of an earlier run."""
         files = files_of(self.journal.lines(number) or ())
-        sidecars = {f"{file}{_SIDECARS}" for file in files if file.endswith(".npy")}
-        return files.union(sidecars, self.journal.also(number))
+        sidecars = (self._untold_sidecars(number, file) for file in files)
+        return files.union(*sidecars, self.journal.also(number))
+
+    def _untold_sidecars(self, number: int, file: str) -> set[str]:
+        """Return the file with the sidecars of another, which earlier versions did not note."""
+        is_noted = bool(self.journal.written(number)) or not file.endswith(".npy")
+        return set() if is_noted else {f"{file}{_SIDECARS}"}
 
     def written(self) -> set[str]:
         """Return the files of all shards that are done."""
@@ -292,7 +297,7 @@ class Destination:
         kind, origin = self.output.kind, spec.part.file or f"shard {spec.number}"
         if kind != "folder":
             file = file_name(kind, spec.part, spec.number)
-            yield from ((file, origin), (f"{file}.sidecars.npz", origin))
+            yield file, origin
         for line in self.journal.lines(spec.number) or () if kind == "folder" else ():
             if line["error"] is None:
                 yield line["file"], line["name"]
@@ -310,7 +315,8 @@ class Destination:
         own = set[str]()
         for spec in self.specs:
             file = file_name(self.output.kind, spec.part, spec.number)
-            own |= {file, f"{file}{_SIDECARS}", *self.journal.also(spec.number)}
+            own |= {file, *self.journal.also(spec.number)}
+            own |= self._untold_sidecars(spec.number, file)
             if spec.part.stop and not spec.part.start:  # an earlier version named it as the source
                 own |= self._written(spec.number)
         return own

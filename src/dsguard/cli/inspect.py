@@ -87,10 +87,13 @@ def _facts_of(file: str, key_path: Path | None) -> dict[str, Any]:
 
 
 def _content(location: str) -> bytes:
-    from dsguard.formats.places import is_url, place_of
+    from dsguard.formats.places import LocalPlace, is_url, place_of
 
-    folder, _, name = location.rpartition("/")
-    return place_of(folder).read(name) if is_url(location) else Path(location).read_bytes()
+    if is_url(location):
+        folder, _, name = location.rpartition("/")
+        return place_of(folder).read(name)
+    path = Path(location)
+    return LocalPlace(path.parent, asked_for=path.name).read(path.name)
 
 
 def _first_image(location: str) -> tuple[NDArray[uint8], bytes, str]:

@@ -60,7 +60,7 @@ def _shown(request: Request) -> Credential:
     if scheme.lower() == "bearer":
         return Credential(token)
     # Other sites can have a browser send its cookie: the API, which has no forms, takes none.
-    if request.url.path.startswith("/v1/"):
+    if request.scope["path"].startswith("/v1/"):
         return Credential(None)
     session = request.cookies.get(COOKIE)
     return Credential(session, is_session=session is not None)

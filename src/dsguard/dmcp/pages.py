@@ -61,7 +61,7 @@ def page(name: str, user: User | None = None, status: int = 200, **content: Any)
 
 def wants_page(request: Request) -> bool:
     """Tell whether a browser asks, and not a program."""
-    return not request.url.path.startswith("/v1/") and "text/html" in request.headers.get(
+    return not request.scope["path"].startswith("/v1/") and "text/html" in request.headers.get(
         "accept", ""
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 from dsguard.errors import InputError
 from dsguard.formats.parquet.columns import damage
 from dsguard.formats.parquet.foreign import parquet_file
+from dsguard.formats.places.inside import open_file
 from dsguard.integrations.images import as_bytes, key_at, restored_files
 from dsguard.keys import KeySource
 
@@ -95,7 +96,7 @@ def rows_in(
     """
     wanted = list(columns)
     for file in map(Path, files):
-        with file.open("rb") as opened:
+        with os.fdopen(open_file(str(file)), "rb") as opened:
             try:
                 reader = parquet_file(opened)
                 missing = set(wanted).difference(reader.schema_arrow.names)

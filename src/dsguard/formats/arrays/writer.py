@@ -81,6 +81,7 @@ class ArraySink(Sink):
             place.take(self._scratch, file)
             if self._sidecars:
                 place.write(file + ".sidecars.npz", _zipped(self._named_sidecars()))
+                self.also.append(file + ".sidecars.npz")
         else:
             place.write(file, _zipped(self._content(self._arrays) | self._named_sidecars()))
 
