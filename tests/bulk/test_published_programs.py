@@ -17,8 +17,10 @@ import pytest
 import dsguard
 from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
 from dsguard.bulk.published_files import A_STRANGER
+from dsguard.bulk.sealed_files import sealed, sealed_archive
 from dsguard.cli.commands import Exit, run
 from dsguard.formats import encode_image, open_source
+from dsguard.formats.sealing import digest_of
 
 from .folders import files_in
 from .test_ahead import Derived
@@ -301,6 +303,44 @@ def test_fields_of_a_table_that_others_can_have_sealed(tmp_path, clean):
     assert any(MESSAGE in str(error) for error in report.failures.values())
     (shard,) = (tmp_path / "back").glob("*.tar")
     assert not {name for name, _ in members_of(shard)} & {name for name, _ in PICKLES}
+
+
+LOOSE = {"train.py": b"import os\n", "cat/labels.cache": b"x", "data.yaml": b"download: os\n"}
+
+
+@pytest.mark.parametrize("out_format", ["auto", "folder"])
+def test_files_of_no_image_that_others_can_have_sealed(tmp_path, folder, out_format):
+    pq = pytest.importorskip("pyarrow.parquet")
+    protect_dataset(folder, tmp_path / "safe", KEY, out_format="parquet", workers=1)
+    (shard,) = (tmp_path / "safe").glob("*.parquet")
+    images = [digest_of(image["bytes"]) for image in pq.read_table(shard)["image"].to_pylist()]
+    members = [(f"-/{name}", data) for name, data in [*LOOSE.items(), ("notes.txt", b"words")]]
+    archive = sealed_archive([*members, ("images", b"".join(images))], KEY, "fields.tar")
+    (tmp_path / "safe" / f"{shard.name}.0.sealed-fields.dsguard").write_bytes(archive)
+    report = restore_dataset(
+        tmp_path / "safe", tmp_path / "back", Derived(KEY), out_format=out_format, workers=1
+    )
+    for each in (report, verify_dataset(tmp_path / "safe", Derived(KEY), workers=1)):
+        assert set(each.failures) == set(LOOSE)
+        assert all(MESSAGE in str(error) for error in each.failures.values())
+    back = files_in(tmp_path / "back")
+    assert back["notes.txt"] == b"words"
+    assert not set(LOOSE) & set(back)
+    owner = restore_dataset(tmp_path / "safe", tmp_path / "own", KEY, workers=1)
+    assert (owner.failures, set(LOOSE) <= set(files_in(tmp_path / "own"))) == ({}, True)
+
+
+def test_tables_that_others_can_have_sealed_become_no_programs(tmp_path, folder):
+    """A table is data, and its rows become JSON."""
+    protect_dataset(folder, tmp_path / "safe", KEY, workers=1)
+    rows = "".join(f"images/{n}.png,os.system,id\n" for n in range(3))
+    table = f"file_name,_target_,_args_\n{rows}".encode()
+    (tmp_path / "safe" / "sealed-files.dsguard").write_bytes(sealed({"metadata.csv": table}, KEY))
+    report = restore_dataset(
+        tmp_path / "safe", tmp_path / "back", Derived(KEY), out_format="webdataset", workers=1
+    )
+    assert set(report.failures) == {f"images/{n}.json" for n in range(3)}
+    assert b"os.system" not in b"".join(files_in(tmp_path / "back").values())
 
 
 @pytest.mark.parametrize("name", ["train.py", "index.html", "run.desktop"])

@@ -123,7 +123,7 @@ class Companions:
             report.add_broken(name, error)
         copied = {name for name in self.wanted if self._copied(name, names, report)}
         if self.disclosure is None and isinstance(self.source, ArraySource):
-            for name in sorted(self._of_arrays().difference(self.source.sidecar_files())):
+            for name in sorted(self._of_arrays().intersection(self.source.companions())):
                 self._read(name, report)  # classes of images come from it
         for name in sorted(self._with_classes - copied):
             self.review.account.leave_class_out(name)

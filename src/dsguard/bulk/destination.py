@@ -246,6 +246,8 @@ class Destination:
         place = self.output.place
         try:
             found, hidden = place.listing(), place.hidden_images()
+        except FileNotFoundError:  # nothing came of it
+            return
         except (DsguardError, OSError) as error:  # nobody can say what else is published
             reason = f"cannot be looked through for files that no run has written: {error}"
             report.add_broken(str(place), InputError(reason))

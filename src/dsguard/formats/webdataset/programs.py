@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dsguard.formats.base import Extras, Rows
+from dsguard.formats.base import Extras, Loose, Rows
 from dsguard.formats.folder.reader import TreeSource
 from dsguard.formats.parquet.foreign import without_types
 from dsguard.formats.parquet.table import Table
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class PublishedPrograms:
     """Takes out of what was published all that could be programs, and names it.
 
-    What is sealed has been put there by somebody with the key, and comes back.
+    What is sealed has been put there by somebody with the key, and comes back with that key.
 
     Parameters
     ----------
@@ -78,6 +78,10 @@ class PublishedPrograms:
             rows, types = self._types_in(rows)
             self._types.update(types)
             return rows
+        if isinstance(rows.record, Loose):
+            return self._without_loose(rows, rows.record)
+        if self._is_tree and not self._trusts_sealed:
+            return self._without_texts(rows)
         programs = _programs_of(rows)
         if not isinstance(rows.record, Samples) or not programs:
             return rows
@@ -95,6 +99,27 @@ class PublishedPrograms:
             return {name: data for name, data in fields.items() if name not in theirs}
 
         return replace(rows, record=replace(rows.record, members=members), extras=extras)
+
+    def _without_loose(self, rows: Rows, record: Loose) -> Rows:
+        """Return rows without what belongs to no image and could be a program."""
+        files = {name: data for name, data in record.files.items() if is_data(name, data)}
+        self._published |= dict.fromkeys(record.files.keys() - files.keys(), b"")
+        return replace(rows, record=Loose(files))
+
+    def _without_texts(self, rows: Rows) -> Rows:
+        """Return rows of a folder without the fields that could be programs.
+
+        Tables are data, and become JSON here, of which some is none.
+        """
+        plain = rows.extras
+
+        def extras(row: int) -> Extras:
+            fields = plain(row)
+            theirs = programs_among(fields, rows.names[row])
+            self._published |= dict.fromkeys(theirs.values(), b"")
+            return {name: data for name, data in fields.items() if name not in theirs}
+
+        return replace(rows, extras=extras)
 
     def _types_in(self, rows: Rows) -> tuple[Rows, list[str]]:
         """Return rows of a table without types of packages, and the columns that had one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from dsguard.errors import DsguardError, InputError
@@ -15,6 +16,13 @@ from dsguard.formats.sink import FileSink, Output, Results
 from dsguard.formats.tar import END, packed
 from dsguard.formats.webdataset.reader import Kept, Samples, as_class
 from dsguard.formats.webdataset.sealed import changed
+
+
+def class_number(name: str, numbers: Mapping[str, int]) -> bytes | None:
+    """Return the content of ``cls`` for a class; None where it has no number."""
+    if name in numbers:
+        return b"%d" % numbers[name]
+    return name.encode() if name.isascii() and name.isdigit() else None
 
 
 class TarSink(FileSink):
@@ -91,9 +99,10 @@ class TarSink(FileSink):
         if not name:  # where it lies in a folder, that is not to be taken for its class
             return {CLASS_NAME: b""} if class_of(key) else {}
         named = {CLASS_NAME: name.encode("utf-8", "surrogateescape")}
-        if name in self.numbers:
-            return {"cls": b"%d" % self.numbers[name], **named}
-        return {"cls": name.encode()} if name.isascii() and name.isdigit() else named
+        number = class_number(name, self.numbers)
+        if number is None:
+            return named
+        return {"cls": number, **named} if name in self.numbers else {"cls": number}
 
     def _samples(
         self,
