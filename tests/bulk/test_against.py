@@ -315,3 +315,15 @@ def test_a_file_with_more_pictures_than_came_back_is_named(tmp_path, scenes):
     assert not verify_dataset(tmp_path / "out", KEY, against=tmp_path / "in").different
     (tmp_path / "in" / "film.ppm").write_bytes(b"".join(frames))
     assert verify_dataset(tmp_path / "out", KEY, against=tmp_path / "in").different
+
+
+def test_another_number_of_a_class_is_named(tmp_path, photos):
+    """Shards of a folder have numbers of classes, which the folder has not."""
+    (photos / "film.mp4").unlink()
+    protect_dataset(photos, tmp_path / "out", KEY, out_format="webdataset")
+    (shard,) = (tmp_path / "out").glob("*.tar")
+    members = [(name, b"1" if name == "a/0.cls" else data) for name, data in members_of(shard)]
+    tarred(shard, members)
+    report = verify_dataset(tmp_path / "out", KEY, against=photos)
+    assert set(report.different) == {"a/0.jpg"}
+    assert "number of its class" in str(report.different["a/0.jpg"])

@@ -18,20 +18,22 @@ from typing import TYPE_CHECKING
 
 from dsguard.bulk.carried import file_of
 from dsguard.bulk.sealed_fields import opened_fields
-from dsguard.bulk.selection import output_names
+from dsguard.bulk.selection import classes_of, output_names
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.arrays.cifar import CifarSource
 from dsguard.formats.arrays.npy import SealedArrays
 from dsguard.formats.arrays.reader import SIDECARS, ArraySource, NumpySource
 from dsguard.formats.arrays.sealed_pickle import SealedPickle, is_same, text_of
-from dsguard.formats.base import CHUNK_IMAGES, class_of, decode_rows
+from dsguard.formats.base import CHUNK_IMAGES, as_label, class_of, decode_rows
 from dsguard.formats.folder.reader import TreeSource, read_or_error
+from dsguard.formats.harmless import harmless_classes
 from dsguard.formats.images import original_name, with_suffix
 from dsguard.formats.names import CLASS_NAME, shown
 from dsguard.formats.parquet.reader import ParquetSource
 from dsguard.formats.places.spelling import Spelling
 from dsguard.formats.sharded import ShardedSource
-from dsguard.formats.webdataset.reader import class_in
+from dsguard.formats.webdataset.reader import WebDatasetSource, class_in
+from dsguard.formats.webdataset.writer import class_number
 
 if TYPE_CHECKING:
     from dsguard.bulk.report import Report
@@ -103,16 +105,23 @@ class Comparison:
         Where the paths of images begin that are compared; None where they have none.
     fields : bool
         Whether what belongs to images lies with them in shards, and is compared as well.
+    numbers : mapping of str to int or None
+        Those that classes have got in shards of a dataset that had none.
     """
 
     start: int | None = None
     fields: bool = False
+    numbers: Mapping[str, int] | None = None
 
     @classmethod
     def of(cls, source: Source, published: Source) -> Comparison:
         """Return that of a clean dataset and what was published of it."""
         start = starts(source, published)[1] if names_matter(source, published) else None
-        return cls(start, isinstance(published, ShardedSource))
+        numbers = None
+        if isinstance(published, WebDatasetSource) and not isinstance(source, WebDatasetSource):
+            names = sorted(set(map(as_label, classes_of(source, None))))
+            numbers = {name: number for number, name in enumerate(harmless_classes(names))}
+        return cls(start, isinstance(published, ShardedSource), numbers)
 
     def digest(self, name: str, class_name: str, file: File | None, pixels: Bytes) -> bytes:
         """Return what tells an image, or the file that it carries, from all others."""
@@ -280,12 +289,24 @@ def _compare_rows(
                     lost[kind] += 1
                     told = f"comes back, and its field {shown(kind[2:])} not as it is"
                     report.add_different(name, told)
+            if not _has_its_number(rows, row, found[row], how, report):
+                report.add_different(name, "comes back, and with another number of its class (cls)")
     for name, reason in rows.record.passed_over() if how.fields and rows.record else ():
         report.add_different(name, f"belongs to no image, and does not come back: it {reason}")
     for name, digest in digests_of_loose(rows) if how.fields else ():
         if not _takes(report.fields[name], digest) and not is_beside(name, digest):
             lost[name] += 1
             report.add_different(name, "belongs to no image, and does not come back as it is")
+
+
+def _has_its_number(rows: Rows, row: int, image: bytes, how: Comparison, report: Report) -> bool:
+    """Tell whether an image came back with the number that its class has got, if it has one."""
+    name = rows.classes[row]
+    number = None if how.numbers is None or not name else class_number(name, how.numbers)
+    if number is None or "cls" in rows.extras(row):  # which stands in its place
+        return True
+    [(kind, digest)] = digests_of_fields(image, {"cls": number})
+    return _takes(report.fields[kind], digest)
 
 
 def _compare_arrays(
