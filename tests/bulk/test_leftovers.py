@@ -692,11 +692,23 @@ def test_overwriting_removes_what_was_done_again_in_a_finished_run(home, scenes,
     assert set(names_in(home / "out")) == OTHERS
 
 
-def test_sidecars_of_arrays_go_with_them(home, scenes, key):
+def test_sidecars_of_arrays_go_with_them(home, key):
+    noise = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    (home / "arrays").mkdir()
+    np.save(home / "arrays" / "x.npy", noise)
+    assert protect_dataset("arrays", "out", key, profile="veil").sidecars
+    assert names_in(home / "out") == ["x.npy", "x.npy.sidecars.npz"]
+    assert protect_dataset("arrays", "out", key, profile="veil").foreign == []
+    (home / "arrays" / "x.npy").rename(home / "arrays" / "z.npy")
+    report = protect_dataset("arrays", "out", key, profile="veil", overwrite=True)
+    assert names_in(home / "out") == ["z.npy", "z.npy.sidecars.npz"]
+    assert report.foreign == []
+
+
+def test_what_is_called_as_sidecars_is_named_where_there_are_none(home, scenes, key):
     (home / "arrays").mkdir()
     np.save(home / "arrays" / "x.npy", scenes)
     protect_dataset("arrays", "out", key, profile="veil")
-    (home / "out" / "x.npy.sidecars.npz").write_bytes(b"x")
-    (home / "arrays" / "x.npy").rename(home / "arrays" / "z.npy")
-    report = protect_dataset("arrays", "out", key, profile="veil", overwrite=True)
-    assert (names_in(home / "out"), report.foreign) == (["z.npy"], [])
+    stray = Path("out", "x.npy.sidecars.npz")
+    stray.write_bytes(b"x")
+    assert protect_dataset("arrays", "out", key, profile="veil").foreign == [str(stray)]
