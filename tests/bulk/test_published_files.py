@@ -95,6 +95,20 @@ def test_without_a_list_none_comes_back(tmp_path, clean, out_format):
     assert told(verify_dataset(tmp_path / "out", KEY, against=clean)).keys() == TEXTS.keys()
 
 
+def test_of_a_tar_archive_without_a_list_fields_alone_come_back(tmp_path, clean):
+    """It may be a shard, of which no list tells; what belongs to no image is no field."""
+    protect_dataset(clean, tmp_path / "out", KEY)
+    (tmp_path / "out" / SEALED_FILES).unlink()
+    (tmp_path / "out" / "a" / "2.py").write_text("import os\n")
+    with tarfile.open(tmp_path / "out.tar", "w") as archive:
+        archive.add(tmp_path / "out", ".")
+    report = restore_dataset(tmp_path / "out.tar", tmp_path / "back", KEY)
+    program = report.failures.pop("a/2.py")
+    assert "could be a program" in str(program)
+    assert told(report) == dict.fromkeys({"names.txt", "notes/more.txt"}, NO_LIST)
+    assert (tmp_path / "back" / "a" / "0.txt").read_text() == "a cat\n"
+
+
 def test_a_part_of_a_set_comes_back_with_its_texts(tmp_path, clean):
     protect_dataset(clean, tmp_path / "out", KEY)
     (tmp_path / "out" / "b" / "1.txt").write_text("a cat\n")

@@ -144,6 +144,26 @@ def test_fields_of_a_table_that_are_pickles(tmp_path, clean, is_sealed):
         assert b"theirs" not in found.values()
 
 
+@pytest.mark.parametrize("note", ["short", "a long note " * 40])
+def test_columns_of_strangers_are_no_program_beside_sealed_ones(tmp_path, scenes, note):
+    """One field of JSON has all columns, of which some may be sealed."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "in").mkdir()
+    images = [{"bytes": encode_image(scene), "path": None} for scene in scenes[:2]]
+    table = pa.table({"image": images, "label": [0, 1], "note": [note] * 2})
+    pq.write_table(table, tmp_path / "in" / "a.parquet")
+    protect_dataset(tmp_path / "in", tmp_path / "safe", KEY, workers=1)
+    (file,) = (tmp_path / "safe").glob("*.parquet")
+    published = pq.read_table(file)
+    pq.write_table(published.append_column("_target_", pa.array(["os.system"] * 2)), file)
+    report = restore_dataset(
+        tmp_path / "safe", tmp_path / "back", KEY, out_format="folder", workers=1
+    )
+    told = [name for name, error in report.failures.items() if MESSAGE in str(error)]
+    assert len(told) == 2
+    assert b"_target_" not in b"".join(files_in(tmp_path / "back").values())
+
+
 # Files beside the images of folders
 
 

@@ -208,3 +208,16 @@ def test_pointers_of_git_lfs_that_become_fields_are_no_texts(tmp_path, scenes, k
     less = tmp_path / "less"
     report = protect_dataset(tmp_path / "clean", less, KEY, out_format=kind, drop=["1.txt"])
     assert (report.done, report.failures) == (2, {})
+
+
+def test_names_of_columns_steer_no_terminal(photos, capsys):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    Path("tables").mkdir()
+    image = {"bytes": next(Path("photos").rglob("*.png")).read_bytes(), "path": None}
+    odd = "x\x9b\u202e\r\n100.0% intact"
+    pq.write_table(pa.table({"image": [image], odd: [3]}), "tables/a.parquet")
+    run(["protect", "tables", "safe-tables", "--key", "k"])
+    out = capsys.readouterr().out
+    assert "for all to read" in out
+    assert not any(sign in out for sign in ("\x9b", "\u202e", "\r"))
+    assert not any(line.startswith("100.0%") for line in out.splitlines())

@@ -57,7 +57,7 @@ def _opened(
     folder.mkdir()
     place, clean, failures = LocalPlace(folder), dict[str, str](), dict[str, DsguardError]()
     images, of_samples, apart = source.names(), set[str](), Apart(place)
-    published = PublishedFiles(source.may_be_shard)
+    published = PublishedFiles.unlisted(source)
     for sealed in sealed_in(source):
         try:
             files = opened_in(source, sealed, key)

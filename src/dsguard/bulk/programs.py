@@ -85,7 +85,7 @@ def fault_of_published(
     if fault := published.fault(name, data):
         return InputError(A_POINTER) if is_pointer(data) else fault
     has_own_key = isinstance(key, DatasetKey)
-    if has_own_key and not published.are_fields:
+    if has_own_key and not published.is_field(name):
         return None
     is_plain = is_data(name, data) or (is_own and is_data_alone(name, data))
     return None if is_plain else InputError(A_PROGRAM if has_own_key else OF_ANY_KEY)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from dsguard.bulk.sealed_files import opened_in, sealed_in
 from dsguard.bulk.sealed_lists import PUBLISHED
 from dsguard.errors import DsguardError, InputError
+from dsguard.formats.beside import texts_beside
 from dsguard.formats.sealing import DIGEST_BYTES, digest_of_file
 
 if TYPE_CHECKING:
@@ -43,19 +45,28 @@ class PublishedFiles:
 
     Attributes
     ----------
-    may_be_shard : bool
-        Whether the files may be fields of a shard, of which no list tells.
+    fields : frozenset of str
+        Files that are fields of images if the source is a shard, of which no list tells.
     lists : dict of str to frozenset of bytes
         By folder, with its slash, digests of the files in and below it.
     """
 
-    may_be_shard: bool
+    fields: frozenset[str]
     lists: dict[str, frozenset[bytes]] = field(default_factory=dict)
+
+    @classmethod
+    def unlisted(cls, source: Source) -> PublishedFiles:
+        """Return those of a source of which no list is known yet."""
+        if not source.may_be_shard:
+            return cls(frozenset())
+        texts = [*source.companions(), *source.left_out()]
+        beside = texts_beside(source.names(), texts).values()
+        return cls(frozenset(chain.from_iterable(beside)))
 
     @classmethod
     def of(cls, source: Source, key: DatasetKey | KeySource) -> PublishedFiles:
         """Return those of a source; of what does not open, nothing is told here."""
-        known = cls(source.may_be_shard)
+        known = cls.unlisted(source)
         for name in sealed_in(source):
             with contextlib.suppress(DsguardError):
                 known.add(opened_in(source, name, key))
@@ -70,10 +81,9 @@ class PublishedFiles:
                 own = frozenset(data[start : start + DIGEST_BYTES] for start in starts)
                 self.lists[folder] = own.union(self.lists.get(folder, ()))
 
-    @property
-    def are_fields(self) -> bool:
-        """Whether the files are fields of a shard, for all that is known."""
-        return self.may_be_shard and not self.lists
+    def is_field(self, name: str) -> bool:
+        """Tell whether a file is a field of a shard, for all that is known."""
+        return name in self.fields and not self.lists
 
     def fault(self, name: str, data: bytes) -> InputError | None:
         """Return why a file beside the images does not come back; None where it is as it was."""
@@ -81,6 +91,6 @@ class PublishedFiles:
         for folder in folders:
             if digest_of_file(name[len(folder) :], data) in self.lists[folder]:
                 return None
-        if self.are_fields:
+        if self.is_field(name):
             return None
         return InputError(A_STRANGER if folders else NO_LIST)

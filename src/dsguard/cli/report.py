@@ -14,6 +14,7 @@ from dsguard.cli.console import (
     Exit,
     complain,
     counted,
+    say,
     shortened,
     show,
     show_leftovers,
@@ -92,7 +93,7 @@ def _tell_files(task: Task, report: Report, choices: Choices) -> None:
         told = ", ".join(map(shortened, report.published[:_SHOWN_FILES]))
         told += _more(len(report.published) - _SHOWN_FILES)
         keeps = "" if choices.only_named else " (--only-named keeps all but classes back)"
-        click.echo(f"published beside the images, for all to read: {told}{keeps}")
+        say(f"published beside the images, for all to read: {told}{keeps}")
     if report.bytes_read >= _WORTH_TELLING and task.publishes:
         times = report.bytes_written / report.bytes_read
         click.echo(

@@ -266,7 +266,7 @@ class Source(ABC):
     is_file = False
     """Whether it is one file of a folder that may hold others."""
     may_be_shard = False
-    """Whether files beside its images may be fields of these, in a shard that is given alone."""
+    """Whether it may be a shard that is given alone, and texts beside its images their fields."""
 
     def __init__(self, place: Place) -> None:
         self.place = place

@@ -139,10 +139,12 @@ class PublishedPrograms:
             if not programs:
                 return fields
             own = published.extras(start + row)
+            # One field may be of several columns, of which only some were sealed.
+            strange = programs_among(own, rows.names[row])
             theirs = {
                 name
                 for name in programs
-                if not self._trusts_sealed or own.get(name) == fields[name]
+                if not self._trusts_sealed or name in strange or own.get(name) == fields[name]
             }
             self._published |= {programs[name]: b"" for name in theirs}
             return {name: data for name, data in fields.items() if name not in theirs}
