@@ -22,11 +22,11 @@ from dsguard.formats.disclosure import NO_ROOM, Disclosure, LeftOut
 from dsguard.formats.insides import READERS
 from dsguard.formats.names import fault_of, shard_name
 from dsguard.formats.programs.data import A_PROGRAM, A_TYPE, OF_ANY_KEY
+from dsguard.formats.programs.published import PublishedPrograms
 from dsguard.formats.review import Review
 from dsguard.formats.sealing import Unsealed
 from dsguard.formats.sink import Output, Sink
 from dsguard.formats.unsealing import unsealed
-from dsguard.formats.webdataset.programs import PublishedPrograms
 from dsguard.formats.writers import open_sink
 
 
