@@ -19,7 +19,7 @@ from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
 from dsguard.bulk.published_files import A_STRANGER
 from dsguard.bulk.sealed_files import sealed, sealed_archive
 from dsguard.cli.commands import Exit, run
-from dsguard.formats import encode_image, open_source
+from dsguard.formats import decode_image, encode_image, encode_images, open_source
 from dsguard.formats.sealing import digest_of
 
 from .folders import files_in
@@ -162,6 +162,79 @@ def test_columns_of_strangers_are_no_program_beside_sealed_ones(tmp_path, scenes
     told = [name for name, error in report.failures.items() if MESSAGE in str(error)]
     assert len(told) == 2
     assert b"_target_" not in b"".join(files_in(tmp_path / "back").values())
+
+
+def stranger_writes(file, mark: bool, rows: list[dict[str, object]]) -> None:
+    """Write rows of a published table anew, and whether they say that they were made here."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    schema = pq.read_schema(file)
+    told = {key: data for key, data in schema.metadata.items() if key != b"dsguard.named"}
+    told |= {b"dsguard.named": b"1"} if mark else {}
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema.with_metadata(told)), file)
+
+
+@pytest.mark.parametrize("mark", [False, True])
+@pytest.mark.parametrize("out_format", ["folder", "webdataset"])
+def test_a_row_of_a_stranger_has_nothing_sealed(tmp_path, folder, out_format, mark):
+    """Its image was saved anew, so that nobody knows it; others of the table have sealed fields."""
+    pq = pytest.importorskip("pyarrow.parquet")
+    (folder / "images" / "1.json").write_text(json.dumps({"caption": "long words " * 60}))
+    protect_dataset(folder, tmp_path / "safe", KEY, out_format="parquet", workers=1)
+    (file,) = (tmp_path / "safe").glob("*.parquet")
+    rows = pq.read_table(file).to_pylist()
+    image = decode_image(rows[2]["image"]["bytes"])
+    rows[2]["image"]["bytes"] = encode_images(image[None], "tiff")[0]
+    theirs = {"pkl:hex": pickle.dumps([1]).hex(), "py": "import os", "json": '{"_target_": "id"}'}
+    rows[2]["fields"] = json.dumps(theirs)
+    stranger_writes(file, mark, rows)
+    report = restore_dataset(
+        tmp_path / "safe", tmp_path / "back", KEY, out_format=out_format, workers=1
+    )
+    assert any(MESSAGE in str(error) for error in report.failures.values())
+    back = b"".join(files_in(tmp_path / "back").values())
+    assert b"long words" in back
+    assert not any(sign in back for sign in (b"import os", b"_target_", pickle.dumps([1])))
+
+
+def test_images_of_strangers_name_no_file_that_is_run(tmp_path, folder):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "in").mkdir()
+    images = [{"bytes": encode_image(open_image(folder, n)), "path": f"{n}.png"} for n in range(2)]
+    table = pa.table({"image": images, "note": ["a long note " * 40] * 2})
+    pq.write_table(table, tmp_path / "in" / "a.parquet")
+    protect_dataset(tmp_path / "in", tmp_path / "safe", KEY, workers=1)
+    (file,) = (tmp_path / "safe").glob("*.parquet")
+    published = pq.read_table(file)
+    rows = published.to_pylist()
+    rows[0]["image"]["path"] = "package.png"
+    theirs = pa.Table.from_pylist(rows, schema=published.schema)
+    theirs = theirs.append_column("scripts", pa.array(['{"postinstall": "id"}'] * 2))
+    pq.write_table(theirs.replace_schema_metadata({b"dsguard.named": b"1"}), file)
+    report = restore_dataset(
+        tmp_path / "safe", tmp_path / "back", KEY, out_format="folder", workers=1
+    )
+    assert report.failures
+    assert not list((tmp_path / "back").rglob("package.json"))
+
+
+def open_image(folder, number: int):
+    return decode_image((folder / "images" / f"{number}.png").read_bytes())
+
+
+@pytest.mark.parametrize("names", [
+    ("Makefile.txt.png", "Makefile"), ("run.txt.png", "run"), ("package.build.png", "package.json"),
+])  # fmt: skip
+def test_fields_are_judged_by_the_names_of_their_files(tmp_path, clean, names):
+    """A field is called after its sample, and an image may have more dots in its name."""
+    protect_dataset(clean, tmp_path / "safe", KEY, workers=1)
+    shard = tmp_path / "safe" / "0.tar"
+    members = [(names[0] if name == "1.png" else name, data) for name, data in members_of(shard)]
+    tarred(shard, sorted([*members, (names[1], b"{}\n")]))
+    report = restore_dataset(
+        tmp_path / "safe", tmp_path / "back", KEY, out_format="folder", workers=1
+    )
+    assert f"0/{names[1]}" in report.failures
+    assert not list((tmp_path / "back").rglob(names[1]))
 
 
 # Files beside the images of folders

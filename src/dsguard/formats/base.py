@@ -142,6 +142,8 @@ class Rows:
         one is not known.
     extras : callable
         Return what else belongs to a row, for sinks of other formats.
+    published : callable or None
+        Return what of that was published, or has parts that were; None where all of it was.
     """
 
     names: list[str]
@@ -152,6 +154,7 @@ class Rows:
     record: Record | None = None
     extras: Callable[[int], Extras] = lambda row: {}
     originals: list[str] = field(default_factory=list)
+    published: Callable[[int], Extras] | None = None
 
     def __post_init__(self) -> None:
         known = {label: as_label(label) for label in set(self.classes)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from dsguard.errors import InputError
@@ -32,6 +33,10 @@ class FieldsOf:
         self._named = columns.named
 
     def __call__(self, row: int) -> Extras:
+        return self.without(row, ())
+
+    def without(self, row: int, columns: Collection[str]) -> Extras:
+        """Return the fields of a row without what some columns add, under the same names."""
         if self._others is None:
             return {}
         part = self._others.slice(row, 1)
@@ -44,8 +49,11 @@ class FieldsOf:
             msg = f"a value of another column cannot be read: {error}"
             raise InputError(msg) from error
         fields = _from_text(values.pop(FIELDS, None)) if self._named else {}
-        if values:  # those of others, who may have added some to a file that was made here
-            fields[_free("json", fields)] = _dumped(values)
+        rest = _free("json", fields)  # of others, who may have added some to a file of here
+        if self._named and FIELDS in columns:
+            fields = {}
+        if values := {name: value for name, value in values.items() if name not in columns}:
+            fields[rest] = _dumped(values)
         return fields
 
 

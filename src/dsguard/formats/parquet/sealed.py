@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING
 
 from dsguard.errors import InputError
-from dsguard.formats.base import Loose, Part, Rows
+from dsguard.formats.base import Extras, Loose, Part, Rows
 from dsguard.formats.limits import check_rows, most_unpacked
 from dsguard.formats.names import checked, some_of
 from dsguard.formats.parquet.batches import batches_of, plain_schema
@@ -144,8 +144,19 @@ class SealedColumns(Unsealed):
                 files=rows.files[start:stop],
                 originals=rows.originals[start:stop],
                 record=Table(batch, columns),
-                extras=FieldsOf(batch, columns),
+                extras=(fields := FieldsOf(batch, columns)),
+                published=partial(_published, fields, self._sealed_in(runs, start)),
             )
+
+    def _sealed_in(self, runs: list[_Run], start: int) -> list[Collection[str]]:
+        """Return the columns of each row that were sealed, and are not as they were published."""
+        assert self._schema is not None
+        sealed: list[Collection[str]] = [()] * (runs[-1].stop - start)
+        for run in runs:
+            if run.entry:
+                own = set(self._schema.names).difference(published_in(self._load(run.entry)))
+                sealed[run.start - start : run.stop - start] = [own - self._misfits] * len(run.rows)
+        return sealed
 
     def _cut(self, places: Iterable[tuple[str, int] | None]) -> Iterator[list[_Run]]:
         """Yield runs of rows that lie in one entry, as many as are put together at once."""
@@ -313,6 +324,10 @@ class SealedColumns(Unsealed):
         for mark, block in zip(marks, blocks_of(published, wanted), strict=True):
             if block not in (NULL_BLOCK, blocks(mark, [place])):
                 self._changed.add(wanted.name)
+
+
+def _published(fields: FieldsOf, sealed: list[Collection[str]], row: int) -> Extras:
+    return fields.without(row, sealed[row])
 
 
 @dataclass

@@ -105,7 +105,11 @@ def is_data(name: str, content: bytes | BinaryIO) -> bool:
 
 def programs_among(fields: Mapping[str, bytes], image: str) -> dict[str, str]:
     """Return the fields of an image that could be programs, and the names of their files."""
-    stem = with_suffix(image, "")
+    return programs_of_stem(fields, with_suffix(image, ""))
+
+
+def programs_of_stem(fields: Mapping[str, bytes], stem: str) -> dict[str, str]:
+    """Return the same of fields whose files are called after a stem."""
     files = {name: f"{stem}.{name}" if name else stem for name in fields}
     return {name: file for name, file in files.items() if not is_data(file, fields[name])}
 

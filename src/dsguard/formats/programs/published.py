@@ -10,9 +10,9 @@ from dsguard.formats.base import Extras, Loose, Rows
 from dsguard.formats.folder.reader import TreeSource
 from dsguard.formats.parquet.foreign import without_types
 from dsguard.formats.parquet.table import Table
-from dsguard.formats.programs.data import is_data, programs_among
+from dsguard.formats.programs.data import is_data, programs_among, programs_of_stem
 from dsguard.formats.sealing import Unsealed, digest_of
-from dsguard.formats.webdataset.reader import Samples
+from dsguard.formats.webdataset.reader import Samples, sample_of
 
 if TYPE_CHECKING:
     from dsguard.formats.base import Source
@@ -41,14 +41,12 @@ class PublishedPrograms:
     def taken_out(self, rows: Rows) -> Iterator[Rows]:
         """Yield rows with what was sealed of them, and without published programs."""
         published = self._without(rows)
-        start = 0
         for each in self._found.put_into(published, self._found.known(published)):
             is_plain = self._is_tree or isinstance(each.record, Samples)
             trusted = self._trusted(each)
             if self._types and isinstance(each.record, Table):
                 self._types.difference_update(self._types_in(trusted)[1])  # they were sealed
-            yield trusted if is_plain else self._sealed_alone(trusted, published, start)
-            start += len(each.names)
+            yield trusted if is_plain else self._sealed_alone(trusted)
 
     def rest(self) -> Iterator[Rows]:
         """Yield what was sealed of no image."""
@@ -95,7 +93,8 @@ class PublishedPrograms:
 
         def extras(row: int) -> Extras:
             fields = plain(row)
-            theirs = programs_among(fields, rows.names[row])
+            theirs = programs_of_stem(fields, sample_of(rows.names[row]))  # as they are written
+            theirs |= programs_among(fields, rows.names[row])
             return {name: data for name, data in fields.items() if name not in theirs}
 
         return replace(rows, record=replace(rows.record, members=members), extras=extras)
@@ -129,23 +128,20 @@ class PublishedPrograms:
         found = [f"{columns.file}/{name}" for name in names]
         return replace(rows, record=replace(rows.record, batch=batch)) if names else rows, found
 
-    def _sealed_alone(self, rows: Rows, published: Rows, start: int) -> Rows:
-        """Return rows of a table without the programs that were published as they are."""
-        plain = rows.extras
+    def _sealed_alone(self, rows: Rows) -> Rows:
+        """Return rows of a table without the programs that were published, or partly so.
+
+        One field may be of several columns, of which only some were sealed.
+        """
+        plain, published = rows.extras, rows.published or rows.extras
 
         def extras(row: int) -> Extras:
             fields = plain(row)
             programs = programs_among(fields, rows.names[row])
             if not programs:
                 return fields
-            own = published.extras(start + row)
-            # One field may be of several columns, of which only some were sealed.
-            strange = programs_among(own, rows.names[row])
-            theirs = {
-                name
-                for name in programs
-                if not self._trusts_sealed or name in strange or own.get(name) == fields[name]
-            }
+            strange = programs_among(published(row), rows.names[row])
+            theirs = {n for n in programs if n in strange or not self._trusts_sealed}
             self._published |= {programs[name]: b"" for name in theirs}
             return {name: data for name, data in fields.items() if name not in theirs}
 

@@ -35,12 +35,14 @@ _NO_TABLE = re.compile(r"(?i:sep=)|ID;P[A-Z0-9]{0,32}(?:[;\r\n]|$)|\s{0,64}<")
 _MARK = "\ufeff"
 _BLANKS = "\ufeff \t\r\n\f\v\x1c\x1d\x1e\x85\u2028\u2029"
 
-_IN_TABLE = re.compile(
-    r"""(?:^|[,;\t"'])[ "']{0,32}(?:[=＝]|[@+＠＋－-][^\n,;\t]{0,256}[(|])""", re.MULTILINE
+_CELL_ENDS = re.compile(r"[,;\t]")
+_PASSED_OVER = "".join(filter(str.isspace, map(chr, range(0x3001)))) + (
+    "\ufeff\u200b\u200c\u200d\u2060\xad\"'"
 )
-"""A cell that spreadsheets take for a formula which may call something."""
+"""What is passed over before a word: blanks, quotes and signs without a width."""
+_NUMBER = re.compile(r"[+-]?[0-9.]{1,64}(?:[eE][+-]?[0-9]{1,8})?%?")
 
-_COMMAND = re.compile(r"^[ \t]{0,8}pipe:", re.MULTILINE)
+_COMMAND = re.compile(r"\W*pipe\s*:")
 _ESCAPED = re.compile(r"\\u00([2-7][0-9a-fA-F])")
 _IN_JSON = re.compile(r'"py\\?/\w*"\s*:|"_target_"|[:\[,]\s*"(?:\$|pipe:)')
 """Keys of jsonpickle and of Hydra, which make objects, values that MONAI evaluates, and commands
@@ -104,12 +106,42 @@ def _in_card(text: str) -> bool:
 
 def _in_table(text: str) -> bool:
     """Tell of tables; spreadsheets take some for another kind of file by how they begin."""
-    return bool(_IN_TABLE.search(text) or _NO_TABLE.match(text))
+    return bool(_NO_TABLE.match(text)) or any(map(_has_formula, text.splitlines()))
+
+
+def _has_formula(line: str) -> bool:
+    """Tell whether spreadsheets take a cell for a formula which may call something."""
+    start, last = 0, max(map(line.rfind, "(|"))
+    for cell in _CELL_ENDS.split(line):
+        own = cell.strip(_PASSED_OVER)
+        if own.startswith(("=", "＝")):
+            return True
+        if own.startswith(("@", "+", "-", "＠", "＋", "－")) and not _NUMBER.fullmatch(own):
+            is_quoted = cell.lstrip().startswith(('"', "'"))  # then it may go on in the next ones
+            if last >= start if is_quoted else max(map(cell.find, "(|")) >= 0:
+                return True
+        start += len(cell) + 1
+    return False
 
 
 def _in_list(text: str) -> bool:
     """Tell of lists of shards: WebDataset runs what begins so."""
-    return _COMMAND.search(text) is not None
+    return any(map(_has_command, text.splitlines()))
+
+
+def _has_command(line: str) -> bool:
+    return any(_COMMAND.match(part) or _may_become_one(part) for part in line.split("::"))
+
+
+def _may_become_one(address: str) -> bool:
+    """Tell whether an address may be a command once words in braces stand in their place."""
+    scheme, colon, _ = address.partition(":")
+    place = 0
+    for sign in "pipe":
+        place = scheme.find(sign, place) + 1
+        if not place:
+            return False
+    return bool(colon) and "{" in scheme
 
 
 def _in_yaml(text: str) -> bool:
