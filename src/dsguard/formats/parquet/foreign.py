@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dsguard.formats.parquet.columns import arrow
@@ -58,22 +59,24 @@ def shown(field: pa.Field) -> pa.Field:
 
 
 def without_types(
-    batch: pa.RecordBatch, image: str | None = None
+    batch: pa.RecordBatch, image: str | None = None, but: Collection[str] = ()
 ) -> tuple[pa.RecordBatch, list[str]]:
     """Return rows whose columns say nothing of types that packages have, and those that did.
 
-    `image` is the column of the images, which may say that it is one.
+    `image` is the column of the images, which may say that it is one; those of `but` may say all.
     """
     found = list[str]()
 
     def bare(metadata: Told, name: str) -> Told:
         kind = (metadata or {}).get(TYPE, _OF_ARROW)
+        if any(name == each or name.startswith(f"{each}.") for each in but):
+            return metadata
         if kind.startswith(_OF_ARROW) and kind != _PICKLED:
             return metadata
         found.append(name)
         return {k: v for k, v in (metadata or {}).items() if k not in (TYPE, _SAID)}
 
-    metadata, odd = without_odd_features(batch.schema.metadata, image)
+    metadata, odd = without_odd_features(batch.schema.metadata, image, but)
     if not odd and not any(map(tells_of_itself, batch.schema)):
         return batch, found
     fields = [retold(each, each.name, bare) for each in batch.schema]

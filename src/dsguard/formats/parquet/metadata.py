@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dsguard.formats.disclosure import A_KEY
@@ -91,12 +91,14 @@ def _bare(feature: Any) -> Any:
     return {key: each for key, each in kept.items() if not (is_counted and key == "num_classes")}
 
 
-def without_odd_features(metadata: Told, image: str | None) -> tuple[Told, list[str]]:
+def without_odd_features(
+    metadata: Told, image: str | None, but: Collection[str] = ()
+) -> tuple[Told, list[str]]:
     """Return metadata without features that are no plain values, and their columns.
 
     ``datasets`` calls any function of pyarrow that is called as a type is, and opens what is said
     to be an image, a film or the like: PostScript, or a file elsewhere. `image` is the column of
-    the images.
+    the images; those of `but` may be anything.
     """
     if not metadata or FEATURES not in metadata:
         return metadata, []
@@ -106,7 +108,7 @@ def without_odd_features(metadata: Told, image: str | None) -> tuple[Told, list[
         odd = [
             column
             for column, feature in features.items()
-            if not (_is_usual(feature) or (column == image and _is_image(feature)))
+            if not (_is_usual(feature) or (column == image and _is_image(feature)) or column in but)
         ]
     except KeyError:  # it says nothing of columns
         return metadata, []

@@ -26,7 +26,7 @@ from dsguard.formats.parquet.entries import (
 )
 from dsguard.formats.parquet.fields import FieldsOf
 from dsguard.formats.parquet.fitting import fitted, merged_schema, misfits
-from dsguard.formats.parquet.foreign import parquet_file
+from dsguard.formats.parquet.foreign import parquet_file, without_types
 from dsguard.formats.parquet.marks import NO_BLOCK, NULL_BLOCK, blocks, blocks_of, marks_of
 from dsguard.formats.parquet.table import Table
 from dsguard.formats.sealing import Entries, Unsealed, digest_of, numbered_name
@@ -61,6 +61,8 @@ class SealedColumns(Unsealed):
         self._unmarked: set[str] = set()
         self._unknown: list[str] = []
         self._changed: set[str] = set()
+        self._typeless: set[str] = set()
+        self._not_sealed: set[str] = set()
         self._misfits: frozenset[str] = frozenset()
         self._compared: list[int] = []
         self._is_met = False
@@ -132,7 +134,8 @@ class SealedColumns(Unsealed):
             self._meet(table)
         for runs in self._cut(self._places(rows, table)):
             start, stop = runs[0].start, runs[-1].stop
-            batch = self._merged(table, start, stop, runs)
+            sealed = self._sealed_in(runs, start)
+            batch = self._vouched(self._merged(table, start, stop, runs), sealed, table)
             columns = Columns(batch.schema, table.columns.file)
             if columns.image != table.columns.image:
                 msg = "has another column of images than the published file"
@@ -145,7 +148,7 @@ class SealedColumns(Unsealed):
                 originals=rows.originals[start:stop],
                 record=Table(batch, columns),
                 extras=(fields := FieldsOf(batch, columns)),
-                published=partial(_published, fields, self._sealed_in(runs, start)),
+                published=partial(_published, fields, sealed),
             )
 
     def _sealed_in(self, runs: list[_Run], start: int) -> list[Collection[str]]:
@@ -157,6 +160,29 @@ class SealedColumns(Unsealed):
                 own = set(self._schema.names).difference(published_in(self._load(run.entry)))
                 sealed[run.start - start : run.stop - start] = [own - self._misfits] * len(run.rows)
         return sealed
+
+    def _vouched(
+        self, batch: pa.RecordBatch, sealed: list[Collection[str]], table: Table
+    ) -> pa.RecordBatch:
+        """Return rows in which columns of types that readers run have sealed values alone.
+
+        The owner says of which type a column is, and anybody can publish values of it.
+        """
+        image = table.columns.image
+        _, found = without_types(batch, image)
+        typed = {name for name in batch.schema.names if _are_of(name, found)}
+        kept = typed & (self._ever_sealed - self._misfits)
+        if typed - kept:
+            self._typeless.update(typed - kept)
+            batch, _ = without_types(batch, image, kept)
+        arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
+        for name in kept:
+            rows = [n if name in own else None for n, own in enumerate(sealed)]
+            taken = arrays[name].take(arrow()[0].array(rows, "int64"))
+            if taken.null_count > arrays[name].null_count:
+                self._not_sealed.add(name)
+                arrays[name] = taken
+        return arrow()[0].RecordBatch.from_arrays(list(arrays.values()), schema=batch.schema)
 
     def _cut(self, places: Iterable[tuple[str, int] | None]) -> Iterator[list[_Run]]:
         """Yield runs of rows that lie in one entry, as many as are put together at once."""
@@ -263,7 +289,12 @@ class SealedColumns(Unsealed):
         return self._source.count_of(self._part.file) == len(self._digests)
 
     def trouble(self) -> str:
-        told = [self._told_of_unknown(), self._told_of_misfits(), self._told_of_changed()]
+        told = [
+            self._told_of_unknown(),
+            self._told_of_misfits(),
+            self._told_of_changed(),
+            self._told_of_types(),
+        ]
         return "; ".join(filter(None, told)) or super().trouble()
 
     def _told_of_unknown(self) -> str:
@@ -296,6 +327,16 @@ class SealedColumns(Unsealed):
             "place; give the new ones a column of their own"
         )
 
+    def _told_of_types(self) -> str:
+        found = sorted(self._not_sealed | self._typeless)
+        if not found:
+            return ""
+        how = "without its type" if self._typeless else "without these values"
+        return (
+            f"{self._part.file} has values that were not sealed in column {some_of(found)}, which "
+            f"is of a type that readers run; it comes back {how}: get a whole copy"
+        )
+
     def _values(self, wanted: pa.Field, published: pa.RecordBatch, run: _Run) -> pa.Array:
         """Return a column for a run of rows: sealed, published, or nulls."""
         pyarrow, _ = arrow()
@@ -324,6 +365,11 @@ class SealedColumns(Unsealed):
         for mark, block in zip(marks, blocks_of(published, wanted), strict=True):
             if block not in (NULL_BLOCK, blocks(mark, [place])):
                 self._changed.add(wanted.name)
+
+
+def _are_of(column: str, names: Collection[str]) -> bool:
+    """Tell whether some names are that of a column, or of what lies within it."""
+    return any(name == column or name.startswith(f"{column}.") for name in names)
 
 
 def _published(fields: FieldsOf, sealed: list[Collection[str]], row: int) -> Extras:

@@ -70,7 +70,7 @@ class Kept:
     @property
     def field(self) -> str:
         """Its name within the sample."""
-        return self.name[len(self.sample) :].lstrip(".")
+        return self.name[len(self.sample) :].removeprefix(".")
 
 
 @dataclass
