@@ -108,6 +108,7 @@ PROGRAMS = [
     *[("a.csv", b"a,b\r=1\r"), ("a.csv", "a\x85=1".encode()), ("a.csv", b"a\n\x0b=1")],
     *[("a.csv", b"-" + b"1+" * 200 + b"x|y!A0"), ("a.csv", b" " * 90 + b"=1")],
     *[("a.csv", "\u200b\xa0=1".encode()), ("a.tsv", b'a\t"-x,\ty(1)"'), ("a.csv", b"-x,=1")],
+    *[("a.xml", "<?xml encoding='cp037'?><!DOCTYPE a><a/>".encode("cp037"))],
     *[("a.txt", b"a\rpipe:ls"), ("a.txt", b" " * 90 + b"pipe:ls"), ("a.lst", b"x::pipe:ls")],
     *[("a.txt", b"{a,pipe:ls}"), ("a.txt", b"p{i,x}p{e,y}:ls"), ("a.list", "\xa0pipe:ls".encode())],
     *[("shards.txt", b"a.tar\n pipe:ls\n"), ("a.flo", b"\x89HDF"), ("a.safetensors", b"\x80\2")],

@@ -156,6 +156,8 @@ def _in_json(text: str) -> bool:
 
 
 def _in_xml(text: str) -> bool:
+    if not text.lstrip(_BLANKS + "\0").startswith("<"):  # it is in an encoding of its own
+        return True
     return bool(_IN_XML.search(text) or _ENCODING.search(text))
 
 
