@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import dsguard
-from dsguard.bulk import dataset_surrogate, protect_dataset, restore_dataset
+from dsguard.bulk import dataset_surrogate, process_shard, protect_dataset, restore_dataset
 from dsguard.cli.commands import Exit, run
 from dsguard.formats import open_source
 from dsguard.integrations.huggingface import rows_in
@@ -284,6 +284,18 @@ def test_facts_are_not_read_from_huge_files(home, capsys):
         file.truncate(3 << 30)
     assert run(["inspect", "huge.png"]) == Exit.SOME_FAILED
     assert "huge.png" in capsys.readouterr().err
+
+
+def test_a_folder_that_became_published_meanwhile_gets_no_clean_images(home):
+    def engine(specs, workers):
+        for spec in specs:
+            yield process_shard(spec)
+            Path("pub.dsguard").mkdir(exist_ok=True)  # another run begins
+            Path("pub.dsguard/settings.json").write_text('{"task": "protected"}')
+
+    protect_dataset("photos", "images", KEY)
+    with pytest.raises(dsguard.InputError, match="would be published"):
+        restore_dataset("images", "pub/new", KEY, engine=engine, shard_size=2)
 
 
 def contents(folder: str) -> dict[str, bytes]:

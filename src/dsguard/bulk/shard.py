@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from dsguard.bulk.ahead import with_keys
+from dsguard.bulk.checks import check_unpublished
 from dsguard.bulk.hidden_classes import shows_class
 from dsguard.bulk.journal import Journal
 from dsguard.bulk.lines import fail, files_of, line_of
@@ -164,6 +165,8 @@ def process_shard(spec: ShardSpec) -> ShardResult:
     ------
     OSError
         If the destination cannot be written.
+    InputError
+        If images would be restored into what a run publishes that has begun meanwhile.
 
     Examples
     --------
@@ -171,6 +174,8 @@ def process_shard(spec: ShardSpec) -> ShardResult:
     >>> def engine(specs, workers):  # an engine of one's own: any way to call it for each shard
     ...     return map(process_shard, specs)
     """
+    if spec.output is not None and not spec.task.publishes:
+        check_unpublished(str(spec.output.place), "destination")  # by a run that began meanwhile
     result = ShardResult(spec.number)
     lines: list[str] = []
     sink = None

@@ -323,6 +323,7 @@ class Client:
         path = f"/v1/jobs/{quote(number, safe='')}/result"
         with write_whole(tar) as file:
             self._service.fetch(path, file)
+            check_unpublished(tar, "tar")  # by a run that began meanwhile
 
     def remove_job(self, number: str) -> None:
         """Remove a job with its result."""

@@ -55,6 +55,7 @@ def restore_command(dataset: str, source: Path, destination: Path, *, overwrite:
                 if image.error:
                     failed[image.name] = InputError(image.error)
                     continue
+                check_unpublished(destination, "destination")  # by a run that began meanwhile
                 try:
                     place.write(_name_for(names[image.name], image.data, dataset), image.data)
                 except InputError as error:  # of its name
