@@ -229,7 +229,6 @@ def test_fields_of_one_name_fail_with_their_images(tmp_path, scenes):
         [
             [("a.jpg", image), ("a.npy", b"1"), ("a.jpg", image), ("a.npy", b"2")],
             [("a.npy", b"1"), ("a.npy", b"2"), ("a.jpg", image)],
-            [("a.npy", b"1"), ("a..npy", b"2"), ("a.jpg", image)],
         ]
     ):
         clean, out = tmp_path / f"clean{n}", tmp_path / f"out{n}"
@@ -240,6 +239,21 @@ def test_fields_of_one_name_fail_with_their_images(tmp_path, scenes):
         assert "0/a.jpg" in verify_dataset(out, KEY, against=clean).different
         restore_dataset(out, tmp_path / f"back{n}", KEY)
         assert members_of(tmp_path / f"back{n}" / "0.tar") == good
+
+
+@pytest.mark.parametrize("out_format", ["auto", "folder"])
+def test_a_field_with_a_dot_of_its_own_is_another(tmp_path, scenes, out_format):
+    members = [("a.jpg", jpeg(scenes[0])), ("a.npy", b"1"), ("a..npy", b"2")]
+    tarred(tmp_path / "clean" / "0.tar", members)
+    report = protect_dataset(tmp_path / "clean", tmp_path / "out", KEY, keep="files")
+    assert (report.done, report.left_out) == (1, {})
+    restored = restore_dataset(tmp_path / "out", tmp_path / "back", KEY, out_format=out_format)
+    assert restored.failures == {}
+    if out_format == "auto":
+        assert members_of(tmp_path / "back" / "0.tar") == members
+    else:
+        back = {path.name: path.read_bytes() for path in (tmp_path / "back").rglob("*.*")}
+        assert {name: back[name] for name, _ in members} == dict(members)
 
 
 @pytest.mark.parametrize("second", [b"\0other", b"short"])
