@@ -30,11 +30,12 @@ def look_for_programs(
     source: Source,
     key: DatasetKey | KeySource,
     selection: Selection,
+    published: PublishedFiles,
     sealed: Container[str],
     report: Report,
 ) -> None:
     """Report files beside published images that are not restored, and were not sealed as well."""
-    for name, fault in faults_beside(source, key, PublishedFiles.of(source, key), sealed):
+    for name, fault in faults_beside(source, key, published, sealed):
         if not selection.leaves_out(name):
             report.add_broken(name, fault)
 

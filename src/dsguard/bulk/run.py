@@ -17,6 +17,7 @@ from dsguard.bulk.opening import opened
 from dsguard.bulk.plan import Plan, plan_of
 from dsguard.bulk.preparing import prepared
 from dsguard.bulk.programs import look_for_programs, without_programs
+from dsguard.bulk.published_files import PublishedFiles
 from dsguard.bulk.report import Progress, Report
 from dsguard.bulk.sealed_files import opened_in, sealed_in
 from dsguard.bulk.sealed_lists import without_lists
@@ -131,8 +132,9 @@ def _carry_out(
             look_for_sealed(source, task.key, report)
         if plan.destination is None:
             seen = _work(plan, plan.specs, settings, report, progress)
-            sealed = _look_at_sealed(source, task, report)
-            look_for_programs(source, task.key, settings.selection, sealed, report)
+            published = PublishedFiles.unlisted(source)
+            sealed = _look_at_sealed(source, task, published, report)
+            look_for_programs(source, task.key, settings.selection, published, sealed, report)
             if against is not None:
                 told = partial(progress or _untold, report, len(plan.specs))
                 compare(against, source, task.key, report, sealed, told)
@@ -160,15 +162,22 @@ def _look_around(source: Source, selection: Selection, report: Report) -> None:
             report.add_broken(name, error)
 
 
-def _look_at_sealed(source: Source, task: Task, report: Report) -> dict[str, bytes]:
-    """Return SHA-256 of the files that lie sealed beside the images; report what does not open."""
+def _look_at_sealed(
+    source: Source, task: Task, published: PublishedFiles, report: Report
+) -> dict[str, bytes]:
+    """Return SHA-256 of the files that lie sealed beside the images; report what does not open.
+
+    The lists of published files that are among them are added to these.
+    """
     found: dict[str, bytes] = {}
     for name in sealed_in(source):
         try:
-            files = without_lists(opened_in(source, name, task.key))
+            opened_files = opened_in(source, name, task.key)
         except DsguardError as error:
             report.add_broken(name, error.to_keep())
         else:
+            published.add(opened_files)
+            files = without_lists(opened_files)
             files = without_programs(files, task.key, report.add_broken)
             found |= {inner: hashlib.sha256(data).digest() for inner, data in files.items()}
     report.sealed_files += len(found)
