@@ -476,12 +476,48 @@ def test_a_destination_that_becomes_a_link_after_the_run_began(home, key, monkey
     assert not list(victim.iterdir())
 
 
-def test_hidden_images_in_the_destination_are_named(home, key):
-    for name in ("out/.thumbnails/x.png", "out/a/.clean.jpg", "out/.git/config"):
-        (home / name).parent.mkdir(parents=True, exist_ok=True)
-        (home / name).write_bytes(b"x")
+def lay(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+
+
+OF_TOOLS = (".git/config", ".gitattributes", ".DS_Store", "a/.gitignore",
+            ".cache/huggingface/upload/a/0.png.metadata")  # fmt: skip
+
+
+def test_hidden_files_in_the_destination_are_named(home, key):
+    """Whoever uploads a folder may not pass over them; dsguard may have restored into one."""
+    hidden = [".thumbnails/x.png", "a/.clean.jpg", ".git/x.png", ".key", ".cache/x/clean.tar"]
+    lay(home / "out", *hidden, *OF_TOOLS)
     report = protect_dataset("clean", "out", key, profile="veil", overwrite=True)
-    assert report.foreign == ["out/.thumbnails/x.png", "out/a/.clean.jpg"]
+    assert report.foreign == [f"out/{name}" for name in sorted(hidden)]
+
+
+def test_clean_shards_in_a_hidden_folder_are_not_published_around(home, key):
+    protect_dataset("clean", "safe", key, profile="veil", out_format="webdataset")
+    restore_dataset("safe", "out/.cache", key)
+    with pytest.raises(InputError, match=r"out is not empty \(\.cache.* lies there\)"):
+        protect_dataset("clean", "out", key, profile="veil")
+    assert not (home / "out.dsguard").exists()
+    report = protect_dataset("clean", "out", key, profile="veil", overwrite=True)
+    assert {"out/.cache/00000.tar", "out/.cache.dsguard/settings.json"} < set(report.foreign)
+
+
+def test_a_destination_may_have_hidden_folders_of_tools(home, key):
+    lay(home / "out", ".git/config", ".cache/huggingface/CACHEDIR.TAG")
+    report = protect_dataset("clean", "out", key, profile="veil")
+    assert (report.done, report.foreign) == (240, [])
+
+
+def test_hidden_files_in_a_store_are_named(home, key):
+    system = pytest.importorskip("fsspec").filesystem("memory")
+    system.pipe_file("/hidden/.cache/x.tar", b"x")
+    system.pipe_file("/hidden/.git/config", b"x")
+    with pytest.raises(InputError, match="is not empty"):
+        protect_dataset("clean", "memory://hidden", key, profile="veil")
+    report = protect_dataset("clean", "memory://hidden", key, profile="veil", overwrite=True)
+    assert report.foreign == ["memory://hidden/.cache/x.tar"]
 
 
 @posix

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import dsguard
-from dsguard.bulk import dataset_surrogate, process_shard, protect_dataset, restore_dataset
+from dsguard.bulk import dataset_surrogate, plan, process_shard, protect_dataset, restore_dataset
 from dsguard.cli.commands import Exit, run
 from dsguard.formats import open_source
 from dsguard.integrations.huggingface import rows_in
@@ -301,3 +301,22 @@ def test_a_folder_that_became_published_meanwhile_gets_no_clean_images(home):
 def contents(folder: str) -> dict[str, bytes]:
     paths = (path for path in Path(folder).rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+@pytest.mark.parametrize(("task", "published"), [
+    (protect_dataset, "site"), (restore_dataset, "site"), (restore_dataset, "site/sub/below"),
+])  # fmt: skip
+def test_a_destination_that_became_published_before_its_run(home, monkeypatch, task, published):
+    """A run may fit its rate for long: only its journal, and the lock on it, tell others."""
+    real, source = plan.fitted, "photos" if task is protect_dataset else "shards"
+
+    def slow(*given):
+        monkeypatch.setattr(plan, "fitted", real)
+        protect_dataset("photos", published, KEY)
+        return real(*given)
+
+    monkeypatch.setattr(plan, "fitted", slow)
+    with pytest.raises(dsguard.InputError, match="would be published"):
+        task(source, "site/sub", KEY)
+    assert not Path("site/sub.dsguard").exists()
+    assert Path(published).exists()

@@ -13,8 +13,8 @@ from dsguard._published import JOURNAL
 from dsguard.bulk.journal import Journal
 from dsguard.errors import InputError
 from dsguard.formats.images import check_output_format
-from dsguard.formats.names import checked, shard_name
-from dsguard.formats.places import Listing, LocalPlace, Place, RemotePlace, on_disk, place_of
+from dsguard.formats.names import checked, shard_name, some_of
+from dsguard.formats.places import LocalPlace, Place, RemotePlace, on_disk, place_of
 from dsguard.formats.places.local import is_within
 from dsguard.formats.places.spelling import Apart
 from dsguard.formats.sink import Output
@@ -141,12 +141,14 @@ def check_unpublished(
 
 
 def check_empty(place: Place) -> None:
-    """Refuse a place that has files in it, or links."""
-    found = place.listing() if place.exists("") else Listing()
-    if found.files or found.refused:
+    """Refuse a place that has files in it, or links, but for hidden ones of tools."""
+    if not place.exists(""):
+        return
+    found = place.listing()
+    if there := [*found.files, *found.refused, *place.hidden_files(found)]:
         msg = (
-            f"{place} is not empty and was not begun by dsguard; choose another destination or add "
-            "--overwrite"
+            f"{place} is not empty ({some_of(there[:1])} lies there) and was not begun by dsguard; "
+            "choose another destination or add --overwrite"
         )
         raise InputError(msg)
 

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from dsguard.errors import InputError
 from dsguard.formats.limits import MOST_LOOSE, check_size
+from dsguard.formats.places.hidden import may_be_data
 
 
 @dataclass
@@ -25,11 +26,14 @@ class Listing:
         What is not read, and why; the name of a folder ends with ``/``.
     leftovers : list of str
         Journals, scratch folders and temporary files of runs, sorted.
+    hidden : list of str
+        Names of files in hidden folders, where these were looked into.
     """
 
     files: list[str] = field(default_factory=list)
     refused: dict[str, InputError] = field(default_factory=dict)
     leftovers: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
 
     def ordered(self) -> Listing:
         """Return itself, sorted."""
@@ -150,9 +154,15 @@ class Place(ABC):
         del names
         return ""
 
-    def hidden_images(self) -> list[str]:
-        """Return the hidden files that are called as images are."""
-        return []
+    def hidden_files(self, found: Listing) -> list[str]:
+        """Return the hidden files that may be data of somebody, sorted.
+
+        Parameters
+        ----------
+        found : Listing
+            That of this place.
+        """
+        return sorted(filter(may_be_data, (*found.files, *found.hidden)))
 
     def stamp(self, name: str) -> str:
         """Return what changes when the file does, as far as can be told without reading it."""

@@ -7,36 +7,20 @@ even if somebody has put a link in its place meanwhile. Windows has paths alone.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
-import stat
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from dsguard._regular import BINARY, open_file
 from dsguard.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_BINARY = getattr(os, "O_BINARY", 0)
-_NO_WAITING = getattr(os, "O_NONBLOCK", 0)  # for somebody to write to a pipe
 _FOLDER = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 _HAS_FOLDERS = {os.open, os.mkdir, os.unlink, os.rename} <= os.supports_dir_fd
 _MOST_OPEN = 32
-
-
-def open_file(path: str, flags: int = 0, folder: int | None = None) -> int:
-    """Open a file for reading; refuse a pipe, which nobody may ever write to."""
-    file = os.open(path, os.O_RDONLY | _BINARY | _NO_WAITING | flags, dir_fd=folder)
-    mode = os.fstat(file).st_mode
-    if stat.S_ISREG(mode):
-        return file
-    os.close(file)
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    msg = f"{path} is no file, but a pipe or a device; remove it"
-    raise InputError(msg)
 
 
 def identity_of(status: os.stat_result) -> tuple[int, int]:
@@ -85,12 +69,12 @@ class Folder:
 
     def create(self, name: str, mode: int) -> int:
         """Open a new file of this folder for reading and writing."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | BINARY
         return os.open(self.at(name), flags, mode, dir_fd=self.number)
 
     def open_lock(self, name: str) -> int:
         """Open a file of this folder that is there to be locked; make it where it is not there."""
-        flags = os.O_RDWR | os.O_CREAT | _BINARY | getattr(os, "O_NOFOLLOW", 0)
+        flags = os.O_RDWR | os.O_CREAT | BINARY | getattr(os, "O_NOFOLLOW", 0)
         return os.open(self.at(name), flags, 0o600, dir_fd=self.number)
 
     def date(self, name: str, modified: int) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from dsguard._atomic import IGNORE, make_private, sync_disk
+from dsguard._regular import open_file
 from dsguard.errors import InputError
-from dsguard.formats.images import has_image_suffix
 from dsguard.formats.limits import MOST_LOOSE, check_size
 from dsguard.formats.names import (
     JOURNAL_FILES,
@@ -28,7 +28,8 @@ from dsguard.formats.names import (
     may_be_journal,
 )
 from dsguard.formats.places.base import Listing, Place
-from dsguard.formats.places.inside import Folder, Inside, identity_of, open_file
+from dsguard.formats.places.hidden import may_be_data
+from dsguard.formats.places.inside import Folder, Inside, identity_of
 from dsguard.formats.places.spelling import Spelling
 
 _AT_ONCE = 1 << 16
@@ -332,13 +333,14 @@ class LocalPlace(Place):
         if self.path.exists():
             sync_disk(self.path)
 
-    def hidden_images(self) -> list[str]:
-        found = []
+    def hidden_files(self, found: Listing) -> list[str]:
+        del found  # hidden folders were not looked into
+        told: list[str] = []
         for folder, _, files in os.walk(self.path):
             above = os.path.relpath(folder, self.path).replace(os.sep, "/")
             names = (file if above == "." else f"{above}/{file}" for file in files)
-            found += [name for name in names if is_hidden(name) and has_image_suffix(name)]
-        return sorted(found)
+            told += filter(may_be_data, names)
+        return sorted(told)
 
     def hold(self) -> None:
         try:

@@ -150,14 +150,7 @@ class RemotePlace(Place):
                 f"{folder} lists nothing: it is empty, or the server sent something else; remove "
                 "it, or look at that address"
             )
-        journals = journals_among(names)
-        found.leftovers += journals
-        for name in names:
-            folder, _, file = name.rpartition("/")
-            if is_temporary(file):
-                found.leftovers.append(name)
-            elif not is_hidden(folder) and not (journals and lies_in(name, journals)):
-                found.files.append(name)
+        _sort_in(names, found)
         return found.ordered()
 
     def open(self, name: str) -> BinaryIO:
@@ -305,6 +298,20 @@ class RemotePlace(Place):
             )
             raise InputError(msg)
         return RemotePlace(url + suffix)
+
+
+def _sort_in(names: Collection[str], found: Listing) -> None:
+    """Add the names of all files to a listing."""
+    journals = journals_among(names)
+    found.leftovers += journals
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        if is_temporary(file):
+            found.leftovers.append(name)
+        elif is_hidden(folder):
+            found.hidden.append(name)
+        elif not (journals and lies_in(name, journals)):
+            found.files.append(name)
 
 
 def _sought(seek: Callable[..., int], address: str, *to: int) -> int:
