@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from pathlib import Path
 
+from dsguard._regular import read_file
 from dsguard.errors import InputError
 
 JOURNAL = ".dsguard"
@@ -96,20 +96,16 @@ def _is_published(folder: Path, *, if_damaged: bool) -> bool:
 def _protects(journal: Path, *, if_damaged: bool) -> bool:
     """Tell whether the run of a journal protects images."""
     try:
-        settings = dict(json.loads(_read(journal / SETTINGS)))
-    except (OSError, TypeError, ValueError, RecursionError):  # it is damaged, or of another user
+        settings = dict(json.loads(read_file(journal / SETTINGS, _MOST)))
+    except (
+        InputError,
+        OSError,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ):  # it is damaged, or of another user
         return if_damaged
     return bool(settings.get("task", PROTECTED) == PROTECTED)
-
-
-def _read(path: Path) -> bytes:
-    """Return the beginning of a file; a pipe, which may never end, is none."""
-    file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    with os.fdopen(file, "rb") as opened:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            msg = f"{path} is no file"
-            raise OSError(msg)
-        return opened.read(_MOST)
 
 
 def repository_of(path: Path) -> Path | None:

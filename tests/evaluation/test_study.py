@@ -349,18 +349,27 @@ def test_results_of_before_are_kept_or_refused(quick_networks, tmp_path, scenes)
         study(preset)
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "seed2").symlink_to("elsewhere")
-    with pytest.raises(dsguard.InputError, match="holds a link, 'seed2'"):
+    with pytest.raises(dsguard.InputError, match="holds a link or a pipe, 'seed2'"):
         study(preset)
     (tmp_path / "seed2").unlink()
     link = tmp_path / "seed0" / "clean-mixup.pt"
     link.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(dsguard.InputError, match=r"holds a link, 'seed0/clean-mixup\.pt'"):
+    with pytest.raises(
+        dsguard.InputError, match=r"holds a link or a pipe, 'seed0/clean-mixup\.pt'"
+    ):
         study(preset)
     link.unlink()
     for damaged in ("", "[]", "3"):
         (tmp_path / "settings.json").write_text(damaged)
         with pytest.raises(dsguard.InputError, match=r"settings\.json is damaged"):
             study(preset)
+    for name in ("settings.json", "results.json", "seed0/pipe"):
+        kept = tmp_path / name
+        kept.unlink(missing_ok=True)
+        os.mkfifo(kept)
+        with pytest.raises(dsguard.InputError, match=f"holds a link or a pipe, '{name}'"):
+            study(preset)
+        kept.unlink()
 
 
 @pytest.mark.parametrize("kind", ["no text", "pipe", "large"])

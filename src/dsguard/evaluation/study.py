@@ -186,10 +186,20 @@ def _settings(
     }
 
 
+def _is_odd(path: Path) -> bool:
+    """Tell whether something is no file and no folder, and is still there."""
+    return path.is_symlink() or (path.exists() and not (path.is_file() or path.is_dir()))
+
+
 def _claim(out: Path, settings: dict[str, Any]) -> None:
     """Write the settings into the folder, or refuse one that has others."""
     file = out / "settings.json"
     text = json.dumps(settings, indent=1)
+    inside = [*out.iterdir(), *out.glob("seed*/*")] if out.is_dir() else []
+    odd = [path.relative_to(out) for path in inside if _is_odd(path)]
+    if odd:
+        msg = f"{out} holds a link or a pipe, {str(odd[0])!r}, as no study does; remove it"
+        raise InputError(msg)
     if file.exists():
         try:
             before, now = json.loads(file.read_text()), json.loads(text)
@@ -197,11 +207,6 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
         except (AttributeError, RecursionError, TypeError, ValueError) as error:
             msg = f"{file} is damaged; choose another folder, or remove {out}"
             raise InputError(msg) from error
-        inside = [*out.iterdir(), *out.glob("seed*/*")]
-        links = [path.relative_to(out) for path in inside if path.is_symlink()]
-        if links:
-            msg = f"{out} holds a link, {str(links[0])!r}, as no study does; remove it"
-            raise InputError(msg)
         if others:
             msg = (
                 f"{out} holds a study with other settings ({', '.join(others)}); choose another "
@@ -209,7 +214,7 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
             )
             raise InputError(msg)
         return
-    if out.is_dir() and any(out.iterdir()):
+    if inside:
         msg = f"{out} is not empty and holds no study; choose another folder"
         raise InputError(msg)
     with write_whole(file) as written:

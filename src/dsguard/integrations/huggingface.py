@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dsguard._regular import open_file
 from dsguard.errors import InputError
+from dsguard.formats.parquet.batches import batches_of
 from dsguard.formats.parquet.columns import damage
 from dsguard.formats.parquet.foreign import parquet_file
-from dsguard.formats.places.inside import open_file
 from dsguard.integrations.images import as_bytes, key_at, restored_files
 from dsguard.keys import KeySource
 
@@ -85,7 +86,7 @@ def rows_in(
     Raises
     ------
     InputError
-        If a file is damaged, or has no such column.
+        If a file is damaged, has no such column, or unpacks to very much more than it has.
 
     Examples
     --------
@@ -100,8 +101,13 @@ def rows_in(
             try:
                 reader = parquet_file(opened)
                 missing = set(wanted).difference(reader.schema_arrow.names)
-                for batch in () if missing else reader.iter_batches(_ROWS, columns=wanted):
-                    yield from batch.to_pylist()
+                read = batches_of(opened, reader, wanted=wanted, most=_ROWS)
+                for batch in () if missing else read:
+                    for start in range(batch.num_rows):  # one value may stand for all rows
+                        yield from batch.slice(start, 1).to_pylist()
+            except InputError as error:
+                msg = f"{file}: {error}; it could be meant to fill the memory"
+                raise InputError(msg) from error
             except damage() as error:
                 msg = f"{file} is damaged: {error}; get a whole copy"
                 raise InputError(msg) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ import numpy as np
 from dsguard._arguments import keys_for
 from dsguard.api import are_protected, restore_batch
 from dsguard.errors import DsguardError, InputError
-from dsguard.formats.images import Group, decode_files, decode_image, encode_image
+from dsguard.formats.images import Group, decode_files, decode_image, encode_image, runs_of
 from dsguard.formats.path_images import told_of_path
 from dsguard.keys import DatasetKey, KeySource, passphrase_of_environment
 
@@ -52,7 +52,7 @@ def restored_images(
         place in the batch. Or a `KeySource` gives no keys.
     """
     out = []
-    for row, (image, file) in enumerate(_restored(images, key, threads)):
+    for row, image, file in _restored(images, key, threads):
         try:
             out.append(image if file is None else _picture(file, image))
         except DsguardError as error:
@@ -70,18 +70,19 @@ def restored_files(
     """
     return [
         encode_image(np.atleast_3d(image)) if file is None else file.data
-        for image, file in _restored(images, key, threads)
+        for _, image, file in _restored(images, key, threads)
     ]
 
 
 def which_protected(files: Sequence[bytes]) -> list[bool]:
     """Return which image files are protected, by what they show."""
-    groups, _ = decode_files(list(files))
     found = [False] * len(files)
-    for group in groups:
-        flags = are_protected(group.images)
-        for n, row in enumerate(group.rows):
-            found[row] = bool(flags[n]) or n in group.sidecars
+    for start, stop in runs_of(files):
+        groups, _ = decode_files(files[start:stop])
+        for group in groups:
+            flags = are_protected(group.images)
+            for n, row in enumerate(group.rows):
+                found[start + row] = bool(flags[n]) or n in group.sidecars
     return found
 
 
@@ -99,8 +100,24 @@ def _picture(file: File, place: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 def _restored(
     images: Images, key: DatasetKey | KeySource, threads: int | None
-) -> list[tuple[npt.NDArray[np.uint8], File | None]]:
-    """Return each image, and the file that it carries in place of its pixels."""
+) -> Iterator[tuple[int, npt.NDArray[np.uint8], File | None]]:
+    """Yield the place of each image, itself, and the file that it carries in place of its pixels.
+
+    A batch comes in runs: a thousand short files can hold more pixels than any memory.
+    """
+    for start, stop in runs_of([image if isinstance(image, bytes) else b"" for image in images]):
+        done, errors = _restored_run(images[start:stop], key, threads)
+        if errors:
+            row, error = min(errors.items(), key=lambda item: item[0])
+            raise _explained(images[start + row], error, start + row)
+        for row in range(stop - start):
+            yield start + row, *done.pop(row)
+
+
+def _restored_run(
+    images: Images, key: DatasetKey | KeySource, threads: int | None
+) -> tuple[dict[int, tuple[npt.NDArray[np.uint8], File | None]], dict[int, DsguardError]]:
+    """Return images with the files that they carry, and by number why one cannot be restored."""
     groups, errors = _grouped(images)
     opens = keys_for(key, ((group.images, group.sidecars) for group in groups))
     out: dict[int, tuple[npt.NDArray[np.uint8], File | None]] = {}
@@ -116,10 +133,7 @@ def _restored(
         errors |= {group.rows[n]: error for n, error in done.errors.items() if n not in carried}
         for n, row in enumerate(group.rows):
             out[row] = done.images[n], carried.get(n)
-    if errors:
-        row, error = min(errors.items(), key=lambda item: item[0])
-        raise _explained(images[row], error, row)
-    return [out[row] for row in range(len(images))]
+    return out, errors
 
 
 def _grouped(

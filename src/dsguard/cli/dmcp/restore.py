@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dsguard._regular import read_file
 from dsguard.cli.console import Exit, show, warn
 from dsguard.cli.dmcp.connection import logged_in
 from dsguard.errors import DsguardError, InputError
@@ -136,7 +137,7 @@ def _is_protected(file: Path) -> bool:
     from dsguard.formats.images import decode_files
 
     try:
-        groups, _ = decode_files([file.read_bytes()])
-    except OSError:
+        groups, _ = decode_files([read_file(file)])
+    except (InputError, OSError):
         return False
     return any(are_protected(group.images)[0] or group.sidecars for group in groups)

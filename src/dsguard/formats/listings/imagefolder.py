@@ -14,7 +14,7 @@ from dsguard.formats.allowance import CouldHoldPictureError
 from dsguard.formats.base import class_of
 from dsguard.formats.disclosure import ClassPlace, kind_of
 from dsguard.formats.json_files import read_json
-from dsguard.formats.limits import MOST_BYTES, check_csv, json_lines, too_much
+from dsguard.formats.limits import MOST_BYTES, check_csv, json_lines
 from dsguard.formats.listings.base import (
     NO_CLASS,
     ImageIndex,
@@ -393,15 +393,10 @@ def _table(data: bytes) -> Any:
 
     pyarrow, _ = arrow()
     try:
-        opened, batches, size = io.BytesIO(data), [], 0
+        opened = io.BytesIO(data)
         file = parquet_file(opened)
         most = min(MOST_BYTES, max(_TABLE_ALWAYS, _TABLE_RATIO * len(data)))
-        for batch in batches_of(opened, file, most=256):
-            batches.append(batch)
-            size += batch.nbytes
-            if size > most:
-                msg = f"it {too_much(most)}"
-                raise InputError(msg)
+        batches = list(batches_of(opened, file, most=256, most_bytes=most))
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(str(error)) from error
     return pyarrow.Table.from_batches(batches, plain_schema(file.schema_arrow))

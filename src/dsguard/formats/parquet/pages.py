@@ -29,6 +29,9 @@ MOST_UNPACKED = 1 << 27
 MOST_REPEATED = 1 << 28
 """Bytes of all lists of a column of a row group, likewise."""
 
+MOST_OPEN = 1 << 29
+"""Bytes of pages, the largest of each column: Arrow has one of each in memory at a time."""
+
 _SCHEMA = b"ARROW:schema"
 _MOST_EXPANSION = 16
 _MOST_IN_ROWS = 1 << 25  # bytes of rows read at once, where one value can stand for many
@@ -120,8 +123,8 @@ def rows_at_once(
     Raises
     ------
     InputError
-        If a page or a list would unpack to very much more than the file has, or there are very
-        many pages.
+        If a page, a list or a row would unpack to very much more than the file has, or there are
+        very many pages.
     ValueError
         If the headers of pages, or the footer, are damaged.
     """
@@ -133,14 +136,26 @@ def rows_at_once(
         raise ValueError(msg)
     effort = _Effort(_FREE_PAGES + file.seek(0, os.SEEK_END) // _BYTES_OF_A_PAGE)
     for group in (found[number] for number in groups):
-        widest, size = 1, 0
+        widest, size, pages, packed = 1, 0, 0, 0
         for column, chunk, least in zip(columns, group.chunks, nulls, strict=True):
             if wanted is None or _is_among(column.path, wanted):
-                width, own = _measured(file, column, chunk, effort, least)
-                widest, size = widest + width, size + own
+                width, own, page = _measured(file, column, chunk, effort, least)
+                widest, size, pages = widest + width, size + own, pages + page
+                packed += chunk.size
+        _check_together(widest, pages, packed)
         each = max(1, size // max(1, group.rows))
         most = min(most, CHUNK_BYTES // each, _MOST_IN_ROWS // widest)
     return max(1, most)
+
+
+def _check_together(row: int, pages: int, packed: int) -> None:
+    """Refuse columns of which each is small enough, but not all of them together."""
+    if row > max(MOST_UNPACKED, _MOST_EXPANSION * packed):
+        msg = f"a row may have {row} bytes in all its columns, in {packed} bytes"
+        raise InputError(msg)
+    if pages > max(MOST_OPEN, _MOST_EXPANSION * packed):
+        msg = f"its columns have pages of {pages} bytes, in {packed} bytes"
+        raise InputError(msg)
 
 
 def _is_among(path: str, wanted: Sequence[str]) -> bool:
@@ -188,13 +203,13 @@ def _leaves(kind: Any) -> Iterator[_Nulls]:
 
 def _measured(
     file: BinaryIO, column: Any, chunk: Chunk, effort: _Effort, nulls: _Nulls
-) -> tuple[int, int]:
-    """Return the most bytes that one short value can stand for, and those of all pages."""
+) -> tuple[int, int, int]:
+    """Return the most bytes that one short value means, those of all pages, and of the largest."""
     is_text = column.physical_type == "BYTE_ARRAY"
-    width, values, size = max(0, column.length), 0, 0
+    width, values, size, largest = max(0, column.length), 0, 0, 0
     for page in pages_of(file, chunk):
         effort.take_page()
-        size += page.unpacked
+        size, largest = size + page.unpacked, max(largest, page.unpacked)
         if page.unpacked > max(MOST_UNPACKED, _MOST_EXPANSION * page.packed):
             msg = f"column {column.path} has {page.packed} bytes that unpack to {page.unpacked}"
             raise InputError(msg)
@@ -211,7 +226,7 @@ def _measured(
     if nulls.row > max(MOST_UNPACKED, _MOST_EXPANSION * size):
         msg = f"column {column.path} has lists of {nulls.row} bytes, in {size} bytes"
         raise InputError(msg)
-    return max(width, nulls.row), size
+    return max(width, nulls.row), size, largest
 
 
 def _longest(file: BinaryIO, page: Page, codec: int, effort: _Effort) -> int:

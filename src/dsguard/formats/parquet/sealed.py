@@ -104,13 +104,8 @@ class SealedColumns(Unsealed):
         try:
             file = parquet_file(io.BytesIO(data))
             check_rows(file.metadata.num_rows, len(data), "what was sealed")
-            batches, size = [], 0
-            for batch in batches_of(io.BytesIO(data), file):
-                batches.append(batch)
-                size += batch.nbytes
-                if size > most_unpacked(len(data), _MOST_BYTES):
-                    msg = "unpacks to too much for its size"
-                    raise InputError(msg)
+            most = most_unpacked(len(data), _MOST_BYTES)
+            batches = list(batches_of(io.BytesIO(data), file, most_bytes=most))
             schema = plain_schema(file.schema_arrow)  # an older dsguard sealed views as they came
             table = pyarrow.Table.from_batches(batches, schema).combine_chunks()
             check_own(table.schema)
