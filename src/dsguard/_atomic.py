@@ -157,9 +157,8 @@ def temporary_folder() -> Path:
     Raises
     ------
     TemporaryFilesError
-        If somebody else has made it, or nothing but the current folder can be written.
-    InputError
-        If it lies in what is published: a killed run would leave clean images there.
+        If somebody else has made it, or nothing but the current folder can be written; or if it
+        lies in what is published: a killed run would leave clean images there.
     """
     user = getattr(os, "getuid", lambda: "user")()
     try:
@@ -170,7 +169,10 @@ def temporary_folder() -> Path:
     is_named = any(each.exists() and each.samefile(above) for each in named)
     if above.samefile(os.curdir) and not is_named:
         raise TemporaryFilesError(_NO_FOLDER)  # what lies in the current folder may be published
-    check_unpublished(above, "folder for temporary files (TMPDIR)")
+    try:
+        check_unpublished(above, "folder for temporary files (TMPDIR)")
+    except InputError as error:
+        raise TemporaryFilesError(error.message) from error
     folder = above / f"dsguard-{user}"
     with temporary_writing(folder):
         folder.mkdir(mode=0o700, exist_ok=True)

@@ -145,7 +145,11 @@ class Destination:
 
     def _written(self, number: int) -> set[str]:
         """Return the files of a shard of an earlier run."""
-        files = files_of(self.journal.lines(number) or ())
+        return self._written_as(number, self.journal.lines(number) or [])
+
+    def _written_as(self, number: int, lines: list[dict[str, Any]]) -> set[str]:
+        """Return the files of a shard with such a manifest."""
+        files = files_of(lines)
         sidecars = (self._untold_sidecars(number, file) for file in files)
         return files.union(*sidecars, self.journal.also(number))
 
@@ -162,8 +166,8 @@ class Destination:
         """Return the files beside images that shards have written for all to read."""
         found = set[str]()
         for number in self.journal.done():
-            images = {line["file"] for line in self.journal.lines(number) or ()}
-            found |= self._written(number) - images
+            lines = self.journal.lines(number) or []
+            found |= self._written_as(number, lines).difference(line["file"] for line in lines)
         return {name for name in found if not (is_own(name) or name.endswith(_SIDECARS))}
 
     def _are_there(self, number: int, lines: list[dict[str, Any]]) -> bool:
