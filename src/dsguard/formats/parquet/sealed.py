@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from dsguard.errors import InputError
 from dsguard.formats.base import Extras, Loose, Part, Rows
 from dsguard.formats.limits import check_rows, most_unpacked
-from dsguard.formats.names import checked, some_of
+from dsguard.formats.names import checked
 from dsguard.formats.parquet.batches import batches_of, plain_schema
 from dsguard.formats.parquet.columns import Columns, arrow, damage
 from dsguard.formats.parquet.entries import (
@@ -26,9 +26,10 @@ from dsguard.formats.parquet.entries import (
 )
 from dsguard.formats.parquet.fields import FieldsOf
 from dsguard.formats.parquet.fitting import fitted, merged_schema, misfits
-from dsguard.formats.parquet.foreign import parquet_file, without_types
+from dsguard.formats.parquet.foreign import parquet_file
 from dsguard.formats.parquet.marks import NO_BLOCK, NULL_BLOCK, blocks, blocks_of, marks_of
 from dsguard.formats.parquet.table import Table
+from dsguard.formats.parquet.vouching import Troubles, vouched
 from dsguard.formats.sealing import Entries, Unsealed, digest_of, numbered_name
 
 if TYPE_CHECKING:
@@ -59,10 +60,7 @@ class SealedColumns(Unsealed):
         self._row_of: dict[bytes, int | None] = {}
         self._ever_sealed: set[str] = set()
         self._unmarked: set[str] = set()
-        self._unknown: list[str] = []
-        self._changed: set[str] = set()
-        self._typeless: set[str] = set()
-        self._not_sealed: set[str] = set()
+        self._troubles = Troubles(part.file)
         self._misfits: frozenset[str] = frozenset()
         self._compared: list[int] = []
         self._is_met = False
@@ -130,7 +128,9 @@ class SealedColumns(Unsealed):
         for runs in self._cut(self._places(rows, table)):
             start, stop = runs[0].start, runs[-1].stop
             sealed = self._sealed_in(runs, start)
-            batch = self._vouched(self._merged(table, start, stop, runs), sealed, table)
+            merged = self._merged(table, start, stop, runs)
+            trusted = self._ever_sealed - self._misfits
+            batch = vouched(merged, table.columns.image, trusted, sealed, self._troubles)
             columns = Columns(batch.schema, table.columns.file)
             if columns.image != table.columns.image:
                 msg = "has another column of images than the published file"
@@ -155,29 +155,6 @@ class SealedColumns(Unsealed):
                 own = set(self._schema.names).difference(published_in(self._load(run.entry)))
                 sealed[run.start - start : run.stop - start] = [own - self._misfits] * len(run.rows)
         return sealed
-
-    def _vouched(
-        self, batch: pa.RecordBatch, sealed: list[Collection[str]], table: Table
-    ) -> pa.RecordBatch:
-        """Return rows in which columns of types that readers run have sealed values alone.
-
-        The owner says of which type a column is, and anybody can publish values of it.
-        """
-        image = table.columns.image
-        _, found = without_types(batch, image)
-        typed = {name for name in batch.schema.names if _are_of(name, found)}
-        kept = typed & (self._ever_sealed - self._misfits)
-        if typed - kept:
-            self._typeless.update(typed - kept)
-            batch, _ = without_types(batch, image, kept)
-        arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
-        for name in kept:
-            rows = [n if name in own else None for n, own in enumerate(sealed)]
-            taken = arrays[name].take(arrow()[0].array(rows, "int64"))
-            if taken.null_count > arrays[name].null_count:
-                self._not_sealed.add(name)
-                arrays[name] = taken
-        return arrow()[0].RecordBatch.from_arrays(list(arrays.values()), schema=batch.schema)
 
     def _cut(self, places: Iterable[tuple[str, int] | None]) -> Iterator[list[_Run]]:
         """Yield runs of rows that lie in one entry, as many as are put together at once."""
@@ -240,7 +217,7 @@ class SealedColumns(Unsealed):
                 if len(alike[n]) == 1:
                     row = alike[n][0]
                 elif row is None:
-                    self._unknown.append(rows.names[n])
+                    self._troubles.unknown.append(rows.names[n])
             if row is None:
                 yield None
                 continue
@@ -284,53 +261,7 @@ class SealedColumns(Unsealed):
         return self._source.count_of(self._part.file) == len(self._digests)
 
     def trouble(self) -> str:
-        told = [
-            self._told_of_unknown(),
-            self._told_of_misfits(),
-            self._told_of_changed(),
-            self._told_of_types(),
-        ]
-        return "; ".join(filter(None, told)) or super().trouble()
-
-    def _told_of_unknown(self) -> str:
-        if not self._unknown:
-            return ""
-        others = len(self._unknown) - 1
-        more = f" and of {others} more" if others else ""
-        return (
-            f"rows of {self._part.file} were sorted, taken, added or changed since, and other "
-            f"images are just like that of {self._unknown[0]}{more}: whose values are whose is not "
-            "known, and they stay sealed; restore the file as it was published"
-        )
-
-    def _told_of_misfits(self) -> str:
-        found = self._misfits & self._ever_sealed
-        if not found:
-            return ""
-        return (
-            f"{self._part.file} was published with another type of column "
-            f"{some_of(sorted(found))}, which comes back as it is now: what was sealed of it does "
-            "not fit, and stays sealed; restore the file as it was published"
-        )
-
-    def _told_of_changed(self) -> str:
-        if not self._changed:
-            return ""
-        return (
-            f"{self._part.file} has other values than were published in column "
-            f"{some_of(sorted(self._changed))}, and those that were sealed come back in their "
-            "place; give the new ones a column of their own"
-        )
-
-    def _told_of_types(self) -> str:
-        found = sorted(self._not_sealed | self._typeless)
-        if not found:
-            return ""
-        how = "without its type" if self._typeless else "without these values"
-        return (
-            f"{self._part.file} has values that were not sealed in column {some_of(found)}, which "
-            f"is of a type that readers run; it comes back {how}: get a whole copy"
-        )
+        return self._troubles.told(self._misfits & self._ever_sealed) or super().trouble()
 
     def _values(self, wanted: pa.Field, published: pa.RecordBatch, run: _Run) -> pa.Array:
         """Return a column for a run of rows: sealed, published, or nulls."""
@@ -359,12 +290,7 @@ class SealedColumns(Unsealed):
         place, marks = schema_of(table).get_field_index(wanted.name), marks_in(table, run.rows)
         for mark, block in zip(marks, blocks_of(published, wanted), strict=True):
             if block not in (NULL_BLOCK, blocks(mark, [place])):
-                self._changed.add(wanted.name)
-
-
-def _are_of(column: str, names: Collection[str]) -> bool:
-    """Tell whether some names are that of a column, or of what lies within it."""
-    return any(name == column or name.startswith(f"{column}.") for name in names)
+                self._troubles.changed.add(wanted.name)
 
 
 def _published(fields: FieldsOf, sealed: list[Collection[str]], row: int) -> Extras:
