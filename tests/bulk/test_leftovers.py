@@ -504,10 +504,12 @@ def test_clean_shards_in_a_hidden_folder_are_not_published_around(home, key):
     assert {"out/.cache/00000.tar", "out/.cache.dsguard/settings.json"} < set(report.foreign)
 
 
-def test_a_destination_may_have_hidden_folders_of_tools(home, key):
-    lay(home / "out", ".git/config", ".cache/huggingface/CACHEDIR.TAG")
+def test_a_destination_may_have_hidden_files_of_tools(home, key):
+    """One that was cloned to be pushed has."""
+    lay(home / "out", *OF_TOOLS)
     report = protect_dataset("clean", "out", key, profile="veil")
     assert (report.done, report.foreign) == (240, [])
+    assert {name for name in OF_TOOLS if (home / "out" / name).exists()} == set(OF_TOOLS)
 
 
 def test_hidden_files_in_a_store_are_named(home, key):

@@ -13,7 +13,7 @@ from dsguard._published import JOURNAL
 from dsguard.bulk.journal import Journal
 from dsguard.errors import InputError
 from dsguard.formats.images import check_output_format
-from dsguard.formats.names import checked, shard_name, some_of
+from dsguard.formats.names import checked, is_hidden, shard_name, some_of
 from dsguard.formats.places import LocalPlace, Place, RemotePlace, on_disk, place_of
 from dsguard.formats.places.local import is_within
 from dsguard.formats.places.spelling import Apart
@@ -145,7 +145,8 @@ def check_empty(place: Place) -> None:
     if not place.exists(""):
         return
     found = place.listing()
-    if there := [*found.files, *found.refused, *place.hidden_files(found)]:
+    seen = (name for name in (*found.files, *found.refused) if not is_hidden(name))
+    if there := [*seen, *place.hidden_files(found)]:
         msg = (
             f"{place} is not empty ({some_of(there[:1])} lies there) and was not begun by dsguard; "
             "choose another destination or add --overwrite"
