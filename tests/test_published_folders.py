@@ -81,7 +81,9 @@ def of_the_api() -> set[str]:
         module = importlib.import_module(name)
         names = getattr(module, "__all__", [each for each in vars(module) if each[0] != "_"])
         for each in names:
-            found.update(taking_paths(each, getattr(module, each)))
+            known = getattr(module, each)
+            if not getattr(known, "__module__", "").startswith("dsguard._"):  # which are not public
+                found.update(taking_paths(each, known))
     return found
 
 
