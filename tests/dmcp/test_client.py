@@ -408,6 +408,23 @@ def test_the_client_trusts_no_names(scenes):
             list(client.restore("d", [("good.png", b"x")]))
 
 
+@pytest.mark.parametrize(("data", "told"), [
+    (b"%!PS-Adobe-3.0 EPSF-3.0\n", "PostScript"), (b"\x80\x04K\x01.", "pickle"),
+    (b"\x89PNG\r\n\x1a\n", ""), (b"a file of another kind", ""),
+])  # fmt: skip
+def test_the_client_hands_out_no_programs_of_a_service(data, told):
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=frames.packed("a.png", frames.OK, data))
+
+    with Client("https://x", "t") as client:
+        transport = httpx.MockTransport(answer)
+        client._service._http = httpx.Client(base_url="https://x", transport=transport)
+        [image] = client.restore("d", [("a.png", b"x")])
+    assert image.data == (b"" if told else data)
+    assert told in image.error
+    assert bool(image.error) == bool(told)
+
+
 @pytest.mark.parametrize("name", ["bad name/..", "", "Photos", "x" * 65, "..", "a/b", "é"])
 def test_what_cannot_be_the_name_of_a_dataset_is_told_before_anything_is_asked(
     tmp_path, monkeypatch, capsys, name

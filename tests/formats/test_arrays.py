@@ -353,3 +353,73 @@ def test_a_file_has_an_image_for_each_eight_of_its_bytes(tmp_path, monkeypatch, 
         dsguard.InputError, match=r"claims 101 rows in \d+ bytes; images are longer"
     ):
         open_source(tmp_path).names()
+
+
+def with_padding(dtype, shape):
+    """Values whose bytes were of something else before, as NumPy leaves them."""
+    memory = np.random.default_rng(0).integers(1, 256, np.dtype(dtype).itemsize * np.prod(shape))
+    array = memory.astype(np.uint8).view(dtype).reshape(shape)
+    if array.dtype.names:
+        for name in array.dtype.names:
+            array[name] = 1
+    else:
+        array[...] = 0
+    return array
+
+
+aligned = np.dtype([("a", "u1"), ("b", "f8")], align=True)
+NO_PADDING = np.dtype("g").itemsize == 8
+
+
+@pytest.mark.skipif(NO_PADDING, reason="here a longdouble is a double")
+@pytest.mark.parametrize("dtype", ["g", "G", aligned, np.dtype([("a", aligned)])])
+@pytest.mark.parametrize("options", [{}, {"publish": ("scores",)}])
+def test_memory_between_values_is_not_published(tmp_path, scenes, key, dtype, options):
+    scores = with_padding(dtype, (8, 2))
+    np.savez(tmp_path / "x.npz", images=scenes[:8], scores=scores)
+    report = protect_dataset(tmp_path / "x.npz", tmp_path / "safe", key, **options)
+    assert report.published == []
+    with np.load(tmp_path / "safe" / "x.npz") as found:
+        assert found.files == ["images"]
+    restore_dataset(tmp_path / "safe", tmp_path / "back", key)
+    with np.load(tmp_path / "back" / "x.npz") as found:
+        np.testing.assert_array_equal(found["scores"], scores)
+        is_structure = dtype not in ("g", "G")  # of which NumPy copies the values alone
+        assert is_structure or found["scores"].tobytes() == scores.tobytes()
+
+
+@pytest.mark.skipif(NO_PADDING, reason="here a longdouble is a double")
+@pytest.mark.parametrize("only_named", [False, True])
+def test_classes_with_memory_between_them_are_not_published(tmp_path, scenes, key, only_named):
+    labels = with_padding("g", (8,))
+    np.save(tmp_path / "images.npy", scenes[:8])
+    np.save(tmp_path / "labels.npy", labels)
+    (tmp_path / "clean").mkdir()
+    for name in ("images.npy", "labels.npy"):
+        (tmp_path / name).rename(tmp_path / "clean" / name)
+    protect_dataset(tmp_path / "clean", tmp_path / "safe", key, only_named=only_named)
+    assert not (tmp_path / "safe" / "labels.npy").exists()
+    restore_dataset(tmp_path / "safe", tmp_path / "back", key)
+    assert np.load(tmp_path / "back" / "labels.npy").tobytes() == labels.tobytes()
+
+
+@pytest.mark.parametrize("name", ["labels", "answers"])
+@pytest.mark.parametrize("only_named", [False, True])
+@pytest.mark.parametrize("kind", ["signs", "truth"])
+def test_zeros_and_ones_of_several_kinds_are_no_one_hot_array(
+    tmp_path, scenes, key, name, only_named, kind
+):
+    picture = np.random.default_rng(0).integers(0, 2, (8, 80))
+    one_hot = np.where(picture, -0.0, 0.0)
+    one_hot[:, 3] = 1
+    if kind == "truth":
+        one_hot = np.eye(8, 80, dtype=np.uint8)
+        one_hot[np.arange(8), np.arange(8)] = np.arange(100, 108)
+        one_hot = one_hot.view(bool)
+    np.savez(tmp_path / "x.npz", images=scenes[:8], **{name: one_hot})
+    protect_dataset(tmp_path / "x.npz", tmp_path / "safe", key, only_named=only_named)
+    with np.load(tmp_path / "safe" / "x.npz") as found:
+        assert found.files == ["images"]
+    restore_dataset(tmp_path / "safe", tmp_path / "back", key)
+    with np.load(tmp_path / "back" / "x.npz") as found:
+        assert found[name].tobytes() == one_hot.tobytes()

@@ -102,7 +102,7 @@ class File:
         if not isinstance(data, bytes) or len(data) > MOST_FILE_BYTES:
             msg = f"{self.name!r}: expected bytes, {MOST_FILE_BYTES} at most"
             raise InputError(msg)
-        if not self.is_beside and (fault := _fault_of(self.name, self.data)):
+        if not self.is_beside and (fault := fault_of(self.name, self.data)):
             msg = f"{self.name!r} {fault}"
             raise InputError(msg)
 
@@ -121,7 +121,7 @@ class File:
         return head + _NAME.pack(len(name)) + name + data
 
 
-def _fault_of(name: str, data: bytes) -> str:
+def fault_of(name: str, data: bytes) -> str:
     """Return why a file may not stand in place of an image; empty where it may."""
     # Whoever carries no files needs none of this.
     from dsguard.formats.images import has_image_suffix, suffix_by_content
@@ -278,7 +278,7 @@ def _file_in(name: str, data: bytes) -> DsguardError:
     try:
         return CarriesFileError.of(File(name, data))
     except InputError:
-        fault = _fault_of(name, data)
+        fault = fault_of(name, data)
     return FormatError(f"carries the file {name!r} in place of an image, which {fault}")
 
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from dsguard._atomic import write_whole
 from dsguard._published import check_unpublished
+from dsguard.codecs.content import fault_of
 from dsguard.dmcp import frames
 from dsguard.dmcp.connection import Connection, RefusedError
 from dsguard.dmcp.names import check_dataset_name
@@ -31,7 +32,11 @@ _TOO_MANY = ("too-many", "too-large")
 
 
 class RestoredImage(NamedTuple):
-    """An image that came back; `data` is a PNG file, empty where `error` says why there is none."""
+    """An image that came back.
+
+    `data` is the file that was carried, or else a PNG file; where `error` says why there is none,
+    it is empty.
+    """
 
     name: str
     data: bytes
@@ -345,12 +350,15 @@ class Client:
         if [frame.name for frame in answer] != names[: len(answer) if refusal else None]:
             msg = "the service answered with other images than it was asked for"
             return _Answer([], RefusedError(msg))  # names may become names of files
-        errors = ["" if frame.status == frames.OK else frame.status for frame in answer]
-        restored = [
-            RestoredImage(frame.name, frame.data, error)
-            for frame, error in zip(answer, errors, strict=True)
-        ]
-        return _Answer(restored, refusal)
+        return _Answer(list(map(_restored, answer)), refusal)
+
+
+def _restored(frame: frames.Frame) -> RestoredImage:
+    """Return the image of a frame, unless it is a program: a service may send anything."""
+    error = "" if frame.status == frames.OK else frame.status
+    if not error and (fault := fault_of(frame.name.rpartition("/")[2], frame.data)):
+        error = f"the service sent a file which {fault}"
+    return RestoredImage(frame.name, b"" if error else frame.data, error)
 
 
 _REQUEST: dict[str, type] = {

@@ -30,6 +30,7 @@ from dsguard.formats.harmless import charge_text
 from dsguard.formats.json_files import lines_of, values_of
 from dsguard.formats.named_images import NamedImages
 from dsguard.formats.names import CLASS_NAME
+from dsguard.formats.plain_arrays import check_filled, check_spelled, is_one_hot
 from dsguard.formats.rows import ROWS, are_rows, check_rows
 from dsguard.formats.strings import check_class, check_name, size_of_scalar, size_of_string
 from dsguard.formats.texts import decoded, json_of, parsed
@@ -205,12 +206,14 @@ class Review:
         if not is_open and self.account.withholds(array_name.rpartition("/")[2], name):
             return False
         try:
+            check_filled(array.dtype)
             if said is None:
                 size_of_string(array_name)
                 check_name(array_name)
                 self._charge_array(array, counts, self._of_arrays[file])
             whole = np.ascontiguousarray(read() if read else array)
             if said is None:
+                check_spelled(whole)
                 self._charge_bits(whole, counts, self._of_arrays[file])
             if self.drops.holds_key(whole.reshape(-1).view(np.uint8).data):
                 raise CouldHoldPictureError(A_KEY)
@@ -253,7 +256,7 @@ class Review:
         if array.dtype.kind not in "biufmM" or array.ndim > 2:
             msg = f"is an array of {array.ndim} dimensions and type {array.dtype}"
             raise CouldHoldPictureError(msg)
-        if rows in counts and _is_one_hot(array):
+        if rows in counts and is_one_hot(array):
             allowance, numbers = each_image, 1
         if numbers > ROW:
             msg = f"is an array of {numbers} numbers for {_whom(about_images)}"
@@ -359,9 +362,3 @@ def _charge_alone(value: Any, allowance: Allowance) -> None:
 
 def _whom(about_images: bool) -> str:
     return "one image" if about_images else "no image"
-
-
-def _is_one_hot(array: npt.NDArray[Any]) -> bool:
-    if array.ndim != 2 or not ((array == 0) | (array == 1)).all():
-        return False
-    return bool((np.count_nonzero(array, axis=1) <= 1).all())

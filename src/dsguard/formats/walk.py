@@ -24,6 +24,7 @@ from dsguard.formats.named_images import NamedImages, allowance_of
 from dsguard.formats.number_lists import charge_numbers
 from dsguard.formats.pairs import text_of
 from dsguard.formats.pixels import BOX_NAMES, pixels_in_object
+from dsguard.formats.plain_arrays import check_filled, check_spelled
 from dsguard.formats.rows import Rows, check_rows
 from dsguard.formats.strings import A_DRAWING, check_name, size_of_scalar, size_of_string
 from dsguard.formats.texts import decoded
@@ -193,6 +194,8 @@ class Walk:
         if array.dtype.kind not in "biuf" or array.size > BOXES:
             msg = f"is an array of {array.size} values of type {array.dtype}"
             raise CouldHoldPictureError(msg)
+        check_filled(array.dtype)
+        check_spelled(array)
         charge_numbers(np.atleast_1d(array).tolist(), self._allowance(owner))
 
     def _allowance(self, owner: str) -> Allowance:
