@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dsguard.bulk import protect_dataset, restore_dataset, verify_dataset
+from dsguard.bulk import Selection, protect_dataset, restore_dataset, verify_dataset
 from dsguard.errors import InputError
 from dsguard.formats import encode_image, open_source
 from dsguard.formats.base import CHUNK_IMAGES
@@ -632,3 +632,32 @@ def test_a_table_of_very_many_columns_is_refused(tmp_path, scenes, monkeypatch):
     pq.write_table(pa.table(columns), tmp_path / "x.parquet")
     with pytest.raises(InputError, match="21 columns, and 20 are the most"):
         list(open_source(tmp_path).read())
+
+
+@pytest.mark.parametrize("publish", [(), ("k", "s", "l", "m")])
+def test_categories_of_other_rows_are_not_published(tmp_path, scenes, key, publish):
+    """A dictionary has values of rows that were not chosen, and of none."""
+    words = ["cat", "dog", "a value of no row", "a value of another row"]
+    place = pa.array([0, 1, 0, 1, 0, 1, 0, 3], pa.int8())
+    one = pa.DictionaryArray.from_arrays(place, pa.array(words))
+    ends = pa.array(range(9), pa.int32())
+    columns = {
+        "k": one,
+        "s": pa.StructArray.from_arrays([one], ["x"]),
+        "l": pa.ListArray.from_arrays(ends, one),
+        "m": pa.MapArray.from_arrays(ends, pa.array(["x"] * 8), one),
+    }
+    table = pa.table({"image": images([*map(encode_image, scenes[:8])]), **columns})
+    (tmp_path / "clean").mkdir()
+    pq.write_table(table, tmp_path / "clean" / "x.parquet")
+    options = {"selection": Selection(exclude=("x/0000007.png",)), "publish": publish}
+    protect_dataset(tmp_path / "clean", tmp_path / "safe", key, **options)
+    found = pq.read_table(tmp_path / "safe" / "x.parquet")
+    assert found["s"].to_pylist() == [{"x": each} for each in words[:2] * 3] + [{"x": "cat"}]
+    written = (tmp_path / "safe" / "x.parquet").read_bytes()
+    assert b"dog" in written
+    assert not any(word.encode() in written for word in words[2:])
+    restore_dataset(tmp_path / "safe", tmp_path / "back", key)
+    back = pq.read_table(tmp_path / "back" / "x.parquet")
+    assert back.schema.types[1:] == table.schema.types[1:]
+    assert all(back[name].to_pylist() == table[name].to_pylist()[:7] for name in columns)

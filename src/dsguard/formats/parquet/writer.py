@@ -18,7 +18,7 @@ from dsguard.formats.parquet.columns import NAMED, Columns, arrow
 from dsguard.formats.parquet.entries import Packed, packed
 from dsguard.formats.parquet.fields import as_text
 from dsguard.formats.parquet.table import Table
-from dsguard.formats.parquet.types import has_categories_within
+from dsguard.formats.parquet.types import array_of, has_categories_within
 from dsguard.formats.programs.data import programs_among
 from dsguard.formats.sealing import LOOSE, numbered
 from dsguard.formats.sink import FileSink, Output, Results
@@ -50,6 +50,7 @@ class ParquetSink(FileSink):
         else:
             self._hold_programs(rows, results)
             table = self._new_columns(rows, kept, names, results)
+        table = _with_own_categories(table)
         if self._writer is None:
             _, parquet = arrow()
             # Pixels do not compress twice, and statistics of images help nobody.
@@ -194,6 +195,19 @@ def _binary(files: list[bytes]) -> Any:
         return pyarrow.array(files, pyarrow.binary())
     parts = [None, pyarrow.py_buffer(ends.astype(np.int32)), pyarrow.py_buffer(b"".join(files))]
     return pyarrow.Array.from_buffers(pyarrow.binary(), len(files), parts)
+
+
+def _with_own_categories(batch: Any) -> Any:
+    """Return rows whose nested columns have no categories but those of a row.
+
+    Arrow writes whole dictionaries there: they have values of other rows, and of none.
+    """
+    found = [n for n, each in enumerate(batch.schema) if has_categories_within(each.type)]
+    for place in found:
+        column = batch.column(place)
+        own = array_of(column.to_pylist(), column.type)
+        batch = batch.set_column(place, batch.schema.field(place), own)
+    return batch
 
 
 def _categories_within(schema: Any) -> list[str] | bool:
