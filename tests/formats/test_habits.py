@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
@@ -257,6 +258,60 @@ def test_pixels_that_are_called_an_outline_are_left_out(scenes):
             charge_numbers(pixels, Allowance(), shape="segmentation")
     with pytest.raises(CouldHoldPictureError, match="with more than 255"):
         charge_numbers(small.ravel().tolist(), Allowance(), shape="all_points_x")
+
+
+@pytest.mark.parametrize("by_column", [False, True])
+@pytest.mark.parametrize(("mode", "side"), [
+    ("L", 16), ("L", 31), ("RGB", 10), ("RGB", 18), ("RGBA", 15),
+])  # fmt: skip
+def test_photographs_that_are_called_an_outline_are_left_out(cifar, mode, side, by_column):
+    """But for a few small ones, of which the docs say so."""
+    published = 0
+    for image in cifar[0]:
+        picture = np.asarray(Image.fromarray(image).convert(mode).resize((side, side)))
+        pixels = picture.swapaxes(0, 1) if by_column else picture
+        for numbers in (pixels.ravel(), pixels.ravel() / 255):
+            with contextlib.suppress(CouldHoldPictureError):
+                charge_numbers([numbers.tolist()], Allowance(), shape="segmentation")
+                published += 1
+    assert published <= (4 if side < 18 else 0)
+
+
+def scattered(rng) -> dict[str, np.ndarray]:
+    """Outlines of any form and direction, heads of a crowd, and key points in some order."""
+    turns = np.linspace(0, 2 * np.pi, rng.integers(130, 400), endpoint=False)
+    waves = [rng.normal(0, 0.3 / n) * np.cos(n * turns + rng.uniform(0, 6)) for n in range(1, 6)]
+    circle = np.stack([np.cos(turns), rng.uniform(0.2, 1) * np.sin(turns)])
+    angle = rng.uniform(0, np.pi)
+    turned = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]] @ circle
+    body = 200 + np.cumsum(rng.normal(0, 8, (rng.integers(90, 133), 2)), axis=0)
+    sure = rng.uniform(0, 1, (len(body), 1))
+    return {
+        "outline": (turned * (1 + sum(waves))).T * rng.uniform(10, 200) + rng.uniform(0, 400, 2),
+        "crowd": rng.uniform(0, 1, (rng.integers(130, 400), 2)) * [640, 480],
+        "key points": np.concatenate([body, sure], axis=1),
+        "visible": np.concatenate([body, (3 * sure).astype(int)], axis=1),
+    }
+
+
+@pytest.mark.parametrize("kind", ["outline", "crowd", "key points", "visible"])
+def test_points_of_any_kind_go_along(kind):
+    """But for some crowds: points that lie anywhere may be alike by chance."""
+    held = 0
+    for seed in range(200):
+        points = scattered(np.random.default_rng(seed))[kind]
+        for numbers in (points.round(2), points.round()):
+            held += 1
+            with contextlib.suppress(CouldHoldPictureError):
+                assert charge_numbers(numbers.ravel().tolist(), Allowance(), shape="keypoints")
+                held -= 1
+    assert held <= (20 if kind == "crowd" else 0)
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+def test_numbers_that_are_none_are_no_outline(odd):
+    with pytest.raises(CouldHoldPictureError, match="like rows of pixels"):
+        charge_numbers([*outline(200), odd], Allowance(), shape="points")
 
 
 def test_outlines_go_along():
