@@ -423,3 +423,29 @@ def test_zeros_and_ones_of_several_kinds_are_no_one_hot_array(
     restore_dataset(tmp_path / "safe", tmp_path / "back", key)
     with np.load(tmp_path / "back" / "x.npz") as found:
         assert found[name].tobytes() == one_hot.tobytes()
+
+
+def strange(kind: str) -> bytes:
+    odd = np.zeros(5, "U4")
+    odd.view(np.uint32)[:] = 0xFFFFFFFF
+    return {"characters": entry(odd), "cut off": entry(np.arange(5))[:-5]}[kind]
+
+
+@pytest.mark.parametrize("profile", ["sealed", "veil"])
+@pytest.mark.parametrize("kind", ["characters", "cut off"])
+def test_a_damaged_array_beside_images_is_named_and_costs_no_other(
+    tmp_path, scenes, key, kind, profile
+):
+    (tmp_path / "clean").mkdir()
+    for name in "abc":
+        arrays = {"images.npy": entry(scenes[:5]), "x.npy": entry(np.arange(5))}
+        pack(tmp_path / "clean" / f"{name}.npz", arrays)
+    pack(tmp_path / "clean" / "b.npz", {**arrays, "x.npy": strange(kind)})
+    report = protect_dataset(tmp_path / "clean", tmp_path / "safe", key, profile=profile)
+    assert (report.done, report.failures) == (15, {})
+    assert [(each.count, each.first) for each in report.left_out.values()] == [(1, "b.npz/x")]
+    with np.load(tmp_path / "safe" / "b.npz") as found:
+        kept = {f"{name}.npy": entry(found[name]) for name in found.files}
+    pack(tmp_path / "safe" / "b.npz", {**kept, "z.npy": strange(kind)})
+    report = restore_dataset(tmp_path / "safe", tmp_path / "back", key)
+    assert (report.done, report.failures.keys()) == (15, {"b.npz/z"}), report.failures

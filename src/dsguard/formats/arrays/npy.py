@@ -118,9 +118,15 @@ class Npz(Mapping[str, Array]):
 
     def raw(self, name: str) -> bytes:
         """Return an array as its entry has it, header and content; it is not kept."""
-        most = _HEADER_BYTES + self.header(name).nbytes
+        size = math.prod(self.header(name).shape) * self.header(name).dtype.itemsize
         with self._entry(name) as entry:
-            return entry.read(most)
+            data = entry.read(_HEADER_BYTES + size)
+            content = io.BytesIO(data)
+            _to_content(content)
+            if len(data) - content.tell() < size:
+                msg = "it is shorter than its header says"
+                raise ValueError(msg)
+            return data
 
     def _read(self, name: str) -> Array:
         if reason := self.reason_against(name):

@@ -229,11 +229,13 @@ class NumpySource(ArraySource):
         images = self.array_names(file)
         counts = {content.header(name).shape[0] for name in images}
         labels = {self._labels_of(file, array) for array in images}
-        found = {
-            name: content[name]
-            for name in others
-            if _is_published(content, name, file, counts, review, has_classes=name in labels)
-        }
+        found = {}
+        for name in others:
+            try:
+                if _is_published(content, name, file, counts, review, has_classes=name in labels):
+                    found[name] = content[name]
+            except InputError as error:  # it is damaged: the others go on
+                review.account.leave_out_once(f"{file}/{name}", error.message, sealable=False)
         for name in sorted(labels.intersection(others).difference(found)):
             review.account.leave_class_out(f"{file}/{name}")
         return found
@@ -347,10 +349,9 @@ def _is_published(
     has_classes: bool,
 ) -> bool:
     """Tell whether an array goes along; read it only where its header leaves that open."""
-    path = f"{file}/{name}"
     said = review.account.says_of(file, name)
     if said is None and (reason := content.reason_against(name)):
-        review.account.leave_out(name.rpartition("/")[2], path, reason)
+        review.account.leave_out(name.rpartition("/")[2], f"{file}/{name}", reason)
         return False
     header = content.header(name)
     # Of two dimensions, it may be one-hot; of strings, each is looked at.

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from dsguard.errors import DsguardError
+from dsguard.errors import DsguardError, InputError
 from dsguard.formats.arrays.cifar import CifarSource
 from dsguard.formats.arrays.npy import Npz, SealedArrays
 from dsguard.formats.arrays.reader import SIDECARS, ArrayRows, ArraySource
@@ -94,7 +94,8 @@ class ArraySink(Sink):
         beside = [name for name in given if name not in images]
         names = [name for name in beside if not _is_sidecar(name)]
         if self.review is None:
-            others = {name: given[name] for name in names}
+            readable = ((name, self._readable(given, name)) for name in names)
+            others = {name: array for name, array in readable if array is not None}
         else:
             others = self._source.reviewed_others(self.part.file, names, self.review)
             self._leave_out_sidecars([name for name in beside if _is_sidecar(name)])
@@ -107,6 +108,14 @@ class ArraySink(Sink):
         if isinstance(sealed, SealedArrays) and not sealed.is_strange:
             return sealed.among(published)
         return published
+
+    def _readable(self, given: Mapping[Any, Any], name: Any) -> Any:
+        """Return an array, None where it is damaged: then it is named, and the others go on."""
+        try:
+            return given[name]
+        except InputError as error:
+            self.refuse(f"{self.part.file}/{name}", error.message)
+            return None
 
     def _leave_out_sidecars(self, names: list[Any]) -> None:
         """Name what would be taken for the sidecars of protected images."""
@@ -123,18 +132,27 @@ class ArraySink(Sink):
         assert self.review is not None
         places = {name: place for place, name in enumerate(given)}
         for name in names:
-            path = f"{self.part.file}/{name}"
-            if reason := given.reason_against(name):
-                self.review.account.leave_out(name.rpartition("/")[2], path, reason, sealable=False)
-                continue
-            has_names = given.header(name).dtype.kind in "SUV"
-            if has_names and self.review.drops.has_dropped(path, given[name], told=False):
-                continue  # which is named
-            data = given.raw(name)
-            if self.review.drops.holds_key(data):
-                self.review.account.leave_out(name.rpartition("/")[2], path, A_KEY)
-            elif self.review.account.says_of(self.part.file, name) is not False:
-                self.give(numbered(places[name], name), path, data)
+            try:
+                self._seal_entry(given, name, places[name])
+            except InputError as error:  # it is damaged: the others go on
+                path = f"{self.part.file}/{name}"
+                self.review.account.leave_out_once(path, error.message, sealable=False)
+
+    def _seal_entry(self, given: Npz, name: str, place: int) -> None:
+        """Give away an array that is not published."""
+        assert self.review is not None
+        path, last = f"{self.part.file}/{name}", name.rpartition("/")[2]
+        if reason := given.reason_against(name):
+            self.review.account.leave_out(last, path, reason, sealable=False)
+            return
+        array = given[name] if given.header(name).dtype.kind in "SUV" else None
+        if array is not None and self.review.drops.has_dropped(path, array, told=False):
+            return  # which is named
+        data = given.raw(name)
+        if self.review.drops.holds_key(data):
+            self.review.account.leave_out(last, path, A_KEY)
+        elif self.review.account.says_of(self.part.file, name) is not False:
+            self.give(numbered(place, name), path, data)
 
     def _named_sidecars(self) -> dict[str, npt.NDArray[np.uint8]]:
         return {
