@@ -216,3 +216,13 @@ def test_a_card_that_is_added_to_the_clean_images_is_published(tmp_path, clean):
     assert (report.resumed, report.left_out) == (report.shards, {})
     assert told(restore_dataset(tmp_path / "out", tmp_path / "back", KEY)) == {}
     assert (tmp_path / "back" / "README.md").read_bytes() == (clean / "README.md").read_bytes()
+
+
+def test_intact_says_nothing_of_classes_names_and_order(tmp_path, clean):
+    """Images alone are sealed: whoever has them may put them elsewhere, as the docs say."""
+    protect_dataset(clean, tmp_path / "out", KEY)
+    (tmp_path / "out/a/0.png").rename(tmp_path / "out/b/7.png")
+    alone = verify_dataset(tmp_path / "out", KEY)
+    assert (alone.done, alone.failures) == (4, {})
+    held = verify_dataset(tmp_path / "out", KEY, against=clean)
+    assert {"a/0.png", "b/7.png"} & {*held.different, *held.failures}
