@@ -661,3 +661,19 @@ def test_categories_of_other_rows_are_not_published(tmp_path, scenes, key, publi
     back = pq.read_table(tmp_path / "back" / "x.parquet")
     assert back.schema.types[1:] == table.schema.types[1:]
     assert all(back[name].to_pylist() == table[name].to_pylist()[:7] for name in columns)
+
+
+@pytest.mark.parametrize("out_format", ["folder", "webdataset"])
+def test_metadata_for_which_another_format_has_no_place_is_named(tmp_path, scenes, key, out_format):
+    label = pa.field("label", pa.int64(), metadata={"unit": "none"})
+    schema = pa.schema([pa.field("image", IMAGE), label], metadata={"licence": "CC BY 4.0"})
+    table = pa.table([images([*map(encode_image, scenes[:8])]), pa.array([0, 1] * 4)], schema)
+    (tmp_path / "clean").mkdir()
+    pq.write_table(table, tmp_path / "clean" / "x.parquet")
+    protect_dataset(tmp_path / "clean", tmp_path / "safe", key)
+    assert not restore_dataset(tmp_path / "safe", tmp_path / "back", key).failures
+    report = restore_dataset(tmp_path / "safe", tmp_path / "other", key, out_format=out_format)
+    assert (report.done, report.failures.keys()) == (
+        8, {"x.parquet/licence", "x.parquet/label/unit"}
+    )  # fmt: skip
+    assert all("has no place" in error.message for error in report.failures.values())

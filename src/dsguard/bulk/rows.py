@@ -13,7 +13,7 @@ from dsguard.bulk.tasks import Batch, Task
 from dsguard.errors import DsguardError, InputError
 from dsguard.formats.allowance import CouldHoldPictureError
 from dsguard.formats.base import Extras
-from dsguard.formats.disclosure import add_up
+from dsguard.formats.disclosure import NO_ROOM, add_up
 from dsguard.formats.images import Group, is_image_name, original_name, with_suffix
 from dsguard.formats.names import checked, is_folder_name
 from dsguard.formats.no_images import A_POINTER, is_pointer
@@ -51,16 +51,15 @@ def work(
             del group  # before the next are decoded, which may be as large
     files: dict[int, str] = {}
     whole = rows.record
-    lines = list[str]()
-    if not spec.task.publishes and rows.record is not None:
-        for name, reason in rows.record.passed_over():
-            fail(name, InputError(reason), spec, result, lines)
+    lines = _passed_over(spec, rows, result)
     if sink is not None:
         if sink.wants_extras(rows):
             _add_extras(rows, results, errors, sink.review)
         if sink.review is not None:
             _refuse_classes(rows, results, errors)
             rows.record = None if rows.record is None else rows.record.reviewed(sink.review)
+        else:
+            _refuse_facts(spec, rows, sink)
         names = _names(spec, rows, results, errors)
         intend(spec, sink.files(rows, names, results), noted)
         shard = sink.file_of(spec.part, spec.number)
@@ -129,6 +128,22 @@ def _count_bytes(rows: Rows, results: Results, result: ShardResult) -> None:
         if isinstance(came, bytes) and came:
             result.bytes_read += len(came)
             result.bytes_written += len(file)
+
+
+def _passed_over(spec: ShardSpec, rows: Rows, result: ShardResult) -> list[str]:
+    """Fail the files of no image that do not come back; return their lines."""
+    lines = list[str]()
+    if not spec.task.publishes and rows.record is not None:
+        for name, reason in rows.record.passed_over():
+            fail(name, InputError(reason), spec, result, lines)
+    return lines
+
+
+def _refuse_facts(spec: ShardSpec, rows: Rows, sink: Sink) -> None:
+    """Name what a file says of itself where another format has no place for it."""
+    if rows.record is not None and sink.output.kind != spec.source.kind:
+        for fact in rows.record.only_here():
+            sink.refuse(f"{spec.part.file}/{fact}", NO_ROOM)
 
 
 def _refuse_classes(rows: Rows, results: Results, errors: dict[int, DsguardError]) -> None:

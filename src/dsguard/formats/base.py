@@ -104,6 +104,10 @@ class Record:
         """Yield what the file says of itself and of its columns: a name of each, and the value."""
         yield from ()
 
+    def only_here(self) -> Iterator[str]:
+        """Yield the names of facts for which no other format has a place."""
+        yield from ()
+
     def passed_over(self) -> Iterator[tuple[str, str]]:
         """Yield the names of files that belong to no image and cannot be taken, and why."""
         yield from ()

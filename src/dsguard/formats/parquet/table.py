@@ -182,6 +182,9 @@ class Table(Record):
     def facts(self) -> Iterator[tuple[str, bytes]]:
         yield from self._facts
 
+    def only_here(self) -> Iterator[str]:
+        return (path for path, _ in self._facts if not is_of_columns(path))
+
     def _features(self, kept: Collection[str], review: Review) -> dict[bytes, bytes]:
         """Return what the file says of the columns that are kept, and nothing else."""
         given = self.batch.schema.metadata or {}
