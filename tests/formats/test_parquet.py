@@ -677,3 +677,27 @@ def test_metadata_for_which_another_format_has_no_place_is_named(tmp_path, scene
         8, {"x.parquet/licence", "x.parquet/label/unit"}
     )  # fmt: skip
     assert all("has no place" in error.message for error in report.failures.values())
+
+
+def test_moments_beside_categories_come_back_to_the_nanosecond(tmp_path, scenes, key):
+    """Python has no kind for them, nor for years behind 9999."""
+    cat = pa.DictionaryArray.from_arrays(pa.array([0, 1] * 4, pa.int8()), pa.array(["a", "b"]))
+    parts = {
+        "cat": cat,
+        "far": pa.array([1 << 50] * 8, pa.timestamp("ms")),
+        "time": pa.array([123456789] * 8, pa.time64("ns")),
+        "span": pa.array([123456789] * 8, pa.duration("ns")),
+    }
+    column = pa.StructArray.from_arrays(list(parts.values()), list(parts))
+    table = pa.table({"image": images([*map(encode_image, scenes[:8])]), "v": column})
+    (tmp_path / "clean").mkdir()
+    pq.write_table(table, tmp_path / "clean" / "x.parquet")
+    for publish in ((), ("v",)):
+        safe, back = (tmp_path / f"{name}{len(publish)}" for name in ("safe", "back"))
+        report = protect_dataset(tmp_path / "clean", safe, key, publish=publish)
+        assert report.failures == {}
+        assert restore_dataset(safe, back, key).failures == {}
+        found = pq.read_table(back / "x.parquet")["v"].combine_chunks()
+        for name in ("far", "time", "span"):
+            assert found.field(name).equals(parts[name])
+        assert found.field("cat").to_pylist() == ["a", "b"] * 4

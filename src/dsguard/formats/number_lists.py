@@ -18,7 +18,7 @@ from dsguard.formats.allowance import (
     CouldHoldPictureError,
 )
 from dsguard.formats.pixels import pixels_in_list
-from dsguard.formats.words import count_of, extra_of_row, is_number
+from dsguard.formats.words import count_of, extra_of_row, is_number, long_in
 
 _NEAR = 0.6
 _NEARER = 0.9
@@ -41,6 +41,7 @@ def charge_numbers(
     rows, large = list[int](), list[int]()
     if not _add_rows(values, rows, large):
         return False
+    allowance.take_rest(long_in(_each(values)))
     allowance.take_blanks(rows.count(0))
     count, long = sum(rows), sum(row for row in rows if row > SHORT_ROW or row == 1)
     if shape:
@@ -71,13 +72,18 @@ def charge_numbers(
 _HALVES = ("all_points_x", "all_points_y")
 
 
-def _flat(values: Iterable[Any]) -> Iterator[float]:
-    """Yield the numbers of lists in lists."""
+def _each(values: Iterable[Any]) -> Iterator[Any]:
+    """Yield what is in lists in lists."""
     for value in values:
         if isinstance(value, list | tuple):
-            yield from _flat(value)
-        elif isinstance(value, int | float | Decimal):
-            yield float(value)
+            yield from _each(value)
+        else:
+            yield value
+
+
+def _flat(values: Iterable[Any]) -> Iterator[float]:
+    """Return the numbers of lists in lists."""
+    return (float(each) for each in _each(values) if isinstance(each, int | float | Decimal))
 
 
 def _is_raster(numbers: Iterable[float]) -> bool:

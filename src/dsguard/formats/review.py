@@ -7,6 +7,7 @@ named, until the owner decides.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -318,6 +319,9 @@ class Review:
     def _json(
         self, name: str, data: bytes, values: list[Any], own: Allowance | None
     ) -> bytes | None:
+        if _NEEDLESS.search(data.decode("latin-1")):
+            msg = "has plain letters that are written as their numbers"
+            raise CouldHoldPictureError(msg)
         allowance, changed = own or self._images.of_all, False
         for value in values:
             _charge_alone(value, allowance)
@@ -358,6 +362,10 @@ def _charge_alone(value: Any, allowance: Allowance) -> None:
     """Charge a value that is a number by itself, in no list and no object."""
     if is_number(value):
         allowance.take_row(1)
+
+
+_NEEDLESS = re.compile(r"(?<!\\)(?:\\\\)*\\u00(?:3\d|[46][1-9A-Fa-f]|[57][\dAa])")
+"""A letter or digit of ASCII by its number, as nothing writes it; each could be a pixel."""
 
 
 def _whom(about_images: bool) -> str:

@@ -28,7 +28,14 @@ from dsguard.formats.plain_arrays import check_filled, check_spelled
 from dsguard.formats.rows import Rows, check_rows
 from dsguard.formats.strings import A_DRAWING, check_name, size_of_scalar, size_of_string
 from dsguard.formats.texts import decoded
-from dsguard.formats.words import count_of, extra_of_row, is_number, numbers_in, words_of
+from dsguard.formats.words import (
+    count_of,
+    extra_of_row,
+    is_number,
+    long_in,
+    numbers_in,
+    words_of,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -159,7 +166,8 @@ class Walk:
         of_images = [str(key) for key in numbers if self._is_image(key)]
         for image in of_images:
             self._allowance(image).take_row(1)
-        own = sum(count_of(value[key]) for key in numbers) - len(of_images)
+        own = len(numbers) - len(of_images)
+        self._allowance(owner).take_rest(long_in(value[key] for key in numbers))
         self._allowance(owner).take_line(own, alone=own == len(value))
         self._allowance(owner).take_large(own, extra_of_row(value[key] for key in numbers))
         self._allowance(owner).take_pixels(pixels_in_object(value, name.rpartition("/")[2]))

@@ -74,6 +74,11 @@ def count_of(value: object) -> int:
     return weight(str(value)) if isinstance(value, Decimal) else 1
 
 
+def long_in(values: Iterable[object]) -> int:
+    """Return how many numbers the long ones among values count as: none is a part of a box."""
+    return sum(count for count in map(count_of, values) if count > 1)
+
+
 def extra_of_row(values: Iterable[object]) -> int:
     """Return how many numbers more a row counts as: each may be a row of pixels of two levels.
 

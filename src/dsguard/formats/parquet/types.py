@@ -61,6 +61,13 @@ def refielded(kind: pa.DataType, field_for: Callable[[pa.Field], pa.Field]) -> p
     return list_of(inner) if list_of else kind
 
 
+def decoded_type(kind: pa.DataType) -> pa.DataType:
+    """Return a type with the types of values in place of dictionaries, at any depth."""
+    if arrow()[0].types.is_dictionary(kind):
+        return kind.value_type
+    return refielded(kind, lambda field: field.with_type(decoded_type(field.type)))
+
+
 def plain_type(kind: pa.DataType) -> pa.DataType:
     """Return a type with plain texts and bytes in place of views of these, at any depth.
 

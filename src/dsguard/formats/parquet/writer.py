@@ -18,7 +18,7 @@ from dsguard.formats.parquet.columns import NAMED, Columns, arrow
 from dsguard.formats.parquet.entries import Packed, packed
 from dsguard.formats.parquet.fields import as_text
 from dsguard.formats.parquet.table import Table
-from dsguard.formats.parquet.types import array_of, has_categories_within
+from dsguard.formats.parquet.types import decoded_type, has_categories_within, recast
 from dsguard.formats.programs.data import programs_among
 from dsguard.formats.sealing import LOOSE, numbered
 from dsguard.formats.sink import FileSink, Output, Results
@@ -50,7 +50,8 @@ class ParquetSink(FileSink):
         else:
             self._hold_programs(rows, results)
             table = self._new_columns(rows, kept, names, results)
-        table = _with_own_categories(table)
+        if self.review is not None:
+            table = _with_own_categories(table)
         if self._writer is None:
             _, parquet = arrow()
             # Pixels do not compress twice, and statistics of images help nobody.
@@ -204,9 +205,9 @@ def _with_own_categories(batch: Any) -> Any:
     """
     found = [n for n, each in enumerate(batch.schema) if has_categories_within(each.type)]
     for place in found:
-        column = batch.column(place)
-        own = array_of(column.to_pylist(), column.type)
-        batch = batch.set_column(place, batch.schema.field(place), own)
+        column, field = batch.column(place), batch.schema.field(place)
+        own = recast(recast(column, decoded_type(column.type)), column.type)
+        batch = batch.set_column(place, field, own)
     return batch
 
 
