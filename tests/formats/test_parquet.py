@@ -697,6 +697,8 @@ def test_moments_beside_categories_come_back_to_the_nanosecond(tmp_path, scenes,
         report = protect_dataset(tmp_path / "clean", safe, key, publish=publish)
         assert report.failures == {}
         assert restore_dataset(safe, back, key).failures == {}
+        held = verify_dataset(safe, key, against=tmp_path / "clean")
+        assert (held.failures, held.different) == ({}, {})
         found = pq.read_table(back / "x.parquet")["v"].combine_chunks()
         for name in ("far", "time", "span"):
             assert found.field(name).equals(parts[name])

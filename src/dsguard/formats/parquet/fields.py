@@ -11,7 +11,7 @@ from dsguard.formats.base import Extras
 from dsguard.formats.json_files import as_json
 from dsguard.formats.limits import load_json
 from dsguard.formats.parquet.columns import Columns, arrow, damage
-from dsguard.formats.parquet.types import bare_type
+from dsguard.formats.parquet.types import bare_type, decoded_type, refielded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,14 +61,20 @@ def values_of(column: pa.Array) -> list[Any]:
     """Return the values of a column; moments that Python has none for as the numbers they are."""
     pyarrow, _ = arrow()
     bare = bare_type(column.type)
-    if not pyarrow.types.is_temporal(bare):
-        return list(column.to_pylist())
-    column = column.cast(bare)
+    column = column.cast(bare) if pyarrow.types.is_temporal(bare) else column
     try:
         return list(column.to_pylist())
     except damage():
-        days = pyarrow.types.is_date32(bare) or pyarrow.types.is_time32(bare)
-        return list(column.cast(pyarrow.int32() if days else pyarrow.int64()).to_pylist())
+        return list(column.cast(_in_numbers(column.type)).to_pylist())
+
+
+def _in_numbers(kind: pa.DataType) -> pa.DataType:
+    """Return a type with numbers in place of moments, at any depth."""
+    pyarrow, kind = arrow()[0], decoded_type(kind)
+    if pyarrow.types.is_temporal(kind):
+        days = pyarrow.types.is_date32(kind) or pyarrow.types.is_time32(kind)
+        return pyarrow.int32() if days else pyarrow.int64()
+    return refielded(kind, lambda field: field.with_type(_in_numbers(field.type)))
 
 
 def _free(name: str, fields: Extras) -> str:
