@@ -28,7 +28,7 @@ NAMES = st.text(
 ).filter(lambda name: name not in (".", ".."))
 
 
-FILES = st.tuples(NAMES, st.binary(max_size=4000)).filter(lambda each: not content._fault_of(*each))
+FILES = st.tuples(NAMES, st.binary(max_size=4000)).filter(lambda each: not content.fault_of(*each))
 
 
 @given(
@@ -58,7 +58,7 @@ def _is_refused(scenes, monkeypatch, file: bytes, name: str, told: str) -> bool:
     with pytest.raises(dsguard.InputError, match=f"{name!r} {told}"):
         File(name, file)
     with monkeypatch.context() as strangers:
-        strangers.setattr(content, "_fault_of", lambda *_: "")
+        strangers.setattr(content, "fault_of", lambda *_: "")
         files = {0: File(name, file), 1: File("b.png", b"x")}
         out = dsguard.protect_batch(scenes[:2], KEY, files=files)
     back = dsguard.restore_batch(out.images, KEY, sidecars=out.sidecars, on_error="report")

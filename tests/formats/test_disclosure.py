@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 import pickle
 import re
 import tarfile
@@ -352,7 +353,9 @@ def test_annotations_of_many_images_go_along(tree, tmp_path, key):
 def test_a_whole_coco_file_goes_along(tree, tmp_path, key):
     """As large as those of COCO 2017: licences, addresses, outlines, key points, many objects."""
     names = [f"{'ab'[n % 2]}/image{n}.png" for n in range(8)]
-    outline = [round(1.25 * n % 32, 2) for n in range(96)]
+    turns = [2 * math.pi * n / 48 for n in range(48)]
+    points = [(16 + 9 * math.cos(turn), 12 + 5 * math.sin(turn)) for turn in turns]
+    outline = [round(each, 2) for point in points for each in point]
     content = {
         "info": {"description": "COCO 2017 Dataset", "url": "http://cocodataset.org",
                  "version": "1.0", "year": 2017, "date_created": "2017/09/01"},

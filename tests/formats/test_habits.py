@@ -262,7 +262,7 @@ def test_pixels_that_are_called_an_outline_are_left_out(scenes):
 
 @pytest.mark.parametrize("by_column", [False, True])
 @pytest.mark.parametrize(("mode", "side"), [
-    ("L", 16), ("L", 31), ("RGB", 10), ("RGB", 18), ("RGBA", 15),
+    ("L", 10), ("L", 16), ("L", 31), ("RGB", 10), ("RGB", 18), ("RGBA", 15),
 ])  # fmt: skip
 def test_photographs_that_are_called_an_outline_are_left_out(cifar, mode, side, by_column):
     """But for a few small ones, of which the docs say so."""
@@ -274,17 +274,17 @@ def test_photographs_that_are_called_an_outline_are_left_out(cifar, mode, side, 
             with contextlib.suppress(CouldHoldPictureError):
                 charge_numbers([numbers.tolist()], Allowance(), shape="segmentation")
                 published += 1
-    assert published <= (4 if side < 18 else 0)
+    assert published <= (20 if side < 16 else 4 if side < 18 else 0)
 
 
 def scattered(rng) -> dict[str, np.ndarray]:
     """Outlines of any form and direction, heads of a crowd, and key points in some order."""
-    turns = np.linspace(0, 2 * np.pi, rng.integers(130, 400), endpoint=False)
+    turns = np.linspace(0, 2 * np.pi, rng.integers(33, 400), endpoint=False)
     waves = [rng.normal(0, 0.3 / n) * np.cos(n * turns + rng.uniform(0, 6)) for n in range(1, 6)]
     circle = np.stack([np.cos(turns), rng.uniform(0.2, 1) * np.sin(turns)])
     angle = rng.uniform(0, np.pi)
     turned = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]] @ circle
-    body = 200 + np.cumsum(rng.normal(0, 8, (rng.integers(90, 133), 2)), axis=0)
+    body = 200 + np.cumsum(rng.normal(0, 8, (rng.integers(33, 133), 2)), axis=0)
     sure = rng.uniform(0, 1, (len(body), 1))
     return {
         "outline": (turned * (1 + sum(waves))).T * rng.uniform(10, 200) + rng.uniform(0, 400, 2),

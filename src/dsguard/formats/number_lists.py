@@ -49,7 +49,7 @@ def charge_numbers(
         if count > most:
             msg = f"is a shape of {count} numbers, with more than {most} for one image"
             raise CouldHoldPictureError(msg)
-        if count > BOXES and _is_raster(_flat(values)):
+        if count > ROW and shape not in _HALVES and _is_raster(_flat(values)):
             msg = f"is called a shape, and its {count} numbers are like rows of pixels"
             raise CouldHoldPictureError(msg)
         allowance.in_shapes -= count
@@ -103,7 +103,7 @@ def _is_raster(numbers: Iterable[float]) -> bool:
     spread = 2 * np.abs(values - values.mean()).mean()
     off = {lag: float(np.abs(values[lag:] - values[:-lag]).mean()) for lag in (1, 2, 3, 4)}
     nearest = min(off[1], off[3], off[4])
-    return nearest <= _NEAR * spread and nearest <= _NEARER * off[2]
+    return nearest <= _NEAR * spread and nearest < _NEARER * off[2]
 
 
 def _add_rows(values: list[Any], rows: list[int], large: list[int]) -> bool:
