@@ -156,7 +156,9 @@ class Walk:
         place, _, key = name.rpartition("/")
         try:
             for group in (f"{place}/", _DIGITS.sub("", key)):  # row0, row1, ...
-                self._rows.setdefault(group, Rows()).add(text)
+                if group not in self._rows:  # a new one takes longer than most texts do
+                    self._rows[group] = Rows()
+                self._rows[group].add(text)
         except CouldHoldPictureError as error:
             raise TooMuchError(str(error)) from error
 
