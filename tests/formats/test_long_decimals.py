@@ -32,6 +32,13 @@ def test_long_decimals_are_no_boxes(text):
     assert sum(row.encode() in left for row in ROWS) < 16
 
 
+@pytest.mark.parametrize("line", ["0.{} 0.{}", "value: 0.{}", "- [0.{}, 0.{}]", "0 0.{} 0.{}"])
+def test_long_decimals_of_a_text_are_no_boxes(line):
+    text = "".join(line.format(row[:23], row[30:53]) + "\n" for row in ROWS)
+    left = published("a.txt", text) or b""
+    assert sum(row[:23].encode() in left for row in ROWS) < 16
+
+
 def test_lists_of_long_decimals_are_charged():
     with pytest.raises(CouldHoldPictureError):
         charge_numbers([[Decimal(f"0.{row}")] for row in ROWS], Allowance())
@@ -52,3 +59,9 @@ def test_boxes_of_floats_go_along():
 ])  # fmt: skip
 def test_letters_that_are_written_as_their_numbers_are_held_back(text, goes):
     assert (published("a.json", text) == text.encode()) == goes
+
+
+def test_points_of_floats_go_along_in_texts():
+    points = np.random.default_rng(0).uniform(1e-9, 1, (60, 2)) * [1, 1e-5]
+    text = "".join(f"{x!r} {y!r}\n" for x, y in points.tolist())
+    assert published("a.txt", text) == text.encode()

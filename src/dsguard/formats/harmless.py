@@ -157,6 +157,7 @@ def charge_text(
         elif words:
             before.forget()
         wrapped.add(words, numbers, allowance)
+        allowance.take_rest(_long_in(words))
         allowance.take_line(numbers, alone=alone)
         allowance.take_large(numbers, _extra_of(words, numbers), alone=alone)
         allowance.take_pixels(_pixels_in(words, numbers))
@@ -204,6 +205,15 @@ class _Before:
     def forget(self) -> None:
         """Have the next line repeat nothing."""
         self.others = self.allowance = None
+
+
+def _long_in(words: list[str]) -> int:
+    """Return how many numbers those count as that are longer than any float: none is of a box."""
+    return sum(numbers_in_word(word) for word in words if len(word) > _LONGEST_FLOAT)
+
+
+_LONGEST_FLOAT = 24
+"""Signs of -2.2250738585072014e-308."""
 
 
 def _size_of_line(words: list[str], known: Callable[[str], bool]) -> tuple[int, int]:
