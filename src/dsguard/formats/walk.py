@@ -64,8 +64,8 @@ class Walk:
         self._of_all, self._by_image = of_all, by_image
         self._allowances: dict[str, Allowance] = {}
         self._ids: dict[Any, str] = {}
-        self._rows: dict[str, Rows] = {}
-        self._owner = self._file = ""
+        self._rows: dict[tuple[str, str], Rows] = {}
+        self._file = ""
         self._blanks: dict[Any, type] = {}
         self._points: dict[int, int] = {}
 
@@ -151,16 +151,20 @@ class Walk:
         TooMuchError
             If they could be the rows of a picture.
         """
-        if owner != self._owner or len(self._rows) > _MOST_KEYS:
-            self._owner, self._rows = owner, {}
         place, _, key = name.rpartition("/")
         try:
             for group in (f"{place}/", _DIGITS.sub("", key)):  # row0, row1, ...
-                if group not in self._rows:  # a new one takes longer than most texts do
-                    self._rows[group] = Rows()
-                self._rows[group].add(text)
+                self._rows_of(owner, group).add(text)
         except CouldHoldPictureError as error:
             raise TooMuchError(str(error)) from error
+
+    def _rows_of(self, owner: str, group: str) -> Rows:
+        """Return the strings of a group about an image: tables may tell of several in turn."""
+        if (owner, group) not in self._rows:
+            if len(self._rows) >= _MOST_KEYS:
+                del self._rows[next(iter(self._rows))]
+            self._rows[owner, group] = Rows()
+        return self._rows[owner, group]
 
     def _object(self, value: dict[Any, Any], name: str, owner: str) -> dict[Any, Any]:
         numbers = [key for key, each in value.items() if is_number(each) and not _is_id(key, each)]
