@@ -314,6 +314,12 @@ def test_numbers_that_are_none_are_no_outline(odd):
         charge_numbers([*outline(200), odd], Allowance(), shape="points")
 
 
+def test_nulls_in_an_outline_are_no_pixels():
+    for numbers in ([None] * 100, [*outline(20), *[None] * 90]):
+        with contextlib.suppress(CouldHoldPictureError):
+            assert charge_numbers([numbers], Allowance(), shape="points")
+
+
 def test_outlines_go_along():
     for shape in ([outline(400)], [outline(100), outline(90)], outline(300)):
         assert charge_numbers(shape, Allowance(), shape="segmentation")

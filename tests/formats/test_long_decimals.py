@@ -59,6 +59,8 @@ def test_boxes_of_floats_go_along():
 ])  # fmt: skip
 def test_letters_that_are_written_as_their_numbers_are_held_back(text, goes):
     assert (published("a.json", text) == text.encode()) == goes
+    wide = text.encode("utf-16")
+    assert (Review(Disclosure()).file("a.json", wide) == wide) == goes
 
 
 def test_points_of_floats_go_along_in_texts():

@@ -94,6 +94,8 @@ def _is_raster(numbers: Iterable[float]) -> bool:
     points that lie anywhere. Key points may have a third number, that tells how sure each is.
     """
     values = np.fromiter(numbers, np.float64)
+    if len(values) <= ROW:  # the others are null
+        return False
     if not np.isfinite(values).all():
         return True
     if len(values) % 3 == 0:

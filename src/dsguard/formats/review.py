@@ -319,7 +319,7 @@ class Review:
     def _json(
         self, name: str, data: bytes, values: list[Any], own: Allowance | None
     ) -> bytes | None:
-        if _NEEDLESS.search(data.decode("latin-1")):
+        if _NEEDLESS.search(decoded(data)):
             msg = "has plain letters that are written as their numbers"
             raise CouldHoldPictureError(msg)
         allowance, changed = own or self._images.of_all, False
