@@ -97,14 +97,8 @@ def _protects(journal: Path, *, if_damaged: bool) -> bool:
     """Tell whether the run of a journal protects images."""
     try:
         settings = dict(json.loads(read_file(journal / SETTINGS, _MOST)))
-    except (
-        InputError,
-        OSError,
-        TypeError,
-        ValueError,
-        RecursionError,
-    ):  # it is damaged, or of another user
-        return if_damaged
+    except (InputError, OSError, TypeError, ValueError, RecursionError):
+        return if_damaged  # it is damaged, a pipe, or of another user
     return bool(settings.get("task", PROTECTED) == PROTECTED)
 
 

@@ -306,7 +306,9 @@ class Review:
         kind = name.lower()
         if kind.endswith((".json", ".jsonl")):
             with contextlib.suppress(ValueError):  # it is not JSON
-                return self._json(name, data, values_of(kind, text), own)
+                values = values_of(kind, text)
+                _refuse_needless(text)
+                return self._json(name, data, values, own)
 
         def allowance_of(words: list[str]) -> Allowance:
             if own is not None:
@@ -319,9 +321,6 @@ class Review:
     def _json(
         self, name: str, data: bytes, values: list[Any], own: Allowance | None
     ) -> bytes | None:
-        if _NEEDLESS.search(decoded(data)):
-            msg = "has plain letters that are written as their numbers"
-            raise CouldHoldPictureError(msg)
         allowance, changed = own or self._images.of_all, False
         for value in values:
             _charge_alone(value, allowance)
@@ -366,6 +365,13 @@ def _charge_alone(value: Any, allowance: Allowance) -> None:
 
 _NEEDLESS = re.compile(r"(?<!\\)(?:\\\\)*\\u00(?:3\d|[46][1-9A-Fa-f]|[57][\dAa])")
 """A letter or digit of ASCII by its number, as nothing writes it; each could be a pixel."""
+
+
+def _refuse_needless(text: str) -> None:
+    """Refuse JSON with such letters."""
+    if _NEEDLESS.search(text):
+        msg = "has plain letters that are written as their numbers"
+        raise CouldHoldPictureError(msg)
 
 
 def _whom(about_images: bool) -> str:
