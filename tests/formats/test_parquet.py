@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+import tarfile
 
 import numpy as np
 import pytest
@@ -110,6 +111,7 @@ def bombs(tmp_path_factory):
 
 PEAK = """
 import sys
+import tarfile
 from dsguard.formats import open_source
 from dsguard.formats.base import decode_rows
 from dsguard.errors import InputError
@@ -703,3 +705,22 @@ def test_moments_beside_categories_come_back_to_the_nanosecond(tmp_path, scenes,
         for name in ("far", "time", "span"):
             assert found.field(name).equals(parts[name])
         assert found.field("cat").to_pylist() == ["a", "b"] * 4
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_nanoseconds_of_times_are_not_lost_in_json(tmp_path, scenes, key, nested):
+    """Python has no kind for them, and cuts them off without a word."""
+    column = pa.array([123456789] * 8, pa.time64("ns"))
+    column = pa.ListArray.from_arrays(range(9), column) if nested else column
+    table = pa.table({"image": images([*map(encode_image, scenes[:8])]), "time": column})
+    (tmp_path / "clean").mkdir()
+    pq.write_table(table, tmp_path / "clean" / "x.parquet")
+    safe = tmp_path / "safe"
+    report = protect_dataset(
+        tmp_path / "clean", safe, key, publish=("time",), out_format="webdataset"
+    )
+    assert report.failures == {}
+    with tarfile.open(next(safe.glob("*.tar"))) as shard:
+        told = [shard.extractfile(m).read() for m in shard if m.name.endswith(".json")]
+    expected = [123456789] if nested else 123456789
+    assert [json.loads(each)["time"] for each in told] == [expected] * 8

@@ -65,7 +65,7 @@ def output_of(
     journal = Journal.of(place)
     for each in (place, journal.place):
         _check_apart(source, each)
-    check_unpublished(destination, "destination", may_be_it=publishes, with_below=not publishes)
+    check_destination(destination, publishes=publishes)
     journal.check()
     _check_writable(place)
     kind = output_kind(source, settings.out_format)
@@ -138,6 +138,19 @@ def check_unpublished(
     """
     if (there := on_disk(path)) is not None:
         _published.check_unpublished(there, what, may_be_it=may_be_it, with_below=with_below)
+
+
+def check_destination(destination: str | os.PathLike[str], *, publishes: bool) -> None:
+    """Refuse a destination in what is published: a run that publishes may go on with its own.
+
+    One that restores has no published folder below it either.
+
+    Raises
+    ------
+    InputError
+        If it lies there.
+    """
+    check_unpublished(destination, "destination", may_be_it=publishes, with_below=not publishes)
 
 
 def check_empty(place: Place) -> None:

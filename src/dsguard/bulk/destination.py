@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dsguard.bulk.checks import check_empty, check_unpublished
+from dsguard.bulk.checks import check_destination, check_empty
 from dsguard.bulk.journal import Journal, told
 from dsguard.bulk.lines import files_of
 from dsguard.bulk.sealed_fields import is_own
@@ -67,7 +67,8 @@ class Destination:
         try:
             with self.journal.locked():
                 self._check_beside(place, self.journal.place)
-                self._check_published(place)
+                # it may have become published, or had a folder below it, since it was looked at
+                check_destination(str(place), publishes=self.specs[0].task.publishes)
                 yield
         finally:
             if self.is_made:
@@ -82,11 +83,6 @@ class Destination:
         if not place.lies_beside(journal):
             msg = f"{place} became another folder while the run began; give a folder of your own"
             raise InputError(msg)
-
-    def _check_published(self, place: Place) -> None:
-        """Refuse a folder that became published, or had one below it, since it was looked at."""
-        publishes = self.specs[0].task.publishes
-        check_unpublished(str(place), "destination", may_be_it=publishes, with_below=not publishes)
 
     def begin(self, report: Report, *, overwrite: bool) -> list[ShardSpec]:
         """Return the shards that are left to do; what is done goes to the report."""

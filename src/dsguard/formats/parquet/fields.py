@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from dsguard.errors import InputError
@@ -63,18 +63,30 @@ def values_of(column: pa.Array) -> list[Any]:
     bare = bare_type(column.type)
     column = column.cast(bare) if pyarrow.types.is_temporal(bare) else column
     try:
+        if "time64[ns]" in str(column.type):  # else nanoseconds are lost without a word
+            column = column.cast(_with_moments(column.type, _times_of_python))
         return list(column.to_pylist())
     except damage():
-        return list(column.cast(_in_numbers(column.type)).to_pylist())
+        return list(column.cast(_with_moments(column.type, _numbers)).to_pylist())
 
 
-def _in_numbers(kind: pa.DataType) -> pa.DataType:
-    """Return a type with numbers in place of moments, at any depth."""
-    pyarrow, kind = arrow()[0], decoded_type(kind)
-    if pyarrow.types.is_temporal(kind):
-        days = pyarrow.types.is_date32(kind) or pyarrow.types.is_time32(kind)
-        return pyarrow.int32() if days else pyarrow.int64()
-    return refielded(kind, lambda field: field.with_type(_in_numbers(field.type)))
+def _with_moments(kind: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
+    """Return a type with other moments in it, at any depth."""
+    kind = decoded_type(kind)
+    if arrow()[0].types.is_temporal(kind):
+        return change(kind)
+    return refielded(kind, lambda field: field.with_type(_with_moments(field.type, change)))
+
+
+def _times_of_python(kind: pa.DataType) -> pa.DataType:
+    pyarrow, _ = arrow()
+    return pyarrow.time64("us") if pyarrow.types.is_time64(kind) else kind
+
+
+def _numbers(kind: pa.DataType) -> pa.DataType:
+    pyarrow, _ = arrow()
+    days = pyarrow.types.is_date32(kind) or pyarrow.types.is_time32(kind)
+    return pyarrow.int32() if days else pyarrow.int64()
 
 
 def _free(name: str, fields: Extras) -> str:
