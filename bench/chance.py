@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict, replace
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from dsguard.evaluation.versions import Maker
 from dsguard.fsp import choose_device
 from dsguard.networks.training import classify
 
-from .claims import CLAIMS, ROOT
+from .claims import CLAIMS, ROOT, made_here
 from .report import put_into_page
 
 RESULTS = ROOT / "bench" / "results" / "chance.json"
@@ -53,8 +52,8 @@ def main() -> None:
             "permutations": given.permutations,
             "as_lucky": round(as_lucky, 4),
             "attacks": {name: told(luck, found[name]) for name, luck in attacks.items()},
-            "date": date.today().isoformat(),
             "command": f"python -m bench.chance {given.data.name} --claim {given.claim}",
+            **made_here(),
         }
         RESULTS.write_text(json.dumps(figures, indent=1) + "\n")
     start, end = "<!-- chance: bench/chance.py -->", "<!-- end of chance -->"

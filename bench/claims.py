@@ -201,12 +201,11 @@ def record_of(
     Attacks of `before`, measured by an earlier run, stay where this one has fewer seeds of them:
     each stands beside the clean images of its own run, or of the study in `known`.
     """
-    git = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
-    commit = subprocess.check_output(git, text=True).strip()
+    made = made_here()
     found: dict[str, dict[str, Any]] = {}
     for trial, rows in study.rows.items():
         if trial.version in ("clean", "protected") and trial.percent == 100:
-            each = found.setdefault(trial.against, {"commit": commit, "cpu": cpu()})
+            each = found.setdefault(trial.against, {"commit": made["commit"], "cpu": cpu()})
             last = [row.test_accuracy for row in rows.values()]
             each[trial.version] = round(float(np.mean(last)), 4)
             each[f"{trial.version}, best epoch"] = round(
@@ -243,11 +242,19 @@ def record_of(
         "protected under it": found[most]["protected"],
         "clean under it": found[most]["clean"],
         "reported by others": None,
-        "date": date.today().isoformat(),
-        "commit": commit,
         "command": command,
-        "machine": f"{cpu()}; torch {version('torch')}, dsguard {version('dsguard')}",
+        **made,
         "attacks": found,
+    }
+
+
+def made_here() -> dict[str, str]:
+    """Return when, from what commit, where and with what figures are made."""
+    git = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+    return {
+        "date": date.today().isoformat(),
+        "commit": subprocess.check_output(git, text=True).strip(),
+        "machine": f"{cpu()}; torch {version('torch')}, dsguard {version('dsguard')}",
     }
 
 
