@@ -99,21 +99,7 @@ class Walk:
                 self._array(value, owner)
                 return value
             if isinstance(value, list | tuple):
-                if _is_map(value):  # whose numbers are one row, as those of an object
-                    self._allowance(owner).take_row(sum(count_of(each) for _, each in value))
-                last = name.rpartition("/")[2]
-                shape = last if last in SHAPES and not _DRAWN.search(name) else ""
-                boxes, left = last in BOX_NAMES, self._allowance(owner)
-                if charge_numbers(list(value), left, shape=shape, boxes=boxes):
-                    return value
-                numbers = sum(map(count_of, value))
-                self._allowance(owner).take_row(numbers)
-                self._allowance(owner).take_large(numbers, extra_of_row(value))
-                self._allowance(owner).take_blanks(sum(map(_is_blank, value)))
-                check_rows(map(_line_of, value))
-                kept = [self._any(each, name, owner) for each in value]
-                lost = sum(new is None for new in kept) - sum(each is None for each in value)
-                return None if 2 * lost > len(kept) else type(value)(kept)
+                return self._list(value, name, owner)
             if isinstance(value, str | bytes):
                 text = decoded(value) if isinstance(value, bytes) else value
                 if not self._images.is_name(text):
@@ -128,6 +114,25 @@ class Walk:
             self._account.leave_out(kind, name, str(error))
             return None
         return value
+
+    def _list(self, value: list[Any] | tuple[Any, ...], name: str, owner: str) -> Any:
+        """Return a list without what could hold a picture; None where most of it could."""
+        allowance = self._allowance(owner)
+        if _is_map(value):  # whose numbers are one row, as those of an object
+            allowance.take_row(sum(count_of(each) for _, each in value))
+        last = name.rpartition("/")[2]
+        shape = last if last in SHAPES and not _DRAWN.search(name) else ""
+        boxes = last in BOX_NAMES
+        if charge_numbers(list(value), allowance, shape=shape, boxes=boxes):
+            return value
+        numbers = sum(map(count_of, value))
+        allowance.take_row(numbers)
+        allowance.take_large(numbers, extra_of_row(value))
+        allowance.take_blanks(sum(map(_is_blank, value)))
+        check_rows(map(_line_of, value))
+        kept = [self._any(each, name, owner) for each in value]
+        lost = sum(new is None for new in kept) - sum(each is None for each in value)
+        return None if 2 * lost > len(kept) else type(value)(kept)
 
     def _check_drawing(self, value: Any, name: str) -> None:
         """Refuse the data of a path, and points of what is called a drawing."""
