@@ -454,3 +454,27 @@ def test_the_number_of_a_job_is_no_path(monkeypatch):
     with Client("https://x", TOKEN) as client, pytest.raises(RefusedError):
         client.job("../datasets")
     assert [path for path, _ in service.asked] == ["/v1/jobs/../datasets"]  # quoted on the way
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://a:99999/x",
+        "http://[::1/x",
+        "mailto:a@b",
+        "data:,x",
+        "http://xn--/",
+        "http:///x",
+        "//",
+    ],
+)
+@pytest.mark.parametrize("status", [302, 307])
+def test_an_answer_that_leads_to_no_address_is_told(monkeypatch, capsys, location, status):
+    """As of a proxy or a page to log in; it is not followed in any case."""
+    answer = httpx.Response(status, headers={"location": location})
+    Answers(monkeypatch, datasets=answer, requests=answer)
+    monkeypatch.setenv("DSGUARD_DMCP_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("DSGUARD_DMCP_TOKEN", TOKEN)
+    for command in ("datasets", "requests"):
+        assert cli(["dmcp", command]) == Exit.USAGE
+        assert "the service at" in (shown := told(capsys)) or "is it the address" in shown

@@ -48,6 +48,15 @@ def wrapped(data: bytes, width: int = 64) -> str:
     return "\n".join(text[n : n + width] for n in range(0, len(text), width)) + "\n"
 
 
+@pytest.mark.parametrize(
+    "url", ["http://me:secret@a:99999/x", "http://me:secret@[a/x", "ftp://me:secret@a:b/x"]
+)
+def test_what_is_no_address_is_refused_and_shows_no_password(url):
+    with pytest.raises(dsguard.InputError, match="is no address") as caught:
+        place_of(url)
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("url", [
     "reference://ds::http://127.0.0.1:9/photos.json",
     "reference::http://127.0.0.1:9/photos.json",

@@ -80,6 +80,25 @@ def test_redirects_to_another_server_are_not_followed(tmp_path, scenes, key, hea
     assert not asked
 
 
+@pytest.mark.parametrize("at", ["folder", "image"])
+@pytest.mark.parametrize(
+    "location",
+    ["http://a:99999/x", "http://[::1/x", "mailto:a@b", "data:,x", "http://xn--/", "http://\xff/"],
+)
+def test_a_redirect_to_no_address_is_named(tmp_path, scenes, key, location, at):
+    """The server is told of, or the image alone; dsguard is not to blame."""
+    index = b"".join(b'<a href="%s.png">%s</a> ' % (name, name) for name in (b"a", b"b", b"c"))
+    answers = dict.fromkeys(("/d/a.png", "/d/c.png"), encode_images(scenes)[0])
+    answers |= {"/d": index, "/d/b.png": location} if at == "image" else {"/d": location}
+    with serving(answers) as (url, _):
+        if at == "image":
+            report = protect_dataset(f"{url}/d", tmp_path / "out", key, profile="veil")
+            assert (report.done, list(report.failures)) == (2, ["b.png"])
+            return
+        with pytest.raises(InputError, match="leads to"):
+            protect_dataset(f"{url}/d", tmp_path / "out", key, profile="veil")
+
+
 LEADING_OUT = [
     "%2e%2e/%2e%2e/alone/secret",
     ".%2E/../alone/secret",

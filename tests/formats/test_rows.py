@@ -221,3 +221,28 @@ def test_rows_of_one_image_are_met_between_those_of_another():
         review = Review(Disclosure(), ("0.png", "1.png"))
         left = review.file("a.jsonl", lines.encode()) or b""
         assert sum(row.encode() in left for row in rows) < 8
+
+
+@pytest.mark.parametrize("images", [2, 600])
+def test_rows_about_many_images_in_turn_are_met(images):
+    """Row k of all images, and then row k + 1 of all."""
+    drawn = np.clip(
+        np.cumsum(np.random.default_rng(0).integers(-1, 2, (12, 32)), axis=1) + 8, 0, 15
+    )
+    rows = ["".join("abcdefghijklmnop"[value] for value in row) for row in drawn]
+    names = [f"{n}.png" for n in range(images)]
+    turns = [{"image": name, "text": row} for row in rows for name in names]
+    review = Review(Disclosure(), names)
+    assert review.file("a.json", json.dumps(turns).encode()) is None
+
+
+def test_captions_of_many_images_in_turn_go_along():
+    names = [f"{n}.png" for n in range(600)]
+    words = ("a cat", "the red dog", "two birds", "an old house", "some people")
+    turns = [
+        {"image": name, "caption": f"{words[(n + k) % 5]} beside {words[n * k % 5]}"}
+        for k in range(5)
+        for n, name in enumerate(names)
+    ]
+    data = json.dumps(turns).encode()
+    assert Review(Disclosure(), names).file("a.json", data) == data

@@ -65,7 +65,8 @@ class Connection:
         headers = {"accept-encoding": "identity"}
         if self._token:
             headers["authorization"] = f"Bearer {self._token}"
-        self._unreachable: tuple[type[Exception], ...] = (httpx.TransportError,)
+        # what is sent on to no address (InvalidURL), or to a name that is none (UnicodeError)
+        self._unreachable = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
         self._pace = Pace()
         self._http = httpx.Client(
             base_url=url,

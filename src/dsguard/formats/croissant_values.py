@@ -274,7 +274,7 @@ class Kept:
 
     def _charge_text(self, text: str, left: Allowance) -> None:
         self._times[text] += 1
-        charge_text(text, lambda words: left, self._is_free)
+        charge_text(text, lambda words: left, self._is_free, left)
 
     def _charge_name(self, name: str, left: Allowance) -> None:
         words = _JOINT.sub(" ", name)  # paths and terms of plain words are plain

@@ -18,6 +18,7 @@ from dsguard.formats.allowance import (
     CouldHoldPictureError,
     allowance_of_classes,
 )
+from dsguard.formats.class_maps import ClassMap
 from dsguard.formats.pixels import pixels_in_words
 from dsguard.formats.rows import Rows
 from dsguard.formats.small_pictures import has_picture_field
@@ -103,7 +104,10 @@ def _pixels_in(words: list[str], numbers: int) -> int:
 
 
 def charge_text(
-    text: str, allowance_of: Callable[[list[str]], Allowance], known: Callable[[str], bool]
+    text: str,
+    allowance_of: Callable[[list[str]], Allowance],
+    known: Callable[[str], bool],
+    of_all: Allowance,
 ) -> None:
     """Charge the lines of a text to the images that they are about.
 
@@ -114,6 +118,8 @@ def charge_text(
         Given the words of a line, returns the allowance that it uses up.
     known : callable
         Tells whether a word is a name of the dataset, which is published in any case.
+    of_all : Allowance
+        Of lines about no image: their words may be labels of all images.
 
     Raises
     ------
@@ -129,7 +135,7 @@ def charge_text(
     if has_picture_field(text):
         msg = "has a field for blurred pictures or perceptual hashes, by its name"
         raise CouldHoldPictureError(msg)
-    before, rows, wrapped, last = _Before(), Rows(), Wrapped(), None
+    before, rows, wrapped, classes, last = _Before(), Rows(), Wrapped(), ClassMap(), of_all
     free: dict[str, bool] = {}
     room = _MOST_FREE
     for match in _LINE.finditer(text):
@@ -137,6 +143,7 @@ def charge_text(
         words = words_of(line)
         if line in free:
             rows.add(line, words)
+            classes.add(words if last is not of_all else ())
             if free[line]:
                 before.forget()
             continue
@@ -145,7 +152,10 @@ def charge_text(
         allowance = allowance_of(words)
         if allowance is not last:
             rows.begin_image()
+        if allowance is not last or numbers:
+            classes.end()
         rows.add(line, words)
+        classes.add(words if allowance is not of_all and not numbers else ())
         last = allowance
         if not (numbers or characters or room < 0):
             free[line] = bool(words)  # it costs nothing, each time
@@ -162,6 +172,7 @@ def charge_text(
         allowance.take_large(numbers, _extra_of(words, numbers), alone=alone)
         allowance.take_pixels(_pixels_in(words, numbers))
         allowance.take(numbers, characters)
+    classes.end()
 
 
 _LINE = re.compile("[^\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+")

@@ -25,6 +25,7 @@ from dsguard.formats.allowance import (
     CouldHoldPictureError,
 )
 from dsguard.formats.beside import is_text_field
+from dsguard.formats.class_maps import check_classes
 from dsguard.formats.disclosure import A_KEY, NOT_CHOSEN, Account, Disclosure, kind_of
 from dsguard.formats.drops import Drops
 from dsguard.formats.harmless import charge_text
@@ -315,7 +316,7 @@ class Review:
                 return own
             return self._images.allowance_of_line(words)
 
-        charge_text(text, allowance_of, self._images.is_path)
+        charge_text(text, allowance_of, self._images.is_path, self._images.of_all)
         return data
 
     def _json(
@@ -324,6 +325,8 @@ class Review:
         allowance, changed = own or self._images.of_all, False
         for value in values:
             _charge_alone(value, allowance)
+        if own is not None:
+            check_classes(values)
         walk = Walk(self.account, self._images, allowance, by_image=own is None)
         for number, value in enumerate(values):
             pruned = walk.pruned(value, name)

@@ -6,12 +6,12 @@ eight in turn, with the same signs between them, and most of them different.
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from dsguard.formats.allowance import CouldHoldPictureError
+from dsguard.formats.class_maps import is_class_map
 from dsguard.formats.forms import FEW_SIGNS, signs_in
 from dsguard.formats.shades import Shades
 from dsguard.formats.words import cost_of, words_of
@@ -25,8 +25,7 @@ _DRAWN = 32
 _LONG = 16
 """Letters of a word from which on it is a row whatever stands around it."""
 LETTERS = 64
-"""Letters, or words of few kinds, of a whole picture in one line."""
-_MOST_WORDS = 4096
+"""Letters of a whole picture in one line."""
 _GAP = 64
 
 _ROW = re.compile(
@@ -98,6 +97,40 @@ class Rows:
                 self._gap, end = "", found.end()
         self._gap = (self._gap + line[end:] + "\n")[-_GAP:]
         return False
+
+
+class RowGroups:
+    """Strings of several groups, as of each key about each image, told in turn.
+
+    Most groups have few strings; these are kept as they are, and take no memory of their own.
+    """
+
+    def __init__(self) -> None:
+        self._few: dict[tuple[str, str], list[str]] = {}
+        self._rows: dict[tuple[str, str], Rows] = {}
+
+    def add(self, group: tuple[str, str], text: str) -> None:
+        """Add a string, which was looked at alone, to those of its group.
+
+        Raises
+        ------
+        CouldHoldPictureError
+            If they could be the rows of a picture.
+        """
+        rows, added = self._rows.get(group), [text]
+        if rows is None:
+            few = self._few.setdefault(group, [])
+            few.append(text)
+            if len(few) == 1 or (len(few) < ROWS and all(map(_is_sentence, few))):
+                return
+            rows, added = self._rows.setdefault(group, Rows()), self._few.pop(group)
+        for each in added:
+            rows.add(each)
+
+
+def _is_sentence(text: str) -> bool:
+    """Tell whether a text has several words, and no signs of blocks: fewer than `ROWS` are free."""
+    return text.isascii() and " " in text
 
 
 def check_rows(lines: Iterable[str]) -> None:
@@ -240,8 +273,4 @@ def _is_flat(words: list[str]) -> bool:
     letters = [word for word in words if len(word) == 1]
     if 2 * len(letters) > len(words) and len(letters) >= LETTERS and any(map(str.isalpha, letters)):
         return True
-    plain = [word for word in words[: _MOST_WORDS + 1] if word.isalpha()]
-    if not LETTERS <= len(plain) <= _MOST_WORDS or ROWS * len(set(plain)) > len(plain):
-        return False
-    alike = sum(one == other for one, other in itertools.pairwise(plain))
-    return 4 * alike >= len(plain)  # as neighbours in a picture are
+    return is_class_map([word for word in words if word.isalpha()])

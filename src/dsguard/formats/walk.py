@@ -15,6 +15,7 @@ from dsguard.formats.allowance import (
     CouldHoldPictureError,
     TooMuchError,
 )
+from dsguard.formats.class_maps import check_classes, strings_of
 from dsguard.formats.disclosure import Account, kind_of
 from dsguard.formats.drawings import is_path
 from dsguard.formats.harmless import charge_string
@@ -25,7 +26,7 @@ from dsguard.formats.number_lists import charge_numbers
 from dsguard.formats.pairs import text_of
 from dsguard.formats.pixels import BOX_NAMES, pixels_in_object
 from dsguard.formats.plain_arrays import check_filled, check_spelled
-from dsguard.formats.rows import Rows, check_rows
+from dsguard.formats.rows import RowGroups, check_rows
 from dsguard.formats.strings import A_DRAWING, check_name, size_of_scalar, size_of_string
 from dsguard.formats.texts import decoded
 from dsguard.formats.words import (
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _DIGITS = re.compile(r"\d+")
-_MOST_KEYS = 1024
 _MOST_DIGITS = 19  # of 64 bits
 _DRAWN = re.compile(r"(?i)/[^/]*(?:stroke|drawing|\bink)[^/]*/")  # points below are no outlines
 _DRAWING = re.compile(
@@ -64,7 +64,7 @@ class Walk:
         self._of_all, self._by_image = of_all, by_image
         self._allowances: dict[str, Allowance] = {}
         self._ids: dict[Any, str] = {}
-        self._rows: dict[tuple[str, str], Rows] = {}
+        self._rows = RowGroups()
         self._file = ""
         self._blanks: dict[Any, type] = {}
         self._points: dict[int, int] = {}
@@ -129,7 +129,8 @@ class Walk:
         allowance.take_row(numbers)
         allowance.take_large(numbers, extra_of_row(value))
         allowance.take_blanks(sum(map(_is_blank, value)))
-        check_rows(map(_line_of, value))
+        check_rows(" ".join(strings_of(each)) for each in value)
+        check_classes(value)
         kept = [self._any(each, name, owner) for each in value]
         lost = sum(new is None for new in kept) - sum(each is None for each in value)
         return None if 2 * lost > len(kept) else type(value)(kept)
@@ -159,17 +160,9 @@ class Walk:
         place, _, key = name.rpartition("/")
         try:
             for group in (f"{place}/", _DIGITS.sub("", key)):  # row0, row1, ...
-                self._rows_of(owner, group).add(text)
+                self._rows.add((owner, group), text)
         except CouldHoldPictureError as error:
             raise TooMuchError(str(error)) from error
-
-    def _rows_of(self, owner: str, group: str) -> Rows:
-        """Return the strings of a group about an image: tables may tell of several in turn."""
-        if (owner, group) not in self._rows:
-            if len(self._rows) >= _MOST_KEYS:
-                del self._rows[next(iter(self._rows))]
-            self._rows[owner, group] = Rows()
-        return self._rows[owner, group]
 
     def _object(self, value: dict[Any, Any], name: str, owner: str) -> dict[Any, Any]:
         numbers = [key for key, each in value.items() if is_number(each) and not _is_id(key, each)]
@@ -183,6 +176,8 @@ class Walk:
         self._allowance(owner).take_large(own, extra_of_row(value[key] for key in numbers))
         self._allowance(owner).take_pixels(pixels_in_object(value, name.rpartition("/")[2]))
         self._take_changes(value, owner)
+        if self._allowance(owner) is not self._images.of_all:
+            check_classes(value.values())  # others may have a label for each image
         found: dict[Any, Any] = {}
         for key, each in value.items():
             below = f"{name}/{text_of(key)}"
@@ -259,13 +254,6 @@ def _points_in(value: Any, known: dict[int, int]) -> int:
 def _is_map(value: Any) -> bool:
     """Tell whether a list has the entries of a map of Arrow."""
     return all(type(each) is tuple and len(each) == 2 for each in value)
-
-
-def _line_of(value: Any) -> str:
-    """Return a string of a list, or the strings of a list in it, as a line; empty for others."""
-    if isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
-        return " ".join(value)
-    return value if isinstance(value, str) else ""
 
 
 def _is_blank(value: Any) -> bool:

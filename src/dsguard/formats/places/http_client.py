@@ -84,10 +84,16 @@ async def _check_redirect(session: Any, context: Any, redirect: Any) -> None:
     """Refuse to be sent to another server, or from TLS to what everybody can read and change."""
     old = redirect.url
     headers = redirect.response.headers
-    new = old.join(type(old)(headers.get("location") or headers.get("uri") or ""))
+    given = headers.get("location") or headers.get("uri") or ""
+    try:
+        new = old.join(type(old)(given))
+        host, origin = new.host, new.origin()
+    except ValueError:
+        msg = f"{old} leads to {given[:200]!r}, which is no address; ask who runs the server"
+        raise InputError(msg) from None
     upgraded = (old.scheme, new.scheme) == ("http", "https") and new.is_default_port()
-    if new.host != old.host or not (upgraded or (old.scheme, old.port) == (new.scheme, new.port)):
-        msg = f"{old} leads to another server, {new.origin()}; give the address there"
+    if host != old.host or not (upgraded or (old.scheme, old.port) == (new.scheme, new.port)):
+        msg = f"{old} leads to another server, {origin}; give the address there"
         raise InputError(msg)
 
 

@@ -90,7 +90,7 @@ class RemotePlace(Place):
         try:
             system, path = fsspec.core.url_to_fs(self.url, **http.options_of(self.url))
         except Exception as error:  # of any implementation that somebody has installed
-            msg = f"{self.url} cannot be reached: {error}"
+            msg = f"{self} cannot be reached: {error}"
             raise InputError(msg) from error
         return system, path.rstrip("/")
 

@@ -7,6 +7,7 @@ templates, run commands. Those are not for data that strangers hand out.
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 from dsguard.errors import InputError
 
@@ -31,6 +32,7 @@ def check_schemes(url: str) -> None:
     Raises
     ------
     InputError
+        As it does one that is no address, as of a port beyond 65535.
     """
     *before, last = url.split("::")
     for part in before:
@@ -38,16 +40,25 @@ def check_schemes(url: str) -> None:
             raise _refusal(url, part.partition("://")[0], CACHES)
     scheme = last.partition("://")[0]
     if before and scheme.lower() in _LOCAL:
-        msg = f"{url[:200]}: what is on this machine needs no copy of itself; give its path alone"
+        msg = f"{_shown(url)}: what is on this machine needs no copy of itself; give its path alone"
         raise InputError(msg)
     if scheme.lower() not in STORES:
         raise _refusal(url, scheme, STORES)
+    try:
+        _ = urlsplit(last).port
+    except ValueError as error:  # of a port, or of brackets
+        msg = f"{_shown(url)} is no address: {error}; look at how it is spelled"
+        raise InputError(msg) from None
+
+
+def _shown(url: str) -> str:
+    return without_password(url)[:200]
 
 
 def _refusal(url: str, scheme: str, known: frozenset[str]) -> InputError:
     names = ", ".join(sorted(known))
     return InputError(
-        f"{url[:200]}: dsguard does not go to {scheme[:40]!r}; copy the dataset to this machine, "
+        f"{_shown(url)}: dsguard does not go to {scheme[:40]!r}; copy the dataset to this machine, "
         f"or to one of: {names}"
     )
 
