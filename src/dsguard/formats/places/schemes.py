@@ -20,6 +20,9 @@ STORES = frozenset(
 Folders of this machine are none of them: they are opened as paths, links and all, before.
 """
 
+_OF_SERVERS = frozenset({"http", "https", "ftp", "sftp", "ssh", "hdfs", "webhdfs", "smb"})
+"""Those with the address of a server behind them; names of buckets may be ``arn:aws:s3:...``."""
+
 _LOCAL = frozenset({"file", "local"})
 
 CACHES = frozenset({"simplecache", "filecache", "blockcache"})
@@ -45,7 +48,7 @@ def check_schemes(url: str) -> None:
     if scheme.lower() not in STORES:
         raise _refusal(url, scheme, STORES)
     try:
-        _ = urlsplit(last).port
+        _ = urlsplit(last).port if scheme.lower() in _OF_SERVERS else None
     except ValueError as error:  # of a port, or of brackets
         msg = f"{_shown(url)} is no address: {error}; look at how it is spelled"
         raise InputError(msg) from None
