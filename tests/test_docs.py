@@ -155,6 +155,14 @@ def test_python_compiles_and_what_it_imports_of_dsguard_is_there(block):
                 assert hasattr(module, alias.name), f"{node.module}.{alias.name}"
 
 
+def test_no_example_joins_a_cluster_of_others():
+    """Without an address, Ray joins whatever cluster a user of the machine has named."""
+    using = [block.text for block in BLOCKS if is_python(block) and "ray.data" in block.text]
+    assert len(using) == 2
+    for text in using:
+        assert 'ray.init("local", _temp_dir=' in text.partition("ray.data.")[0]
+
+
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     """What the tutorial makes: a clean dataset, its key, and the protected one."""

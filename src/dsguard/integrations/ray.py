@@ -17,6 +17,10 @@ class Restore:
     Ray Data takes its time for each row; for whole datasets ``dsguard restore --engine ray`` is
     faster.
 
+    Start Ray before, or name a cluster: else it joins one that any user of the machine may have
+    named. A folder that others cannot enter keeps them from its session.
+
+    >>> ray.init("local", _temp_dir=f"{tempfile.mkdtemp()}/ray")  # doctest: +SKIP
     >>> dataset.map_batches(  # doctest: +SKIP
     ...     Restore, fn_constructor_kwargs={"key_path": "dataset.key"}, batch_format="numpy",
     ...     num_cpus=0.5, compute=ActorPoolStrategy(size=2),
